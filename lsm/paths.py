@@ -1,0 +1,70 @@
+"""Where every file of the pipeline lives: one property a file, so that no stage spells a path itself."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def root() -> Path:
+    """The folder of `src_data/` and all output folders: the environment variable LSM_ROOT, or the project."""
+    return Path(os.environ.get("LSM_ROOT", PROJECT)).resolve()
+
+
+def shown(path: Path) -> str:
+    """`path` as people type it: relative to the root where it lies below it."""
+    path = Path(path)
+    return str(path.relative_to(root())) if path.is_relative_to(root()) else str(path)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of one region below `root()`."""
+
+    region: str
+
+    def _at(self, folder: str, name: str) -> Path:
+        return root() / folder / name
+
+    # inputs
+    samples = property(lambda self: self._at("src_data", f"samples_{self.region}.csv"))
+    samples_without_insar = property(lambda self: self._at("src_data", f"samples_{self.region}_noTS.csv"))
+    insar_points = property(lambda self: self._at("src_data", f"Ts_{self.region}.csv"))
+    grid = property(lambda self: self._at("src_data", f"grid_samples_{self.region}.csv"))
+    composite = property(lambda self: self._at("src_data", f"{self.region}/composite.tif"))
+    truth = property(lambda self: self._at("src_data", f"{self.region}/truth"))
+
+    # stage 1, the names fixed by the published code: no region in them, their records say whose they are
+    saved_model = property(lambda self: self._at("unsupervised_pretraining/model_init", "savedmodel.npz"))
+    encoder = property(lambda self: self._at("unsupervised_pretraining/model_init", "encoder.npz"))
+    pretraining_history = property(lambda self: self._at("unsupervised_pretraining/model_init", "history.csv"))
+
+    # stage 2
+    blocks = property(lambda self: self._at("metatask_sampling", f"{self.region}_blocks.tif"))
+    tasks = property(lambda self: self._at("metatask_sampling", f"{self.region}_tasks.npz"))
+    blocks_table = property(lambda self: self._at("metatask_sampling", f"{self.region}_blocks.csv"))
+
+    # stage 3
+    split = property(lambda self: self._at("checkpoint_dir", f"{self.region}_split.csv"))
+    history = property(lambda self: self._at("checkpoint_dir", f"{self.region}_history.csv"))
+    model = property(lambda self: self._at("checkpoint_dir", f"{self.region}_model.npz"))
+    held_out = property(lambda self: self._at("checkpoint_dir", f"{self.region}_heldout.csv"))
+    metrics = property(lambda self: self._at("checkpoint_dir", f"{self.region}_metrics.csv"))
+
+    def checkpoint(self, iteration: int) -> Path:
+        """Meta-training's state after `iteration` outer steps."""
+        return self._at("checkpoint_dir", f"{self.region}_checkpoint_{iteration:06d}.npz")
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints there are, oldest first."""
+        return sorted(self._at("checkpoint_dir", "").glob(f"{self.region}_checkpoint_[0-9]*.npz"))
+
+    # stage 4
+    models = property(lambda self: self._at("models_of_blocks", f"{self.region}_models.npz"))
+    map_raster = property(lambda self: self._at("figs", f"LSM_{self.region}.tif"))
+    map_table = property(lambda self: self._at("tmp", f"LSM_{self.region}.csv"))
+
+    def figure(self, name: str, suffix: str) -> Path:
+        """A figure of `figure.py`, or the numbers it draws: suffix "png", "pdf" or "csv"."""
+        return self._at("figs", f"{self.region}_{name}.{suffix}")

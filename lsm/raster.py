@@ -1,0 +1,111 @@
+"""GeoTIFFs in and out, and the way from coordinates to cells. Rasters are (bands, rows, cols)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from osgeo import gdal, osr
+
+from lsm.artifacts import whole, write_record
+from lsm.paths import shown
+from lsm.settings import InputError
+
+gdal.UseExceptions()
+
+TERRAIN = ("DEM", "aspect", "curvature", "slope")  # the bands of composite.tif: m, degrees, -, degrees
+
+
+@dataclass(frozen=True)
+class Raster:
+    """bands (bands, rows, cols) float32; valid (rows, cols): every band holds a number there; geotransform as GDAL
+    has it; crs as WKT."""
+
+    bands: np.ndarray
+    valid: np.ndarray
+    geotransform: tuple[float, ...]
+    crs: str
+
+
+def read_composite(path: Path) -> Raster:
+    """Reads the terrain raster (DEM, aspect, curvature, slope) and checks that it can be used. Raises InputError."""
+    remedy = f"write it with {len(TERRAIN)} float bands: {', '.join(TERRAIN)}"
+    dataset = _open(path, remedy)
+    bands = dataset.RasterCount
+    if bands != len(TERRAIN):
+        raise InputError(f"{shown(path)}: expected {len(TERRAIN)} bands ({', '.join(TERRAIN)}), found {bands}; {remedy}")
+    crs = dataset.GetSpatialRef()
+    if crs is None:
+        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found none; set it "
+                         "(gdal_edit.py -a_srs EPSG:<code>)")
+    if not crs.IsProjected() or abs(crs.GetLinearUnits() - 1) > 1e-9:
+        unit = crs.GetLinearUnitsName() if crs.IsProjected() else crs.GetAngularUnitsName()
+        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found {crs.GetName()} in {unit}; "
+                         "reproject it (gdalwarp -t_srs EPSG:<code>) and the tables with it")
+    geotransform = dataset.GetGeoTransform()
+    if geotransform[2] or geotransform[4] or geotransform[1] <= 0 or geotransform[5] >= 0:
+        raise InputError(f"{shown(path)}: geotransform: expected north up, found {geotransform}; warp it (gdalwarp)")
+    values = dataset.ReadAsArray().astype(np.float32, copy=False)
+    valid = np.isfinite(values).all(axis=0)
+    for i in range(bands):
+        nodata = dataset.GetRasterBand(i + 1).GetNoDataValue()
+        if nodata is None:
+            raise InputError(f"{shown(path)}: band {i + 1} ({TERRAIN[i]}): nodata: expected a declared value, found "
+                             "none; declare it (gdal_edit.py -a_nodata <value>)")
+        if np.isfinite(nodata):
+            valid &= values[i] != np.float32(nodata)
+    if not valid.any():
+        raise InputError(f"{shown(path)}: expected cells with a value in every band, found all nodata; check the "
+                         "bands and the declared nodata value")
+    return Raster(values, valid, geotransform, crs.ExportToWkt())
+
+
+def read_band(path: Path) -> np.ndarray:
+    """The first band of a raster, (rows, cols)."""
+    return _open(path, "make it again").GetRasterBand(1).ReadAsArray()
+
+
+def write_band(path: Path, band: np.ndarray, like: Raster, nodata: float, description: str,
+               stage: str, constants, inputs: list[Path]) -> None:
+    """Writes one band (rows, cols) as a compressed GeoTIFF on the grid of `like`, with its record."""
+    kind = {"float32": gdal.GDT_Float32, "int32": gdal.GDT_Int32}[band.dtype.name]
+    predictor = 3 if band.dtype.kind == "f" else 2
+    with whole(path) as temporary:
+        options = ["COMPRESS=DEFLATE", f"PREDICTOR={predictor}", "TILED=YES", "BIGTIFF=IF_SAFER"]
+        dataset = gdal.GetDriverByName("GTiff").Create(str(temporary), band.shape[1], band.shape[0], 1, kind, options)
+        dataset.SetGeoTransform(like.geotransform)
+        dataset.SetProjection(like.crs)
+        target = dataset.GetRasterBand(1)
+        target.SetNoDataValue(nodata)
+        target.SetDescription(description)
+        target.WriteArray(band)
+        dataset.FlushCache()
+        del target, dataset
+    write_record(path, stage, constants, inputs)
+
+
+def cells(geotransform: tuple[float, ...], xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column (int64) of the cell each point lies in; floor, so points west or north of the raster get -1."""
+    col = np.floor((xy[:, 0] - geotransform[0]) / geotransform[1]).astype(np.int64)
+    row = np.floor((xy[:, 1] - geotransform[3]) / geotransform[5]).astype(np.int64)
+    return row, col
+
+
+def centres(geotransform: tuple[float, ...], row: np.ndarray, col: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Easting and northing (m) of cell centres; rows and columns may be fractions."""
+    return geotransform[0] + (col + 0.5) * geotransform[1], geotransform[3] + (row + 0.5) * geotransform[5]
+
+
+def crs_name(wkt: str) -> str:
+    """A CRS as people say it: "WGS 84 / UTM zone 50N (EPSG:32650)"."""
+    crs = osr.SpatialReference(wkt=wkt)
+    code = crs.GetAuthorityCode(None)
+    return crs.GetName() + (f" ({crs.GetAuthorityName(None)}:{code})" if code else "")
+
+
+def _open(path: Path, remedy: str) -> gdal.Dataset:
+    if not path.is_file():
+        raise InputError(f"{shown(path)}: missing; put it there ({remedy})")
+    try:
+        return gdal.Open(str(path))
+    except RuntimeError:
+        raise InputError(f"{shown(path)}: expected a raster that GDAL opens, found none; {remedy}") from None

@@ -1,0 +1,31 @@
+"""The study area: which region, which recipe, and what its inputs mean. Every stage reads it.
+
+REGION names the input files (`src_data/samples_<REGION>.csv` and so on, see lsm/paths.py). All coordinates are in
+the CRS of `src_data/<REGION>/composite.tif`, a projected one in metres; the sample tables carry none of their own.
+"""
+
+from lsm.samples import Factor
+
+# ----------------------------------------------------------------------------------------------------------------
+REGION = "demo"           # the synthetic area of src_data/make_demo.py; "HK" is the published study
+RECIPE = "recommended"    # "published": the paper's settings; "recommended": what measured better (docs/decisions.md)
+SEED = 1                  # of every random draw; not published
+# ----------------------------------------------------------------------------------------------------------------
+
+# In the order of the published tables. A column is found under its name or any alias, whatever its place.
+FACTORS = (
+    Factor("land use", "categorical", "class", aliases=("landuse", "land_use")),
+    Factor("lithology", "categorical", "class"),
+    Factor("DEM", "continuous", "m", aliases=("elevation",)),
+    Factor("slope", "continuous", "degree"),
+    Factor("curvature", "continuous", "-"),
+    Factor("aspect", "circular", "degree"),
+    Factor("NDVI", "continuous", "1e-4"),
+    Factor("SPI", "continuous", "-"),
+    Factor("TWI", "continuous", "-"),
+    Factor("dis2road", "distance", "m", aliases=("D2road",)),
+    Factor("dis2drainage", "distance", "m", aliases=("D2drainage",)),
+    Factor("dis2catchment", "distance", "m", aliases=("D2catchment",)),
+    Factor("dis2faults", "distance", "m", aliases=("D2faults",)),
+    Factor("DV", "continuous", "mm/yr", aliases=("DV_InSAR",), zero_is_missing=True),
+)
