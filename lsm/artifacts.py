@@ -99,9 +99,24 @@ def check(path: Path, stage: str, constants) -> dict:
                              f"{key.upper()}={expected} again")
     for name, digest in record["inputs"].items():
         source = root() / name
-        if source.is_file() and sha256(source) != digest:
+        if source.is_file() and sha256(source) != digest and not _of_another_region(source, record["region"]):
             raise InputError(f"{shown(path)}: was made from another {name} than is there now; run {stage} again")
     return record
+
+
+def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -> list[str]:
+    """In words, how the run that wrote `record` differs from one with these constants and inputs; [] where it does
+    not. Constants named in `ignore` may differ."""
+    now = json.loads(json.dumps(vars(constants)))
+    then = record["constants"] | {"REGION": record["region"], "RECIPE": record["recipe"], "SEED": record["seed"]}
+    found = [f"{name} = {then.get(name)!r}, now {now[name]!r}"
+             for name in now if name not in ignore and then.get(name) != now[name]]
+    return found + [f"another {shown(p)}" for p in inputs if record["inputs"].get(shown(p)) != sha256(p)]
+
+
+def _of_another_region(path: Path, region: str) -> bool:
+    """savedmodel.npz bears no region in its name: once another region's stands there, it says nothing about ours."""
+    return record_path(path).is_file() and json.loads(record_path(path).read_text()).get("region") != region
 
 
 def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path]) -> None:

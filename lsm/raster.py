@@ -32,7 +32,7 @@ def read_composite(path: Path) -> Raster:
     dataset = _open(path, remedy)
     bands = dataset.RasterCount
     if bands != len(TERRAIN):
-        raise InputError(f"{shown(path)}: expected {len(TERRAIN)} bands ({', '.join(TERRAIN)}), found {bands}; {remedy}")
+        raise InputError(f"{shown(path)}: expected {len(TERRAIN)} bands, found {bands}; {remedy}")
     crs = dataset.GetSpatialRef()
     if crs is None:
         raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found none; set it "

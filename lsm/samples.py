@@ -136,7 +136,8 @@ def _checked(table: pd.DataFrame, path: Path, factors: tuple[Factor, ...], first
         elif factor.kind == "distance":
             _refuse(v < 0, path, table, column, "a distance of 0 m or more", first_row)
         elif factor.kind == "circular":
-            _refuse(((v < 0) & (v != -1)) | (v > 360), path, table, column, "0 to 360 degrees, or -1 for flat", first_row)
+            outside = ((v < 0) & (v != -1)) | (v > 360)
+            _refuse(outside, path, table, column, "0 to 360 degrees, or -1 for flat", first_row)
         values[:, j] = v
     xy = np.empty((len(table), 2))
     for j, name in enumerate(("X", "Y")):

@@ -1,0 +1,114 @@
+"""Times lsm/blocks.py against the same algorithm cell by cell in plain Python and against scikit-image's slic.
+
+All in one run, turn by turn, medians of several turns; only the ratios mean something on another machine. The plain
+form runs all loops, once in Python's own floats, its fastest, and once in float32, when it must agree exactly with
+ours; bar: 200 times. It visits valid cells only, so the ratio grows with their share. scikit-image's slic is another algorithm in
+detail (no aspect that wraps, no nodata in one band, no nearest block): called with as many segments and loops, bands
+standardised, connectivity not enforced, with and without the mask of valid cells.
+Bar: never slower than it.
+The small raster is Hong Kong's composite.tif where the folder LSM_HK_DATA has it, else synthetic, as the large one is.
+
+Run     python benchmarks/slic.py [large]
+"""
+
+import os
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from skimage.segmentation import slic as skimage_slic
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import reference_slic
+
+from lsm import blocks
+from lsm.paths import PROJECT
+from lsm.raster import read_composite
+
+K, M, LOOPS, WEIGHTS = 512, 500, 5, (0.3, 0.1, 0.2, 0.4)
+SMALL, LARGE = (594, 788), (3000, 4000)
+HONG_KONG = Path(os.environ.get("LSM_HK_DATA", PROJECT.parent / "shared" / "hk"))
+
+
+def synthetic(rows: int, cols: int) -> tuple[np.ndarray, np.ndarray]:
+    """Smoothed noise as a DEM of 75 m cells, its slope, aspect and curvature; what lies low is sea (a third)."""
+    rng = np.random.default_rng(1)
+    dem = gaussian_filter(rng.standard_normal((rows, cols), dtype=np.float32), 12)
+    dem *= 150 / dem.std()
+    north, east = np.gradient(dem, 75)
+    slope = np.rad2deg(np.arctan(np.hypot(north, east)))
+    aspect = np.rad2deg(np.arctan2(-east, north)) % 360
+    curvature = np.gradient(north, axis=0) + np.gradient(east, axis=1)
+    return np.stack([dem, aspect, curvature, slope]).astype(np.float32), dem > np.quantile(dem, 1 / 3)
+
+
+def timed(function) -> tuple[float, object]:
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+def compare(name: str, bands: np.ndarray, valid: np.ndarray, turns: int) -> None:
+    """Prints the seconds of ours and of scikit-image's, their ratios turn by turn, and how alike the blocks are."""
+    filled = np.where(valid, bands, bands[:, valid].mean(axis=1)[:, None, None])
+    image = np.moveaxis(filled, 0, -1)
+    image = np.ascontiguousarray((image - image.mean(axis=(0, 1))) / image.std(axis=(0, 1)))
+    options = {"n_segments": K, "max_num_iter": LOOPS, "compactness": 1, "sigma": 0, "convert2lab": False,
+               "enforce_connectivity": False, "channel_axis": -1}
+    calls = {"ours": lambda: blocks.slic(bands, valid, WEIGHTS, M, K, LOOPS),
+             "scikit-image": lambda: skimage_slic(image, **options),
+             "scikit-image, masked": lambda: skimage_slic(image, mask=valid, **options)}
+    seconds = {call: [] for call in calls}
+    for _ in range(turns):
+        for call, function in calls.items():
+            seconds[call].append(timed(function)[0])
+    print(f"\n{name}: {valid.shape[1]} x {valid.shape[0]} cells, {valid.sum()} valid; K={K}, M={M}, {LOOPS} loops; "
+          f"{turns} turns")
+    for call, s in seconds.items():
+        ratios = [theirs / ours for theirs, ours in zip(s, seconds["ours"], strict=True)]
+        print(f"  {call:22}{statistics.median(s):8.3f} s ({min(s):.3f} .. {max(s):.3f})   "
+              f"{statistics.median(ratios):6.1f} times ours ({min(ratios):.1f} .. {max(ratios):.1f})")
+
+
+def against_plain_python(name: str, bands: np.ndarray, valid: np.ndarray, turns: int) -> None:
+    """Prints the ratio of plain Python, all loops, to ours, and the share of cells on which the two agree."""
+    ours = [timed(lambda: blocks.slic(bands, valid, WEIGHTS, M, K, LOOPS)) for _ in range(turns)]
+    labels = ours[0][1][0]
+    print(f"\n{name}: {valid.shape[1]} x {valid.shape[0]} cells, {valid.sum()} valid; plain Python, {LOOPS} loops, once")
+    for number, what in ((float, "Python's floats"), (np.float32, "float32, as ours")):
+        plain, (expected, _) = timed(lambda n=number: reference_slic.slic(bands, valid, WEIGHTS, M, K, LOOPS, n))
+        ratios = [plain / seconds for seconds, _ in ours]
+        print(f"  {what:22}{plain:8.2f} s = {statistics.median(ratios):.0f} times ours ({min(ratios):.0f} .. "
+              f"{max(ratios):.0f}, {turns} turns); {(labels == expected)[valid].mean():.4%} of the cells in the same block")
+
+
+def main():
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; ours and plain Python use one core")
+    path = HONG_KONG / "composite.tif"
+    name = "Hong Kong" if path.is_file() else "synthetic"
+    if path.is_file():
+        raster = read_composite(path)
+        bands, valid = raster.bands, raster.valid
+    else:
+        bands, valid = synthetic(*SMALL)
+    against_plain_python(name, bands, valid, 7)
+    compare(name, bands, valid, 7)
+    if name != "synthetic":
+        bands, valid = synthetic(*SMALL)
+        against_plain_python("synthetic", bands, valid, 7)
+        compare("synthetic", bands, valid, 7)
+    if "large" in sys.argv[1:]:
+        bands, valid = synthetic(*LARGE)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        seconds, _ = timed(lambda: blocks.slic(bands, valid, WEIGHTS, M, K, LOOPS))
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(f"\nlarge: {seconds:.2f} s; peak memory {after / 2**20:.2f} GiB ({before / 2**20:.2f} before the call)")
+        compare("synthetic", bands, valid, 3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Numbers behind maps: rasters read no larger than a page shows, hill shading, outlines of blocks, areas of classes."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from osgeo import gdal
+
+from lsm.paths import shown
+from lsm.settings import InputError
+
+gdal.UseExceptions()
+
+
+def read_decimated(path: Path, largest: int, average: bool) -> tuple[np.ndarray, np.ndarray, tuple, gdal.Dataset]:
+    """The first band of a raster with at most `largest` cells a side.
+
+    average  cells are means of the raster's cells (heights); otherwise the nearest one (classes, block numbers)
+    Returns the band (rows, cols), valid (rows, cols), its extent (west, east, south, north) in the units of the CRS,
+    and the dataset. Raises InputError.
+    """
+    try:
+        dataset = gdal.Open(str(path))
+    except RuntimeError:
+        raise InputError(f"{shown(path)}: expected a raster that GDAL opens, found none; make it again") from None
+    cols, rows = dataset.RasterXSize, dataset.RasterYSize
+    step = max(1, cols / largest, rows / largest)
+    band = dataset.GetRasterBand(1)
+    values = band.ReadAsArray(buf_xsize=max(1, round(cols / step)), buf_ysize=max(1, round(rows / step)),
+                              resample_alg=gdal.GRIORA_Average if average else gdal.GRIORA_NearestNeighbour)
+    west, width, _, north, _, height = dataset.GetGeoTransform()
+    extent = (west, west + cols * width, north + rows * height, north)
+    return values, _known(values, band.GetNoDataValue()), extent, dataset
+
+
+def hill_shade(dem: np.ndarray, width: float, height: float) -> np.ndarray:
+    """Brightness (rows, cols) of heights in m on cells of `width` x `height` m: 1 on flat ground and brighter slopes.
+
+    Light comes from the north-west, 45 degrees high: the cosine of its angle with the normal over that of flat ground.
+    """
+    southward, eastward = np.gradient(dem, height, width)
+    shade = (1 + (eastward + southward) / np.sqrt(2)) / np.sqrt(1 + eastward**2 + southward**2)
+    return np.clip(shade, 0, 1)
+
+
+def outlines(block: np.ndarray, extent: tuple) -> np.ndarray:
+    """The borders between different numbers of `block` (rows, cols) as straight lines (lines, 2 ends, x and y)."""
+    x = np.linspace(extent[0], extent[1], block.shape[1] + 1)
+    y = np.linspace(extent[3], extent[2], block.shape[0] + 1)
+    lines = []
+    for ids, across, along, upright in ((block, y, x, False), (block.T, x, y, True)):
+        border = np.pad(ids[1:] != ids[:-1], ((0, 0), (1, 1)))  # between line i and i + 1, with a frame of False
+        line, start = np.nonzero(~border[:, :-1] & border[:, 1:])
+        _, end = np.nonzero(border[:, :-1] & ~border[:, 1:])
+        ends = np.stack([along[start], across[line + 1], along[end], across[line + 1]], axis=1).reshape(-1, 2, 2)
+        lines.append(ends[:, :, ::-1] if upright else ends)
+    return np.concatenate(lines)
+
+
+def class_areas(path: Path, breaks: tuple[float, ...], names: list[str]) -> pd.DataFrame:
+    """Cells, area and share of every class of a probability raster, counted over all its cells strip by strip.
+
+    breaks  between the classes; a cell on a break belongs to the class above. Raises InputError.
+    """
+    dataset = gdal.Open(str(path))
+    band, (_, width, _, _, _, height) = dataset.GetRasterBand(1), dataset.GetGeoTransform()
+    cells = np.zeros(len(breaks) + 1, np.int64)
+    for row in range(0, dataset.RasterYSize, 512):
+        strip = band.ReadAsArray(0, row, dataset.RasterXSize, min(512, dataset.RasterYSize - row))
+        known = strip[_known(strip, band.GetNoDataValue())]
+        cells += np.bincount(np.digitize(known, breaks), minlength=len(cells))
+    if not cells.any():
+        raise InputError(f"{shown(path)}: expected cells with a probability, found none; run predict_LSM.py again")
+    edges = (0, *breaks, 1)
+    return pd.DataFrame({"class": names, "from": edges[:-1], "to": edges[1:], "cells": cells,
+                         "area_km2": cells * abs(width * height) / 1e6, "share": cells / cells.sum()})
+
+
+def _known(values: np.ndarray, nodata: float | None) -> np.ndarray:
+    known = np.isfinite(values)
+    return known if nodata is None else known & (values != values.dtype.type(nodata))

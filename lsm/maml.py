@@ -1,0 +1,211 @@
+"""Model-agnostic meta-learning over blocks (Finn et al. 2017, arXiv 1703.03400), explicitly batched.
+
+Every array carries the axis of tasks, so that a meta-batch is one program of batched products instead of a map over
+tasks. The state is a dict of lists of float32 arrays: "weights" (see lsm/network.py), "inner_lr" (one scalar, or one
+array a weight array: Meta-SGD, Li et al. 2017, arXiv 1707.09835), and Adam's "m" and "v" for both.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from lsm import network
+
+ROWS_AT_ONCE = 200_000  # padded support rows that adapt in one call; bounds memory whatever the number of blocks
+
+
+# ------------------------------------------------------------------------------------------------------ inner loop
+def task_losses(weights: list, x, y, mask, statistics: list) -> tf.Tensor:
+    """Mean cross-entropy of each task (tasks,): x (tasks, n, inputs), y (tasks, n) int32, mask (tasks, n) float."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, network.logits(weights, x, statistics))
+    return tf.reduce_sum(mask * losses, axis=1) / tf.reduce_sum(mask, axis=1)
+
+
+def statistics_of(weights: list, x, mask, normalise: bool) -> list:
+    """Normalisation statistics over the masked samples; [] for a network without normalisation."""
+    return network.batch_statistics(weights, x, mask) if normalise else []
+
+
+def inner_step(weights: list, inner_lr: list, x, y, mask, normalise: bool, first_order: bool) -> list:
+    """One gradient step of every task on its masked support samples: w - inner_lr * dL/dw."""
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        # Tasks share no weight, so the gradient of the sum is each task's own gradient.
+        loss = tf.reduce_sum(task_losses(weights, x, y, mask, statistics_of(weights, x, mask, normalise)))
+    gradients = tape.gradient(loss, weights)
+    if first_order:
+        gradients = [tf.stop_gradient(g) for g in gradients]
+    return [w - lr * g for w, lr, g in zip(weights, _per_weight(inner_lr, weights), gradients, strict=True)]
+
+
+def meta_loss(weights, inner_lr, support, query, inner_steps: int, normalise: bool, first_order: bool):
+    """Query loss before and after the inner loop, each averaged over the tasks.
+
+    weights         without the axis of tasks
+    support, query  (x (tasks, n, inputs), y (tasks, n), mask (tasks, n)); a task's normalisation statistics are
+                    those of its support samples, for the query too
+    """
+    tasks = support[0].shape[0]
+    adapted = [tf.tile(w[None], [tasks] + [1] * len(w.shape)) for w in weights]
+    losses = []
+    for step in range(inner_steps + 1):
+        if step in (0, inner_steps):
+            statistics = statistics_of(adapted, support[0], support[2], normalise)
+            losses.append(tf.reduce_mean(task_losses(adapted, *query, statistics)))
+        if step < inner_steps:
+            adapted = inner_step(adapted, inner_lr, *support, normalise, first_order)
+    return losses[0], losses[-1]
+
+
+def _per_weight(inner_lr: list, weights: list) -> list:
+    return inner_lr * len(weights) if len(inner_lr) == 1 else inner_lr
+
+
+# ------------------------------------------------------------------------------------------------------ outer loop
+def initial_state(weights: list[np.ndarray], inner_lr: float, per_weight: bool) -> dict:
+    """The state before the first outer step."""
+    rates = [np.full(w.shape, inner_lr, np.float32) for w in weights] if per_weight else [np.float32(inner_lr)]
+    zeros = [np.zeros_like(p) for p in weights + rates]
+    return {"weights": weights, "inner_lr": rates, "m": zeros, "v": zeros}
+
+
+def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: bool, xla: bool = True):
+    """A compiled function that runs many outer steps in one call.
+
+    Returns run(state, step, steps, batches) -> (state, pre_loss, post_loss): `steps` outer steps of Adam (Kingma and
+    Ba 2015), the first of them number `step` (from 0), over batches whose first axis is at least `steps` long. The
+    losses are means over these steps. Adam is written out here because its state must ride through the compiled loop
+    and lie in checkpoints as plain arrays.
+    """
+    beta_1, beta_2, epsilon = 0.9, 0.999, 1e-7
+
+    @tf.function(jit_compile=xla)
+    def run(state, step, steps, batches):
+        pre_sum = post_sum = tf.constant(0.0)
+        for i in tf.range(steps):
+            x_s, y_s, mask_s, x_q, y_q, mask_q = (b[i] for b in batches)
+            n = len(state["weights"])
+            parameters = state["weights"] + state["inner_lr"]
+            with tf.GradientTape() as tape:
+                tape.watch(parameters)
+                pre, post = meta_loss(parameters[:n], parameters[n:], (x_s, y_s, mask_s), (x_q, y_q, mask_q),
+                                      inner_steps, normalise, first_order)
+            gradients = tape.gradient(post, parameters)
+            t = tf.cast(step + i + 1, tf.float32)
+            rate = outer_lr * tf.sqrt(1 - beta_2 ** t) / (1 - beta_1 ** t)
+            m = [beta_1 * a + (1 - beta_1) * g for a, g in zip(state["m"], gradients, strict=True)]
+            v = [beta_2 * a + (1 - beta_2) * g * g for a, g in zip(state["v"], gradients, strict=True)]
+            moved = [p - rate * a / (tf.sqrt(b) + epsilon) for p, a, b in zip(parameters, m, v, strict=True)]
+            state = {"weights": moved[:n], "inner_lr": moved[n:], "m": m, "v": v}
+            pre_sum += pre
+            post_sum += post
+        count = tf.cast(steps, tf.float32)
+        return state, pre_sum / count, post_sum / count
+
+    return run
+
+
+# -------------------------------------------------------------------------------------------------- drawing tasks
+@dataclass(frozen=True)
+class Tasks:
+    """Samples by task: members (tasks, longest) int64, rows of the sample arrays, padded; sizes (tasks,)."""
+
+    members: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, rows_of_tasks: list[np.ndarray]) -> "Tasks":
+        """From one array of sample rows a task; a task may be empty."""
+        sizes = np.array([len(rows) for rows in rows_of_tasks], np.int64)
+        members = np.zeros((len(sizes), max(1, sizes.max(initial=0))), np.int64)
+        for i, rows in enumerate(rows_of_tasks):
+            members[i, :len(rows)] = rows
+        return cls(members, sizes)
+
+    def mask(self) -> np.ndarray:
+        """(tasks, longest) float32: 1 where a member is, 0 where padding is."""
+        return (np.arange(self.members.shape[1]) < self.sizes[:, None]).astype(np.float32)
+
+
+def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, support: int, query: int):
+    """Random tasks and, in each, disjoint random support and query samples, for `steps` outer steps.
+
+    A task with fewer than support + query samples gives half of them to each. Returns sample rows and masks:
+    (support_rows, support_mask, query_rows, query_mask), each (steps, meta_batch, support or query).
+    """
+    chosen = rng.random((steps, len(tasks.sizes))).argpartition(meta_batch - 1, axis=1)[:, :meta_batch].ravel()
+    sizes, wanted = tasks.sizes[chosen], support + query
+    longest = max(tasks.members.shape[1], wanted)
+    keys = rng.random((len(chosen), longest), dtype=np.float32)
+    keys[np.arange(longest) >= sizes[:, None]] = 2  # padding never comes before a member
+    nearest = keys.argpartition(wanted - 1, axis=1)[:, :wanted]
+    # argpartition leaves its winners in an order that leans on the file's; sorting by key makes it random
+    order = np.take_along_axis(nearest, np.take_along_axis(keys, nearest, 1).argsort(axis=1), 1)
+    n_support = np.minimum(support, sizes // 2)
+    n_query = np.minimum(query, sizes - n_support)
+    position = n_support[:, None] + np.arange(query)
+    out = []
+    for places, count in ((order[:, :support], n_support),
+                          (np.take_along_axis(order, np.minimum(position, wanted - 1), 1), n_query)):
+        mask = np.arange(places.shape[1]) < count[:, None]
+        rows = tasks.members[chosen[:, None], np.where(mask, places, 0)]
+        out += [rows.reshape(steps, meta_batch, -1), mask.astype(np.float32).reshape(steps, meta_batch, -1)]
+    return tuple(out)
+
+
+# ------------------------------------------------------------------------------------------------ adapting blocks
+@tf.function(reduce_retracing=True)
+def _adapt(weights, inner_lr, x, y, mask, step_masks, normalise):
+    """Runs the inner loop of all tasks; step_masks (steps, tasks, n) chooses the samples of each step."""
+    adapted = [tf.tile(w[None], tf.concat([[tf.shape(x)[0]], tf.ones(len(w.shape), tf.int32)], 0)) for w in weights]
+    for step in tf.range(tf.shape(step_masks)[0]):
+        adapted = inner_step(adapted, inner_lr, x, y, step_masks[step], normalise, True)
+    return adapted, statistics_of(adapted, x, mask, normalise)
+
+
+def adapt_blocks(state: dict, x: np.ndarray, y: np.ndarray, tasks: Tasks, steps: int, batch: int, normalise: bool,
+                 rng: np.random.Generator) -> list[np.ndarray]:
+    """The folded networks of all tasks after `steps` inner steps, as one batched program.
+
+    x (samples, inputs), y (samples,): all samples, of which tasks names each block's support; every task needs one.
+    batch  samples of each step, drawn anew for each, half of the block where it has no more than two batches;
+           0 = the whole support at every step
+    Tasks go through in the order of their size, so many at once as fit ROWS_AT_ONCE padded rows. A task's result does
+    not hang on the tasks it shares a call with. Returns a list of arrays with the tasks as first axis, float32.
+    """
+    seeds = rng.integers(1 << 63, size=len(tasks.sizes))
+    out = [np.empty((len(tasks.sizes), *np.shape(w)), np.float32) for w in state["weights"]]
+    by_size, start = np.argsort(tasks.sizes, kind="stable")[::-1], 0
+    while start < len(by_size):
+        longest = tasks.sizes[by_size[start]]
+        group = by_size[start:start + max(1, ROWS_AT_ONCE // longest)]
+        start += len(group)
+        part = Tasks(tasks.members[group, :longest], tasks.sizes[group])
+        mask = part.mask()
+        if batch:
+            step_masks = np.stack([_batches(s, n, longest, steps, batch)
+                                   for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1)
+        else:
+            step_masks = np.broadcast_to(mask, (steps, *mask.shape))
+        adapted, statistics = _adapt(state["weights"], state["inner_lr"], x[part.members],
+                                     y[part.members].astype(np.int32), mask, step_masks, normalise)
+        for target, w in zip(out, network.folded(adapted, statistics), strict=True):
+            target[group] = w
+    return out
+
+
+def _batches(seed: int, size: int, longest: int, steps: int, batch: int) -> np.ndarray:
+    """(steps, longest) masks of random batches of one task's `size` samples."""
+    count = batch if size > 2 * batch else max(1, size // 2)
+    masks = np.zeros((steps, longest), np.float32)
+    order = np.random.default_rng(seed).random((steps, size)).argsort(axis=1)[:, :count]
+    np.put_along_axis(masks, order, 1, axis=1)
+    return masks
+
+
+def pooled_network(state: dict, x: np.ndarray, normalise: bool) -> list[np.ndarray]:
+    """The intermediate model, folded with the statistics of all rows of x (samples, inputs); no axis of tasks."""
+    weights = [tf.constant(w)[None] for w in state["weights"]]
+    statistics = statistics_of(weights, tf.constant(x)[None], tf.ones((1, len(x))), normalise)
+    return [w[0] for w in network.folded(weights, statistics)]

@@ -1,0 +1,111 @@
+"""The base network: linear, batch normalisation (where the recipe has it), ReLU, three times; then two logits.
+
+Weights are a list [w1, b1, w2, b2, w3, b3, w4, b4], w (inputs, outputs) and b (outputs,). With a leading axis of
+tasks, w (tasks, inputs, outputs), the same functions run one network a task as one batched product. Column 1 of the
+logits is landslide, everywhere.
+"""
+
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+EPSILON = 1e-3      # of batch normalisation; published
+HEAD_SD = 0.01      # of the head's truncated normal start; published
+
+
+def use_one_thread() -> None:
+    """Runs TensorFlow's operators on one thread: on networks this small a second one costs more than it brings, and
+    sums then always run in the same order. Call before the first operator."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.Generator) -> list[np.ndarray]:
+    """The weights meta-training starts from, float32.
+
+    sizes         widths from the inputs to the last hidden layer: [14, 32, 32, 16]
+    hidden_start  the arrays of savedmodel.npz (arr_0.. = w1, b1, ..., w as (out, in)), or None: hidden layers from
+                  He's truncated normal, sd sqrt(2 / inputs) (He et al. 2015, arXiv 1502.01852), biases zero
+    Raises ValueError when the saved arrays have other shapes.
+    """
+    weights = []
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+        if hidden_start is None:
+            w, b = truncated_normal(rng, (inputs, outputs), np.sqrt(2 / inputs)), np.zeros(outputs)
+        else:
+            w, b = hidden_start[f"arr_{2 * i}"].T, hidden_start[f"arr_{2 * i + 1}"]
+        if w.shape != (inputs, outputs) or b.shape != (outputs,):
+            raise ValueError(f"layer {i + 1}: expected w {(outputs, inputs)}, found {w.T.shape}")
+        weights += [w, b]
+    weights += [truncated_normal(rng, (sizes[-1], 2), HEAD_SD), np.zeros(2)]
+    return [np.ascontiguousarray(w, np.float32) for w in weights]
+
+
+def truncated_normal(rng: np.random.Generator, shape: tuple[int, ...], sd: float) -> np.ndarray:
+    """Normal draws of standard deviation `sd`, those beyond two of them drawn again."""
+    draws = rng.standard_normal(shape)
+    while (far := np.abs(draws) > 2).any():
+        draws[far] = rng.standard_normal(far.sum())
+    return sd * draws
+
+
+def masked_moments(z: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance over the samples of each task: z (tasks, n, units), mask (tasks, n) -> (tasks, 1, units).
+
+    Not tf.nn.moments: that stops the gradient of the mean inside the variance, which leaves first derivatives right
+    and second ones, which MAML needs, wrong.
+    """
+    share = (mask / tf.reduce_sum(mask, axis=1, keepdims=True))[..., None]  # (tasks, n, 1)
+    mean = tf.reduce_sum(share * z, axis=1, keepdims=True)
+    d = z - mean
+    return mean, tf.reduce_sum(share * d * d, axis=1, keepdims=True)
+
+
+def logits(weights: list, x: tf.Tensor, statistics: list) -> tf.Tensor:
+    """Logits (tasks, n, 2) of x (tasks, n, inputs); statistics as `batch_statistics` gives them, [] for none.
+
+    The bias is added after the normalisation, where it is its centre: before, subtracting the mean would undo it.
+    """
+    h = x
+    for layer in range(len(weights) // 2 - 1):
+        h = h @ weights[2 * layer]
+        if statistics:
+            mean, variance = statistics[layer]
+            h = (h - mean) * tf.math.rsqrt(variance + EPSILON)
+        h = tf.nn.relu(h + weights[2 * layer + 1][:, None])
+    return h @ weights[-2] + weights[-1][:, None]
+
+
+def batch_statistics(weights: list, x: tf.Tensor, mask: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Mean and variance (tasks, 1, units) of every hidden layer over the masked samples of x (tasks, n, inputs)."""
+    statistics, h = [], x
+    for layer in range(len(weights) // 2 - 1):
+        z = h @ weights[2 * layer]
+        mean, variance = masked_moments(z, mask)
+        statistics.append((mean, variance))
+        h = tf.nn.relu((z - mean) * tf.math.rsqrt(variance + EPSILON) + weights[2 * layer + 1][:, None])
+    return statistics
+
+
+def folded(weights: list, statistics: list) -> list[np.ndarray]:
+    """The same function without normalisation: its scale goes into w, its shift into b. Leading task axes kept."""
+    out = [np.array(w) for w in weights]
+    for layer, (mean, variance) in enumerate(statistics):
+        scale = 1 / np.sqrt(np.asarray(variance) + EPSILON)  # (tasks, 1, units)
+        out[2 * layer] = out[2 * layer] * scale
+        out[2 * layer + 1] = out[2 * layer + 1] - (np.asarray(mean) * scale)[:, 0]
+    return out
+
+
+def probability(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Landslide probability (n,) float32 of encoded cells x (n, inputs) under one folded network, in NumPy: no tracing,
+    and the number of one cell does not hang on the others."""
+    h = x
+    for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+        h = h @ w
+        h += b
+        np.maximum(h, 0, out=h)
+    margin = h @ (weights[-2][:, 0] - weights[-2][:, 1]) + (weights[-1][0] - weights[-1][1])
+    np.exp(np.minimum(margin, 80, out=margin), out=margin)  # softmax of two logits: 1 / (1 + exp(l0 - l1))
+    return 1 / (1 + margin)

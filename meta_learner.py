@@ -1,0 +1,244 @@
+"""Stage 3: meta-trains the intermediate model over the blocks (MAML), then adapts it to held-out blocks and scores it.
+
+A task is a block with more than MIN_SAMPLES samples. Tasks are split once into meta-training and held-out ones. Every
+outer step draws a meta-batch of tasks and, in each, support and query samples; the inner loop takes a few gradient
+steps on the support, the outer loop lowers the query loss after them, through these steps (second order) or not.
+Then every held-out block adapts on one half of its samples and is scored on the other half.
+
+Reads   metatask_sampling/<REGION>_tasks.npz              samples by block
+        unsupervised_pretraining/model_init/encoder.npz   from factors to network inputs
+        unsupervised_pretraining/model_init/savedmodel.npz
+Writes  checkpoint_dir/<REGION>_split.csv                 block, row (of the samples table), role: meta-train, support,
+                                                          query, unused (blocks too thin for a task)
+        checkpoint_dir/<REGION>_checkpoint_<step>.npz     the state of training; a stopped run goes on from the newest
+        checkpoint_dir/<REGION>_history.csv               iteration, pre_loss, post_loss (of the query), inner_lr
+        checkpoint_dir/<REGION>_model.npz                 the intermediate model, its inner rates and its encoder
+        checkpoint_dir/<REGION>_heldout.csv               sample, block, x, y, label, score_before, score_after
+        checkpoint_dir/<REGION>_metrics.csv               block ("all" or its number), adapted, measures
+Run     python meta_learner.py [RECIPE=published ITERATIONS=1000 ...]
+"""
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from tqdm import tqdm
+
+from lsm import maml
+from lsm.artifacts import differences, read_npz, read_record, record_path, write_csv, write_npz
+from lsm.encoder import Encoder
+from lsm.metrics import MEASURES, scores
+from lsm.network import initial_weights, probability, use_one_thread
+from lsm.paths import Paths, shown
+from lsm.settings import ByRecipe, InputError, run
+from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
+
+# ----------------------------------------------------------------------------------------------------------------
+# tasks
+MIN_SAMPLES = 16             # a block with more is a task; published 16
+META_TRAIN_SHARE = 0.75      # of the tasks; the others are held out; published 0.75
+# start
+BASE_MODEL = "DAS"           # "DAS": the pretrained hidden layers; "MLP": all layers at random; published "DAS"
+NORMALISE = ByRecipe(published=True, recommended=False)    # batch normalisation of the hidden layers
+# inner loop
+SUPPORT = ByRecipe(published=8, recommended=16)            # samples of a task that the inner loop learns from
+QUERY = ByRecipe(published=8, recommended=16)              # samples of a task that the outer loop is judged on
+INNER_STEPS = 5              # in meta-training; published 5
+INNER_LR = ByRecipe(published=0.01, recommended=0.01)      # where the trainable inner rate starts
+RATE_PER_WEIGHT = ByRecipe(published=False, recommended=True)  # one inner rate, or one a weight (Meta-SGD)
+FIRST_ORDER = False          # True drops the second derivatives; published False
+# outer loop
+META_BATCH = 16              # tasks an outer step; published 16
+META_LR = 1e-3               # of Adam; published 1e-3
+ITERATIONS = 5000            # outer steps; published 5,001, the last of them to log
+# held-out blocks
+ADAPT_STEPS = ByRecipe(published=5, recommended=20)
+ADAPT_BATCH = ByRecipe(published=8, recommended=0)         # samples a step, drawn anew each; 0: the whole support
+# files
+LOG_EVERY = 100              # outer steps in one compiled call, and the interval of history.csv; published 100
+SAVE_EVERY = 1000            # outer steps between checkpoints; published 1,000
+# ----------------------------------------------------------------------------------------------------------------
+
+STAGE = "meta_learner.py"
+
+
+def split_tasks(block: np.ndarray, label: np.ndarray, min_samples: int, share: float,
+                rng: np.random.Generator) -> np.ndarray:
+    """The role of every sample (samples,): meta-train, support, query or unused. block (samples,) ascending."""
+    blocks, counts = np.unique(block, return_counts=True)
+    eligible = rng.permutation(blocks[counts > min_samples])
+    trained = eligible[:round(share * len(eligible))]
+    role = np.full(len(block), "unused", dtype="<U10")
+    role[np.isin(block, trained)] = "meta-train"
+    for held_out in np.sort(eligible[len(trained):]):
+        rows = rng.permutation(np.flatnonzero(block == held_out))
+        role[rows[:len(rows) // 2]] = "support"
+        role[rows[len(rows) // 2:]] = "query"
+    return role
+
+
+def rows_by_block(block: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The blocks that have chosen samples, and the rows of those samples in each. chosen (samples,) bool."""
+    rows = np.flatnonzero(chosen)
+    blocks, start = np.unique(block[rows], return_index=True)
+    return blocks, np.split(rows, start[1:])
+
+
+def newest_state(paths: Paths, c, inputs: list) -> tuple[int, dict, np.ndarray] | None:
+    """Step, state and history of the newest checkpoint that these constants and inputs made; None without one.
+
+    Raises InputError for a checkpoint of another region under this one's name.
+    """
+    free = {"ITERATIONS", "SAVE_EVERY", "ADAPT_STEPS", "ADAPT_BATCH"}  # training up to a step does not hang on them
+    afresh = ""
+    for path in reversed(paths.checkpoints()):
+        step = int(path.stem.rsplit("_", 1)[1])
+        if step > c.ITERATIONS or not record_path(path).is_file():  # no record: killed while writing
+            continue
+        record = read_record(path, f"{STAGE}, after removing it,")
+        if record["region"] != c.REGION:
+            raise InputError(f"{shown(path)}: expected region {c.REGION}, found {record['region']}; remove the file")
+        differ = differences(record, c, inputs, free)
+        if not differ:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+            print(f"going on from {shown(path)}")
+            return step, unflat(arrays), arrays["history"]
+        afresh = afresh or f"{shown(path)} is of another run ({'; '.join(differ)}): training starts afresh"
+    if afresh:
+        print(afresh)
+    return None
+
+
+def flat(state: dict) -> dict:
+    """The state as named arrays for a file: weights_0, weights_1, ..., inner_lr_0, ..."""
+    return {f"{key}_{i}": np.asarray(a) for key, arrays in state.items() for i, a in enumerate(arrays)}
+
+
+def unflat(arrays: dict) -> dict:
+    """The state that `flat` named."""
+    keys = ("weights", "inner_lr", "m", "v")
+    return {k: [arrays[f"{k}_{i}"] for i in range(sum(a.startswith(f"{k}_") for a in arrays))] for k in keys}
+
+
+def meta_train(state: dict, done: int, history: np.ndarray, x: np.ndarray, y: np.ndarray, tasks: maml.Tasks, c, save):
+    """Meta-training from outer step `done` to c.ITERATIONS; returns the state and the history (rows, 4).
+
+    x (samples, inputs), y (samples,): of all samples, of which `tasks` names the meta-training ones.
+    save(step, state, history) is called every c.SAVE_EVERY outer steps and at the end.
+    """
+    outer_loop = maml.outer_loop(c.INNER_STEPS, c.META_LR, c.NORMALISE, c.FIRST_ORDER)
+    bar = tqdm(total=c.ITERATIONS, initial=done, desc="meta-training", unit="step", disable=None)
+    while done < c.ITERATIONS:
+        # A generator a call: training that goes on from a checkpoint draws what it would have drawn without a stop.
+        drawn = maml.draw(tasks, np.random.default_rng([c.SEED, done]), c.LOG_EVERY, c.META_BATCH, c.SUPPORT, c.QUERY)
+        batches = [a for rows, mask in (drawn[:2], drawn[2:]) for a in (x[rows], y[rows], mask)]
+        steps = min(c.LOG_EVERY, c.ITERATIONS - done)
+        state, pre_loss, post_loss = outer_loop(state, tf.constant(done), tf.constant(steps), batches)
+        done += steps
+        if not np.isfinite(post_loss):
+            raise InputError(f"outer step {done}: expected a finite query loss, found {post_loss}; lower META_LR or "
+                             "INNER_LR")
+        inner_lr = np.mean([np.mean(rate) for rate in state["inner_lr"]])
+        history = np.vstack([history, [done, pre_loss, post_loss, inner_lr]])
+        if done % c.SAVE_EVERY < steps or done == c.ITERATIONS:
+            save(done, state, history)
+        bar.set_postfix_str(f"query loss {pre_loss:.3f} -> {post_loss:.3f}", refresh=False)
+        bar.update(steps)
+    bar.close()
+    return state, history
+
+
+def held_out_scores(state: dict, pooled: list, x, label, block, role, c) -> tuple[np.ndarray, np.ndarray, int]:
+    """Landslide probability of every query sample before and after its block adapts, and the blocks that could not.
+
+    A block whose support holds one class only keeps the intermediate model. Returns (before, after), both (samples,)
+    with nan where the role is not query, and the number of such blocks.
+    """
+    before, after = np.full(len(label), np.nan), np.full(len(label), np.nan)
+    blocks, supports = rows_by_block(block, role == "support")
+    mixed = np.array([0 < label[rows].mean() < 1 for rows in supports])
+    adapting = maml.Tasks.of([rows for rows, both in zip(supports, mixed, strict=True) if both])
+    networks = maml.adapt_blocks(state, x, label, adapting, c.ADAPT_STEPS, c.ADAPT_BATCH, c.NORMALISE,
+                                 np.random.default_rng([c.SEED, 1]))
+    place = np.cumsum(mixed) - 1
+    for i, b in enumerate(blocks):
+        rows = np.flatnonzero((block == b) & (role == "query"))
+        before[rows] = probability(pooled, x[rows])
+        after[rows] = probability([w[place[i]] for w in networks], x[rows]) if mixed[i] else before[rows]
+    return before, after, int((~mixed).sum())
+
+
+def metrics_table(held_out: pd.DataFrame) -> pd.DataFrame:
+    """Measures before and after adaptation, over all held-out query points and of every block."""
+    rows = []
+    for name, part in [("all", held_out), *held_out.groupby("block")]:
+        for adapted in ("before", "after"):
+            rows.append({"block": name, "adapted": adapted, "samples": len(part), "landslides": part.label.sum()}
+                        | scores(part.label, part[f"score_{adapted}"]))
+    return pd.DataFrame(rows)
+
+
+def main(c) -> None:
+    """Runs the stage; c holds the constants."""
+    paths = Paths(c.REGION)
+    inputs = [paths.tasks, paths.encoder, paths.saved_model]
+    samples = read_npz(paths.tasks, "scene_sampling.py", c)
+    pretraining = "unsupervised_pretraining/DAS_pretraining.py"
+    encoder = Encoder.from_json(str(read_npz(paths.encoder, pretraining, c)["encoder"]))
+    saved_model = read_npz(paths.saved_model, pretraining, c)
+    if c.BASE_MODEL not in ("DAS", "MLP"):
+        raise InputError(f"BASE_MODEL={c.BASE_MODEL}: expected DAS or MLP")
+    use_one_thread()
+
+    block, label = samples["block"], samples["label"].astype(np.int32)
+    x = encoder.transform(samples["factors"])  # (samples, inputs)
+    rng = np.random.default_rng(c.SEED)
+    role = split_tasks(block, label, c.MIN_SAMPLES, c.META_TRAIN_SHARE, rng)
+    trained, members = rows_by_block(block, role == "meta-train")
+    held_out_blocks = len(np.unique(block[role == "query"]))
+    if len(trained) < c.META_BATCH or not held_out_blocks:
+        raise InputError(f"{shown(paths.tasks)}: expected {c.META_BATCH} meta-training tasks (META_BATCH) or more and a "
+                         f"held-out one, found {len(trained)} and {held_out_blocks}; lower META_BATCH here or raise K "
+                         "in scene_sampling.py")
+    print(f"{len(trained)} blocks for meta-training, {held_out_blocks} held out; {(role == 'unused').sum()} samples in "
+          f"blocks of {c.MIN_SAMPLES} or fewer")
+
+    sizes = [x.shape[1], *(len(saved_model[f"arr_{i}"]) for i in (1, 3, 5))]
+    weights = initial_weights(sizes, saved_model if c.BASE_MODEL == "DAS" else None, rng)
+    start = newest_state(paths, c, inputs)
+    done, state, history = start or (0, maml.initial_state(weights, c.INNER_LR, c.RATE_PER_WEIGHT), np.empty((0, 4)))
+
+    def save(step, state, history):
+        write_npz(paths.checkpoint(step), flat(state) | {"history": history}, STAGE, c, inputs)
+
+    state, history = meta_train(state, done, history, x, label, maml.Tasks.of(members), c, save)
+
+    pooled = maml.pooled_network(state, x[role == "meta-train"], c.NORMALISE)
+    before, after, one_class = held_out_scores(state, pooled, x, label, block, role, c)
+    query = role == "query"
+    held_out = pd.DataFrame({"sample": samples["row"], "block": block, "x": samples["xy"][:, 0],
+                             "y": samples["xy"][:, 1], "label": label, "score_before": before, "score_after": after})
+    held_out = held_out[query]
+    table = metrics_table(held_out)
+
+    model = flat({k: state[k] for k in ("weights", "inner_lr")}) | {
+        "normalise": np.array(c.NORMALISE), "encoder": np.array(encoder.to_json()),
+        **{f"pooled_{i}": w for i, w in enumerate(pooled)}}
+    made = (STAGE, c, inputs)
+    write_csv(paths.split, pd.DataFrame({"block": block, "row": samples["row"], "role": role}), *made)
+    write_csv(paths.history, pd.DataFrame(history, columns=["iteration", "pre_loss", "post_loss", "inner_lr"]), *made)
+    write_csv(paths.held_out, held_out, *made)
+    write_csv(paths.metrics, table, *made)
+    write_npz(paths.model, model, *made)
+
+    overall = table[table.block == "all"].set_index("adapted")[["samples", "landslides", *MEASURES]]
+    print(f"held-out blocks, {c.ADAPT_STEPS} adaptation steps on half of each block, scored on the other half; "
+          f"{one_class} blocks have one class in their support and stay unadapted")
+    print(overall.to_string(float_format="%.4f"))
+    print("The encoder and the pretraining saw the factors of all samples, held-out ones too, never a label.")
+    for path in (paths.split, paths.history, paths.held_out, paths.metrics, paths.model):
+        print(f"wrote {shown(path)}")
+
+
+if __name__ == "__main__":
+    run(main, globals())

@@ -1,0 +1,125 @@
+"""Stage 2: cuts the study area into terrain blocks and gives every sample to the block of its cell: a block is a task.
+
+Blocks come from SLIC on DEM, aspect, curvature and slope (lsm/blocks.py), so that each holds one kind of terrain.
+A place that stands in the samples table twice is used once: it must not be in a task's support and query set both.
+
+Reads   src_data/<REGION>/composite.tif          DEM (m), aspect (degrees, -1 = flat), curvature, slope (degrees)
+        src_data/samples_<REGION>.csv            factors, X, Y, label
+Writes  metatask_sampling/<REGION>_blocks.tif    the block of every cell, -1 where not valid
+        metatask_sampling/<REGION>_tasks.npz     samples by block: block, row (of the table's data, from 0), factors,
+                                                 xy, label; of the blocks centre_row, centre_col; factor_names
+        metatask_sampling/<REGION>_blocks.csv    block, cells, samples, landslides, centre_x, centre_y (m)
+Run     python scene_sampling.py [K=256 M=150 ...]
+"""
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+import study_area
+from lsm.artifacts import write_csv, write_npz
+from lsm.blocks import slic
+from lsm.paths import Paths, shown
+from lsm.raster import Raster, cells, centres, crs_name, read_composite, write_band
+from lsm.samples import read_samples, unique_places
+from lsm.settings import InputError, run
+from study_area import RECIPE, REGION, SEED  # noqa: F401  constants of this run, overridable as below
+
+# ----------------------------------------------------------------------------------------------------------------
+K = 512                         # seeds the whole raster would get, nodata included; published 512
+M = 500                         # compactness: terrain distance that counts as much as S cells; published 500, nearly
+                                #   squares; 100 to 250 follows elevation, 50 and less falls apart along aspect
+LOOPS = 5                       # of giving cells to clusters and taking the clusters' means; published 5
+WEIGHTS = (0.3, 0.1, 0.2, 0.4)  # of DEM (m), aspect (degrees), curvature, slope (degrees) in Dc^2; published
+TASK_SAMPLES = 16               # a block with more is a task for meta-training, only counted here; published 16
+# ----------------------------------------------------------------------------------------------------------------
+
+
+def blocks_of(labels: np.ndarray, geotransform: tuple[float, ...], xy: np.ndarray) -> np.ndarray:
+    """The block (samples,) of the cell each point lies in: -1 on nodata, -2 outside the raster."""
+    row, col = cells(geotransform, xy)
+    inside = (row >= 0) & (row < labels.shape[0]) & (col >= 0) & (col < labels.shape[1])
+    block = np.full(len(xy), -2, np.int32)
+    block[inside] = labels[row[inside], col[inside]]
+    return block
+
+
+def check_extent(block: np.ndarray, xy: np.ndarray, raster: Raster, path, composite) -> None:
+    """Refuses samples most of which lie on no valid cell. Raises InputError."""
+    if (block < 0).sum() * 2 <= len(block):
+        return
+    corner_x, corner_y = centres(raster.geotransform, *(np.array([-0.5, n - 0.5]) for n in raster.valid.shape))
+    expected, found = (f"X {x.min():.0f} .. {x.max():.0f}, Y {y.min():.0f} .. {y.max():.0f}"
+                       for x, y in ((corner_x, corner_y), xy.T))
+    raise InputError(
+        f"{shown(path)}: columns X, Y: expected points within {expected}, found {found}, {(block == -2).sum()} of "
+        f"{len(block)} outside and {(block == -1).sum()} on nodata; are they in the CRS of {shown(composite)}, "
+        f"{crs_name(raster.crs)}?")
+
+
+def table_of_blocks(labels: np.ndarray, block: np.ndarray, label: np.ndarray, places: np.ndarray,
+                    geotransform: tuple[float, ...]) -> pd.DataFrame:
+    """One row a block. block, label (samples,): of the samples; places (blocks, 2): mean row and column."""
+    x, y = centres(geotransform, *places.astype(np.float64).T)
+    count = len(places)
+    return pd.DataFrame({
+        "block": np.arange(count),
+        "cells": np.bincount(labels[labels >= 0], minlength=count),
+        "samples": np.bincount(block, minlength=count),
+        "landslides": np.bincount(block[label == 1], minlength=count),
+        "centre_x": x, "centre_y": y})
+
+
+def summary(table: pd.DataFrame, task_samples: int) -> str:
+    """The blocks in numbers, for the terminal."""
+    shares = (0, 0.25, 0.5, 0.75, 1)
+    lines = [f"{'':20}{'min':>8}{'25 %':>8}{'median':>8}{'75 %':>8}{'max':>8}{'all':>10}"]
+    for name in ("cells", "samples"):
+        quantiles = "".join(f"{q:8.0f}" for q in table[name].quantile(shares))
+        lines.append(f"{name + ' per block':20}{quantiles}{table[name].sum():10d}")
+    one_class = (table.samples > 0) & ((table.landslides == 0) | (table.landslides == table.samples))
+    counts = ((len(table), "blocks"), ((table.samples == 0).sum(), "without samples"),
+              (one_class.sum(), "with one class only"),
+              ((table.samples > task_samples).sum(), f"with more than {task_samples} samples"))
+    return "\n".join(lines + [f"{n:6d} {what}" for n, what in counts])
+
+
+def main(c):
+    """Runs the stage; c holds the constants."""
+    paths = Paths(c.REGION)
+    raster = read_composite(paths.composite)
+    samples = read_samples(paths.samples, study_area.FACTORS)
+    row, dropped, conflicts = unique_places(samples)
+    print(f"{len(samples.label)} samples; {dropped} rows dropped that repeat a place, {conflicts} places with both "
+          "labels kept as landslides")
+
+    labels, places = slic(raster.bands, raster.valid, c.WEIGHTS, c.M, c.K, c.LOOPS,
+                          lambda loops: tqdm(loops, desc="SLIC", unit="loop", delay=2))
+    block = blocks_of(labels, raster.geotransform, samples.xy[row])
+    check_extent(block, samples.xy[row], raster, paths.samples, paths.composite)
+    print(f"{(block == -2).sum()} samples dropped outside the raster, {(block == -1).sum()} on its nodata")
+    row, block = row[block >= 0], block[block >= 0]
+    order = np.lexsort((row, block))
+    row, block = row[order], block[order]
+
+    table = table_of_blocks(labels, block, samples.label[row], places, raster.geotransform)
+    tasks = {
+        "block": block,                                      # (samples,) int32, ascending
+        "row": row.astype(np.int32),                         # (samples,)
+        "factors": samples.factors[row],                     # (samples, factors) float32
+        "xy": samples.xy[row],                               # (samples, 2) float64, m
+        "label": samples.label[row],                         # (samples,) int8
+        "centre_row": places[:, 0], "centre_col": places[:, 1],  # (blocks,) float32
+        "factor_names": np.array([factor.name for factor in study_area.FACTORS]),
+    }
+    made_from = ("scene_sampling.py", c, [paths.composite, paths.samples])
+    write_band(paths.blocks, labels, raster, -1, "block", *made_from)
+    write_npz(paths.tasks, tasks, *made_from)
+    write_csv(paths.blocks_table, table, *made_from)
+    print(summary(table, c.TASK_SAMPLES))
+    for path in (paths.blocks, paths.tasks, paths.blocks_table):
+        print(f"wrote {shown(path)}")
+
+
+if __name__ == "__main__":
+    run(main, globals())

@@ -1,0 +1,121 @@
+"""Stage 1: learns the network's first weights from the factors alone: two RBMs, then a denoising autoencoder.
+
+Each layer is trained to reconstruct what the layer below makes of the samples, and hands its activation on. Labels are
+read, since the reader checks the whole table, but take no part.
+
+Reads   src_data/samples_<REGION>.csv                            factors, X, Y, label
+Writes  unsupervised_pretraining/model_init/savedmodel.npz      arr_0.. = w1, b1, w2, b2, w3, b3; w as (out, in)
+        unsupervised_pretraining/model_init/encoder.npz         from factors to network inputs (lsm/encoder.py)
+        unsupervised_pretraining/model_init/history.csv         layer, epoch (0 = before training), error (mean squared
+                                                                reconstruction error per input of that layer)
+Run     python unsupervised_pretraining/DAS_pretraining.py [REGION=HK RECIPE=published ...]
+"""
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+import study_area
+from lsm.artifacts import write_csv, write_npz
+from lsm.encoder import Encoder
+from lsm.network import use_one_thread
+from lsm.paths import Paths, shown
+from lsm.samples import read_samples
+from lsm.settings import InputError, run
+from study_area import RECIPE, REGION, SEED  # noqa: F401 - constants too, the same in every stage
+from unsupervised_pretraining.denoising_autoencoder import DenoisingAutoencoder
+from unsupervised_pretraining.rbm import RBM
+
+# ----------------------------------------------------------------------------------------------------------------
+HIDDEN = (32, 32, 16)        # units of RBM, RBM, autoencoder; published (32, 32, 16)
+RBM_LEARNING_RATE = 1e-3     # of a batch's mean gradient; published 1e-3
+RBM_EPOCHS = 10              # published 10
+RBM_BATCH = 64               # samples; published 64
+RBM_INITIAL_SD = 0.1         # of the weights' start; not published; from 0.01, 8-12 of the second RBM's 32
+                             #   units end silent (Hong Kong, published recipe, 3 seeds), from 0.1, 1-5
+DAE_LEARNING_RATE = 5e-5     # of Adam; published 5e-5
+DAE_EPOCHS = 20              # published 20
+DAE_BATCH = 64               # samples; published 64
+DAE_NOISE = 0.01             # sd of the noise added to the second RBM's activation; published 0.01
+# ----------------------------------------------------------------------------------------------------------------
+
+
+def first_rows(xy: np.ndarray) -> np.ndarray:
+    """The first row of every place, in order. Not lsm.samples.unique_places: that one looks at the labels."""
+    return np.sort(np.unique(xy, axis=0, return_index=True)[1])
+
+
+def pretrain(values: np.ndarray, layers: list, bar: tqdm) -> tuple[list, pd.DataFrame, list]:
+    """Trains the layers one after the other, each on the activation of the one below.
+
+    values  (samples, inputs)
+    layers  of each: model, epochs, batch
+    Returns the weights w1, b1, ..., the errors of every epoch, and of each layer the units that no sample activates.
+    Raises InputError when a layer diverges.
+    """
+    weights, history, silent = [], [], []
+    for layer, (model, epochs, batch) in enumerate(layers, start=1):
+        history.append((layer, 0, model.reconstruction_error(values)))
+        for epoch in range(1, epochs + 1):
+            with np.errstate(over="ignore", invalid="ignore"):  # told below, in one line
+                error = model.fit_epoch(values, batch)
+            if not np.isfinite(error):
+                raise InputError(f"layer {layer}, epoch {epoch}: expected a finite reconstruction error, found {error}"
+                                 "; lower RBM_LEARNING_RATE or DAE_LEARNING_RATE")
+            history.append((layer, epoch, error))
+            bar.set_postfix_str(f"layer {layer}, error {error:.4f}", refresh=False)
+            bar.update()
+        values = model.transform(values)
+        weights += [np.ascontiguousarray(model.weights), model.hidden_bias]
+        silent.append(int((values == 0).all(axis=0).sum()))
+    return weights, pd.DataFrame(history, columns=["layer", "epoch", "error"]), silent
+
+
+def check_constants(c) -> None:
+    """Raises InputError for constants no network can be made of."""
+    if c.RECIPE not in ("published", "recommended"):
+        raise InputError(f"RECIPE={c.RECIPE}: expected published or recommended")
+    if len(c.HIDDEN) != 3 or not all(type(n) is int and n > 0 for n in c.HIDDEN):
+        raise InputError(f"HIDDEN={c.HIDDEN}: expected three numbers of units, like (32, 32, 16)")
+    for name in ("RBM_EPOCHS", "RBM_BATCH", "DAE_EPOCHS", "DAE_BATCH"):
+        if getattr(c, name) < 1:
+            raise InputError(f"{name}={getattr(c, name)}: expected 1 or more")
+
+
+def main(c) -> None:
+    """Reads the samples, pretrains, writes weights, encoder and history."""
+    check_constants(c)
+    paths, rng = Paths(c.REGION), np.random.default_rng(c.SEED)
+    samples = read_samples(paths.samples, study_area.FACTORS)
+    use_one_thread()
+
+    rows = first_rows(samples.xy)
+    repeated = len(samples.xy) - len(rows)
+    print(f"{len(rows):,} samples; {repeated:,} more repeat the X, Y of an earlier row and are left out")
+    factors = samples.factors[rows]
+    encoder = Encoder.fit(factors, study_area.FACTORS, form=c.RECIPE)
+    inputs = encoder.transform(factors)  # (samples, inputs)
+
+    sizes = (inputs.shape[1], *c.HIDDEN)
+    rbms = [RBM(*sizes[i:i + 2], c.RBM_LEARNING_RATE, rng, "relu", c.RBM_INITIAL_SD) for i in (0, 1)]
+    autoencoder = DenoisingAutoencoder(*sizes[2:], c.DAE_LEARNING_RATE, c.DAE_NOISE, rng)
+    layers = [(rbm, c.RBM_EPOCHS, c.RBM_BATCH) for rbm in rbms] + [(autoencoder, c.DAE_EPOCHS, c.DAE_BATCH)]
+    epochs = sum(layer[1] for layer in layers)
+    with tqdm(total=epochs, desc="pretraining", unit="epoch", delay=2, disable=None) as bar:
+        weights, history, silent = pretrain(inputs, layers, bar)
+
+    made = ("unsupervised_pretraining/DAS_pretraining.py", c, [paths.samples])
+    write_npz(paths.encoder, {"encoder": np.array(encoder.to_json())}, *made)
+    write_npz(paths.saved_model, {f"arr_{i}": w for i, w in enumerate(weights)}, *made)
+    write_csv(paths.pretraining_history, history, *made)
+
+    print("layer              inputs  units  error before  error after  units no sample activates")
+    for i, name in enumerate(("1 RBM", "2 RBM", "3 autoencoder")):
+        error = history.error[history.layer == i + 1].to_numpy()
+        print(f"{name:17} {sizes[i]:7} {sizes[i + 1]:6} {error[0]:13.4f} {error[-1]:12.4f} {silent[i]:26}")
+    for path in (paths.saved_model, paths.encoder, paths.pretraining_history):
+        print(f"wrote {shown(path)}")
+
+
+if __name__ == "__main__":
+    run(main, globals())
