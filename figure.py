@@ -78,7 +78,7 @@ def inventory(c):
                              f"{', '.join(names)}, found {', '.join(table)}; rename it")
         points = pd.concat([points, table[["X", "Y"]].assign(kind="InSAR", velocity=table[column])])
     fig, ax, panel = map_page(ground)
-    ax.imshow(ground.relief, extent=ground.extent)
+    ax.imshow(0.3 + 0.7 * ground.relief, extent=ground.extent)
     pixels, handles = len(points) > c.RASTERISE, []
     speeds = LinearSegmentedColormap.from_list("speeds", SPEEDS)
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.8), ("InSAR", 2.4)):
@@ -260,6 +260,8 @@ def lsm_map(c):
         drawn[known] *= (0.6 + 0.4 * ground.shade)[known, None]
     fig, ax, panel = map_page(ground)
     ax.imshow(drawn, extent=extent)
+    edge = outlines(known, extent)  # in grey, "very low" and the sea are alike
+    ax.add_collection(LineCollection(edge, colors=INK, linewidths=0.3, rasterized=len(edge) > c.RASTERISE))
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     handles = [Patch(facecolor=CLASSES[name], edgecolor=INK, linewidth=0.4,
                      label=f"{name}  {low:g}–{high:g}\n{share:.1%} of area")

@@ -58,7 +58,7 @@ LOG_EVERY = 100              # outer steps in one compiled call, and the interva
 SAVE_EVERY = 1000            # outer steps between checkpoints; published 1,000
 # ----------------------------------------------------------------------------------------------------------------
 
-STAGE = "meta_learner.py"
+_STAGE = "meta_learner.py"
 
 
 def split_tasks(block: np.ndarray, label: np.ndarray, min_samples: int, share: float,
@@ -94,7 +94,7 @@ def newest_state(paths: Paths, c, inputs: list) -> tuple[int, dict, np.ndarray] 
         step = int(path.stem.rsplit("_", 1)[1])
         if step > c.ITERATIONS or not record_path(path).is_file():  # no record: killed while writing
             continue
-        record = read_record(path, f"{STAGE}, after removing it,")
+        record = read_record(path, f"{_STAGE}, after removing it,")
         if record["region"] != c.REGION:
             raise InputError(f"{shown(path)}: expected region {c.REGION}, found {record['region']}; remove the file")
         differ = differences(record, c, inputs, free)
@@ -197,8 +197,8 @@ def main(c) -> None:
     trained, members = rows_by_block(block, role == "meta-train")
     held_out_blocks = len(np.unique(block[role == "query"]))
     if len(trained) < c.META_BATCH or not held_out_blocks:
-        raise InputError(f"{shown(paths.tasks)}: expected {c.META_BATCH} meta-training tasks (META_BATCH) or more and a "
-                         f"held-out one, found {len(trained)} and {held_out_blocks}; lower META_BATCH here or raise K "
+        raise InputError(f"{shown(paths.tasks)}: expected {c.META_BATCH} meta-training tasks (META_BATCH) or more and "
+                         f"a held-out one, found {len(trained)} and {held_out_blocks}; lower META_BATCH here or raise K "
                          "in scene_sampling.py")
     print(f"{len(trained)} blocks for meta-training, {held_out_blocks} held out; {(role == 'unused').sum()} samples in "
           f"blocks of {c.MIN_SAMPLES} or fewer")
@@ -209,7 +209,7 @@ def main(c) -> None:
     done, state, history = start or (0, maml.initial_state(weights, c.INNER_LR, c.RATE_PER_WEIGHT), np.empty((0, 4)))
 
     def save(step, state, history):
-        write_npz(paths.checkpoint(step), flat(state) | {"history": history}, STAGE, c, inputs)
+        write_npz(paths.checkpoint(step), flat(state) | {"history": history}, _STAGE, c, inputs)
 
     state, history = meta_train(state, done, history, x, label, maml.Tasks.of(members), c, save)
 
@@ -224,7 +224,7 @@ def main(c) -> None:
     model = flat({k: state[k] for k in ("weights", "inner_lr")}) | {
         "normalise": np.array(c.NORMALISE), "encoder": np.array(encoder.to_json()),
         **{f"pooled_{i}": w for i, w in enumerate(pooled)}}
-    made = (STAGE, c, inputs)
+    made = (_STAGE, c, inputs)
     write_csv(paths.split, pd.DataFrame({"block": block, "row": samples["row"], "role": role}), *made)
     write_csv(paths.history, pd.DataFrame(history, columns=["iteration", "pre_loss", "post_loss", "inner_lr"]), *made)
     write_csv(paths.held_out, held_out, *made)

@@ -61,7 +61,8 @@ def read_composite(path: Path) -> Raster:
 
 def read_band(path: Path) -> np.ndarray:
     """The first band of a raster, (rows, cols)."""
-    return _open(path, "make it again").GetRasterBand(1).ReadAsArray()
+    dataset = _open(path, "make it again")  # kept: GDAL frees a dataset nobody holds, its bands with it
+    return dataset.GetRasterBand(1).ReadAsArray()
 
 
 def write_band(path: Path, band: np.ndarray, like: Raster, nodata: float, description: str,

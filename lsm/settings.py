@@ -24,7 +24,7 @@ class ByRecipe:
 def block(module: dict) -> dict:
     """The constants of a script's globals: UPPER_CASE names, in order of appearance."""
     kinds = (bool, int, float, str, tuple, ByRecipe)
-    return {name: v for name, v in module.items() if name.isupper() and isinstance(v, kinds)}
+    return {name: v for name, v in module.items() if name.isupper() and name[0] != "_" and isinstance(v, kinds)}
 
 
 def constants(module: dict, arguments: list[str]) -> SimpleNamespace:

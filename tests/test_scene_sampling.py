@@ -187,7 +187,8 @@ def test_samples_in_another_crs_are_refused(made):
     paths, table = made
     table.assign(X=table.X + 830_000, Y=table.Y + 820_000).to_csv(paths.samples, index=False)
     with pytest.raises(InputError, match=r"samples_made.csv: columns X, Y: expected points within X -1000 \.\. 3000, "
-                                         r"Y -1500 \.\. 1500, found X 8\d{5} .* 213 of 213 outside and 0 on nodata; are they in the CRS of .*EPSG:32650"):
+                                         r"Y -1500 \.\. 1500, found X 8\d{5} .* 213 of 213 outside "
+                                         r"and 0 on nodata; are they in the CRS of .*EPSG:32650"):
         run_stage()
     assert not paths.tasks.exists()
 
