@@ -198,8 +198,8 @@ def main(c) -> None:
     held_out_blocks = len(np.unique(block[role == "query"]))
     if len(trained) < c.META_BATCH or not held_out_blocks:
         raise InputError(f"{shown(paths.tasks)}: expected {c.META_BATCH} meta-training tasks (META_BATCH) or more and "
-                         f"a held-out one, found {len(trained)} and {held_out_blocks}; lower META_BATCH here or raise K "
-                         "in scene_sampling.py")
+                         f"a held-out one, found {len(trained)} and {held_out_blocks}; lower META_BATCH here or raise "
+                         "K in scene_sampling.py")
     print(f"{len(trained)} blocks for meta-training, {held_out_blocks} held out; {(role == 'unused').sum()} samples in "
           f"blocks of {c.MIN_SAMPLES} or fewer")
 

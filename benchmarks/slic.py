@@ -5,7 +5,7 @@ loops, once in Python's own floats, its fastest, and once in float32, when it mu
 timed before and after. It visits valid cells only, so the ratio grows with their share. Bar: 200 times.
 scikit-image's slic is another algorithm in detail (no weights, no aspect that wraps): called with as many segments and
 loops, the bands standardised, connectivity not enforced. Ours on the valid cells stands beside its masked call, ours
-on all cells beside its call without a mask. Bar: never slower.
+on all cells beside its call without a mask. Part of its masked time is k-means for its seeds. Bar: never slower.
 The small raster is Hong Kong's composite.tif where the folder LSM_HK_DATA has it, else synthetic, as the large one is.
 
 Run     python benchmarks/slic.py [large]
@@ -53,7 +53,7 @@ def timed(function) -> tuple[float, object]:
 
 
 def compare(name: str, bands: np.ndarray, valid: np.ndarray, turns: int) -> None:
-    """Prints the seconds of ours and of scikit-image's, their ratios turn by turn, and how alike the blocks are."""
+    """Prints the seconds of ours and of scikit-image's, and their ratios turn by turn."""
     filled = np.where(valid, bands, bands[:, valid].mean(axis=1)[:, None, None])
     image = np.moveaxis(filled, 0, -1)
     image = np.ascontiguousarray((image - image.mean(axis=(0, 1))) / image.std(axis=(0, 1)))

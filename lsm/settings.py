@@ -23,8 +23,12 @@ class ByRecipe:
 
 def block(module: dict) -> dict:
     """The constants of a script's globals: UPPER_CASE names, in order of appearance."""
-    kinds = (bool, int, float, str, tuple, ByRecipe)
-    return {name: v for name, v in module.items() if name.isupper() and name[0] != "_" and isinstance(v, kinds)}
+    plain = (bool, int, float, str)
+
+    def is_constant(v):
+        return isinstance(v, (*plain, ByRecipe)) or (isinstance(v, tuple) and all(isinstance(e, plain) for e in v))
+
+    return {name: v for name, v in module.items() if name.isupper() and name[0] != "_" and is_constant(v)}
 
 
 def constants(module: dict, arguments: list[str]) -> SimpleNamespace:

@@ -1,0 +1,165 @@
+"""Stage 4: adapts the intermediate model to every block, all blocks in one batched program, and predicts every cell.
+
+A cell's susceptibility is its block's adapted model applied to the cell's own factors, and hangs on nothing else: any
+order and any chunk of the grid give the same number.
+
+Reads   checkpoint_dir/<REGION>_model.npz          the intermediate model and its encoder
+        metatask_sampling/<REGION>_tasks.npz       samples by block
+        metatask_sampling/<REGION>_blocks.tif      the block of every cell
+        src_data/grid_samples_<REGION>.csv         factors, X, Y of every cell to predict
+        src_data/<REGION>/composite.tif            for the grid of the map
+Writes  models_of_blocks/<REGION>_models.npz       w1, b1, ..., w4, b4 of all blocks (blocks, inputs, outputs), any
+                                                   normalisation folded in; state of each block (0 adapted, 1 no
+                                                   samples, 2 one class only); support samples; the encoder
+        figs/LSM_<REGION>.tif                      landslide probability, float32, nodata -9999
+        tmp/LSM_<REGION>.csv                       X, Y, susceptibility, block, flag: 0 adapted block, 1 the block
+                                                   keeps the intermediate model, 2 the cell lies outside every block
+                                                   and has the nearest one's model, 3 both
+Run     python predict_LSM.py [ADAPT_WITH=half ...]
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+import study_area
+from lsm import maml
+from lsm.artifacts import check, read_npz, whole, write_npz, write_record
+from lsm.blocks import nearest_block
+from lsm.encoder import Encoder
+from lsm.network import probability, use_one_thread
+from lsm.paths import Paths, shown
+from lsm.raster import cells, read_band, read_composite, write_band
+from lsm.samples import count_rows, grid_chunks
+from lsm.settings import ByRecipe, InputError, run
+from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
+
+# ----------------------------------------------------------------------------------------------------------------
+ADAPT_WITH = ByRecipe(published="half", recommended="all")  # of a block's samples; "half": blocks with more than
+#                              MIN_SAMPLES adapt on a random half, as published; "all": no test set is kept back
+MIN_SAMPLES = 16             # blocks with no more always adapt on all their samples; published 16
+GRID_ROWS = 500_000          # rows of the grid table in memory at once
+NODATA = -9999.0             # of the map
+# ----------------------------------------------------------------------------------------------------------------
+
+_STAGE = "predict_LSM.py"
+ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2
+
+
+def supports(block: np.ndarray, blocks: int, half: bool, min_samples: int, rng) -> list[np.ndarray]:
+    """The rows of the samples each block adapts on; block (samples,) ascending, blocks 0 .. blocks - 1."""
+    start = np.searchsorted(block, np.arange(blocks + 1))
+    rows = [np.arange(a, b) for a, b in itertools.pairwise(start)]
+    return [rng.permutation(r)[:len(r) // 2] if half and len(r) > min_samples else r for r in rows]
+
+
+def models_of_blocks(state, pooled, x, label, rows, steps, batch, normalise, rng) -> tuple[list, np.ndarray]:
+    """The networks of all blocks and the state of each: a block without both classes keeps the intermediate model."""
+    states = np.array([NO_SAMPLES if not len(r) else ADAPTED if 0 < label[r].mean() < 1 else ONE_CLASS for r in rows])
+    adapting = np.flatnonzero(states == ADAPTED)
+    networks = [np.repeat(w[None], len(rows), axis=0) for w in pooled]
+    if len(adapting):
+        tasks = maml.Tasks.of([rows[i] for i in adapting])
+        adapted = maml.adapt_blocks(state, x, label, tasks, steps, batch, normalise, rng)
+        for network, w in zip(networks, adapted, strict=True):
+            network[adapting] = w
+    return networks, states
+
+
+def predict(networks: list, block: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Landslide probability (rows,) of encoded rows x (rows, inputs), each by the network of its block (rows,).
+
+    Sorted by block, every network runs once over its slice: one matrix product a layer and block.
+    """
+    order = np.argsort(block, kind="stable")
+    x, out = x[order], np.empty(len(x), np.float32)
+    found, start = np.unique(block[order], return_index=True)
+    for b, first, last in zip(found, start, [*start[1:], len(x)], strict=True):
+        out[order[first:last]] = probability([w[b] for w in networks], x[first:last])
+    return out
+
+
+def block_of_rows(labels: np.ndarray, row: np.ndarray, col: np.ndarray, centres: np.ndarray):
+    """Each row's block, and whether its cell lies outside every block (then the nearest one). labels (rows, cols)."""
+    inside = (row >= 0) & (row < labels.shape[0]) & (col >= 0) & (col < labels.shape[1])
+    block = np.full(len(row), -1, np.int64)
+    block[inside] = labels[row[inside], col[inside]]
+    outside = block < 0
+    if outside.any():
+        block[outside] = nearest_block(row[outside], col[outside], centres)
+    return block, outside
+
+
+def predict_grid(paths: Paths, c, networks, states, encoder, labels, centres, raster, temporary):
+    """Predicts the grid table chunk by chunk into the csv file `temporary`; returns the map and what was counted."""
+    susceptibility = np.full(labels.shape, NODATA, np.float32)
+    counts, unseen = np.zeros(4, np.int64), {}
+    bar = tqdm(total=count_rows(paths.grid), desc="grid", unit="row", unit_scale=True, disable=None, delay=1)
+    for i, (factors, xy) in enumerate(grid_chunks(paths.grid, study_area.FACTORS, c.GRID_ROWS)):
+        row, col = cells(raster.geotransform, xy)
+        block, outside = block_of_rows(labels, row, col, centres)
+        p = predict(networks, block, encoder.transform(factors))
+        flag = (states[block] != ADAPTED) + 2 * outside
+        counts += np.bincount(flag, minlength=4)
+        for name, n in encoder.unseen(factors).items():
+            unseen[name] = unseen.get(name, 0) + n
+        on_map = (row >= 0) & (row < labels.shape[0]) & (col >= 0) & (col < labels.shape[1])
+        susceptibility[row[on_map], col[on_map]] = p[on_map]
+        table = pd.DataFrame({"X": xy[:, 0], "Y": xy[:, 1], "susceptibility": p, "block": block, "flag": flag})
+        table.to_csv(temporary, mode="a", header=i == 0, index=False, float_format="%.9g")
+        bar.update(len(xy))
+    bar.close()
+    return susceptibility, counts, unseen
+
+
+def main(c) -> None:
+    """Runs the stage; c holds the constants."""
+    paths = Paths(c.REGION)
+    if c.ADAPT_WITH not in ("half", "all"):
+        raise InputError(f"ADAPT_WITH={c.ADAPT_WITH}: expected half or all")
+    trained = check(paths.model, "meta_learner.py", c)["constants"]
+    model = read_npz(paths.model, "meta_learner.py", c)
+    samples = read_npz(paths.tasks, "scene_sampling.py", c)
+    cut, sampled = (check(p, "scene_sampling.py", c)["constants"] for p in (paths.blocks, paths.tasks))
+    if cut != sampled:
+        raise InputError(f"{shown(paths.blocks)}: expected the constants of {shown(paths.tasks)}, {sampled}, found {cut}; "
+                         "run scene_sampling.py and meta_learner.py again")
+    raster, labels = read_composite(paths.composite), read_band(paths.blocks)
+    encoder = Encoder.from_json(str(model["encoder"]))
+    use_one_thread()
+
+    arrays = {key: [model[f"{key}_{i}"] for i in range(sum(name.startswith(f"{key}_") for name in model))]
+              for key in ("weights", "inner_lr", "pooled")}
+    label = samples["label"].astype(np.int32)
+    centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
+    rng = np.random.default_rng(c.SEED)
+    rows = supports(samples["block"], len(centres), c.ADAPT_WITH == "half", c.MIN_SAMPLES, rng)
+    networks, states = models_of_blocks(arrays, arrays["pooled"], encoder.transform(samples["factors"]), label, rows,
+                                        trained["ADAPT_STEPS"], trained["ADAPT_BATCH"], bool(model["normalise"]), rng)
+    print(f"{len(states)} blocks: {(states == ADAPTED).sum()} adapted, {(states == NO_SAMPLES).sum()} without samples "
+          f"and {(states == ONE_CLASS).sum()} with one class only keep the intermediate model")
+
+    made = (_STAGE, c, [paths.model, paths.tasks, paths.blocks])
+    with whole(paths.map_table) as temporary:
+        susceptibility, counts, unseen = predict_grid(paths, c, networks, states, encoder, labels, centres, raster,
+                                                      temporary)
+    names = [f"{kind}{layer}" for layer in range(1, len(networks) // 2 + 1) for kind in "wb"]
+    support = np.array([len(r) for r in rows], np.int32)
+    write_npz(paths.models, dict(zip(names, networks, strict=True)) | {
+        "state": states.astype(np.int8), "support": support, "encoder": model["encoder"]}, *made)
+    made = (_STAGE, c, [paths.models, paths.blocks, paths.grid])
+    write_record(paths.map_table, *made)
+    write_band(paths.map_raster, susceptibility, raster, NODATA, "landslide probability", *made)
+
+    print(f"{counts.sum():,} cells predicted: {counts[0]:,} by adapted blocks, {counts[1]:,} by the intermediate "
+          f"model, {counts[2:].sum():,} outside every block by the nearest one")
+    for name, n in unseen.items():
+        print(f"{n:,} cells hold a class of {name} that no sample has")
+    for path in (paths.models, paths.map_raster, paths.map_table):
+        print(f"wrote {shown(path)}")
+
+
+if __name__ == "__main__":
+    run(main, globals())
