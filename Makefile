@@ -1,20 +1,78 @@
-# Meta-LSM: the graph of the pipeline. `make run` for the demo area, `make test`, `make hk HK_DATA=<folder>`,
-# `make run REGION=<name>` for an area whose inputs are in src_data/. Without root: see the README's conda line.
+# Meta-LSM: the graph of the pipeline.
+#   make run                     set up and map the demo area           make test    set up and pass the tests
+#   make hk HK_DATA=<folder>     the same on the Hong Kong tables       make setup   only prepare .venv
+#   make run REGION=<name>       an area whose inputs are in src_data/  make benchmarks
+# RECIPE=published runs the published settings. In an active conda environment: make run PY=python
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run hk setup test lint benchmarks FORCE
+.PHONY: run hk test setup benchmarks FORCE
+.DEFAULT_GOAL := run
 
-# PYTHON_BASE makes the environment; PY runs the stages (an active conda environment: make run PY=python).
+REGION ?= demo
+RECIPE ?=
+HK_DATA ?= ../shared/hk
 PYTHON_BASE ?= python3
 VENV := .venv
 PY ?= $(VENV)/bin/python
+ROOT := $(or $(LSM_ROOT),.)
+ARGS := REGION=$(REGION) $(if $(RECIPE),RECIPE=$(RECIPE))
+
+# ---- set-up: a conda environment (PY=python) brings its own
 ifeq ($(PY),$(VENV)/bin/python)
 READY := $(VENV)/.ready
 endif
-
 setup: $(READY)
-
 $(VENV)/.ready: pyproject.toml tools/setup.sh
 	PYTHON_BASE=$(PYTHON_BASE) VENV=$(VENV) bash tools/setup.sh
 	touch $@
+
+# ---- inputs: those of the demo are made, those of other regions must be there
+SRC := $(ROOT)/src_data
+COMPOSITE := $(SRC)/$(REGION)/composite.tif
+SAMPLES := $(SRC)/samples_$(REGION).csv
+GRID := $(SRC)/grid_samples_$(REGION).csv
+ifeq ($(REGION),demo)
+$(COMPOSITE) $(SAMPLES) $(GRID) &: src_data/make_demo.py | $(READY)
+	$(PY) src_data/make_demo.py
+endif
+
+# ---- stages: each target is what the stage writes last
+SAVED_MODEL := $(ROOT)/unsupervised_pretraining/model_init/history.csv
+TASKS := $(ROOT)/metatask_sampling/$(REGION)_blocks.csv
+MODEL := $(ROOT)/checkpoint_dir/$(REGION)_model.npz
+MAP := $(ROOT)/figs/LSM_$(REGION).tif
+
+# Files of another region (savedmodel.npz bears none in its name) or another recipe are made again.
+other = $(shell f=$(1).json; [ ! -e $$f ] || { grep -q '"region": "$(REGION)"' $$f && \
+          grep -q '"recipe": "$(or $(RECIPE),.*)"' $$f; } || echo FORCE)
+FORCE:
+
+run: $(MAP)
+	$(PY) figure.py $(ARGS)
+$(SAVED_MODEL): unsupervised_pretraining/DAS_pretraining.py study_area.py $(SAMPLES) $(call other,$(SAVED_MODEL)) | $(READY)
+	$(PY) unsupervised_pretraining/DAS_pretraining.py $(ARGS)
+$(TASKS): scene_sampling.py study_area.py $(COMPOSITE) $(SAMPLES) $(call other,$(TASKS)) | $(READY)
+	$(PY) scene_sampling.py $(ARGS)
+$(MODEL): meta_learner.py $(SAVED_MODEL) $(TASKS) $(call other,$(MODEL))
+	$(PY) meta_learner.py $(ARGS)
+$(MAP): predict_LSM.py $(MODEL) $(GRID) $(call other,$(MAP))
+	$(PY) predict_LSM.py $(ARGS)
+
+# ---- the published study: tables copied once into src_data/, then the same stages
+HK_TABLES := samples_HK.csv samples_HK_noTS.csv Ts_HK.csv
+hk: $(READY)
+	@[ -f $(HK_DATA)/samples_HK.csv ] || { echo "make hk: $(HK_DATA)/samples_HK.csv is missing: HK_DATA=<folder of the Hong Kong tables>" >&2; exit 2; }
+	mkdir -p $(SRC)/HK
+	cp -u --preserve=timestamps $(addprefix $(HK_DATA)/,$(HK_TABLES)) $(SRC)/
+	cp -u --preserve=timestamps $(HK_DATA)/composite.tif $(SRC)/HK/
+	[ $(SRC)/grid_samples_HK.csv -nt $(HK_DATA)/grid_samples_HK.csv.gz ] || \
+	    { gunzip -c $(HK_DATA)/grid_samples_HK.csv.gz > $(SRC)/.grid.csv && mv $(SRC)/.grid.csv $(SRC)/grid_samples_HK.csv; }
+	$(MAKE) run REGION=HK
+
+test: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m pytest
+
+benchmarks: $(READY)
+	for b in slic meta_training adaptation prediction; do $(PY) benchmarks/$$b.py; done

@@ -28,12 +28,13 @@ from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import roc_auc_score, roc_curve
 from tqdm import tqdm
 
+import study_area
 from lsm.artifacts import check, read_csv, read_npz, record_path, whole
 from lsm.cartography import class_areas, hill_shade, outlines, read_decimated
 from lsm.paths import Paths, shown
 from lsm.raster import crs_name
 from lsm.settings import InputError, run
-from study_area import FACTORS, RECIPE, REGION, SEED  # noqa: F401  constants of this run, overridable as below
+from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
 
 # ----------------------------------------------------------------------------------------------------------------
 ONLY = ""                            # the one figure to draw; "" draws all whose inputs are there
@@ -70,7 +71,7 @@ def inventory(c):
         table, record = input_table(paths.samples, "augment_inventory.py", c, ("X", "Y", "label"))
     points = table[["X", "Y"]].assign(kind=np.where(table["label"] == 1, "landslide", "non-landslide"), velocity=np.nan)
     if paths.samples_without_insar.is_file() and paths.insar_points.is_file():
-        names = [n for f in c.FACTORS if f.zero_is_missing for n in (f.name, *f.aliases)]
+        names = [n for f in study_area.FACTORS if f.zero_is_missing for n in (f.name, *f.aliases)]
         table, _ = input_table(paths.insar_points, "augment_inventory.py", c, ("X", "Y"))
         column = next((name for name in (*names, "label") if name in table), None)
         if column is None:

@@ -42,14 +42,14 @@ NORMALISE = ByRecipe(published=True, recommended=False)    # batch normalisation
 # inner loop
 SUPPORT = ByRecipe(published=8, recommended=16)            # samples of a task that the inner loop learns from
 QUERY = ByRecipe(published=8, recommended=16)              # samples of a task that the outer loop is judged on
-INNER_STEPS = 5              # in meta-training; published 5
-INNER_LR = ByRecipe(published=0.01, recommended=0.01)      # where the trainable inner rate starts
+INNER_STEPS = ByRecipe(published=5, recommended=10)        # in meta-training
+INNER_LR = ByRecipe(published=0.01, recommended=0.3)       # where the trainable inner rate starts
 RATE_PER_WEIGHT = ByRecipe(published=False, recommended=True)  # one inner rate, or one a weight (Meta-SGD)
 FIRST_ORDER = False          # True drops the second derivatives; published False
 # outer loop
 META_BATCH = 16              # tasks an outer step; published 16
 META_LR = 1e-3               # of Adam; published 1e-3
-ITERATIONS = 5000            # outer steps; published 5,001, the last of them to log
+ITERATIONS = ByRecipe(published=5000, recommended=2000)    # outer steps; the paper's 5,001st is there to log
 # held-out blocks
 ADAPT_STEPS = ByRecipe(published=5, recommended=20)
 ADAPT_BATCH = ByRecipe(published=8, recommended=0)         # samples a step, drawn anew each; 0: the whole support

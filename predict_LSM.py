@@ -124,8 +124,8 @@ def main(c) -> None:
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
     cut, sampled = (check(p, "scene_sampling.py", c)["constants"] for p in (paths.blocks, paths.tasks))
     if cut != sampled:
-        raise InputError(f"{shown(paths.blocks)}: expected the constants of {shown(paths.tasks)}, {sampled}, found {cut}; "
-                         "run scene_sampling.py and meta_learner.py again")
+        raise InputError(f"{shown(paths.blocks)}: expected the constants of {shown(paths.tasks)}, {sampled}, "
+                         f"found {cut}; run scene_sampling.py and meta_learner.py again")
     raster, labels = read_composite(paths.composite), read_band(paths.blocks)
     encoder = Encoder.from_json(str(model["encoder"]))
     use_one_thread()

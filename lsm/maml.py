@@ -157,11 +157,21 @@ def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, su
 # ------------------------------------------------------------------------------------------------ adapting blocks
 @tf.function(reduce_retracing=True)
 def _adapt(weights, inner_lr, x, y, mask, step_masks, normalise):
-    """Runs the inner loop of all tasks; step_masks (steps, tasks, n) chooses the samples of each step."""
-    adapted = [tf.tile(w[None], tf.concat([[tf.shape(x)[0]], tf.ones(len(w.shape), tf.int32)], 0)) for w in weights]
+    """The inner loop of all tasks; step_masks (steps, tasks, n) chooses the samples of each step.
+
+    A task ends with the weights, of all its steps, that fit its own support best: rates learned for a few steps can
+    overshoot in a block unlike the others, and a step that diverged is not kept.
+    """
+    now = [tf.tile(w[None], tf.concat([[tf.shape(x)[0]], tf.ones(len(w.shape), tf.int32)], 0)) for w in weights]
+    best, lowest = now, task_losses(now, x, y, mask, statistics_of(now, x, mask, normalise))
     for step in tf.range(tf.shape(step_masks)[0]):
-        adapted = inner_step(adapted, inner_lr, x, y, step_masks[step], normalise, True)
-    return adapted, statistics_of(adapted, x, mask, normalise)
+        now = inner_step(now, inner_lr, x, y, step_masks[step], normalise, True)
+        loss = task_losses(now, x, y, mask, statistics_of(now, x, mask, normalise))
+        better = loss < lowest  # (tasks,); false for nan
+        lowest = tf.where(better, loss, lowest)
+        best = [tf.where(tf.reshape(better, [-1] + [1] * (len(w.shape) - 1)), w, b)
+                for w, b in zip(now, best, strict=True)]
+    return best, statistics_of(best, x, mask, normalise)
 
 
 def adapt_blocks(state: dict, x: np.ndarray, y: np.ndarray, tasks: Tasks, steps: int, batch: int, normalise: bool,

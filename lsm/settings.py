@@ -22,11 +22,13 @@ class ByRecipe:
 
 
 def block(module: dict) -> dict:
-    """The constants of a script's globals: UPPER_CASE names, in order of appearance."""
-    plain = (bool, int, float, str)
+    """The constants of a script's globals, in order of appearance: UPPER_CASE names of numbers, text or tuples of such;
+    names with a leading underscore are the script's own."""
+    def plain(v):
+        return isinstance(v, (bool, int, float, str)) or (isinstance(v, tuple) and all(map(plain, v)))
 
     def is_constant(v):
-        return isinstance(v, (*plain, ByRecipe)) or (isinstance(v, tuple) and all(isinstance(e, plain) for e in v))
+        return plain(v) or isinstance(v, ByRecipe)
 
     return {name: v for name, v in module.items() if name.isupper() and name[0] != "_" and is_constant(v)}
 

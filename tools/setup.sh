@@ -20,7 +20,7 @@ bound() { sed -n "s/^ *\"\($1[^\"]*\)\",*$/\1/p" pyproject.toml | head -n 1; }
 "$VENV/bin/pip" install --quiet --upgrade pip
 "$VENV/bin/pip" install --quiet "setuptools>=77" wheel "$(bound numpy)"
 "$VENV/bin/pip" install --quiet --no-build-isolation --no-cache-dir "gdal==$(gdal-config --version)"
-"$VENV/bin/pip" install --quiet --editable ".[test,benchmark]"
+"$VENV/bin/pip" install -qq --editable ".[test,benchmark]"
 "$VENV/bin/python" -W ignore -c 'from osgeo import gdal_array' || {
     echo "setup: osgeo.gdal_array does not import: remove $VENV, check that 'gdal-config --version' is that of libgdal-dev, and run make setup again" >&2
     exit 2

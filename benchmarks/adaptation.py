@@ -1,0 +1,98 @@
+"""Times lsm/maml.py's adapt_blocks, all blocks in one program, against one block at a time.
+
+Three forms in one process, in turn: all blocks in one call; the same function called once a block; and a plain loop
+(benchmarks/reference_maml.py) that adapts one block at a time, operator by operator, as one would write it first. All
+must predict the same. Blocks are as Hong Kong's: 250 of 4 to 516 samples, the median 66. Bar: 50 times.
+
+Run     python benchmarks/adaptation.py
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import reference_maml
+
+from lsm import maml
+from lsm.network import initial_weights, probability, use_one_thread
+
+BLOCKS, TURNS = 250, 5
+FORMS = {  # sizes, normalisation, an inner rate a weight, steps
+    "published    14-32-32-16-2, batch normalisation, 5 steps": ([14, 32, 32, 16], True, False, 5),
+    "recommended  23-32-32-16-2, a rate a weight, 20 steps": ([23, 32, 32, 16], False, True, 20),
+}
+
+
+def block_sizes(rng) -> np.ndarray:
+    """Ragged sizes with Hong Kong's least, median and largest."""
+    sizes = np.sort(np.clip(np.exp(rng.normal(np.log(66), 0.9, BLOCKS)), 4, 516).astype(int))
+    sizes[[0, BLOCKS // 2 - 1, BLOCKS // 2, -1]] = 4, 66, 66, 516
+    return rng.permutation(sizes)
+
+
+def timed(function) -> tuple[float, object]:
+    began = time.perf_counter()
+    result = function()
+    return time.perf_counter() - began, result
+
+
+def compare(name: str, widths: list, normalise: bool, per_weight: bool, steps: int) -> None:
+    """Checks that the forms agree and prints their seconds and ratios turn by turn."""
+    rng = np.random.default_rng(1)
+    sizes = block_sizes(rng)
+    x = rng.standard_normal((sizes.sum(), widths[0])).astype(np.float32)
+    y = rng.integers(0, 2, len(x)).astype(np.int32)
+    rows = np.split(np.arange(len(x)), np.cumsum(sizes)[:-1])
+    state = maml.initial_state(initial_weights(widths, None, rng), 0.05, per_weight)
+    tasks, single = maml.Tasks.of(rows), [maml.Tasks.of([r]) for r in rows]
+
+    def together():
+        return maml.adapt_blocks(state, x, y, tasks, steps, 0, normalise, np.random.default_rng(0))
+
+    def one_by_one():
+        return [maml.adapt_blocks(state, x, y, one, steps, 0, normalise, np.random.default_rng(0)) for one in single]
+
+    def plain():
+        out = []
+        for r in rows:
+            weights = reference_maml.adapt([tf.constant(w) for w in state["weights"]], state["inner_lr"], x[r], y[r],
+                                           steps, normalise)
+            out.append((weights, reference_maml.moments(weights, x[r]) if normalise else None))
+        return out
+
+    first, all_blocks = timed(together)
+    alone, reference = one_by_one(), plain()
+    difference = 0.0
+    for i in range(BLOCKS):
+        p = probability([w[i] for w in all_blocks], x[:500])
+        weights, statistics = reference[i]
+        for other in (probability([w[0] for w in alone[i]], x[:500]),
+                      tf.nn.softmax(reference_maml.forward(weights, tf.constant(x[:500]), statistics))[:, 1].numpy()):
+            difference = max(difference, np.abs(p - other).max())
+    assert difference < 1e-2, f"probabilities differ by {difference}"
+
+    seconds = np.array([[timed(f)[0] for f in (together, one_by_one, plain)] for _ in range(TURNS)])
+    print(f"\n{name}: {BLOCKS} blocks, {sizes.sum()} samples, {sizes.min()} to {sizes.max()}, median "
+          f"{np.median(sizes):.0f}; {TURNS} turns; probabilities agree to {difference:.0e}")
+    for label, s in zip(("all in one", "one by one", "plain loop"), seconds.T, strict=True):
+        ratio = s / seconds[:, 0]
+        print(f"  {label:12}{np.median(s):8.3f} s ({s.min():.3f} .. {s.max():.3f}) = {np.median(ratio):.1f} times "
+              f"({ratio.min():.1f} .. {ratio.max():.1f})")
+    print(f"  first call of all in one, with tracing: {first:.1f} s")
+
+
+def main():
+    use_one_thread()
+    print(f"TensorFlow {tf.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}; {os.cpu_count()} "
+          f"cores, load {os.getloadavg()[0]:.1f}; TensorFlow on one thread")
+    for name, form in FORMS.items():
+        compare(name, *form)
+
+
+if __name__ == "__main__":
+    main()

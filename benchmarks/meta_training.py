@@ -1,0 +1,124 @@
+"""Times lsm/maml.py's outer loop against tf.map_fn over the tasks with Keras's Adam, drawing of the batches included.
+
+Both run in one process, in turn, several turns; first both must give the same losses and weights from the same
+batches. The plain form (benchmarks/reference_maml.py) is one tf.function call an outer step. Ours makes
+CALL outer steps in one call, as meta_learner.py does. Compiling, or tracing, is timed apart. Bar: 15 times.
+
+Run     python benchmarks/meta_training.py [seconds of each timing, 3]
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import reference_maml
+
+from lsm import maml
+from lsm.network import initial_weights, use_one_thread
+
+TASKS, META_BATCH, INNER_STEPS, OUTER_LR = 180, 16, 5, 1e-3
+CALL, TURNS, CHECKED = 100, 5, 20  # outer steps a call of ours; turns; outer steps compared before timing
+FORMS = {  # sizes, support = query, normalisation, an inner rate a weight
+    "published    14-32-32-16-2, 8+8, batch normalisation": ([14, 32, 32, 16], 8, True, False),
+    "recommended  23-32-32-16-2, 16+16, a rate a weight": ([23, 32, 32, 16], 16, False, True),
+}
+
+
+def made_tasks(inputs: int, rng) -> tuple:
+    """Samples of blocks whose labels each follow a rule of their own; 33 to 516 samples, the median about 70."""
+    sizes = np.clip(np.exp(rng.normal(np.log(70), 0.8, TASKS)), 33, 516).astype(int)
+    block = np.repeat(np.arange(TASKS), sizes)
+    x = rng.standard_normal((len(block), inputs)).astype(np.float32)
+    rule = rng.standard_normal((TASKS, inputs)) + rng.standard_normal(inputs)
+    y = ((x * rule[block]).sum(axis=1) > 0).astype(np.int32)
+    return x, y, maml.Tasks.of(np.split(np.arange(len(x)), np.cumsum(sizes)[:-1]))
+
+
+def compare(name: str, sizes: list, shots: int, normalise: bool, per_weight: bool, seconds: float) -> None:
+    """Checks that the two forms agree, then prints outer steps a second of both and their ratios turn by turn."""
+    rng = np.random.default_rng(1)
+    x, y, tasks = made_tasks(sizes[0], rng)
+    start = maml.initial_state(initial_weights(sizes, None, rng), 0.01, per_weight)
+
+    def drawn(steps, seed):
+        rows_s, mask_s, rows_q, mask_q = maml.draw(tasks, np.random.default_rng(seed), steps, META_BATCH, shots, shots)
+        return [x[rows_s], y[rows_s], mask_s, x[rows_q], y[rows_q], mask_q]
+
+    def of_step(batches, i):
+        return tuple(tf.constant(batches[j][i]) for j in (0, 1, 3, 4))  # every task is large enough: no mask
+
+    outer_loop = maml.outer_loop(INNER_STEPS, OUTER_LR, normalise, False)
+    step, variables = reference_maml.trainer(start["weights"], start["inner_lr"], OUTER_LR, INNER_STEPS, normalise)
+    batches = drawn(CALL, 0)
+
+    def first_call(function):
+        began = time.perf_counter()
+        function()
+        return time.perf_counter() - began
+
+    kept = [v.numpy() for v in variables]
+    ours_first = first_call(lambda: outer_loop(start, tf.constant(0), tf.constant(1), batches)[1].numpy())
+    with tf.GradientTape() as tape:
+        values = [tf.constant(v) for v in kept]
+        tape.watch(values)
+        n = len(start["weights"])
+        _, post = reference_maml.meta_loss(values[:n], values[n:], of_step(batches, 0), INNER_STEPS, normalise)
+    expected = tape.gradient(post, values)
+    found = [m / 0.1 for m in outer_loop(start, tf.constant(0), tf.constant(1), batches)[0]["m"]]  # Adam's first m
+    largest = max(float(tf.reduce_max(abs(e))) for e in expected)
+    gradient = max(float(tf.reduce_max(abs(e - f))) for e, f in zip(expected, found, strict=True)) / largest
+
+    theirs_first = first_call(lambda: step(of_step(batches, 0))[0].numpy())
+    theirs = [float(step(of_step(batches, i))[1]) for i in range(1, CHECKED)]
+    state, ours = start, []
+    for i in range(CHECKED):
+        state, _, post = outer_loop(state, tf.constant(i), tf.constant(1), [np.roll(b, -i, axis=0) for b in batches])
+        ours.append(float(post))
+    loss = np.abs(np.array(ours[1:]) - theirs).max()
+    assert gradient < 1e-4, f"gradients differ by {gradient}"
+    assert loss < 1e-3, f"losses differ by {loss}"
+
+    outer_loop(start, tf.constant(0), tf.constant(CALL), batches)  # another number of steps compiles again
+    rates = np.empty((TURNS, 2))
+    for turn in range(TURNS):
+        done, began = 0, time.perf_counter()
+        while (spent := time.perf_counter() - began) < seconds:
+            state, _, post = outer_loop(state, tf.constant(done), tf.constant(CALL), drawn(CALL, done))
+            post.numpy()
+            done += CALL
+        rates[turn, 0] = done / spent
+        done, began = 0, time.perf_counter()
+        while (spent := time.perf_counter() - began) < seconds:
+            batches = drawn(CALL, done)
+            for i in range(CALL):
+                post = step(of_step(batches, i))[1]
+                done += 1
+                if time.perf_counter() - began > seconds:
+                    break
+            post.numpy()
+        rates[turn, 1] = done / spent
+    ratio = rates[:, 0] / rates[:, 1]
+    print(f"\n{name}: {META_BATCH} tasks, {INNER_STEPS} inner steps, second order; {TURNS} turns of {seconds:g} s")
+    print(f"  agree: gradients to {gradient:.0e} of the largest, query losses of {CHECKED} outer steps to {loss:.0e}")
+    for label, r in (("ours", rates[:, 0]), ("tf.map_fn", rates[:, 1])):
+        print(f"  {label:12}{np.median(r):8.1f} outer steps/s ({r.min():.1f} .. {r.max():.1f})")
+    print(f"  ratio       {np.median(ratio):8.1f} ({ratio.min():.1f} .. {ratio.max():.1f})")
+    print(f"  first call, with compiling: ours {ours_first:.1f} s, tf.map_fn {theirs_first:.1f} s")
+
+
+def main():
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
+    use_one_thread()
+    print(f"TensorFlow {tf.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}; {os.cpu_count()} "
+          f"cores, load {os.getloadavg()[0]:.1f}; TensorFlow on one thread")
+    for name, form in FORMS.items():
+        compare(name, *form, seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Times predict_LSM.predict: rows in any order, each by the network of its block.
+
+Beside it, in turn: one shared network over all rows in one call (what a map without blocks costs), and one call a row
+for some rows. All must agree where they compute the same. Bar: 2 million rows a second.
+
+Run     python benchmarks/prediction.py
+"""
+
+import itertools
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import predict_LSM
+from lsm.network import probability
+
+ROWS, BLOCKS, TURNS, SINGLE = 215_241, 240, 15, 2_000  # rows: Hong Kong's grid; SINGLE rows one at a time
+FORMS = {"published    14-32-32-16-2": [14, 32, 32, 16, 2], "recommended  23-32-32-16-2": [23, 32, 32, 16, 2]}
+
+
+def seconds_of(function) -> float:
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+def compare(name: str, widths: list) -> None:
+    """Prints rows a second of the three, medians and extremes of the turns."""
+    rng = np.random.default_rng(1)
+    networks = []
+    for a, b in itertools.pairwise(widths):
+        networks += [rng.normal(0, np.sqrt(2 / a), (BLOCKS, a, b)).astype(np.float32),
+                     rng.normal(0, 0.1, (BLOCKS, b)).astype(np.float32)]
+    x = rng.standard_normal((ROWS, widths[0])).astype(np.float32)
+    # a grid table runs along rows of the raster, so its block changes every few cells, back and forth
+    block = np.repeat(rng.integers(0, BLOCKS, ROWS // 15 + 1), 15)[:ROWS]
+    one = [w[0] for w in networks]
+
+    p = predict_LSM.predict(networks, block, x)
+    few = rng.choice(ROWS, SINGLE, replace=False)
+
+    def single():
+        return np.array([probability([w[block[i]] for w in networks], x[i:i + 1])[0] for i in few])
+
+    difference = np.abs(single() - p[few]).max()
+    assert difference < 1e-6, f"a row alone differs by {difference}"
+    rates = np.array([(ROWS / seconds_of(lambda: predict_LSM.predict(networks, block, x)),
+                       ROWS / seconds_of(lambda: probability(one, x)), SINGLE / seconds_of(single))
+                      for _ in range(TURNS)]) / 1e6
+    print(f"\n{name}: {ROWS:,} rows, {BLOCKS} blocks, {TURNS} turns; a row alone differs by {difference:.0e} at most")
+    for label, r in zip(("predict", "one network", "row by row"), rates.T, strict=True):
+        print(f"  {label:12}{np.median(r):7.3f} million rows/s ({r.min():.3f} .. {r.max():.3f})")
+    for label, other in (("one network", rates[:, 1]), ("row by row", rates[:, 2])):
+        ratio = rates[:, 0] / other
+        print(f"  predict is {np.median(ratio):.2f} times {label} ({ratio.min():.2f} .. {ratio.max():.2f})")
+
+
+def main():
+    blas = [f"{i['internal_api']} {i['version']} on {i['num_threads']}" for i in threadpool_info()
+            if i["user_api"] == "blas"]
+    print(f"NumPy {np.__version__}, Python {sys.version.split()[0]}; {os.cpu_count()} cores, load "
+          f"{os.getloadavg()[0]:.1f}; BLAS threads: {', '.join(blas)}")
+    for name, widths in FORMS.items():
+        compare(name, widths)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What several test modules share: a small demo area carried through all stages once, as a user runs them."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from lsm.paths import PROJECT
+
+AREA = ("ROWS=120", "COLS=160", "INVENTORY=600", "ABSENCE=660", "INSAR=180")
+TRAINING = ("ITERATIONS=60", "LOG_EVERY=20", "SAVE_EVERY=20")
+STAGES = (("src_data/make_demo.py", AREA), ("unsupervised_pretraining/DAS_pretraining.py", ()),
+          ("scene_sampling.py", ("K=64",)), ("meta_learner.py", TRAINING), ("predict_LSM.py", ()))
+START_UP = ("I0000", "W0000", "E0000", "WARNING:", "To enable the following instructions")  # TensorFlow's own notes
+
+
+def run_stage(root, script: str, *settings: str) -> subprocess.CompletedProcess:
+    """A stage as a user runs it, its data below `root`; stderr without TensorFlow's start-up notes."""
+    done = subprocess.run([sys.executable, str(PROJECT / script), *settings], cwd=PROJECT, text=True,
+                          env={**os.environ, "LSM_ROOT": str(root)}, capture_output=True)
+    done.stderr = "".join(line for line in done.stderr.splitlines(keepends=True) if not line.startswith(START_UP))
+    return done
+
+
+def succeed(root, script: str, *settings: str) -> str:
+    """Runs a stage that must end well; what it printed."""
+    done = run_stage(root, script, *settings)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def contents(root) -> dict[str, bytes]:
+    """The bytes of every file below `root`, by relative path."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The root of the demo area after all stages. Tests that change files take `copy_of_demo`."""
+    root = tmp_path_factory.mktemp("demo")
+    for script, settings in STAGES:
+        succeed(root, script, *settings)
+    return root
+
+
+@pytest.fixture
+def copy_of_demo(demo, tmp_path, monkeypatch):
+    """A copy of the finished demo area, made the root of this process too."""
+    root = tmp_path / "root"
+    shutil.copytree(demo, root)
+    monkeypatch.setenv("LSM_ROOT", str(root))
+    return root
