@@ -1,7 +1,9 @@
 """Times predict_LSM.predict: rows in any order, each by the network of its block.
 
 Beside it, in turn: one shared network over all rows in one call (what a map without blocks costs), and one call a row
-for some rows. All must agree where they compute the same. Bar: 2 million rows a second.
+for some rows. All must agree where they compute the same. Once with one BLAS thread, once with as many as cores: on
+slices this small a second one brings little, and costs much where another process wants its core. Bar: 2 million rows
+a second.
 
 Run     python benchmarks/prediction.py
 """
@@ -13,7 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import predict_LSM
@@ -29,7 +31,7 @@ def seconds_of(function) -> float:
     return time.perf_counter() - began
 
 
-def compare(name: str, widths: list) -> None:
+def compare(name: str, widths: list, threads: int) -> None:
     """Prints rows a second of the three, medians and extremes of the turns."""
     rng = np.random.default_rng(1)
     networks = []
@@ -49,10 +51,12 @@ def compare(name: str, widths: list) -> None:
 
     difference = np.abs(single() - p[few]).max()
     assert difference < 1e-6, f"a row alone differs by {difference}"
-    rates = np.array([(ROWS / seconds_of(lambda: predict_LSM.predict(networks, block, x)),
-                       ROWS / seconds_of(lambda: probability(one, x)), SINGLE / seconds_of(single))
-                      for _ in range(TURNS)]) / 1e6
-    print(f"\n{name}: {ROWS:,} rows, {BLOCKS} blocks, {TURNS} turns; a row alone differs by {difference:.0e} at most")
+    with threadpool_limits(threads, "blas"):
+        rates = np.array([(ROWS / seconds_of(lambda: predict_LSM.predict(networks, block, x)),
+                           ROWS / seconds_of(lambda: probability(one, x)), SINGLE / seconds_of(single))
+                          for _ in range(TURNS)]) / 1e6
+    print(f"\n{name}: {ROWS:,} rows, {BLOCKS} blocks, {TURNS} turns, BLAS threads {threads}; a row "
+          f"alone differs by {difference:.0e} at most")
     for label, r in zip(("predict", "one network", "row by row"), rates.T, strict=True):
         print(f"  {label:12}{np.median(r):7.3f} million rows/s ({r.min():.3f} .. {r.max():.3f})")
     for label, other in (("one network", rates[:, 1]), ("row by row", rates[:, 2])):
@@ -61,12 +65,12 @@ def compare(name: str, widths: list) -> None:
 
 
 def main():
-    blas = [f"{i['internal_api']} {i['version']} on {i['num_threads']}" for i in threadpool_info()
-            if i["user_api"] == "blas"]
+    blas = dict.fromkeys(f"{i['internal_api']} {i['version']}" for i in threadpool_info() if i["user_api"] == "blas")
     print(f"NumPy {np.__version__}, Python {sys.version.split()[0]}; {os.cpu_count()} cores, load "
-          f"{os.getloadavg()[0]:.1f}; BLAS threads: {', '.join(blas)}")
+          f"{os.getloadavg()[0]:.1f}; {', '.join(blas)}")
     for name, widths in FORMS.items():
-        compare(name, widths)
+        for threads in dict.fromkeys((1, os.cpu_count())):
+            compare(name, widths, threads)
 
 
 if __name__ == "__main__":

@@ -182,6 +182,23 @@ def test_adapted_blocks_equal_each_alone(normalise):
                 np.testing.assert_allclose(a[i], b, atol=1e-5)
 
 
+@pytest.mark.parametrize("rate", [3.0, 1e20])
+def test_a_block_ends_with_the_step_that_fits_its_support_best(rate):
+    x, y, rows = ragged_blocks(3)
+    y = y.astype(np.int32)
+    state = state_of() | {"inner_lr": [np.float32(rate)]}
+    found = maml.adapt_blocks(state, x, y, maml.Tasks.of(rows), 6, 0, False, np.random.default_rng(0))
+    weights, kept = [tf.constant(w) for w in state["weights"]], set()
+    for i, own in enumerate(rows):
+        paths = [reference_maml.adapt(weights, state["inner_lr"], x[own], y[own], steps, False) for steps in range(7)]
+        losses = [float(reference_maml.loss_of(w, x[own], y[own], None)) for w in paths]
+        reached = float(reference_maml.loss_of([w[i] for w in found], x[own], y[own], None))
+        assert reached == pytest.approx(np.nanmin(losses), rel=1e-3, abs=1e-5)
+        assert all(np.isfinite(w[i]).all() for w in found)
+        kept.add(int(np.nanargmin(losses)))
+    assert min(kept) < 6  # else the test shows nothing
+
+
 @pytest.mark.parametrize("batch", [0, 8])
 @pytest.mark.parametrize("normalise", [False, True])
 def test_adapted_blocks_do_not_hang_on_the_grouping(normalise, batch, monkeypatch):
@@ -196,6 +213,19 @@ def test_adapted_blocks_do_not_hang_on_the_grouping(normalise, batch, monkeypatc
         for a, b in zip(together, adapted(), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
     assert np.ptp(together[0], axis=0).max() > 1e-2  # blocks do differ
+
+
+def test_padding_of_blocks_never_matters():
+    x, y, rows = ragged_blocks()
+    x = np.vstack([x, np.full((1, SIZES[0]), 1e3, np.float32)])  # a row of no block, for the padding to name
+    y = np.append(y, 1)
+    clean = maml.Tasks.of(rows)
+    dirty = maml.Tasks(np.where(clean.mask() == 1, clean.members, len(x) - 1), clean.sizes)
+    for batch in (0, 8):
+        a, b = (maml.adapt_blocks(state_of(), x, y, tasks, 2, batch, True, np.random.default_rng(0))
+                for tasks in (clean, dirty))
+        for p, q in zip(a, b, strict=True):
+            np.testing.assert_allclose(p, q, atol=1e-6)
 
 
 def test_batches_hang_on_the_seed_of_the_task_alone():

@@ -84,14 +84,16 @@ def test_another_number_of_bands(path, bands, count):
         read_composite(write(path, np.resize(bands, (count, 6, 5)), nodata=(-9999.0,) * 5))
 
 
-@pytest.mark.parametrize("place", [(0, 80, 1, 0, 0, -75), (0, 80, 0, 0, 1, -75), (0, 80, 0, 0, 0, 75), (0, -80, 0, 0, 0, -75)])
+@pytest.mark.parametrize("place", [(0, 80, 1, 0, 0, -75), (0, 80, 0, 0, 1, -75), (0, 80, 0, 0, 0, 75),
+                                   (0, -80, 0, 0, 0, -75)])
 def test_not_north_up(path, bands, place):
     with pytest.raises(InputError, match="geotransform: expected north up, found"):
         read_composite(write(path, bands, place=place))
 
 
 def test_cells_floor(path):
-    xy = np.array([(-1000, 1500), (-920.01, 1425.01), (-920, 1425), (-1000.01, 1500.01), (-1, 1), (0, 0), (-1080, 1575)])
+    xy = np.array([(-1000, 1500), (-920.01, 1425.01), (-920, 1425), (-1000.01, 1500.01), (-1, 1), (0, 0),
+                   (-1080, 1575)])
     row, col = cells(PLACE, xy)
     np.testing.assert_array_equal(row, [0, 0, 1, -1, 19, 20, -1])
     np.testing.assert_array_equal(col, [0, 0, 1, -1, 12, 12, -1])
@@ -132,5 +134,5 @@ def test_missing_and_no_raster(path):
     with pytest.raises(InputError, match=r"^composite\.tif: missing; put it there"):
         read_composite(path)
     path.write_text("no raster")
-    with pytest.raises(InputError, match=r"^composite\.tif: expected a raster that GDAL opens, found none; write it with"):
+    with pytest.raises(InputError, match=r"^composite\.tif: expected a raster that GDAL opens, found none; write"):
         read_composite(path)

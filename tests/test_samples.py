@@ -66,8 +66,8 @@ def test_the_nearest_name_is_suggested(path):
     write(path, TABLE.rename(columns={"aspect": "aspct"}))
     with pytest.raises(InputError) as caught:
         read_samples(path, FACTORS)
-    assert str(caught.value) == ("samples_isle.csv: header: expected a column 'aspect'; the nearest is 'aspct'; rename it, "
-                                 "or add an alias to FACTORS in study_area.py")
+    assert str(caught.value) == ("samples_isle.csv: header: expected a column 'aspect'; the nearest is 'aspct'; rename "
+                                 "it, or add an alias to FACTORS in study_area.py")
 
 
 @pytest.mark.parametrize(("column", "value", "expected"), [
@@ -138,8 +138,9 @@ def test_places_against_a_loop(seed):
 @pytest.fixture
 def grid(path):
     rng = np.random.default_rng(2)
-    table = pd.DataFrame({f.name: rng.integers(0, 4, 103) for f in FACTORS} | {"X": rng.random(103), "Y": rng.random(103)})
-    return write(path, table.assign(slope=rng.normal(0, 9, 103).round(3)), encoding="utf-8-sig")
+    table = pd.DataFrame({f.name: rng.integers(0, 4, 103) for f in FACTORS})
+    table = table.assign(slope=rng.normal(0, 9, 103).round(3), X=rng.random(103), Y=rng.random(103))
+    return write(path, table, encoding="utf-8-sig")
 
 
 @pytest.mark.parametrize("rows", [1, 7, 102, 103, 1000])

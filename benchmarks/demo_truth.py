@@ -1,0 +1,53 @@
+"""The demo's map against the planted truth, beside one global gradient boosting model on the same samples.
+
+Reads the map of `make run` and src_data/demo/truth/, which no stage reads. AUROC is that of labels drawn once for every
+land cell from the true probability; "true probability" is what the best possible map would reach. The area is seen
+with all samples used for training, as a map is made, so cells that hold a sample are left out of the scores.
+
+Run     python benchmarks/demo_truth.py
+"""
+
+import numpy as np
+from scipy.stats import spearmanr
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+
+import study_area
+from lsm.paths import Paths
+from lsm.raster import cells, read_band, read_composite
+from lsm.samples import grid_chunks, read_samples, unique_places
+
+DRAWS = 5  # of labels from the truth
+
+
+def main():
+    paths = Paths("demo")
+    composite = read_composite(paths.composite)
+    truth, ours = read_band(paths.truth / "probability.tif"), read_band(paths.map_raster)
+    factors, xy = (np.concatenate(parts) for parts in zip(*grid_chunks(paths.grid, study_area.FACTORS, 500_000),
+                                                            strict=True))
+    samples = read_samples(paths.samples, study_area.FACTORS)
+    keep = unique_places(samples)[0]
+    sampled = np.zeros(truth.shape, bool)
+    sampled[cells(composite.geotransform, samples.xy)] = True
+    cell = cells(composite.geotransform, xy)
+    unseen = ~sampled[cell]
+    maps = {"true probability": truth[cell], "Meta-LSM, a model a block": ours[cell]}
+    for name, columns in (("gradient boosting, factors", False), ("gradient boosting, factors and X, Y", True)):
+        def table(f, p, columns=columns):
+            return np.hstack([f, p]) if columns else f
+        model = HistGradientBoostingClassifier(random_state=0)
+        model.fit(table(samples.factors[keep], samples.xy[keep]), samples.label[keep])
+        maps[name] = model.predict_proba(table(factors, xy))[:, 1]
+    p = truth[cell][unseen]
+    labels = [np.random.default_rng(i).random(len(p)) < p for i in range(DRAWS)]
+    print(f"{unseen.sum():,} cells without a sample; {DRAWS} draws of labels")
+    print(f"{'':36}{'AUROC':>8}{'sd':>8}{'rank correlation':>18}{'mean |error|':>14}")
+    for name, values in maps.items():
+        auroc = [roc_auc_score(label, values[unseen]) for label in labels]
+        print(f"{name:36}{np.mean(auroc):8.4f}{np.std(auroc):8.4f}{spearmanr(values[unseen], p).statistic:18.4f}"
+              f"{np.abs(values[unseen] - p).mean():14.4f}")
+
+
+if __name__ == "__main__":
+    main()

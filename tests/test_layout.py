@@ -1,0 +1,228 @@
+"""The tree keeps its rules: dependencies, imports, constants blocks, names."""
+
+import ast
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+
+from lsm.paths import PROJECT, Paths
+from lsm.settings import block
+
+NOT_STAGES = {"study_area"}  # modules at the root that are no stage
+STAGES = sorted([*(path for path in PROJECT.glob("*.py") if path.stem not in NOT_STAGES),
+                 *(PROJECT / "src_data").glob("*.py"), PROJECT / "unsupervised_pretraining" / "DAS_pretraining.py"])
+OF_STAGE_1 = {"unsupervised_pretraining", "unsupervised_pretraining.rbm",
+              "unsupervised_pretraining.denoising_autoencoder"}
+LIBRARY = sorted((PROJECT / "lsm").glob("*.py"))
+CODE = [*STAGES, *LIBRARY, PROJECT / "study_area.py", *(PROJECT / "unsupervised_pretraining").glob("[!D]*.py")]
+TESTS, BENCHMARKS = (sorted((PROJECT / name).glob("*.py")) for name in ("tests", "benchmarks"))
+DISTRIBUTION = {"osgeo": "gdal", "sklearn": "scikit-learn", "skimage": "scikit-image", "yaml": "pyyaml"}
+RULE = re.compile(r"# -{100,}")
+
+
+def ident(path) -> str:
+    return str(path.relative_to(PROJECT))
+
+
+def imports(path) -> set[str]:
+    """Every module a file imports, in full: `from lsm import maml` counts as lsm and lsm.maml."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{ident(path)}: a relative import"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def bounds(requirements: list[str]) -> dict[str, str]:
+    """Version bounds by distribution, without extras."""
+    return {re.match(r"[A-Za-z0-9_-]+", r)[0].lower(): re.sub(r"^[A-Za-z0-9_-]+(\[.*\])?", "", r) for r in requirements}
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+
+
+# dependencies ---------------------------------------------------------------------------------------------------
+
+def test_environment_repeats_the_bounds_of_pyproject(project):
+    listed = yaml.safe_load((PROJECT / "environment.yml").read_text())["dependencies"]
+    from_pip, = (entry["pip"] for entry in listed if isinstance(entry, dict))
+    assert from_pip == ["-e .[test]"]
+    conda = bounds([entry for entry in listed if isinstance(entry, str)])
+    assert conda.pop("pip") == ""
+    python = conda.pop("python")
+    assert python.startswith("=")
+    minimum = project["requires-python"].removeprefix(">=").split(".")
+    assert [int(n) for n in python.lstrip("=").split(".")] >= [int(n) for n in minimum]
+    needed = bounds(project["dependencies"])
+    assert conda == {name: needed[name] for name in conda}
+    assert {"gdal", "numpy"} <= set(conda)
+
+
+def test_every_dependency_has_both_bounds(project):
+    groups = project["optional-dependencies"]
+    for name, bound in bounds([r for group in (project["dependencies"], *groups.values()) for r in group]).items():
+        assert re.fullmatch(r">=[\d.]+,<[\d.]+", bound), name
+
+
+@pytest.mark.parametrize(("files", "extras"), [(CODE, ()), (TESTS, ("test",)), (BENCHMARKS, ("benchmark", "test"))],
+                         ids=["code", "tests", "benchmarks"])
+def test_every_third_party_import_is_a_dependency(project, files, extras):
+    groups = project["optional-dependencies"]
+    allowed = set(bounds([*project["dependencies"], *(r for extra in extras for r in groups[extra])]))
+    own = {path.stem for path in [*CODE, *TESTS, *BENCHMARKS]} | {"lsm", "unsupervised_pretraining"}
+    for path in files:
+        tops = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - own
+        assert {DISTRIBUTION.get(name, name) for name in tops} <= allowed, ident(path)
+
+
+def test_every_dependency_is_imported(project):
+    tops = {name.split(".")[0] for path in CODE for name in imports(path)}
+    assert set(bounds(project["dependencies"])) <= {DISTRIBUTION.get(name, name) for name in tops}
+
+
+# imports --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("path", LIBRARY, ids=ident)
+def test_the_library_imports_no_stage(path):
+    stages = {stage.stem for stage in STAGES}
+    assert {name.split(".")[0] for name in imports(path)} & {*stages, "unsupervised_pretraining", "src_data",
+                                                             "study_area"} == set()
+
+
+@pytest.mark.parametrize("path", STAGES, ids=ident)
+def test_no_stage_imports_another(path):
+    found = imports(path)
+    stages = {stage.stem for stage in STAGES}
+    assert {name for name in found if name.split(".")[0] in {*stages, "src_data"}} == set()
+    of_stage_1 = {name for name in found if name.startswith("unsupervised_pretraining")}
+    if path.stem == "DAS_pretraining":
+        assert {".".join(name.split(".")[:2]) for name in of_stage_1} <= OF_STAGE_1
+    else:
+        assert of_stage_1 == set()
+
+
+@pytest.mark.parametrize("path", CODE, ids=ident)
+def test_one_file_draws(path):
+    drawing = {name for name in imports(path) if name.split(".")[0] in ("matplotlib", "seaborn", "pylab")}
+    assert not drawing or path == PROJECT / "figure.py"
+
+
+@pytest.mark.parametrize("path", [*CODE, *TESTS, *BENCHMARKS], ids=ident)
+def test_no_tensorflow_1(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            assert not (node.attr == "compat" and ast.unparse(node.value) in ("tf", "tensorflow"))
+    assert not any(name.startswith(("tensorflow.compat", "tf_slim")) for name in imports(path))
+
+
+# stages ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("path", STAGES, ids=ident)
+def test_a_stage_has_one_constants_block(path):
+    text = path.read_text()
+    rules = [number for number, line in enumerate(text.splitlines(), start=1) if RULE.fullmatch(line)]
+    assert len(rules) == 2
+    first, last = rules
+    assigned, shared = [], set()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign):
+            names = [n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+            if first < node.lineno < last:
+                assigned += names
+            else:
+                assert all(name.startswith("_") or not name.isupper() for name in names), (
+                    f"line {node.lineno}: {names} would be taken for constants of the run; "
+                    "a leading underscore says they are none")
+        elif first < node.lineno < last:
+            pytest.fail(f"line {node.lineno}: not a constant")
+        elif isinstance(node, ast.ImportFrom) and node.module == "study_area":
+            shared = {alias.asname or alias.name for alias in node.names} & {"REGION", "RECIPE", "SEED"}
+    module = load(path)
+    constants = {name for name in assigned if name in block(vars(module))}
+    assert set(block(vars(module))) == constants | shared
+    assert {"REGION", "SEED"} <= constants | shared
+
+
+def load(path):
+    folder = path.parent
+    if folder == PROJECT / "unsupervised_pretraining":
+        return importlib.import_module(f"{folder.name}.{path.stem}")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    return importlib.import_module(path.stem)
+
+
+@pytest.mark.parametrize("path", STAGES, ids=ident)
+def test_a_stage_says_what_it_reads_and_writes(path):
+    tree = ast.parse(path.read_text())
+    doc = ast.get_docstring(tree)
+    for word in ("Reads", "Writes", "Run"):
+        assert re.search(rf"^{word} ", doc, re.MULTILINE), word
+    assert f"python {ident(path)}" in doc
+    assert ast.unparse(tree.body[-1]).startswith("if __name__ == '__main__':")
+    assert "run(main, globals())" in ast.unparse(tree.body[-1])
+
+
+def test_importing_a_stage_does_nothing(tmp_path):
+    names = [ident(path)[:-3].replace("/", ".") for path in STAGES]
+    code = f"import importlib, sys\nfor name in {names}: importlib.import_module(name.removeprefix('src_data.'))"
+    path = os.pathsep.join([str(PROJECT), str(PROJECT / "src_data")])
+    done = subprocess.run([sys.executable, "-B", "-c", code, "NOT=AN_ARGUMENT"], cwd=tmp_path, text=True,
+                          capture_output=True, env={**os.environ, "LSM_ROOT": str(tmp_path), "PYTHONPATH": path})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+# names ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", [
+    "README.md", "LICENSE", "Makefile", "environment.yml", "pyproject.toml", "study_area.py", "src_data/make_demo.py",
+    "unsupervised_pretraining/DAS_pretraining.py", "unsupervised_pretraining/rbm.py",
+    "unsupervised_pretraining/denoising_autoencoder.py", "scene_sampling.py", "meta_learner.py", "predict_LSM.py",
+    "figure.py"])
+def test_files_keep_their_names(name):
+    assert (PROJECT / name).is_file()
+
+
+@pytest.mark.parametrize("name", ["src_data", "unsupervised_pretraining/model_init", "metatask_sampling",
+                                  "checkpoint_dir", "models_of_blocks", "figs", "tmp", "lsm", "tests"])
+def test_folders_keep_their_names(name):
+    assert (PROJECT / name).is_dir()
+
+
+def test_data_keeps_its_names(monkeypatch, tmp_path):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths = Paths("HK")
+    assert {name: str(getattr(paths, name).relative_to(tmp_path)) for name, value in vars(Paths).items()
+            if isinstance(value, property)} == {
+        "samples": "src_data/samples_HK.csv", "samples_without_insar": "src_data/samples_HK_noTS.csv",
+        "insar_points": "src_data/Ts_HK.csv", "grid": "src_data/grid_samples_HK.csv",
+        "composite": "src_data/HK/composite.tif", "truth": "src_data/HK/truth",
+        "saved_model": "unsupervised_pretraining/model_init/savedmodel.npz",
+        "encoder": "unsupervised_pretraining/model_init/encoder.npz",
+        "pretraining_history": "unsupervised_pretraining/model_init/history.csv",
+        "blocks": "metatask_sampling/HK_blocks.tif", "tasks": "metatask_sampling/HK_tasks.npz",
+        "blocks_table": "metatask_sampling/HK_blocks.csv", "split": "checkpoint_dir/HK_split.csv",
+        "history": "checkpoint_dir/HK_history.csv", "model": "checkpoint_dir/HK_model.npz",
+        "held_out": "checkpoint_dir/HK_heldout.csv", "metrics": "checkpoint_dir/HK_metrics.csv",
+        "models": "models_of_blocks/HK_models.npz", "map_raster": "figs/LSM_HK.tif", "map_table": "tmp/LSM_HK.csv"}
+    assert paths.checkpoint(1000) == tmp_path / "checkpoint_dir" / "HK_checkpoint_001000.npz"
+    assert paths.figure("roc", "pdf") == tmp_path / "figs" / "HK_roc.pdf"
+
+
+def test_ruff_is_content():
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=PROJECT, text=True,
+                          capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
