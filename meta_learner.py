@@ -23,10 +23,9 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from lsm import maml
+from lsm import maml, metrics
 from lsm.artifacts import differences, read_npz, read_record, record_path, write_csv, write_npz
 from lsm.encoder import Encoder
-from lsm.metrics import MEASURES, scores
 from lsm.network import initial_weights, probability, use_one_thread
 from lsm.paths import Paths, shown
 from lsm.settings import ByRecipe, InputError, run
@@ -174,20 +173,32 @@ def metrics_table(held_out: pd.DataFrame) -> pd.DataFrame:
     for name, part in [("all", held_out), *held_out.groupby("block")]:
         for adapted in ("before", "after"):
             rows.append({"block": name, "adapted": adapted, "samples": len(part), "landslides": part.label.sum()}
-                        | scores(part.label, part[f"score_{adapted}"]))
+                        | metrics.scores(part.label, part[f"score_{adapted}"]))
     return pd.DataFrame(rows)
+
+
+def check_constants(c) -> None:
+    """Raises InputError for values no training can be made of."""
+    if c.BASE_MODEL not in ("DAS", "MLP"):
+        raise InputError(f"BASE_MODEL={c.BASE_MODEL}: expected DAS or MLP")
+    if not 0 < c.META_TRAIN_SHARE < 1:
+        raise InputError(f"META_TRAIN_SHARE={c.META_TRAIN_SHARE}: expected more than 0 and less than 1")
+    lowest = dict.fromkeys(("MIN_SAMPLES", "SUPPORT", "QUERY", "INNER_STEPS", "META_BATCH", "ITERATIONS", "LOG_EVERY",
+                            "SAVE_EVERY"), 1) | {"ADAPT_STEPS": 0, "ADAPT_BATCH": 0}
+    for name, least in lowest.items():
+        if getattr(c, name) < least:
+            raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
 
 
 def main(c) -> None:
     """Runs the stage; c holds the constants."""
+    check_constants(c)
     paths = Paths(c.REGION)
     inputs = [paths.tasks, paths.encoder, paths.saved_model]
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
     pretraining = "unsupervised_pretraining/DAS_pretraining.py"
     encoder = Encoder.from_json(str(read_npz(paths.encoder, pretraining, c)["encoder"]))
     saved_model = read_npz(paths.saved_model, pretraining, c)
-    if c.BASE_MODEL not in ("DAS", "MLP"):
-        raise InputError(f"BASE_MODEL={c.BASE_MODEL}: expected DAS or MLP")
     use_one_thread()
 
     block, label = samples["block"], samples["label"].astype(np.int32)
@@ -231,7 +242,7 @@ def main(c) -> None:
     write_csv(paths.metrics, table, *made)
     write_npz(paths.model, model, *made)
 
-    overall = table[table.block == "all"].set_index("adapted")[["samples", "landslides", *MEASURES]]
+    overall = table[table.block == "all"].set_index("adapted")[["samples", "landslides", *metrics.MEASURES]]
     print(f"held-out blocks, {c.ADAPT_STEPS} adaptation steps on half of each block, scored on the other half; "
           f"{one_class} blocks have one class in their support and stay unadapted")
     print(overall.to_string(float_format="%.4f"))

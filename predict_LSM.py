@@ -22,6 +22,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import study_area
@@ -45,7 +46,7 @@ NODATA = -9999.0             # of the map
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "predict_LSM.py"
-ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2
+_ADAPTED, _NO_SAMPLES, _ONE_CLASS = 0, 1, 2
 
 
 def supports(block: np.ndarray, blocks: int, half: bool, min_samples: int, rng) -> list[np.ndarray]:
@@ -57,8 +58,9 @@ def supports(block: np.ndarray, blocks: int, half: bool, min_samples: int, rng) 
 
 def models_of_blocks(state, pooled, x, label, rows, steps, batch, normalise, rng) -> tuple[list, np.ndarray]:
     """The networks of all blocks and the state of each: a block without both classes keeps the intermediate model."""
-    states = np.array([NO_SAMPLES if not len(r) else ADAPTED if 0 < label[r].mean() < 1 else ONE_CLASS for r in rows])
-    adapting = np.flatnonzero(states == ADAPTED)
+    states = np.array([_NO_SAMPLES if not len(r) else _ADAPTED if 0 < label[r].mean() < 1 else _ONE_CLASS
+                       for r in rows])
+    adapting = np.flatnonzero(states == _ADAPTED)
     networks = [np.repeat(w[None], len(rows), axis=0) for w in pooled]
     if len(adapting):
         tasks = maml.Tasks.of([rows[i] for i in adapting])
@@ -71,13 +73,19 @@ def models_of_blocks(state, pooled, x, label, rows, steps, batch, normalise, rng
 def predict(networks: list, block: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Landslide probability (rows,) of encoded rows x (rows, inputs), each by the network of its block (rows,).
 
-    Sorted by block, every network runs once over its slice: one matrix product a layer and block.
+    Sorted by block, every network runs once over its slice: one matrix product a layer and block, on one BLAS thread,
+    since on slices this small the threads wait for each other longer than they work.
     """
-    order = np.argsort(block, kind="stable")
-    x, out = x[order], np.empty(len(x), np.float32)
-    found, start = np.unique(block[order], return_index=True)
-    for b, first, last in zip(found, start, [*start[1:], len(x)], strict=True):
-        out[order[first:last]] = probability([w[b] for w in networks], x[first:last])
+    blocks = len(networks[0])
+    order = np.argsort(block.astype(np.min_scalar_type(blocks)), kind="stable")  # small whole numbers: a radix sort
+    x, p = x[order], np.empty(len(x), np.float32)
+    ends = np.bincount(block, minlength=blocks).cumsum()
+    with threadpool_limits(1, "blas"):
+        for b in np.flatnonzero(np.diff(ends, prepend=0)):
+            rows = slice(ends[b - 1] if b else 0, ends[b])
+            p[rows] = probability([w[b] for w in networks], x[rows])
+    out = np.empty_like(p)
+    out[order] = p
     return out
 
 
@@ -101,7 +109,7 @@ def predict_grid(paths: Paths, c, networks, states, encoder, labels, centres, ra
         row, col = cells(raster.geotransform, xy)
         block, outside = block_of_rows(labels, row, col, centres)
         p = predict(networks, block, encoder.transform(factors))
-        flag = (states[block] != ADAPTED) + 2 * outside
+        flag = (states[block] != _ADAPTED) + 2 * outside
         counts += np.bincount(flag, minlength=4)
         for name, n in encoder.unseen(factors).items():
             unseen[name] = unseen.get(name, 0) + n
@@ -119,6 +127,9 @@ def main(c) -> None:
     paths = Paths(c.REGION)
     if c.ADAPT_WITH not in ("half", "all"):
         raise InputError(f"ADAPT_WITH={c.ADAPT_WITH}: expected half or all")
+    if c.GRID_ROWS < 1:
+        raise InputError(f"GRID_ROWS={c.GRID_ROWS}: expected 1 or more")
+    count_rows(paths.grid)  # says now, not after adapting, that there is no grid table
     trained = check(paths.model, "meta_learner.py", c)["constants"]
     model = read_npz(paths.model, "meta_learner.py", c)
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
@@ -138,8 +149,8 @@ def main(c) -> None:
     rows = supports(samples["block"], len(centres), c.ADAPT_WITH == "half", c.MIN_SAMPLES, rng)
     networks, states = models_of_blocks(arrays, arrays["pooled"], encoder.transform(samples["factors"]), label, rows,
                                         trained["ADAPT_STEPS"], trained["ADAPT_BATCH"], bool(model["normalise"]), rng)
-    print(f"{len(states)} blocks: {(states == ADAPTED).sum()} adapted, {(states == NO_SAMPLES).sum()} without samples "
-          f"and {(states == ONE_CLASS).sum()} with one class only keep the intermediate model")
+    print(f"{len(states)} blocks: {(states == _ADAPTED).sum()} adapted, {(states == _NO_SAMPLES).sum()} without "
+          f"samples and {(states == _ONE_CLASS).sum()} with one class only keep the intermediate model")
 
     made = (_STAGE, c, [paths.model, paths.tasks, paths.blocks])
     with whole(paths.map_table) as temporary:

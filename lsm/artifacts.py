@@ -8,7 +8,6 @@ the stage to run again.
 import contextlib
 import hashlib
 import json
-import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -24,13 +23,19 @@ LIBRARIES = ("gdal", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
 
 @contextlib.contextmanager
 def whole(path: Path):
-    """A temporary path beside `path`; renamed to it when the block ends well, removed when it does not."""
+    """A temporary path beside `path`; renamed to it when the block ends well, removed when it does not.
+
+    The record of an older `path` goes first: whoever is killed in between leaves an artifact without a record, never
+    one with another's. What a killed run left is overwritten by the next.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".partial.{path.name}")
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
-        os.replace(temporary, path)
+        record_path(path).unlink(missing_ok=True)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -79,7 +84,7 @@ def read_record(path: Path, stage: str) -> dict:
             raise InputError(f"{shown(file)}: missing; run {stage} first")
     try:
         record = json.loads(record_path(path).read_text())
-        made = record["sha256"]
+        made, *_ = (record[key] for key in ("sha256", "region", "recipe", "seed", "constants", "inputs"))
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{shown(record_path(path))}: not a record of an artifact; run {stage} again") from None
     if made != sha256(path):

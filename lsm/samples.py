@@ -4,6 +4,7 @@ A table has one column a factor, then X and Y (m, in the CRS of composite.tif) a
 0 non-landslide). Published tables store an exact zero as 0.000001; the readers give it back as zero.
 """
 
+import contextlib
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,15 +65,18 @@ def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data
 def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Reads a grid table `rows` rows at a time: factors (rows, factors) float32 and xy (rows, 2) float64."""
     first = 0
-    for table in _read(path, "src_data/make_demo.py", chunksize=rows):
-        yield _checked(table, path, factors, first)
-        first += len(table)
+    with _parsing(path):
+        for table in _read(path, "src_data/make_demo.py", chunksize=rows):
+            if len(table):
+                yield _checked(table, path, factors, first)
+            first += len(table)
     if first == 0:
         raise InputError(f"{shown(path)}: expected one row a grid cell, found none; write the grid table again")
 
 
 def count_rows(path: Path) -> int:
-    """Lines of a table below its header, for progress bars."""
+    """Lines of a table below its header, for progress bars. Raises InputError where there is no table."""
+    _present(path, "src_data/make_demo.py")
     with open(path, "rb") as file:
         return max(sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 24), b"")) - 1, 0)
 
@@ -94,13 +98,25 @@ def unique_places(samples: Samples) -> tuple[np.ndarray, int, int]:
 
 
 def _read(path: Path, stage: str, **options):
+    _present(path, stage)
+    with _parsing(path):
+        return pd.read_csv(path, encoding="utf-8-sig", **options)
+
+
+def _present(path: Path, stage: str) -> None:
     if not path.is_file():
         raise InputError(f"{shown(path)}: missing; put the table there, or run {stage} for the demo area")
+
+
+@contextlib.contextmanager
+def _parsing(path: Path):
+    """Around whatever reads a table, later chunks too: what pandas cannot parse becomes an InputError."""
     try:
-        return pd.read_csv(path, encoding="utf-8-sig", **options)
+        yield
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{shown(path)}: expected a comma-separated UTF-8 table, found: {reason}") from None
+        raise InputError(f"{shown(path)}: expected a comma-separated UTF-8 table, found: {reason}; write "
+                         "it again") from None
 
 
 def _column(table: pd.DataFrame, path: Path, name: str, aliases: tuple[str, ...] = ()) -> str:

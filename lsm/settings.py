@@ -11,6 +11,9 @@ class InputError(Exception):
     """Input that cannot be used. The message is one line: file, place, expected, found, what to do."""
 
 
+RECIPES = ("published", "recommended")  # what RECIPE in study_area.py may be
+
+
 class ByRecipe:
     """A constant with one value for each recipe: `ByRecipe(published=8, recommended=16)`."""
 
@@ -41,7 +44,7 @@ def constants(module: dict, arguments: list[str]) -> SimpleNamespace:
     Returns a namespace in which ByRecipe constants hold the value of RECIPE. Raises InputError for an unknown
     name, a value of another type or a recipe that does not exist.
     """
-    values, given = block(module), set()
+    values = block(module)
     for argument in arguments:
         name, equals, text = argument.partition("=")
         if not equals or name not in values:
@@ -49,12 +52,11 @@ def constants(module: dict, arguments: list[str]) -> SimpleNamespace:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"argument {argument!r}: expected NAME=value with NAME one of {', '.join(values)}{hint}")
         values[name] = _parse(name, text, values[name])
-        given.add(name)
     recipe = values.get("RECIPE")
+    if "RECIPE" in values and recipe not in RECIPES:
+        raise InputError(f"RECIPE={recipe}: expected one of {', '.join(RECIPES)}")
     for name, value in values.items():
         if isinstance(value, ByRecipe):
-            if recipe not in value.values:
-                raise InputError(f"RECIPE={recipe}: expected one of {', '.join(value.values)}")
             values[name] = value.values[recipe]
     return SimpleNamespace(**values)
 
@@ -68,11 +70,16 @@ def _parse(name: str, text: str, default):
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = text
-    if isinstance(examples[0], float) and type(value) is int:
-        value = float(value)
-    if type(value) is not type(examples[0]):
+    if not _alike(value, examples[0]):
         raise InputError(f"{name}={text}: expected a value like {examples[0]!r} ({type(examples[0]).__name__})")
-    return value
+    return float(value) if isinstance(examples[0], float) else value
+
+
+def _alike(value, example) -> bool:
+    """Same type, and tuples of the same kind of things, in any number; a whole number may stand for a float in one."""
+    if isinstance(example, tuple) and example:
+        return type(value) is tuple and all(any(_alike(v, e) for e in example) for v in value)
+    return type(value) is type(example) or (type(value), type(example)) == (int, float)
 
 
 def run(main, module: dict) -> None:

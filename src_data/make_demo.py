@@ -27,8 +27,9 @@ from scipy.special import expit
 
 from lsm.artifacts import whole, write_csv, write_record
 from lsm.paths import Paths, shown
-from lsm.raster import TERRAIN, centres, read_composite, write_band
-from lsm.samples import STORED_ZERO
+from lsm.raster import TERRAIN as _TERRAIN
+from lsm.raster import centres, read_composite, write_band
+from lsm.samples import STORED_ZERO as _STORED_ZERO
 from lsm.settings import InputError, run
 
 # ----------------------------------------------------------------------------------------------------------------
@@ -280,7 +281,7 @@ def as_insar_table(points: pd.DataFrame) -> pd.DataFrame:
 def write_table(path, table: pd.DataFrame, made_from: tuple) -> None:
     """Writes an input table the way published ones are: zeros of factors as 0.000001, and a BOM."""
     factors = table.loc[:, :"X"].columns[:-1]
-    table = table.assign(**{name: table[name].mask(table[name] == 0, STORED_ZERO) for name in factors})
+    table = table.assign(**{name: table[name].mask(table[name] == 0, _STORED_ZERO) for name in factors})
     with whole(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g", encoding="utf-8-sig")
     write_record(path, *made_from)
@@ -295,7 +296,7 @@ def write_composite(path, bands: list[np.ndarray], geotransform: tuple[float, ..
             str(temporary), c.COLS, c.ROWS, len(bands), gdal.GDT_Float32, ["COMPRESS=DEFLATE", "PREDICTOR=3"])
         dataset.SetGeoTransform(geotransform)
         dataset.SetSpatialRef(crs)
-        for i, (name, band) in enumerate(zip(TERRAIN, bands, strict=True), start=1):
+        for i, (name, band) in enumerate(zip(_TERRAIN, bands, strict=True), start=1):
             target = dataset.GetRasterBand(i)
             target.SetNoDataValue(c.NODATA)
             target.SetDescription(name)
@@ -329,7 +330,7 @@ def main(c):
               paths.insar_points: as_insar_table(insar), paths.grid: grid}
     for path, table in tables.items():
         write_table(path, table, made_from)
-    write_composite(paths.composite, [on_map(grid[name]) for name in TERRAIN], geotransform, c, made_from)
+    write_composite(paths.composite, [on_map(grid[name]) for name in _TERRAIN], geotransform, c, made_from)
     like = read_composite(paths.composite)
     truth = {paths.truth / "probability.tif": on_map(probability),
              paths.truth / "environment.tif": on_map(environment, np.int32)}

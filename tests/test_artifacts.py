@@ -143,7 +143,6 @@ def test_same_arrays_same_bytes(root, monkeypatch):
     write_npz(first, arrays, STAGE, C, [])
     with monkeypatch.context() as patch:
         patch.setattr("time.time", lambda: 2e9)  # the clock leaves no mark
-        patch.setattr("os.getpid", lambda: 99999)
         write_npz(second, arrays, STAGE, C, [])
     assert first.read_bytes() == second.read_bytes()
     assert record_path(first).read_bytes() == record_path(second).read_bytes()

@@ -355,7 +355,7 @@ SLOPE = "column 'slope': expected a number"
     (lambda t: t.assign(slope=t.slope.astype(object).where(t.index != 7, "steep")), (), "line 9, " + SLOPE),
     (lambda t: t.assign(label=t.label.where(t.index != 3, 2)), (), "line 5, column 'label': expected 0 or 1"),
     (lambda t: t.assign(label=1), (), "expected both 0 and 1, found no 0"),
-    (lambda t: t, ("RECIPE=paper",), "expected published or recommended"),
+    (lambda t: t, ("RECIPE=paper",), "expected one of published, recommended"),
     (lambda t: t, ("HIDDEN=(32, 16)",), "expected three numbers of units"),
     (lambda t: t, ("DAE_BATCH=0",), "DAE_BATCH=0: expected 1 or more"),
     (lambda t: t, ("RBM_LEARNING_RATE=1e3",), "lower RBM_LEARNING_RATE"),

@@ -73,8 +73,6 @@ def pretrain(values: np.ndarray, layers: list, bar: tqdm) -> tuple[list, pd.Data
 
 def check_constants(c) -> None:
     """Raises InputError for constants no network can be made of."""
-    if c.RECIPE not in ("published", "recommended"):
-        raise InputError(f"RECIPE={c.RECIPE}: expected published or recommended")
     if len(c.HIDDEN) != 3 or not all(type(n) is int and n > 0 for n in c.HIDDEN):
         raise InputError(f"HIDDEN={c.HIDDEN}: expected three numbers of units, like (32, 32, 16)")
     for name in ("RBM_EPOCHS", "RBM_BATCH", "DAE_EPOCHS", "DAE_BATCH"):
