@@ -59,7 +59,8 @@ def main():
                 table = pd.read_csv(root / "checkpoint_dir" / "HK_metrics.csv")
                 for adapted in ("before", "after"):
                     row = table[(table.block == "all") & (table.adapted == adapted)].iloc[0]
-                    rows.append({"recipe": recipe, "adapted": adapted, "seed": seed} | row[MEASURES].astype(float).to_dict())
+                    measures = row[MEASURES].astype(float).to_dict()
+                    rows.append({"recipe": recipe, "adapted": adapted, "seed": seed} | measures)
                 print(pd.DataFrame(rows[-1:]).to_string(index=False, header=False), flush=True)
     print(f"held-out blocks, seeds {seeds.start} to {seeds.stop - 1}: mean, then sd")
     groups = pd.DataFrame(rows).groupby(["recipe", "adapted"])[MEASURES]
