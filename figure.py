@@ -66,13 +66,13 @@ def inventory(c):
     paths = Paths(c.REGION)
     ground = terrain(c)
     if paths.samples_without_insar.is_file():
-        table, record = input_table(paths.samples_without_insar, "augment_inventory.py", c, ("X", "Y", "label"))
+        table, record = input_table(paths.samples_without_insar, "src_data/make_demo.py", c, ("X", "Y", "label"))
     else:
-        table, record = input_table(paths.samples, "augment_inventory.py", c, ("X", "Y", "label"))
+        table, record = input_table(paths.samples, "src_data/make_demo.py", c, ("X", "Y", "label"))
     points = table[["X", "Y"]].assign(kind=np.where(table["label"] == 1, "landslide", "non-landslide"), velocity=np.nan)
     if paths.samples_without_insar.is_file() and paths.insar_points.is_file():
         names = [n for f in study_area.FACTORS if f.zero_is_missing for n in (f.name, *f.aliases)]
-        table, _ = input_table(paths.insar_points, "augment_inventory.py", c, ("X", "Y"))
+        table, _ = input_table(paths.insar_points, "src_data/make_demo.py", c, ("X", "Y"))
         column = next((name for name in (*names, "label") if name in table), None)
         if column is None:
             raise InputError(f"{shown(paths.insar_points)}: header: expected a column of velocities, one of "
@@ -279,7 +279,7 @@ def terrain(c):
     both in metres, and the words for CRS and cell size."""
     path = Paths(c.REGION).composite
     if not path.is_file():
-        raise InputError(f"{shown(path)}: missing; run src_data/make_demo.py or prepare_region.py first")
+        raise InputError(f"{shown(path)}: missing; put it there, or run src_data/make_demo.py for the demo area")
     dem, valid, extent, dataset = read_decimated(path, c.LARGEST, average=True)
     if dataset.GetSpatialRef() is None:
         raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found none; set it (gdal_edit.py)")
@@ -304,7 +304,7 @@ def map_page(ground):
     scale = min(MAP / (east - west), 7.5 / (north - south))  # inches a metre
     wide, tall = scale * (east - west), scale * (north - south)
     high = max(tall, 3.4)
-    size = (WIDTH, high + 0.75)
+    size = (WIDTH, high + 0.87)  # the topmost tick label stands across the frame
     fig = Figure(figsize=size)
     ax = fig.add_axes((0.5 / size[0], (0.65 + high - tall) / size[1], wide / size[0], tall / size[1]))
     unit, metres = ("km", 1000) if max(east - west, north - south) > 5000 else ("m", 1)
