@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from lsm import network
+from lsm.settings import InputError
 
 ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call: bounds memory whatever the number of blocks, and
 #                     keeps small blocks from being padded to the largest (six times faster than all 250 in one call)
@@ -30,16 +31,21 @@ def statistics_of(weights: list, x, mask, normalise: bool) -> list:
     return network.batch_statistics(weights, x, mask) if normalise else []
 
 
-def inner_step(weights: list, inner_lr: list, x, y, mask, normalise: bool, first_order: bool) -> list:
-    """One gradient step of every task on its masked support samples: w - inner_lr * dL/dw."""
+def inner_step(weights: list, inner_lr: list, x, y, mask, normalise: bool, first_order: bool) -> tuple[list, tf.Tensor]:
+    """One gradient step of every task on its masked support samples: w - inner_lr * dL/dw.
+
+    Returns the weights after the step and the loss of each task before it (tasks,).
+    """
     with tf.GradientTape() as tape:
         tape.watch(weights)
+        losses = task_losses(weights, x, y, mask, statistics_of(weights, x, mask, normalise))
         # Tasks share no weight, so the gradient of the sum is each task's own gradient.
-        loss = tf.reduce_sum(task_losses(weights, x, y, mask, statistics_of(weights, x, mask, normalise)))
+        loss = tf.reduce_sum(losses)
     gradients = tape.gradient(loss, weights)
     if first_order:
         gradients = [tf.stop_gradient(g) for g in gradients]
-    return [w - lr * g for w, lr, g in zip(weights, _per_weight(inner_lr, weights), gradients, strict=True)]
+    rates = _per_weight(inner_lr, weights)
+    return [w - lr * g for w, lr, g in zip(weights, rates, gradients, strict=True)], losses
 
 
 def meta_loss(weights, inner_lr, support, query, inner_steps: int, normalise: bool, first_order: bool):
@@ -57,7 +63,7 @@ def meta_loss(weights, inner_lr, support, query, inner_steps: int, normalise: bo
             statistics = statistics_of(adapted, support[0], support[2], normalise)
             losses.append(tf.reduce_mean(task_losses(adapted, *query, statistics)))
         if step < inner_steps:
-            adapted = inner_step(adapted, inner_lr, *support, normalise, first_order)
+            adapted, _ = inner_step(adapted, inner_lr, *support, normalise, first_order)
     return losses[0], losses[-1]
 
 
@@ -162,22 +168,41 @@ def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, su
 
 # ------------------------------------------------------------------------------------------------ adapting blocks
 @tf.function(reduce_retracing=True)
-def _adapt(weights, inner_lr, x, y, mask, step_masks, normalise):
-    """The inner loop of all tasks; step_masks (steps, tasks, n) chooses the samples of each step.
+def _adapt_on_batches(weights, inner_lr, x, y, mask, step_masks, normalise):
+    """The inner loop of all tasks; step_masks (steps, tasks, n) chooses the samples of each step. The last step stays."""
+    now = _for_each_task(weights, x)
+    for step in tf.range(tf.shape(step_masks)[0]):
+        now, _ = inner_step(now, inner_lr, x, y, step_masks[step], normalise, True)
+    return now, statistics_of(now, x, mask, normalise)
 
-    A task ends with the weights, of all its steps, that fit its own support best: rates learned for a few steps can
+
+@tf.function(reduce_retracing=True)
+def _adapt_on_support(weights, inner_lr, x, y, mask, steps, normalise):
+    """The inner loop of all tasks, every step on the whole support.
+
+    A task ends with the weights, of all its steps, that fit its support best: rates learned for a few steps can
     overshoot in a block unlike the others, and a step that diverged is not kept.
     """
-    now = [tf.tile(w[None], tf.concat([[tf.shape(x)[0]], tf.ones(len(w.shape), tf.int32)], 0)) for w in weights]
-    best, lowest = now, task_losses(now, x, y, mask, statistics_of(now, x, mask, normalise))
-    for step in tf.range(tf.shape(step_masks)[0]):
-        now = inner_step(now, inner_lr, x, y, step_masks[step], normalise, True)
-        loss = task_losses(now, x, y, mask, statistics_of(now, x, mask, normalise))
-        better = loss < lowest  # (tasks,); false for nan
-        lowest = tf.where(better, loss, lowest)
-        best = [tf.where(tf.reshape(better, [-1] + [1] * (len(w.shape) - 1)), w, b)
-                for w, b in zip(now, best, strict=True)]
+    now = _for_each_task(weights, x)
+    best, lowest = now, tf.fill([tf.shape(x)[0]], np.float32(np.inf))
+    for _ in tf.range(steps):
+        after, loss = inner_step(now, inner_lr, x, y, mask, normalise, True)
+        best, lowest = _better(best, lowest, now, loss)
+        now = after
+    best, _ = _better(best, lowest, now, task_losses(now, x, y, mask, statistics_of(now, x, mask, normalise)))
     return best, statistics_of(best, x, mask, normalise)
+
+
+def _for_each_task(weights: list, x) -> list:
+    return [tf.tile(w[None], tf.concat([[tf.shape(x)[0]], tf.ones(len(w.shape), tf.int32)], 0)) for w in weights]
+
+
+def _better(best: list, lowest, weights: list, loss) -> tuple[list, tf.Tensor]:
+    """`best` with the weights of those tasks replaced whose loss is lower than ever (false for nan)."""
+    lower = loss < lowest  # (tasks,)
+    kept = [tf.where(tf.reshape(lower, [-1] + [1] * (len(w.shape) - 1)), w, b)
+            for w, b in zip(weights, best, strict=True)]
+    return kept, tf.where(lower, loss, lowest)
 
 
 def adapt_blocks(state: dict, x: np.ndarray, y: np.ndarray, tasks: Tasks, steps: int, batch: int, normalise: bool,
@@ -189,9 +214,11 @@ def adapt_blocks(state: dict, x: np.ndarray, y: np.ndarray, tasks: Tasks, steps:
            0 = the whole support at every step
     Tasks go through in the order of their size, so many at once as fit ROWS_AT_ONCE padded rows. A task's result does
     not hang on the tasks it shares a call with. Returns a list of arrays with the tasks as first axis, float32.
+    Raises InputError where steps on batches diverge; on the whole support the last good step is kept.
     """
     seeds = rng.integers(1 << 63, size=len(tasks.sizes))
     out = [np.empty((len(tasks.sizes), *np.shape(w)), np.float32) for w in state["weights"]]
+    start_state = state["weights"], state["inner_lr"]
     by_size, start = np.argsort(tasks.sizes, kind="stable")[::-1], 0
     while start < len(by_size):
         longest = tasks.sizes[by_size[start]]
@@ -199,15 +226,19 @@ def adapt_blocks(state: dict, x: np.ndarray, y: np.ndarray, tasks: Tasks, steps:
         start += len(group)
         part = Tasks(tasks.members[group, :longest], tasks.sizes[group])
         mask = part.mask()
+        support = x[part.members], y[part.members].astype(np.int32), mask
         if batch:
             step_masks = np.stack([_batches(s, n, longest, steps, batch)
                                    for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1)
+            adapted, statistics = _adapt_on_batches(*start_state, *support, step_masks, normalise)
         else:
-            step_masks = np.broadcast_to(mask, (steps, *mask.shape))
-        adapted, statistics = _adapt(state["weights"], state["inner_lr"], x[part.members],
-                                     y[part.members].astype(np.int32), mask, step_masks, normalise)
+            adapted, statistics = _adapt_on_support(*start_state, *support, tf.constant(steps), normalise)
         for target, w in zip(out, network.folded(adapted, statistics), strict=True):
             target[group] = w
+    lost = sum(~np.isfinite(w).reshape(len(w), -1).all(axis=1) for w in out)
+    if lost.any():
+        raise InputError(f"adaptation: expected finite weights, found {np.count_nonzero(lost)} blocks that diverged; "
+                         "lower INNER_LR or adapt on the whole support (ADAPT_BATCH=0)")
     return out
 
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from lsm import maml, network
 from lsm.paths import PROJECT
+from lsm.settings import InputError
 
 sys.path.insert(0, str(PROJECT / "benchmarks"))
 import reference_maml
@@ -99,7 +100,7 @@ def test_first_order_is_the_gradient_at_the_adapted_weights(normalise):
 
     adapted = [tf.tile(w[None], [TASKS] + [1] * w.ndim) for w in weights]
     for _ in range(3):
-        adapted = maml.inner_step(adapted, rates, *support, normalise, True)
+        adapted, _ = maml.inner_step(adapted, rates, *support, normalise, True)
     with tf.GradientTape() as tape:
         tape.watch(adapted)
         statistics = maml.statistics_of(adapted, support[0], support[2], normalise)
@@ -129,12 +130,16 @@ def test_inner_step_of_many_tasks_equals_each_alone(normalise, per_weight):
     weights, rates = start(per_weight)
     many = [(w + 0.1 * rng.standard_normal((TASKS, *w.shape))).astype(np.float32) for w in weights]
     x, y, mask = made_batch(6)
-    found = maml.inner_step([tf.constant(w) for w in many], rates, x, y, mask, normalise, False)
+    found, losses = maml.inner_step([tf.constant(w) for w in many], rates, x, y, mask, normalise, False)
     for i in range(TASKS):
         real = mask[i] == 1
         own = reference_maml.adapt([tf.constant(w[i]) for w in many], rates, x[i, real], y[i, real], 1, normalise)
         for a, b in zip(found, own, strict=True):
             np.testing.assert_allclose(a[i], b, atol=1e-5)
+        own = [tf.constant(w[i]) for w in many]
+        statistics = reference_maml.moments(own, x[i, real]) if normalise else None
+        assert float(losses[i]) == pytest.approx(
+            float(reference_maml.loss_of(own, x[i, real], y[i, real], statistics)), abs=1e-5)
 
 
 @pytest.mark.parametrize("normalise", [False, True])
@@ -197,6 +202,26 @@ def test_a_block_ends_with_the_step_that_fits_its_support_best(rate):
         assert all(np.isfinite(w[i]).all() for w in found)
         kept.add(int(np.nanargmin(losses)))
     assert min(kept) < 6  # else the test shows nothing
+
+
+def test_steps_on_batches_end_with_the_last_one():
+    x, y, rows = ragged_blocks(3)
+    y, state, steps = y.astype(np.int32), state_of() | {"inner_lr": [np.float32(3.0)]}, 6
+    found = maml.adapt_blocks(state, x, y, maml.Tasks.of(rows), steps, 8, False, np.random.default_rng(0))
+    seeds = np.random.default_rng(0).integers(1 << 63, size=len(rows))
+    for i, own in enumerate(rows):
+        weights = [tf.constant(w) for w in state["weights"]]
+        for mask in maml._batches(seeds[i], len(own), len(own), steps, 8) == 1:
+            weights = reference_maml.adapt(weights, state["inner_lr"], x[own][mask], y[own][mask], 1, False)
+        for a, b in zip(found, weights, strict=True):
+            np.testing.assert_allclose(a[i], b, rtol=1e-3, atol=1e-3)
+
+
+def test_steps_on_batches_that_diverge_are_refused():
+    x, y, rows = ragged_blocks(3)
+    with pytest.raises(InputError, match="[1-6] blocks that diverged; lower INNER_LR"):
+        maml.adapt_blocks(state_of() | {"inner_lr": [np.float32(1e30)]}, x, y, maml.Tasks.of(rows), 6, 8, False,
+                          np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("batch", [0, 8])
