@@ -169,7 +169,7 @@ def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, su
 # ------------------------------------------------------------------------------------------------ adapting blocks
 @tf.function(reduce_retracing=True)
 def _adapt_on_batches(weights, inner_lr, x, y, mask, step_masks, normalise):
-    """The inner loop of all tasks; step_masks (steps, tasks, n) chooses the samples of each step. The last step stays."""
+    """The inner loop of all tasks; step_masks (steps, tasks, n) chooses the samples of each step. The last stays."""
     now = _for_each_task(weights, x)
     for step in tf.range(tf.shape(step_masks)[0]):
         now, _ = inner_step(now, inner_lr, x, y, step_masks[step], normalise, True)

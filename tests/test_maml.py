@@ -219,7 +219,7 @@ def test_steps_on_batches_end_with_the_last_one():
 
 def test_steps_on_batches_that_diverge_are_refused():
     x, y, rows = ragged_blocks(3)
-    with pytest.raises(InputError, match="[1-6] blocks that diverged; lower INNER_LR"):
+    with pytest.raises(InputError, match=r"[1-6] blocks that diverged; lower INNER_LR"):
         maml.adapt_blocks(state_of() | {"inner_lr": [np.float32(1e30)]}, x, y, maml.Tasks.of(rows), 6, 8, False,
                           np.random.default_rng(0))
 
