@@ -20,13 +20,12 @@ Run     python meta_learner.py [RECIPE=published ITERATIONS=1000 ...]
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
-from tqdm import tqdm
 
 from lsm import maml, metrics
 from lsm.artifacts import differences, read_npz, read_record, record_path, write_csv, write_npz
 from lsm.encoder import Encoder
-from lsm.network import initial_weights, probability, use_one_thread
+from lsm.meta_training import adapted_scores, meta_train, rows_by_block, start_state
+from lsm.network import probability, use_one_thread
 from lsm.paths import Paths, shown
 from lsm.settings import ByRecipe, InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
@@ -44,6 +43,8 @@ QUERY = ByRecipe(published=8, recommended=16)              # samples of a task t
 INNER_STEPS = ByRecipe(published=5, recommended=10)        # in meta-training
 INNER_LR = ByRecipe(published=0.01, recommended=0.3)       # where the trainable inner rate starts
 RATE_PER_WEIGHT = ByRecipe(published=False, recommended=True)  # one inner rate, or one a weight (Meta-SGD)
+LINE_SHARE = ByRecipe(published=0.0, recommended=0.5)      # of the tasks drawn, those whose support and query lie on
+#                              opposite sides of a line; the other tasks' interleave
 FIRST_ORDER = False          # True drops the second derivatives; published False
 # outer loop
 META_BATCH = 16              # tasks an outer step; published 16
@@ -73,13 +74,6 @@ def split_tasks(block: np.ndarray, label: np.ndarray, min_samples: int, share: f
         role[rows[:len(rows) // 2]] = "support"
         role[rows[len(rows) // 2:]] = "query"
     return role
-
-
-def rows_by_block(block: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The blocks that have chosen samples, and the rows of those samples in each. chosen (samples,) bool."""
-    rows = np.flatnonzero(chosen)
-    blocks, start = np.unique(block[rows], return_index=True)
-    return blocks, np.split(rows, start[1:])
 
 
 def newest_state(paths: Paths, c, inputs: list) -> tuple[int, dict, np.ndarray] | None:
@@ -119,54 +113,6 @@ def unflat(arrays: dict) -> dict:
     return {k: [arrays[f"{k}_{i}"] for i in range(sum(a.startswith(f"{k}_") for a in arrays))] for k in keys}
 
 
-def meta_train(state: dict, done: int, history: np.ndarray, x: np.ndarray, y: np.ndarray, tasks: maml.Tasks, c, save):
-    """Meta-training from outer step `done` to c.ITERATIONS; returns the state and the history (rows, 4).
-
-    x (samples, inputs), y (samples,): of all samples, of which `tasks` names the meta-training ones.
-    save(step, state, history) is called every c.SAVE_EVERY outer steps and at the end.
-    """
-    outer_loop = maml.outer_loop(c.INNER_STEPS, c.META_LR, c.NORMALISE, c.FIRST_ORDER)
-    bar = tqdm(total=c.ITERATIONS, initial=done, desc="meta-training", unit="step", disable=None)
-    while done < c.ITERATIONS:
-        # A generator a call: training that goes on from a checkpoint draws what it would have drawn without a stop.
-        drawn = maml.draw(tasks, np.random.default_rng([c.SEED, done]), c.LOG_EVERY, c.META_BATCH, c.SUPPORT, c.QUERY)
-        batches = [a for rows, mask in (drawn[:2], drawn[2:]) for a in (x[rows], y[rows], mask)]
-        steps = min(c.LOG_EVERY, c.ITERATIONS - done)
-        state, pre_loss, post_loss = outer_loop(state, tf.constant(done), tf.constant(steps), batches)
-        done += steps
-        if not np.isfinite(post_loss):
-            raise InputError(f"outer step {done}: expected a finite query loss, found {post_loss}; lower META_LR or "
-                             "INNER_LR")
-        inner_lr = np.mean([np.mean(rate) for rate in state["inner_lr"]])
-        history = np.vstack([history, [done, pre_loss, post_loss, inner_lr]])
-        if done % c.SAVE_EVERY < steps or done == c.ITERATIONS:
-            save(done, state, history)
-        bar.set_postfix_str(f"query loss {pre_loss:.3f} -> {post_loss:.3f}", refresh=False)
-        bar.update(steps)
-    bar.close()
-    return state, history
-
-
-def held_out_scores(state: dict, pooled: list, x, label, block, role, c) -> tuple[np.ndarray, np.ndarray, int]:
-    """Landslide probability of every query sample before and after its block adapts, and the blocks that could not.
-
-    A block whose support holds one class only keeps the intermediate model. Returns (before, after), both (samples,)
-    with nan where the role is not query, and the number of such blocks.
-    """
-    before, after = np.full(len(label), np.nan), np.full(len(label), np.nan)
-    blocks, supports = rows_by_block(block, role == "support")
-    mixed = np.array([0 < label[rows].mean() < 1 for rows in supports])
-    adapting = maml.Tasks.of([rows for rows, both in zip(supports, mixed, strict=True) if both])
-    networks = maml.adapt_blocks(state, x, label, adapting, c.ADAPT_STEPS, c.ADAPT_BATCH, c.NORMALISE,
-                                 np.random.default_rng([c.SEED, 1]))
-    place = np.cumsum(mixed) - 1
-    for i, b in enumerate(blocks):
-        rows = np.flatnonzero((block == b) & (role == "query"))
-        before[rows] = probability(pooled, x[rows])
-        after[rows] = probability([w[place[i]] for w in networks], x[rows]) if mixed[i] else before[rows]
-    return before, after, int((~mixed).sum())
-
-
 def metrics_table(held_out: pd.DataFrame) -> pd.DataFrame:
     """Measures before and after adaptation, over all held-out query points and of every block."""
     rows = []
@@ -181,6 +127,8 @@ def check_constants(c) -> None:
     """Raises InputError for values no training can be made of."""
     if c.BASE_MODEL not in ("DAS", "MLP"):
         raise InputError(f"BASE_MODEL={c.BASE_MODEL}: expected DAS or MLP")
+    if not 0 <= c.LINE_SHARE <= 1:
+        raise InputError(f"LINE_SHARE={c.LINE_SHARE}: expected 0 to 1")
     if not 0 < c.META_TRAIN_SHARE < 1:
         raise InputError(f"META_TRAIN_SHARE={c.META_TRAIN_SHARE}: expected more than 0 and less than 1")
     lowest = dict.fromkeys(("MIN_SAMPLES", "SUPPORT", "QUERY", "INNER_STEPS", "META_BATCH", "ITERATIONS", "LOG_EVERY",
@@ -214,19 +162,19 @@ def main(c) -> None:
     print(f"{len(trained)} blocks for meta-training, {held_out_blocks} held out; {(role == 'unused').sum()} samples in "
           f"blocks of {c.MIN_SAMPLES} or fewer")
 
-    sizes = [x.shape[1], *(len(saved_model[f"arr_{i}"]) for i in (1, 3, 5))]
-    weights = initial_weights(sizes, saved_model if c.BASE_MODEL == "DAS" else None, rng)
-    start = newest_state(paths, c, inputs)
-    done, state, history = start or (0, maml.initial_state(weights, c.INNER_LR, c.RATE_PER_WEIGHT), np.empty((0, 4)))
+    hidden = tuple(len(saved_model[f"arr_{i}"]) for i in (1, 3, 5))
+    state = start_state(x.shape[1], hidden, saved_model if c.BASE_MODEL == "DAS" else None, c, rng)
+    done, state, history = newest_state(paths, c, inputs) or (0, state, np.empty((0, 4)))
 
     def save(step, state, history):
         write_npz(paths.checkpoint(step), flat(state) | {"history": history}, _STAGE, c, inputs)
 
-    state, history = meta_train(state, done, history, x, label, maml.Tasks.of(members), c, save)
+    state, history = meta_train(state, done, history, x, label, samples["xy"], maml.Tasks.of(members), c, save)
 
     pooled = maml.pooled_network(state, x[role == "meta-train"], c.NORMALISE)
-    before, after, one_class = held_out_scores(state, pooled, x, label, block, role, c)
     query = role == "query"
+    before = probability(pooled, x)
+    after, unadapted = adapted_scores(state, pooled, x, label, block, role == "support", query, c)
     held_out = pd.DataFrame({"sample": samples["row"], "block": block, "x": samples["xy"][:, 0],
                              "y": samples["xy"][:, 1], "label": label, "score_before": before, "score_after": after})
     held_out = held_out[query]
@@ -244,7 +192,7 @@ def main(c) -> None:
 
     overall = table[table.block == "all"].set_index("adapted")[["samples", "landslides", *metrics.MEASURES]]
     print(f"held-out blocks, {c.ADAPT_STEPS} adaptation steps on half of each block, scored on the other half; "
-          f"{one_class} blocks have one class in their support and stay unadapted")
+          f"{len(unadapted)} blocks have one class in their support and stay unadapted")
     print(overall.to_string(float_format="%.4f"))
     print("The encoder and the pretraining saw the factors of all samples, held-out ones too, never a label.")
     for path in (paths.split, paths.history, paths.held_out, paths.metrics, paths.model):

@@ -6,6 +6,7 @@ array a weight array: Meta-SGD, Li et al. 2017, arXiv 1707.09835), and Adam's "m
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import tensorflow as tf
@@ -79,6 +80,7 @@ def initial_state(weights: list[np.ndarray], inner_lr: float, per_weight: bool) 
     return {"weights": weights, "inner_lr": rates, "m": zeros, "v": zeros}
 
 
+@lru_cache  # many trainings in one process share the compiled loop
 def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: bool, xla: bool = True):
     """A compiled function that runs many outer steps in one call.
 
@@ -139,10 +141,13 @@ class Tasks:
         return (np.arange(self.members.shape[1]) < self.sizes[:, None]).astype(np.float32)
 
 
-def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, support: int, query: int):
+def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, support: int, query: int,
+         xy: np.ndarray | None = None, line_share: float = 0.0):
     """Random tasks and, in each, disjoint random support and query samples, for `steps` outer steps.
 
-    A task with fewer than support + query samples gives at most half of them to the support.
+    A task with fewer than support + query samples gives at most half of them to the support. Of line_share of the
+    tasks, support and query lie on opposite sides of a line in a random direction through the task's median place;
+    xy (samples, 2) is asked for only then.
     Returns sample rows and masks: (support_rows, support_mask, query_rows, query_mask), each (steps, meta_batch,
     support or query).
     """
@@ -151,11 +156,13 @@ def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, su
     longest = max(tasks.members.shape[1], wanted)
     keys = rng.random((len(chosen), longest), dtype=np.float32)
     keys[np.arange(longest) >= sizes[:, None]] = 2  # padding never comes before a member
-    nearest = keys.argpartition(wanted - 1, axis=1)[:, :wanted]
-    # argpartition leaves its winners in an order that leans on the file's; sorting by key makes it random
-    order = np.take_along_axis(nearest, np.take_along_axis(keys, nearest, 1).argsort(axis=1), 1)
+    order = _lowest(keys, wanted)
     n_support = np.minimum(support, sizes // 2)
     n_query = np.minimum(query, sizes - n_support)
+    if line_share:
+        cut = np.flatnonzero(rng.random(len(chosen)) < line_share)
+        order[cut] = _across_a_line(xy[tasks.members[chosen[cut]]], sizes[cut], n_support[cut], keys[cut], support,
+                                    query, rng)
     position = n_support[:, None] + np.arange(query)
     out = []
     for places, count in ((order[:, :support], n_support),
@@ -164,6 +171,29 @@ def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, su
         rows = tasks.members[chosen[:, None], np.where(mask, places, 0)]
         out += [rows.reshape(steps, meta_batch, -1), mask.astype(np.float32).reshape(steps, meta_batch, -1)]
     return tuple(out)
+
+
+def _across_a_line(xy, sizes, n_support, keys, support: int, query: int, rng) -> np.ndarray:
+    """Places of members (tasks, support + query): n_support random ones of the near half, then ones of the far half.
+
+    xy (tasks, longest, 2), keys (tasks, longest or more) random, those of padding above 1.
+    """
+    angle = rng.uniform(0, 2 * np.pi, len(sizes))
+    along = np.full(keys.shape, np.inf)
+    along[:, :xy.shape[1]] = xy[..., 0] * np.cos(angle)[:, None] + xy[..., 1] * np.sin(angle)[:, None]
+    along[np.arange(keys.shape[1]) >= sizes[:, None]] = np.inf
+    middle = np.take_along_axis(np.sort(along, axis=1), (sizes // 2)[:, None], 1)
+    near = along < middle
+    both = np.concatenate([_lowest(np.where(near, keys, 2), support), _lowest(np.where(near, 2, keys), query)], axis=1)
+    j, n_support = np.arange(support + query), n_support[:, None]
+    return np.take_along_axis(both, np.where(j < n_support, j, np.minimum(support + j - n_support, j[-1])), 1)
+
+
+def _lowest(keys: np.ndarray, count: int) -> np.ndarray:
+    """Columns of the `count` lowest keys of each row, in the order of the keys."""
+    found = keys.argpartition(count - 1, axis=1)[:, :count]
+    # argpartition leaves its winners in an order that leans on the file's; sorting by key makes it random
+    return np.take_along_axis(found, np.take_along_axis(keys, found, 1).argsort(axis=1), 1)
 
 
 # ------------------------------------------------------------------------------------------------ adapting blocks

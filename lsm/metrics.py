@@ -1,25 +1,117 @@
 """Measures of a susceptibility score against labels; landslide (1) is the positive class throughout."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn import metrics
 
 THRESHOLD = 0.5
-MEASURES = ("accuracy", "precision", "recall", "f1", "kappa", "auroc")
+MEASURES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "kappa", "mcc", "auroc", "pr_auc", "brier",
+            "ece", "log_loss")
+LOWER_IS_BETTER = ("brier", "ece", "log_loss")
+BINS = 10            # of the reliability diagram and of the calibration error
+SURELY = 1e-6        # log loss takes no probability as nearer to 0 or 1 than this: one wrong "never" would be infinite
 
 
 def scores(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
     """MEASURES of probabilities (n,) against labels (n,) of 0 and 1.
 
-    The first five take a landslide where probability >= THRESHOLD. AUROC is nan where only one class is present, and
-    so is kappa where labels and predictions are all of one class (0 / 0 by its formula).
+    The first seven take a landslide where probability >= THRESHOLD. What compares the two classes (balanced accuracy,
+    MCC, AUROC, PR-AUC) is nan where only one is present, and kappa where labels and predictions are all of one class
+    (0 / 0 by their formulas).
     """
-    label, predicted = np.asarray(label), (np.asarray(probability) >= THRESHOLD).astype(int)
+    label, probability = np.asarray(label), np.asarray(probability, float)
+    predicted = (probability >= THRESHOLD).astype(int)
     both, mixed = len(np.unique(label)) == 2, len(np.unique([label, predicted])) == 2
+    nan = float("nan")
     return {
         "accuracy": metrics.accuracy_score(label, predicted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(label, predicted) if both else nan,
         "precision": metrics.precision_score(label, predicted, zero_division=0),
         "recall": metrics.recall_score(label, predicted, zero_division=0),
         "f1": metrics.f1_score(label, predicted, zero_division=0),
-        "kappa": metrics.cohen_kappa_score(label, predicted) if mixed else float("nan"),
-        "auroc": metrics.roc_auc_score(label, probability) if both else float("nan"),
+        "kappa": metrics.cohen_kappa_score(label, predicted) if mixed else nan,
+        "mcc": metrics.matthews_corrcoef(label, predicted) if both else nan,
+        "auroc": metrics.roc_auc_score(label, probability) if both else nan,
+        "pr_auc": metrics.average_precision_score(label, probability) if both else nan,
+        "brier": metrics.brier_score_loss(label, probability, pos_label=1),
+        "ece": calibration_error(label, probability),
+        "log_loss": metrics.log_loss(label, np.clip(probability, SURELY, 1 - SURELY), labels=[0, 1]),
     }
+
+
+def reliability(label: np.ndarray, probability: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, ...]:
+    """Of equal bins of probability: samples, mean probability, share of landslides, each (bins,); nan where empty."""
+    place = np.clip((np.asarray(probability) * bins).astype(int), 0, bins - 1)
+    n = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        return n, np.bincount(place, probability, bins) / n, np.bincount(place, label, bins) / n
+
+
+def calibration_error(label: np.ndarray, probability: np.ndarray, bins: int = BINS) -> float:
+    """Expected calibration error: |mean probability - share of landslides| of the bins, weighted by their samples
+    (Naeini et al. 2015, AAAI 29, 2901)."""
+    n, mean, share = reliability(label, probability, bins)
+    return float(np.nansum(n * np.abs(mean - share)) / n.sum())
+
+
+def rate_curve(landslides: np.ndarray, area: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The share of landslides on the most susceptible `shares` of the area (Chung and Fabbri 2003, Natural Hazards 30,
+    451): the success-rate curve for landslides a model learned from, the prediction-rate curve for others.
+
+    landslides  (n,) their scores; area (cells,) the scores of cells of equal size; shares (k,) of the area, 0 .. 1
+    Where cells tie at the limit of a share, their landslides count in proportion.
+    """
+    order = np.unique(area)[::-1]  # limits, from the most susceptible
+    covered = 1 - np.searchsorted(np.sort(area), order) / len(area)  # share of area at or above each limit
+    caught = 1 - np.searchsorted(np.sort(landslides), order) / len(landslides)
+    return np.interp(shares, [0, *covered], [0, *caught])
+
+
+# ------------------------------------------------------------------------------------- differences, with their interval
+@dataclass(frozen=True)
+class Scored:
+    """Query points of one seed, scored by some methods: block (n,), label (n,), scores (methods, n)."""
+
+    block: np.ndarray
+    label: np.ndarray
+    scores: np.ndarray
+
+
+def bootstrap(seeds: list[Scored], resamples: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """kappa, auroc, brier and accuracy of every method under resampled blocks, each (resamples, methods).
+
+    Blocks are drawn with replacement, the same ones for every method and seed, since points of a block are not
+    independent and one block may be held out under several seeds; a measure is the mean over the seeds. With
+    resamples = 0 every block counts once: one row, the measures themselves.
+    """
+    blocks = np.unique(np.concatenate([s.block for s in seeds]))
+    n = len(blocks)
+    times = rng.multinomial(n, np.full(n, 1 / n), size=resamples) if resamples else np.ones((1, n))  # (resamples, n)
+    sums = dict.fromkeys(("kappa", "auroc", "brier", "accuracy"), 0.0)
+    for s in seeds:
+        weight = times[:, np.searchsorted(blocks, s.block)].astype(np.float32)  # (resamples, n)
+        each = [weighted(s.label, p, weight) for p in s.scores]
+        for name in sums:
+            sums[name] = sums[name] + np.stack([m[name] for m in each], axis=1) / len(seeds)
+    return sums
+
+
+def weighted(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """kappa, AUROC, Brier score and accuracy under many weightings of the points at once.
+
+    label, probability (n,); weight (resamples, n). Each measure (resamples,), equal to scikit-learn's with that
+    sample_weight, which would sort the points anew for every weighting.
+    """
+    predicted, total = probability >= THRESHOLD, weight.sum(axis=1)
+    cell = {(t, p): weight @ ((label == t) & (predicted == p)) for t in (0, 1) for p in (False, True)}
+    agree = (cell[0, False] + cell[1, True]) / total
+    truly, said = (cell[1, False] + cell[1, True]) / total, (cell[0, True] + cell[1, True]) / total
+    chance = truly * said + (1 - truly) * (1 - said)
+    values, level = np.unique(probability, return_inverse=True)
+    positive, negative = (np.stack([np.bincount(level, w * (label == t), len(values)) for w in weight]) for t in (1, 0))
+    below = np.cumsum(negative, axis=1) - negative
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auroc = (positive * (below + negative / 2)).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1))
+        kappa = (agree - chance) / (1 - chance)
+    return {"kappa": kappa, "auroc": auroc, "brier": weight @ (probability - label) ** 2 / total, "accuracy": agree}

@@ -65,6 +65,15 @@ class Paths:
     map_raster = property(lambda self: self._at("figs", f"LSM_{self.region}.tif"))
     map_table = property(lambda self: self._at("tmp", f"LSM_{self.region}.csv"))
 
+    # stage 5
+    splits = property(lambda self: self._at("tmp", f"{self.region}_splits.csv.gz"))
+    scores = property(lambda self: self._at("tmp", f"{self.region}_scores.csv.gz"))
+    method_metrics = property(lambda self: self._at("tmp", f"{self.region}_metrics.csv"))
+    block_metrics = property(lambda self: self._at("tmp", f"{self.region}_block_metrics.csv"))
+    method_differences = property(lambda self: self._at("tmp", f"{self.region}_differences.csv"))
+    rates = property(lambda self: self._at("tmp", f"{self.region}_rates.csv"))
+    comparison = property(lambda self: self._at("tmp", f"{self.region}_comparison"))
+
     def figure(self, name: str, suffix: str) -> Path:
         """A figure of `figure.py`, or the numbers it draws: suffix "png", "pdf" or "csv"."""
         return self._at("figs", f"{self.region}_{name}.{suffix}")

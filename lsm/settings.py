@@ -2,8 +2,10 @@
 
 import ast
 import difflib
+import runpy
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 
@@ -59,6 +61,15 @@ def constants(module: dict, arguments: list[str]) -> SimpleNamespace:
         if isinstance(value, ByRecipe):
             values[name] = value.values[recipe]
     return SimpleNamespace(**values)
+
+
+def of_stage(script: str, **values) -> SimpleNamespace:
+    """The constants that `script`, a path from the project's folder, would run with, some set to other values.
+
+    A stage owns its constants; one that must do what another does asks here. Importing a stage does nothing.
+    """
+    module = runpy.run_path(str(Path(__file__).resolve().parents[1] / script), run_name="constants")
+    return constants(module, [f"{name}={value}" for name, value in values.items()])
 
 
 def _parse(name: str, text: str, default):

@@ -12,7 +12,6 @@ Run     python unsupervised_pretraining/DAS_pretraining.py [REGION=HK RECIPE=pub
 """
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 import study_area
@@ -23,8 +22,7 @@ from lsm.paths import Paths, shown
 from lsm.samples import read_samples
 from lsm.settings import InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401 - constants too, the same in every stage
-from unsupervised_pretraining.denoising_autoencoder import DenoisingAutoencoder
-from unsupervised_pretraining.rbm import RBM
+from unsupervised_pretraining.stack import machines, pretrain
 
 # ----------------------------------------------------------------------------------------------------------------
 HIDDEN = (32, 32, 16)        # units of RBM, RBM, autoencoder; published (32, 32, 16)
@@ -43,32 +41,6 @@ DAE_NOISE = 0.01             # sd of the noise added to the second RBM's activat
 def first_rows(xy: np.ndarray) -> np.ndarray:
     """The first row of every place, in order. Not lsm.samples.unique_places: that one looks at the labels."""
     return np.sort(np.unique(xy, axis=0, return_index=True)[1])
-
-
-def pretrain(values: np.ndarray, layers: list, bar: tqdm) -> tuple[list, pd.DataFrame, list]:
-    """Trains the layers one after the other, each on the activation of the one below.
-
-    values  (samples, inputs)
-    layers  of each: model, epochs, batch
-    Returns the weights w1, b1, ..., the errors of every epoch, and of each layer the units that no sample activates.
-    Raises InputError when a layer diverges.
-    """
-    weights, history, silent = [], [], []
-    for layer, (model, epochs, batch) in enumerate(layers, start=1):
-        history.append((layer, 0, model.reconstruction_error(values)))
-        for epoch in range(1, epochs + 1):
-            with np.errstate(over="ignore", invalid="ignore"):  # told below, in one line
-                error = model.fit_epoch(values, batch)
-            if not np.isfinite(error):
-                raise InputError(f"layer {layer}, epoch {epoch}: expected a finite reconstruction error, found {error}"
-                                 "; lower RBM_LEARNING_RATE or DAE_LEARNING_RATE")
-            history.append((layer, epoch, error))
-            bar.set_postfix_str(f"layer {layer}, error {error:.4f}", refresh=False)
-            bar.update()
-        values = model.transform(values)
-        weights += [np.ascontiguousarray(model.weights), model.hidden_bias]
-        silent.append(int((values == 0).all(axis=0).sum()))
-    return weights, pd.DataFrame(history, columns=["layer", "epoch", "error"]), silent
 
 
 def check_constants(c) -> None:
@@ -95,9 +67,7 @@ def main(c) -> None:
     inputs = encoder.transform(factors)  # (samples, inputs)
 
     sizes = (inputs.shape[1], *c.HIDDEN)
-    rbms = [RBM(*sizes[i:i + 2], c.RBM_LEARNING_RATE, rng, "relu", c.RBM_INITIAL_SD) for i in (0, 1)]
-    autoencoder = DenoisingAutoencoder(*sizes[2:], c.DAE_LEARNING_RATE, c.DAE_NOISE, rng)
-    layers = [(rbm, c.RBM_EPOCHS, c.RBM_BATCH) for rbm in rbms] + [(autoencoder, c.DAE_EPOCHS, c.DAE_BATCH)]
+    layers = machines(inputs.shape[1], c, rng)
     epochs = sum(layer[1] for layer in layers)
     with tqdm(total=epochs, desc="pretraining", unit="epoch", delay=2, disable=None) as bar:
         weights, history, silent = pretrain(inputs, layers, bar)

@@ -1,0 +1,163 @@
+"""Tables of the comparison: from the scores of every method on every split to measures, differences and curves."""
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+from tqdm import tqdm
+
+from lsm import metrics, splits
+from lsm.artifacts import write_csv
+
+OURS = "ours"
+MEAN_OF = ("ours, networks", "boosting + XY")  # ours is the mean of these two probabilities
+SUBSETS = {"all": ("inventory", "insar", "absence"), "inventory": ("inventory", "absence"),
+           "insar": ("insar", "absence")}
+QUARTERS = ("nearest quarter", "second quarter", "third quarter", "farthest quarter")
+SHARES = np.linspace(0, 1, 101)  # of the area, of the rate curves
+TOP = 0.1                        # share of the area whose landslides are counted as a measure
+
+
+def collect(jobs) -> dict[tuple, dict[str, np.ndarray]]:
+    """{(protocol, seed, with_dv): {method: scores of the asked points}} of finished jobs; "k-shot" apart from the rest.
+    """
+    out = {}
+    for job in jobs:
+        protocol = "k-shot" if job.family == "k-shot" else job.protocol
+        with np.load(job.path, allow_pickle=False) as file:
+            scores = {name: file[name].astype(float) for name in file.files if name != "made_of"}
+        out.setdefault((protocol, job.seed, job.with_dv), {}).update(scores)
+    for methods in out.values():
+        if set(MEAN_OF) <= set(methods):
+            mean = np.mean([methods[name] for name in MEAN_OF], axis=0)
+            rest = dict(methods)
+            methods.clear()
+            methods.update({OURS: mean} | rest)
+    return out
+
+
+def distance_quarters(xy: np.ndarray, labelled: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """The quarter (query points,), 0 nearest, of every query point by its distance to the nearest labelled point."""
+    distance, _ = cKDTree(xy[labelled]).query(xy[query])
+    return np.searchsorted(np.quantile(distance, [0.25, 0.5, 0.75]), distance)
+
+
+def measure(results: dict, points, roles: dict) -> dict[str, pd.DataFrame]:
+    """Tables: scores (a row a query point and method), seeds (a row a seed, subset and measure), blocks, rates."""
+    scores, seeds, blocks, rates = [], [], [], []
+    for (protocol, seed, with_dv), methods in tqdm(results.items(), desc="measures", unit="split", disable=None):
+        key = {"protocol": protocol, "seed": seed, "with_dv": with_dv}
+        role = roles["published" if protocol == "k-shot" else protocol, seed]
+        if protocol == "k-shot":
+            asked = np.flatnonzero(role == splits.QUERY)
+        else:
+            asked = np.flatnonzero((role == splits.QUERY) | (role == splits.SUPPORT))
+        cell = points.label[asked] < 0
+        query, support = (role[asked] == splits.QUERY) & ~cell, role[asked] == splits.SUPPORT
+        at = asked[query]
+        label, block, origin = points.label[at], points.block[at], points.origin[at]
+        labelled = (role == splits.TRAIN) | (role == splits.SUPPORT)
+        quarter = distance_quarters(points.xy, labelled, at)
+        subsets = {name: np.isin(origin, kept) for name, kept in SUBSETS.items()}
+        if protocol != "k-shot":
+            subsets |= {name: quarter == i for i, name in enumerate(QUARTERS)}
+        for method, values in methods.items():
+            row = key | _method(protocol, method)
+            p = values[query]
+            for subset, chosen in subsets.items():
+                if 0 < label[chosen].mean() < 1:
+                    found = metrics.scores(label[chosen], p[chosen])
+                    seeds += [row | {"subset": subset, "measure": m, "value": v, "n": int(chosen.sum())}
+                              for m, v in found.items()]
+            if protocol != "k-shot":
+                scores.append(pd.DataFrame(row | {"point": points.sample[at], "block": block, "label": label,
+                                                  "origin": origin, "score": p.astype(np.float32)}))
+                if cell.any():
+                    rates += _rates(row, values, cell, {"success": support & (points.label[asked] == 1),
+                                                        "prediction": query & (points.label[asked] == 1)}, seeds)
+            if not protocol.startswith("blocked"):
+                for b in np.unique(block):
+                    own = block == b
+                    found = metrics.weighted(label[own], p[own], np.ones((1, own.sum())))
+                    blocks.append(row | {"block": b, "n": int(own.sum()), "landslides": int(label[own].sum())}
+                                  | {m: float(v[0]) for m, v in found.items()})
+    return {"scores": pd.concat(scores) if scores else pd.DataFrame(), "seeds": pd.DataFrame(seeds),
+            "blocks": pd.DataFrame(blocks), "rates": pd.DataFrame(rates)}
+
+
+def _method(protocol: str, method: str) -> dict:
+    """The columns k, steps and method: those of k-shot are named "k|steps"."""
+    if protocol != "k-shot":
+        return {"method": method, "k": "", "steps": ""}
+    k, steps = method.split("|")
+    return {"method": MEAN_OF[0], "k": k, "steps": int(steps)}
+
+
+def _rates(row: dict, values, cell, landslides: dict, seeds: list) -> list[dict]:
+    """Rate curves of one method on one split; the share on the top of the area is added to the measures."""
+    out = []
+    for kind, chosen in landslides.items():
+        if chosen.any():
+            curve = metrics.rate_curve(values[chosen], values[cell], SHARES)
+            out += [row | {"kind": kind, "area": a, "landslides": v} for a, v in zip(SHARES, curve, strict=True)]
+            if kind == "prediction":
+                top = float(np.interp(TOP, SHARES, curve))
+                seeds.append(row | {"subset": "all", "measure": "top_tenth", "value": top, "n": int(chosen.sum())})
+    return out
+
+
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over the seeds (or folds), n points of all of them together."""
+    keys = ["protocol", "subset", "with_dv", "k", "steps", "method", "measure"]
+    groups = table.groupby(keys, sort=False)
+    return groups.agg(mean=("value", "mean"), sd=("value", "std"), n=("n", "sum"),
+                      seeds=("seed", "nunique")).reset_index()
+
+
+def differences(scores: pd.DataFrame, resamples: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Ours minus every other method: the difference and its 95 % interval, blocks resampled (`metrics.bootstrap`)."""
+    rows = []
+    for (protocol, with_dv), part in scores.groupby(["protocol", "with_dv"], sort=False):
+        names = list(dict.fromkeys(part.method))
+        if OURS not in names:
+            continue
+        seeds = []
+        for _, one in part.groupby("seed"):
+            first = one[one.method == OURS]
+            seeds.append(metrics.Scored(first.block.to_numpy(), first.label.to_numpy(), np.stack(
+                [one.score[one.method == name].to_numpy(float) for name in names])))
+        drawn = metrics.bootstrap(seeds, resamples, rng)
+        plain = metrics.bootstrap(seeds, 0, rng)
+        for name, values in drawn.items():
+            for j, rival in enumerate(names):
+                if rival != OURS:
+                    gain, ours = values[:, 0] - values[:, j], plain[name]
+                    low, high = np.nanpercentile(gain, [2.5, 97.5])
+                    rows.append({"protocol": protocol, "with_dv": with_dv, "rival": rival, "measure": name,
+                                 "difference": ours[0, 0] - ours[0, j], "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def write_tables(paths, jobs, points, roles, c, made) -> list:
+    """Computes and writes every table; returns the files."""
+    tables = measure(collect(jobs), points, roles)
+    gains = differences(tables["scores"], c.RESAMPLES, np.random.default_rng([c.SEED, 4]))
+    out = [(paths.scores, tables["scores"]), (paths.method_metrics, over_seeds(tables["seeds"])),
+           (paths.block_metrics, tables["blocks"]), (paths.rates, tables["rates"]), (paths.method_differences, gains)]
+    for path, table in out:
+        write_csv(path, table, *made)
+    return [path for path, _ in out]
+
+
+def summary(paths) -> str:
+    """The measures that matter most as text, a table a protocol, all factors and all points."""
+    table = pd.read_csv(paths.method_metrics, dtype={"k": str})
+    table = table[(table.subset == "all") & table.with_dv & (table.protocol != "k-shot")]
+    wanted = ["accuracy", "kappa", "auroc", "brier", "ece", "top_tenth"]
+    out = []
+    for protocol, part in table.groupby("protocol", sort=False):
+        order = list(dict.fromkeys(part.method))
+        mean, sd = (part.pivot(index="method", columns="measure", values=v).reindex(order) for v in ("mean", "sd"))
+        shown = [m for m in wanted if m in mean]
+        text = mean[shown].map("{:.3f}".format) + " (" + sd[shown].map("{:.3f}".format) + ")"
+        out.append(f"{protocol}: mean (sd) of {part.seeds.max()} repeats\n{text.to_string()}")
+    return "\n\n".join(out)

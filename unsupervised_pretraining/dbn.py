@@ -1,0 +1,65 @@
+"""Deep belief network: binary RBMs stacked, a logistic head, then all of it fine-tuned (Hinton, Osindero and Teh 2006,
+Neural Computation 18, 1527). The baseline of that name in the comparison."""
+
+import numpy as np
+import tensorflow as tf
+
+from unsupervised_pretraining.rbm import RBM
+
+STEPS_A_CALL = 1000  # of fine-tuning in one compiled call
+
+
+def fit(x: np.ndarray, y: np.ndarray, c, rng: np.random.Generator) -> list[np.ndarray]:
+    """Weights w1, b1, ..., of the head last, from x (samples, inputs) scaled to 0 .. 1 and y (samples,) of 0 and 1.
+
+    c  DBN_HIDDEN, DBN_RBM_LEARNING_RATE, DBN_RBM_EPOCHS, DBN_LEARNING_RATE, DBN_EPOCHS, DBN_BATCH, DBN_DROPOUT
+    """
+    values, weights = x, []
+    for units in c.DBN_HIDDEN:
+        machine = RBM(values.shape[1], units, c.DBN_RBM_LEARNING_RATE, rng, "bernoulli", 0.01)
+        machine.fit(values, c.DBN_RBM_EPOCHS, c.DBN_BATCH)
+        values = machine.transform(values)
+        weights += [machine.weights.T.copy(), machine.hidden_bias]
+    weights += [np.zeros((values.shape[1], 1), np.float32), np.zeros(1, np.float32)]
+    return fine_tuned(weights, x, y, c, rng)
+
+
+def fine_tuned(weights: list, x: np.ndarray, y: np.ndarray, c, rng: np.random.Generator) -> list[np.ndarray]:
+    """The weights after plain gradient descent on the cross-entropy; hidden units drop out by chance."""
+    steps = c.DBN_EPOCHS * (len(x) // c.DBN_BATCH)
+    order = np.concatenate([rng.permutation(len(x))[:len(x) // c.DBN_BATCH * c.DBN_BATCH] for _ in range(c.DBN_EPOCHS)])
+    for first in range(0, steps, STEPS_A_CALL):
+        # Always the same shape, so that one compilation serves; the last call goes round to the first batches.
+        rows = np.take(order, np.arange(first * c.DBN_BATCH, (first + STEPS_A_CALL) * c.DBN_BATCH), mode="wrap")
+        weights = _descend(weights, x[rows].reshape(STEPS_A_CALL, c.DBN_BATCH, -1),
+                           y[rows].reshape(STEPS_A_CALL, c.DBN_BATCH).astype(np.float32),
+                           tf.constant(rng.integers(1 << 31), tf.int32), c.DBN_LEARNING_RATE, c.DBN_DROPOUT)
+    return [np.asarray(w) for w in weights]
+
+
+@tf.function(jit_compile=True)
+def _descend(weights, x, y, seed, rate, dropout):
+    """One step a batch: x (steps, batch, inputs), y (steps, batch)."""
+    for i in tf.range(STEPS_A_CALL):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            h = x[i]
+            for layer in range(len(weights) // 2 - 1):
+                h = tf.sigmoid(h @ weights[2 * layer] + weights[2 * layer + 1])
+                kept = tf.random.stateless_uniform(tf.shape(h), [seed, layer * STEPS_A_CALL + i]) >= dropout
+                h = h * tf.cast(kept, h.dtype) / (1 - dropout)
+            logit = (h @ weights[-2] + weights[-1])[:, 0]
+            loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(y[i], logit))
+        weights = [w - rate * g for w, g in zip(weights, tape.gradient(loss, weights), strict=True)]
+    return weights
+
+
+def probability(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Landslide probability (samples,) of x (samples, inputs)."""
+    for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+        x = _sigmoid(x @ w + b)
+    return _sigmoid(x @ weights[-2] + weights[-1])[:, 0]
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.5 * np.tanh(0.5 * x)
