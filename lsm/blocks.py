@@ -26,6 +26,14 @@ NO_ASPECT = -1.0
 ASPECT = TERRAIN.index("aspect")
 
 
+def compiled(function: Callable) -> Callable:
+    """The function compiled by numba, and kept for the next run where a folder for that can be written."""
+    try:
+        return njit(cache=True)(function)
+    except RuntimeError:  # neither __pycache__ nor the user's own cache folder can be
+        return njit(function)
+
+
 @dataclass(frozen=True)
 class Terrain:
     """What the distances and the means need, float32.
@@ -49,9 +57,11 @@ class Terrain:
             np.multiply(bands[i], np.float32(sqrt(weights[i]) / compactness), out=plane, where=valid)
         aspect = features[-1]
         aspect[:] = np.where(valid, bands[ASPECT], np.float32(NO_ASPECT))
-        angle, sloping = np.deg2rad(aspect), aspect >= 0
-        facing = np.stack([np.sin(angle), np.cos(angle)])
-        facing *= sloping
+        facing = np.empty((2, *valid.shape), np.float32)
+        angle = np.deg2rad(aspect)
+        np.sin(angle, out=facing[0])
+        np.cos(angle, out=facing[1])
+        facing *= aspect >= 0
         return cls(features, facing, np.float32(weights[ASPECT] / compactness**2))
 
     def distance2(self, a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -85,14 +95,10 @@ def slic(bands: np.ndarray, valid: np.ndarray, weights: tuple[float, ...], compa
     if len(row) == 0:
         raise InputError(f"K={clusters}: expected seeds on valid cells, found none of a grid of {step} cells; raise K")
     centres = np.stack([row, col, *terrain.features[:, row, col]], axis=1, dtype=np.float32)  # (clusters, 6)
-    labels = np.empty(valid.shape, np.int32)
-    none_yet = np.where(valid, np.float32(np.inf), np.float32(-np.inf))  # nothing is nearer to a cell not valid
-    nearest = np.empty(valid.shape, np.float32)  # D^2 to the cluster a cell has now
+    labels, nearest = np.empty(valid.shape, np.int32), np.empty(valid.shape, np.float32)
     for _ in progress(range(loops)):
         # Distances are those of this loop: kept ones would be to clusters that have moved since.
-        nearest[:] = none_yet
-        labels.fill(-1)
-        _assign(labels, nearest, terrain.features, terrain.aspect_weight, centres, step)
+        _assign(labels, nearest, valid, terrain.features, terrain.aspect_weight, centres, step)
         centres, cells = _means(labels, terrain, centres)
     kept = np.flatnonzero(cells)
     number = np.full(len(cells) + 1, -1, np.int32)  # the last entry is what label -1 becomes
@@ -159,40 +165,45 @@ def _seeds(terrain: Terrain, valid: np.ndarray, step: int) -> tuple[np.ndarray, 
     return r[best], c[best]
 
 
-@njit(cache=True)
-def _assign(labels, nearest, features, aspect_weight, centres, step):
-    """Gives each cell (in place) the cluster of least D^2 among those whose window it lies in.
+@compiled
+def _assign(labels, nearest, valid, features, aspect_weight, centres, step):
+    """Gives each valid cell the cluster of least D^2 whose window it lies in, -1 where there is none.
 
-    All operations are float32, in the order written. Each row of a window is one loop without a branch over
-    slices that start at 0, which the compiler turns into vector instructions.
+    Overwrites labels (rows, cols) int32 and nearest (rows, cols) float32, the D^2. D^2 is float32, each operation in
+    the order written. The innermost loop runs over slices from 0 and has no branch, so that the compiler makes vector
+    instructions of it.
     """
     rows, cols = labels.shape
-    turn_round, size = np.float32(360), np.float32(step)
+    zero, infinite, full_turn, size = np.float32(0), np.float32(np.inf), np.float32(360), np.float32(step)
+    for r in range(rows):
+        for c in range(cols):
+            labels[r, c] = -1
+            nearest[r, c] = infinite if valid[r, c] else -infinite  # nothing is nearer to a cell not valid
     for cluster in range(len(centres)):
         row, col, dem, curvature, slope, aspect = centres[cluster]
         top, bottom = max(ceil(row - step), 0), min(floor(row + step) + 1, rows)
         left, right = max(ceil(col - step), 0), min(floor(col + step) + 1, cols)
         across = (np.arange(left, right).astype(np.float32) - col) / size
-        weight = aspect_weight if aspect >= 0 else np.float32(0)  # a cluster without aspect adds no aspect distance
+        weight = aspect_weight if aspect >= 0 else zero  # a cluster without aspect adds no aspect distance
         for r in range(top, bottom):
             down = (np.float32(r) - row) / size
-            dems, curvatures, slopes, aspects = (features[0, r, left:right], features[1, r, left:right],
-                                                 features[2, r, left:right], features[3, r, left:right])
+            dems, curvatures = features[0, r, left:right], features[1, r, left:right]
+            slopes, aspects = features[2, r, left:right], features[3, r, left:right]
             near, label = nearest[r, left:right], labels[r, left:right]
             for i in range(right - left):
-                turn = abs(aspects[i] - aspect)
-                turn = min(turn, turn_round - turn)
                 d2 = down * down + across[i] * across[i]
                 d2 += (dems[i] - dem) * (dems[i] - dem)
                 d2 += (curvatures[i] - curvature) * (curvatures[i] - curvature)
                 d2 += (slopes[i] - slope) * (slopes[i] - slope)
-                d2 += turn * turn * (weight if aspects[i] >= 0 else np.float32(0))
+                turn = abs(aspects[i] - aspect)
+                turn = min(turn, full_turn - turn)
+                d2 += turn * turn * (weight if aspects[i] >= 0 else zero)
                 closer = d2 < near[i]
                 near[i] = d2 if closer else near[i]
                 label[i] = cluster if closer else label[i]
 
 
-@njit(cache=True)
+@compiled
 def _sums(labels, features, facing, clusters):
     """Sums (clusters, 8) float64 over each cluster's cells: 1, row, col, the three features, sine and cosine of aspect.
 
