@@ -41,6 +41,9 @@ def slic(bands, valid, weights, compactness, clusters, loops, number=np.float32)
         _, up, down, left, right = (feature[cell] for cell in cross)
         return terrain2(up, down, number(0)) + terrain2(left, right, number(0))
 
+    def window(centre, end):
+        return max(ceil(float(centre) - step), 0), min(floor(float(centre) + step), end - 1) + 1
+
     reach = min(REACH, (step - 1) // 2)
     moves = [(r, c) for r in range(-reach, reach + 1) for c in range(-reach, reach + 1)]
     moves.sort(key=lambda m: m[0] ** 2 + m[1] ** 2)
@@ -54,8 +57,9 @@ def slic(bands, valid, weights, compactness, clusters, loops, number=np.float32)
     for _ in range(loops):
         nearest, label = {}, {}
         for k, (row, col, *centre) in enumerate(centres):
-            for r in range(max(ceil(row - step), 0), min(floor(row + step), rows - 1) + 1):
-                for c in range(max(ceil(col - step), 0), min(floor(col + step), cols - 1) + 1):
+            (top, bottom), (left, right) = window(row, rows), window(col, cols)
+            for r in range(top, bottom):
+                for c in range(left, right):
                     if valid[r, c]:
                         down, across = (number(r) - row) / step, (number(c) - col) / step
                         d2 = terrain2(feature[r, c], centre, down * down + across * across)

@@ -15,16 +15,23 @@ from dataclasses import dataclass
 from math import ceil, floor, sqrt
 
 import numpy as np
-from scipy.sparse import csc_array
+from numba import njit
 from scipy.spatial import cKDTree
 
 from lsm.raster import TERRAIN
 from lsm.settings import InputError
 
 SEED_REACH = 5  # cells a seed may move along rows and along columns to find the lowest gradient
-SUM_CHUNK = 1 << 14  # cells summed at once, in float64
 NO_ASPECT = -1.0
 ASPECT = TERRAIN.index("aspect")
+
+
+def compiled(function: Callable) -> Callable:
+    """The function compiled by numba, and kept for the next run where a folder for that can be written."""
+    try:
+        return njit(cache=True)(function)
+    except RuntimeError:  # neither __pycache__ nor the user's own cache folder can be
+        return njit(function)
 
 
 @dataclass(frozen=True)
@@ -33,14 +40,13 @@ class Terrain:
 
     features       (4, rows, cols): DEM, curvature and slope times sqrt(weight) / M, and aspect in degrees; 0 where not
                    valid, aspect -1 there
-    aspect_weight  (rows, cols): weight / M^2, 0 on flat ground and where not valid
-    averaged       (valid cells, 8), in the order of the raster: 1, row, col, the three, sine and cosine of aspect
-                   (both 0 on flat ground)
+    facing         (2, rows, cols): sine and cosine of aspect, both 0 on flat ground and where not valid
+    aspect_weight  weight / M^2
     """
 
     features: np.ndarray
-    aspect_weight: np.ndarray
-    averaged: np.ndarray
+    facing: np.ndarray
+    aspect_weight: np.float32
 
     @classmethod
     def of(cls, bands: np.ndarray, valid: np.ndarray, weights: tuple[float, ...], compactness: float) -> "Terrain":
@@ -49,23 +55,21 @@ class Terrain:
         others = [i for i in range(len(TERRAIN)) if i != ASPECT]
         for plane, i in zip(features, others, strict=False):
             np.multiply(bands[i], np.float32(sqrt(weights[i]) / compactness), out=plane, where=valid)
-        features[-1] = np.where(valid, bands[ASPECT], np.float32(NO_ASPECT))
-        aspect_weight = (features[-1] >= 0) * np.float32(weights[ASPECT] / compactness**2)
-        averaged = np.ones((np.count_nonzero(valid), 8), np.float32)
-        averaged[:, 1], averaged[:, 2] = np.nonzero(valid)
-        for j in range(3):
-            averaged[:, 3 + j] = features[j][valid]
-        aspect = features[-1][valid]
-        angle, sloping = np.deg2rad(aspect), aspect >= 0
-        averaged[:, 6], averaged[:, 7] = np.sin(angle) * sloping, np.cos(angle) * sloping
-        return cls(features, aspect_weight, averaged)
+        aspect = features[-1]
+        aspect[:] = np.where(valid, bands[ASPECT], np.float32(NO_ASPECT))
+        facing = np.empty((2, *valid.shape), np.float32)
+        angle = np.deg2rad(aspect)
+        np.sin(angle, out=facing[0])
+        np.cos(angle, out=facing[1])
+        facing *= aspect >= 0
+        return cls(features, facing, np.float32(weights[ASPECT] / compactness**2))
 
     def distance2(self, a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """(Dc / M)^2 between the cells a and b, each (row, col) index arrays."""
         *straight, aspect = self.features
         turn = np.abs(aspect[a] - aspect[b])
         turn = np.minimum(turn, 360 - turn)
-        weight = np.minimum(self.aspect_weight[a], self.aspect_weight[b])
+        weight = self.aspect_weight * ((aspect[a] >= 0) & (aspect[b] >= 0))
         return sum((plane[a] - plane[b]) ** 2 for plane in straight) + turn * turn * weight
 
 
@@ -91,22 +95,18 @@ def slic(bands: np.ndarray, valid: np.ndarray, weights: tuple[float, ...], compa
     if len(row) == 0:
         raise InputError(f"K={clusters}: expected seeds on valid cells, found none of a grid of {step} cells; raise K")
     centres = np.stack([row, col, *terrain.features[:, row, col]], axis=1, dtype=np.float32)  # (clusters, 6)
-    labels = np.empty(valid.shape, np.int32)
-    none_yet = np.where(valid, np.float32(np.inf), np.float32(-np.inf))  # nothing is nearer to a cell not valid
-    nearest = np.empty(valid.shape, np.float32)  # D^2 to the cluster a cell has now
+    labels, nearest = np.empty(valid.shape, np.int32), np.empty(valid.shape, np.float32)
     for _ in progress(range(loops)):
         # Distances are those of this loop: kept ones would be to clusters that have moved since.
-        nearest[:] = none_yet
-        labels.fill(-1)
-        _assign(labels, nearest, terrain, centres, step)
-        centres, cells = _means(labels[valid], terrain, centres)
+        _assign(labels, nearest, valid, terrain.features, terrain.aspect_weight, centres, step)
+        centres, cells = _means(labels, terrain, centres)
     kept = np.flatnonzero(cells)
     number = np.full(len(cells) + 1, -1, np.int32)  # the last entry is what label -1 becomes
     number[kept] = np.arange(len(kept))
     labels = number[labels]
     unreached = np.nonzero(valid & (labels < 0))
     labels[unreached] = nearest_block(*unreached, centres[kept, :2])
-    return labels, _means(labels[valid], terrain, centres[kept])[0][:, :2]
+    return labels, _means(labels, terrain, centres[kept])[0][:, :2]
 
 
 def nearest_block(rows: np.ndarray, cols: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -165,56 +165,75 @@ def _seeds(terrain: Terrain, valid: np.ndarray, step: int) -> tuple[np.ndarray, 
     return r[best], c[best]
 
 
-def _assign(labels: np.ndarray, nearest: np.ndarray, terrain: Terrain, centres: np.ndarray, step: int) -> None:
-    """Gives each cell (in place) the cluster of least D^2 among those whose window it lies in.
+@compiled
+def _assign(labels, nearest, valid, features, aspect_weight, centres, step):
+    """Gives each valid cell the cluster of least D^2 whose window it lies in, -1 where there is none.
 
-    Each cluster is compared with all cells of its window at once, in scratch memory that stays in the cache.
+    Overwrites labels (rows, cols) int32 and nearest (rows, cols) float32, the D^2. D^2 is float32, each operation in
+    the order written. The innermost loop runs over slices from 0 and has no branch, so that the compiler makes vector
+    instructions of it.
     """
     rows, cols = labels.shape
-    scratch = np.empty((6, (2 * step + 1) ** 2), np.float32)
-    closer = np.empty(scratch.shape[1], bool)
-    for cluster, (row, col, *_, aspect) in enumerate(centres.tolist()):
+    zero, infinite, full_turn, size = np.float32(0), np.float32(np.inf), np.float32(360), np.float32(step)
+    for r in range(rows):
+        for c in range(cols):
+            labels[r, c] = -1
+            nearest[r, c] = infinite if valid[r, c] else -infinite  # nothing is nearer to a cell not valid
+    for cluster in range(len(centres)):
+        row, col, dem, curvature, slope, aspect = centres[cluster]
         top, bottom = max(ceil(row - step), 0), min(floor(row + step) + 1, rows)
         left, right = max(ceil(col - step), 0), min(floor(col + step) + 1, cols)
-        shape = (bottom - top, right - left)
-        window, size = np.s_[..., top:bottom, left:right], shape[0] * shape[1]
-        parts = scratch.ravel()[: 6 * size].reshape(6, *shape)  # D^2 from space, three features, aspect; and D^2
-        space, turn, d2 = parts[0], parts[4], parts[5]
-        down = (np.arange(top, bottom, dtype=np.float32) - row) / step
-        across = (np.arange(left, right, dtype=np.float32) - col) / step
-        np.add.outer(down * down, across * across, out=space)
-        used = 5 if aspect >= 0 else 4  # a cluster without aspect adds no aspect distance
-        differences = parts[1:used]
-        np.subtract(terrain.features[: used - 1][window], centres[cluster, 2 : used + 1, None, None], out=differences)
-        if aspect >= 0:
-            np.absolute(turn, out=turn)
-            np.subtract(360, turn, out=d2)
-            np.minimum(turn, d2, out=turn)
-        np.multiply(differences, differences, out=differences)
-        if aspect >= 0:
-            np.multiply(turn, terrain.aspect_weight[window], out=turn)
-        np.add.reduce(parts[:used], axis=0, out=d2)
-        is_closer = closer[:size].reshape(shape)
-        np.less(d2, nearest[window], out=is_closer)
-        np.copyto(nearest[window], d2, where=is_closer)
-        np.copyto(labels[window], np.int32(cluster), where=is_closer)
+        across = (np.arange(left, right).astype(np.float32) - col) / size
+        weight = aspect_weight if aspect >= 0 else zero  # a cluster without aspect adds no aspect distance
+        for r in range(top, bottom):
+            down = (np.float32(r) - row) / size
+            dems, curvatures = features[0, r, left:right], features[1, r, left:right]
+            slopes, aspects = features[2, r, left:right], features[3, r, left:right]
+            near, label = nearest[r, left:right], labels[r, left:right]
+            for i in range(right - left):
+                d2 = down * down + across[i] * across[i]
+                d2 += (dems[i] - dem) * (dems[i] - dem)
+                d2 += (curvatures[i] - curvature) * (curvatures[i] - curvature)
+                d2 += (slopes[i] - slope) * (slopes[i] - slope)
+                turn = abs(aspects[i] - aspect)
+                turn = min(turn, full_turn - turn)
+                d2 += turn * turn * (weight if aspects[i] >= 0 else zero)
+                closer = d2 < near[i]
+                near[i] = d2 if closer else near[i]
+                label[i] = cluster if closer else label[i]
 
 
-def _means(cluster: np.ndarray, terrain: Terrain, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+@compiled
+def _sums(labels, features, facing, clusters):
+    """Sums (clusters, 8) float64 over each cluster's cells: 1, row, col, the three features, sine and cosine of aspect.
+
+    In the order of the raster, so that they are the same each time.
+    """
+    sums = np.zeros((clusters, 8))
+    for r in range(labels.shape[0]):
+        for c in range(labels.shape[1]):
+            if labels[r, c] >= 0:
+                total = sums[labels[r, c]]
+                total[0] += 1
+                total[1] += r
+                total[2] += c
+                total[3] += features[0, r, c]
+                total[4] += features[1, r, c]
+                total[5] += features[2, r, c]
+                total[6] += facing[0, r, c]
+                total[7] += facing[1, r, c]
+    return sums
+
+
+def _means(labels: np.ndarray, terrain: Terrain, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The clusters' mean row, column, features and aspect, (clusters, 6) float32, and their numbers of cells.
 
-    cluster (valid cells,): -1 where none. Aspects are averaged as directions; a cluster of flat cells, or one whose
+    labels (rows, cols): -1 where no cluster. Aspects are averaged as directions; a cluster of flat cells, or one whose
     aspects cancel, has none. A cluster without cells keeps the centre it had.
     """
-    sums = np.zeros((len(centres) + 1, terrain.averaged.shape[1]))
-    ones, chunk = np.ones(SUM_CHUNK), np.arange(SUM_CHUNK + 1)
-    for start in range(0, len(cluster), SUM_CHUNK):
-        part = cluster[start : start + SUM_CHUNK] + 1  # row 0 of the sums collects the cells of no cluster
-        n = len(part)
-        member = csc_array((ones[:n], part, chunk[: n + 1]), shape=(len(sums), n))  # (clusters, cells)
-        sums += member @ terrain.averaged[start : start + n].astype(np.float64)
-    cells = sums[1:, 0].astype(np.int64)
-    *means, sine, cosine = (sums[1:, 1:] / np.maximum(cells, 1)[:, None]).T
+    sums = _sums(labels, terrain.features, terrain.facing, len(centres))
+    cells = sums[:, 0].astype(np.int64)
+    *means, sine, cosine = (sums[:, 1:] / np.maximum(cells, 1)[:, None]).T
     aspect = np.where(np.hypot(sine, cosine) > 1e-6, np.rad2deg(np.arctan2(sine, cosine)) % 360, NO_ASPECT)
     means = np.stack([*means, aspect], axis=1).astype(np.float32)
     return np.where(cells[:, None] > 0, means, centres), cells

@@ -1,3 +1,6 @@
+import os
+import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -103,7 +106,7 @@ def test_opposite_aspects_have_no_mean_aspect():
     for aspects, expected in (((90, 270), -1), ((350, 20), 5), ((-1, 40), 40), ((-1, -1), -1)):
         bands[1] = aspects
         cells = blocks.Terrain.of(bands, labels == 0, WEIGHTS, 500)
-        means, number = blocks._means(labels.ravel(), cells, np.zeros((1, 6), np.float32))
+        means, number = blocks._means(labels, cells, np.zeros((1, 6), np.float32))
         assert means[0, -1] == pytest.approx(expected, abs=1e-4)
         assert number == [4]
 
@@ -168,3 +171,17 @@ def test_progress_sees_every_loop():
     blocks.slic(np.ones((4, 20, 20), np.float32), np.ones((20, 20), bool), WEIGHTS, 500, 4, 3,
                 lambda loops: (seen.append(i) or i for i in loops))
     assert seen == [0, 1, 2]
+
+
+def test_works_where_no_compiled_code_can_be_kept(tmp_path):
+    """__pycache__ and the home folder are files here, so that nothing can be written below them."""
+    shutil.copytree(PROJECT / "lsm", tmp_path / "lsm", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "lsm" / "__pycache__").touch()
+    code = ("import numpy as np; from lsm import blocks; print(blocks.__file__); bands = np.ones((4, 20, 20), 'f4'); "
+            "print(blocks.slic(bands, bands[0] > 0, (1, 1, 1, 1), 500, 4, 2)[0].tolist())")
+    kept = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+    done = subprocess.run([sys.executable, "-B", "-c", code], cwd=tmp_path, text=True, capture_output=True,
+                          env={**kept, "HOME": os.devnull})
+    assert done.returncode == 0, done.stderr
+    expected, _ = blocks.slic(np.ones((4, 20, 20), np.float32), np.ones((20, 20), bool), (1, 1, 1, 1), 500, 4, 2)
+    assert done.stdout.splitlines() == [str(tmp_path / "lsm" / "blocks.py"), str(expected.tolist())]
