@@ -66,6 +66,7 @@ LOOK = "right"               # the side of its track the satellite looks to; "le
 MIN_COSINE = 0.3             # least |C| in V_slope = V_LOS / C; not published, 0.3 in Ciampalini et al. (2016)
 # what makes an insar point a weak label; none of it published
 MIN_VELOCITY = 2.0           # mm/yr, of |V_slope|; 97.5 % of the published points exceed it
+DOWNHILL = False             # True drops points that the projection moves up their slope; False takes |V_slope| alone
 MIN_SLOPE = 5.0              # degrees; gentler ground settles rather than slides
 MIN_COHERENCE = 0.7          # where the source gives it; the usual bound of persistent scatterers
 ERRORS = 2.0                 # least |V_LOS| in standard errors where the source gives them; 95 % of pure noise fails
@@ -227,6 +228,8 @@ def apply_rules(c, points: Points, raster: Raster, landslides: np.ndarray, path,
     if points.error is not None:
         sieve.drop(f"velocity below {c.ERRORS:g} of its errors", np.abs(points.velocity) < c.ERRORS * points.error)
     sieve.drop(f"below {c.MIN_VELOCITY:g} mm/yr along the slope", np.abs(downhill) < c.MIN_VELOCITY)
+    if c.DOWNHILL:
+        sieve.drop("moving up the slope", downhill < 0)
     sieve.drop(f"within {c.SPACING:g} m of an inventory landslide", is_near(points.xy, landslides, c.SPACING))
     return sieve, pd.DataFrame({"X": points.xy[:, 0], "Y": points.xy[:, 1], "velocity": points.velocity,
                                 "cosine": cosine, "slope_velocity": downhill})
@@ -358,9 +361,10 @@ def main(c) -> None:
           f"{c.WEIGHT:g}, {(~label).sum():,} non-landslides")
     close = is_near(weak[["X", "Y"]].to_numpy(float), samples.xy[~label], c.SPACING).sum()
     print(f"{close:,} weak labels lie within {c.SPACING:g} m of a non-landslide; both stay")
-    uphill = (measured["slope_velocity"].iloc[sieve.left] < 0).mean()
-    if uphill > 0.5:
-        print(f"warning: {uphill:.0%} of the weak labels move up their slope: check INSAR_POSITIVE, heading and LOOK")
+    uphill = (measured["slope_velocity"].iloc[sieve.left] < 0).sum()
+    if uphill:
+        print(f"{uphill:,} weak labels move up their slope: noise, other ground motion or, where they are many, a "
+              "wrong INSAR_POSITIVE, heading or LOOK; DOWNHILL=True drops them")
     for name, auroc in separations(values, samples.factors[~label], factors):
         if not 1 - c.SEPARATES <= auroc <= c.SEPARATES:
             print(f"warning: {name} alone tells the weak labels from the non-landslides (AUROC {auroc:.3f}): scores on "

@@ -23,6 +23,7 @@ gdal.UseExceptions()
 DIRECTIONS = ("towards", "away")  # what a source may count as positive: towards the satellite, away from it
 LOOKS = {"right": 1, "left": -1}  # the side of its track a satellite looks to; nearly all look right
 SUSPICIOUS = 0.1                  # mm/yr: where no point reaches this, the unit is taken for m/yr
+CHUNK = 100_000                   # rows of a table read at once
 
 # Names of a column, blanks and case aside; the second group are those of the European Ground Motion Service.
 COLUMNS = {
@@ -83,11 +84,17 @@ def read_points(path: Path, positive: str, crs: str) -> Points:
 def _points_of(source: Path, path: Path, unit: str, first: int, positive: str) -> Points:
     """The points of the csv file `source`; messages name `path`, whose first row is `unit` number `first`."""
     wanted = {name for names in COLUMNS.values() for name in names}
-    try:  # products carry a column for every date: only what is used is read
-        table = pd.read_csv(source, encoding="utf-8-sig", usecols=lambda name: str(name).strip().lower() in wanted)
+    try:
+        # Products carry a column for every date: chunk by chunk, only what is used stays in memory.
+        chunks = [chunk[[name for name in chunk if str(name).strip().lower() in wanted]]
+                  for chunk in pd.read_csv(source, encoding="utf-8-sig", chunksize=CHUNK)]
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{shown(path)}: expected a comma-separated UTF-8 table, found: {str(error).splitlines()[0]}; "
                          "write it again") from None
+    table = pd.concat(chunks, ignore_index=True)
+    if not isinstance(chunks[0].index, pd.RangeIndex):  # pandas takes what its header does not name for an index
+        raise InputError(f"{shown(path)}: {unit} {first}: expected a value a column, found more; if its decimals are "
+                         "commas, write points")
     values = {}
     for key, names in COLUMNS.items():
         column = column_of(table.columns, names)
