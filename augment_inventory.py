@@ -31,22 +31,8 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 import study_area
+from lsm import insar
 from lsm.artifacts import read_record, write_csv
-from lsm.insar import (
-    DIRECTIONS,
-    LIMITS,
-    LOOKS,
-    Points,
-    check_unit,
-    column_of,
-    is_near,
-    negated,
-    read_points,
-    slope_cosine,
-    slope_velocity,
-    thin,
-    towards_satellite,
-)
 from lsm.paths import Paths, shown
 from lsm.raster import TERRAIN as _TERRAIN
 from lsm.raster import Raster, cells, centres, crs_name, read_composite
@@ -80,7 +66,6 @@ GRID_ROWS = 500_000          # rows of the grid table in memory at once
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "augment_inventory.py"
-_WEAK = "weak label"
 
 
 def is_own(path) -> bool:
@@ -93,11 +78,12 @@ def is_own(path) -> bool:
 
 def check_constants(c) -> None:
     """Raises InputError for constants that mean nothing."""
-    for name, known in (("TS_POSITIVE", DIRECTIONS), ("INSAR_POSITIVE", DIRECTIONS), ("LOOK", tuple(LOOKS))):
+    directions, limits = insar.DIRECTIONS, (insar.LIMITS["heading"], insar.LIMITS["incidence"])
+    for name, known in (("TS_POSITIVE", directions), ("INSAR_POSITIVE", directions), ("LOOK", tuple(insar.LOOKS))):
         if getattr(c, name) not in known:
             raise InputError(f"{name}={getattr(c, name)}: expected {' or '.join(known)}")
-    in_range = len(c.GEOMETRY) == 2 and all(isinstance(v, (int, float)) and low <= v <= high for v, (low, high, _) in
-                                            zip(c.GEOMETRY, (LIMITS["heading"], LIMITS["incidence"]), strict=True))
+    in_range = len(c.GEOMETRY) == 2 and all(isinstance(v, (int, float)) and low <= v <= high
+                                            for v, (low, high, _) in zip(c.GEOMETRY, limits, strict=True))
     if c.GEOMETRY and not in_range:
         raise InputError(f"GEOMETRY={c.GEOMETRY}: expected (heading, incidence) in degrees, incidence from 0 to 90")
     for name, low, high in (("MIN_COSINE", 0.01, 1), ("MIN_VELOCITY", 0, np.inf), ("MIN_SLOPE", 0, 90),
@@ -126,7 +112,7 @@ def as_text(path, factors, ending: tuple[str, ...]) -> pd.DataFrame:
     """The columns of a table that its reader has accepted, under their published names, as they are written."""
     table = pd.read_csv(path, encoding="utf-8-sig", dtype=str)
     names = {f.name: (f.name, *f.aliases) for f in factors} | {name: (name,) for name in ending}
-    return pd.DataFrame({name: table[column_of(table.columns, known)] for name, known in names.items()})
+    return pd.DataFrame({name: table[insar.column_of(table.columns, known)] for name, known in names.items()})
 
 
 def number(value) -> str:
@@ -148,38 +134,15 @@ def sampled_points(path, factors, positive: str):
     values = np.concatenate([v for v, _ in grid_chunks(path, factors, 10**6)])
     table = as_text(path, factors, ("X", "Y")).assign(label="1")
     for j in velocity:
-        check_unit(values[:, j], path)
-        values[:, j] = towards_satellite(values[:, j], positive)
+        insar.check_unit(values[:, j], path)
+        values[:, j] = insar.towards_satellite(values[:, j], positive)
         if positive == "away":
-            table[factors[j].name] = table[factors[j].name].map(negated)
+            table[factors[j].name] = table[factors[j].name].map(insar.negated)
     measured = table[["X", "Y"]].assign(velocity=values[:, velocity[0]], cosine=np.nan, slope_velocity=np.nan)
-    return table, values, Sieve(len(table)), measured
+    return table, values, insar.Sieve(len(table)), measured
 
 
 # points by rule -----------------------------------------------------------------------------------------------------
-
-class Sieve:
-    """Points on their way through the rules: the fate of each, and what every rule dropped."""
-
-    def __init__(self, points: int):
-        self.fate = np.full(points, _WEAK, dtype=object)
-        self.rows = [("InSAR points", 0, points)]
-
-    @property
-    def left(self) -> np.ndarray:
-        """Numbers of the points that no rule has dropped yet."""
-        return np.flatnonzero(self.fate == _WEAK)
-
-    def drop(self, rule: str, bad: np.ndarray) -> None:
-        """Drops those of the points still left that are `bad` (points,), a column of all points."""
-        bad = bad & (self.fate == _WEAK)
-        self.fate[bad] = rule
-        self.rows.append((rule, int(bad.sum()), len(self.left)))
-
-    def table(self) -> pd.DataFrame:
-        """rule, dropped, kept (of all points, after the rule)."""
-        return pd.DataFrame(self.rows, columns=["rule", "dropped", "kept"])
-
 
 def check_extent(outside: np.ndarray, xy: np.ndarray, raster: Raster, path, composite) -> None:
     """Refuses points (points, 2) most of which lie outside the raster. Raises InputError."""
@@ -193,7 +156,7 @@ def check_extent(outside: np.ndarray, xy: np.ndarray, raster: Raster, path, comp
                      f"{crs_name(raster.crs)}?")
 
 
-def geometry_of(points: Points, constant: tuple, path) -> tuple[np.ndarray, np.ndarray]:
+def geometry_of(points: insar.Points, constant: tuple, path) -> tuple[np.ndarray, np.ndarray]:
     """Heading and incidence of every point (points,): its own, else the constant's. Raises InputError."""
     if not constant and (points.heading is None or points.incidence is None):
         missing = " and no ".join(n for n in ("heading", "incidence") if getattr(points, n) is None)
@@ -203,13 +166,13 @@ def geometry_of(points: Points, constant: tuple, path) -> tuple[np.ndarray, np.n
     return tuple(np.full(len(points.xy), float(constant[i])) if v is None else v for i, v in enumerate(own))
 
 
-def apply_rules(c, points: Points, raster: Raster, landslides: np.ndarray, path, composite):
+def apply_rules(c, points: insar.Points, raster: Raster, landslides: np.ndarray, path, composite):
     """All rules but those of the grid table and of spacing. landslides (landslides, 2): those of the inventory.
 
     Returns the sieve and, of every point, its measured numbers as a table: X, Y, velocity, cosine, slope_velocity.
     """
     heading, incidence = geometry_of(points, c.GEOMETRY, path)
-    sieve, (row, col) = Sieve(len(points.xy)), cells(raster.geotransform, points.xy)
+    sieve, (row, col) = insar.Sieve(len(points.xy)), cells(raster.geotransform, points.xy)
     outside = (row < 0) | (row >= raster.valid.shape[0]) | (col < 0) | (col >= raster.valid.shape[1])
     check_extent(outside, points.xy, raster, path, composite)
     sieve.drop("outside the raster", outside)
@@ -219,8 +182,8 @@ def apply_rules(c, points: Points, raster: Raster, landslides: np.ndarray, path,
     slope, aspect = np.full((2, len(row)), np.nan)
     for values, name in ((slope, "slope"), (aspect, "aspect")):
         values[sieve.left] = raster.bands[_TERRAIN.index(name), row[sieve.left], col[sieve.left]]
-    cosine = slope_cosine(slope, aspect, heading, incidence, c.LOOK)
-    downhill = slope_velocity(points.velocity, cosine, c.MIN_COSINE)
+    cosine = insar.slope_cosine(slope, aspect, heading, incidence, c.LOOK)
+    downhill = insar.slope_velocity(points.velocity, cosine, c.MIN_COSINE)
 
     if points.coherence is not None:
         sieve.drop(f"coherence below {c.MIN_COHERENCE:g}", points.coherence < c.MIN_COHERENCE)
@@ -230,7 +193,7 @@ def apply_rules(c, points: Points, raster: Raster, landslides: np.ndarray, path,
     sieve.drop(f"below {c.MIN_VELOCITY:g} mm/yr along the slope", np.abs(downhill) < c.MIN_VELOCITY)
     if c.DOWNHILL:
         sieve.drop("moving up the slope", downhill < 0)
-    sieve.drop(f"within {c.SPACING:g} m of an inventory landslide", is_near(points.xy, landslides, c.SPACING))
+    sieve.drop(f"within {c.SPACING:g} m of an inventory landslide", insar.is_near(points.xy, landslides, c.SPACING))
     return sieve, pd.DataFrame({"X": points.xy[:, 0], "Y": points.xy[:, 1], "velocity": points.velocity,
                                 "cosine": cosine, "slope_velocity": downhill})
 
@@ -281,7 +244,7 @@ def measured_points(c, paths: Paths, path, factors, landslides: np.ndarray):
     """The points of an insar table or layer that pass every rule, as samples (text) with label 1, and their factors
     (points, factors); then the sieve and the table of `apply_rules`. Raises InputError."""
     raster = read_composite(paths.composite)
-    points = read_points(path, c.INSAR_POSITIVE, raster.crs)
+    points = insar.read_points(path, c.INSAR_POSITIVE, raster.crs)
     sieve, measured = apply_rules(c, points, raster, landslides, path, paths.composite)
     candidates = sieve.left
     values = factors_at(paths.grid, factors, raster, points.xy[candidates], points.velocity[candidates], c.GRID_ROWS)
@@ -290,7 +253,7 @@ def measured_points(c, paths: Paths, path, factors, landslides: np.ndarray):
     sieve.drop("no row of the grid table in its cell", ~has_row)
     kept = np.zeros(len(points.xy), bool)
     speed = measured["slope_velocity"].abs().to_numpy()
-    kept[sieve.left] = thin(points.xy[sieve.left], speed[sieve.left], c.SPACING)
+    kept[sieve.left] = insar.thin(points.xy[sieve.left], speed[sieve.left], c.SPACING)
     sieve.drop(f"within {c.SPACING:g} m of a faster point", ~kept)
     left = sieve.left
     if not len(left):
@@ -359,16 +322,17 @@ def main(c) -> None:
         print(f"{rule:52}{dropped:10,}{kept:10,}")
     print(f"{len(table):,} samples: {label.sum():,} landslides of the inventory, {len(weak):,} weak labels of weight "
           f"{c.WEIGHT:g}, {(~label).sum():,} non-landslides")
-    close = is_near(weak[["X", "Y"]].to_numpy(float), samples.xy[~label], c.SPACING).sum()
-    print(f"{close:,} weak labels lie within {c.SPACING:g} m of a non-landslide; both stay")
+    close = insar.is_near(weak[["X", "Y"]].to_numpy(float), samples.xy[~label], c.SPACING).sum()
+    print(f"weak labels within {c.SPACING:g} m of a non-landslide: {close:,}; both stay")
     uphill = (measured["slope_velocity"].iloc[sieve.left] < 0).sum()
     if uphill:
-        print(f"{uphill:,} weak labels move up their slope: noise, other ground motion or, where they are many, a "
+        print(f"weak labels that move up their slope: {uphill:,}; noise, other ground motion or, if they are many, a "
               "wrong INSAR_POSITIVE, heading or LOOK; DOWNHILL=True drops them")
-    for name, auroc in separations(values, samples.factors[~label], factors):
-        if not 1 - c.SEPARATES <= auroc <= c.SEPARATES:
-            print(f"warning: {name} alone tells the weak labels from the non-landslides (AUROC {auroc:.3f}): scores on "
-                  f"them are partly circular; look at those on inventory points, and without {name}")
+    alone = [f"{name} (AUROC {auroc:.3f})" for name, auroc in separations(values, samples.factors[~label], factors)
+             if not 1 - c.SEPARATES <= auroc <= c.SEPARATES]
+    if alone:
+        print(f"warning: alone tells the weak labels from the non-landslides: {', '.join(alone)}. Scores on weak "
+              "labels are circular to that extent: look at those on inventory points, and without that factor")
     for written in (paths.augmentation, paths.augmentation_points, paths.samples_origin, paths.samples):
         print(f"wrote {shown(written)}")
 

@@ -1,4 +1,4 @@
-"""InSAR points: one sign convention, the velocity along the slope, spacing.
+"""InSAR points: one sign convention, the velocity along the slope, spacing, and what becomes of each point.
 
 Sign: everywhere in this project a velocity is in mm/yr along the line of sight and positive towards the satellite, so
 negative = away from it. DV, the factor, is that number. A source that counts the other way is turned when it is read
@@ -42,6 +42,7 @@ LIMITS = {  # what a value of these may be: least, most, in words
     "error": (0, np.inf, "a velocity error of 0 mm/yr or more"),
 }
 NEEDED = ("x", "y", "velocity")
+WEAK = "weak label"  # the fate of a point that no rule has dropped
 
 
 @dataclass(frozen=True)
@@ -214,3 +215,27 @@ def is_near(xy: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
     if not len(xy) or not len(others):
         return np.zeros(len(xy), bool)
     return cKDTree(others).query(xy, distance_upper_bound=distance)[0] < distance
+
+
+class Sieve:
+    """Points on their way through the rules: `fate` (points,) of each, WEAK or the rule that dropped it; `rows` (rule,
+    dropped, kept of all points after it) of each rule so far."""
+
+    def __init__(self, points: int):
+        self.fate = np.full(points, WEAK, dtype=object)
+        self.rows = [("InSAR points", 0, points)]
+
+    @property
+    def left(self) -> np.ndarray:
+        """Numbers (left,) of the points that no rule has dropped yet, ascending."""
+        return np.flatnonzero(self.fate == WEAK)
+
+    def drop(self, rule: str, bad: np.ndarray) -> None:
+        """Drops those of the points still left that are `bad`, (points,) bool of all points."""
+        bad = bad & (self.fate == WEAK)
+        self.fate[bad] = rule
+        self.rows.append((rule, int(bad.sum()), len(self.left)))
+
+    def table(self) -> pd.DataFrame:
+        """The rows under their names: rule, dropped, kept."""
+        return pd.DataFrame(self.rows, columns=["rule", "dropped", "kept"])

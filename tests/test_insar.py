@@ -7,6 +7,8 @@ import pytest
 from osgeo import gdal, ogr, osr
 
 from lsm.insar import (
+    WEAK,
+    Sieve,
     column_of,
     is_near,
     negated,
@@ -185,6 +187,16 @@ def test_nearness():
     assert not is_near(np.array([[80.0, 0]]), np.zeros((1, 2)), 80.0).any()
     assert not is_near(xy, np.empty((0, 2)), 1e9).any()
     assert is_near(np.empty((0, 2)), xy, 80.0).shape == (0,)
+
+
+def test_the_sieve():
+    sieve = Sieve(4)
+    sieve.drop("a", np.array([True, False, False, False]))
+    sieve.drop("b", np.array([True, False, True, False]))
+    sieve.drop("c", np.zeros(4, bool))
+    assert list(sieve.fate) == ["a", WEAK, "b", WEAK]
+    assert list(sieve.left) == [1, 3]
+    assert sieve.table().to_numpy().tolist() == [["InSAR points", 0, 4], ["a", 1, 3], ["b", 1, 2], ["c", 0, 2]]
 
 
 # reading --------------------------------------------------------------------------------------------------------
