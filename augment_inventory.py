@@ -106,10 +106,9 @@ def source_of(paths: Paths):
     return found[0]
 
 
-# tables as text: every number of a person's table goes through digit by digit ---------------------------------------
-
 def as_text(path, factors, ending: tuple[str, ...]) -> pd.DataFrame:
-    """The columns of a table that its reader has accepted, under their published names, as they are written."""
+    """The columns of a table that its reader has accepted, under their published names, as text: a person's numbers
+    go through digit by digit."""
     table = pd.read_csv(path, encoding="utf-8-sig", dtype=str)
     names = {f.name: (f.name, *f.aliases) for f in factors} | {name: (name,) for name in ending}
     return pd.DataFrame({name: table[insar.column_of(table.columns, known)] for name, known in names.items()})
@@ -119,8 +118,6 @@ def number(value) -> str:
     """The shortest decimal that reads back as `value`; zero as published tables store it."""
     return np.format_float_positional(value if value else value.dtype.type(_STORED_ZERO), trim="-")
 
-
-# points as published ------------------------------------------------------------------------------------------------
 
 def sampled_points(path, factors, positive: str):
     """A Ts table as samples (text) with label 1, and their factors (points, factors); then, as `measured_points`, a
@@ -141,8 +138,6 @@ def sampled_points(path, factors, positive: str):
     measured = table[["X", "Y"]].assign(velocity=values[:, velocity[0]], cosine=np.nan, slope_velocity=np.nan)
     return table, values, insar.Sieve(len(table)), measured
 
-
-# points by rule -----------------------------------------------------------------------------------------------------
 
 def check_extent(outside: np.ndarray, xy: np.ndarray, raster: Raster, path, composite) -> None:
     """Refuses points (points, 2) most of which lie outside the raster. Raises InputError."""
@@ -266,8 +261,6 @@ def measured_points(c, paths: Paths, path, factors, landslides: np.ndarray):
     text |= {name: [number(v) for v in points.xy[left, j]] for j, name in enumerate(("X", "Y"))}
     return pd.DataFrame(text).assign(label="1"), values, sieve, measured
 
-
-# what the result is worth -------------------------------------------------------------------------------------------
 
 def separations(weak: np.ndarray, absent: np.ndarray, factors) -> list[tuple[str, float]]:
     """Of each factor the AUROC furthest from 0.5 with which it alone tells weak labels (n, factors) from absences.

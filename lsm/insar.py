@@ -59,8 +59,6 @@ class Points:
     error: np.ndarray | None = None
 
 
-# reading --------------------------------------------------------------------------------------------------------
-
 def column_of(columns, names: tuple[str, ...]):
     """The first of `names` among `columns`, blanks and case aside; None where there is none."""
     known = {}
@@ -139,8 +137,6 @@ def _layer_as_csv(path: Path, crs: str, target: Path) -> Path:
     return target
 
 
-# sign and unit --------------------------------------------------------------------------------------------------
-
 def towards_satellite(velocity: np.ndarray, positive: str) -> np.ndarray:
     """Velocities in this project's sign, of a source that counts `positive` (one of DIRECTIONS) as positive."""
     return velocity if positive == "towards" else -velocity
@@ -161,8 +157,6 @@ def check_unit(velocity: np.ndarray, path: Path) -> None:
         raise InputError(f"{shown(path)}: velocities: expected mm/yr, found none above {fastest:.3g}; if they are in "
                          "m/yr, multiply them by 1000")
 
-
-# geometry -------------------------------------------------------------------------------------------------------
 
 def slope_cosine(slope: np.ndarray, aspect: np.ndarray, heading: np.ndarray, incidence: np.ndarray,
                  look: str = "right") -> np.ndarray:
@@ -194,8 +188,6 @@ def slope_velocity(velocity: np.ndarray, cosine: np.ndarray, floor: float) -> np
     """
     return velocity / np.copysign(np.maximum(np.abs(cosine), floor), cosine)
 
-
-# spacing --------------------------------------------------------------------------------------------------------
 
 def thin(xy: np.ndarray, strength: np.ndarray, spacing: float) -> np.ndarray:
     """Which points (points,) to keep so that no two kept ones are nearer than `spacing` m.
