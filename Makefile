@@ -35,6 +35,15 @@ GRID := $(SRC)/grid_samples_$(REGION).csv
 ifeq ($(REGION),demo)
 $(COMPOSITE) $(SAMPLES) $(GRID) &: src_data/make_demo.py | $(READY)
 	$(PY) src_data/make_demo.py
+else
+# Stage 0, where there are InSAR points, and no samples table or one that stage 0 wrote: others are never made again.
+INSAR := $(wildcard $(addprefix $(SRC)/,Ts_$(REGION).csv insar_$(REGION).csv insar_$(REGION).gpkg))
+OWN := $(shell [ ! -e $(SAMPLES) ] || grep -qs '"stage": "augment_inventory.py"' $(SAMPLES).json && echo yes)
+ifneq ($(and $(INSAR),$(OWN)),)
+$(SAMPLES): augment_inventory.py study_area.py $(SRC)/samples_$(REGION)_noTS.csv $(INSAR) \
+            $(if $(filter %/Ts_$(REGION).csv,$(INSAR)),,$(COMPOSITE) $(GRID)) | $(READY)
+	$(PY) augment_inventory.py REGION=$(REGION)
+endif
 endif
 
 # ---- stages: each target is what the stage writes last

@@ -33,7 +33,14 @@ class Paths:
     insar_points = property(lambda self: self._at("src_data", f"Ts_{self.region}.csv"))
     grid = property(lambda self: self._at("src_data", f"grid_samples_{self.region}.csv"))
     composite = property(lambda self: self._at("src_data", f"{self.region}/composite.tif"))
+    insar_table = property(lambda self: self._at("src_data", f"insar_{self.region}.csv"))
+    insar_layer = property(lambda self: self._at("src_data", f"insar_{self.region}.gpkg"))
     truth = property(lambda self: self._at("src_data", f"{self.region}/truth"))
+
+    # stage 0, beside `samples`
+    samples_origin = property(lambda self: self._at("src_data", f"{self.region}_samples_origin.csv"))
+    augmentation = property(lambda self: self._at("tmp", f"{self.region}_augmentation.csv"))
+    augmentation_points = property(lambda self: self._at("tmp", f"{self.region}_augmentation_points.csv"))
 
     # stage 1, the names fixed by the published code: no region in them, their records say whose they are
     saved_model = property(lambda self: self._at("unsupervised_pretraining/model_init", "savedmodel.npz"))
