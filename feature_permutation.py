@@ -147,7 +147,7 @@ def territory(table: pd.DataFrame, cells: np.ndarray) -> pd.DataFrame:
     table = table[table["state"] == _ADAPTED].assign(area=lambda t: cells[t["block"]])
     rows = []
     for factor, of in table.groupby("factor", sort=False):
-        led, known = of["rank"] == 1, of["sign"].dropna()
+        led, known = of["rank"] == 1, of["sign"].dropna().astype(float)
         rows.append({"factor": factor, "mean_abs_shap": np.average(of["mean_abs_shap"], weights=of["area"]),
                      "permutation": np.average(of["permutation"], weights=of["area"]), "blocks_led": led.sum(),
                      "area_led": of["area"][led].sum() / of["area"].sum(),
