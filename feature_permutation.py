@@ -60,9 +60,9 @@ ORDERS = 10                # orders of the factors, each run forwards and backwa
 REPEATS = 30               # shuffles of each factor for the permutation importance; not published
 TOLERANCE = 1e-4           # SHAP values and base must add up to the log-odds to this share of 1 + |log-odds|
 DIRECTION = 0.3            # rank correlation of a factor's values with its SHAP values from which it has a sign
-COLOURS = ("#ffb300", "#803e75", "#ff6800", "#a6bdd7", "#c10020", "#cea262", "#817066", "#007d34", "#f6768e", "#00538a",
-           "#ff7a5c", "#53377a", "#ff8e00", "#b32851", "#f4c800", "#7f180d", "#93aa00", "#593315", "#f13a13", "#232c16")
-#                            of the factors, in their order, then again: Kelly's 1965 list of maximum contrast
+COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#000000", "#8c8c8c", "#8c564b",
+           "#c7dbf5", "#6a3d9a", "#b2b200", "#b2001d", "#7fc97f", "#ffb3b3")
+#                            of the factors, in their order, then again: the eight of Okabe and Ito, and eight more
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "feature_permutation.py"
