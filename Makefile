@@ -2,11 +2,12 @@
 #   make run                     set up and map the demo area           make test    set up and pass the tests
 #   make hk HK_DATA=<folder>     the same on the Hong Kong tables       make setup   only prepare .venv
 #   make run REGION=<name>       an area whose inputs are in src_data/  make benchmarks
+#   make explain REGION=<name>   which factor leads, block by block, after the map
 # RECIPE=published runs the published settings. In an active conda environment: make run PY=python
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run hk test setup benchmarks FORCE
+.PHONY: run hk explain test setup benchmarks FORCE
 .DEFAULT_GOAL := run
 
 REGION ?= demo
@@ -51,6 +52,7 @@ SAVED_MODEL := $(ROOT)/unsupervised_pretraining/model_init/history.csv
 TASKS := $(ROOT)/metatask_sampling/$(REGION)_blocks.csv
 MODEL := $(ROOT)/checkpoint_dir/$(REGION)_model.npz
 MAP := $(ROOT)/figs/LSM_$(REGION).tif
+IMPORTANCE := $(ROOT)/tmp/$(REGION)_importance.csv
 
 # Files of another region (savedmodel.npz bears none in its name) or another recipe are made again.
 other = $(shell f=$(1).json; [ ! -e $$f ] || { grep -q '"region": "$(REGION)"' $$f && \
@@ -67,6 +69,9 @@ $(MODEL): meta_learner.py $(SAVED_MODEL) $(TASKS) $(call other,$(MODEL))
 	$(PY) meta_learner.py $(ARGS)
 $(MAP): predict_LSM.py $(MODEL) $(GRID) $(call other,$(MAP))
 	$(PY) predict_LSM.py $(ARGS)
+explain: $(IMPORTANCE)
+$(IMPORTANCE): feature_permutation.py $(MAP) $(call other,$(IMPORTANCE))
+	$(PY) feature_permutation.py $(ARGS)
 
 # ---- the published study: tables copied once into src_data/, then the same stages
 HK_TABLES := samples_HK.csv samples_HK_noTS.csv Ts_HK.csv

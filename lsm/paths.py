@@ -81,6 +81,12 @@ class Paths:
     rates = property(lambda self: self._at("tmp", f"{self.region}_rates.csv"))
     comparison = property(lambda self: self._at("tmp", f"{self.region}_comparison"))
 
+    # stage 6
+    importance = property(lambda self: self._at("tmp", f"{self.region}_importance.csv"))
+    importance_territory = property(lambda self: self._at("tmp", f"{self.region}_importance_territory.csv"))
+    shap_values = property(lambda self: self._at("tmp", f"{self.region}_shap.npz"))
+    leading_factor = property(lambda self: self._at("figs", f"{self.region}_leading_factor.tif"))
+
     def figure(self, name: str, suffix: str) -> Path:
         """A figure of `figure.py`, or the numbers it draws: suffix "png", "pdf" or "csv"."""
         return self._at("figs", f"{self.region}_{name}.{suffix}")

@@ -191,7 +191,7 @@ def test_importing_a_stage_does_nothing(tmp_path):
     "README.md", "LICENSE", "Makefile", "environment.yml", "pyproject.toml", "study_area.py", "src_data/make_demo.py",
     "unsupervised_pretraining/DAS_pretraining.py", "unsupervised_pretraining/rbm.py",
     "unsupervised_pretraining/denoising_autoencoder.py", "scene_sampling.py", "meta_learner.py", "predict_LSM.py",
-    "figure.py"])
+    "feature_permutation.py", "figure.py"])
 def test_files_keep_their_names(name):
     assert (PROJECT / name).is_file()
 
@@ -217,7 +217,9 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
         "blocks_table": "metatask_sampling/HK_blocks.csv", "split": "checkpoint_dir/HK_split.csv",
         "history": "checkpoint_dir/HK_history.csv", "model": "checkpoint_dir/HK_model.npz",
         "held_out": "checkpoint_dir/HK_heldout.csv", "metrics": "checkpoint_dir/HK_metrics.csv",
-        "models": "models_of_blocks/HK_models.npz", "map_raster": "figs/LSM_HK.tif", "map_table": "tmp/LSM_HK.csv"}
+        "models": "models_of_blocks/HK_models.npz", "map_raster": "figs/LSM_HK.tif", "map_table": "tmp/LSM_HK.csv",
+        "importance": "tmp/HK_importance.csv", "importance_territory": "tmp/HK_importance_territory.csv",
+        "shap_values": "tmp/HK_shap.npz", "leading_factor": "figs/HK_leading_factor.tif"}
     assert paths.checkpoint(1000) == tmp_path / "checkpoint_dir" / "HK_checkpoint_001000.npz"
     assert paths.figure("roc", "pdf") == tmp_path / "figs" / "HK_roc.pdf"
 

@@ -1,0 +1,272 @@
+"""Stage 6: which factor leads, block by block: SHAP values and permutation importance of every block's adapted model.
+
+Both speak of log-odds of landslide, never of its opposite: log-odds add up over the factors, as SHAP values do, while
+probabilities flatten near 0 and 1, where a block's model is surest, and take every factor's part with them. A factor
+is one player: whole factor values are exchanged before the encoder, so no one-hot, sine or flag column is exchanged
+alone. SHAP values are those of the shap library's permutation explainer: at the same time a sample it came nearer to
+the exact values than its kernel explainer, which the paper used and which by default keeps only ten factors.
+Permutation importance is the rise of the log loss over a block's samples when one factor's values are shuffled among
+them: defined in a block of one class too, and not at its ceiling where a model sorts its samples without a fault, as
+AUROC is. These samples are those the model adapted to: both measures tell what the model uses, not how well it does.
+
+Reads   models_of_blocks/<REGION>_models.npz         the adapted models, their state and the encoder
+        metatask_sampling/<REGION>_tasks.npz         samples by block
+        metatask_sampling/<REGION>_blocks.tif, .csv  the block of every cell; cells of every block
+        src_data/<REGION>/composite.tif              for the grid of the raster
+Writes  tmp/<REGION>_importance.csv             block, factor, mean_abs_shap (log-odds), sign (1: larger values raise
+                                                the susceptibility, -1: lower it, 0: neither, empty: no order or one
+                                                value only), permutation (rise of the log loss), sd (over repeats),
+                                                rank by mean_abs_shap, explained (samples), state of the block (0
+                                                adapted; 1 no samples, nothing to explain; 2 one class only: what is
+                                                explained is the intermediate model)
+        tmp/<REGION>_importance_territory.csv   factor, rank, and of the adapted blocks: mean_abs_shap and permutation,
+                                                weighted by area; blocks led, their share of the area, shares of blocks
+                                                with sign 1 and -1
+        tmp/<REGION>_shap.npz                   of every explained sample: block, row (of tasks.npz), factors, shap
+                                                (samples, factors), log_odds; of every block: base (log-odds),
+                                                agreement of both measures (rank correlation), state; factor_names
+        figs/<REGION>_leading_factor.tif        1 + number of the leading factor, byte, named and coloured; 0 elsewhere
+                                                and in blocks without an adapted model
+Run     python feature_permutation.py [EXPLAINED=50 ...]
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import shap
+from osgeo import gdal
+from scipy.stats import spearmanr
+from sklearn.inspection import permutation_importance
+from sklearn.preprocessing import FunctionTransformer
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from lsm.artifacts import check, read_csv, read_npz, whole, write_csv, write_npz, write_record
+from lsm.encoder import Encoder
+from lsm.paths import Paths, shown
+from lsm.raster import Raster, read_band, read_composite
+from lsm.samples import Factor
+from lsm.settings import InputError, run
+from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
+
+# ----------------------------------------------------------------------------------------------------------------
+BACKGROUND = 100           # samples whose values stand in for an absent factor, at most; published 100
+BACKGROUND_FROM = "block"  # "block": what sets a place apart from its block; "region": from the region, where a block's
+#                            model also answers for places unlike any it adapted to; not published
+EXPLAINED = 100            # samples explained in a block, at most; not published
+ORDERS = 10                # orders of the factors, each run forwards and backwards: 290 model values a sample and
+#                            background row; published 100, of KernelSHAP
+REPEATS = 30               # shuffles of each factor for the permutation importance; not published
+TOLERANCE = 1e-4           # SHAP values and base must add up to the log-odds to this share of 1 + |log-odds|
+DIRECTION = 0.3            # rank correlation of a factor's values with its SHAP values from which it has a sign
+COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#000000", "#8c8c8c", "#8c564b",
+           "#c7dbf5", "#6a3d9a", "#b2b200", "#b2001d", "#7fc97f", "#ffb3b3")
+#                            of the factors, in their order, then again: the eight of Okabe and Ito, and eight more
+# ----------------------------------------------------------------------------------------------------------------
+
+_STAGE = "feature_permutation.py"
+_ADAPTED, _NO_SAMPLES = 0, 1  # as predict_LSM.py writes them
+
+
+def log_odds_of(models: dict, encoder: Encoder, block: int):
+    """The function from factor values (rows, factors) to log-odds of landslide (rows,) under one block's model."""
+    layers = sum(name[0] == "w" and name[1:].isdigit() for name in models)
+    weights = [(models[f"w{i}"][block], models[f"b{i}"][block]) for i in range(1, layers + 1)]
+    *hidden, (w, b) = weights
+
+    def log_odds(values: np.ndarray) -> np.ndarray:
+        h = encoder.transform(values)  # (rows, inputs)
+        for w_hidden, b_hidden in hidden:
+            h = np.maximum(h @ w_hidden + b_hidden, 0)
+        return h @ (w[:, 1] - w[:, 0]) + (b[1] - b[0])  # column 1 is landslide
+
+    return log_odds
+
+
+def shap_values(log_odds, x: np.ndarray, background: np.ndarray, orders: int, seed: int) -> tuple[np.ndarray, float]:
+    """SHAP values (samples, factors) of x and their base, the mean log-odds of the background (rows, factors).
+
+    Orders of the factors run forwards and backwards: exact where no more than two factors interact (Mitchell et al.
+    2022, Sampling permutations for Shapley value estimation, JMLR 23).
+    """
+    masker = shap.maskers.Independent(background.astype(np.float64), max_samples=len(background))
+    explainer = shap.PermutationExplainer(log_odds, masker, seed=seed)
+    values = explainer(x.astype(np.float64), max_evals=orders * (2 * x.shape[1] + 1), silent=True).values
+    return values, float(log_odds(background).mean(dtype=np.float64))
+
+
+def check_sums(values: np.ndarray, base: float, log_odds: np.ndarray, tolerance: float, block: int, models) -> None:
+    """Refuses SHAP values (samples, factors) that do not add up to what they explain. Raises InputError."""
+    gap = np.abs(base + values.sum(axis=1) - log_odds) / (1 + np.abs(log_odds))
+    if not gap.max() <= tolerance:  # nan is refused too
+        raise InputError(f"{shown(models)}: block {block}: expected SHAP values that add up to the log-odds within "
+                         f"{tolerance:g} of them, found {gap.max():.2g}; are the weights finite? run predict_LSM.py "
+                         "again, or raise TOLERANCE")
+
+
+def permutation(log_odds, x: np.ndarray, label: np.ndarray, repeats: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How much the log loss over x (samples, factors) rises when a factor is shuffled: means and sd over repeats."""
+    def score(model, values, label):
+        return -np.logaddexp(0, np.where(label == 1, -1, 1) * model.transform(values)).mean(dtype=np.float64)
+
+    found = permutation_importance(FunctionTransformer(log_odds), x, label, scoring=score, n_repeats=repeats,
+                                   random_state=seed)
+    return found.importances_mean, found.importances_std
+
+
+def sign(value: np.ndarray, shap_value: np.ndarray, factor: Factor, least: float) -> float:
+    """1 where larger values of a factor (samples,) go with larger SHAP values, -1 the other way, 0 where neither
+    clearly, nan for a factor without order or with one value."""
+    if factor.zero_is_missing:
+        value, shap_value = value[value != 0], shap_value[value != 0]
+    if factor.kind in ("categorical", "circular") or not len(value) or not np.ptp(value) or not np.ptp(shap_value):
+        return np.nan
+    correlation = spearmanr(value, shap_value).statistic
+    return float(np.sign(correlation)) if abs(correlation) >= least else 0.0
+
+
+def explain_block(log_odds, x, label, background, factors, c, rng) -> tuple:
+    """One block: its table, one row a factor; which of its samples x (samples, factors) are explained, their SHAP
+    values (explained, factors) and the base."""
+    chosen = np.sort(rng.permutation(len(x))[:c.EXPLAINED])
+    background = background[rng.permutation(len(background))[:c.BACKGROUND]]
+    seed = int(rng.integers(2**31))
+    values, base = shap_values(log_odds, x[chosen], background, c.ORDERS, seed)
+    mean, sd = permutation(log_odds, x, label, c.REPEATS, seed)
+    size = np.abs(values).mean(axis=0)
+    table = pd.DataFrame({
+        "factor": [factor.name for factor in factors], "mean_abs_shap": size,
+        "sign": [sign(x[chosen, j], values[:, j], factor, c.DIRECTION) for j, factor in enumerate(factors)],
+        "permutation": mean, "sd": sd, "rank": 1 + np.argsort(np.argsort(-size, kind="stable"))})
+    return table, chosen, values, base
+
+
+def territory(table: pd.DataFrame, cells: np.ndarray) -> pd.DataFrame:
+    """The ranking of the factors over the adapted blocks, the leader first; table as it is written, cells (blocks,)."""
+    table = table[table["state"] == _ADAPTED].assign(area=lambda t: cells[t["block"]])
+    rows = []
+    for factor, of in table.groupby("factor", sort=False):
+        led, known = of["rank"] == 1, of["sign"].dropna().astype(float)
+        rows.append({"factor": factor, "mean_abs_shap": np.average(of["mean_abs_shap"], weights=of["area"]),
+                     "permutation": np.average(of["permutation"], weights=of["area"]), "blocks_led": led.sum(),
+                     "area_led": of["area"][led].sum() / of["area"].sum(),
+                     "raises": (known == 1).mean(), "lowers": (known == -1).mean()})
+    ranking = pd.DataFrame(rows).sort_values("mean_abs_shap", ascending=False, kind="stable", ignore_index=True)
+    ranking.insert(1, "rank", ranking.index + 1)
+    return ranking
+
+
+def write_leaders(path: Path, leader: np.ndarray, like: Raster, names: list[str], colours: list[str], made) -> None:
+    """Writes classes (rows, cols) uint8, 0 = nodata, with their names and colours ("#rrggbb" of class 1 and on).
+
+    GDAL keeps the names in <path>.aux.xml.
+    """
+    palette = gdal.ColorTable()
+    for i, colour in enumerate(colours, start=1):
+        palette.SetColorEntry(i, (*bytes.fromhex(colour[1:]), 255))
+    with whole(path.with_name(f"{path.name}.aux.xml")) as names_file, whole(path) as temporary:
+        dataset = gdal.GetDriverByName("GTiff").Create(str(temporary), leader.shape[1], leader.shape[0], 1,
+                                                       gdal.GDT_Byte, ["COMPRESS=DEFLATE", "TILED=YES"])
+        dataset.SetGeoTransform(like.geotransform)
+        dataset.SetProjection(like.crs)
+        band = dataset.GetRasterBand(1)
+        band.SetDescription("leading factor")
+        band.SetNoDataValue(0)
+        band.SetColorTable(palette)
+        band.SetCategoryNames(["no adapted model", *names])
+        band.WriteArray(leader)
+        dataset.FlushCache()
+        del band, dataset
+        Path(f"{temporary}.aux.xml").replace(names_file)
+    write_record(path, *made)
+
+
+def report(ranking: pd.DataFrame, agreement: np.ndarray, state: np.ndarray) -> str:
+    """The territory's ranking and the agreement of both measures, for the terminal. agreement, state (blocks,)."""
+    def share(v):
+        return f"{'-':>9}" if np.isnan(v) else f"{v:9.1%}"
+
+    adapted = state == _ADAPTED
+    lines = [f"{'':16}{'mean |SHAP|':>12}{'permutation':>13}{'leads':>14}{'of area':>9}{'raises':>9}{'lowers':>9}"]
+    lines += [f"{r.rank:2d} {r.factor:13}{r.mean_abs_shap:12.3f}{r.permutation:13.4f}{r.blocks_led:7d} blocks"
+              f"{r.area_led:9.1%}{share(r.raises)}{share(r.lowers)}" for r in ranking.itertuples()]
+    low, middle, high = np.nanquantile(agreement[adapted], (0.25, 0.5, 0.75))
+    return "\n".join([*lines, f"mean |SHAP| in log-odds, permutation in log loss, both weighted by area over "
+                      f"{adapted.sum()} adapted blocks; raises, lowers: share of blocks where larger values do",
+                      f"rank correlation of both in a block: median {middle:.2f}, half of the blocks {low:.2f} .. "
+                      f"{high:.2f}"])
+
+
+def checked(c) -> None:
+    """Refuses constants that cannot be used. Raises InputError."""
+    if c.BACKGROUND_FROM not in ("block", "region"):
+        raise InputError(f"BACKGROUND_FROM={c.BACKGROUND_FROM}: expected block or region")
+    for name in ("BACKGROUND", "EXPLAINED", "ORDERS", "REPEATS"):
+        if getattr(c, name) < 1:
+            raise InputError(f"{name}={getattr(c, name)}: expected 1 or more")
+
+
+def main(c) -> None:
+    """Runs the stage; c holds the constants."""
+    checked(c)
+    paths = Paths(c.REGION)
+    models = read_npz(paths.models, "predict_LSM.py", c)
+    samples = read_npz(paths.tasks, "scene_sampling.py", c)
+    cells = read_csv(paths.blocks_table, "scene_sampling.py", c)["cells"].to_numpy()
+    check(paths.blocks, "scene_sampling.py", c)
+    composite, labels = read_composite(paths.composite), read_band(paths.blocks)
+    encoder, state = Encoder.from_json(str(models["encoder"])), models["state"]
+    factors, names = encoder.factors, [factor.name for factor in encoder.factors]
+    if not (state == _ADAPTED).any():
+        raise InputError(f"{shown(paths.models)}: expected adapted models, found none; see what predict_LSM.py says")
+
+    rng = np.random.default_rng(c.SEED)
+    ends = np.searchsorted(samples["block"], np.arange(len(state) + 1))
+    tables, explained = [], {key: [] for key in ("block", "row", "factors", "shap", "log_odds")}
+    base, agreement = np.full(len(state), np.nan), np.full(len(state), np.nan)
+    # On slices this small BLAS threads wait for each other longer than they work.
+    with threadpool_limits(1, "blas"):
+        for block in tqdm(range(len(state)), desc="blocks", unit="block", disable=None):
+            if state[block] == _NO_SAMPLES:
+                tables.append(pd.DataFrame({"factor": names}).assign(block=block, explained=0))
+                continue
+            own = slice(ends[block], ends[block + 1])
+            x, log_odds = samples["factors"][own], log_odds_of(models, encoder, block)
+            background = x if c.BACKGROUND_FROM == "block" else samples["factors"]
+            table, chosen, values, base[block] = explain_block(log_odds, x, samples["label"][own], background, factors,
+                                                               c, rng)
+            found = log_odds(x[chosen])
+            check_sums(values, base[block], found, c.TOLERANCE, block, paths.models)
+            if np.ptp(table["mean_abs_shap"]) and np.ptp(table["permutation"]):
+                agreement[block] = spearmanr(table["mean_abs_shap"], table["permutation"]).statistic
+            tables.append(table.assign(block=block, explained=len(chosen)))
+            for key, v in (("block", np.full(len(chosen), block)), ("row", ends[block] + chosen),
+                           ("factors", x[chosen]), ("shap", values), ("log_odds", found)):
+                explained[key].append(v)
+    table = pd.concat(tables, ignore_index=True).assign(state=lambda t: state[t["block"]]).astype({"rank": "Int64",
+                                                                                                "sign": "Int64"})
+    table = table[["block", "factor", "mean_abs_shap", "sign", "permutation", "sd", "rank", "explained", "state"]]
+    ranking = territory(table, cells)
+    leads = table[(table["rank"] == 1) & (table["state"] == _ADAPTED)]
+    leader = np.zeros(len(state) + 1, np.uint8)  # the last entry is what block -1 becomes
+    leader[leads["block"]] = 1 + leads["factor"].map(names.index)
+
+    arrays = {key: np.concatenate(parts) for key, parts in explained.items()}
+    kinds = {"block": np.int32, "row": np.int32, "factors": np.float32, "shap": np.float32, "log_odds": np.float32}
+    made = (_STAGE, c, [paths.models, paths.tasks, paths.blocks, paths.blocks_table])
+    write_npz(paths.shap_values, {key: arrays[key].astype(kind) for key, kind in kinds.items()} | {
+        "base": base, "agreement": agreement, "state": state, "factor_names": np.array(names)}, *made)
+    colours = [c.COLOURS[i % len(c.COLOURS)] for i in range(len(names))]
+    write_leaders(paths.leading_factor, leader[labels], composite, names, colours, made)
+    write_csv(paths.importance_territory, ranking, *made)
+    write_csv(paths.importance, table, *made)
+    print(f"{len(arrays['row'])} samples of {(state != _NO_SAMPLES).sum()} blocks explained, "
+          f"{(state != _ADAPTED).sum()} of {len(state)} blocks without an adapted model")
+    print(report(ranking, agreement, state))
+    for path in (paths.importance, paths.importance_territory, paths.shap_values, paths.leading_factor):
+        print(f"wrote {shown(path)}")
+
+
+if __name__ == "__main__":
+    run(main, globals())

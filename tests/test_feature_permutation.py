@@ -1,0 +1,275 @@
+import hashlib
+import itertools
+import json
+import shutil
+import sys
+from math import factorial
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import contents, run_stage, succeed
+from osgeo import gdal
+from scipy.special import expit
+
+from lsm.encoder import Encoder
+from lsm.network import probability
+from lsm.paths import PROJECT, Paths
+from lsm.samples import Factor
+from lsm.settings import InputError
+
+sys.path.insert(0, str(PROJECT))
+import feature_permutation as stage
+
+QUICK = ("EXPLAINED=6", "BACKGROUND=8", "ORDERS=2", "REPEATS=3")
+FACTORS = (Factor("cover", "categorical", "class"), Factor("slope", "continuous", "degree"),
+           Factor("aspect", "circular", "degree"), Factor("road", "distance", "m"),
+           Factor("velocity", "continuous", "mm/yr", zero_is_missing=True))
+
+
+def values_of(rows: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.column_stack([rng.integers(1, 4, rows), rng.uniform(0, 60, rows), rng.uniform(-1, 360, rows).round(),
+                            rng.exponential(300, rows), np.where(rng.random(rows) < 0.4, 0, rng.normal(0, 5, rows))]
+                           ).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model() -> tuple[dict, Encoder]:
+    """The models of three blocks on FACTORS."""
+    rng, encoder = np.random.default_rng(1), Encoder.fit(values_of(300), FACTORS, "recommended")
+    models = {"state": np.zeros(3, np.int8), "support": np.full(3, 9), "encoder": encoder.to_json()}
+    for i, (a, b) in enumerate(itertools.pairwise([len(encoder.columns), 8, 6, 5, 2]), start=1):
+        models |= {f"w{i}": rng.normal(0, 0.8, (3, a, b)).astype(np.float32),
+                   f"b{i}": rng.normal(0, 0.5, (3, b)).astype(np.float32)}
+    return models, encoder
+
+
+def exact(log_odds, x: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Shapley values of one sample by their definition: over all sets of the other factors."""
+    m, phi = len(x), np.zeros(len(x))
+
+    def value(present):
+        rows = background.copy()
+        rows[:, list(present)] = x[list(present)]
+        return log_odds(rows).mean()
+
+    for j in range(m):
+        others = [k for k in range(m) if k != j]
+        for size in range(m):
+            weight = factorial(size) * factorial(m - size - 1) / factorial(m)
+            phi[j] += sum(weight * (value((*some, j)) - value(some)) for some in itertools.combinations(others, size))
+    return phi
+
+
+# the measures ----------------------------------------------------------------------------------------------------
+
+def test_log_odds_are_those_of_the_map(model):
+    models, encoder = model
+    x = values_of(50, 2)
+    for block in range(3):
+        weights = [models[f"{kind}{i}"][block] for i in range(1, 5) for kind in "wb"]
+        expected = probability(weights, encoder.transform(x))
+        assert expected.std() > 0.05
+        np.testing.assert_allclose(expit(stage.log_odds_of(models, encoder, block)(x)), expected, atol=1e-6)
+
+
+def test_shap_values_are_the_shapley_values(model):
+    log_odds, x, background = stage.log_odds_of(*model, 1), values_of(4, 3), values_of(12, 4)
+    found, base = stage.shap_values(log_odds, x, background, 400, 0)
+    expected = np.array([exact(log_odds, row, background) for row in x])
+    assert np.abs(expected).mean() > 1
+    # Drawn orders: one order is up to 0.8 off here, and the error falls with their square root.
+    np.testing.assert_allclose(found, expected, atol=4 * 0.8 / np.sqrt(400))
+    assert base == pytest.approx(log_odds(background).mean(), abs=1e-5)
+    np.testing.assert_allclose(base + found.sum(axis=1), log_odds(x), atol=1e-4)
+
+
+def test_few_orders_are_exact_without_interactions_of_three():
+    def log_odds(v):
+        return v[:, 0] * v[:, 1] - 2 * v[:, 2] + v[:, 3] * v[:, 4]
+
+    x, background = values_of(5, 5) / 100, values_of(10, 6) / 100
+    found, _ = stage.shap_values(log_odds, x, background, 1, 0)
+    np.testing.assert_allclose(found, [exact(log_odds, row, background) for row in x], atol=1e-5)
+
+
+def test_a_factor_that_raises_the_log_odds_has_positive_values_above_the_mean():
+    def log_odds(v):
+        return 0.2 * v[:, 1]
+
+    x = values_of(20, 7)
+    found, _ = stage.shap_values(log_odds, x, x, 1, 0)
+    np.testing.assert_allclose(found[:, 1], 0.2 * (x[:, 1] - x[:, 1].mean()), atol=1e-5)
+    assert not found[:, [0, 2, 3, 4]].any()
+
+
+@pytest.mark.parametrize("gap", [0.01, np.nan])
+def test_values_that_do_not_add_up_are_refused(gap):
+    values, log_odds = np.array([[1.0, 2.0], [0.5, -0.5]]), np.array([3.5, 0.5])
+    models = Paths("demo").models
+    stage.check_sums(values, 0.5, log_odds, 1e-6, 7, models)
+    with pytest.raises(InputError, match=r"demo_models\.npz: block 7: expected SHAP values that add up"):
+        stage.check_sums(values + np.array([[0, 0], [gap, 0]]), 0.5, log_odds, 1e-4, 7, models)
+
+
+def test_permutation_is_the_rise_of_the_log_loss():
+    rng, x = np.random.default_rng(8), values_of(400, 8)
+    label = (rng.random(400) < expit(0.3 * (x[:, 1] - 30))).astype(int)
+
+    def log_odds(v):
+        return 0.3 * (v[:, 1] - 30)
+
+    mean, sd = stage.permutation(log_odds, x, label, 40, 0)
+    # Shuffled, every label meets every value: the mean over all pairs.
+    margin = 0.3 * (x[:, 1].astype(float) - 30)
+    signed = np.where(label == 1, -1, 1)
+    expected = np.logaddexp(0, signed[:, None] * margin).mean() - np.logaddexp(0, signed * margin).mean()
+    assert mean[1] == pytest.approx(expected, abs=4 * sd[1] / np.sqrt(40))
+    assert sd[1] > 0
+    assert not mean[[0, 2, 3, 4]].any()
+    assert not sd[[0, 2, 3, 4]].any()
+
+
+def test_permutation_knows_a_block_of_one_class(model):
+    mean, _ = stage.permutation(stage.log_odds_of(*model, 0), values_of(30, 9), np.ones(30, int), 5, 0)
+    assert np.isfinite(mean).all()
+    assert mean.any()
+
+
+def test_sign():
+    rng, v = np.random.default_rng(10), np.linspace(-3, 3, 60)
+    slope, velocity = FACTORS[1], FACTORS[4]
+    assert stage.sign(v, v**3, slope, 0.3) == 1
+    assert stage.sign(v, -v, slope, 0.3) == -1
+    assert stage.sign(v, v**2, slope, 0.3) == 0
+    assert np.isnan(stage.sign(np.ones(60), v, slope, 0.3))
+    assert np.isnan(stage.sign(v, np.zeros(60), slope, 0.3))
+    for factor in (FACTORS[0], FACTORS[2]):
+        assert np.isnan(stage.sign(v, v, factor, 0.3))
+    # Not measured is no velocity of 0: those samples have no say.
+    gaps = np.where(rng.random(60) < 0.5, 0, v)
+    assert stage.sign(gaps, np.where(gaps == 0, -50, v), velocity, 0.3) == 1
+    assert np.isnan(stage.sign(np.zeros(60), v, velocity, 0.3))
+
+
+def test_territory_weighs_blocks_by_area_and_leaves_out_those_without_a_model():
+    table = pd.DataFrame({
+        "block": [0, 0, 1, 1, 2, 2], "factor": ["a", "b"] * 3, "mean_abs_shap": [1.0, 2.0, 3.0, 1.0, 90.0, 99.0],
+        "permutation": [0.1, 0.2, 0.3, 0.1, 9.0, 9.0], "rank": [2, 1, 1, 2, 2, 1], "sign": [1, None, -1, None, 1, None],
+        "state": [0, 0, 0, 0, 2, 2]})
+    table["sign"] = table["sign"].astype("Int64")
+    found = stage.territory(table, np.array([30, 10, 1000])).set_index("factor")
+    assert list(found.index) == ["b", "a"]
+    assert list(found["rank"]) == [1, 2]
+    assert found.loc["a", "mean_abs_shap"] == pytest.approx((30 * 1 + 10 * 3) / 40)
+    assert found.loc["b", "permutation"] == pytest.approx((30 * 0.2 + 10 * 0.1) / 40)
+    assert list(found["blocks_led"]) == [1, 1]
+    assert found.loc["b", "area_led"] == pytest.approx(0.75)
+    assert list(found.loc["a", ["raises", "lowers"]]) == [0.5, 0.5]
+    assert found.loc["b", ["raises", "lowers"]].isna().all()
+
+
+# the stage as a user runs it --------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def explained(demo, tmp_path_factory):
+    """A copy of the demo area with its importances, and what the stage printed."""
+    root = tmp_path_factory.mktemp("explained") / "root"
+    shutil.copytree(demo, root)
+    return root, succeed(root, "feature_permutation.py", *QUICK)
+
+
+def test_every_block_has_every_factor_once_and_ranks_in_order(explained):
+    root, _ = explained
+    table = pd.read_csv(root / "tmp/demo_importance.csv")
+    models, tasks = (np.load(root / name) for name in ("models_of_blocks/demo_models.npz",
+                                                       "metatask_sampling/demo_tasks.npz"))
+    names, blocks = list(tasks["factor_names"]), len(models["state"])
+    assert list(table["block"]) == list(np.repeat(np.arange(blocks), len(names)))
+    assert list(table["factor"]) == names * blocks
+    np.testing.assert_array_equal(table["state"], models["state"][table["block"]])
+    samples = np.bincount(tasks["block"], minlength=blocks)
+    np.testing.assert_array_equal(table["explained"], np.minimum(samples, 6)[table["block"]])
+    for _, of in table[table["explained"] > 0].groupby("block"):
+        assert sorted(of["rank"]) == list(range(1, len(names) + 1))
+        assert (np.diff(of.sort_values("rank")["mean_abs_shap"]) <= 0).all()
+    assert table.loc[table["explained"] == 0, ["mean_abs_shap", "permutation", "rank"]].isna().all(axis=None)
+    ranking = pd.read_csv(root / "tmp/demo_importance_territory.csv")
+    assert sorted(ranking["factor"]) == sorted(names)
+    assert ranking["blocks_led"].sum() == (models["state"] == 0).sum()
+    assert ranking["area_led"].sum() == pytest.approx(1)
+
+
+def test_the_saved_shap_values_add_up_and_give_the_table(explained):
+    root, _ = explained
+    saved, tasks = np.load(root / "tmp/demo_shap.npz"), np.load(root / "metatask_sampling/demo_tasks.npz")
+    block = saved["block"]
+    np.testing.assert_array_equal(tasks["block"][saved["row"]], block)
+    np.testing.assert_array_equal(tasks["factors"][saved["row"]], saved["factors"])
+    assert len(set(saved["row"])) == len(saved["row"])
+    np.testing.assert_allclose(saved["base"][block] + saved["shap"].sum(axis=1), saved["log_odds"], rtol=1e-3,
+                               atol=1e-3)
+    table = pd.read_csv(root / "tmp/demo_importance.csv")
+    size = pd.DataFrame(np.abs(saved["shap"])).groupby(block).mean()
+    np.testing.assert_allclose(table[table["explained"] > 0]["mean_abs_shap"], size.to_numpy().ravel(), atol=1e-5)
+    assert np.nanmax(np.abs(saved["agreement"])) <= 1
+
+
+def test_the_raster_shows_the_leader_of_each_block_by_name_and_colour(explained):
+    root, _ = explained
+    dataset = gdal.Open(str(root / "figs/demo_leading_factor.tif"))
+    composite = gdal.Open(str(root / "src_data/demo/composite.tif"))
+    band = dataset.GetRasterBand(1)
+    assert band.DataType == gdal.GDT_Byte
+    assert band.GetNoDataValue() == 0
+    assert dataset.GetGeoTransform() == composite.GetGeoTransform()
+    assert dataset.GetSpatialRef().IsSame(composite.GetSpatialRef())
+    labels = gdal.Open(str(root / "metatask_sampling/demo_blocks.tif")).ReadAsArray()
+    table = pd.read_csv(root / "tmp/demo_importance.csv")
+    names = list(dict.fromkeys(table["factor"]))
+    assert band.GetCategoryNames() == ["no adapted model", *names]
+    colours = [band.GetColorTable().GetColorEntry(1 + i) for i in range(len(names))]
+    assert len(set(colours)) == len(names)
+    assert colours[0] == (0xe6, 0x9f, 0x00, 255)
+    leaders = table[(table["rank"] == 1) & (table["state"] == 0)].set_index("block")["factor"]
+    values = band.ReadAsArray()
+    for block in range(labels.max() + 1):
+        expected = 1 + names.index(leaders[block]) if block in leaders.index else 0
+        assert (values[labels == block] == expected).all()
+    assert not values[labels < 0].any()
+
+
+def test_records_and_what_is_printed(explained):
+    root, printed = explained
+    for name in ("tmp/demo_importance.csv", "tmp/demo_importance_territory.csv", "tmp/demo_shap.npz",
+                 "figs/demo_leading_factor.tif"):
+        record = json.loads((root / f"{name}.json").read_text())
+        assert record["stage"] == "feature_permutation.py"
+        assert record["sha256"] == hashlib.sha256((root / name).read_bytes()).hexdigest()
+        assert set(record["inputs"]) == {"models_of_blocks/demo_models.npz", "metatask_sampling/demo_tasks.npz",
+                                         "metatask_sampling/demo_blocks.tif", "metatask_sampling/demo_blocks.csv"}
+        assert f"wrote {name}" in printed
+    assert "rank correlation of both in a block: median" in printed
+
+
+def test_the_same_seed_gives_the_same_bytes(explained):
+    root, _ = explained
+    before = contents(root)
+    succeed(root, "feature_permutation.py", *QUICK)
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize(("setting", "message"), [
+    ("BACKGROUND_FROM=cell", "BACKGROUND_FROM=cell: expected block or region"), ("ORDERS=0", "ORDERS=0: expected 1")])
+def test_settings_that_cannot_be_used(demo, setting, message):
+    done = run_stage(demo, "feature_permutation.py", setting)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_models_it_names_the_stage_to_run(tmp_path):
+    done = run_stage(tmp_path, "feature_permutation.py")
+    assert done.returncode == 2
+    assert "models_of_blocks/demo_models.npz: missing; run predict_LSM.py first" in done.stderr
