@@ -33,7 +33,16 @@ class Paths:
     insar_points = property(lambda self: self._at("src_data", f"Ts_{self.region}.csv"))
     grid = property(lambda self: self._at("src_data", f"grid_samples_{self.region}.csv"))
     composite = property(lambda self: self._at("src_data", f"{self.region}/composite.tif"))
+    insar_table = property(lambda self: self._at("src_data", f"insar_{self.region}.csv"))
     truth = property(lambda self: self._at("src_data", f"{self.region}/truth"))
+
+    # inputs that prepare_region.py makes beside the published ones
+    factors = property(lambda self: self._at("src_data", f"{self.region}/factors.json"))
+    factor_stack = property(lambda self: self._at("src_data", f"{self.region}/factors.tif"))
+    raw = property(lambda self: self._at("src_data", f"{self.region}/raw"))
+    checks = property(lambda self: self._at("tmp", f"{self.region}_checks.csv"))
+    correlation = property(lambda self: self._at("tmp", f"{self.region}_correlation.csv"))
+    strategies = property(lambda self: self._at("tmp", f"{self.region}_non_landslides.csv"))
 
     # stage 1, the names fixed by the published code: no region in them, their records say whose they are
     saved_model = property(lambda self: self._at("unsupervised_pretraining/model_init", "savedmodel.npz"))
