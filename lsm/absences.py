@@ -84,8 +84,11 @@ def quick_score(x: np.ndarray, label: np.ndarray, xy: np.ndarray, grid: Grid, sq
     west, south, east, north = grid.bounds
     place = np.floor((xy - (west, south)) / (east - west, north - south) * squares).clip(0, squares - 1)
     group = (place[:, 0] * squares + place[:, 1]).astype(int)
-    if len(np.unique(group)) < 5 or len(np.unique(label)) < 2:
+    if len(np.unique(group)) < 5:
+        return np.nan
+    folds = list(GroupKFold(5).split(x, label, group))
+    if not all(0 < label[training].mean() < 1 for training, _ in folds):
         return np.nan
     model = HistGradientBoostingClassifier(max_iter=60, random_state=seed)
-    p = cross_val_predict(model, x, label, groups=group, cv=GroupKFold(5), method="predict_proba")
+    p = cross_val_predict(model, x, label, cv=folds, method="predict_proba")
     return float(roc_auc_score(label, p[:, 1]))

@@ -17,6 +17,7 @@ from lsm.settings import InputError
 
 gdal.UseExceptions()
 ogr.UseExceptions()
+osr.UseExceptions()
 
 NODATA = -9999.0
 WINDOW = 1 << 22        # cells in memory at once, of each layer read
