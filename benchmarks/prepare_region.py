@@ -100,7 +100,7 @@ def make_area(folder: Path, side: int) -> None:
     vector(folder / "lithology.gpkg", squares, rocks)
 
     def points(n: int) -> pd.DataFrame:
-        row, col = dry[rng.choice(len(dry), n)].T
+        row, col = (dry[rng.choice(len(dry), n)] + rng.integers(0, 10, (n, 2))).clip(0, side - 1).T
         return pd.DataFrame({"X": WEST + (col + 0.5) * CELL, "Y": NORTH - (row + 0.5) * CELL})
 
     points(min(20_000, side * 2)).to_csv(folder / "inventory.csv", index=False)
