@@ -62,12 +62,13 @@ def test_curvature_of_a_bowl_and_over_windows(tmp_path, monkeypatch):
 
 def brute_force(heights) -> np.ndarray:
     """Upstream cells by plain flooding from the edge, the lowest cell first: a cell drains to the one that reached it,
-    an edge cell that nothing reached before its turn is an outlet."""
+    an edge cell that nothing reached before its turn is an outlet. Of equal levels inner cells come first, by row."""
     rows, cols = heights.shape
-    level = {(r, c): heights[r, c] for r in range(rows) for c in range(cols) if r in (0, rows - 1) or c in (0, cols - 1)}
+    edge = {(r, c) for r in range(rows) for c in range(cols) if r in (0, rows - 1) or c in (0, cols - 1)}
+    level = {p: heights[p] for p in edge}
     receiver, order, waiting = {}, [], set(level)
     while waiting:
-        p = min(waiting, key=lambda q: level[q])
+        p = min(waiting, key=lambda q: (level[q], q in edge, q))
         waiting.remove(p)
         order.append(p)
         receiver.setdefault(p, None)
