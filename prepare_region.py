@@ -43,10 +43,11 @@ from tqdm import tqdm
 import study_area
 from lsm import absences, checks, gridding, inventory, layers, terrain
 from lsm.artifacts import record_path, whole, write_csv, write_record
-from lsm.gridding import Grid, create, read
+from lsm.gridding import Grid, create
 from lsm.paths import Paths, root, shown
 from lsm.raster import TERRAIN as _TERRAIN
 from lsm.raster import cells, centres, crs_name
+from lsm.region import as_table, published_form, work_folder, write_grid
 from lsm.samples import read_factors, write_factors
 from lsm.settings import InputError, run
 from study_area import REGION, SEED  # noqa: F401  constants too, the same in every stage
@@ -159,17 +160,6 @@ def own(path: Path) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def work_folder(path: Path):
-    """An empty folder for layers on the way, removed at the end."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
-
-
 def make_layers(inputs: dict, grid: Grid, folder: Path, c, codes: dict, step) -> tuple[dict, list[str]]:
     """Writes a layer a factor into the folder; returns the classes of categorical ones, and notes. step(text) is
     called before each."""
@@ -201,30 +191,6 @@ def make_layers(inputs: dict, grid: Grid, folder: Path, c, codes: dict, step) ->
             step(name)
             layers.distance_layer(name, inputs.get(key), grid, folder)
     return classes, notes
-
-
-def as_table(names: list[str], values: np.ndarray, xy: np.ndarray) -> pd.DataFrame:
-    """Factors (points, factors) and X, Y (points, 2) as a table with four decimals; -0 is 0."""
-    table = pd.DataFrame(values.astype(np.float64).round(4) + 0.0, columns=names)
-    return table.assign(X=xy[:, 0].round(3), Y=xy[:, 1].round(3))
-
-
-def write_grid(stack: gdal.Dataset, valid: gdal.Dataset, names: list[str], grid: Grid, path: Path) -> None:
-    """Writes the grid table, a row a valid cell, window by window."""
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        for row, rows in tqdm(list(grid.windows()), desc="grid table", unit="window", disable=None, delay=2):
-            r, c = np.nonzero(read(valid, row, rows))
-            values = np.stack([read(stack, row, rows, i)[r, c] for i in range(1, len(names) + 1)], axis=1)
-            x, y = centres(grid.geotransform, r + row, c)
-            as_table(names, values, np.column_stack([x, y])).to_csv(file, header=row == 0, index=False,
-                                                                     float_format="%.9g")
-
-
-def published_form(points: pd.DataFrame) -> pd.DataFrame:
-    """InSAR rows the way they are published: other names, velocity positive away from the satellite, and once more as
-    label."""
-    names = {name: name.replace("dis2", "D2") for name in points} | {"land use": "landuse", "DV": "DV_InSAR"}
-    return points.assign(DV=-points["DV"], label=-points["DV"]).rename(columns=names)
 
 
 def check(paths: Paths, c) -> None:
@@ -324,6 +290,65 @@ def sample_tables(rng, landslides, stable, moving, names: list[str], grid: Grid,
     return samples, table(*moving, 1), pd.DataFrame(scores)
 
 
+def place_points(inputs: dict, moving, grid: Grid, folder: Path, c):
+    """The landslides and the stable places (None where none are given), each as xy, rows, columns; the moving cells
+    (rows, columns) that are no landslide's; notes. Writes the layers occupied and away, the distance to occupied
+    cells."""
+    *landslides, burned, notes = cells_of(inputs["INVENTORY"], "inventory", grid, folder, c)
+    stable = None
+    if "STABLE" in inputs:
+        *stable, _, more = cells_of(inputs["STABLE"], "stable places", grid, folder, c)
+        other = ~np.isin(stable[1] * grid.cols + stable[2], landslides[1] * grid.cols + landslides[2])
+        stable = [part[other] for part in stable]
+        notes += [*more, f"{(~other).sum()} stable places dropped in the cell of a landslide"]
+    places = np.column_stack(centres(grid.geotransform, *moving))
+    free = cKDTree(landslides[0]).query(places)[0] > max(c.SPACING, grid.cell)
+    free &= gridding.values_at(gdal.Open(str(folder / "valid.tif")), *moving)[:, 0] == 1
+    moving = [m[free] for m in moving]
+    occupied = create(folder / "occupied.tif", grid, gdal.GDT_Byte, None)
+    row, col = np.r_[landslides[1], moving[0]], np.r_[landslides[2], moving[1]]
+    inventory.write_cells(occupied, grid, row, col, 1, burned)
+    gridding.distance_to(occupied, grid, folder / "away.tif", "inventory")
+    return landslides, stable, moving, notes
+
+
+def write_region(paths, c, files, folder, grid, factors, classes, samples, weak, points, scores, as_csv) -> list[Path]:
+    """Writes the files of a region, each whole, and removes what an earlier run wrote in another form."""
+    made, written, names = (_STAGE, c, files), [], [f.name for f in factors]
+    stack = gdal.Open(str(folder / "stack.tif"))
+
+    def write(path: Path, content) -> None:
+        with whole(path) as temporary:
+            content(temporary)
+        write_record(path, *made)
+        written.append(path)
+
+    def write_table(path: Path, table: pd.DataFrame) -> None:
+        write_csv(path, table, *made)
+        written.append(path)
+
+    bands, units = {name: folder / f"{name}.tif" for name in _TERRAIN}, {f.name: f.unit for f in factors}
+    write(paths.composite, lambda path: gridding.stack_layers(bands, units, grid, folder / "DEM.tif", path))
+    write(paths.factors, lambda path: write_factors(path, factors, classes))
+    write_table(paths.samples_without_insar, samples)
+    if len(points) and c.INSAR_FORM == "Ts":
+        write_table(paths.insar_points, published_form(weak))
+        samples = pd.concat([samples, weak]).sample(frac=1, random_state=c.SEED)
+    elif len(points):
+        write_table(paths.insar_table, points)
+    write_table(paths.samples, samples)
+    if as_csv:
+        write(paths.grid, lambda path: write_grid(stack, gdal.Open(str(folder / "valid.tif")), names, grid, path))
+    if not as_csv or c.GRID_FORM == "both":
+        write(paths.factor_stack, lambda path: shutil.copyfile(folder / "stack.tif", path))
+    write_table(paths.strategies, scores)
+    for path in (paths.grid, paths.factor_stack, paths.insar_points, paths.insar_table):
+        if path not in written and own(path):  # of other constants: would be read as this run's
+            path.unlink()
+            record_path(path).unlink()
+    return written
+
+
 def main(c):
     """Prepares or checks a region; c holds the constants. No file is written before all has been read and checked."""
     paths = Paths(c.REGION)
@@ -360,62 +385,16 @@ def main(c):
                              f"{complete / ground:.1%}; take layers that cover it, leave one out (NAME=none), or lower "
                              "COVER")
         step("points")
-        *landslides, burned, more = cells_of(inputs["INVENTORY"], "inventory", grid, folder, c)
-        notes, stable = notes + more, None
-        if "STABLE" in inputs:
-            *stable, _, more = cells_of(inputs["STABLE"], "stable places", grid, folder, c)
-            other = ~np.isin(stable[1] * grid.cols + stable[2], landslides[1] * grid.cols + landslides[2])
-            stable = [part[other] for part in stable]
-            notes += [*more, f"{(~other).sum()} stable places dropped in the cell of a landslide"]
-        places = np.column_stack(centres(grid.geotransform, *moving))
-        free = cKDTree(landslides[0]).query(places)[0] > max(c.SPACING, grid.cell)
-        free &= gridding.values_at(gdal.Open(str(folder / "valid.tif")), *moving)[:, 0] == 1
-        moving = [m[free] for m in moving]
-        occupied = create(folder / "occupied.tif", grid, gdal.GDT_Byte, None)
-        row, col = np.r_[landslides[1], moving[0]], np.r_[landslides[2], moving[1]]
-        inventory.write_cells(occupied, grid, row, col, 1, burned)
-        gridding.distance_to(occupied, grid, folder / "away.tif", "inventory")
+        landslides, stable, moving, more = place_points(inputs, moving, grid, folder, c)
         step("tables")
         gridding.stack_layers(of_factors, units, grid, folder / "DEM.tif", folder / "stack.tif")
         samples, weak, scores = sample_tables(rng, landslides, stable, moving, names, grid, folder, c)
 
-        files = [Path(p.partition("|")[0]) for p in inputs.values()]
-        made, written = (_STAGE, c, files), []
-
-        def write(path: Path, content) -> None:
-            with whole(path) as temporary:
-                content(temporary)
-            write_record(path, *made)
-            written.append(path)
-
-        def write_table(path: Path, table: pd.DataFrame) -> None:
-            write_csv(path, table, *made)
-            written.append(path)
-
-        terrain_bands = {name: of_factors[name] for name in _TERRAIN}
-        write(paths.composite,
-              lambda path: gridding.stack_layers(terrain_bands, units, grid, folder / "DEM.tif", path))
-        write(paths.factors, lambda path: write_factors(path, factors, classes))
-        write_table(paths.samples_without_insar, samples)
-        if "INSAR" in inputs and c.INSAR_FORM == "Ts":
-            write_table(paths.insar_points, published_form(weak))
-            samples = pd.concat([samples, weak]).sample(frac=1, random_state=rng)
-        elif "INSAR" in inputs:
-            write_table(paths.insar_table, points)
-        write_table(paths.samples, samples)
         as_csv = c.GRID_FORM in ("table", "both") or (c.GRID_FORM == "auto" and complete <= c.TABLE_CELLS)
-        if as_csv:
-            valid, stack = gdal.Open(str(folder / "valid.tif")), gdal.Open(str(folder / "stack.tif"))
-            write(paths.grid, lambda path: write_grid(stack, valid, names, grid, path))
-        if not as_csv or c.GRID_FORM == "both":
-            write(paths.factor_stack, lambda path: shutil.move(folder / "stack.tif", path))
-        write_table(paths.strategies, scores)
+        files = [Path(p.partition("|")[0]) for p in inputs.values()]
+        written = write_region(paths, c, files, folder, grid, factors, classes, samples, weak, points, scores, as_csv)
         step("done")
-    for path in (paths.grid, paths.factor_stack, paths.insar_points, paths.insar_table):
-        if path not in written and own(path):  # of an earlier run with other constants: would be read as this one's
-            path.unlink()
-            record_path(path).unlink()
-    report(samples, weak, scores, notes, names, complete, ground, as_csv)
+    report(samples, weak, scores, notes + more, names, complete, ground, as_csv)
     for path in written:
         print(f"wrote {shown(path)}")
 
@@ -427,7 +406,8 @@ def report(samples, weak, scores, notes, names, complete, ground, as_csv) -> Non
     print(f"{complete:,} of {ground:,} cells of the DEM have every factor")
     for note in notes:
         print(note)
-    print(f"{len(samples):,} samples, {samples['label'].mean():.1%} landslides; InSAR sees {len(weak):,} cells move")
+    print(f"{len(samples):,} samples without InSAR, {samples['label'].mean():.1%} landslides; InSAR sees {len(weak):,} "
+          "cells move")
     print("AUROC of a quick model on whole squares left out, by how non-landslides are drawn:")
     for s in scores.itertuples():
         print(f"  {s.strategy:8}{s.auroc:.3f}  {s.non_landslides:,} non-landslides{'  (chosen)' if s.chosen else ''}")
