@@ -108,10 +108,15 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
 def _unit_of_slope(ratio: float, largest: float, file: str, what: str) -> Finding:
     if 0.5 < ratio < 1.5:
         return Finding("units", file, "ok", f"{what} agrees with the slope of the DEM in degrees (ratio {ratio:.2f})")
-    unit, remedy = (("radians, or rise over run", "multiply radians by 57.2958; of rise over run take the arc tangent")
-                    if ratio < 0.05 else ("percent", "take degrees(atan(slope / 100))"))
-    return Finding("units", file, "error", f"{what} is {ratio:.3f} times the slope of the DEM in degrees, largest "
-                   f"{largest:.4g}: {unit}", f"slope must be in degrees: {remedy}")
+    found = f"{what} is {ratio:.3f} times the slope of the DEM in degrees, largest {largest:.4g}: "
+    if ratio < 0.05:
+        return Finding("units", file, "error", found + "radians, or rise over run",
+                       "write degrees: multiply radians by 57.2958; of rise over run take the arc tangent")
+    if largest > 90:
+        return Finding("units", file, "error", found + "percent", "write degrees: degrees(atan(slope / 100))")
+    # A slope averaged from finer cells is as much steeper than that of the averaged heights as percent are.
+    return Finding("units", file, "warning", found + "percent, or not of this DEM",
+                   "if percent, write degrees(atan(slope / 100)); if it comes from a finer or coarser DEM, leave it")
 
 
 def of_units(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> list[Finding]:
