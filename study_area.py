@@ -4,7 +4,8 @@ REGION names the input files (`src_data/samples_<REGION>.csv` and so on, see lsm
 the CRS of `src_data/<REGION>/composite.tif`, a projected one in metres; the sample tables carry none of their own.
 """
 
-from lsm.samples import Factor
+from lsm.paths import Paths
+from lsm.samples import Factor, read_factors
 
 # ----------------------------------------------------------------------------------------------------------------
 REGION = "demo"           # the synthetic area of src_data/make_demo.py; "HK" is the published study
@@ -29,3 +30,9 @@ FACTORS = (
     Factor("dis2faults", "distance", "m", aliases=("D2faults",)),
     Factor("DV", "continuous", "mm/yr", aliases=("DV_InSAR",), zero_is_missing=True),
 )
+
+
+def factors(region: str) -> tuple[Factor, ...]:
+    """The factors of a region's tables: those of its factors.json where prepare_region.py wrote one, else FACTORS."""
+    path = Paths(region).factors
+    return read_factors(path)[0] if path.is_file() else FACTORS

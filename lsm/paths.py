@@ -42,6 +42,14 @@ class Paths:
     augmentation = property(lambda self: self._at("tmp", f"{self.region}_augmentation.csv"))
     augmentation_points = property(lambda self: self._at("tmp", f"{self.region}_augmentation_points.csv"))
 
+    # inputs that prepare_region.py makes beside the published ones
+    factors = property(lambda self: self._at("src_data", f"{self.region}/factors.json"))
+    factor_stack = property(lambda self: self._at("src_data", f"{self.region}/factors.tif"))
+    raw = property(lambda self: self._at("src_data", f"{self.region}/raw"))
+    checks = property(lambda self: self._at("tmp", f"{self.region}_checks.csv"))
+    correlation = property(lambda self: self._at("tmp", f"{self.region}_correlation.csv"))
+    strategies = property(lambda self: self._at("tmp", f"{self.region}_non_landslides.csv"))
+
     # stage 1, the names fixed by the published code: no region in them, their records say whose they are
     saved_model = property(lambda self: self._at("unsupervised_pretraining/model_init", "savedmodel.npz"))
     encoder = property(lambda self: self._at("unsupervised_pretraining/model_init", "encoder.npz"))

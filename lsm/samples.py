@@ -6,8 +6,9 @@ A table has one column a factor, then X and Y (m, in the CRS of composite.tif) a
 
 import contextlib
 import difflib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,30 @@ class Samples:
     factors: np.ndarray
     xy: np.ndarray
     label: np.ndarray
+
+
+def write_factors(path: Path, factors: tuple[Factor, ...], classes: dict[str, dict[str, int]]) -> None:
+    """Writes a region's own list of factors to `path`, in the order of its tables.
+
+    classes  of categorical factors, what their codes stand for: {"lithology": {"granite": 1, "tuff": 2}}
+    """
+    text = json.dumps({"factors": [asdict(f) for f in factors], "classes": classes}, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_factors(path: Path) -> tuple[tuple[Factor, ...], dict[str, dict[str, int]]]:
+    """The factors and classes that `write_factors` wrote. Raises InputError."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        factors = tuple(Factor(**{**f, "aliases": tuple(f.get("aliases", ()))}) for f in data["factors"])
+        classes = {name: {str(k): int(v) for k, v in codes.items()} for name, codes in data.get("classes", {}).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{shown(path)}: expected a list of factors (name, kind, unit), found {error!r}; run "
+                         "prepare_region.py again") from None
+    if not factors or len({f.name for f in factors}) < len(factors):
+        raise InputError(f"{shown(path)}: expected factors of different names, found {[f.name for f in factors]}; run "
+                         "prepare_region.py again")
+    return factors, classes
 
 
 def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data/make_demo.py") -> Samples:

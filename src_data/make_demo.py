@@ -12,6 +12,8 @@ Writes  src_data/samples_demo.csv         inventory, absence and InSAR points: f
         src_data/Ts_demo.csv              InSAR points; velocity with the opposite sign, repeated as last column
         src_data/grid_samples_demo.csv    one row a land cell: factors, X, Y of its centre
         src_data/demo/composite.tif       DEM, aspect, curvature, slope
+        src_data/demo/raw/                the same area as prepare_region.py takes it: DEM, inventory, InSAR points and
+                                          the layers behind the factors
         src_data/demo/truth/              probability.tif, environment.tif, leading_factor.csv; no stage reads them
 Run     python src_data/make_demo.py
 """
@@ -20,7 +22,7 @@ import heapq
 
 import numpy as np
 import pandas as pd
-from osgeo import gdal, osr
+from osgeo import gdal, ogr, osr
 from scipy.ndimage import binary_erosion, distance_transform_edt, laplace
 from scipy.optimize import brentq
 from scipy.special import expit
@@ -76,6 +78,8 @@ WEIGHTS = (
     (("NDVI", -4.4), ("log dis2drainage", 1.4), ("slope", 1.2), ("cos aspect", -1.0), ("lithology = 3", 0.8)),
 )
 # ----------------------------------------------------------------------------------------------------------------
+
+_ROCKS = ("alluvium", "granite", "tuff")  # lithology 1 to 3 in the raw form, in the order of the alphabet
 
 
 def noise(rng, shape: tuple[int, int], length: float, beta: float) -> np.ndarray:
@@ -145,8 +149,9 @@ def classes(field: np.ndarray, land: np.ndarray) -> np.ndarray:
     return 1 + np.digitize(field, np.quantile(field[land], (1 / 3, 2 / 3)))
 
 
-def make_factors(rng, c) -> tuple[dict, np.ndarray]:
-    """Every factor but DV as (rows, cols), in the order of the tables, and where there is land."""
+def make_factors(rng, c) -> tuple[dict, np.ndarray, dict]:
+    """Every factor but DV as (rows, cols), in the order of the tables; where there is land; and what distances are
+    measured from: cells of roads, streams and faults, and the numbers of catchments (0 without one)."""
     elevation, land = island(rng, c)
     shape = land.shape
     ground = np.maximum(elevation, c.PLAIN)
@@ -180,7 +185,9 @@ def make_factors(rng, c) -> tuple[dict, np.ndarray]:
         "dis2faults": distance(faults),
     }
     # Rounded here once, so that tables, composite and truth agree to the last digit.
-    return {name: np.round(v, c.DECIMALS) for name, v in factors.items()}, land
+    lines = {"roads": roads & land, "rivers": (area >= c.CHANNEL) & land, "faults": faults & land,
+             "catchments": np.where(land, 1 + np.where(size[catchment] < c.CATCHMENT, 0, catchment), 0)}
+    return {name: np.round(v, c.DECIMALS) for name, v in factors.items()}, land, lines
 
 
 def make_environments(rng, shape: tuple[int, int]) -> np.ndarray:
@@ -287,15 +294,107 @@ def write_table(path, table: pd.DataFrame, made_from: tuple) -> None:
     write_record(path, *made_from)
 
 
-def write_composite(path, bands: list[np.ndarray], geotransform: tuple[float, ...], c, made_from: tuple) -> None:
-    """Writes the terrain raster: bands (rows, cols) float32 in the order of lsm.raster.TERRAIN."""
+def write_raster(path, band: np.ndarray, kind: int, nodata: float, geotransform, c, made_from: tuple) -> None:
+    """Writes one band (rows, cols) of the raw form."""
+    with whole(path) as temporary:
+        dataset = gdal.GetDriverByName("GTiff").Create(str(temporary), c.COLS, c.ROWS, 1, kind, ["COMPRESS=DEFLATE"])
+        dataset.SetGeoTransform(geotransform)
+        dataset.SetSpatialRef(crs_of(c))
+        dataset.GetRasterBand(1).SetNoDataValue(nodata)
+        dataset.GetRasterBand(1).WriteArray(band)
+        dataset.FlushCache()
+        del dataset
+    write_record(path, *made_from)
+
+
+def write_vector(path, features: list[tuple[str, str]], field: str, c, made_from: tuple) -> None:
+    """Writes geometries (WKT) with one text each as a GeoPackage of one layer, named like the file."""
+    gdal.SetConfigOption("OGR_CURRENT_DATE", "2000-01-01T00:00:00.000Z")  # same seed, same bytes
+    with whole(path) as temporary:
+        dataset = gdal.GetDriverByName("GPKG").Create(str(temporary), 0, 0, 0, gdal.GDT_Unknown)
+        layer = dataset.CreateLayer(path.stem, crs_of(c), ogr.CreateGeometryFromWkt(features[0][0]).GetGeometryType())
+        layer.CreateField(ogr.FieldDefn(field, ogr.OFTString))
+        layer.StartTransaction()
+        for wkt, text in features:
+            feature = ogr.Feature(layer.GetLayerDefn())
+            feature.SetGeometry(ogr.CreateGeometryFromWkt(wkt))
+            feature.SetField(field, text)
+            layer.CreateFeature(feature)
+        layer.CommitTransaction()
+        del feature, layer, dataset
+    gdal.SetConfigOption("OGR_CURRENT_DATE", None)
+    write_record(path, *made_from)
+
+
+def lines_through(mask: np.ndarray, geotransform) -> list[tuple[str, str]]:
+    """Cells (rows, cols) as lines from centre to centre of neighbours; a cell alone is a short line."""
+    padded, parts = np.pad(mask, 1), []
+    joined = np.zeros(mask.shape, bool)
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        other = padded[1 + down:1 + down + mask.shape[0], 1 + right:1 + right + mask.shape[1]]
+        row, col = np.nonzero(mask & other)
+        joined[row, col] = joined[row + down, col + right] = True
+        parts.append(np.column_stack([*centres(geotransform, row, col),
+                                      *centres(geotransform, row + down, col + right)]))
+    row, col = np.nonzero(mask & ~joined)
+    parts.append(np.column_stack([*centres(geotransform, row, col - 0.1), *centres(geotransform, row, col + 0.1)]))
+    return [(f"LINESTRING ({a:.1f} {b:.1f}, {x:.1f} {y:.1f})", "") for a, b, x, y in np.concatenate(parts)]
+
+
+def polygons_of(numbers: np.ndarray, names, geotransform, c) -> list[tuple[str, str]]:
+    """Areas of equal number (rows, cols) above 0 as polygons, each with its name: names(number)."""
+    memory = gdal.GetDriverByName("MEM").Create("", c.COLS, c.ROWS, 1, gdal.GDT_Int32)
+    memory.SetGeoTransform(geotransform)
+    memory.GetRasterBand(1).WriteArray(numbers.astype(np.int32))
+    dataset = gdal.GetDriverByName("Memory").Create("", 0, 0, 0, gdal.GDT_Unknown)
+    layer = dataset.CreateLayer("areas", None, ogr.wkbPolygon)
+    layer.CreateField(ogr.FieldDefn("number", ogr.OFTInteger))
+    gdal.Polygonize(memory.GetRasterBand(1), memory.GetRasterBand(1), layer, 0)
+    return [(f.GetGeometryRef().ExportToWkt(), names(f.GetField("number"))) for f in layer]
+
+
+def write_raw(folder, factors, land, lines, inventory, grid, rng, geotransform, c, made_from) -> list:
+    """Writes the area the way a person has it; returns the files."""
+    rasters = {"dem": (np.where(land, factors["DEM"], c.NODATA), gdal.GDT_Float32, c.NODATA),
+               "land_use": (np.where(land, factors["land use"], 0), gdal.GDT_Byte, 0),
+               "ndvi": (np.where(land, factors["NDVI"] / 10_000, c.NODATA), gdal.GDT_Float32, c.NODATA)}
+    paths = []
+    for name, (band, kind, nodata) in rasters.items():
+        paths.append(folder / f"{name}.tif")
+        write_raster(paths[-1], band, kind, nodata, geotransform, c, made_from)
+    lithology = np.where(land, factors["lithology"], 0)
+    landslides = inventory.loc[inventory["label"] == 1, ["X", "Y"]]
+    vectors = {
+        "lithology": (polygons_of(lithology, lambda n: _ROCKS[n - 1], geotransform, c), "rock"),
+        "catchments": (polygons_of(lines["catchments"], str, geotransform, c), "number"),
+        "inventory": ([(f"POINT ({x:.2f} {y:.2f})", "landslide") for x, y in landslides.to_numpy()], "kind"),
+        **{name: (lines_through(lines[name], geotransform), "name") for name in ("roads", "rivers", "faults")}}
+    for name, (features, field) in vectors.items():
+        paths.append(folder / f"{name}.gpkg")
+        write_vector(paths[-1], features, field, c, made_from)
+    measured = grid.loc[grid["DV"] != 0, ["X", "Y", "DV"]].rename(columns={"DV": "velocity"})
+    measured[["X", "Y"]] += (c.CELL * rng.uniform(-0.49, 0.49, (len(measured), 2))).round(2)
+    paths.append(folder / "stable.csv")
+    write_csv(paths[-1], inventory.loc[inventory["label"] == 0, ["X", "Y"]], *made_from)
+    paths.append(folder / "insar.csv")
+    write_csv(paths[-1], measured.assign(heading=c.HEADING, incidence=c.INCIDENCE), *made_from)
+    return paths
+
+
+def crs_of(c) -> osr.SpatialReference:
+    """The CRS of the area."""
     crs = osr.SpatialReference()
     crs.ImportFromEPSG(c.EPSG)
+    return crs
+
+
+def write_composite(path, bands: list[np.ndarray], geotransform: tuple[float, ...], c, made_from: tuple) -> None:
+    """Writes the terrain raster: bands (rows, cols) float32 in the order of lsm.raster.TERRAIN."""
     with whole(path) as temporary:
         dataset = gdal.GetDriverByName("GTiff").Create(
             str(temporary), c.COLS, c.ROWS, len(bands), gdal.GDT_Float32, ["COMPRESS=DEFLATE", "PREDICTOR=3"])
         dataset.SetGeoTransform(geotransform)
-        dataset.SetSpatialRef(crs)
+        dataset.SetSpatialRef(crs_of(c))
         for i, (name, band) in enumerate(zip(_TERRAIN, bands, strict=True), start=1):
             target = dataset.GetRasterBand(i)
             target.SetNoDataValue(c.NODATA)
@@ -310,7 +409,7 @@ def main(c):
     """Makes the area; c holds the constants."""
     rng, paths, made_from = np.random.default_rng(c.SEED), Paths(c.REGION), ("src_data/make_demo.py", c, [])
     geotransform = (c.WEST, c.CELL, 0.0, c.NORTH, 0.0, -c.CELL)
-    factors, land = make_factors(rng, c)
+    factors, land, lines = make_factors(rng, c)
     environment = make_environments(rng, land.shape)[land]
     patches = noise(rng, land.shape, 25.0, 5.0)[land]
     grid = pd.DataFrame({name: v[land] for name, v in factors.items()})  # one row a land cell
@@ -338,10 +437,11 @@ def main(c):
         write_band(path, band, like, c.NODATA, path.stem, *made_from)
     leaders = paths.truth / "leading_factor.csv"
     write_csv(leaders, planted, *made_from)
+    raw = write_raw(paths.raw, factors, land, lines, inventory, grid, rng, geotransform, c, made_from)
     print(f"{c.ROWS} x {c.COLS} cells, {land.mean():.1%} land, {(grid['DV'] == 0).mean():.1%} of it without InSAR; "
           f"{c.INVENTORY} inventory landslides, {c.INSAR} InSAR points, {c.ABSENCE} non-landslides; mean probability "
           f"{probability.mean():.2f}")
-    for path in (*tables, paths.composite, *truth, leaders):
+    for path in (*tables, paths.composite, *truth, leaders, *raw):
         print(f"wrote {shown(path)}")
 
 

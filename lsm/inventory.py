@@ -1,0 +1,215 @@
+"""Points out of what people have: inventories of points or polygons, and InSAR points."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from osgeo import gdal, ogr
+
+from lsm.gridding import Grid, burn, known, open_vector, read, transform, values_at
+from lsm.paths import shown
+from lsm.raster import cells, centres
+from lsm.settings import InputError
+
+COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"))
+POLYGON_CELLS = ("highest", "every", "centroid")
+TO_MM = {"mm/yr": 1.0, "cm/yr": 10.0, "m/yr": 1000.0}
+VELOCITIES = ("velocity", "v_los", "los_velocity", "mean_velocity", "vel", "dv")
+
+
+def read_table(path: Path, what: str) -> tuple[pd.DataFrame, list[str]]:
+    """A CSV of points as people export it, and notes on what was taken as what.
+
+    UTF-8 with or without BOM, else Latin-1; separated by commas, semicolons or tabs; decimal commas where the separator
+    or quotes tell them from it. Columns of numbers become numbers. Raises InputError.
+    """
+    notes = []
+    try:
+        text = path.read_bytes()
+    except OSError:
+        raise InputError(f"{shown(path)}: {what}: missing; put it there, or name another file") from None
+    if not text.strip():
+        raise InputError(f"{shown(path)}: {what}: expected a table, found {len(text)} bytes; copy or export it again")
+    if b"\0" in text:
+        raise InputError(f"{shown(path)}: {what}: expected a text table, found zero bytes (UTF-16 or binary); save it "
+                         "as CSV in UTF-8")
+    try:
+        text = text.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = text.decode("latin-1")
+        notes.append(f"{shown(path)} is not UTF-8; read as Latin-1")
+    lines = text.splitlines()
+    separator = max(";\t,", key=lines[0].count)
+    rows = [row for row in csv.reader(lines, delimiter=separator) if row]
+    width = len(rows[0])
+    wrong = next((i for i, row in enumerate(rows, start=1) if len(row) != width), None)
+    if wrong:
+        hint = "; decimal commas? Write points, or separate columns by semicolons" if separator == "," else ""
+        raise InputError(f"{shown(path)}: line {wrong}: expected {width} columns as in the header, found "
+                         f"{len(rows[wrong - 1])}{hint or '; correct the row'}")
+    if len(rows) == 1:
+        raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
+    table = pd.DataFrame(rows[1:], columns=[name.strip() for name in rows[0]])
+    for name in table:
+        given = table[name].str.strip()
+        numbers = pd.to_numeric(given, errors="coerce")
+        if (numbers.isna().any() and separator != ",") or given.str.contains(",").any():
+            numbers = numbers.fillna(pd.to_numeric(given.str.replace(",", ".", regex=False), errors="coerce"))
+        if numbers.notna().any() and (numbers.notna() | (given == "")).all():
+            table[name] = numbers
+    return table, notes
+
+
+def points_of(path: Path, what: str, grid: Grid, epsg: int) -> tuple[pd.DataFrame, list[str]]:
+    """A CSV of points with X and Y (m) in the CRS of the grid, its other columns kept, and notes.
+
+    epsg  of the coordinates; 0: the grid's, or WGS 84 where the columns are longitude and latitude. Raises InputError.
+    """
+    table, notes = read_table(path, what)
+    names = {name.lower(): name for name in table}
+    pair = next((pair for pair in COORDINATES if set(pair) <= set(names)), None)
+    if pair is None:
+        raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
+                         f"latitude), found {', '.join(table)}; rename them")
+    columns = [names[name] for name in pair]
+    for column in columns:
+        bad = ~np.isfinite(pd.to_numeric(table[column], errors="coerce").to_numpy(float))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise InputError(f"{shown(path)}: point {row + 1}, column {column!r}: expected a number, found "
+                             f"{table[column].iloc[row]!r}; correct or remove the row")
+    xy = table[columns].to_numpy(float)
+    west, south, east, north = grid.bounds
+    degrees = (np.abs(xy) <= (180, 90)).all() and not (west <= 180 and east >= -180 and south <= 90 and north >= -90)
+    if not epsg and pair[0] in ("longitude", "lon"):
+        epsg = 4326
+    elif not epsg and degrees:
+        raise InputError(f"{shown(path)}: columns {columns[0]}, {columns[1]}: expected metres in the CRS of the DEM, "
+                         "found what looks like degrees; name them longitude and latitude, or give POINTS_EPSG")
+    xy = transform(xy, epsg, grid, "POINTS_EPSG") if epsg else xy
+    table = table.drop(columns=columns).assign(X=xy[:, 0], Y=xy[:, 1])
+    return table, notes
+
+
+def insar_points(path: Path, grid: Grid, epsg: int, unit: str, positive: str) -> tuple[pd.DataFrame, list[str]]:
+    """InSAR points in the CRS of the grid with `velocity` in mm/yr, positive towards the satellite, and notes.
+
+    unit  of the source, one of TO_MM; positive  what it counts so: "towards" or "away". Raises InputError.
+    """
+    table, notes = points_of(path, "InSAR points", grid, epsg)
+    column = next((name for name in table if name.lower() in VELOCITIES), None)
+    if column is None:
+        raise InputError(f"{shown(path)}: header: expected a column velocity, found {', '.join(table)}; rename it")
+    velocity = pd.to_numeric(table[column], errors="coerce").to_numpy(float) * TO_MM[unit]
+    if np.isnan(velocity).any():
+        raise InputError(f"{shown(path)}: point {int(np.isnan(velocity).argmax()) + 1}, column {column!r}: expected "
+                         "a number, found none; correct or remove the row")
+    if np.quantile(np.abs(velocity), 0.99) < 0.5:
+        raise InputError(f"{shown(path)}: column {column!r}: expected {unit}, found 99 % below "
+                         f"{np.quantile(np.abs(velocity), 0.99):.3g} mm/yr; give INSAR_UNIT")
+    table = table.drop(columns=column).assign(velocity=velocity * (1 if positive == "towards" else -1))
+    return table, notes
+
+
+def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str) -> np.ndarray:
+    """Which points (points, 2) lie on cells where the layer `ground` holds a value; (points,) bool.
+
+    name  of the points, for the message. Raises InputError where most do not.
+    """
+    row, col = cells(grid.geotransform, xy)
+    valid = (row >= 0) & (row < grid.rows) & (col >= 0) & (col < grid.cols)
+    valid[valid] = known(values_at(ground, row[valid], col[valid])[:, 0])
+    if valid.mean() < 0.5:
+        row, col = cells(grid.geotransform, xy[:, ::-1])
+        swapped = ((row >= 0) & (row < grid.rows) & (col >= 0) & (col < grid.cols)).mean() > 0.5
+        west, south, east, north = grid.bounds
+        remedy = "X and Y are swapped: rename them" if swapped else "check the CRS of both"
+        raise InputError(
+            f"{name}: expected points on the DEM (X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}), found "
+            f"{(~valid).sum()} of {len(xy)} outside or on nodata (X {xy[:, 0].min():.0f} to {xy[:, 0].max():.0f}, Y "
+            f"{xy[:, 1].min():.0f} to {xy[:, 1].max():.0f}); {remedy}")
+    return valid
+
+
+def read_inventory(name: str | Path, grid: Grid, dem: gdal.Dataset, epsg: int, how: str, every: int, folder: Path):
+    """An inventory's points, the burned polygons, and notes.
+
+    how     of polygons: "highest", their highest cell (the scarp's); "every", every `every`-th cell from the highest
+            down; "centroid", a cell inside near the middle
+    folder  for layers on the way
+    Returns xy (points, 2), the dataset of polygons as burned (1 inside, None for points), notes. Raises InputError.
+    """
+    if Path(name).suffix.lower() in (".csv", ".txt"):
+        table, notes = points_of(Path(name), "inventory", grid, epsg)
+        return table[["X", "Y"]].to_numpy(), None, notes
+    dataset = open_vector(name, "inventory", grid)
+    layer, points, polygons, others = dataset.GetLayer(0), [], [], 0
+    for feature in layer:
+        shape = feature.GetGeometryRef()
+        kind = None if shape is None or shape.IsEmpty() else ogr.GT_Flatten(shape.GetGeometryType())
+        if kind == ogr.wkbPoint:
+            points.append((shape.GetX(), shape.GetY()))
+        elif kind in (ogr.wkbPolygon, ogr.wkbMultiPolygon):
+            polygons.append(feature.GetFID())
+        else:
+            others += 1
+    notes = [f"{others} features of the inventory are empty or lines and are left out"] if others else []
+    if not points and not polygons:
+        raise InputError(f"{shown(Path(str(name)))}: inventory: expected points or polygons, found {others} features "
+                         "that are neither; buffer lines to polygons, or export the points")
+    xy, burned = np.array(points, np.float64).reshape(-1, 2), None
+    if polygons:
+        of_polygons, burned = _polygon_points(dataset, polygons, grid, dem, how, every, folder)
+        xy = np.concatenate([xy, of_polygons])
+        notes.append(f"{len(polygons)} polygons give {len(of_polygons)} points (POLYGON_CELLS = {how})")
+    return xy, burned, notes
+
+
+def _polygon_points(dataset, fids: list[int], grid: Grid, dem, how: str, every: int, folder: Path):
+    layer, inside = dataset.GetLayer(0), {}
+    layer.CreateField(ogr.FieldDefn("number_", ogr.OFTInteger))
+    for number, fid in enumerate(fids, start=1):
+        feature = layer.GetFeature(fid)
+        feature.SetField("number_", number)
+        layer.SetFeature(feature)
+        point = feature.GetGeometryRef().PointOnSurface()
+        inside[number] = (point.GetX(), point.GetY())
+    numbers = burn(dataset, grid, folder / "polygons.tif", "number_")
+    if how == "centroid":
+        return np.array(list(inside.values())), numbers
+    found = []
+    for row, rows in grid.windows():
+        n = read(numbers, row, rows)
+        r, c = np.nonzero(n)
+        found.append(np.column_stack([n[r, c], r + row, c, read(dem, row, rows)[r, c]]))
+    number, row, col, height = np.concatenate(found).T
+    order = np.lexsort((col, row, -height, number))
+    number = number[order].astype(int)
+    rank = np.arange(len(number)) - np.searchsorted(number, number)  # within its polygon, the highest first
+    taken = order[(rank == 0) if how == "highest" else (rank % every == 0)]
+    xy = np.column_stack(centres(grid.geotransform, row[taken], col[taken]))
+    # A polygon without a cell of its own, smaller than a cell or under another one, gives the point inside it.
+    missing = [inside[n] for n in sorted(set(inside) - set(number.tolist()))]
+    return np.concatenate([xy, np.array(missing).reshape(-1, 2)]), numbers
+
+
+def mean_by_cell(row: np.ndarray, col: np.ndarray, values: np.ndarray, cols: int):
+    """Rows, columns and mean values of the cells that hold points; points in the same cell are averaged."""
+    cell, place = np.unique(row * cols + col, return_inverse=True)
+    mean = np.bincount(place, values) / np.bincount(place)
+    return cell // cols, cell % cols, mean
+
+
+def write_cells(target: gdal.Dataset, grid: Grid, row: np.ndarray, col: np.ndarray, values, below=None) -> None:
+    """Writes values (one, or one a point) into the cells of a layer; its other cells are 0, or 1 where the layer
+    `below` is not 0."""
+    values = np.broadcast_to(values, row.shape)
+    for first, rows in grid.windows():
+        out = np.zeros((rows, grid.cols), np.float32)
+        if below is not None:
+            out[read(below, first, rows) != 0] = 1
+        here = (row >= first) & (row < first + rows)
+        out[row[here] - first, col[here]] = values[here]
+        target.GetRasterBand(1).WriteArray(out, 0, first)
+    target.FlushCache()

@@ -1,0 +1,117 @@
+"""Factor layers: categories, NDVI, indices of flow and distances, each a file of one band on the grid."""
+
+from pathlib import Path
+
+import numpy as np
+from osgeo import gdal
+
+from lsm import terrain
+from lsm.gridding import (
+    MAX_CLASSES,
+    NODATA,
+    Grid,
+    borders,
+    burn,
+    create,
+    distance_to,
+    is_areal,
+    known,
+    number_classes,
+    number_features,
+    open_vector,
+    read,
+    to_grid,
+)
+from lsm.paths import shown
+from lsm.settings import InputError
+
+gdal.UseExceptions()
+
+
+def category_layer(name: str, file: str, field: str, given: dict, grid: Grid, path: Path) -> dict[str, int]:
+    """Writes class codes, 0 without a class; returns code by class. A raster's classes are their own codes."""
+    what = f"{shown(Path(file))}: {name}"
+    if Path(file.partition("|")[0]).suffix.lower() not in (".tif", ".tiff"):
+        vector = open_vector(file, name, grid)
+        codes = number_classes(vector, field, given, what)
+        burned = burn(vector, grid, path.with_suffix(".codes.tif"), "code_")
+    else:
+        to_grid(Path(file), name, grid, path.with_suffix(".codes.tif"), categorical=True)
+        burned, values = gdal.Open(str(path.with_suffix(".codes.tif"))), set()
+        for window in grid.windows():
+            v = read(burned, *window)
+            values |= set(np.unique(v[known(v)]).tolist())
+            if len(values) > MAX_CLASSES or any(v != round(v) for v in values):
+                raise InputError(f"{what}: expected at most {MAX_CLASSES} whole-number classes, found values like "
+                                 f"{max(values, key=lambda v: v % 1):g}; export the classes, not a measure")
+        codes = {f"{v:g}": int(v) for v in sorted(values)}
+    target = create(path, grid)
+    for row, rows in grid.windows():
+        v = read(burned, row, rows).astype(np.float32)
+        target.GetRasterBand(1).WriteArray(np.where(known(v), v, 0).astype(np.float32), 0, row)
+    target.FlushCache()
+    return codes
+
+
+def ndvi_layer(file: str, scale: float, grid: Grid, path: Path) -> float:
+    """Writes NDVI x 10,000; returns what it was multiplied by."""
+    to_grid(Path(file), "NDVI", grid, path)
+    dataset = gdal.Open(str(path), gdal.GA_Update)
+    largest = max(float(np.abs(v[known(v)]).max(initial=0)) for v in (read(dataset, *w) for w in grid.windows()))
+    scale = scale or (10_000.0 if largest <= 1.5 else 1.0)
+    if not 300 <= largest * scale <= 15_000:
+        raise InputError(f"{shown(Path(file))}: NDVI: expected values from -1 to 1 or -10,000 to 10,000, found up to "
+                         f"{largest:g}; give NDVI_SCALE, what makes 10,000 of an NDVI of 1")
+    for row, rows in grid.windows():
+        v = read(dataset, row, rows)
+        dataset.GetRasterBand(1).WriteArray(np.where(known(v), np.clip(v * scale, -10_000, 10_000), v), 0, row)
+    dataset.FlushCache()
+    return scale
+
+
+def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int) -> None:
+    """Writes SPI, TWI and streams (uint8) out of the layers DEM and slope in the folder.
+
+    coarser  cells a side of one of the flow computation; channel  cells that drain through a stream's
+    """
+    terrain.write_upstream_area(folder / "DEM.tif", grid, folder / "area.tif", coarser)
+    areas, slopes = gdal.Open(str(folder / "area.tif")), gdal.Open(str(folder / "slope.tif"))
+    spi, twi = create(folder / "SPI.tif", grid), create(folder / "TWI.tif", grid)
+    streams = create(folder / "streams.tif", grid, gdal.GDT_Byte, None)
+    for row, rows in grid.windows():
+        area, slope = read(areas, row, rows), read(slopes, row, rows)
+        ground = known(area) & known(slope)
+        area, slope = np.where(ground, area, 1), np.where(ground, slope, 0)
+        for target, index in ((spi, terrain.stream_power), (twi, terrain.wetness)):
+            values = np.where(ground, index(area, slope, grid.cell), NODATA)
+            target.GetRasterBand(1).WriteArray(values.astype(np.float32), 0, row)
+        streams.GetRasterBand(1).WriteArray((area >= channel * grid.cell**2).astype(np.uint8), 0, row)
+
+
+def distance_layer(name: str, file: str | None, grid: Grid, folder: Path) -> None:
+    """Writes the distance to a vector's lines, to the borders between its polygons for catchments, or to streams."""
+    marks = gdal.Open(str(folder / "streams.tif"))
+    if file:
+        vector = open_vector(file, name, grid)
+        if name == "dis2catchment" and is_areal(vector):
+            numbers = burn(vector, grid, folder / "numbers.tif", number_features(vector))
+            marks = borders(numbers, grid, folder / "marks.tif")
+        else:
+            marks = burn(vector, grid, folder / "marks.tif")
+    distance_to(marks, grid, folder / f"{name}.tif", f"{shown(Path(file)) if file else 'streams'}: {name}")
+
+
+def write_valid(names: list[str], grid: Grid, folder: Path) -> tuple[int, int]:
+    """Writes the layer valid (uint8), 1 where every named layer holds a value; returns these cells, and how many the
+    first layer has."""
+    datasets = [gdal.Open(str(folder / f"{name}.tif")) for name in names]
+    target, complete, ground = create(folder / "valid.tif", grid, gdal.GDT_Byte, None), 0, 0
+    for row, rows in grid.windows():
+        first = known(read(datasets[0], row, rows))
+        valid = first.copy()
+        for dataset in datasets[1:]:
+            valid &= known(read(dataset, row, rows))
+        target.GetRasterBand(1).WriteArray(valid.astype(np.uint8), 0, row)
+        complete, ground = complete + int(valid.sum()), ground + int(first.sum())
+    target.FlushCache()
+    return complete, ground

@@ -1,0 +1,419 @@
+"""Makes a new area out of what a person has: a DEM, an inventory and any of the layers below, on one grid.
+
+The DEM gives the grid; everything else is brought onto it. A factor without data is left out of all tables, and
+factors.json says which there are. How to get the data, and what the constants do: docs/new_region.md.
+
+Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name (dem.tif, inventory.gpkg, ...):
+        dem                             elevation (m), any CRS that EPSG can warp
+        inventory                       landslides, points or polygons, GeoPackage, Shapefile or CSV
+        stable                          places known not to slide, in the same forms; none are drawn then (optional,
+                                        like all that follow)
+        land_use, lithology             classes, raster or polygons
+        ndvi                            raster, -1 to 1 or -10,000 to 10,000
+        roads, rivers, faults           lines; without rivers, streams are where CHANNEL drains through
+        catchments                      polygons or lines
+        insar                           CSV of points: X, Y, velocity along the line of sight
+        CHECK=True reads a region's tables and rasters instead, and changes none of them
+Writes  src_data/<REGION>/composite.tif         DEM, aspect, curvature, slope
+        src_data/<REGION>/factors.json          the factors of this region and what class codes stand for
+        src_data/samples_<REGION>_noTS.csv      landslides and drawn non-landslides: factors, X, Y, label
+        src_data/samples_<REGION>.csv           the same and, with INSAR_FORM = Ts, the weak InSAR landslides
+        src_data/Ts_<REGION>.csv                InSAR points on moving slopes in the published form (INSAR_FORM = Ts)
+        src_data/insar_<REGION>.csv             all InSAR points for augment_inventory.py (INSAR_FORM = insar)
+        src_data/grid_samples_<REGION>.csv      factors, X, Y of every cell; or, by GRID_FORM,
+        src_data/<REGION>/factors.tif           a band a factor
+        tmp/<REGION>_non_landslides.csv         what a quick model scores by strategy of drawing non-landslides
+        tmp/<REGION>_checks.csv                 with CHECK=True: topic, file, level, found, remedy
+        tmp/<REGION>_correlation.csv            with CHECK=True: correlations of the factors, variance inflation
+Run     python prepare_region.py REGION=<name> [RAW=<folder> EPSG=32650 ...], then make run REGION=<name>
+        python prepare_region.py REGION=<name> CHECK=True
+"""
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from osgeo import gdal
+from scipy.spatial import cKDTree
+from tqdm import tqdm
+
+import study_area
+from lsm import absences, checks, gridding, inventory, layers, terrain
+from lsm.artifacts import record_path, whole, write_csv, write_record
+from lsm.gridding import Grid, create
+from lsm.paths import Paths, root, shown
+from lsm.raster import TERRAIN as _TERRAIN
+from lsm.raster import cells, centres, crs_name
+from lsm.region import as_table, published_form, work_folder, write_grid
+from lsm.samples import read_factors, write_factors
+from lsm.settings import InputError, run
+from study_area import REGION, SEED  # noqa: F401  constants too, the same in every stage
+
+# ----------------------------------------------------------------------------------------------------------------
+CHECK = False              # True: only check what is there
+OVERWRITE = False          # True: replace tables that another maker, or nobody known, wrote
+
+# inputs; "": the file of that name in RAW if there is one, "none": leave it out, else a file
+RAW = ""                   # folder; "": src_data/<REGION>/raw
+DEM = ""                   # dem.tif
+INVENTORY = ""             # inventory.gpkg, .shp or .csv; file.gpkg|layername=<layer> where there are more layers
+STABLE = ""                # stable.gpkg, .shp or .csv
+LAND_USE = ""              # land_use.tif, .gpkg, ...
+LITHOLOGY = ""             # lithology.tif, .gpkg, ...
+NDVI = ""                  # ndvi.tif
+ROADS = ""                 # roads.gpkg, ...
+RIVERS = ""                # rivers.gpkg, ...
+FAULTS = ""                # faults.gpkg, ...
+CATCHMENTS = ""            # catchments.gpkg, ...
+INSAR = ""                 # insar.csv
+POINTS_EPSG = 0            # of X, Y in CSV files; 0: the grid's, or WGS 84 for longitude, latitude
+LAND_USE_FIELD = ""        # of polygons, the field of classes; "": the only one
+LITHOLOGY_FIELD = ""       # of polygons, the field of classes; "": the only one
+CODES_OF = ""              # region whose class codes to take over, for a model carried from there; "": none
+
+# the grid
+EPSG = 0                   # of the area, a projected CRS in metres; 0: that of the DEM
+CELL = 0.0                 # m; 0: that of the DEM. Published: 78.18 x 75.37 m
+HOLES = 10                 # cells; smaller holes in the DEM are filled from their rims
+COVER = 0.5                # least share of the DEM's cells that must have every factor
+GRID_FORM = "auto"         # "table" (CSV), "stack" (factors.tif), "both"; "auto": the table up to TABLE_CELLS
+TABLE_CELLS = 3_000_000    # valid cells; a row takes about 120 bytes
+
+# factors; the published study says how of none
+SLOPE_FORMULA = "ZevenbergenThorne"  # of slope and aspect, which the curvature is of too; or "Horn", smoother
+FLOW_CELLS = 1             # cells a side of one cell of the flow computation; 2 takes a quarter of the memory
+CHANNEL = 40               # cells that drain through a stream cell, where no rivers are given
+NDVI_SCALE = 0.0           # what NDVI is multiplied by to be x 10,000; 0: found from the values
+
+# points; none of it published
+POLYGON_CELLS = "highest"  # of an inventory polygon: "highest" (its scarp), "every" EVERY-th cell, or "centroid"
+EVERY = 5                  # cells
+STRATEGY = "random"        # of drawing non-landslides: "random"; "slope": as steep as the landslides; "buffer"
+RATIO = 1.0                # non-landslides a landslide; published 8,634 to 8,459
+BUFFER = 300.0             # m from any landslide, for "buffer"
+SLOPE_CLASSES = 8          # of equally many landslides, for "slope"
+FOLD = 10                  # squares a side of the area, for the folds of the quick model
+
+# InSAR
+INSAR_POSITIVE = "towards" # what the source counts as positive: "towards" or "away" from the satellite
+INSAR_UNIT = "mm/yr"       # or "cm/yr", "m/yr"
+INSAR_FORM = "Ts"          # "Ts": moving slopes become weak landslides here; "insar": augment_inventory.py decides
+MIN_VELOCITY = 2.0         # mm/yr along the line of sight, for "Ts"; 97.5 % of the published points exceed it
+MIN_SLOPE = 5.0            # degrees, for "Ts"; gentler ground settles rather than slides
+SPACING = 80.0             # m, for "Ts": between InSAR points and to inventory landslides; published: median 80
+# ----------------------------------------------------------------------------------------------------------------
+
+_STAGE = "prepare_region.py"
+_INPUTS = ("DEM", "INVENTORY", "STABLE", "LAND_USE", "LITHOLOGY", "NDVI", "ROADS", "RIVERS", "FAULTS", "CATCHMENTS",
+           "INSAR")
+_SUFFIXES = (".tif", ".tiff", ".gpkg", ".shp", ".geojson", ".csv")
+_CACHE = 256 << 20  # bytes of GDAL's block cache
+_DISTANCES = {"dis2road": "ROADS", "dis2drainage": "RIVERS", "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS"}
+_CATEGORIES = {"land use": "LAND_USE", "lithology": "LITHOLOGY"}
+
+
+def check_constants(c) -> None:
+    """Raises InputError for constants that mean nothing."""
+    for name, choices in (("GRID_FORM", ("auto", "table", "stack", "both")), ("SLOPE_FORMULA", terrain.FORMULAS),
+                          ("POLYGON_CELLS", inventory.POLYGON_CELLS), ("STRATEGY", absences.STRATEGIES),
+                          ("INSAR_POSITIVE", ("towards", "away")), ("INSAR_UNIT", tuple(inventory.TO_MM)),
+                          ("INSAR_FORM", ("Ts", "insar"))):
+        if getattr(c, name) not in choices:
+            raise InputError(f"{name}={getattr(c, name)}: expected one of {', '.join(choices)}")
+    for name, least in (("CELL", 0), ("HOLES", 0), ("COVER", 0), ("FLOW_CELLS", 1), ("CHANNEL", 2), ("NDVI_SCALE", 0),
+                        ("EVERY", 1), ("RATIO", 0.01), ("BUFFER", 0), ("SLOPE_CLASSES", 1), ("FOLD", 2),
+                        ("SPACING", 0)):
+        if getattr(c, name) < least:
+            raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
+
+
+def find_inputs(folder: Path, c) -> dict[str, str]:
+    """The files there are, by the name of their constant. Raises InputError for one named and missing."""
+    found = {}
+    for name in _INPUTS:
+        given = getattr(c, name)
+        if given and given != "none":
+            found[name] = str(root() / given)
+        elif not given:
+            there = [p for p in (folder / f"{name.lower()}{s}" for s in _SUFFIXES) if p.is_file()]
+            if len(there) > 1:
+                raise InputError(f"{shown(folder)}: expected one file for {name}, found "
+                                 f"{', '.join(p.name for p in there)}; name it, or {name}=none")
+            found.update((name, str(p)) for p in there)
+    for name in ("DEM", "INVENTORY"):
+        if name not in found:
+            raise InputError(f"{shown(folder)}: expected {name.lower()}.*, found none; put it there, or give "
+                             f"{name}=<file> or RAW=<folder>")
+    missing = next((n for n, p in found.items() if not Path(p.partition("|")[0]).is_file()), None)
+    if missing:
+        raise InputError(f"{missing}: {shown(Path(found[missing]))}: missing; put it there, or name another file")
+    return found
+
+
+def own(path: Path) -> bool:
+    """Whether this maker wrote an existing file, by its record."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(record_path(path).read_text()).get("stage") == _STAGE
+    return False
+
+
+def make_layers(inputs: dict, grid: Grid, folder: Path, c, codes: dict, step) -> tuple[dict, list[str]]:
+    """Writes a layer a factor into the folder; returns the classes of categorical ones, and notes. step(text) is
+    called before each."""
+    notes, classes = [], {}
+    step("DEM")
+    gridding.to_grid(Path(inputs["DEM"]), "DEM", grid, folder / "DEM.tif")
+    filled = gridding.fill_holes(folder / "DEM.tif", grid, c.HOLES)
+    if filled:
+        notes.append(f"{filled} cells in holes of at most {c.HOLES} cells filled in the DEM")
+    step("slope, aspect, curvature")
+    terrain.slope_and_aspect(folder / "DEM.tif", grid, folder / "slope.tif", folder / "aspect.tif", c.SLOPE_FORMULA)
+    terrain.write_curvature(folder / "DEM.tif", grid, folder / "curvature.tif")
+    step("flow")
+    layers.flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL)
+    for name, key in _CATEGORIES.items():
+        if key in inputs:
+            step(name)
+            given, field = codes.get(name, {}), getattr(c, f"{key}_FIELD")
+            classes[name] = layers.category_layer(name, inputs[key], field, given, grid, folder / f"{name}.tif")
+            new = sorted(set(classes[name]) - set(given or classes[name]))
+            if new:
+                notes.append(f"{len(new)} classes of {name} that {c.CODES_OF} does not have: {', '.join(new)}")
+    if "NDVI" in inputs:
+        step("NDVI")
+        scale = layers.ndvi_layer(inputs["NDVI"], c.NDVI_SCALE, grid, folder / "NDVI.tif")
+        notes.append(f"NDVI multiplied by {scale:g}")
+    for name, key in _DISTANCES.items():
+        if key in inputs or name == "dis2drainage":
+            step(name)
+            layers.distance_layer(name, inputs.get(key), grid, folder)
+    return classes, notes
+
+
+def check(paths: Paths, c) -> None:
+    """Checks a region's inputs: prints and writes the findings."""
+    findings, correlation = checks.check_region(paths, study_area.factors(c.REGION))
+    table = pd.DataFrame(findings)
+    inputs = [p for p in (paths.samples, paths.composite) if p.is_file()]
+    write_csv(paths.checks, table, _STAGE, c, inputs)
+    if len(correlation):
+        write_csv(paths.correlation, correlation, _STAGE, c, inputs)
+    for f in findings:
+        print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")
+    counts = table["level"].value_counts()
+    print(f"{counts.get('error', 0)} errors, {counts.get('warning', 0)} warnings, {counts.get('ok', 0)} in order")
+    for path in (paths.checks, *([paths.correlation] if len(correlation) else [])):
+        print(f"wrote {shown(path)}")
+
+
+def refuse_to_replace(paths: Paths, overwrite: bool) -> None:
+    """Raises InputError where the region has tables that this maker did not write."""
+    outputs = (paths.samples, paths.samples_without_insar, paths.insar_points, paths.insar_table, paths.grid,
+               paths.composite)
+    foreign = [p for p in outputs if p.is_file() and not own(p)]
+    if foreign and not overwrite:
+        raise InputError(f"{shown(foreign[0])}: expected no file of another maker in the way, found one; choose "
+                         "another REGION, or OVERWRITE=True")
+
+
+def weak_landslides(points: pd.DataFrame, folder: Path, grid: Grid, c):
+    """Writes DV, the mean velocity of each cell's points, 0 where there are none; returns rows and columns of cells
+    that move: at MIN_VELOCITY and MIN_SLOPE or more, the fastest cell in each square of SPACING."""
+    row, col = cells(grid.geotransform, points[["X", "Y"]].to_numpy())
+    ground = gdal.Open(str(folder / "slope.tif"))
+    inside = inventory.on_grid(points[["X", "Y"]].to_numpy(), ground, grid, "InSAR points")
+    row, col, velocity = inventory.mean_by_cell(row[inside], col[inside], points["velocity"].to_numpy()[inside],
+                                                grid.cols)
+    velocity = np.where(velocity == 0, 0.001, velocity)  # 0 would say that nothing was measured
+    inventory.write_cells(create(folder / "DV.tif", grid), grid, row, col, velocity)
+    moving = (np.abs(velocity) >= c.MIN_VELOCITY) & (gridding.values_at(ground, row, col)[:, 0] >= c.MIN_SLOPE)
+    row, col, speed = row[moving], col[moving], np.abs(velocity[moving])
+    side = max(1, round(c.SPACING / grid.cell))
+    fastest = np.argsort(-speed, kind="stable")
+    _, first = np.unique((row // side * grid.cols + col // side)[fastest], return_index=True)
+    kept = np.sort(fastest[first])
+    return row[kept], col[kept]
+
+
+def cells_of(file: str, what: str, grid: Grid, folder: Path, c):
+    """The points of an inventory, one a cell: xy (points, 2), rows, columns, polygons as burned, and notes."""
+    xy, burned, notes = inventory.read_inventory(file, grid, gdal.Open(str(folder / "DEM.tif")), c.POINTS_EPSG,
+                                                 c.POLYGON_CELLS, c.EVERY, folder)
+    inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}")
+    row, col = cells(grid.geotransform, xy[inside])
+    complete = gridding.values_at(gdal.Open(str(folder / "valid.tif")), row, col)[:, 0] == 1
+    xy, row, col = xy[inside][complete], row[complete], col[complete]
+    _, first = np.unique(row * grid.cols + col, return_index=True)
+    first.sort()
+    notes += [f"{n} points of the {what} dropped {why}" for n, why in (
+        ((~inside).sum(), "off the DEM"), ((~complete).sum(), "where a factor is missing"),
+        (len(xy) - len(first), "in the cell of another")) if n]
+    if not len(first):
+        raise InputError(f"{shown(Path(file))}: {what}: expected points where every factor is known, found none; take "
+                         "layers that cover them")
+    return xy[first], row[first], col[first], burned, notes
+
+
+def sample_tables(rng, landslides, stable, moving, names: list[str], grid: Grid, folder: Path, c):
+    """The tables of landslides and non-landslides, of weak landslides, and of scores by strategy.
+
+    landslides  xy, rows, columns; stable  the same of places known to be stable, or None; moving  rows, columns of weak
+    landslides
+    """
+    stack, chosen = gdal.Open(str(folder / "stack.tif")), "given" if stable else c.STRATEGY
+
+    def table(row, col, label: int, xy=None) -> pd.DataFrame:
+        xy = np.column_stack(centres(grid.geotransform, row, col)) if xy is None else xy
+        return as_table(names, gridding.values_at(stack, row, col), xy).assign(label=label)
+
+    xy, row, col = landslides
+    slides = table(row, col, 1, xy)
+    by_strategy = {"given": table(stable[1], stable[2], 0, stable[0])} if stable else {}
+    for strategy, own_rng in zip(absences.STRATEGIES, rng.spawn(len(absences.STRATEGIES)), strict=True):
+        by_strategy[strategy] = table(*absences.draw_non_landslides(
+            own_rng, strategy, slides["slope"].to_numpy(), folder, grid, c.RATIO, c.SLOPE_CLASSES, c.BUFFER), 0)
+    if not len(by_strategy[chosen]):
+        raise InputError(f"STRATEGY={chosen}: expected free cells to draw non-landslides from, found none; take "
+                         "another strategy or a smaller BUFFER")
+    scores = []
+    for strategy, others in by_strategy.items():
+        both = pd.concat([slides, others], ignore_index=True)
+        auroc = absences.quick_score(both[names].to_numpy(), both["label"].to_numpy(), both[["X", "Y"]].to_numpy(),
+                                     grid, c.FOLD, c.SEED)
+        scores.append({"strategy": strategy, "landslides": len(slides), "non_landslides": len(others), "auroc": auroc,
+                       "chosen": strategy == chosen})
+    samples = pd.concat([slides, by_strategy[chosen]], ignore_index=True)
+    samples = samples.sample(frac=1, random_state=rng).reset_index(drop=True)
+    return samples, table(*moving, 1), pd.DataFrame(scores)
+
+
+def place_points(inputs: dict, moving, grid: Grid, folder: Path, c):
+    """The landslides and the stable places (None where none are given), each as xy, rows, columns; the moving cells
+    (rows, columns) that are no landslide's; notes. Writes the layers occupied and away, the distance to occupied
+    cells."""
+    *landslides, burned, notes = cells_of(inputs["INVENTORY"], "inventory", grid, folder, c)
+    stable = None
+    if "STABLE" in inputs:
+        *stable, _, more = cells_of(inputs["STABLE"], "stable places", grid, folder, c)
+        other = ~np.isin(stable[1] * grid.cols + stable[2], landslides[1] * grid.cols + landslides[2])
+        stable = [part[other] for part in stable]
+        notes += [*more, f"{(~other).sum()} stable places dropped in the cell of a landslide"]
+    places = np.column_stack(centres(grid.geotransform, *moving))
+    free = cKDTree(landslides[0]).query(places)[0] > max(c.SPACING, grid.cell)
+    free &= gridding.values_at(gdal.Open(str(folder / "valid.tif")), *moving)[:, 0] == 1
+    moving = [m[free] for m in moving]
+    occupied = create(folder / "occupied.tif", grid, gdal.GDT_Byte, None)
+    row, col = np.r_[landslides[1], moving[0]], np.r_[landslides[2], moving[1]]
+    inventory.write_cells(occupied, grid, row, col, 1, burned)
+    gridding.distance_to(occupied, grid, folder / "away.tif", "inventory")
+    return landslides, stable, moving, notes
+
+
+def write_region(paths, c, files, folder, grid, factors, classes, samples, weak, points, scores, as_csv) -> list[Path]:
+    """Writes the files of a region, each whole, and removes what an earlier run wrote in another form."""
+    made, written, names = (_STAGE, c, files), [], [f.name for f in factors]
+    stack = gdal.Open(str(folder / "stack.tif"))
+
+    def write(path: Path, content) -> None:
+        with whole(path) as temporary:
+            content(temporary)
+        write_record(path, *made)
+        written.append(path)
+
+    def write_table(path: Path, table: pd.DataFrame) -> None:
+        write_csv(path, table, *made)
+        written.append(path)
+
+    bands, units = {name: folder / f"{name}.tif" for name in _TERRAIN}, {f.name: f.unit for f in factors}
+    write(paths.composite, lambda path: gridding.stack_layers(bands, units, grid, folder / "DEM.tif", path))
+    write(paths.factors, lambda path: write_factors(path, factors, classes))
+    write_table(paths.samples_without_insar, samples)
+    if len(points) and c.INSAR_FORM == "Ts":
+        write_table(paths.insar_points, published_form(weak))
+        samples = pd.concat([samples, weak]).sample(frac=1, random_state=c.SEED)
+    elif len(points):
+        write_table(paths.insar_table, points)
+    write_table(paths.samples, samples)
+    if as_csv:
+        write(paths.grid, lambda path: write_grid(stack, gdal.Open(str(folder / "valid.tif")), names, grid, path))
+    if not as_csv or c.GRID_FORM == "both":
+        write(paths.factor_stack, lambda path: shutil.copyfile(folder / "stack.tif", path))
+    write_table(paths.strategies, scores)
+    for path in (paths.grid, paths.factor_stack, paths.insar_points, paths.insar_table):
+        if path not in written and own(path):  # of other constants: would be read as this run's
+            path.unlink()
+            record_path(path).unlink()
+    return written
+
+
+def main(c):
+    """Prepares or checks a region; c holds the constants. No file is written before all has been read and checked."""
+    paths = Paths(c.REGION)
+    check_constants(c)
+    if c.CHECK:
+        return check(paths, c)
+    refuse_to_replace(paths, c.OVERWRITE)
+    inputs = find_inputs(root() / c.RAW if c.RAW else paths.raw, c)
+    codes = read_factors(Paths(c.CODES_OF).factors)[1] if c.CODES_OF else {}
+    gdal.SetCacheMax(_CACHE)
+    grid, aligned = gridding.grid_of(Path(inputs["DEM"].partition("|")[0]), c.EPSG, c.CELL)
+    print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
+          f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
+    rng, points = np.random.default_rng(c.SEED), pd.DataFrame()
+    steps = 6 + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR"})
+    with (work_folder(root() / "tmp" / f".{c.REGION}_layers") as folder,
+          tqdm(total=steps, unit="step", disable=None, delay=1) as bar):
+        def step(text: str) -> None:
+            bar.set_description(text)
+            bar.update()
+
+        classes, notes = make_layers(inputs, grid, folder, c, codes, step)
+        moving = np.zeros((2, 0), int)
+        if "INSAR" in inputs:
+            points, more = inventory.insar_points(Path(inputs["INSAR"]), grid, c.POINTS_EPSG, c.INSAR_UNIT,
+                                                  c.INSAR_POSITIVE)
+            moving, notes = weak_landslides(points, folder, grid, c), notes + more
+        factors = tuple(f for f in study_area.FACTORS if (folder / f"{f.name}.tif").is_file())
+        names, units = [f.name for f in factors], {f.name: f.unit for f in factors}
+        of_factors = {name: folder / f"{name}.tif" for name in names}
+        complete, ground = layers.write_valid(["DEM", *(n for n in names if n != "DEM")], grid, folder)
+        if complete < c.COVER * ground:
+            raise InputError(f"{', '.join(names)}: expected every factor on {c.COVER:.0%} of the DEM's cells, found "
+                             f"{complete / ground:.1%}; take layers that cover it, leave one out (NAME=none), or lower "
+                             "COVER")
+        step("points")
+        landslides, stable, moving, more = place_points(inputs, moving, grid, folder, c)
+        step("tables")
+        gridding.stack_layers(of_factors, units, grid, folder / "DEM.tif", folder / "stack.tif")
+        samples, weak, scores = sample_tables(rng, landslides, stable, moving, names, grid, folder, c)
+
+        as_csv = c.GRID_FORM in ("table", "both") or (c.GRID_FORM == "auto" and complete <= c.TABLE_CELLS)
+        files = [Path(p.partition("|")[0]) for p in inputs.values()]
+        written = write_region(paths, c, files, folder, grid, factors, classes, samples, weak, points, scores, as_csv)
+        step("done")
+    report(samples, weak, scores, notes + more, names, complete, ground, as_csv)
+    for path in written:
+        print(f"wrote {shown(path)}")
+
+
+def report(samples, weak, scores, notes, names, complete, ground, as_csv) -> None:
+    """Prints what a person should know of the area made."""
+    left_out = [f.name for f in study_area.FACTORS if f.name not in names]
+    print(f"{len(names)} factors: {', '.join(names)}" + (f"; without {', '.join(left_out)}" if left_out else ""))
+    print(f"{complete:,} of {ground:,} cells of the DEM have every factor")
+    for note in notes:
+        print(note)
+    print(f"{len(samples):,} samples without InSAR, {samples['label'].mean():.1%} landslides; InSAR sees {len(weak):,} "
+          "cells move")
+    print("AUROC of a quick model on whole squares left out, by how non-landslides are drawn:")
+    for s in scores.itertuples():
+        print(f"  {s.strategy:8}{s.auroc:.3f}  {s.non_landslides:,} non-landslides{'  (chosen)' if s.chosen else ''}")
+    if not as_csv:
+        print("the grid is factors.tif, no table: it has more than TABLE_CELLS cells")
+
+
+if __name__ == "__main__":
+    run(main, globals())
