@@ -283,7 +283,7 @@ def separations(weak: np.ndarray, absent: np.ndarray, factors) -> list[tuple[str
 
 def main(c) -> None:
     """Runs the stage; c holds the constants."""
-    paths, factors = Paths(c.REGION), study_area.FACTORS
+    paths, factors = Paths(c.REGION), study_area.factors(c.REGION)
     check_constants(c)
     if paths.samples.is_file() and not c.OVERWRITE and not is_own(paths.samples):
         raise InputError(f"{shown(paths.samples)}: expected none, or one that {_STAGE} wrote, found another; move it "

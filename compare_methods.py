@@ -268,7 +268,7 @@ def draw_cells(paths, c):
     wanted = np.sort(rng.permutation(total)[:c.AREA_CELLS])
     labels, raster = read_band(paths.blocks), read_composite(paths.composite)
     factors, xy, first = [], [], 0
-    for values, places in grid_chunks(paths.grid, study_area.FACTORS, 500_000):
+    for values, places in grid_chunks(paths.grid, study_area.factors(c.REGION), 500_000):
         here = wanted[(wanted >= first) & (wanted < first + len(values))] - first
         factors, xy, first = [*factors, values[here]], [*xy, places[here]], first + len(values)
     factors, xy = np.concatenate(factors), np.concatenate(xy)
@@ -336,7 +336,7 @@ def jobs_of(folder: Path, roles: dict, c, inputs: list[Path]) -> list[Job]:
     for name, wanted, all_names in (("PROTOCOLS", asked, known), ("METHODS", families(c), tuple(_FAMILIES))):
         if unknown := set(wanted) - set(all_names):
             raise InputError(f"{name}: expected any of {', '.join(all_names)}, found {', '.join(sorted(unknown))}")
-    factor_left_out = [True, False] if any(f.name == c.WITHOUT for f in study_area.FACTORS) else [True]
+    factor_left_out = [True, False] if any(f.name == c.WITHOUT for f in study_area.factors(c.REGION)) else [True]
     parts = [(protocol, seed, with_dv, family) for family in families(c) for with_dv in factor_left_out
              for protocol, seed in roles if (kind := re.split("[ _]", protocol)[0]) in asked
              and ("published" if kind == "development" else kind) in _FAMILIES[family][1]]
@@ -376,8 +376,9 @@ def start_worker(points, roles, c) -> None:
 def work(job: Job) -> None:
     """Runs one method on one split and writes its scores."""
     points, role = _POINTS, _ROLES[job.protocol, job.seed]
-    used = [j for j, f in enumerate(study_area.FACTORS) if job.with_dv or f.name != _C.WITHOUT]
-    split = splits.Split(points.factors[:, used], tuple(study_area.FACTORS[j] for j in used), points.xy, points.label,
+    described = study_area.factors(_C.REGION)
+    used = [j for j, factor in enumerate(described) if job.with_dv or factor.name != _C.WITHOUT]
+    split = splits.Split(points.factors[:, used], tuple(described[j] for j in used), points.xy, points.label,
                          points.block, role, "recommended")
     method = k_shot if job.family == "k-shot" else _FAMILIES[job.family][0]
     with threadpool_limits(1):

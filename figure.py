@@ -71,7 +71,7 @@ def inventory(c):
         table, record = input_table(paths.samples, "src_data/make_demo.py", c, ("X", "Y", "label"))
     points = table[["X", "Y"]].assign(kind=np.where(table["label"] == 1, "landslide", "non-landslide"), velocity=np.nan)
     if paths.samples_without_insar.is_file() and paths.insar_points.is_file():
-        names = [n for f in study_area.FACTORS if f.zero_is_missing for n in (f.name, *f.aliases)]
+        names = [n for f in study_area.factors(c.REGION) if f.zero_is_missing for n in (f.name, *f.aliases)]
         table, _ = input_table(paths.insar_points, "src_data/make_demo.py", c, ("X", "Y"))
         column = next((name for name in (*names, "label") if name in table), None)
         if column is None:

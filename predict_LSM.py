@@ -105,7 +105,7 @@ def predict_grid(paths: Paths, c, networks, states, encoder, labels, centres, ra
     susceptibility = np.full(labels.shape, NODATA, np.float32)
     counts, unseen = np.zeros(4, np.int64), {}
     bar = tqdm(total=count_rows(paths.grid), desc="grid", unit="row", unit_scale=True, disable=None, delay=1)
-    for i, (factors, xy) in enumerate(grid_chunks(paths.grid, study_area.FACTORS, c.GRID_ROWS)):
+    for i, (factors, xy) in enumerate(grid_chunks(paths.grid, study_area.factors(c.REGION), c.GRID_ROWS)):
         row, col = cells(raster.geotransform, xy)
         block, outside = block_of_rows(labels, row, col, centres)
         p = predict(networks, block, encoder.transform(factors))

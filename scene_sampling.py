@@ -88,7 +88,7 @@ def main(c):
     """Runs the stage; c holds the constants."""
     paths = Paths(c.REGION)
     raster = read_composite(paths.composite)
-    samples = read_samples(paths.samples, study_area.FACTORS)
+    samples = read_samples(paths.samples, study_area.factors(c.REGION))
     row, dropped, conflicts = unique_places(samples)
     print(f"{len(samples.label)} samples; {dropped} rows dropped that repeat a place, {conflicts} places with both "
           "labels kept as landslides")
@@ -110,7 +110,7 @@ def main(c):
         "xy": samples.xy[row],                               # (samples, 2) float64, m
         "label": samples.label[row],                         # (samples,) int8
         "centre_row": places[:, 0], "centre_col": places[:, 1],  # (blocks,) float32
-        "factor_names": np.array([factor.name for factor in study_area.FACTORS]),
+        "factor_names": np.array([factor.name for factor in study_area.factors(c.REGION)]),
     }
     made_from = ("scene_sampling.py", c, [paths.composite, paths.samples])
     write_band(paths.blocks, labels, raster, -1, "block", *made_from)

@@ -17,8 +17,8 @@ from lsm.settings import block
 NOT_STAGES = {"study_area"}  # modules at the root that are no stage
 STAGES = sorted([*(path for path in PROJECT.glob("*.py") if path.stem not in NOT_STAGES),
                  *(PROJECT / "src_data").glob("*.py"), PROJECT / "unsupervised_pretraining" / "DAS_pretraining.py"])
-OF_STAGE_1 = {"unsupervised_pretraining", "unsupervised_pretraining.rbm",
-              "unsupervised_pretraining.denoising_autoencoder"}
+OF_STAGE_1 = {f"unsupervised_pretraining.{name}" for name in ("rbm", "denoising_autoencoder", "stack", "dbn")}
+OF_STAGE_1 |= {"unsupervised_pretraining"}  # what stages 1 and 5 share
 LIBRARY = sorted((PROJECT / "lsm").glob("*.py"))
 CODE = [*STAGES, *LIBRARY, PROJECT / "study_area.py", *(PROJECT / "unsupervised_pretraining").glob("[!D]*.py")]
 TESTS, BENCHMARKS = (sorted((PROJECT / name).glob("*.py")) for name in ("tests", "benchmarks"))
@@ -106,7 +106,7 @@ def test_no_stage_imports_another(path):
     stages = {stage.stem for stage in STAGES}
     assert {name for name in found if name.split(".")[0] in {*stages, "src_data"}} == set()
     of_stage_1 = {name for name in found if name.startswith("unsupervised_pretraining")}
-    if path.stem == "DAS_pretraining":
+    if path.stem in ("DAS_pretraining", "compare_methods"):
         assert {".".join(name.split(".")[:2]) for name in of_stage_1} <= OF_STAGE_1
     else:
         assert of_stage_1 == set()
@@ -209,7 +209,13 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
             if isinstance(value, property)} == {
         "samples": "src_data/samples_HK.csv", "samples_without_insar": "src_data/samples_HK_noTS.csv",
         "insar_points": "src_data/Ts_HK.csv", "grid": "src_data/grid_samples_HK.csv",
-        "composite": "src_data/HK/composite.tif", "truth": "src_data/HK/truth",
+        "composite": "src_data/HK/composite.tif", "truth": "src_data/HK/truth", "raw": "src_data/HK/raw",
+        "factors": "src_data/HK/factors.json", "factor_stack": "src_data/HK/factors.tif",
+        "checks": "tmp/HK_checks.csv", "correlation": "tmp/HK_correlation.csv",
+        "strategies": "tmp/HK_non_landslides.csv",
+        "insar_table": "src_data/insar_HK.csv", "insar_layer": "src_data/insar_HK.gpkg",
+        "samples_origin": "src_data/HK_samples_origin.csv", "augmentation": "tmp/HK_augmentation.csv",
+        "augmentation_points": "tmp/HK_augmentation_points.csv",
         "saved_model": "unsupervised_pretraining/model_init/savedmodel.npz",
         "encoder": "unsupervised_pretraining/model_init/encoder.npz",
         "pretraining_history": "unsupervised_pretraining/model_init/history.csv",
@@ -218,6 +224,9 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
         "history": "checkpoint_dir/HK_history.csv", "model": "checkpoint_dir/HK_model.npz",
         "held_out": "checkpoint_dir/HK_heldout.csv", "metrics": "checkpoint_dir/HK_metrics.csv",
         "models": "models_of_blocks/HK_models.npz", "map_raster": "figs/LSM_HK.tif", "map_table": "tmp/LSM_HK.csv",
+        "splits": "tmp/HK_splits.csv.gz", "scores": "tmp/HK_scores.csv.gz", "method_metrics": "tmp/HK_metrics.csv",
+        "block_metrics": "tmp/HK_block_metrics.csv", "method_differences": "tmp/HK_differences.csv",
+        "rates": "tmp/HK_rates.csv", "comparison": "tmp/HK_comparison",
         "importance": "tmp/HK_importance.csv", "importance_territory": "tmp/HK_importance_territory.csv",
         "shap_values": "tmp/HK_shap.npz", "leading_factor": "figs/HK_leading_factor.tif"}
     assert paths.checkpoint(1000) == tmp_path / "checkpoint_dir" / "HK_checkpoint_001000.npz"

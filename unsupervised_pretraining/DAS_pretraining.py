@@ -56,14 +56,14 @@ def main(c) -> None:
     """Reads the samples, pretrains, writes weights, encoder and history."""
     check_constants(c)
     paths, rng = Paths(c.REGION), np.random.default_rng(c.SEED)
-    samples = read_samples(paths.samples, study_area.FACTORS)
+    samples = read_samples(paths.samples, study_area.factors(c.REGION))
     use_one_thread()
 
     rows = first_rows(samples.xy)
     repeated = len(samples.xy) - len(rows)
     print(f"{len(rows):,} samples; {repeated:,} more repeat the X, Y of an earlier row and are left out")
     factors = samples.factors[rows]
-    encoder = Encoder.fit(factors, study_area.FACTORS, form=c.RECIPE)
+    encoder = Encoder.fit(factors, study_area.factors(c.REGION), form=c.RECIPE)
     inputs = encoder.transform(factors)  # (samples, inputs)
 
     sizes = (inputs.shape[1], *c.HIDDEN)
