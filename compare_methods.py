@@ -45,8 +45,8 @@ from tqdm import tqdm
 import study_area
 from lsm import comparison, maml, rivals, splits
 from lsm.artifacts import check, read_csv, read_npz, sha256, whole, write_csv
-from lsm.meta_training import adapted_scores, meta_train, rows_by_block, start_state
-from lsm.network import initial_weights, probability, use_one_thread
+from lsm.meta_training import adapted_scores, mean_probability, meta_train, pooled_members, rows_by_block, start_states
+from lsm.network import initial_weights, use_one_thread
 from lsm.paths import Paths, shown
 from lsm.raster import cells, read_band, read_composite
 from lsm.samples import count_rows, grid_chunks
@@ -87,7 +87,7 @@ _STAGE = "compare_methods.py"
 
 
 def trained(split, one, three, seed):
-    """The state after meta-training on the blocks that are not held out, and the network that is not adapted.
+    """The members' states after meta-training, and their networks as they are, not adapted.
 
     one, three  the constants of stages 1 and 3
     """
@@ -95,14 +95,17 @@ def trained(split, one, three, seed):
     if three.BASE_MODEL == "DAS":
         weights, *_ = pretrain(x[split.labelled], machines(x.shape[1], one, rng), tqdm(disable=True))
         start = {f"arr_{i}": w for i, w in enumerate(weights)}
-    state = start_state(x.shape[1], one.HIDDEN, start, three, rng)
-    train = split.role == splits.TRAIN
-    tasks = maml.Tasks.of([r for r in rows_by_block(split.block, train)[1] if len(r) > three.MIN_SAMPLES])
+    states = start_states(x.shape[1], one.HIDDEN, start, three, rng)
+    _, rows = rows_by_block(split.block, split.role == splits.TRAIN)
+    rows = [r for r in rows if len(r) > three.MIN_SAMPLES]
+    if three.SUPPORT_TASKS:
+        rows += rows_by_block(split.block, split.role == splits.SUPPORT)[1]
+    tasks = maml.Tasks.of(rows)
     if len(tasks.sizes) < three.META_BATCH:
         raise InputError(f"META_BATCH={three.META_BATCH} of meta_learner.py: expected as many blocks for meta-training "
                          f"or more, found {len(tasks.sizes)}; lower it, or raise K of scene_sampling.py")
-    state, _ = meta_train(state, 0, np.empty((0, 4)), x, split.label, split.xy, tasks, three)
-    return state, maml.pooled_network(state, x[train], three.NORMALISE)
+    states, _ = meta_train(states, 0, np.empty((0, 4)), x, split.label, split.xy, tasks, three)
+    return states, pooled_members(states, x[split.role == splits.TRAIN], three)
 
 
 def stages(c, recipe, seed):
@@ -116,25 +119,27 @@ def ours(recipe):
     def method(split, c, seed):
         split = replace(split, form=recipe)
         one, three = stages(c, recipe, seed)
-        state, pooled = trained(split, one, three, seed)
-        adapted = on_own_points(state, pooled, split, three)
+        states, pooled = trained(split, one, three, seed)
+        adapted = on_own_points(states, pooled, split, three)
         name = "networks" if recipe == "recommended" else "published recipe"
         return {f"ours, {name}": adapted,
-                f"ours, {name}, not adapted": probability(pooled, split.x[split.asked])}
+                f"ours, {name}, not adapted": mean_probability(pooled, split.x[split.asked])}
 
     return method
 
 
-def on_own_points(state, pooled, split, c):
-    """Scores of the asked points, each block adapted on its own labelled points."""
-    scores, _ = adapted_scores(state, pooled, split.x, split.label, split.block, split.labelled, split.asked, c)
+def on_own_points(states, pooled, split, c):
+    """Scores of the asked points, each block adapted on its own labelled points and, where c says so, its neighbours'.
+    """
+    scores, _ = adapted_scores(states, pooled, split.x, split.label, split.xy, split.block, split.labelled,
+                               split.asked, c)
     return scores[split.asked]
 
 
 def from_one_network(state, split, steps):
     """Scores of blocks that adapt from one state by plain gradient descent, for `steps` steps."""
-    c = SimpleNamespace(ADAPT_STEPS=steps, ADAPT_BATCH=0, NORMALISE=False, SEED=0)
-    return on_own_points(state, maml.pooled_network(state, split.x[split.labelled], False), split, c)
+    c = SimpleNamespace(ADAPT_STEPS=steps, ADAPT_BATCH=0, NORMALISE=False, BORROW=0, SEED=0)
+    return on_own_points([state], pooled_members([state], split.x[split.labelled], c), split, c)
 
 
 def block_alone(split, c, seed):
@@ -174,10 +179,11 @@ def k_shot(split, c, seed):
     """Ours with k samples of each held-out block (in a random order, drawn once) and some adaptation steps.
 
     {(k, steps): scores of the query}. k is a number of samples, or a text like "3/12" for a share of the block. One
-    class among the k adapts too. The held-out blocks take no part in meta-training.
+    class among the k adapts too. The held-out blocks take no part in meta-training and borrow nothing.
     """
     one, three = stages(c, "recommended", seed)
-    state, pooled = trained(split, one, three, seed)
+    three.SUPPORT_TASKS, three.BORROW = False, 0
+    states, pooled = trained(split, one, three, seed)
     order = np.random.default_rng([seed, 2]).permutation(len(split.role))
     place = np.empty(len(order), np.int64)  # of every support sample among those of its block, in a random order
     for rows in rows_by_block(split.block[order], split.role[order] == splits.SUPPORT)[1]:
@@ -189,7 +195,8 @@ def k_shot(split, c, seed):
         known = (split.role == splits.SUPPORT) & (place < most[split.block])
         for steps in c.STEPS:
             three.ADAPT_STEPS = steps
-            scores, _ = adapted_scores(state, pooled, split.x, split.label, split.block, known, query, three, True)
+            scores, _ = adapted_scores(states, pooled, split.x, split.label, split.xy, split.block, known, query, three,
+                                       True)
             out[k, steps] = scores[query]
     return out
 

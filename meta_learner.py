@@ -23,9 +23,19 @@ import pandas as pd
 
 from lsm import maml, metrics
 from lsm.artifacts import differences, read_npz, read_record, record_path, write_csv, write_npz
+from lsm.boosting import boosted, with_place
 from lsm.encoder import Encoder
-from lsm.meta_training import adapted_scores, meta_train, rows_by_block, start_state
-from lsm.network import probability, use_one_thread
+from lsm.meta_training import (
+    adapted_scores,
+    flat,
+    mean_probability,
+    meta_train,
+    pooled_members,
+    rows_by_block,
+    start_states,
+    unflat,
+)
+from lsm.network import use_one_thread
 from lsm.paths import Paths, shown
 from lsm.settings import ByRecipe, InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
@@ -34,14 +44,16 @@ from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the sa
 # tasks
 MIN_SAMPLES = 16             # a block with more is a task; published 16
 META_TRAIN_SHARE = 0.75      # of the tasks; the others are held out; published 0.75
+SUPPORT_TASKS = ByRecipe(published=False, recommended=True)  # whether the support halves of held-out blocks are
+#                              tasks of meta-training too; their query halves never are
 # start
 BASE_MODEL = "DAS"           # "DAS": the pretrained hidden layers; "MLP": all layers at random; published "DAS"
 NORMALISE = ByRecipe(published=True, recommended=False)    # batch normalisation of the hidden layers
 # inner loop
 SUPPORT = ByRecipe(published=8, recommended=16)            # samples of a task that the inner loop learns from
 QUERY = ByRecipe(published=8, recommended=16)              # samples of a task that the outer loop is judged on
-INNER_STEPS = ByRecipe(published=5, recommended=10)        # in meta-training
-INNER_LR = ByRecipe(published=0.01, recommended=0.3)       # where the trainable inner rate starts
+INNER_STEPS = 5              # in meta-training; published 5
+INNER_LR = ByRecipe(published=0.01, recommended=0.1)       # where the trainable inner rate starts
 RATE_PER_WEIGHT = ByRecipe(published=False, recommended=True)  # one inner rate, or one a weight (Meta-SGD)
 LINE_SHARE = ByRecipe(published=0.0, recommended=0.5)      # of the tasks drawn, those whose support and query lie on
 #                              opposite sides of a line; the other tasks' interleave
@@ -49,10 +61,15 @@ FIRST_ORDER = False          # True drops the second derivatives; published Fals
 # outer loop
 META_BATCH = 16              # tasks an outer step; published 16
 META_LR = 1e-3               # of Adam; published 1e-3
-ITERATIONS = ByRecipe(published=5000, recommended=2000)    # outer steps; the paper's 5,001st is there to log
-# held-out blocks
+ITERATIONS = ByRecipe(published=5000, recommended=1200)    # outer steps; the paper's 5,001st is there to log
+MEMBERS = ByRecipe(published=1, recommended=3)             # models meta-trained apart, whose probabilities are averaged
+# blocks that adapt: the held-out ones here, all of them in predict_LSM.py
 ADAPT_STEPS = ByRecipe(published=5, recommended=20)
 ADAPT_BATCH = ByRecipe(published=8, recommended=0)         # samples a step, drawn anew each; 0: the whole support
+BORROW = ByRecipe(published=0, recommended=100)            # labelled samples of other blocks, the nearest to the block,
+#                              that it adapts on besides its own
+BOOSTING = ByRecipe(published=False, recommended=True)     # the mean of the adapted networks and gradient boosting on
+#                              factors, X and Y, fitted to all samples that may be learned from
 # files
 LOG_EVERY = 100              # outer steps in one compiled call, and the interval of history.csv; published 100
 SAVE_EVERY = 1000            # outer steps between checkpoints; published 1,000
@@ -76,12 +93,13 @@ def split_tasks(block: np.ndarray, label: np.ndarray, min_samples: int, share: f
     return role
 
 
-def newest_state(paths: Paths, c, inputs: list) -> tuple[int, dict, np.ndarray] | None:
+def newest_state(paths: Paths, c, inputs: list) -> tuple[int, list[dict], np.ndarray] | None:
     """Step, state and history of the newest checkpoint that these constants and inputs made; None without one.
 
     Raises InputError for a checkpoint of another region under this one's name.
     """
-    free = {"ITERATIONS", "SAVE_EVERY", "ADAPT_STEPS", "ADAPT_BATCH"}  # training up to a step does not hang on them
+    # training up to a step does not hang on these
+    free = {"ITERATIONS", "SAVE_EVERY", "ADAPT_STEPS", "ADAPT_BATCH", "BORROW", "BOOSTING"}
     afresh = ""
     for path in reversed(paths.checkpoints()):
         step = int(path.stem.rsplit("_", 1)[1])
@@ -100,17 +118,6 @@ def newest_state(paths: Paths, c, inputs: list) -> tuple[int, dict, np.ndarray] 
     if afresh:
         print(afresh)
     return None
-
-
-def flat(state: dict) -> dict:
-    """The state as named arrays for a file: weights_0, weights_1, ..., inner_lr_0, ..."""
-    return {f"{key}_{i}": np.asarray(a) for key, arrays in state.items() for i, a in enumerate(arrays)}
-
-
-def unflat(arrays: dict) -> dict:
-    """The state that `flat` named."""
-    keys = ("weights", "inner_lr", "m", "v")
-    return {k: [arrays[f"{k}_{i}"] for i in range(sum(a.startswith(f"{k}_") for a in arrays))] for k in keys}
 
 
 def metrics_table(held_out: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +139,7 @@ def check_constants(c) -> None:
     if not 0 < c.META_TRAIN_SHARE < 1:
         raise InputError(f"META_TRAIN_SHARE={c.META_TRAIN_SHARE}: expected more than 0 and less than 1")
     lowest = dict.fromkeys(("MIN_SAMPLES", "SUPPORT", "QUERY", "INNER_STEPS", "META_BATCH", "ITERATIONS", "LOG_EVERY",
-                            "SAVE_EVERY"), 1) | {"ADAPT_STEPS": 0, "ADAPT_BATCH": 0}
+                            "SAVE_EVERY", "MEMBERS"), 1) | {"ADAPT_STEPS": 0, "ADAPT_BATCH": 0, "BORROW": 0}
     for name, least in lowest.items():
         if getattr(c, name) < least:
             raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
@@ -153,7 +160,8 @@ def main(c) -> None:
     x = encoder.transform(samples["factors"])  # (samples, inputs)
     rng = np.random.default_rng(c.SEED)
     role = split_tasks(block, label, c.MIN_SAMPLES, c.META_TRAIN_SHARE, rng)
-    trained, members = rows_by_block(block, role == "meta-train")
+    trained = np.unique(block[role == "meta-train"])
+    _, tasks = rows_by_block(block, np.isin(role, ["meta-train"] + ["support"] * c.SUPPORT_TASKS))
     held_out_blocks = len(np.unique(block[role == "query"]))
     if len(trained) < c.META_BATCH or not held_out_blocks:
         raise InputError(f"{shown(paths.tasks)}: expected {c.META_BATCH} meta-training tasks (META_BATCH) or more and "
@@ -163,24 +171,28 @@ def main(c) -> None:
           f"blocks of {c.MIN_SAMPLES} or fewer")
 
     hidden = tuple(len(saved_model[f"arr_{i}"]) for i in (1, 3, 5))
-    state = start_state(x.shape[1], hidden, saved_model if c.BASE_MODEL == "DAS" else None, c, rng)
-    done, state, history = newest_state(paths, c, inputs) or (0, state, np.empty((0, 4)))
+    states = start_states(x.shape[1], hidden, saved_model if c.BASE_MODEL == "DAS" else None, c, rng)
+    done, states, history = newest_state(paths, c, inputs) or (0, states, np.empty((0, 4)))
 
-    def save(step, state, history):
-        write_npz(paths.checkpoint(step), flat(state) | {"history": history}, _STAGE, c, inputs)
+    def save(step, states, history):
+        write_npz(paths.checkpoint(step), flat(states) | {"history": history}, _STAGE, c, inputs)
 
-    state, history = meta_train(state, done, history, x, label, samples["xy"], maml.Tasks.of(members), c, save)
+    states, history = meta_train(states, done, history, x, label, samples["xy"], maml.Tasks.of(tasks), c, save)
 
-    pooled = maml.pooled_network(state, x[role == "meta-train"], c.NORMALISE)
-    query = role == "query"
-    before = probability(pooled, x)
-    after, unadapted = adapted_scores(state, pooled, x, label, block, role == "support", query, c)
+    pooled = pooled_members(states, x[role == "meta-train"], c)
+    query, known = role == "query", np.isin(role, ("meta-train", "support"))
+    before = mean_probability(pooled, x)
+    after, unadapted = adapted_scores(states, pooled, x, label, samples["xy"], block, known, query, c)
+    if c.BOOSTING:
+        features = with_place(samples["factors"], samples["xy"])
+        boosting = boosted(features[known], label[known], c.SEED)
+        after[query] = (after[query] + boosting.predict_proba(features[query])[:, 1]) / 2
     held_out = pd.DataFrame({"sample": samples["row"], "block": block, "x": samples["xy"][:, 0],
                              "y": samples["xy"][:, 1], "label": label, "score_before": before, "score_after": after})
     held_out = held_out[query]
     table = metrics_table(held_out)
 
-    model = flat({k: state[k] for k in ("weights", "inner_lr")}) | {
+    model = flat([{k: state[k] for k in ("weights", "inner_lr")} for state in states]) | {
         "normalise": np.array(c.NORMALISE), "encoder": np.array(encoder.to_json()),
         **{f"pooled_{i}": w for i, w in enumerate(pooled)}}
     made = (_STAGE, c, inputs)
@@ -190,9 +202,10 @@ def main(c) -> None:
     write_csv(paths.metrics, table, *made)
     write_npz(paths.model, model, *made)
 
+    own = "its half" + (f" and {c.BORROW} samples of its neighbours" if c.BORROW else "")
     overall = table[table.block == "all"].set_index("adapted")[["samples", "landslides", *metrics.MEASURES]]
-    print(f"held-out blocks, {c.ADAPT_STEPS} adaptation steps on half of each block, scored on the other half; "
-          f"{len(unadapted)} blocks have one class in their support and stay unadapted")
+    print(f"held-out blocks, each adapted by {c.ADAPT_STEPS} steps on {own}, scored on the other half; "
+          f"{len(unadapted)} blocks have one class to learn from and stay unadapted")
     print(overall.to_string(float_format="%.4f"))
     print("The encoder and the pretraining saw the factors of all samples, held-out ones too, never a label.")
     for path in (paths.split, paths.history, paths.held_out, paths.metrics, paths.model):

@@ -3,14 +3,15 @@
 A cell's susceptibility is its block's adapted model applied to the cell's own factors, and hangs on nothing else: any
 order and any chunk of the grid give the same number.
 
-Reads   checkpoint_dir/<REGION>_model.npz          the intermediate model and its encoder
+Reads   checkpoint_dir/<REGION>_model.npz          the intermediate models and their encoder
         metatask_sampling/<REGION>_tasks.npz       samples by block
         metatask_sampling/<REGION>_blocks.tif      the block of every cell
         src_data/grid_samples_<REGION>.csv         factors, X, Y of every cell to predict
         src_data/<REGION>/composite.tif            for the grid of the map
-Writes  models_of_blocks/<REGION>_models.npz       w1, b1, ..., w4, b4 of all blocks (blocks, inputs, outputs), any
-                                                   normalisation folded in; state of each block (0 adapted, 1 no
-                                                   samples, 2 one class only); support samples; the encoder
+Writes  models_of_blocks/<REGION>_models.npz       w1, b1, ..., w4, b4 of all blocks (members, blocks, inputs,
+                                                   outputs), any normalisation folded in; state of each block (0
+                                                   adapted, 1 nothing to adapt on, 2 one class only); how many samples
+                                                   it adapted on (own, borrowed); the encoder
         figs/LSM_<REGION>.tif                      landslide probability, float32, nodata -9999
         tmp/LSM_<REGION>.csv                       X, Y, susceptibility, block, flag: 0 adapted block, 1 the block
                                                    keeps the intermediate model, 2 the cell lies outside every block
@@ -18,7 +19,7 @@ Writes  models_of_blocks/<REGION>_models.npz       w1, b1, ..., w4, b4 of all bl
 Run     python predict_LSM.py [ADAPT_WITH=half ...]
 """
 
-import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -26,13 +27,15 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import study_area
-from lsm import maml
 from lsm.artifacts import check, read_npz, whole, write_npz, write_record
 from lsm.blocks import nearest_block
+from lsm.boosting import boosted, with_place
 from lsm.encoder import Encoder
-from lsm.network import probability, use_one_thread
+from lsm.meta_training import Supports, adapt_members, mean_probability, rows_by_block, unflat
+from lsm.network import use_one_thread
 from lsm.paths import Paths, shown
 from lsm.raster import cells, read_band, read_composite, write_band
+from lsm.raster import centres as cell_centres
 from lsm.samples import count_rows, grid_chunks
 from lsm.settings import ByRecipe, InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
@@ -49,41 +52,59 @@ _STAGE = "predict_LSM.py"
 _ADAPTED, _NO_SAMPLES, _ONE_CLASS = 0, 1, 2
 
 
-def supports(block: np.ndarray, blocks: int, half: bool, min_samples: int, rng) -> list[np.ndarray]:
-    """The rows of the samples each block adapts on; block (samples,) ascending, blocks 0 .. blocks - 1."""
-    start = np.searchsorted(block, np.arange(blocks + 1))
-    rows = [np.arange(a, b) for a, b in itertools.pairwise(start)]
-    return [rng.permutation(r)[:len(r) // 2] if half and len(r) > min_samples else r for r in rows]
+def known_samples(block: np.ndarray, half: bool, min_samples: int, rng) -> np.ndarray:
+    """(samples,) bool: those that blocks adapt on; block (samples,) ascending."""
+    known = np.ones(len(block), bool)
+    for _, rows in zip(*rows_by_block(block, known), strict=True):
+        if half and len(rows) > min_samples:
+            known[rng.permutation(rows)[len(rows) // 2:]] = False
+    return known
 
 
-def models_of_blocks(state, pooled, x, label, rows, steps, batch, normalise, rng) -> tuple[list, np.ndarray]:
-    """The networks of all blocks and the state of each: a block without both classes keeps the intermediate model."""
-    states = np.array([_NO_SAMPLES if not len(r) else _ADAPTED if 0 < label[r].mean() < 1 else _ONE_CLASS
-                       for r in rows])
-    adapting = np.flatnonzero(states == _ADAPTED)
-    networks = [np.repeat(w[None], len(rows), axis=0) for w in pooled]
+def places_of_blocks(labels: np.ndarray, blocks: int, geotransform: tuple) -> list[np.ndarray]:
+    """The centres of each block's cells, (cells, 2) in map coordinates; labels (rows, cols)."""
+    row, col = np.nonzero(labels >= 0)
+    block = labels[row, col]
+    order = np.argsort(block, kind="stable")
+    xy = np.column_stack(cell_centres(geotransform, row[order], col[order]))
+    return np.split(xy, np.searchsorted(block[order], np.arange(1, blocks)))
+
+
+def models_of_blocks(states, pooled, x, samples, known, places, c, rng) -> tuple[list, np.ndarray, np.ndarray]:
+    """The networks of all blocks, the state of each, and the numbers of samples it adapted on (own, borrowed).
+
+    A block without both classes among its own and the borrowed samples keeps the intermediate models `pooled`. c holds
+    the constants of meta_learner.py.
+    """
+    label = samples["label"].astype(np.int32)
+    supports = Supports(samples["xy"], samples["block"], label, known)
+    rows = [supports.of(b, p, c.BORROW) for b, p in enumerate(places)]
+    own = np.bincount(samples["block"][known], minlength=len(places))
+    state = np.array([_NO_SAMPLES if not len(r) else _ADAPTED if supports.mixed(r) else _ONE_CLASS for r in rows])
+    adapting = np.flatnonzero(state == _ADAPTED)
+    networks = [np.repeat(w[:, None], len(rows), axis=1) for w in pooled]  # (members, blocks, ...)
     if len(adapting):
-        tasks = maml.Tasks.of([rows[i] for i in adapting])
-        adapted = maml.adapt_blocks(state, x, label, tasks, steps, batch, normalise, rng)
+        adapted = adapt_members(states, x, label, [rows[i] for i in adapting], c, rng)
         for network, w in zip(networks, adapted, strict=True):
-            network[adapting] = w
-    return networks, states
+            network[:, adapting] = w
+    return networks, state, np.column_stack([own, [len(r) for r in rows] - own])
 
 
 def predict(networks: list, block: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Landslide probability (rows,) of encoded rows x (rows, inputs), each by the network of its block (rows,).
+    """Landslide probability (rows,) of encoded rows x (rows, inputs), each by the networks of its block (rows,).
 
+    networks  weights with (members, blocks) as first axes; the members' probabilities are averaged
     Sorted by block, every network runs once over its slice: one matrix product a layer and block, on one BLAS thread,
     since on slices this small the threads wait for each other longer than they work.
     """
-    blocks = len(networks[0])
+    blocks = networks[0].shape[1]
     order = np.argsort(block.astype(np.min_scalar_type(blocks)), kind="stable")  # small whole numbers: a radix sort
     x, p = x[order], np.empty(len(x), np.float32)
     ends = np.bincount(block, minlength=blocks).cumsum()
     with threadpool_limits(1, "blas"):
         for b in np.flatnonzero(np.diff(ends, prepend=0)):
             rows = slice(ends[b - 1] if b else 0, ends[b])
-            p[rows] = probability([w[b] for w in networks], x[rows])
+            p[rows] = mean_probability([w[:, b] for w in networks], x[rows])
     out = np.empty_like(p)
     out[order] = p
     return out
@@ -100,8 +121,11 @@ def block_of_rows(labels: np.ndarray, row: np.ndarray, col: np.ndarray, centres:
     return block, outside
 
 
-def predict_grid(paths: Paths, c, networks, states, encoder, labels, centres, raster, temporary):
-    """Predicts the grid table chunk by chunk into the csv file `temporary`; returns the map and what was counted."""
+def predict_grid(paths: Paths, c, networks, states, boosting, encoder, labels, centres, raster, temporary):
+    """Predicts the grid table chunk by chunk into the csv file `temporary`; returns the map and what was counted.
+
+    boosting  the global model that the networks are averaged with, or None
+    """
     susceptibility = np.full(labels.shape, NODATA, np.float32)
     counts, unseen = np.zeros(4, np.int64), {}
     bar = tqdm(total=count_rows(paths.grid), desc="grid", unit="row", unit_scale=True, disable=None, delay=1)
@@ -109,6 +133,8 @@ def predict_grid(paths: Paths, c, networks, states, encoder, labels, centres, ra
         row, col = cells(raster.geotransform, xy)
         block, outside = block_of_rows(labels, row, col, centres)
         p = predict(networks, block, encoder.transform(factors))
+        if boosting:
+            p = (p + boosting.predict_proba(with_place(factors, xy))[:, 1].astype(np.float32)) / 2
         flag = (states[block] != _ADAPTED) + 2 * outside
         counts += np.bincount(flag, minlength=4)
         for name, n in encoder.unseen(factors).items():
@@ -141,25 +167,28 @@ def main(c) -> None:
     encoder = Encoder.from_json(str(model["encoder"]))
     use_one_thread()
 
-    arrays = {key: [model[f"{key}_{i}"] for i in range(sum(name.startswith(f"{key}_") for name in model))]
-              for key in ("weights", "inner_lr", "pooled")}
-    label = samples["label"].astype(np.int32)
+    states = unflat(model)
+    pooled = [model[f"pooled_{i}"] for i in range(len(states[0]["weights"]))]
     centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
     rng = np.random.default_rng(c.SEED)
-    rows = supports(samples["block"], len(centres), c.ADAPT_WITH == "half", c.MIN_SAMPLES, rng)
-    networks, states = models_of_blocks(arrays, arrays["pooled"], encoder.transform(samples["factors"]), label, rows,
-                                        trained["ADAPT_STEPS"], trained["ADAPT_BATCH"], bool(model["normalise"]), rng)
-    print(f"{len(states)} blocks: {(states == _ADAPTED).sum()} adapted, {(states == _NO_SAMPLES).sum()} without "
-          f"samples and {(states == _ONE_CLASS).sum()} with one class only keep the intermediate model")
+    known = known_samples(samples["block"], c.ADAPT_WITH == "half", c.MIN_SAMPLES, rng)
+    places = places_of_blocks(labels, len(centres), raster.geotransform)
+    networks, states, support = models_of_blocks(states, pooled, encoder.transform(samples["factors"]), samples, known,
+                                                 places, SimpleNamespace(**trained), rng)
+    boosting = None
+    if trained["BOOSTING"]:
+        boosting = boosted(with_place(samples["factors"], samples["xy"])[known], samples["label"][known], c.SEED)
+    print(f"{len(states)} blocks: {(states == _ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
+          f"samples of others alone), {(states == _NO_SAMPLES).sum()} without samples and "
+          f"{(states == _ONE_CLASS).sum()} with one class only keep the intermediate model")
 
     made = (_STAGE, c, [paths.model, paths.tasks, paths.blocks])
     with whole(paths.map_table) as temporary:
-        susceptibility, counts, unseen = predict_grid(paths, c, networks, states, encoder, labels, centres, raster,
-                                                      temporary)
+        susceptibility, counts, unseen = predict_grid(paths, c, networks, states, boosting, encoder, labels, centres,
+                                                      raster, temporary)
     names = [f"{kind}{layer}" for layer in range(1, len(networks) // 2 + 1) for kind in "wb"]
-    support = np.array([len(r) for r in rows], np.int32)
     write_npz(paths.models, dict(zip(names, networks, strict=True)) | {
-        "state": states.astype(np.int8), "support": support, "encoder": model["encoder"]}, *made)
+        "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"]}, *made)
     made = (_STAGE, c, [paths.models, paths.blocks, paths.grid])
     write_record(paths.map_table, *made)
     write_band(paths.map_raster, susceptibility, raster, NODATA, "landslide probability", *made)

@@ -3,6 +3,7 @@ share. `c` is the namespace of meta_learner.py's constants throughout."""
 
 import numpy as np
 import tensorflow as tf
+from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from lsm import maml
@@ -18,59 +19,141 @@ def rows_by_block(block: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, li
     return blocks, np.split(rows, start[1:])
 
 
-def start_state(inputs: int, hidden: tuple[int, ...], saved_model: dict | None, c, rng: np.random.Generator) -> dict:
-    """The state before the first outer step, from the pretrained layers or, where saved_model is None, at random."""
-    weights = initial_weights([inputs, *hidden], saved_model, rng)
-    return maml.initial_state(weights, c.INNER_LR, c.RATE_PER_WEIGHT)
+def start_states(inputs: int, hidden: tuple[int, ...], saved_model: dict | None, c, rng: np.random.Generator) -> list:
+    """The states of c.MEMBERS members before the first outer step, from the pretrained layers (members then differ in
+    the head and in what they draw) or, where saved_model is None, at random."""
+    return [maml.initial_state(initial_weights([inputs, *hidden], saved_model, rng), c.INNER_LR, c.RATE_PER_WEIGHT)
+            for _ in range(c.MEMBERS)]
 
 
-def meta_train(state: dict, done: int, history: np.ndarray, x: np.ndarray, y: np.ndarray, xy: np.ndarray,
-               tasks: maml.Tasks, c, save=None) -> tuple[dict, np.ndarray]:
-    """Meta-training from outer step `done` to c.ITERATIONS; returns the state and the history (rows, 4).
+def flat(states: list[dict]) -> dict:
+    """The states as named arrays for a file, members as first axis: weights_0, weights_1, ..., inner_lr_0, ..."""
+    return {f"{key}_{i}": np.stack([state[key][i] for state in states])
+            for key, arrays in states[0].items() for i in range(len(arrays))}
+
+
+def unflat(arrays: dict) -> list[dict]:
+    """The states that `flat` named."""
+    keys = [key for key in ("weights", "inner_lr", "m", "v") if f"{key}_0" in arrays]
+    count = {key: sum(name.startswith(f"{key}_") for name in arrays) for key in keys}
+    return [{key: [arrays[f"{key}_{i}"][member] for i in range(count[key])] for key in keys}
+            for member in range(len(arrays["weights_0"]))]
+
+
+def meta_train(states: list[dict], done: int, history: np.ndarray, x: np.ndarray, y: np.ndarray, xy: np.ndarray,
+               tasks: maml.Tasks, c, save=None) -> tuple[list[dict], np.ndarray]:
+    """Meta-training of all members from outer step `done` to c.ITERATIONS; returns the states and history (rows, 4).
+
+    Losses and rate in the history are means over the members.
 
     x (samples, inputs), y (samples,), xy (samples, 2): of all samples, of which `tasks` names the meta-training ones.
-    save(step, state, history) is called every c.SAVE_EVERY outer steps and at the end; None saves nothing and shows
+    save(step, states, history) is called every c.SAVE_EVERY outer steps and at the end; None saves nothing and shows
     no progress. Raises InputError when the query loss diverges.
     """
     outer_loop = maml.outer_loop(c.INNER_STEPS, c.META_LR, c.NORMALISE, c.FIRST_ORDER)
     bar = tqdm(total=c.ITERATIONS, initial=done, desc="meta-training", unit="step", disable=None if save else True)
     while done < c.ITERATIONS:
-        # A generator a call: training that goes on from a checkpoint draws what it would have drawn without a stop.
-        drawn = maml.draw(tasks, np.random.default_rng([c.SEED, done]), c.LOG_EVERY, c.META_BATCH, c.SUPPORT, c.QUERY,
-                          xy, c.LINE_SHARE)
-        batches = [a for rows, mask in (drawn[:2], drawn[2:]) for a in (x[rows], y[rows], mask)]
-        steps = min(c.LOG_EVERY, c.ITERATIONS - done)
-        state, pre_loss, post_loss = outer_loop(state, tf.constant(done), tf.constant(steps), batches)
+        steps, losses = min(c.LOG_EVERY, c.ITERATIONS - done), []
+        for member, state in enumerate(states):
+            # A generator a call: training that goes on from a checkpoint draws what it would have drawn unstopped.
+            drawn = maml.draw(tasks, np.random.default_rng([c.SEED, member, done]), c.LOG_EVERY, c.META_BATCH,
+                              c.SUPPORT, c.QUERY, xy, c.LINE_SHARE)
+            batches = [a for rows, mask in (drawn[:2], drawn[2:]) for a in (x[rows], y[rows], mask)]
+            states[member], *loss = outer_loop(state, tf.constant(done), tf.constant(steps), batches)
+            losses.append(loss)
+        pre_loss, post_loss = np.mean(losses, axis=0)
         done += steps
         if not np.isfinite(post_loss):
             raise InputError(f"outer step {done}: expected a finite query loss, found {post_loss}; lower META_LR or "
                              "INNER_LR")
-        inner_lr = np.mean([np.mean(rate) for rate in state["inner_lr"]])
+        inner_lr = np.mean([np.mean(rate) for state in states for rate in state["inner_lr"]])
         history = np.vstack([history, [done, pre_loss, post_loss, inner_lr]])
         if save and (done % c.SAVE_EVERY < steps or done == c.ITERATIONS):
-            save(done, state, history)
+            save(done, states, history)
         bar.set_postfix_str(f"query loss {pre_loss:.3f} -> {post_loss:.3f}", refresh=False)
         bar.update(steps)
     bar.close()
-    return state, history
+    return states, history
 
 
-def adapted_scores(state: dict, pooled: list, x: np.ndarray, label: np.ndarray, block: np.ndarray, known: np.ndarray,
-                   asked: np.ndarray, c, one_class: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Landslide probability of the asked points under their block's adapted model, and the blocks that have none.
+def adapt_members(states: list[dict], x: np.ndarray, label: np.ndarray, supports: list[np.ndarray], c,
+                  rng: np.random.Generator) -> list[np.ndarray]:
+    """The adapted networks of all members and blocks: weights with (members, blocks) as first axes.
 
-    known, asked  (samples,) bool: points a block adapts on, points to score; label of the asked ones is not read
-    one_class     whether a block whose known points hold one class only adapts too
-    A block that does not adapt keeps the intermediate model `pooled`. Returns (samples,) with nan where not asked, and
-    the numbers of these blocks.
+    supports  of each block, the rows of x (samples, inputs) and label (samples,) it adapts on; none empty
     """
-    out = np.full(len(block), np.nan)
+    tasks = maml.Tasks.of(supports)
+    each = [maml.adapt_blocks(state, x, label, tasks, c.ADAPT_STEPS, c.ADAPT_BATCH, c.NORMALISE, rng)
+            for state in states]
+    return [np.stack(weights) for weights in zip(*each, strict=True)]
+
+
+def pooled_members(states: list[dict], x: np.ndarray, c) -> list[np.ndarray]:
+    """The intermediate models, weights with the members as first axis; x (samples, inputs) gives any normalisation's
+    statistics."""
+    each = [maml.pooled_network(state, x, c.NORMALISE) for state in states]
+    return [np.stack(weights) for weights in zip(*each, strict=True)]
+
+
+class Supports:
+    """The points blocks adapt on: their own labelled ones, and the nearest ones of other blocks.
+
+    known  (points,) bool: labelled points to learn from; xy (points, 2), block (points,), label (points,) of all.
+    """
+
+    def __init__(self, xy: np.ndarray, block: np.ndarray, label: np.ndarray, known: np.ndarray):
+        self.rows = np.flatnonzero(known)
+        self.xy, self.block, self.label = xy[self.rows], block[self.rows], label
+        self.tree = cKDTree(self.xy)
+
+    def of(self, block: int, places: np.ndarray, borrow: int) -> np.ndarray:
+        """Rows of the block's own points, then of the `borrow` points of other blocks nearest to any of its places.
+
+        places (n, 2): where the block is to be predicted
+        """
+        own = self.rows[self.block == block]
+        borrow = min(borrow, len(self.rows) - len(own))
+        if not borrow:
+            return own
+        centre, among = places.mean(axis=0), 4 * borrow + len(own)
+        radius, tree = np.hypot(*(places - centre).T).max(), cKDTree(places)
+        while True:  # those nearest to the centre, until none left out can be nearer to the block than those found
+            from_centre, near = self.tree.query(centre, k=np.arange(1, min(among, len(self.rows)) + 1))
+            near = near[self.block[near] != block]
+            distance, _ = tree.query(self.xy[near])
+            order = np.argsort(distance, kind="stable")[:borrow]
+            if among >= len(self.rows) or (len(order) == borrow and distance[order[-1]] <= from_centre[-1] - radius):
+                return np.concatenate([own, self.rows[near[order]]])
+            among *= 2
+
+    def mixed(self, rows: np.ndarray) -> bool:
+        """Whether these rows hold both classes."""
+        return len(rows) > 0 and 0 < self.label[rows].mean() < 1
+
+
+def adapted_scores(states: list[dict], pooled: list, x: np.ndarray, label: np.ndarray, xy: np.ndarray,
+                   block: np.ndarray, known: np.ndarray, asked: np.ndarray, c,
+                   one_class: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Landslide probability of the asked points under their block's adapted models, and the blocks that have none.
+
+    known, asked  (samples,) bool: points to adapt on, points to score; label of the asked ones is not read
+    one_class     whether a block whose points hold one class only adapts too
+    A block adapts on its own known points and c.BORROW of other blocks. One that does not adapt keeps the intermediate
+    models `pooled`. Returns (samples,) with nan where not asked, the mean of the members, and these blocks.
+    """
+    out, supports = np.full(len(block), np.nan), Supports(xy, block, label, known)
     blocks, rows = rows_by_block(block, asked)
-    supports = [np.flatnonzero((block == b) & known) for b in blocks]
-    mixed = np.array([len(r) > 0 and (one_class or 0 < label[r].mean() < 1) for r in supports])
-    networks = maml.adapt_blocks(state, x, label, maml.Tasks.of([r for r, m in zip(supports, mixed, strict=True) if m]),
-                                 c.ADAPT_STEPS, c.ADAPT_BATCH, c.NORMALISE, np.random.default_rng([c.SEED, 1]))
-    place = np.cumsum(mixed) - 1
+    own = [supports.of(b, xy[r], c.BORROW) for b, r in zip(blocks, rows, strict=True)]
+    adapts = np.array([len(r) > 0 and (one_class or supports.mixed(r)) for r in own])
+    networks = adapt_members(states, x, label, [r for r, a in zip(own, adapts, strict=True) if a], c,
+                             np.random.default_rng([c.SEED, 1]))
+    place = np.cumsum(adapts) - 1
     for i, r in enumerate(rows):
-        out[r] = probability([w[place[i]] for w in networks] if mixed[i] else pooled, x[r])
-    return out, blocks[~mixed]
+        out[r] = mean_probability([w[:, place[i]] for w in networks] if adapts[i] else pooled, x[r])
+    return out, blocks[~adapts]
+
+
+def mean_probability(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Landslide probability (n,) of encoded rows x (n, inputs): the mean of the members, the weights' first axis."""
+    members = len(weights[0])
+    return sum(probability([w[m] for w in weights], x) for m in range(members)) / np.float32(members)

@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -19,11 +19,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from lsm.boosting import boosted
 from lsm.splits import Split
 
 TREES = 200          # of the random forests; published 200
 EPOCHS = 60          # of networks trained by scikit-learn, at most; not published
-BOOSTINGS = 500      # trees of gradient boosting; not published
 NEIGHBOURS = (1, 3, 5, 10, 20, 40)  # of which k nearest neighbours takes the best in cross-validation
 
 
@@ -61,7 +61,8 @@ def boosting(*parts: str):
     def method(split: Split, rng) -> np.ndarray:
         more = {"xy": split.xy, "block": split.within_block} if "block" in parts else {"xy": split.xy}
         x = np.column_stack([split.factors, *(more[part] for part in parts)])
-        return fitted(HistGradientBoostingClassifier(max_iter=BOOSTINGS, random_state=_state(rng)), x, split)
+        model = boosted(x[split.labelled], split.label[split.labelled], _state(rng))
+        return model.predict_proba(x[split.asked])[:, 1]
 
     return method
 

@@ -1,0 +1,16 @@
+"""Gradient boosting on the factors with X and Y: the global model that ours is averaged with, and a rival alone."""
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+TREES = 500  # not published
+
+
+def boosted(features: np.ndarray, label: np.ndarray, seed: int) -> HistGradientBoostingClassifier:
+    """The fitted model of features (samples, columns) and label (samples,); the same seed gives the same model."""
+    return HistGradientBoostingClassifier(max_iter=TREES, random_state=seed).fit(features, label)
+
+
+def with_place(factors: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Features (samples, factors + 2): the raw factors, then X and Y."""
+    return np.column_stack([factors, xy])
