@@ -36,12 +36,14 @@ import numpy as np
 import pandas as pd
 import shap
 from osgeo import gdal
+from scipy.special import expit, logit
 from scipy.stats import spearmanr
 from sklearn.inspection import permutation_importance
 from sklearn.preprocessing import FunctionTransformer
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from lsm import network
 from lsm.artifacts import check, read_csv, read_npz, whole, write_csv, write_npz, write_record
 from lsm.encoder import Encoder
 from lsm.paths import Paths, shown
@@ -70,16 +72,15 @@ _ADAPTED, _NO_SAMPLES = 0, 1  # as predict_LSM.py writes them
 
 
 def log_odds_of(models: dict, encoder: Encoder, block: int):
-    """The function from factor values (rows, factors) to log-odds of landslide (rows,) under one block's model."""
+    """The function from factor values (rows, factors) to log-odds of landslide (rows,) under one block's networks."""
     layers = sum(name[0] == "w" and name[1:].isdigit() for name in models)
-    weights = [(models[f"w{i}"][block], models[f"b{i}"][block]) for i in range(1, layers + 1)]
-    *hidden, (w, b) = weights
+    weights = [models[f"{kind}{i}"][:, block] for i in range(1, layers + 1) for kind in "wb"]  # (members, ...)
 
     def log_odds(values: np.ndarray) -> np.ndarray:
-        h = encoder.transform(values)  # (rows, inputs)
-        for w_hidden, b_hidden in hidden:
-            h = np.maximum(h @ w_hidden + b_hidden, 0)
-        return h @ (w[:, 1] - w[:, 0]) + (b[1] - b[0])  # column 1 is landslide
+        x = encoder.transform(values)  # (rows, inputs)
+        margins = np.array([network.log_odds([w[m] for w in weights], x) for m in range(len(weights[0]))], float)
+        # The members' probabilities are averaged; in float64, where 1 - p is exact up to log-odds of 30.
+        return logit(expit(np.clip(margins, -30, 30)).mean(axis=0))
 
     return log_odds
 

@@ -61,7 +61,7 @@ FIRST_ORDER = False          # True drops the second derivatives; published Fals
 # outer loop
 META_BATCH = 16              # tasks an outer step; published 16
 META_LR = 1e-3               # of Adam; published 1e-3
-ITERATIONS = ByRecipe(published=5000, recommended=1200)    # outer steps; the paper's 5,001st is there to log
+ITERATIONS = ByRecipe(published=5000, recommended=1500)    # outer steps; the paper's 5,001st is there to log
 MEMBERS = ByRecipe(published=1, recommended=3)             # models meta-trained apart, whose probabilities are averaged
 # blocks that adapt: the held-out ones here, all of them in predict_LSM.py
 ADAPT_STEPS = ByRecipe(published=5, recommended=20)

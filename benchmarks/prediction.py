@@ -19,10 +19,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import predict_LSM
-from lsm.network import probability
+from lsm.meta_training import mean_probability
 
 ROWS, BLOCKS, TURNS, SINGLE = 215_241, 240, 15, 2_000  # rows: Hong Kong's grid; SINGLE rows one at a time
-FORMS = {"published    14-32-32-16-2": [14, 32, 32, 16, 2], "recommended  23-32-32-16-2": [23, 32, 32, 16, 2]}
+FORMS = {"published    14-32-32-16-2": ([14, 32, 32, 16, 2], 1),
+         "recommended  3 x 23-32-32-16-2": ([23, 32, 32, 16, 2], 3)}
 
 
 def seconds_of(function) -> float:
@@ -31,29 +32,29 @@ def seconds_of(function) -> float:
     return time.perf_counter() - began
 
 
-def compare(name: str, widths: list, threads: int) -> None:
+def compare(name: str, widths: list, members: int, threads: int) -> None:
     """Prints rows a second of the three, medians and extremes of the turns."""
     rng = np.random.default_rng(1)
     networks = []
     for a, b in itertools.pairwise(widths):
-        networks += [rng.normal(0, np.sqrt(2 / a), (BLOCKS, a, b)).astype(np.float32),
-                     rng.normal(0, 0.1, (BLOCKS, b)).astype(np.float32)]
+        networks += [rng.normal(0, np.sqrt(2 / a), (members, BLOCKS, a, b)).astype(np.float32),
+                     rng.normal(0, 0.1, (members, BLOCKS, b)).astype(np.float32)]
     x = rng.standard_normal((ROWS, widths[0])).astype(np.float32)
     # a grid table runs along rows of the raster, so its block changes every few cells, back and forth
     block = np.repeat(rng.integers(0, BLOCKS, ROWS // 15 + 1), 15)[:ROWS]
-    one = [w[0] for w in networks]
+    one = [w[:, 0] for w in networks]
 
     p = predict_LSM.predict(networks, block, x)
     few = rng.choice(ROWS, SINGLE, replace=False)
 
     def single():
-        return np.array([probability([w[block[i]] for w in networks], x[i:i + 1])[0] for i in few])
+        return np.array([mean_probability([w[:, block[i]] for w in networks], x[i:i + 1])[0] for i in few])
 
     difference = np.abs(single() - p[few]).max()
     assert difference < 1e-6, f"a row alone differs by {difference}"
     with threadpool_limits(threads, "blas"):
         rates = np.array([(ROWS / seconds_of(lambda: predict_LSM.predict(networks, block, x)),
-                           ROWS / seconds_of(lambda: probability(one, x)), SINGLE / seconds_of(single))
+                           ROWS / seconds_of(lambda: mean_probability(one, x)), SINGLE / seconds_of(single))
                           for _ in range(TURNS)]) / 1e6
     print(f"\n{name}: {ROWS:,} rows, {BLOCKS} blocks, {TURNS} turns, BLAS threads {threads}; a row "
           f"alone differs by {difference:.0e} at most")
@@ -68,9 +69,9 @@ def main():
     blas = dict.fromkeys(f"{i['internal_api']} {i['version']}" for i in threadpool_info() if i["user_api"] == "blas")
     print(f"NumPy {np.__version__}, Python {sys.version.split()[0]}; {os.cpu_count()} cores, load "
           f"{os.getloadavg()[0]:.1f}; {', '.join(blas)}")
-    for name, widths in FORMS.items():
+    for name, form in FORMS.items():
         for threads in dict.fromkeys((1, os.cpu_count())):
-            compare(name, widths, threads)
+            compare(name, *form, threads)
 
 
 if __name__ == "__main__":

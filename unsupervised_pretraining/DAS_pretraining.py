@@ -20,12 +20,12 @@ from lsm.encoder import Encoder
 from lsm.network import use_one_thread
 from lsm.paths import Paths, shown
 from lsm.samples import read_samples
-from lsm.settings import ByRecipe, InputError, run
+from lsm.settings import InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401 - constants too, the same in every stage
 from unsupervised_pretraining.stack import machines, pretrain
 
 # ----------------------------------------------------------------------------------------------------------------
-HIDDEN = ByRecipe(published=(32, 32, 16), recommended=(64, 64, 32))  # units of RBM, RBM, autoencoder
+HIDDEN = (32, 32, 16)        # units of RBM, RBM, autoencoder; published (32, 32, 16)
 RBM_LEARNING_RATE = 1e-3     # of a batch's mean gradient; published 1e-3
 RBM_EPOCHS = 10              # published 10
 RBM_BATCH = 64               # samples; published 64
