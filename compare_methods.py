@@ -10,7 +10,7 @@ scalers and thresholds are fitted on these alone, anew for each split. A part of
 were settled there (PROTOCOLS="development,..."), and they are never held out where scores are quoted.
 
 Reads   metatask_sampling/<REGION>_tasks.npz, <REGION>_blocks.tif   samples by block, the block of every cell
-        src_data/grid_samples_<REGION>.csv                          cells, for the curves over area
+        src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif cells, for the curves over area
         src_data/<REGION>_samples_origin.csv, or Ts_<REGION>.csv    which landslides InSAR saw
         constants of stages 1 and 3
 Writes  tmp/<REGION>_splits.csv.gz       the role of every sample under every protocol and seed
@@ -43,13 +43,12 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import study_area
-from lsm import comparison, maml, rivals, splits
+from lsm import comparison, grid, maml, rivals, splits
 from lsm.artifacts import check, read_csv, read_npz, sha256, whole, write_csv
 from lsm.meta_training import adapted_scores, mean_probability, meta_train, pooled_members, rows_by_block, start_states
 from lsm.network import initial_weights, use_one_thread
 from lsm.paths import Paths, shown
 from lsm.raster import cells, read_band, read_composite
-from lsm.samples import count_rows, grid_chunks
 from lsm.settings import InputError, of_stage, run
 from study_area import REGION, SEED  # noqa: F401  constants too, the same in every stage
 from unsupervised_pretraining import dbn
@@ -270,12 +269,12 @@ def origins(paths, samples) -> np.ndarray:
 
 
 def draw_cells(paths, c):
-    """c.AREA_CELLS rows of the grid table, at random: factors, xy, block; those outside every block left out."""
-    rng, total = np.random.default_rng([c.SEED, 3]), count_rows(paths.grid)
-    wanted = np.sort(rng.permutation(total)[:c.AREA_CELLS])
+    """About c.AREA_CELLS cells of the grid, at random: factors, xy, block; those outside every block left out."""
+    rng, source = np.random.default_rng([c.SEED, 3]), grid.grid_of(paths)
+    wanted = np.sort(rng.permutation(grid.count(source))[:c.AREA_CELLS])
     labels, raster = read_band(paths.blocks), read_composite(paths.composite)
     factors, xy, first = [], [], 0
-    for values, places in grid_chunks(paths.grid, study_area.factors(c.REGION), 500_000):
+    for values, places in grid.chunks(source, study_area.factors(c.REGION), 500_000):
         here = wanted[(wanted >= first) & (wanted < first + len(values))] - first
         factors, xy, first = [*factors, values[here]], [*xy, places[here]], first + len(values)
     factors, xy = np.concatenate(factors), np.concatenate(xy)
@@ -416,7 +415,7 @@ def main(c) -> None:
     check(paths.blocks, "scene_sampling.py", SimpleNamespace(REGION=c.REGION))
     points = read_points(paths, c)
     roles = all_splits(points, c)
-    inputs = [paths.tasks, paths.blocks, paths.grid]
+    inputs = [paths.tasks, paths.blocks, grid.grid_of(paths)]
     folder = paths.comparison
     folder.mkdir(parents=True, exist_ok=True)
     jobs = jobs_of(folder, roles, c, inputs)

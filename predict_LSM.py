@@ -6,7 +6,8 @@ order and any chunk of the grid give the same number.
 Reads   checkpoint_dir/<REGION>_model.npz          the intermediate models and their encoder
         metatask_sampling/<REGION>_tasks.npz       samples by block
         metatask_sampling/<REGION>_blocks.tif      the block of every cell
-        src_data/grid_samples_<REGION>.csv         factors, X, Y of every cell to predict
+        src_data/grid_samples_<REGION>.csv         factors, X, Y of every cell to predict; or, where there is none,
+        src_data/<REGION>/factors.tif              a band a factor
         src_data/<REGION>/composite.tif            for the grid of the map
 Writes  models_of_blocks/<REGION>_models.npz       w1, b1, ..., w4, b4 of all blocks (members, blocks, inputs,
                                                    outputs), any normalisation folded in; state of each block (0
@@ -15,10 +16,13 @@ Writes  models_of_blocks/<REGION>_models.npz       w1, b1, ..., w4, b4 of all bl
         figs/LSM_<REGION>.tif                      landslide probability, float32, nodata -9999
         tmp/LSM_<REGION>.csv                       X, Y, susceptibility, block, flag: 0 adapted block, 1 the block
                                                    keeps the intermediate model, 2 the cell lies outside every block
-                                                   and has the nearest one's model, 3 both
+                                                   and has the nearest one's model, 3 both (not from factors.tif, which
+                                                   stands for more cells than a table is good for)
 Run     python predict_LSM.py [ADAPT_WITH=half ...]
 """
 
+import contextlib
+from math import ceil, sqrt
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,6 +31,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import study_area
+from lsm import grid
 from lsm.artifacts import check, read_npz, whole, write_npz, write_record
 from lsm.blocks import nearest_block
 from lsm.boosting import boosted, with_place
@@ -36,7 +41,6 @@ from lsm.network import use_one_thread
 from lsm.paths import Paths, shown
 from lsm.raster import cells, read_band, read_composite, write_band
 from lsm.raster import centres as cell_centres
-from lsm.samples import count_rows, grid_chunks
 from lsm.settings import ByRecipe, InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
 
@@ -49,6 +53,7 @@ NODATA = -9999.0             # of the map
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "predict_LSM.py"
+_CELLS = 2_000_000           # of a raster that are looked at for the samples nearest to each block
 _ADAPTED, _NO_SAMPLES, _ONE_CLASS = 0, 1, 2
 
 
@@ -61,13 +66,21 @@ def known_samples(block: np.ndarray, half: bool, min_samples: int, rng) -> np.nd
     return known
 
 
-def places_of_blocks(labels: np.ndarray, blocks: int, geotransform: tuple) -> list[np.ndarray]:
-    """The centres of each block's cells, (cells, 2) in map coordinates; labels (rows, cols)."""
-    row, col = np.nonzero(labels >= 0)
+def places_of_blocks(labels: np.ndarray, centres: np.ndarray, geotransform: tuple) -> list[np.ndarray]:
+    """Centres of each block's cells, (cells, 2) in map coordinates; labels (rows, cols), centres (blocks, 2) row, col.
+
+    Of large rasters every second cell, every third and so on, so that about _CELLS are looked at; a block that this
+    misses has its centre alone.
+    """
+    step = ceil(sqrt(labels.size / _CELLS))
+    row, col = np.nonzero(labels[::step, ::step] >= 0)
+    row, col = row * step, col * step
     block = labels[row, col]
     order = np.argsort(block, kind="stable")
     xy = np.column_stack(cell_centres(geotransform, row[order], col[order]))
-    return np.split(xy, np.searchsorted(block[order], np.arange(1, blocks)))
+    alone = np.column_stack(cell_centres(geotransform, *centres.T))[:, None]  # (blocks, 1, 2)
+    places = np.split(xy, np.searchsorted(block[order], np.arange(1, len(centres))))
+    return [p if len(p) else a for p, a in zip(places, alone, strict=True)]
 
 
 def models_of_blocks(states, pooled, x, samples, known, places, c, rng) -> tuple[list, np.ndarray, np.ndarray]:
@@ -122,14 +135,16 @@ def block_of_rows(labels: np.ndarray, row: np.ndarray, col: np.ndarray, centres:
 
 
 def predict_grid(paths: Paths, c, networks, states, boosting, encoder, labels, centres, raster, temporary):
-    """Predicts the grid table chunk by chunk into the csv file `temporary`; returns the map and what was counted.
+    """Predicts the grid chunk by chunk; returns the map and what was counted.
 
-    boosting  the global model that the networks are averaged with, or None
+    boosting   the global model that the networks are averaged with, or None
+    temporary  the csv file to write the cells to, or None
     """
     susceptibility = np.full(labels.shape, NODATA, np.float32)
     counts, unseen = np.zeros(4, np.int64), {}
-    bar = tqdm(total=count_rows(paths.grid), desc="grid", unit="row", unit_scale=True, disable=None, delay=1)
-    for i, (factors, xy) in enumerate(grid_chunks(paths.grid, study_area.factors(c.REGION), c.GRID_ROWS)):
+    source = grid.grid_of(paths)
+    bar = tqdm(total=grid.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
+    for i, (factors, xy) in enumerate(grid.chunks(source, study_area.factors(c.REGION), c.GRID_ROWS)):
         row, col = cells(raster.geotransform, xy)
         block, outside = block_of_rows(labels, row, col, centres)
         p = predict(networks, block, encoder.transform(factors))
@@ -141,8 +156,9 @@ def predict_grid(paths: Paths, c, networks, states, boosting, encoder, labels, c
             unseen[name] = unseen.get(name, 0) + n
         on_map = (row >= 0) & (row < labels.shape[0]) & (col >= 0) & (col < labels.shape[1])
         susceptibility[row[on_map], col[on_map]] = p[on_map]
-        table = pd.DataFrame({"X": xy[:, 0], "Y": xy[:, 1], "susceptibility": p, "block": block, "flag": flag})
-        table.to_csv(temporary, mode="a", header=i == 0, index=False, float_format="%.9g")
+        if temporary:
+            table = pd.DataFrame({"X": xy[:, 0], "Y": xy[:, 1], "susceptibility": p, "block": block, "flag": flag})
+            table.to_csv(temporary, mode="a", header=i == 0, index=False, float_format="%.9g")
         bar.update(len(xy))
     bar.close()
     return susceptibility, counts, unseen
@@ -155,7 +171,8 @@ def main(c) -> None:
         raise InputError(f"ADAPT_WITH={c.ADAPT_WITH}: expected half or all")
     if c.GRID_ROWS < 1:
         raise InputError(f"GRID_ROWS={c.GRID_ROWS}: expected 1 or more")
-    count_rows(paths.grid)  # says now, not after adapting, that there is no grid table
+    source = grid.grid_of(paths)
+    grid.count(source)  # says now, not after adapting, that there is no grid
     trained = check(paths.model, "meta_learner.py", c)["constants"]
     model = read_npz(paths.model, "meta_learner.py", c)
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
@@ -172,7 +189,7 @@ def main(c) -> None:
     centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
     rng = np.random.default_rng(c.SEED)
     known = known_samples(samples["block"], c.ADAPT_WITH == "half", c.MIN_SAMPLES, rng)
-    places = places_of_blocks(labels, len(centres), raster.geotransform)
+    places = places_of_blocks(labels, centres, raster.geotransform)
     networks, states, support = models_of_blocks(states, pooled, encoder.transform(samples["factors"]), samples, known,
                                                  places, SimpleNamespace(**trained), rng)
     boosting = None
@@ -183,21 +200,22 @@ def main(c) -> None:
           f"{(states == _ONE_CLASS).sum()} with one class only keep the intermediate model")
 
     made = (_STAGE, c, [paths.model, paths.tasks, paths.blocks])
-    with whole(paths.map_table) as temporary:
+    with whole(paths.map_table) if source == paths.grid else contextlib.nullcontext() as temporary:
         susceptibility, counts, unseen = predict_grid(paths, c, networks, states, boosting, encoder, labels, centres,
                                                       raster, temporary)
     names = [f"{kind}{layer}" for layer in range(1, len(networks) // 2 + 1) for kind in "wb"]
     write_npz(paths.models, dict(zip(names, networks, strict=True)) | {
         "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"]}, *made)
-    made = (_STAGE, c, [paths.models, paths.blocks, paths.grid])
-    write_record(paths.map_table, *made)
+    made = (_STAGE, c, [paths.models, paths.blocks, source])
+    if source == paths.grid:
+        write_record(paths.map_table, *made)
     write_band(paths.map_raster, susceptibility, raster, NODATA, "landslide probability", *made)
 
     print(f"{counts.sum():,} cells predicted: {counts[0]:,} by adapted blocks, {counts[1]:,} by the intermediate "
           f"model, {counts[2:].sum():,} outside every block by the nearest one")
     for name, n in unseen.items():
         print(f"{n:,} cells hold a class of {name} that no sample has")
-    for path in (paths.models, paths.map_raster, paths.map_table):
+    for path in (paths.models, paths.map_raster, *[paths.map_table] * (source == paths.grid)):
         print(f"wrote {shown(path)}")
 
 

@@ -29,7 +29,7 @@ class Raster:
 def read_composite(path: Path) -> Raster:
     """Reads the terrain raster (DEM, aspect, curvature, slope) and checks that it can be used. Raises InputError."""
     remedy = f"write it with {len(TERRAIN)} float bands: {', '.join(TERRAIN)}"
-    dataset = _open(path, remedy)
+    dataset = open_raster(path, remedy)
     bands = dataset.RasterCount
     if bands != len(TERRAIN):
         raise InputError(f"{shown(path)}: expected {len(TERRAIN)} bands, found {bands}; {remedy}")
@@ -61,7 +61,7 @@ def read_composite(path: Path) -> Raster:
 
 def read_band(path: Path) -> np.ndarray:
     """The first band of a raster, (rows, cols)."""
-    dataset = _open(path, "make it again")  # kept: GDAL frees a dataset nobody holds, its bands with it
+    dataset = open_raster(path, "make it again")  # kept: GDAL frees a dataset nobody holds, its bands with it
     return dataset.GetRasterBand(1).ReadAsArray()
 
 
@@ -103,7 +103,11 @@ def crs_name(wkt: str) -> str:
     return crs.GetName() + (f" ({crs.GetAuthorityName(None)}:{code})" if code else "")
 
 
-def _open(path: Path, remedy: str) -> gdal.Dataset:
+def open_raster(path: Path, remedy: str) -> gdal.Dataset:
+    """Opens a raster; `remedy` ends the line of the InputError where there is none.
+
+    Hold the dataset while its bands are read: GDAL frees one that nobody holds.
+    """
     if not path.is_file():
         raise InputError(f"{shown(path)}: missing; put it there ({remedy})")
     try:
