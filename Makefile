@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run hk explain test setup benchmarks FORCE
+.PHONY: run hk compare explain test setup benchmarks FORCE
 .DEFAULT_GOAL := run
 
 REGION ?= demo
@@ -33,6 +33,7 @@ SRC := $(ROOT)/src_data
 COMPOSITE := $(SRC)/$(REGION)/composite.tif
 SAMPLES := $(SRC)/samples_$(REGION).csv
 GRID := $(SRC)/grid_samples_$(REGION).csv
+GRID := $(firstword $(wildcard $(GRID) $(SRC)/$(REGION)/factors.tif) $(GRID))
 ifeq ($(REGION),demo)
 $(COMPOSITE) $(SAMPLES) $(GRID) &: src_data/make_demo.py | $(READY)
 	$(PY) src_data/make_demo.py
@@ -72,6 +73,10 @@ $(MAP): predict_LSM.py $(MODEL) $(GRID) $(call other,$(MAP))
 explain: $(IMPORTANCE)
 $(IMPORTANCE): feature_permutation.py $(MAP) $(call other,$(IMPORTANCE))
 	$(PY) feature_permutation.py $(ARGS)
+
+compare: $(TASKS)
+	$(PY) compare_methods.py REGION=$(REGION)
+	$(PY) figure.py $(ARGS)
 
 # ---- the published study: tables copied once into src_data/, then the same stages
 HK_TABLES := samples_HK.csv samples_HK_noTS.csv Ts_HK.csv

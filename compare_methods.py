@@ -19,6 +19,7 @@ Writes  tmp/<REGION>_splits.csv.gz       the role of every sample under every pr
         tmp/<REGION>_block_metrics.csv   the same per held-out block
         tmp/<REGION>_differences.csv     ours minus each rival, with the 95 % interval of a paired bootstrap over blocks
         tmp/<REGION>_rates.csv           success- and prediction-rate curves
+        tmp/<REGION>_results.md          the tables as Markdown; docs/results.md holds those of Hong Kong
         tmp/<REGION>_comparison/         one file a (protocol, seed, method): what is there is not computed again
 Run     python compare_methods.py [REGION=HK SEEDS=2 PROTOCOLS=published ...]
 """

@@ -156,7 +156,7 @@ def main(c) -> None:
     saved_model = read_npz(paths.saved_model, pretraining, c)
     use_one_thread()
 
-    block, label = samples["block"], samples["label"].astype(np.int32)
+    block, label, weight = samples["block"], samples["label"].astype(np.int32), samples["weight"]
     x = encoder.transform(samples["factors"])  # (samples, inputs)
     rng = np.random.default_rng(c.SEED)
     role = split_tasks(block, label, c.MIN_SAMPLES, c.META_TRAIN_SHARE, rng)
@@ -177,15 +177,17 @@ def main(c) -> None:
     def save(step, states, history):
         write_npz(paths.checkpoint(step), flat(states) | {"history": history}, _STAGE, c, inputs)
 
-    states, history = meta_train(states, done, history, x, label, samples["xy"], maml.Tasks.of(tasks), c, save)
+    states, history = meta_train(states, done, history, x, label, samples["xy"], maml.Tasks.of(tasks), c, save,
+                                 weight)
 
     pooled = pooled_members(states, x[role == "meta-train"], c)
     query, known = role == "query", np.isin(role, ("meta-train", "support"))
     before = mean_probability(pooled, x)
-    after, unadapted = adapted_scores(states, pooled, x, label, samples["xy"], block, known, query, c)
+    after, unadapted = adapted_scores(states, pooled, x, label, samples["xy"], block, known, query, c,
+                                       weight=weight)
     if c.BOOSTING:
         features = with_place(samples["factors"], samples["xy"])
-        boosting = boosted(features[known], label[known], c.SEED)
+        boosting = boosted(features[known], label[known], c.SEED, weight[known])
         after[query] = (after[query] + boosting.predict_proba(features[query])[:, 1]) / 2
     held_out = pd.DataFrame({"sample": samples["row"], "block": block, "x": samples["xy"][:, 0],
                              "y": samples["xy"][:, 1], "label": label, "score_before": before, "score_after": after})

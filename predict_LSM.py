@@ -97,7 +97,7 @@ def models_of_blocks(states, pooled, x, samples, known, places, c, rng) -> tuple
     adapting = np.flatnonzero(state == _ADAPTED)
     networks = [np.repeat(w[:, None], len(rows), axis=1) for w in pooled]  # (members, blocks, ...)
     if len(adapting):
-        adapted = adapt_members(states, x, label, [rows[i] for i in adapting], c, rng)
+        adapted = adapt_members(states, x, label, [rows[i] for i in adapting], c, rng, samples["weight"])
         for network, w in zip(networks, adapted, strict=True):
             network[:, adapting] = w
     return networks, state, np.column_stack([own, [len(r) for r in rows] - own])
@@ -194,7 +194,8 @@ def main(c) -> None:
                                                  places, SimpleNamespace(**trained), rng)
     boosting = None
     if trained["BOOSTING"]:
-        boosting = boosted(with_place(samples["factors"], samples["xy"])[known], samples["label"][known], c.SEED)
+        features = with_place(samples["factors"], samples["xy"])
+        boosting = boosted(features[known], samples["label"][known], c.SEED, samples["weight"][known])
     print(f"{len(states)} blocks: {(states == _ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
           f"samples of others alone), {(states == _NO_SAMPLES).sum()} without samples and "
           f"{(states == _ONE_CLASS).sum()} with one class only keep the intermediate model")

@@ -5,9 +5,10 @@ A place that stands in the samples table twice is used once: it must not be in a
 
 Reads   src_data/<REGION>/composite.tif          DEM (m), aspect (degrees, -1 = flat), curvature, slope (degrees)
         src_data/samples_<REGION>.csv            factors, X, Y, label
+        src_data/<REGION>_samples_origin.csv     the weight of every sample, where there is one
 Writes  metatask_sampling/<REGION>_blocks.tif    the block of every cell, -1 where not valid
         metatask_sampling/<REGION>_tasks.npz     samples by block: block, row (of the table's data, from 0), factors,
-                                                 xy, label; of the blocks centre_row, centre_col; factor_names
+                                                 xy, label, weight; of the blocks centre_row, centre_col; factor_names
         metatask_sampling/<REGION>_blocks.csv    block, cells, samples, landslides, centre_x, centre_y (m)
 Run     python scene_sampling.py [K=256 M=150 ...]
 """
@@ -17,7 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import study_area
-from lsm.artifacts import write_csv, write_npz
+from lsm.artifacts import read_csv, write_csv, write_npz
 from lsm.blocks import slic
 from lsm.paths import Paths, shown
 from lsm.raster import Raster, cells, centres, crs_name, read_composite, write_band
@@ -57,6 +58,18 @@ def check_extent(block: np.ndarray, xy: np.ndarray, raster: Raster, path, compos
         f"{crs_name(raster.crs)}?")
 
 
+def weights(paths: Paths, label: np.ndarray, c) -> np.ndarray:
+    """The weight of every sample in the losses (samples,) float32: by the table of origins, 1 where there is none."""
+    if not paths.samples_origin.is_file():
+        return np.ones(len(label), np.float32)
+    origin = read_csv(paths.samples_origin, "augment_inventory.py", c)
+    if len(origin) != len(label) or ((origin["origin"] == "absence") != (label == 0)).any():
+        raise InputError(f"{shown(paths.samples_origin)}: expected a row for each of the {len(label)} rows of "
+                         f"{shown(paths.samples)}, absence where its label is 0, found {len(origin)} rows of another "
+                         "table; remove it, or run augment_inventory.py again")
+    return origin["weight"].to_numpy(np.float32)
+
+
 def table_of_blocks(labels: np.ndarray, block: np.ndarray, label: np.ndarray, places: np.ndarray,
                     geotransform: tuple[float, ...]) -> pd.DataFrame:
     """One row a block. block, label (samples,): of the samples; places (blocks, 2): mean row and column."""
@@ -89,6 +102,7 @@ def main(c):
     paths = Paths(c.REGION)
     raster = read_composite(paths.composite)
     samples = read_samples(paths.samples, study_area.factors(c.REGION))
+    weight = weights(paths, samples.label, c)
     row, dropped, conflicts = unique_places(samples)
     print(f"{len(samples.label)} samples; {dropped} rows dropped that repeat a place, {conflicts} places with both "
           "labels kept as landslides")
@@ -109,10 +123,12 @@ def main(c):
         "factors": samples.factors[row],                     # (samples, factors) float32
         "xy": samples.xy[row],                               # (samples, 2) float64, m
         "label": samples.label[row],                         # (samples,) int8
+        "weight": weight[row],                               # (samples,) float32, of the sample in every loss
         "centre_row": places[:, 0], "centre_col": places[:, 1],  # (blocks,) float32
         "factor_names": np.array([factor.name for factor in study_area.factors(c.REGION)]),
     }
-    made_from = ("scene_sampling.py", c, [paths.composite, paths.samples])
+    weighted = [paths.samples_origin] * paths.samples_origin.is_file()
+    made_from = ("scene_sampling.py", c, [paths.composite, paths.samples, *weighted])
     write_band(paths.blocks, labels, raster, -1, "block", *made_from)
     write_npz(paths.tasks, tasks, *made_from)
     write_csv(paths.blocks_table, table, *made_from)

@@ -6,9 +6,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 TREES = 500  # not published
 
 
-def boosted(features: np.ndarray, label: np.ndarray, seed: int) -> HistGradientBoostingClassifier:
-    """The fitted model of features (samples, columns) and label (samples,); the same seed gives the same model."""
-    return HistGradientBoostingClassifier(max_iter=TREES, random_state=seed).fit(features, label)
+def boosted(features: np.ndarray, label: np.ndarray, seed: int,
+            weight: np.ndarray | None = None) -> HistGradientBoostingClassifier:
+    """The fitted model of features (samples, columns), label and weight (samples,); the same seed, the same model."""
+    return HistGradientBoostingClassifier(max_iter=TREES, random_state=seed).fit(features, label, weight)
 
 
 def with_place(factors: np.ndarray, xy: np.ndarray) -> np.ndarray:

@@ -3,16 +3,19 @@
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
+from tabulate import tabulate
 from tqdm import tqdm
 
 from lsm import metrics, splits
-from lsm.artifacts import write_csv
+from lsm.artifacts import whole, write_csv, write_record
 
 OURS = "ours"
 MEAN_OF = ("ours, networks", "boosting + XY")  # ours is the mean of these two probabilities
 SUBSETS = {"all": ("inventory", "insar", "absence"), "inventory": ("inventory", "absence"),
            "insar": ("insar", "absence")}
 QUARTERS = ("nearest quarter", "second quarter", "third quarter", "farthest quarter")
+LISTED = ("accuracy", "precision", "recall", "f1", "kappa", "mcc", "auroc", "pr_auc", "brier", "ece", "log_loss",
+          "top_tenth")
 SHARES = np.linspace(0, 1, 101)  # of the area, of the rate curves
 TOP = 0.1                        # share of the area whose landslides are counted as a measure
 
@@ -145,7 +148,57 @@ def write_tables(paths, jobs, points, roles, c, made) -> list:
            (paths.block_metrics, tables["blocks"]), (paths.rates, tables["rates"]), (paths.method_differences, gains)]
     for path, table in out:
         write_csv(path, table, *made)
-    return [path for path, _ in out]
+    with whole(paths.results) as temporary:
+        temporary.write_text(results(paths, f"python {made[0]} REGION={c.REGION}"))
+    write_record(paths.results, *made)
+    return [*(path for path, _ in out), paths.results]
+
+
+def results(paths, made_by: str) -> str:
+    """The tables of docs/results.md as Markdown: every protocol, subsets, differences, k-shot."""
+    table = pd.read_csv(paths.method_metrics, dtype={"k": str})
+    gains = pd.read_csv(paths.method_differences)
+    out = [f"Made by `{made_by}`. Mean, with the standard deviation over repeats in brackets."]
+    for (protocol, with_dv), part in table[table.protocol != "k-shot"].groupby(["protocol", "with_dv"], sort=False):
+        whole = part[part.subset == "all"]
+        seeds, n = whole.seeds.max(), whole[whole.measure == "kappa"].n.max()
+        out.append(f"### {protocol}, {'all factors' if with_dv else 'without the left-out factor'}\n\n"
+                   f"{seeds} repeats, {n:,} scored points in all.\n\n" + _grid(whole, LISTED))
+        own = gains[(gains.protocol == protocol) & (gains.with_dv == with_dv)]
+        if len(own):
+            cells = own.assign(text=[f"{d:+.4f} [{low:+.4f}, {high:+.4f}]" for d, low, high in
+                                     zip(own.difference, own.low, own.high, strict=True)])
+            wide = cells.pivot(index="rival", columns="measure", values="text")
+            wide = wide.reindex(dict.fromkeys(own.rival))[["kappa", "auroc", "brier"]]
+            out.append("Ours less each other method, 95 % interval of a paired bootstrap over blocks (Brier: below 0 is "
+                       "better):\n\n" + _markdown(wide))
+        for measure in ("kappa", "auroc"):
+            wide = part[part.measure == measure].pivot(index="method", columns="subset", values="mean")
+            wide = wide.reindex(dict.fromkeys(part.method))[[s for s in (*SUBSETS, *QUARTERS) if s in wide]]
+            out.append(f"{measure} by subset of the scored points (quarters by distance to the nearest labelled "
+                       "point):\n\n" + _markdown(wide))
+    shots = table[(table.protocol == "k-shot") & (table.subset == "all") & (table.measure == "accuracy")]
+    if len(shots):
+        wide = shots.pivot(index="k", columns="steps", values="mean").reindex(dict.fromkeys(shots.k))
+        out.append("### k-shot\n\nAccuracy of the networks alone with k samples of a held-out block (or a share of "
+                   "it), by adaptation steps.\n\n" + _markdown(wide))
+    return "\n\n".join(out) + "\n"
+
+
+def _grid(part: pd.DataFrame, measures: tuple[str, ...]) -> str:
+    """Methods by measures, "mean (sd)", the best of each column bold."""
+    order = list(dict.fromkeys(part.method))
+    mean, sd = (part.pivot(index="method", columns="measure", values=v).reindex(order) for v in ("mean", "sd"))
+    text = mean[[m for m in measures if m in mean]].map("{:.3f}".format)
+    text += " (" + sd[text.columns].map("{:.3f}".format) + ")"
+    for m in text:
+        best = mean[m].idxmin() if m in metrics.LOWER_IS_BETTER else mean[m].idxmax()
+        text.loc[best, m] = f"**{text.loc[best, m]}**"
+    return _markdown(text)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    return tabulate(table, headers="keys", tablefmt="pipe", floatfmt=".3f")
 
 
 def summary(paths) -> str:

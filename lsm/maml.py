@@ -236,12 +236,13 @@ def _better(best: list, lowest, weights: list, loss) -> tuple[list, tf.Tensor]:
 
 
 def adapt_blocks(state: dict, x: np.ndarray, y: np.ndarray, tasks: Tasks, steps: int, batch: int, normalise: bool,
-                 rng: np.random.Generator) -> list[np.ndarray]:
+                 rng: np.random.Generator, weight: np.ndarray | None = None) -> list[np.ndarray]:
     """The folded networks of all tasks after `steps` inner steps, as one batched program.
 
     x (samples, inputs), y (samples,): all samples, of which tasks names each block's support; every task needs one.
-    batch  samples of each step, drawn anew for each, half of the block where it has no more than two batches;
-           0 = the whole support at every step
+    batch   samples of each step, drawn anew for each, half of the block where it has no more than two batches;
+            0 = the whole support at every step
+    weight  (samples,) of each sample in the loss; None: all alike
     Tasks go through in the order of their size, so many at once as fit ROWS_AT_ONCE padded rows. A task's result does
     not hang on the tasks it shares a call with. Returns a list of arrays with the tasks as first axis, float32.
     Raises InputError where steps on batches diverge; on the whole support the last good step is kept.
@@ -256,10 +257,12 @@ def adapt_blocks(state: dict, x: np.ndarray, y: np.ndarray, tasks: Tasks, steps:
         start += len(group)
         part = Tasks(tasks.members[group, :longest], tasks.sizes[group])
         mask = part.mask()
+        if weight is not None:
+            mask = mask * weight[part.members].astype(np.float32)
         support = x[part.members], y[part.members].astype(np.int32), mask
         if batch:
             step_masks = np.stack([_batches(s, n, longest, steps, batch)
-                                   for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1)
+                                   for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1) * mask
             adapted, statistics = _adapt_on_batches(*start_state, *support, step_masks, normalise)
         else:
             adapted, statistics = _adapt_on_support(*start_state, *support, tf.constant(steps), normalise)

@@ -41,14 +41,16 @@ def unflat(arrays: dict) -> list[dict]:
 
 
 def meta_train(states: list[dict], done: int, history: np.ndarray, x: np.ndarray, y: np.ndarray, xy: np.ndarray,
-               tasks: maml.Tasks, c, save=None) -> tuple[list[dict], np.ndarray]:
+               tasks: maml.Tasks, c, save=None,
+               weight: np.ndarray | None = None) -> tuple[list[dict], np.ndarray]:
     """Meta-training of all members from outer step `done` to c.ITERATIONS; returns the states and history (rows, 4).
 
     Losses and rate in the history are means over the members.
 
     x (samples, inputs), y (samples,), xy (samples, 2): of all samples, of which `tasks` names the meta-training ones.
     save(step, states, history) is called every c.SAVE_EVERY outer steps and at the end; None saves nothing and shows
-    no progress. Raises InputError when the query loss diverges.
+    no progress. weight (samples,): of each sample in the losses, None: all alike.
+    Raises InputError when the query loss diverges.
     """
     outer_loop = maml.outer_loop(c.INNER_STEPS, c.META_LR, c.NORMALISE, c.FIRST_ORDER)
     bar = tqdm(total=c.ITERATIONS, initial=done, desc="meta-training", unit="step", disable=None if save else True)
@@ -58,7 +60,8 @@ def meta_train(states: list[dict], done: int, history: np.ndarray, x: np.ndarray
             # A generator a call: training that goes on from a checkpoint draws what it would have drawn unstopped.
             drawn = maml.draw(tasks, np.random.default_rng([c.SEED, member, done]), c.LOG_EVERY, c.META_BATCH,
                               c.SUPPORT, c.QUERY, xy, c.LINE_SHARE)
-            batches = [a for rows, mask in (drawn[:2], drawn[2:]) for a in (x[rows], y[rows], mask)]
+            batches = [a for rows, mask in (drawn[:2], drawn[2:])
+                       for a in (x[rows], y[rows], mask if weight is None else mask * weight[rows])]
             states[member], *loss = outer_loop(state, tf.constant(done), tf.constant(steps), batches)
             losses.append(loss)
         pre_loss, post_loss = np.mean(losses, axis=0)
@@ -77,13 +80,13 @@ def meta_train(states: list[dict], done: int, history: np.ndarray, x: np.ndarray
 
 
 def adapt_members(states: list[dict], x: np.ndarray, label: np.ndarray, supports: list[np.ndarray], c,
-                  rng: np.random.Generator) -> list[np.ndarray]:
+                  rng: np.random.Generator, weight: np.ndarray | None = None) -> list[np.ndarray]:
     """The adapted networks of all members and blocks: weights with (members, blocks) as first axes.
 
-    supports  of each block, the rows of x (samples, inputs) and label (samples,) it adapts on; none empty
+    supports  of each block, the rows of x (samples, inputs), label and weight (samples,) it adapts on; none empty
     """
     tasks = maml.Tasks.of(supports)
-    each = [maml.adapt_blocks(state, x, label, tasks, c.ADAPT_STEPS, c.ADAPT_BATCH, c.NORMALISE, rng)
+    each = [maml.adapt_blocks(state, x, label, tasks, c.ADAPT_STEPS, c.ADAPT_BATCH, c.NORMALISE, rng, weight)
             for state in states]
     return [np.stack(weights) for weights in zip(*each, strict=True)]
 
@@ -132,8 +135,8 @@ class Supports:
 
 
 def adapted_scores(states: list[dict], pooled: list, x: np.ndarray, label: np.ndarray, xy: np.ndarray,
-                   block: np.ndarray, known: np.ndarray, asked: np.ndarray, c,
-                   one_class: bool = False) -> tuple[np.ndarray, np.ndarray]:
+                   block: np.ndarray, known: np.ndarray, asked: np.ndarray, c, one_class: bool = False,
+                   weight: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Landslide probability of the asked points under their block's adapted models, and the blocks that have none.
 
     known, asked  (samples,) bool: points to adapt on, points to score; label of the asked ones is not read
@@ -146,7 +149,7 @@ def adapted_scores(states: list[dict], pooled: list, x: np.ndarray, label: np.nd
     own = [supports.of(b, xy[r], c.BORROW) for b, r in zip(blocks, rows, strict=True)]
     adapts = np.array([len(r) > 0 and (one_class or supports.mixed(r)) for r in own])
     networks = adapt_members(states, x, label, [r for r, a in zip(own, adapts, strict=True) if a], c,
-                             np.random.default_rng([c.SEED, 1]))
+                             np.random.default_rng([c.SEED, 1]), weight)
     place = np.cumsum(adapts) - 1
     for i, r in enumerate(rows):
         out[r] = mean_probability([w[:, place[i]] for w in networks] if adapts[i] else pooled, x[r])

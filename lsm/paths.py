@@ -87,6 +87,7 @@ class Paths:
     block_metrics = property(lambda self: self._at("tmp", f"{self.region}_block_metrics.csv"))
     method_differences = property(lambda self: self._at("tmp", f"{self.region}_differences.csv"))
     rates = property(lambda self: self._at("tmp", f"{self.region}_rates.csv"))
+    results = property(lambda self: self._at("tmp", f"{self.region}_results.md"))
     comparison = property(lambda self: self._at("tmp", f"{self.region}_comparison"))
 
     # stage 6

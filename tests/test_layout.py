@@ -226,7 +226,7 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
         "models": "models_of_blocks/HK_models.npz", "map_raster": "figs/LSM_HK.tif", "map_table": "tmp/LSM_HK.csv",
         "splits": "tmp/HK_splits.csv.gz", "scores": "tmp/HK_scores.csv.gz", "method_metrics": "tmp/HK_metrics.csv",
         "block_metrics": "tmp/HK_block_metrics.csv", "method_differences": "tmp/HK_differences.csv",
-        "rates": "tmp/HK_rates.csv", "comparison": "tmp/HK_comparison",
+        "rates": "tmp/HK_rates.csv", "results": "tmp/HK_results.md", "comparison": "tmp/HK_comparison",
         "importance": "tmp/HK_importance.csv", "importance_territory": "tmp/HK_importance_territory.csv",
         "shap_values": "tmp/HK_shap.npz", "leading_factor": "figs/HK_leading_factor.tif"}
     assert paths.checkpoint(1000) == tmp_path / "checkpoint_dir" / "HK_checkpoint_001000.npz"

@@ -134,7 +134,8 @@ def made(seed: int = 5, normalise: bool = False):
                            network.initial_weights(SIZES, None, rng)], "inner_lr": [np.float32(0.1)]} for _ in range(2)]
     c = SimpleNamespace(ADAPT_STEPS=3, ADAPT_BATCH=0, NORMALISE=normalise, BORROW=0)
     centres = np.column_stack([np.arange(5) * 100.0, np.zeros(5)])
-    samples = {"label": label, "block": block, "xy": centres[block] + rng.uniform(-20, 20, (60, 2))}
+    samples = {"label": label, "block": block, "weight": np.ones(60, np.float32),
+               "xy": centres[block] + rng.uniform(-20, 20, (60, 2))}
     return states, meta_training.pooled_members(states, x, c), x, samples, [p[None] for p in centres], c, rng
 
 
