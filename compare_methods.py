@@ -4,6 +4,7 @@ published  some blocks are held out; a random half of each is its support, the o
 spatial    the same, the halves lying on opposite sides of a line through the block
 blocked    whole squares are held out without any support: what a method is worth where nobody has mapped
 k-shot     ours with k samples of a held-out block and some adaptation steps
+augmentation  as published, but no method sees the label of an InSAR point: what the weak labels are worth
 
 Every method learns from the labelled points outside the held-out blocks and from their supports. Encoder, pretraining,
 scalers and thresholds are fitted on these alone, anew for each split. A part of the blocks is for development: choices
@@ -56,7 +57,8 @@ from unsupervised_pretraining import dbn
 from unsupervised_pretraining.stack import machines, pretrain
 
 # ----------------------------------------------------------------------------------------------------------------
-PROTOCOLS = "published,spatial,blocked,k-shot"  # any of these, and development (published and spatial on its blocks)
+PROTOCOLS = "published,spatial,blocked,k-shot,augmentation"  # any of these, and development (published and spatial
+#                              on the blocks for development)
 METHODS = ""                 # families to run, see _FAMILIES, comma-separated; "" all
 SEEDS = 5                    # repeats of published, spatial and k-shot; published 5
 HELD_OUT_SHARE = 0.25        # of the blocks with more than MIN_SAMPLES samples; published 0.25
@@ -202,15 +204,16 @@ def k_shot(split, c, seed):
 
 
 _BOTH = ("published", "spatial", "blocked")
+_ALL = (*_BOTH, "augmentation")
 _FAMILIES = {  # name: method, protocols; without a support some methods are not defined
-    "networks": (ours("recommended"), _BOTH),
+    "networks": (ours("recommended"), _ALL),
     "published_recipe": (ours("published"), _BOTH),
     "svm": (rival("SVM", rivals.svm), _BOTH),
     "mlp": (rival("MLP", rivals.mlp), _BOTH),
     "dbn": (deep_belief_network, _BOTH),
-    "rf": (rival("RF", rivals.random_forest), _BOTH),
+    "rf": (rival("RF", rivals.random_forest), _ALL),
     "boosting": (rival("boosting", rivals.boosting()), _BOTH),
-    "boosting_xy": (rival("boosting + XY", rivals.boosting("xy")), _BOTH),
+    "boosting_xy": (rival("boosting + XY", rivals.boosting("xy")), _ALL),
     "boosting_block": (rival("boosting + within block", rivals.boosting("block")), _BOTH[:2]),
     "boosting_block_xy": (rival("boosting + within block + XY", rivals.boosting("block", "xy")), _BOTH[:2]),
     "rf_block": (rival("RF per block", rivals.random_forest_of_block), _BOTH[:2]),
@@ -306,6 +309,10 @@ def all_splits(points: Points, c) -> dict[tuple[str, int], np.ndarray]:
                 held = np.unique(block[role == splits.QUERY])
                 cell_role = np.where(np.isin(points.block[~sample], held), splits.QUERY, splits.UNUSED)
                 out[prefix + name, seed] = np.append(role, cell_role).astype(np.int8)
+    for seed in range(1, c.SEEDS + 1):
+        role = out["published", seed]
+        taught = np.isin(role, (splits.TRAIN, splits.SUPPORT))
+        out["augmentation", seed] = np.where(taught & (points.origin == "insar"), splits.UNUSED, role).astype(np.int8)
     for size in c.SQUARES:
         fold = splits.squares(points.xy, sample, size, c.FOLDS, np.random.default_rng([c.SEED, 2, size]))
         for k in range(c.FOLDS):
@@ -339,7 +346,7 @@ class Job:
 def jobs_of(folder: Path, roles: dict, c, inputs: list[Path]) -> list[Job]:
     """Every job the constants ask for, those of one method together."""
     asked = [name.strip() for name in c.PROTOCOLS.split(",")]
-    known = ("published", "spatial", "blocked", "k-shot", "development")
+    known = ("published", "spatial", "blocked", "k-shot", "augmentation", "development")
     for name, wanted, all_names in (("PROTOCOLS", asked, known), ("METHODS", families(c), tuple(_FAMILIES))):
         if unknown := set(wanted) - set(all_names):
             raise InputError(f"{name}: expected any of {', '.join(all_names)}, found {', '.join(sorted(unknown))}")

@@ -170,8 +170,8 @@ def results(paths, made_by: str) -> str:
                                      zip(own.difference, own.low, own.high, strict=True)])
             wide = cells.pivot(index="rival", columns="measure", values="text")
             wide = wide.reindex(dict.fromkeys(own.rival))[["kappa", "auroc", "brier"]]
-            out.append("Ours less each other method, 95 % interval of a paired bootstrap over blocks (Brier: below 0 is "
-                       "better):\n\n" + _markdown(wide))
+            out.append("Ours less each other method, 95 % interval of a paired bootstrap over blocks (Brier: below 0 "
+                       "is better):\n\n" + _markdown(wide))
         for measure in ("kappa", "auroc"):
             wide = part[part.measure == measure].pivot(index="method", columns="subset", values="mean")
             wide = wide.reindex(dict.fromkeys(part.method))[[s for s in (*SUBSETS, *QUARTERS) if s in wide]]
@@ -180,8 +180,8 @@ def results(paths, made_by: str) -> str:
     shots = table[(table.protocol == "k-shot") & (table.subset == "all") & (table.measure == "accuracy")]
     if len(shots):
         wide = shots.pivot(index="k", columns="steps", values="mean").reindex(dict.fromkeys(shots.k))
-        out.append("### k-shot\n\nAccuracy of the networks alone with k samples of a held-out block (or a share of "
-                   "it), by adaptation steps.\n\n" + _markdown(wide))
+        out.append("### k-shot\n\nAccuracy of the networks alone with k samples of a held-out block (or a share "
+                   "of it), by adaptation steps.\n\n" + _markdown(wide))
     return "\n\n".join(out) + "\n"
 
 
