@@ -161,6 +161,7 @@ def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, su
     n_query = np.minimum(query, sizes - n_support)
     if line_share:
         cut = np.flatnonzero(rng.random(len(chosen)) < line_share)
+        n_query[cut] = np.minimum(n_query[cut], sizes[cut] - sizes[cut] // 2)  # no more than the far half holds
         order[cut] = _across_a_line(xy[tasks.members[chosen[cut]]], sizes[cut], n_support[cut], keys[cut], support,
                                     query, rng)
     position = n_support[:, None] + np.arange(query)
