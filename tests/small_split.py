@@ -28,7 +28,9 @@ def made_split(seed: int = 0, form: str = "recommended") -> Split:
     label = (rng.random(n) < 1 / (1 + np.exp(-2 * margin))).astype(np.int32)
     role = np.full(n, TRAIN, np.int8)
     held_out = block >= MIXED
-    role[held_out] = np.where(rng.random(held_out.sum()) < 0.5, SUPPORT, QUERY)
+    halves = rng.permuted(np.tile(np.arange(SAMPLES) < SAMPLES // 2, (BLOCKS - MIXED, 1)), axis=1)
+    halves = np.concatenate([halves, np.zeros((len(halves), CELLS), bool)], axis=1).ravel()
+    role[held_out] = np.where(halves, SUPPORT, QUERY)
     role[block == BARE] = QUERY
     role[block == THIN] = QUERY
     role[np.flatnonzero(block == THIN)[0]] = SUPPORT
