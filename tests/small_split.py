@@ -11,7 +11,7 @@ DESCRIBED = (Factor("slope", "continuous", "degree"), Factor("DEM", "continuous"
              Factor("dis2road", "distance", "m"), Factor("DV", "continuous", "mm/yr", zero_is_missing=True))
 BLOCKS, SAMPLES, CELLS = 24, 40, 6  # samples and cells a block
 MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, BARE, THIN = 19, 20, 21, 22, 23
-# held-out blocks: a usual one; supports of one class; no labelled point; one labelled point
+# held-out blocks: a usual one; supports of one class; no labelled point; two labelled points
 
 
 def made_split(seed: int = 0, form: str = "recommended") -> Split:
@@ -33,7 +33,8 @@ def made_split(seed: int = 0, form: str = "recommended") -> Split:
     role[held_out] = np.where(halves, SUPPORT, QUERY)
     role[block == BARE] = QUERY
     role[block == THIN] = QUERY
-    role[np.flatnonzero(block == THIN)[0]] = SUPPORT
+    role[np.flatnonzero(block == THIN)[:2]] = SUPPORT
+    label[(block == THIN) & (role == SUPPORT)] = 1
     label[(block == NO_LANDSLIDE) & (role == SUPPORT)] = 0
     label[(block == ONLY_LANDSLIDES) & (role == SUPPORT)] = 1
     cell = np.tile(np.arange(SAMPLES + CELLS) >= SAMPLES, BLOCKS)

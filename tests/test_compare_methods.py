@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import re
@@ -16,16 +17,16 @@ from conftest import contents, run_stage, succeed
 from small_split import MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split, parted_by_a_line
 
 import compare_methods as stage
-from lsm import rivals, splits
-from lsm.network import probability, use_one_thread
+from lsm import boosting, rivals, splits
+from lsm.network import use_one_thread
 from lsm.paths import PROJECT, Paths
 from lsm.settings import constants, of_stage, run
 from lsm.splits import QUERY, ROLES, SUPPORT, UNUSED
 from unsupervised_pretraining import dbn
 
 use_one_thread()  # before any test runs an operator
-TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "ITERATIONS": 40, "LOG_EVERY": 20, "INNER_STEPS": 2, "META_BATCH": 4,
-        "ADAPT_STEPS": 3}
+TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "ITERATIONS": 20, "LOG_EVERY": 20, "INNER_STEPS": 1, "FIRST_ORDER": True,
+        "META_BATCH": 4, "ADAPT_STEPS": 3, "MEMBERS": 2, "BORROW": 10}
 SHORT = ("SEEDS=2", "SQUARES=(1000,)", "FOLDS=3", "AREA_CELLS=2000", "RESAMPLES=50", "METHODS=knn,block_rate,slope",
          "PROTOCOLS=published,spatial,blocked")
 OUTPUTS = ("splits", "scores", "method_metrics", "block_metrics", "method_differences", "rates")
@@ -40,8 +41,8 @@ def tiny(monkeypatch):
         return c
 
     monkeypatch.setattr(stage, "of_stage", short)
-    for name, value in (("TREES", 8), ("EPOCHS", 4), ("BOOSTINGS", 8)):
-        monkeypatch.setattr(rivals, name, value)
+    for module, name, value in ((rivals, "TREES", 8), (rivals, "EPOCHS", 4), (boosting, "TREES", 8)):
+        monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(dbn, "STEPS_A_CALL", 50)
 
 
@@ -97,7 +98,8 @@ def test_scores_of_the_asked_points_by_what_a_method_may_know(tiny, family):
 
 
 @pytest.mark.parametrize("family", ["networks", "block_alone", "dbn"])
-def test_a_score_does_not_hang_on_the_other_query_points(tiny, family):
+def test_a_score_does_not_hang_on_the_other_query_points(tiny, monkeypatch, family):
+    monkeypatch.setitem(TINY, "BORROW", 0)  # whom a block borrows from is told by where it is asked for
     split = made_split()
     rng = np.random.default_rng(8)
     hidden = (split.role == QUERY) & (rng.random(len(split.role)) < 0.5)
@@ -109,7 +111,9 @@ def test_a_score_does_not_hang_on_the_other_query_points(tiny, family):
         np.testing.assert_allclose(fewer_scores[name], p[~hidden[split.asked]], atol=1e-5, err_msg=name)
 
 
-def test_k_shot_between_no_sample_and_the_whole_support(tiny):
+def test_k_shot_between_no_sample_and_the_whole_support(tiny, monkeypatch):
+    for name, value in (("BORROW", 0), ("SUPPORT_TASKS", False)):  # as in k-shot
+        monkeypatch.setitem(TINY, name, value)
     split = made_split()
     found, ours = of_family("k-shot", split), of_family("networks", split)
     assert list(found) == [(k, steps) for k in (0, 3, "2/12", "6/12") for steps in (0, 3)]
@@ -130,7 +134,8 @@ def test_k_shot_between_no_sample_and_the_whole_support(tiny):
 def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch):
     split, seen = made_split(), []
 
-    def spy(state, pooled, x, label, block, known, asked, c, one_class):
+    def spy(states, pooled, x, label, xy, block, known, asked, c, one_class):
+        assert c.BORROW == 0
         seen.append(known)
         return np.zeros(len(block)), []
 
@@ -140,22 +145,24 @@ def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch
     assert not seen[0].any()
     for known in seen:
         assert not (known & ~support).any()
-    for less, more in zip(seen[:3], seen[1:4], strict=True):
+    for less, more in itertools.pairwise(seen[:4]):
         assert not (less & ~more).any()  # the more hold the fewer
-    of_block = (split.block == MIXED)
+    of_block = split.block == MIXED
     size = (of_block & (split.label >= 0)).sum()
     assert [int((known & of_block).sum()) for known in seen] == [
         0, 1, 3, 16, round(size / 12), round(size / 4), (support & of_block).sum()]
-    assert [int((known & (split.block == THIN)).sum()) for known in seen] == [0, 1, 1, 1, 1, 1, 1]
+    assert [int((known & (split.block == THIN)).sum()) for known in seen] == [0, 1, 2, 2, 2, 2, 2]
 
 
-def test_held_out_blocks_take_no_part_in_meta_training(tiny, monkeypatch):
+@pytest.mark.parametrize(("family", "supports"), [("networks", True), ("published_recipe", False), ("k-shot", False)])
+def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, supports):
     split, seen = made_split(), []
-    monkeypatch.setattr(stage, "meta_train", lambda state, done, history, x, y, xy, tasks, c: (
-        seen.append(tasks), (state, history))[1])
-    of_family("networks", split)
+    monkeypatch.setattr(stage, "meta_train", lambda states, done, history, x, y, xy, tasks, c: (
+        seen.append(tasks), (states, history))[1])
+    of_family(family, split)
     rows = np.concatenate([m[:n] for m, n in zip(seen[0].members, seen[0].sizes, strict=True)])
-    assert sorted(rows) == np.flatnonzero(split.role == splits.TRAIN).tolist()
+    expected = split.labelled if supports else split.role == splits.TRAIN
+    assert sorted(rows) == np.flatnonzero(expected).tolist()
     for members, size in zip(seen[0].members, seen[0].sizes, strict=True):
         assert len(set(split.block[members[:size]])) == 1
 
@@ -295,7 +302,7 @@ def test_a_second_run_computes_nothing_and_gives_the_same_bytes(compared, paths,
     assert [name for name in after if after[name] != before.get(name)] == []
 
 
-def test_a_run_killed_half_way_goes_on(compared, demo, tmp_path, monkeypatch, capsys):
+def test_a_run_killed_half_way_goes_on(compared, demo, tmp_path, here, monkeypatch):
     root = tmp_path
     for folder in ("src_data", "metatask_sampling"):
         (root / folder).symlink_to(demo / folder)
@@ -312,8 +319,6 @@ def test_a_run_killed_half_way_goes_on(compared, demo, tmp_path, monkeypatch, ca
     (folder / ".partial.rest.npz").write_bytes(b"half")
     worked = []
     monkeypatch.setattr(stage, "work", lambda job, work=stage.work: worked.append(job.path.name) or work(job))
-    monkeypatch.setattr(stage, "ProcessPoolExecutor", lambda workers, context, start, arguments: ThreadPoolExecutor(
-        1, initializer=start, initargs=arguments))
     run_here(monkeypatch, root, *SHORT, "WORKERS=1")
     assert not set(worked) & there
     whole = {path.name: path.read_bytes() for path in (compared[0] / "tmp" / "demo_comparison").iterdir()}
@@ -323,10 +328,8 @@ def test_a_run_killed_half_way_goes_on(compared, demo, tmp_path, monkeypatch, ca
         assert path.read_bytes() == (compared[0] / "tmp" / path.name).read_bytes(), name
 
 
-def test_other_constants_compute_again_and_free_ones_do_not(compared, demo, monkeypatch, tmp_path):
-    monkeypatch.setenv("LSM_ROOT", str(compared[0]))
+def test_other_constants_compute_again_and_free_ones_do_not(paths):
     c = constants(vars(stage), ["REGION=demo", *SHORT])
-    paths = Paths("demo")
     inputs = [paths.tasks, paths.blocks, paths.grid]
     published = {(p, s): None for p in ("published", "spatial") for s in (1, 2)}
     jobs = stage.jobs_of(paths.comparison, published, c, inputs)
@@ -339,6 +342,7 @@ def test_other_constants_compute_again_and_free_ones_do_not(compared, demo, monk
 
 
 def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, monkeypatch, capsys):
+    monkeypatch.setitem(TINY, "SUPPORT_TASKS", False)  # as in k-shot
     for folder in ("src_data", "metatask_sampling"):
         (tmp_path / folder).symlink_to(demo / folder)
     paths = run_here(monkeypatch, tmp_path, "SEEDS=1", "PROTOCOLS=published,k-shot", "METHODS=networks,boosting_xy",
