@@ -2,10 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from small_split import BARE, MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split
 from threadpoolctl import threadpool_limits
 
@@ -93,6 +95,17 @@ def test_svm_has_the_published_settings(monkeypatch):
     assert made[0]["gamma"] == pytest.approx(1 / (2 * split.x[split.labelled].var()))
     assert "kernel" not in made[0]
     assert original().kernel == "rbf"
+
+
+def test_svm_keeps_the_order_of_its_decision_values_where_one_half_of_the_area_contradicts_the_other():
+    split = made_split(form="published")
+    north = split.block >= split.block.max() / 2
+    steep = split.factors[:, 0] > 22
+    split = replace(split, label=np.where(split.label < 0, -1, (steep != north).astype(int)))
+    x, known = split.x, split.labelled
+    machine = SVC(C=1, gamma=1 / (2 * x[known].var())).fit(x[known], split.label[known])
+    decision, p = machine.decision_function(x[split.asked]), scored(rivals.svm, split)
+    assert spearmanr(decision, p).statistic > 0.999
 
 
 def test_mlp_has_the_published_settings(monkeypatch):
