@@ -129,7 +129,7 @@ def test_constants_of_another_stage_are_those_it_runs_with(script, recipe, monke
     found = of_stage(script, REGION="HK", RECIPE=recipe, SEED=7)
     module = runpy.run_path(str(PROJECT / script))
     assert vars(found) == vars(constants(module, ["REGION=HK", f"RECIPE={recipe}", "SEED=7"]))
-    assert [found.REGION, found.RECIPE, found.SEED] == ["HK", recipe, 7]
+    assert {"REGION": "HK", "RECIPE": recipe, "SEED": 7}.items() <= vars(found).items()
     assert not any(isinstance(v, ByRecipe) for v in vars(found).values())
     assert vars(of_stage(script)) == vars(constants(module, []))
     assert not list(tmp_path.iterdir())
