@@ -28,7 +28,7 @@ use_one_thread()  # before any test runs an operator
 TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "ITERATIONS": 20, "LOG_EVERY": 20, "INNER_STEPS": 1, "FIRST_ORDER": True,
         "META_BATCH": 4, "ADAPT_STEPS": 3, "MEMBERS": 2, "BORROW": 10}
 SHORT = ("SEEDS=2", "SQUARES=(1000,)", "FOLDS=3", "AREA_CELLS=2000", "RESAMPLES=50", "METHODS=knn,block_rate,slope",
-         "PROTOCOLS=published,spatial,blocked")
+         "PROTOCOLS=published,spatial,blocked", "WORKERS=1")
 OUTPUTS = ("splits", "scores", "method_metrics", "block_metrics", "method_differences", "rates")
 
 
@@ -307,7 +307,7 @@ def test_a_run_killed_half_way_goes_on(compared, demo, tmp_path, here, monkeypat
     root = tmp_path
     for folder in ("src_data", "metatask_sampling"):
         (root / folder).symlink_to(demo / folder)
-    command = [sys.executable, str(PROJECT / "compare_methods.py"), *SHORT, "WORKERS=1"]
+    command = [sys.executable, str(PROJECT / "compare_methods.py"), *SHORT]
     folder = root / "tmp" / "demo_comparison"
     with subprocess.Popen(command, env={**os.environ, "LSM_ROOT": str(root)}, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL, start_new_session=True) as running:
@@ -320,7 +320,7 @@ def test_a_run_killed_half_way_goes_on(compared, demo, tmp_path, here, monkeypat
     (folder / ".partial.rest.npz").write_bytes(b"half")
     worked = []
     monkeypatch.setattr(stage, "work", lambda job, work=stage.work: worked.append(job.path.name) or work(job))
-    run_here(monkeypatch, root, *SHORT, "WORKERS=1")
+    run_here(monkeypatch, root, *SHORT)
     assert not set(worked) & there
     whole = {path.name: path.read_bytes() for path in (compared[0] / "tmp" / "demo_comparison").iterdir()}
     assert {path.name: path.read_bytes() for path in folder.glob("[!.]*")} == whole
