@@ -18,6 +18,13 @@ LISTED = ("accuracy", "precision", "recall", "f1", "kappa", "mcc", "auroc", "pr_
           "top_tenth")
 SHARES = np.linspace(0, 1, 101)  # of the area, of the rate curves
 TOP = 0.1                        # share of the area whose landslides are counted as a measure
+KEYS = ("protocol", "seed", "with_dv", "method", "k", "steps")
+COLUMNS = {  # of each table; some protocols have no rows in some of them
+    "scores": (*KEYS, "point", "block", "label", "origin", "score"),
+    "seeds": (*KEYS, "subset", "measure", "value", "n"),
+    "blocks": (*KEYS, "block", "n", "landslides", "kappa", "auroc", "brier", "accuracy"),
+    "rates": (*KEYS, "kind", "area", "landslides"),
+    "differences": ("protocol", "with_dv", "rival", "measure", "difference", "low", "high")}
 
 
 def collect(jobs) -> dict[tuple, dict[str, np.ndarray]]:
@@ -83,8 +90,9 @@ def measure(results: dict, points, roles: dict) -> dict[str, pd.DataFrame]:
                     found = metrics.weighted(label[own], p[own], np.ones((1, own.sum())))
                     blocks.append(row | {"block": b, "n": int(own.sum()), "landslides": int(label[own].sum())}
                                   | {m: float(v[0]) for m, v in found.items()})
-    return {"scores": pd.concat(scores) if scores else pd.DataFrame(), "seeds": pd.DataFrame(seeds),
-            "blocks": pd.DataFrame(blocks), "rates": pd.DataFrame(rates)}
+    rows = {"seeds": seeds, "blocks": blocks, "rates": rates}
+    return ({"scores": pd.concat(scores) if scores else pd.DataFrame(columns=COLUMNS["scores"])}
+            | {name: pd.DataFrame(part, columns=COLUMNS[name]) for name, part in rows.items()})
 
 
 def _method(protocol: str, method: str) -> dict:
@@ -137,7 +145,7 @@ def differences(scores: pd.DataFrame, resamples: int, rng: np.random.Generator) 
                     low, high = np.nanpercentile(gain, [2.5, 97.5])
                     rows.append({"protocol": protocol, "with_dv": with_dv, "rival": rival, "measure": name,
                                  "difference": ours[0, 0] - ours[0, j], "low": low, "high": high})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS["differences"])
 
 
 def write_tables(paths, jobs, points, roles, c, made) -> list:

@@ -161,6 +161,7 @@ def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, su
     n_query = np.minimum(query, sizes - n_support)
     if line_share:
         cut = np.flatnonzero(rng.random(len(chosen)) < line_share)
+        n_query[cut] = np.minimum(n_query[cut], sizes[cut] - sizes[cut] // 2)  # no more than the far half holds
         order[cut] = _across_a_line(xy[tasks.members[chosen[cut]]], sizes[cut], n_support[cut], keys[cut], support,
                                     query, rng)
     position = n_support[:, None] + np.arange(query)
@@ -268,7 +269,7 @@ def adapt_blocks(state: dict, x: np.ndarray, y: np.ndarray, tasks: Tasks, steps:
             adapted, statistics = _adapt_on_support(*start_state, *support, tf.constant(steps), normalise)
         for target, w in zip(out, network.folded(adapted, statistics), strict=True):
             target[group] = w
-    lost = sum(~np.isfinite(w).reshape(len(w), -1).all(axis=1) for w in out)
+    lost = sum(~np.isfinite(w).all(axis=tuple(range(1, w.ndim))) for w in out)
     if lost.any():
         raise InputError(f"adaptation: expected finite weights, found {np.count_nonzero(lost)} blocks that diverged; "
                          "lower INNER_LR or adapt on the whole support (ADAPT_BATCH=0)")

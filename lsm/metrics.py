@@ -60,11 +60,13 @@ def rate_curve(landslides: np.ndarray, area: np.ndarray, shares: np.ndarray) -> 
     451): the success-rate curve for landslides a model learned from, the prediction-rate curve for others.
 
     landslides  (n,) their scores; area (cells,) the scores of cells of equal size; shares (k,) of the area, 0 .. 1
-    Where cells tie at the limit of a share, their landslides count in proportion.
+    Where cells tie at the limit of a share, their landslides count in proportion. The whole area holds all of them,
+    those that score below every cell too.
     """
     order = np.unique(area)[::-1]  # limits, from the most susceptible
     covered = 1 - np.searchsorted(np.sort(area), order) / len(area)  # share of area at or above each limit
     caught = 1 - np.searchsorted(np.sort(landslides), order) / len(landslides)
+    caught[-1] = 1
     return np.interp(shares, [0, *covered], [0, *caught])
 
 
@@ -83,7 +85,7 @@ def bootstrap(seeds: list[Scored], resamples: int, rng: np.random.Generator) -> 
 
     Blocks are drawn with replacement, the same ones for every method and seed, since points of a block are not
     independent and one block may be held out under several seeds; a measure is the mean over the seeds. With
-    resamples = 0 every block counts once: one row, the measures themselves.
+    resamples = 0 every block counts once: one row, the measures themselves. nan where a seed has none of the blocks.
     """
     blocks = np.unique(np.concatenate([s.block for s in seeds]))
     n = len(blocks)
@@ -105,13 +107,14 @@ def weighted(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> 
     """
     predicted, total = probability >= THRESHOLD, weight.sum(axis=1)
     cell = {(t, p): weight @ ((label == t) & (predicted == p)) for t in (0, 1) for p in (False, True)}
-    agree = (cell[0, False] + cell[1, True]) / total
-    truly, said = (cell[1, False] + cell[1, True]) / total, (cell[0, True] + cell[1, True]) / total
-    chance = truly * said + (1 - truly) * (1 - said)
     values, level = np.unique(probability, return_inverse=True)
     positive, negative = (np.stack([np.bincount(level, w * (label == t), len(values)) for w in weight]) for t in (1, 0))
     below = np.cumsum(negative, axis=1) - negative
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):  # of one class, or weighted 0 throughout
+        agree = (cell[0, False] + cell[1, True]) / total
+        truly, said = (cell[1, False] + cell[1, True]) / total, (cell[0, True] + cell[1, True]) / total
+        chance = truly * said + (1 - truly) * (1 - said)
         auroc = (positive * (below + negative / 2)).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1))
         kappa = (agree - chance) / (1 - chance)
-    return {"kappa": kappa, "auroc": auroc, "brier": weight @ (probability - label) ** 2 / total, "accuracy": agree}
+        brier = weight @ (probability - label) ** 2 / total
+    return {"kappa": kappa, "auroc": auroc, "brier": brier, "accuracy": agree}

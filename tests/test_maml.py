@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_split import parted_by_a_line
 
 from lsm import maml, network
 from lsm.paths import PROJECT
@@ -350,6 +351,47 @@ def test_draw_takes_tasks_evenly_and_is_deterministic():
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     counts = np.bincount((first[0][:, :, 0] // 20).ravel(), minlength=10)
     assert np.abs(counts - 800).max() < 4 * np.sqrt(2000 * 0.4 * 0.6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_draw_parts_a_share_of_the_tasks_by_a_line(share):
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(-1, 1, (600, 2))
+    tasks = maml.Tasks.of(np.split(rng.permutation(600), [40, 57, 157, 190, 250, 400]))
+    owner = np.empty(600, np.int64)
+    for i, (members, size) in enumerate(zip(tasks.members, tasks.sizes, strict=True)):
+        owner[members[:size]] = i
+    drawn = maml.draw(tasks, rng, 40, 4, 16, 16, xy, share)
+    parted = []
+    for s, sm, q, qm in zip(*(a.reshape(160, 16) for a in drawn), strict=True):
+        s, q = s[sm == 1], q[qm == 1]
+        (own,) = set(owner[[*s, *q]])
+        assert len({*s, *q}) == len(s) + len(q)
+        assert len(s) == min(16, tasks.sizes[own] // 2)
+        assert len(q) == min(16, tasks.sizes[own] - len(s))
+        parted.append(parted_by_a_line(xy[s], xy[q]))
+    assert abs(np.mean(parted) - share) < 4 * np.sqrt(share * (1 - share) / 160) + 1e-9
+
+
+@pytest.mark.parametrize(("support", "query"), [(8, 32), (3, 100), (32, 8)])
+def test_draw_across_a_line_takes_no_more_than_a_half_holds(support, query):
+    xy = np.random.default_rng(0).random((400, 2))
+    tasks = maml.Tasks.of([np.arange(100, 140), np.arange(200, 300), np.arange(300, 305)])
+    drawn = maml.draw(tasks, np.random.default_rng(1), 20, 3, support, query, xy, 1.0)
+    for s, sm, q, qm in zip(*(a.reshape(60, -1) for a in drawn), strict=True):
+        s, q = s[sm == 1], q[qm == 1]
+        size = {1: 40, 2: 100, 3: 5}[s[0] // 100]
+        assert (set(s // 100), set(q // 100)) == ({s[0] // 100},) * 2  # no row of another task
+        assert (len(set(s)), len(set(q))) == (min(support, size // 2), min(query, size - size // 2))
+        assert parted_by_a_line(xy[s], xy[q])
+
+
+def test_draw_turns_the_line_and_either_half_is_the_support():
+    xy = np.random.default_rng(3).normal(size=(200, 2))
+    s, _, q, _ = maml.draw(maml.Tasks.of([np.arange(200)]), np.random.default_rng(4), 400, 1, 100, 100, xy, 1.0)
+    towards = (xy[q[:, 0]].mean(axis=1) - xy[s[:, 0]].mean(axis=1)) @ [1, 1j]
+    quarters = np.histogram(np.angle(towards), 4, (-np.pi, np.pi))[0]
+    assert np.abs(quarters - 100).max() < 4 * np.sqrt(400 * 0.25 * 0.75)
 
 
 # outer loop -----------------------------------------------------------------------------------------------------

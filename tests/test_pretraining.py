@@ -3,21 +3,24 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from tqdm import tqdm
 
 import study_area
 from lsm.artifacts import check, read_csv, read_npz
 from lsm.encoder import Encoder
 from lsm.network import use_one_thread
 from lsm.paths import PROJECT, Paths
-from lsm.settings import constants, run
+from lsm.settings import InputError, constants, run
 from unsupervised_pretraining import DAS_pretraining as stage
 from unsupervised_pretraining.denoising_autoencoder import DenoisingAutoencoder
 from unsupervised_pretraining.rbm import RBM
+from unsupervised_pretraining.stack import machines, pretrain
 
 SCRIPT = "unsupervised_pretraining/DAS_pretraining.py"
 HK_DATA = Path(os.environ.get("LSM_HK_DATA", PROJECT.parent / "shared" / "hk"))
@@ -223,6 +226,50 @@ def test_an_epoch_equals_adam_written_out():
     assert model.reconstruction_error(values) == pytest.approx(((output - values) ** 2).mean(), rel=1e-3)
     np.testing.assert_allclose(model.transform(values), np.log1p(np.exp(values @ weights[0] + weights[1])), atol=1e-4)
     np.testing.assert_allclose(model.weights, weights[0].T, atol=2e-5)
+
+
+# the stack ------------------------------------------------------------------------------------------------------
+
+def stack_settings(**values) -> SimpleNamespace:
+    return SimpleNamespace(**{"HIDDEN": (7, 6, 4), "RBM_LEARNING_RATE": 0.01, "RBM_INITIAL_SD": 0.1, "RBM_EPOCHS": 2,
+                              "RBM_BATCH": 10, "DAE_LEARNING_RATE": 1e-3, "DAE_NOISE": 0.1, "DAE_EPOCHS": 3,
+                              "DAE_BATCH": 20} | values)
+
+
+def test_layers_of_the_stack():
+    layers = machines(5, stack_settings(), np.random.default_rng(0))
+    assert [type(model) for model, *_ in layers] == [RBM, RBM, DenoisingAutoencoder]
+    assert [(epochs, batch) for _, epochs, batch in layers] == [(2, 10), (2, 10), (3, 20)]
+    assert [model.weights.shape for model, *_ in layers] == [(7, 5), (6, 7), (4, 6)]
+    assert {(model.units, model.learning_rate) for model, *_ in layers[:2]} == {("relu", 0.01)}
+
+
+def test_each_layer_learns_from_the_one_below():
+    values = np.random.default_rng(1).normal(size=(60, 5)).astype(np.float32)
+    with tqdm(disable=True) as bar:
+        weights, history, silent = pretrain(values, machines(5, stack_settings(), np.random.default_rng(2)), bar)
+    assert [w.shape for w in weights] == [(7, 5), (7,), (6, 7), (6,), (4, 6), (4,)]
+    assert history[["layer", "epoch"]].to_numpy().tolist() == [[layer, epoch] for layer, epochs in
+                                                               ((1, 2), (2, 2), (3, 3)) for epoch in range(epochs + 1)]
+    below = values
+    for i, (model, epochs, batch) in enumerate(machines(5, stack_settings(), np.random.default_rng(2))):
+        errors = [model.reconstruction_error(below), *(model.fit_epoch(below, batch) for _ in range(epochs))]
+        np.testing.assert_allclose(history.error[history.layer == i + 1], errors, rtol=1e-5)
+        np.testing.assert_allclose(weights[2 * i], model.weights, rtol=1e-5)
+        np.testing.assert_allclose(weights[2 * i + 1], model.hidden_bias, rtol=1e-5, atol=1e-7)
+        below = model.transform(below)
+        assert silent[i] == (below == 0).all(axis=0).sum()
+
+
+def test_silent_units_are_counted_and_divergence_is_told():
+    values = np.random.default_rng(1).normal(size=(60, 5)).astype(np.float32)
+    layers = machines(5, stack_settings(RBM_EPOCHS=0), np.random.default_rng(2))
+    layers[0][0].hidden_bias[[1, 4]] = -100
+    with tqdm(disable=True) as bar:
+        assert pretrain(values, layers, bar)[2][0] == 2
+    with tqdm(disable=True) as bar, pytest.raises(InputError, match=r"^layer 1, epoch \d: .*lower RBM_LEARNING_RATE"):
+        pretrain(values, machines(5, stack_settings(RBM_LEARNING_RATE=1e6, RBM_EPOCHS=9), np.random.default_rng(2)),
+                 bar)
 
 
 # the stage ------------------------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
+import runpy
 import sys
 
 import pytest
 
-from lsm.settings import ByRecipe, InputError, block, constants, run
+from lsm.paths import PROJECT
+from lsm.settings import ByRecipe, InputError, block, constants, of_stage, run
 
 SCRIPT = {"__doc__": "What the script does.", "REGION": "demo", "RECIPE": "published", "SEED": 1, "RATE": 0.5,
           "WEIGHTS": (0.3, 0.7), "NESTED": ((("slope", 1.0),), (("DEM", 2.0),)), "FIRST_ORDER": False,
@@ -118,3 +120,29 @@ def test_run_lets_faults_of_the_program_through(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script.py"])
     with pytest.raises(ZeroDivisionError):
         run(lambda c: 1 / 0, SCRIPT)
+
+
+@pytest.mark.parametrize("script", ["meta_learner.py", "unsupervised_pretraining/DAS_pretraining.py"])
+@pytest.mark.parametrize("recipe", ["published", "recommended"])
+def test_constants_of_another_stage_are_those_it_runs_with(script, recipe, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # found from anywhere
+    found = of_stage(script, REGION="HK", RECIPE=recipe, SEED=7)
+    module = runpy.run_path(str(PROJECT / script))
+    assert vars(found) == vars(constants(module, ["REGION=HK", f"RECIPE={recipe}", "SEED=7"]))
+    assert {"REGION": "HK", "RECIPE": recipe, "SEED": 7}.items() <= vars(found).items()
+    assert not any(isinstance(v, ByRecipe) for v in vars(found).values())
+    assert vars(of_stage(script)) == vars(constants(module, []))
+    assert not list(tmp_path.iterdir())
+
+
+def test_constants_of_another_stage_come_anew_and_are_checked():
+    one = of_stage("meta_learner.py", ITERATIONS=7)
+    one.META_BATCH = -1
+    two = of_stage("meta_learner.py")
+    assert one.ITERATIONS == 7
+    assert two.ITERATIONS != 7
+    assert two.META_BATCH > 0
+    with pytest.raises(InputError, match="did you mean ITERATIONS"):
+        of_stage("meta_learner.py", ITERATION=7)
+    with pytest.raises(InputError, match="RECIPE=paper"):
+        of_stage("meta_learner.py", RECIPE="paper")
