@@ -8,7 +8,7 @@ augmentation  as published, but no method sees the label of an InSAR point: what
 
 Every method learns from the labelled points outside the held-out blocks and from their supports. Encoder, pretraining,
 scalers and thresholds are fitted on these alone, anew for each split. A part of the blocks is for development: choices
-were settled there (PROTOCOLS="development,..."), and they are never held out where scores are quoted.
+were settled there (PROTOCOLS=development), and they are never held out otherwise, except by the squares of blocked.
 
 Reads   metatask_sampling/<REGION>_tasks.npz, <REGION>_blocks.tif   samples by block, the block of every cell
         src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif cells, for the curves over area
@@ -101,7 +101,7 @@ def trained(split, one, three, seed):
     _, rows = rows_by_block(split.block, split.role == splits.TRAIN)
     rows = [r for r in rows if len(r) > three.MIN_SAMPLES]
     if three.SUPPORT_TASKS:
-        rows += rows_by_block(split.block, split.role == splits.SUPPORT)[1]
+        rows += [r for r in rows_by_block(split.block, split.role == splits.SUPPORT)[1] if len(r) > 1]
     tasks = maml.Tasks.of(rows)
     if len(tasks.sizes) < three.META_BATCH:
         raise InputError(f"META_BATCH={three.META_BATCH} of meta_learner.py: expected as many blocks for meta-training "
@@ -356,6 +356,8 @@ def jobs_of(folder: Path, roles: dict, c, inputs: list[Path]) -> list[Job]:
              and ("published" if kind == "development" else kind) in _FAMILIES[family][1]]
     if "k-shot" in asked:
         parts += [(protocol, seed, True, "k-shot") for protocol, seed in roles if protocol == "published"]
+    if not parts:
+        raise InputError("PROTOCOLS, METHODS and SEEDS: expected fits to do, found that together they ask for none")
     free = {"PROTOCOLS", "METHODS", "SEEDS", "RESAMPLES", "WORKERS"}
     base = {k: v for k, v in vars(c).items() if k not in free} | {shown(p): sha256(p) for p in inputs}
     out = []
@@ -368,8 +370,10 @@ def jobs_of(folder: Path, roles: dict, c, inputs: list[Path]) -> list[Job]:
 
 
 def families(c) -> list[str]:
-    """The methods to run."""
-    return [name.strip() for name in c.METHODS.split(",")] if c.METHODS else list(_FAMILIES)
+    """The methods to run; slope alone only where WITHOUT leaves such a factor."""
+    asked = [name.strip() for name in c.METHODS.split(",")] if c.METHODS else list(_FAMILIES)
+    names = {factor.name for factor in study_area.factors(c.REGION)} - {c.WITHOUT}
+    return [name for name in asked if name != "slope" or "slope" in names]
 
 
 def finished(job: Job) -> bool:

@@ -83,7 +83,8 @@ def random_forest_of_block(split: Split, rng) -> np.ndarray:
 
 def nearest_neighbours(split: Split, rng) -> np.ndarray:
     """k nearest labelled points by X and Y alone, weighted by distance; k by cross-validation."""
-    search = GridSearchCV(KNeighborsClassifier(weights="distance"), {"n_neighbors": NEIGHBOURS}, cv=5,
+    folds = StratifiedKFold(5, shuffle=True, random_state=_state(rng))
+    search = GridSearchCV(KNeighborsClassifier(weights="distance"), {"n_neighbors": NEIGHBOURS}, cv=folds,
                           scoring="neg_log_loss")
     return fitted(search, split.xy, split)
 
