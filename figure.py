@@ -63,7 +63,7 @@ SPEEDS = ("#9ecae1", "#2171b5", "#08306b")            # InSAR speed, low to high
 SEA, INK = "#eef3f7", "#333333"
 PALE = "#c9c9c9"                                      # what stands behind
 MEASURES = {"accuracy": "accuracy", "kappa": "kappa", "auroc": "AUROC", "pr_auc": "PR-AUC", "brier": "Brier score",
-            "ece": "calibration error", "top_tenth": "landslides on\ntop 10 % of area"}
+            "ece": "calibration\nerror", "top_tenth": "landslides on\ntop 10 % of area"}
 # One colour a method throughout: colour, line, mark. Greys are for what hardly models anything.
 METHODS = {"ours": ("#d55e00", "-", "D"),
            "ours, networks": ("#08519c", "-", "o"),
@@ -87,7 +87,7 @@ METHODS = {"ours": ("#d55e00", "-", "D"),
            "slope alone": ("#a8a8a8", ":", "1")}
 OTHER = ("#000000", ":", ".")                         # a method without a line above
 PROTOCOL_MARKS = ("o", "s", "^", "v")                 # in the order of the tables
-RULES = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#8c8c00", "#7f3c8d", "#000000")
+RULES = ("#e69f00", "#009e73", "#cc79a7", "#8c510a", "#7f3c8d", "#b8b800", "#d55e00", "#000000")  # no blue: speeds
 # ----------------------------------------------------------------------------------------------------------------
 
 

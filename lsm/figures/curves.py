@@ -11,7 +11,18 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from lsm import metrics
 from lsm.artifacts import check
 from lsm.figures.common import caption, need, tidy
-from lsm.figures.methods import STAGE, compared, dark_of, in_colour, in_order, line_of, mark_of, protocols_of
+from lsm.figures.methods import (
+    STAGE,
+    compared,
+    dark_of,
+    hide_rest,
+    in_colour,
+    in_order,
+    line_of,
+    mark_of,
+    protocols_of,
+    title_of,
+)
 from lsm.paths import Paths
 
 GRID = np.unique(np.concatenate([np.linspace(0, 0.1, 101), np.linspace(0.1, 1, 181)]))  # finer where curves bend
@@ -88,11 +99,11 @@ def precision_on_grid(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray,
 def panels_of(c, n: int, height: float = 3.1) -> tuple:
     """A page of n panels, two a row; axes left over are hidden."""
     rows = (n + 1) // 2
-    tall = rows * (height + 0.55) + 0.35
+    tall = rows * height + (rows - 1) * 0.68 + 0.9
     fig = Figure(figsize=(c.WIDTH, tall))
     axes = fig.subplots(rows, 2, squeeze=False).ravel()
     fig.subplots_adjust(left=0.07, right=0.985, top=1 - 0.22 / tall, bottom=0.68 / tall, wspace=0.17,
-                        hspace=0.55 / height)
+                        hspace=0.68 / height)
     for ax in axes[n:]:
         ax.axis("off")
     return fig, axes[:n]
@@ -190,15 +201,16 @@ def reliability(c, protocol: str):
                     **mark_of(c, method))
             words.append(f"{error[name, method]:.3f}")
         ax.text(0.03, 0.97, "error " + ", ".join(words), fontsize=6, transform=ax.transAxes, verticalalignment="top")
-        ax.set_title(method, fontsize=6.2, color=dark_of(c, method), pad=2.5)
-        ax.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+        title_of(ax, c, method)
+        ax.set(xlim=(0, 1), ylim=(0, 1))
+        ax.set_xticks((0, 0.5, 1), ("0", ".5", "1"))
+        ax.set_yticks((0, 0.5, 1), ("0", ".5", "1"))
         tidy(ax)
-    for ax in axes[len(methods):]:
-        ax.axis("off")
+    hide_rest(axes, len(methods), across)
     fig.supxlabel("predicted probability, mean of each tenth", fontsize=7.5, y=0.36 / tall)
     fig.supylabel("observed share of landslides", fontsize=7.5, x=0.005)
-    both = f"; solid, bars: {protocols[0]}, dashed: {protocols[1]}" if len(protocols) == 2 else ""
+    which = f"{protocols[0]} (solid, bars) and {protocols[1]} (dashed)" if len(protocols) == 2 else protocols[0]
     n = table[table["protocol"] == protocols[0]].groupby("method", observed=True).size().max()
-    caption(fig, c, [record], f"{protocols[0]}, {n:,} points of {table['seed'].nunique()} repeats; bars: points in the "
-            f"tenth, the most given; error: expected calibration error{both}")
+    caption(fig, c, [record], f"{which}, {n:,} points of {table['seed'].nunique()} repeats; bars: points in the tenth, "
+            "the most given; error: ECE")
     return fig, drawn

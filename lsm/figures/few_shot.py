@@ -76,9 +76,9 @@ def few_shot_blocks(c):
         raise InputError(f"SHOT_STEPS={c.SHOT_STEPS}: expected one of {', '.join(map(str, steps))} of {shown(path)}, "
                          "beside 0")
     table = table[table["steps"].isin((0, c.SHOT_STEPS))]
-    fig = Figure(figsize=(c.WIDTH, 3.4))
+    fig = Figure(figsize=(c.WIDTH, 3.65))
     axes = fig.subplots(1, 3, gridspec_kw={"width_ratios": (1, 1, 1.35)})
-    fig.subplots_adjust(left=0.07, right=0.985, top=0.92, bottom=0.22, wspace=0.25)
+    fig.subplots_adjust(left=0.07, right=0.985, top=0.93, bottom=0.27, wspace=0.25)
     low, rows = np.floor(10 * table["accuracy"].min()) / 10, []
     for ax, (title, ks) in zip(axes, sorts_of_k(table), strict=False):
         for i, k in enumerate(ks):
@@ -92,16 +92,15 @@ def few_shot_blocks(c):
     axes[0].set_ylabel("accuracy of a block")
     handles = [Patch(facecolor=(*to_rgb(style["color"]), 0.45), edgecolor=style["color"], label=steps_in_words(step))
                for step, style in ((0, c.BEFORE), (c.SHOT_STEPS, c.AFTER))]
-    axes[0].legend(handles=handles, loc="lower left", fontsize=6.5, borderaxespad=0.1, frameon=True, framealpha=0.9,
-                   edgecolor="none")
+    fig.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.985, 0.1), ncols=2, borderaxespad=0)
     most = sorts_of_k(table)[1][1][-1:] or sorts_of_k(table)[0][1][-1:]
     wide = table[table["k"] == most[0]].pivot(index=["seed", "block", "n"], columns="steps", values="accuracy")
     wide = wide.reset_index().rename(columns={0: "before", c.SHOT_STEPS: "after"})
-    ax = axes[2]
-    ax.plot((low, 1), (low, 1), color=c.INK, linewidth=0.7, linestyle=":")
+    ax, least = axes[2], np.floor(10 * wide[["before", "after"]].min().min()) / 10
+    ax.plot((least, 1), (least, 1), color=c.INK, linewidth=0.7, linestyle=":")
     ax.scatter(wide["before"], wide["after"], s=4 + 40 * wide["n"] / wide["n"].max(), linewidths=0.6, zorder=3,
                facecolors=(*to_rgb(c.AFTER["color"]), 0.3), edgecolors=c.AFTER["color"], clip_on=False)
-    ax.set(xlim=(low, 1), ylim=(low, 1), aspect="equal", xlabel="not adapted", ylabel=f"{c.SHOT_STEPS} steps")
+    ax.set(xlim=(least, 1), ylim=(least, 1), aspect="equal", xlabel="not adapted", ylabel=f"{c.SHOT_STEPS} steps")
     ax.set_title(f"{most[0]} of the block's samples", loc="left")
     tidy(ax)
     gain = wide["after"] - wide["before"]

@@ -6,7 +6,15 @@ from sklearn.cluster import KMeans
 
 from lsm.artifacts import read_npz
 from lsm.figures.common import caption, need
-from lsm.figures.methods import compared, in_order, mark_of, name_rows, protocols_of, rows_of_methods
+from lsm.figures.methods import (
+    compared,
+    in_order,
+    mark_of,
+    name_band,
+    name_rows,
+    protocols_of,
+    rows_of_methods,
+)
 from lsm.paths import Paths, shown
 from lsm.settings import InputError
 
@@ -36,7 +44,8 @@ def block_kinds(c):
     table = table[table["block"].isin(numbers)].assign(kind=lambda t: t["block"].map(kind))
     order = [k for k in range(c.KINDS) if (table["kind"] == k).any()]
     methods = in_order(c, table["method"].unique())
-    fig, axes = rows_of_methods(c, 0.165 * len(methods), len(order), len(protocols), top=0.55, gap=0.1, between=0.62)
+    fig, axes = rows_of_methods(c, 0.165 * len(methods), len(order), len(protocols), top=0.5, gap=0.1, between=0.75,
+                                bottom=0.72)
     rows = []
     for band, protocol in zip(axes, protocols, strict=True):
         for ax, k in zip(band, order, strict=True):
@@ -50,8 +59,7 @@ def block_kinds(c):
             ax.set_title(names[k].replace(", ", ",\n") + f"\n{part['block'].nunique()} blocks, "
                          f"{part.drop_duplicates(['block', 'seed'])['n'].sum():,} points", fontsize=6.5, pad=3)
         name_rows(c, band, methods)
-        band[0].annotate(protocol, (0, 1), xytext=(-130, 5), textcoords="offset points", xycoords="axes fraction",
-                         fontweight="bold", fontsize=8)
+        name_band(band, protocol)
     for ax in axes[-1]:
         ax.set_xlabel("accuracy of a block", fontsize=7)
     caption(fig, c, [record], f"line: mean, box: sd, whisker: least and most, over held-out blocks of "

@@ -9,13 +9,15 @@ from lsm.figures.common import caption, saved, tidy
 from lsm.figures.methods import (
     STAGE,
     compared,
-    dark_of,
+    hide_rest,
     in_order,
     mark_of,
+    name_band,
     name_rows,
     protocols_of,
     repeats,
     rows_of_methods,
+    title_of,
 )
 from lsm.metrics import LOWER_IS_BETTER
 from lsm.paths import Paths, shown
@@ -51,11 +53,11 @@ def bars(c, protocol: str):
             ax.set_xlim(0, 1.48 * end)
             ax.set_xticks([0, round_down(end)])
         name_rows(c, band, methods[p])
-        band[0].annotate(p, (0, 1), xytext=(-130, 5), textcoords="offset points", xycoords="axes fraction",
-                         fontweight="bold", fontsize=8)
+        name_band(band, p)
     for ax, measure in zip(axes[0], measures, strict=True):
         ax.set_title(c.MEASURES[measure] + (" ↓" if measure in LOWER_IS_BETTER else ""), fontsize=7, pad=4)
-    caption(fig, c, [record], f"mean and sd of {repeats(table)}, {counts(table)} points together; best AUROC first; "
+    caption(fig, c, [record], f"mean and sd of {repeats(table)}, {counts(table[table['measure'] == 'auroc'])} points "
+            "together; best AUROC first; "
             "↓: less is better")
     return fig, table[["protocol", "method", "measure", "mean", "sd", "n", "seeds"]]
 
@@ -91,7 +93,7 @@ def differences(c):
     first = table[(table["protocol"] == protocols[0]) & (table["measure"] == measures[0])]
     rivals = list(first.sort_values("difference", kind="stable")["rival"])
     rivals += [r for r in pd.unique(table["rival"]) if r not in rivals]
-    fig, axes = rows_of_methods(c, (0.1 + 0.075 * len(protocols)) * len(rivals), len(measures), 1, bottom=0.85)
+    fig, axes = rows_of_methods(c, (0.1 + 0.075 * len(protocols)) * len(rivals), len(measures), 1, bottom=0.95)
     for ax, measure in zip(axes[0], measures, strict=True):
         ax.axvline(0, color="black", linewidth=0.7)
         for i in range(1, len(rivals), 2):
@@ -106,21 +108,39 @@ def differences(c):
                 ax.plot(row["difference"], i + offset, marker=c.PROTOCOL_MARKS[j % len(c.PROTOCOL_MARKS)],
                         markersize=3.4, color=colour, markerfacecolor=colour if sure else "white",
                         markeredgewidth=0.8)
+        of_measure = table[table["measure"] == measure]
+        root_axis(ax, of_measure[["low", "difference"]].min().min(), of_measure[["high", "difference"]].max().max())
         if measure in LOWER_IS_BETTER:
             ax.invert_xaxis()
         ax.set_title(c.MEASURES[measure], fontsize=7.5, pad=4)
         ax.set_xlabel("ours minus rival\n← rival better · ours better →", fontsize=6.5)
     name_rows(c, axes[0], rivals)
     marks_of_protocols(fig, c, protocols)
-    caption(fig, c, [record], "95 % intervals of a paired bootstrap over blocks; filled: the interval excludes zero")
+    caption(fig, c, [record], "95 % intervals of a paired bootstrap over blocks; filled: the interval excludes zero; axes "
+            "stretched near zero (roots)")
     return fig, table[["protocol", "rival", "measure", "difference", "low", "high"]]
+
+
+def root_axis(ax, low: float, high: float) -> None:
+    """Scales an axis by signed square roots, so that small differences show beside large ones."""
+    ax.set_xscale("function", functions=(lambda v: np.sign(v) * np.sqrt(np.abs(v)), lambda v: np.sign(v) * v**2))
+    low, high = min(low, 0), max(high, 0)
+    reach = max(-low, high)
+    ax.set_xlim(1.15 * low - 0.004 * reach, 1.15 * high + 0.004 * reach)
+    apart, ends = 0.17 * np.sqrt(reach), []
+    for v in (m * 10.0**e for e in range(2, -7, -1) for m in (5, 2, 1)):
+        if v <= reach and np.sqrt(v) >= apart and (not ends or np.sqrt(ends[-1]) - np.sqrt(v) >= apart):
+            ends.append(v)
+    ticks = [0, *(v for v in ends if v <= 1.15 * high), *(-v for v in ends if v <= -1.15 * low)]
+    ax.set_xticks(ticks, [f"{v:g}".replace("0.", ".").replace("-", "−") for v in ticks])
+    ax.minorticks_off()
 
 
 def marks_of_protocols(fig, c, protocols: list[str]) -> None:
     """The legend of protocols in the lower left of a page of methods, below their names."""
     handles = [Line2D([], [], linestyle="", color=c.INK, marker=c.PROTOCOL_MARKS[j % len(c.PROTOCOL_MARKS)],
                       markersize=4, label=name) for j, name in enumerate(protocols)]
-    fig.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.005, 0.2 / fig.get_figheight()), fontsize=6.5,
+    fig.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.005, 0.36 / fig.get_figheight()), fontsize=6.5,
                borderaxespad=0, labelspacing=0.2, handletextpad=0.2, ncols=1 + (len(handles) > 3))
 
 
@@ -146,14 +166,15 @@ def gap(c):
                 ax.errorbar(mean.loc[method, cut], i, xerr=np.nan_to_num(sd.loc[method, cut]), color=colour,
                             elinewidth=0.5, marker=mark, markersize=3.8, markerfacecolor=face, markeredgewidth=0.9)
             change = mean.loc[method, "published"] - mean.loc[method, "spatial"]
-            ax.text(high + 0.14 * (high - low), i, f"{change:+.3f}".replace("0.", "."), fontsize=5.8,
+            ax.text(high + 0.14 * (high - low), i, f"{change:+.3f}".replace("0.", ".").replace("-", "−"), fontsize=5.8,
                     verticalalignment="center")
             rows.append({"method": method, "measure": measure, "published": mean.loc[method, "published"],
                          "spatial": mean.loc[method, "spatial"], "gap": change,
                          "published_sd": sd.loc[method, "published"], "spatial_sd": sd.loc[method, "spatial"]})
         ax.set_xlim(low - 0.08 * (high - low), high + 0.42 * (high - low))
         ax.set_title(c.MEASURES[measure] + (" ↓" if measure in LOWER_IS_BETTER else ""), fontsize=7.5, pad=4)
-        ax.locator_params(axis="x", nbins=4)
+        ax.locator_params(axis="x", nbins=5)
+        ax.set_xticks([t for t in ax.get_xticks() if abs(t - (low + high) / 2) <= 0.55 * (high - low)])
     name_rows(c, axes[0], methods)
     handles = [Line2D([], [], linestyle="", marker=mark, markersize=4, color=c.INK, markerfacecolor=face, label=text)
                for mark, face, text in (("o", "white", "published: random halves"),
@@ -191,11 +212,10 @@ def distance(c):
                         color=mark_of(c, method)["color"], markeredgewidth=0.7, zorder=3,
                         marker=c.PROTOCOL_MARKS[j % len(c.PROTOCOL_MARKS)],
                         markerfacecolor="white" if j % 2 else None)
-        ax.set_title(method, fontsize=6.2, color=dark_of(c, method), pad=2.5)
+        title_of(ax, c, method)
         ax.set_xticks(range(4), ("1", "2", "3", "4"))
         tidy(ax)
-    for ax in axes[len(methods):]:
-        ax.axis("off")
+    hide_rest(axes, len(methods), across)
     low = (table["mean"] - table["sd"].fillna(0)).min()
     axes[0].set_ylim(np.floor(20 * low) / 20, 1)
     handles = [Line2D([], [], color=c.INK, linewidth=0.8, marker=c.PROTOCOL_MARKS[j % len(c.PROTOCOL_MARKS)],
@@ -220,8 +240,7 @@ def subsets(c):
     table = table[table["protocol"].isin(protocols) & table["subset"].isin(SUBSETS) & (table["measure"] == "auroc")]
     methods = {p: ranked(table[(table["protocol"] == p) & (table["subset"] == "all") & table["with_dv"]])
                for p in protocols}
-    fig, axes = rows_of_methods(c, ROW * max(map(len, methods.values())), len(SUBSETS), len(protocols), bottom=0.72,
-                                top=0.42)
+    fig, axes = rows_of_methods(c, ROW * max(map(len, methods.values())), len(SUBSETS), len(protocols), bottom=0.72)
     for band, protocol in zip(axes, protocols, strict=True):
         for ax, subset in zip(band, SUBSETS, strict=True):
             one = table[(table["protocol"] == protocol) & (table["subset"] == subset)]
@@ -237,14 +256,16 @@ def subsets(c):
             ax.set_title({"all": "all", "inventory": "inventory landslides", "insar": "InSAR landslides"}[subset]
                          + f", n = {n:,.0f}", fontsize=7, pad=4)
             ax.locator_params(axis="x", nbins=5)
+        limits = [v for ax in band for v in ax.get_xlim()]
+        for ax in band:
+            ax.set_xlim(min(limits), max(limits))
         name_rows(c, band, methods[protocol])
-        band[0].annotate(protocol, (0, 1), xytext=(-130, 5), textcoords="offset points", xycoords="axes fraction",
-                         fontweight="bold", fontsize=8)
+        name_band(band, protocol)
     for ax in axes[-1]:
         ax.set_xlabel("AUROC", fontsize=7)
     handles = [Line2D([], [], linestyle="", marker="o", markersize=4, color=c.INK, markerfacecolor=face, label=text)
                for face, text in ((c.INK, "with DV"), ("white", "without DV"))]
     fig.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.01, 0.2 / fig.get_figheight()), ncols=2,
                fontsize=6.5, borderaxespad=0)
-    caption(fig, c, [record], f"mean and sd of {repeats(table)}, n points together; each panel has its own axis")
+    caption(fig, c, [record], f"mean and sd of {repeats(table)}, n points together")
     return fig, table[["protocol", "subset", "with_dv", "method", "mean", "sd", "n", "seeds"]]

@@ -1,5 +1,7 @@
 """What the figures of the comparison share: its tables checked, protocols in order, one style a method."""
 
+import textwrap
+
 import pandas as pd
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -87,6 +89,25 @@ def name_rows(c, axes, methods: list[str]) -> None:
         ax.spines[["top", "right", "left"]].set_visible(False)
         ax.tick_params(axis="x", labelsize=6.5)
         ax.tick_params(axis="y", length=0)
+
+
+def name_band(axes, protocol: str) -> None:
+    """Writes a protocol above the names of a band of axes."""
+    axes[0].annotate(protocol, (0, 1), xytext=(-130, 5), textcoords="offset points", xycoords="axes fraction",
+                     fontweight="bold", fontsize=8)
+
+
+def title_of(ax, c, method: str) -> None:
+    """The method above its own small panel, in its colour, on two lines where it is long."""
+    ax.set_title("\n".join(textwrap.wrap(method, 24)), fontsize=6.2, color=dark_of(c, method), pad=2.5, linespacing=1)
+
+
+def hide_rest(axes, used: int, across: int) -> None:
+    """Hides the panels behind the first `used` of a grid `across` wide; the last one of a column has tick labels."""
+    for ax in axes[used:]:
+        ax.axis("off")
+    for ax in axes[max(0, used - across):used]:
+        ax.tick_params(labelbottom=True)
 
 
 def repeats(table: pd.DataFrame) -> str:

@@ -36,7 +36,7 @@ def correlation(c):
         for j in range(n):
             if i != j:
                 strong = abs(r[i, j]) > CORRELATION
-                ax.text(j, i, f"{r[i, j]:.2f}".replace("0.", ".").replace("-", "−"), fontsize=5.8,
+                ax.text(j, i, f"{r[i, j]:.2f}".replace("-0.00", "0.00").replace("0.", ".").replace("-", "−"), fontsize=5.8,
                         fontweight="bold" if strong else None, color="white" if abs(r[i, j]) > 0.75 else "black",
                         horizontalalignment="center", verticalalignment="center")
                 if strong:
@@ -69,7 +69,7 @@ def strip(fig, c, findings: pd.DataFrame, left: float, tall: float) -> None:
     lines = []
     for level in ("error", "warning"):
         for f in findings[findings["level"] == level].itertuples():
-            text = textwrap.wrap(f"{f.topic}, {str(f.file).split('/')[-1]}: {f.found}", 46)
+            text = textwrap.wrap(f"{f.topic}, {str(f.file).split('/')[-1]}: {f.found}", 50)
             lines += [(level, text[0]), *(("", t) for t in text[1:])]
     fine = findings[findings["level"] == "ok"]["topic"].value_counts()
     if len(lines) > LINES - len(fine):

@@ -14,6 +14,7 @@ STAGE = "augment_inventory.py"
 KEPT = "weak label"
 PANEL = 2.15  # inch, of the bars beside the map
 BAR = 0.33    # inch a rule, its words above its bar
+LINE = 0.16   # inch of a rule that dropped none
 
 
 def augmentation(c):
@@ -30,8 +31,8 @@ def augmentation(c):
     ground = terrain(c)
     dropping = [rule for rule in rules["rule"] if counted.get(rule, 0)]
     colour = {rule: c.RULES[i % len(c.RULES)] for i, rule in enumerate(dropping)}
-    high = 0.2 + BAR * (len(rules) + 1)
-    fig, ax, panel = map_page(ground, c, c.WIDTH - 0.55 - PANEL, PANEL, high + 2.35)
+    high = 0.2 + BAR * (len(dropping) + 2) + LINE * (len(rules) - 1 - len(dropping))
+    fig, ax, panel = map_page(ground, c, c.WIDTH - 0.7 - PANEL, PANEL, high + 2.25)
     ax.imshow(0.4 + 0.6 * ground.relief, extent=ground.extent)
     pixels = len(points) > c.RASTERISE
     for rule in dropping:
@@ -46,10 +47,10 @@ def augmentation(c):
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     waterfall(panel, c, rules, colour)
     where = panel.get_position()
-    bar_ax = fig.add_axes((where.x0 + 0.12 / c.WIDTH, where.y1 - (high + 0.25) / fig.get_figheight(),
+    bar_ax = fig.add_axes((where.x0 + 0.12 / c.WIDTH, where.y1 - (high + 0.12) / fig.get_figheight(),
                            1.5 / c.WIDTH, 0.1 / fig.get_figheight()))
     bar = fig.colorbar(drawn, cax=bar_ax, orientation="horizontal", extend="both")
-    bar.set_label("speed along the slope (mm/yr)" if along else "speed towards the satellite (mm/yr)", fontsize=7)
+    bar.set_label("speed along the slope (mm/yr)" if along else "speed along the line of sight (mm/yr)", fontsize=7)
     bar_ax.tick_params(labelsize=7)
     caption(fig, c, [record], f"{len(points):,} InSAR points, {len(weak):,} weak labels")
     return fig, points.round({"X": 2, "Y": 2})
@@ -60,22 +61,21 @@ def waterfall(panel, c, rules, colour: dict) -> None:
     """
     total, top = rules["kept"].iloc[0], panel.get_ylim()[1]
     long = (PANEL - 0.2) / total  # inch a point
-    lines = [(rule, dropped, kept, colour.get(rule, c.PALE)) for rule, dropped, kept in
-             rules[["rule", "dropped", "kept"]].iloc[1:].itertuples(index=False)]
     y = top - 0.05
 
     def words(text: str, number: int) -> None:
-        text = textwrap.shorten(f"{number:,}  {text}", 46, placeholder="…")
-        panel.text(0.1, y, text, fontsize=6.2, verticalalignment="top")
+        panel.text(0.1, y, textwrap.shorten(f"{number:,}  {text}", 46, placeholder="…"), fontsize=6.2,
+                   verticalalignment="top")
 
     words(f"{rules['rule'].iloc[0]}", total)
     panel.barh(y - 0.19, total * long, 0.11, left=0.1, color="#555555")
-    for rule, dropped, kept, shade in lines:
-        y -= BAR
-        words(("− " if dropped else "") + rule, dropped)
-        panel.barh(y - 0.19, kept * long, 0.11, left=0.1, color="#e6e6e6")
-        panel.barh(y - 0.19, dropped * long, 0.11, left=0.1 + kept * long, color=shade)
     y -= BAR
+    for rule, dropped, kept in rules[["rule", "dropped", "kept"]].iloc[1:].itertuples(index=False):
+        words(f"− {rule}", dropped)
+        if dropped:
+            panel.barh(y - 0.19, kept * long, 0.11, left=0.1, color="#e6e6e6")
+            panel.barh(y - 0.19, dropped * long, 0.11, left=0.1 + kept * long, color=colour[rule])
+        y -= BAR if dropped else LINE
     words("weak labels", rules["kept"].iloc[-1])
     panel.barh(y - 0.19, rules["kept"].iloc[-1] * long, 0.11, left=0.1, color=c.SPEEDS[1], edgecolor="black",
                linewidth=0.5)
