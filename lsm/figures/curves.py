@@ -117,14 +117,22 @@ def lines_of_repeats(ax, c, table: pd.DataFrame, chosen: list[str]) -> None:
         if method in chosen:
             if wide.shape[1] > 1:
                 ax.plot(wide.index, wide, color=line_of(c, method)["color"], linewidth=0.35, alpha=0.35)
-            ax.plot(wide.index, wide.mean(axis=1), linewidth=1.3, zorder=3, **line_of(c, method))
+            ax.plot(wide.index, wide.mean(axis=1), linewidth=1.3, zorder=3, **line_of(c, method), **marked(c, method),
+                    markevery=(0.05 + 0.02 * chosen.index(method), 0.2))
         else:
             ax.plot(wide.index, wide.mean(axis=1), linewidth=0.8, color=c.PALE, zorder=1)
 
 
+def marked(c, method: str) -> dict:
+    """The method's mark on its line, for those who cannot go by colour."""
+    return {"marker": mark_of(c, method)["marker"], "markersize": 4.8, "markeredgecolor": "white",
+            "markeredgewidth": 0.4}
+
+
 def legend(ax, c, labels: list[tuple[str, str]], others: int, title: str, corner: str) -> None:
     """Methods with their numbers, best first, in the colours of their lines; how many are pale."""
-    handles = [Line2D([], [], label=text, linewidth=1.3, **line_of(c, method)) for method, text in labels]
+    handles = [Line2D([], [], label=text, linewidth=1.3, **line_of(c, method), **marked(c, method))
+               for method, text in labels]
     if others:
         handles.append(Line2D([], [], color=c.PALE, linewidth=0.8, label=f"{others} others"))
     drawn = ax.legend(handles=handles, loc=corner, fontsize=6, title=title, title_fontsize=6.5, alignment="left",

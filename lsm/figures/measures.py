@@ -116,8 +116,8 @@ def differences(c):
         ax.set_xlabel("ours minus rival\n← rival better · ours better →", fontsize=6.5)
     name_rows(c, axes[0], rivals)
     marks_of_protocols(fig, c, protocols)
-    caption(fig, c, [record], "95 % intervals of a paired bootstrap over blocks; filled: the interval excludes zero; axes "
-            "stretched near zero (roots)")
+    caption(fig, c, [record], "95 % intervals of a paired bootstrap over blocks; filled: the interval excludes zero; "
+            "axes stretched near zero (roots)")
     return fig, table[["protocol", "rival", "measure", "difference", "low", "high"]]
 
 
@@ -217,7 +217,7 @@ def distance(c):
         tidy(ax)
     hide_rest(axes, len(methods), across)
     low = (table["mean"] - table["sd"].fillna(0)).min()
-    axes[0].set_ylim(np.floor(20 * low) / 20, 1)
+    axes[0].set_ylim(np.floor(20 * low) / 20, 1.02)
     handles = [Line2D([], [], color=c.INK, linewidth=0.8, marker=c.PROTOCOL_MARKS[j % len(c.PROTOCOL_MARKS)],
                       markersize=3.5, markerfacecolor="white" if j % 2 else None, label=protocol)
                for j, protocol in enumerate(protocols)]

@@ -36,9 +36,10 @@ def correlation(c):
         for j in range(n):
             if i != j:
                 strong = abs(r[i, j]) > CORRELATION
-                ax.text(j, i, f"{r[i, j]:.2f}".replace("-0.00", "0.00").replace("0.", ".").replace("-", "−"), fontsize=5.8,
-                        fontweight="bold" if strong else None, color="white" if abs(r[i, j]) > 0.75 else "black",
-                        horizontalalignment="center", verticalalignment="center")
+                value = f"{r[i, j]:.2f}".replace("-0.00", "0.00").replace("0.", ".").replace("-", "−")
+                ax.text(j, i, value, fontsize=5.8, fontweight="bold" if strong else None,
+                        color="white" if abs(r[i, j]) > 0.75 else "black", horizontalalignment="center",
+                        verticalalignment="center")
                 if strong:
                     ax.add_patch(box(j, i))
         ax.text(n, i, f"{vif[i]:.1f}" if vif[i] < 1000 else f"{vif[i]:.0e}", fontsize=6,
