@@ -24,7 +24,8 @@ WORDS = {  # of a factor's low and high end; others are "low ..." and "high ..."
     "dis2drainage": ("near streams", "far from streams"), "dis2faults": ("near faults", "far from faults"),
     "dis2catchment": ("near divides", "far from divides"), "TWI": ("dry", "wet"),
     "SPI": ("weak streams", "strong streams"), "DV": ("still", "moving")}
-LEADING = 2  # factors in a name
+LEADING = 2   # factors in a name
+ALIKE = 1e-9  # spread of block means up to which a factor is the same in all blocks, but for rounding
 
 
 def block_kinds(c):
@@ -102,9 +103,9 @@ def block_statistics(tasks: dict, factors, thin: int) -> tuple[np.ndarray, pd.Da
         else:
             columns[name] = np.where(v == 0, np.nan, np.abs(v)) if factor.zero_is_missing else v
     mean = pd.DataFrame(columns).groupby(tasks["block"]).mean().reindex(numbers)
-    mean = mean.dropna(axis=1, how="all")
-    mean = (mean - mean.mean()) / mean.std(ddof=0)
-    return numbers, mean.dropna(axis=1, how="all").fillna(0)
+    spread = mean.std(ddof=0)
+    mean = mean.loc[:, spread > ALIKE]
+    return numbers, ((mean - mean.mean()) / spread[mean.columns]).fillna(0)
 
 
 def kinds_of(statistics: pd.DataFrame, kinds: int, seed: int) -> tuple[np.ndarray, list[str]]:
