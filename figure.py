@@ -18,8 +18,8 @@ Reads   src_data/<REGION>/composite.tif (terrain under the maps) and, each for s
         measures_*, gap, distance, subsets, few_shot         tmp/<REGION>_metrics.csv
         differences                                          tmp/<REGION>_differences.csv
         block_kinds, few_shot_blocks                         tmp/<REGION>_block_metrics.csv, and _tasks.npz for kinds
-Writes  figs/<REGION>_<figure>.png and .pdf, and .csv with the numbers drawn. A figure whose input is missing or of
-        another run is skipped with one line that names the stage to run.
+Writes  figs/<REGION>_<figure>.png and .pdf, and .csv with the numbers drawn. Figures whose input is missing or
+        of another run are skipped, a line a reason that names the stage to run.
 Run     python figure.py   or one figure alone: python figure.py ONLY=lsm_map
 """
 
@@ -113,7 +113,7 @@ def main(c):
         raise InputError(f"ONLY={c.ONLY}: expected one of {', '.join(drawers)}")
     c = SimpleNamespace(**vars(c), FACTORS=study_area.factors(c.REGION), CLASSES=CLASSES, POINTS=POINTS, BEFORE=BEFORE,
                         AFTER=AFTER, MEASURES=MEASURES, METHODS=METHODS)
-    files, areas = [], None
+    files, areas, skipped = [], None, {}
     with matplotlib.rc_context(STYLE):
         for name in tqdm([c.ONLY] if c.ONLY else list(drawers), desc="figures", disable=None):
             try:
@@ -121,10 +121,12 @@ def main(c):
             except InputError as error:
                 if c.ONLY:
                     raise
-                tqdm.write(f"skipped {name}: {error}")
+                skipped.setdefault(str(error), []).append(name)
                 continue
             files += save(c, name, fig, table)
             areas = table if name == "lsm_map" else areas
+    for reason, names in skipped.items():
+        print(f"skipped {', '.join(names)}: {reason}")
     if areas is not None:
         print(areas.to_string(index=False, float_format="{:.4g}".format))
     for path in files:

@@ -42,7 +42,7 @@ def correlation(c):
                         verticalalignment="center")
                 if strong:
                     ax.add_patch(box(j, i))
-        ax.text(n, i, f"{vif[i]:.1f}" if vif[i] < 1000 else f"{vif[i]:.0e}", fontsize=6,
+        ax.text(n, i, f"{vif[i]:.1f}" if vif[i] < 1000 else "> 999", fontsize=6,
                 fontweight="bold" if vif[i] > VIF else None, horizontalalignment="center", verticalalignment="center")
         if vif[i] > VIF:
             ax.add_patch(box(n, i))
@@ -64,28 +64,37 @@ def box(x: float, y: float):
 
 
 def strip(fig, c, findings: pd.DataFrame, left: float, tall: float) -> None:
-    """Findings as lines of text from `left` inches on, errors first; those in order as one number a topic."""
+    """Findings as lines of text from `left` inches on."""
     ax = fig.add_axes((left / c.WIDTH, 0.35 / tall, 1 - (left + 0.05) / c.WIDTH, (tall - 0.5) / tall))
     ax.axis("off")
-    lines = []
-    for level in ("error", "warning"):
-        for f in findings[findings["level"] == level].itertuples():
-            text = textwrap.wrap(f"{f.topic}, {str(f.file).split('/')[-1]}: {f.found}", 50)
-            lines += [(level, text[0]), *(("", t) for t in text[1:])]
-    fine = findings[findings["level"] == "ok"]["topic"].value_counts()
-    if len(lines) > LINES - len(fine):
-        rest = sum(1 for level, _ in lines[LINES - len(fine) - 1:] if level)
-        lines = [*lines[:LINES - len(fine) - 1], ("", f"and {rest} more")]
-    lines += [("ok", f"{topic}: {n} in order") for topic, n in fine.items()]
     ax.set(xlim=(0, 1), ylim=(LINES + 1.5, 0))
     counts = findings["level"].value_counts()
     ax.text(0, 0.6, ", ".join(f"{counts.get(level, 0)} {word}" for level, word in (
         ("error", "errors"), ("warning", "warnings"), ("ok", "in order"))), fontsize=7, fontweight="bold")
-    for i, (level, text) in enumerate(lines):
+    for i, (level, text) in enumerate(lines_of(findings)):
         if level:
             mark, colour = LEVELS[level]
             ax.plot(0.02, i + 1.8, marker=mark, markersize=3.6, color=colour, clip_on=False)
         ax.text(0.06, i + 1.8, text, fontsize=6, verticalalignment="center")
+
+
+def lines_of(findings: pd.DataFrame) -> list[tuple[str, str]]:
+    """Findings as no more than LINES lines, each with its level, or "" where it goes on: errors, then warnings, each in
+    full, those that do not fit counted; then of every topic how many are in order."""
+    fine = findings[findings["level"] == "ok"]["topic"].value_counts()
+    last = [("ok", f"{topic}: {n} in order") for topic, n in fine.items()][:LINES // 2]
+    blocks = []
+    for level in ("error", "warning"):
+        for f in findings[findings["level"] == level].itertuples():
+            text = textwrap.wrap(f"{f.topic}, {str(f.file).split('/')[-1]}: {f.found}", 50)
+            blocks.append([(level, text[0]), *(("", t) for t in text[1:])])
+    room, lines = LINES - len(last), []
+    for i, block in enumerate(blocks):
+        if len(lines) + len(block) > room - (i < len(blocks) - 1):
+            lines.append(("", f"and {len(blocks) - i} more"))
+            break
+        lines += block
+    return lines + last
 
 
 def non_landslides(c):
