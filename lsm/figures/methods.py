@@ -112,5 +112,5 @@ def hide_rest(axes, used: int, across: int) -> None:
 
 def repeats(table: pd.DataFrame) -> str:
     """In words, how many repeats the numbers are of."""
-    n = int(table["seeds"].max())
-    return f"{n} repeat" + ("s" if n != 1 else "")
+    low, high = int(table["seeds"].min()), int(table["seeds"].max())
+    return f"{low} to {high} repeats" if low < high else f"{high} repeat" + ("s" if high != 1 else "")
