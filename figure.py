@@ -84,8 +84,8 @@ METHODS = {"ours": ("#d55e00", "-", "D"),
            "boosting + within block + XY": ("#8e0152", "-.", "X"),
            "nearest neighbours in XY": ("#404040", ":", "*"),
            "block landslide rate": ("#7a7a7a", ":", "d"),
-           "slope alone": ("#a8a8a8", ":", "1")}
-OTHER = ("#000000", ":", ".")                         # a method without a line above
+           "slope alone": ("#a8a8a8", ":", ".")}
+OTHER = ("#000000", ":", "H")                         # a method without a line above
 PROTOCOL_MARKS = ("o", "s", "^", "v")                 # in the order of the tables
 RULES = ("#e69f00", "#009e73", "#cc79a7", "#8c510a", "#7f3c8d", "#b8b800", "#d55e00", "#000000")  # no blue: speeds
 # ----------------------------------------------------------------------------------------------------------------

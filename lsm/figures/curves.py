@@ -134,7 +134,7 @@ def legend(ax, c, labels: list[tuple[str, str]], others: int, title: str, corner
     handles = [Line2D([], [], label=text, linewidth=1.3, **line_of(c, method), **marked(c, method))
                for method, text in labels]
     if others:
-        handles.append(Line2D([], [], color=c.PALE, linewidth=0.8, label=f"{others} others"))
+        handles.append(Line2D([], [], color=c.PALE, linewidth=0.8, label=f"{others} other" + "s" * (others > 1)))
     drawn = ax.legend(handles=handles, loc=corner, fontsize=6, title=title, title_fontsize=6.5, alignment="left",
                       handlelength=2.4, labelspacing=0.25, borderaxespad=0.3, frameon=True, framealpha=0.85,
                       edgecolor="none")
