@@ -100,7 +100,7 @@ def figures() -> dict:
              measures.gap, measures.distance, measures.subsets, kinds.block_kinds, few_shot.few_shot,
              few_shot.few_shot_blocks)
     out = {draw.__name__: draw for draw in plain}
-    for protocol in ("published", "spatial", "blocked"):
+    for protocol in ("published", "spatial", "blocked", "augmentation"):
         out[f"measures_{protocol}"] = partial(measures.bars, protocol=protocol)
         out[f"reliability_{protocol}"] = partial(curves.reliability, protocol=protocol)
     return out

@@ -21,7 +21,9 @@ def saved(path, stage, c, names, **options):
     try:
         table = pd.read_csv(path, **options)
     except pd.errors.EmptyDataError:
-        raise InputError(f"{shown(path)}: expected rows, found none; run {stage} again") from None
+        table = pd.DataFrame()
+    if not len(table):
+        raise InputError(f"{shown(path)}: expected rows, found none; run {stage} again")
     return need(table, path, names), record
 
 

@@ -19,10 +19,11 @@ def compared(path, c, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
 
 
 def protocols_of(table: pd.DataFrame, path, start: str = "") -> list[str]:
-    """The protocols of a table that compare methods, in its order, of those that begin with `start`: k-shot is another
-    question, and the development blocks settled choices. Raises InputError where there is none."""
+    """The protocols of a table in its order, those that begin with `start`, else those that compare methods: k-shot and
+    augmentation are other questions, and the development blocks settled choices. Raises InputError where there is none.
+    """
     names = [str(p) for p in pd.unique(table["protocol"])]
-    found = [p for p in names if p != "k-shot" and not p.startswith("development") and p.startswith(start)]
+    found = [p for p in names if p.startswith(start or ("published", "spatial", "blocked"))]
     if not found:
         raise InputError(f"{shown(path)}: column 'protocol': expected {start or 'published, spatial or blocked'}, "
                          f"found {', '.join(names) or 'no row'}; run {STAGE} with it among PROTOCOLS")
