@@ -1,0 +1,125 @@
+"""How training went: pretraining, meta-training, and held-out blocks before and after adaptation."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from lsm.artifacts import check, read_csv
+from lsm.figures.common import caption, need, tidy
+from lsm.paths import Paths, shown
+from lsm.settings import InputError
+
+
+def pretraining(c):
+    """Reconstruction error of every pretrained layer, epoch by epoch."""
+    path, stage = Paths(c.REGION).pretraining_history, "unsupervised_pretraining/DAS_pretraining.py"
+    table = need(read_csv(path, stage, c), path, ("layer", "epoch", "error"))
+    layers = list(dict.fromkeys(table["layer"]))
+    fig = Figure(figsize=(c.WIDTH, 2.4))
+    axes = fig.subplots(1, len(layers), squeeze=False)[0]
+    for ax, layer in zip(axes, layers, strict=True):
+        rows = table[table["layer"] == layer]
+        ax.plot(rows["epoch"], rows["error"], marker="o", markersize=3, **c.AFTER)
+        ax.set(title=layer if isinstance(layer, str) else f"layer {layer}", xlabel="epoch", ylim=(0, None))
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        tidy(ax)
+    axes[0].set_ylabel("reconstruction error")
+    fig.subplots_adjust(left=0.085, right=0.985, top=0.89, bottom=0.28, wspace=0.28)
+    caption(fig, c, [check(path, stage, c)], f"{len(layers)} layers; each axis starts at 0")
+    return fig, table[["layer", "epoch", "error"]]
+
+
+def meta_training(c):
+    """Query loss before and after the inner steps, and the learned inner rate, against iteration."""
+    path = Paths(c.REGION).history
+    table = need(read_csv(path, "meta_learner.py", c), path, ("iteration", "pre_loss", "post_loss", "inner_lr"))
+    fig = Figure(figsize=(c.COLUMN, 3.5))
+    ax, below = fig.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1), "hspace": 0.12})
+    marker = "o" if len(table) < 30 else None
+    for column, label, style in (("pre_loss", "before adaptation", c.BEFORE),
+                                 ("post_loss", "after adaptation", c.AFTER)):
+        ax.plot(table["iteration"], table[column], label=label, marker=marker, markersize=3, **style)
+    ax.set(ylabel="query loss", ylim=(0, None))
+    ax.legend(loc="best", borderaxespad=0.2)
+    below.plot(table["iteration"], table["inner_lr"], color=c.INK, marker=marker, markersize=3)
+    below.set(xlabel="iteration", ylabel="inner rate", ylim=(min(0, table["inner_lr"].min()), None))
+    for each in (ax, below):
+        tidy(each)
+    fig.align_ylabels()
+    fig.subplots_adjust(left=0.17, right=0.96, top=0.985, bottom=0.215)
+    caption(fig, c, [check(path, "meta_learner.py", c)], f"{int(table['iteration'].max()):,} iterations")
+    return fig, table[["iteration", "pre_loss", "post_loss", "inner_lr"]]
+
+
+def adaptation(c):
+    """Accuracy of every held-out block before against after adaptation."""
+    path = Paths(c.REGION).metrics
+    table = need(read_csv(path, "meta_learner.py", c), path, ("block", "adapted", "samples", "accuracy"))
+    table["block"] = table["block"].astype(str)
+    wide = table.pivot(index=["block", "samples"], columns="adapted", values="accuracy")
+    wide = need(wide.reset_index(), path, ("before", "after")).rename_axis(columns=None)
+    wide = wide[["block", "samples", "before", "after"]]
+    each, overall = wide[wide["block"].str.isdigit()], wide[wide["block"] == "all"]
+    each = each.sort_values(["samples", "block"], ascending=[False, True])
+    if not len(each):
+        raise InputError(f"{shown(path)}: column 'block': expected numbers of held-out blocks, found none; run "
+                         "meta_learner.py again")
+
+    def area(n):
+        return 5 + 65 * n / each["samples"].max()
+
+    fig = Figure(figsize=(c.COLUMN, 3.75))
+    ax = fig.subplots()
+    low = np.floor(10 * (each[["before", "after"]].min().min() - 0.02)) / 10
+    ax.plot((low, 1), (low, 1), color=c.INK, linewidth=0.7, linestyle=":")
+    ax.scatter(each["before"], each["after"], s=area(each["samples"]), facecolors=(*to_rgb(c.AFTER["color"]), 0.35),
+               edgecolors=c.AFTER["color"], linewidths=0.6, clip_on=False, zorder=3)
+    ax.scatter(overall["before"], overall["after"], s=60, marker="D", facecolors="#fec44f", edgecolors="black",
+               linewidths=0.9, clip_on=False, zorder=4)
+    ax.set(xlim=(low, 1), ylim=(low, 1), xlabel="accuracy before adaptation", ylabel="accuracy after adaptation",
+           aspect="equal")
+    tidy(ax)
+    # Sizes in the legend: small, middling and large blocks, rounded to one digit.
+    sizes = sorted({int(float(f"{n:.0e}")) for n in np.percentile(each["samples"], (0, 75, 100))})
+    handles = [Line2D([], [], linestyle="", marker="o", markersize=np.sqrt(area(n)), markeredgewidth=0.6,
+                      markerfacecolor=(*to_rgb(c.AFTER["color"]), 0.35), markeredgecolor=c.AFTER["color"],
+                      label=f"block, {n:,} samples") for n in sizes]
+    handles += [Line2D([], [], linestyle="", marker="D", markersize=np.sqrt(60), markerfacecolor="#fec44f",
+                       markeredgecolor="black", markeredgewidth=0.9, label="all samples"),
+                Line2D([], [], color=c.INK, linewidth=0.7, linestyle=":", label="no change")]
+    ax.legend(handles=handles, loc="lower right")
+    fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
+    gain = each["after"] - each["before"]
+    caption(fig, c, [check(path, "meta_learner.py", c)],
+            f"{len(each):,} held-out blocks: {(gain > 0).sum()} gain, {(gain == 0).sum()} stay equal, "
+            f"{(gain < 0).sum()} lose")
+    return fig, pd.concat([overall, each])
+
+
+def roc(c):
+    """ROC of the held-out points before and after adaptation."""
+    path = Paths(c.REGION).held_out
+    table = need(read_csv(path, "meta_learner.py", c), path, ("label", "score_before", "score_after"))
+    if table["label"].nunique() != 2:
+        raise InputError(f"{shown(path)}: column 'label': expected both 0 and 1, found one class; run meta_learner.py "
+                         "with more held-out blocks")
+    fig = Figure(figsize=(c.COLUMN, 3.75))
+    ax = fig.subplots()
+    ax.plot((0, 1), (0, 1), color=c.INK, linewidth=0.7, linestyle=":", label="chance (0.500)")
+    curves = []
+    for when, style in (("before", c.BEFORE), ("after", c.AFTER)):
+        false, true, _ = roc_curve(table["label"], table[f"score_{when}"])
+        area = roc_auc_score(table["label"], table[f"score_{when}"])
+        ax.plot(false, true, label=f"{when} adaptation ({area:.3f})", clip_on=False, zorder=3, **style)
+        curves.append(pd.DataFrame({"adapted": when, "false_positive_rate": false, "true_positive_rate": true}))
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
+    tidy(ax)
+    handles, labels = ax.get_legend_handles_labels()
+    ax.legend(handles[::-1], labels[::-1], loc="lower right", title="AUROC", title_fontsize=7.5, alignment="left")
+    fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
+    caption(fig, c, [check(path, "meta_learner.py", c)],
+            f"{len(table):,} held-out points, {int(table['label'].sum()):,} landslides")
+    return fig, pd.concat(curves).round(6)
