@@ -215,7 +215,7 @@ _FAMILIES = {  # name: method, protocols; without a support some methods are not
     "boosting": (rival("boosting", rivals.boosting()), _BOTH),
     "boosting_xy": (rival("boosting + XY", rivals.boosting("xy")), _ALL),
     "boosting_block": (rival("boosting + within block", rivals.boosting("block")), _BOTH[:2]),
-    "boosting_block_xy": (rival("boosting + within block + XY", rivals.boosting("block", "xy")), _BOTH[:2]),
+    "boosting_block_xy": (rival("boosting + within block + XY", rivals.boosting("block", "xy")), _ALL),
     "rf_block": (rival("RF per block", rivals.random_forest_of_block), _BOTH[:2]),
     "block_alone": (block_alone, _BOTH[:2]),
     "fine_tuned": (fine_tuned, _BOTH[:2]),

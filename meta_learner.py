@@ -23,7 +23,7 @@ import pandas as pd
 
 from lsm import maml, metrics
 from lsm.artifacts import differences, read_npz, read_record, record_path, write_csv, write_npz
-from lsm.boosting import boosted, with_place
+from lsm.boosting import Boosting, mixed
 from lsm.encoder import Encoder
 from lsm.meta_training import (
     adapted_scores,
@@ -68,8 +68,8 @@ ADAPT_STEPS = ByRecipe(published=5, recommended=20)
 ADAPT_BATCH = ByRecipe(published=8, recommended=0)         # samples a step, drawn anew each; 0: the whole support
 BORROW = ByRecipe(published=0, recommended=100)            # labelled samples of other blocks, the nearest to the block,
 #                              that it adapts on besides its own
-BOOSTING = ByRecipe(published=False, recommended=True)     # the mean of the adapted networks and gradient boosting on
-#                              factors, X and Y, fitted to all samples that may be learned from
+BOOSTING = ByRecipe(published=False, recommended=True)     # mean log-odds of the adapted networks and of gradient
+#                              boosting on factors, X and Y, fitted to all samples that may be learned from
 # files
 LOG_EVERY = 100              # outer steps in one compiled call, and the interval of history.csv; published 100
 SAVE_EVERY = 1000            # outer steps between checkpoints; published 1,000
@@ -186,9 +186,9 @@ def main(c) -> None:
     after, unadapted = adapted_scores(states, pooled, x, label, samples["xy"], block, known, query, c,
                                        weight=weight)
     if c.BOOSTING:
-        features = with_place(samples["factors"], samples["xy"])
-        boosting = boosted(features[known], label[known], c.SEED, weight[known])
-        after[query] = (after[query] + boosting.predict_proba(features[query])[:, 1]) / 2
+        places = samples["factors"], samples["xy"], block
+        boosting = Boosting(*places, label, known, block.max() + 1, c.SEED, weight)
+        after[query] = mixed(after[query], boosting.probabilities(*(a[query] for a in places)))
     held_out = pd.DataFrame({"sample": samples["row"], "block": block, "x": samples["xy"][:, 0],
                              "y": samples["xy"][:, 1], "label": label, "score_before": before, "score_after": after})
     held_out = held_out[query]

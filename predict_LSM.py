@@ -34,7 +34,7 @@ import study_area
 from lsm import grid
 from lsm.artifacts import check, read_npz, whole, write_npz, write_record
 from lsm.blocks import nearest_block
-from lsm.boosting import boosted, with_place
+from lsm.boosting import Boosting, mixed
 from lsm.encoder import Encoder
 from lsm.meta_training import Supports, adapt_members, mean_probability, rows_by_block, unflat
 from lsm.network import use_one_thread
@@ -137,7 +137,7 @@ def block_of_rows(labels: np.ndarray, row: np.ndarray, col: np.ndarray, centres:
 def predict_grid(paths: Paths, c, networks, states, boosting, encoder, labels, centres, raster, temporary):
     """Predicts the grid chunk by chunk; returns the map and what was counted.
 
-    boosting   the global model that the networks are averaged with, or None
+    boosting   the global models that the networks are averaged with, or None
     temporary  the csv file to write the cells to, or None
     """
     susceptibility = np.full(labels.shape, NODATA, np.float32)
@@ -149,7 +149,7 @@ def predict_grid(paths: Paths, c, networks, states, boosting, encoder, labels, c
         block, outside = block_of_rows(labels, row, col, centres)
         p = predict(networks, block, encoder.transform(factors))
         if boosting:
-            p = (p + boosting.predict_proba(with_place(factors, xy))[:, 1].astype(np.float32)) / 2
+            p = mixed(p, boosting.probabilities(factors, xy, block)).astype(np.float32)
         flag = (states[block] != _ADAPTED) + 2 * outside
         counts += np.bincount(flag, minlength=4)
         for name, n in encoder.unseen(factors).items():
@@ -194,8 +194,8 @@ def main(c) -> None:
                                                  places, SimpleNamespace(**trained), rng)
     boosting = None
     if trained["BOOSTING"]:
-        features = with_place(samples["factors"], samples["xy"])
-        boosting = boosted(features[known], samples["label"][known], c.SEED, samples["weight"][known])
+        boosting = Boosting(*(samples[name] for name in ("factors", "xy", "block", "label")), known, len(centres),
+                            c.SEED, samples["weight"])
     print(f"{len(states)} blocks: {(states == _ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
           f"samples of others alone), {(states == _NO_SAMPLES).sum()} without samples and "
           f"{(states == _ONE_CLASS).sum()} with one class only keep the intermediate model")

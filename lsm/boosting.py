@@ -1,9 +1,13 @@
-"""Gradient boosting on the factors with X and Y: the global model that ours is averaged with, and a rival alone."""
+"""Gradient boosting for all blocks at once, which the adapted networks are averaged with; and a rival alone."""
+
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit, logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-TREES = 500  # not published
+TREES = 500    # not published
+SURELY = 1e-4  # no probability counts as nearer to 0 or 1 than this in the mean of log-odds
 
 
 def boosted(features: np.ndarray, label: np.ndarray, seed: int,
@@ -12,6 +16,51 @@ def boosted(features: np.ndarray, label: np.ndarray, seed: int,
     return HistGradientBoostingClassifier(max_iter=TREES, random_state=seed).fit(features, label, weight)
 
 
-def with_place(factors: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Features (samples, factors + 2): the raw factors, then X and Y."""
-    return np.column_stack([factors, xy])
+@dataclass(frozen=True)
+class BlockScale:
+    """Mean and standard deviation of every factor over the known samples of each block, (blocks, factors).
+
+    A block without known samples has those of all known samples.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+
+    @classmethod
+    def of(cls, factors: np.ndarray, block: np.ndarray, known: np.ndarray, blocks: int) -> "BlockScale":
+        """From factors (samples, factors), block (samples,) and known (samples,) bool."""
+        mean = np.tile(factors[known].mean(axis=0), (blocks, 1))
+        sd = np.tile(factors[known].std(axis=0), (blocks, 1))
+        for b in np.unique(block[known]):
+            own = factors[known & (block == b)]
+            mean[b], sd[b] = own.mean(axis=0), own.std(axis=0)
+        return cls(mean, np.where(sd > 0, sd, 1))
+
+    def transform(self, factors: np.ndarray, block: np.ndarray) -> np.ndarray:
+        """Factors (rows, factors) less the mean of their block (rows,), in its standard deviations."""
+        return (factors - self.mean[block]) / self.sd[block]
+
+
+class Boosting:
+    """Two models of all known samples: of factors, X and Y; and of these and the factors within the block."""
+
+    def __init__(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray, label: np.ndarray, known: np.ndarray,
+                 blocks: int, seed: int, weight: np.ndarray | None = None):
+        self.scale = BlockScale.of(factors, block, known, blocks)
+        weight = None if weight is None else weight[known]
+        self.models = [boosted(x[known], label[known], seed, weight) for x in self._features(factors, xy, block)]
+
+    def probabilities(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray) -> list[np.ndarray]:
+        """The landslide probabilities (rows,) of each model, of rows in blocks (rows,)."""
+        return [model.predict_proba(x)[:, 1] for model, x in
+                zip(self.models, self._features(factors, xy, block), strict=True)]
+
+    def _features(self, factors, xy, block) -> tuple[np.ndarray, np.ndarray]:
+        return (np.column_stack([factors, xy]),
+                np.column_stack([factors, self.scale.transform(factors, block), xy]))
+
+
+def mixed(networks: np.ndarray, boosting: list[np.ndarray]) -> np.ndarray:
+    """Ours: the probability whose log-odds are half those of the networks, half the mean of the boosting models'."""
+    log_odds = [logit(np.clip(np.asarray(p, float), SURELY, 1 - SURELY)) for p in (networks, *boosting)]
+    return expit((log_odds[0] + np.mean(log_odds[1:], axis=0)) / 2)

@@ -8,9 +8,10 @@ from tqdm import tqdm
 
 from lsm import metrics, splits
 from lsm.artifacts import whole, write_csv, write_record
+from lsm.boosting import mixed
 
 OURS = "ours"
-MEAN_OF = ("ours, networks", "boosting + XY")  # ours is the mean of these two probabilities
+PARTS = ("ours, networks", "boosting + XY", "boosting + within block + XY")  # of ours, see lsm.boosting.mixed
 SUBSETS = {"all": ("inventory", "insar", "absence"), "inventory": ("inventory", "absence"),
            "insar": ("insar", "absence")}
 QUARTERS = ("nearest quarter", "second quarter", "third quarter", "farthest quarter")
@@ -37,11 +38,11 @@ def collect(jobs) -> dict[tuple, dict[str, np.ndarray]]:
             scores = {name: file[name].astype(float) for name in file.files if name != "made_of"}
         out.setdefault((protocol, job.seed, job.with_dv), {}).update(scores)
     for methods in out.values():
-        if set(MEAN_OF) <= set(methods):
-            mean = np.mean([methods[name] for name in MEAN_OF], axis=0)
+        if set(PARTS) <= set(methods):
+            networks, *boosting = (methods[name] for name in PARTS)
             rest = dict(methods)
             methods.clear()
-            methods.update({OURS: mean} | rest)
+            methods.update({OURS: mixed(networks, boosting)} | rest)
     return out
 
 
@@ -100,7 +101,7 @@ def _method(protocol: str, method: str) -> dict:
     if protocol != "k-shot":
         return {"method": method, "k": "", "steps": ""}
     k, steps = method.split("|")
-    return {"method": MEAN_OF[0], "k": k, "steps": int(steps)}
+    return {"method": PARTS[0], "k": k, "steps": int(steps)}
 
 
 def _rates(row: dict, values, cell, landslides: dict, seeds: list) -> list[dict]:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lsm.boosting import BlockScale
 from lsm.encoder import Encoder
 from lsm.samples import Factor
 
@@ -112,16 +113,6 @@ class Split:
 
     @cached_property
     def within_block(self) -> np.ndarray:
-        """(points, factors): factors less their mean over the block's labelled points, in their standard deviations.
-
-        A block without labelled points takes those of all labelled points.
-        """
-        known = self.factors[self.labelled]
-        everywhere = known.mean(axis=0), known.std(axis=0)
-        out = np.empty_like(self.factors)
-        for b in np.unique(self.block):
-            rows = self.block == b
-            own = self.factors[rows & self.labelled]
-            mean, sd = (own.mean(axis=0), own.std(axis=0)) if len(own) else everywhere
-            out[rows] = (self.factors[rows] - mean) / np.where(sd > 0, sd, 1)
-        return out
+        """(points, factors): factors in the scale of the block's labelled points (`lsm.boosting.BlockScale`)."""
+        scale = BlockScale.of(self.factors, self.block, self.labelled, int(self.block.max()) + 1)
+        return scale.transform(self.factors, self.block)
