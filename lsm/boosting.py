@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logit
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 TREES = 500    # not published
 SURELY = 1e-4  # no probability counts as nearer to 0 or 1 than this in the mean of log-odds
@@ -13,7 +14,8 @@ SURELY = 1e-4  # no probability counts as nearer to 0 or 1 than this in the mean
 def boosted(features: np.ndarray, label: np.ndarray, seed: int,
             weight: np.ndarray | None = None) -> HistGradientBoostingClassifier:
     """The fitted model of features (samples, columns), label and weight (samples,); the same seed, the same model."""
-    return HistGradientBoostingClassifier(max_iter=TREES, random_state=seed).fit(features, label, weight)
+    with threadpool_limits(1):  # threads add up gradients in an order of their own, and the last digits with it
+        return HistGradientBoostingClassifier(max_iter=TREES, random_state=seed).fit(features, label, weight)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from lsm import comparison, metrics
-from lsm.comparison import MEAN_OF, OURS, QUARTERS
+from lsm.comparison import OURS, PARTS, QUARTERS
 from lsm.splits import QUERY, SUPPORT, TRAIN, UNUSED
 
 BLOCKS, EACH, CELLS = 6, 40, 30
@@ -68,16 +68,18 @@ def put_job(folder: Path, protocol: str, seed: int, family: str, **scores) -> Si
 
 
 def test_collect_puts_the_mean_first_and_k_shot_apart(tmp_path):
-    jobs = [put_job(tmp_path, "published", 1, "boosting_xy", **{MEAN_OF[1]: [0.25, 1]}),
-            put_job(tmp_path, "published", 1, "networks", **{MEAN_OF[0]: [0.75, 0], "not adapted": [0.5, 0.5]}),
+    jobs = [put_job(tmp_path, "published", 1, "boosting_xy", **{PARTS[1]: [0.25, 0.9]}),
+            put_job(tmp_path, "published", 1, "boosting_block_xy", **{PARTS[2]: [0.25, 0.5]}),
+            put_job(tmp_path, "published", 1, "networks", **{PARTS[0]: [0.75, 0.5], "not adapted": [0.5, 0.5]}),
             put_job(tmp_path, "published", 1, "k-shot", **{"0|5": [0.125], "3/12|20": [1]}),
-            put_job(tmp_path, "spatial", 1, "boosting_xy", **{MEAN_OF[1]: [0.25, 1]})]
+            put_job(tmp_path, "spatial", 1, "boosting_xy", **{PARTS[1]: [0.25, 1]})]
     found = comparison.collect(jobs)
     assert set(found) == {("published", 1, True), ("k-shot", 1, True), ("spatial", 1, True)}
-    assert list(found["published", 1, True]) == [OURS, MEAN_OF[1], MEAN_OF[0], "not adapted"]
-    np.testing.assert_array_equal(found["published", 1, True][OURS], [0.5, 0.5])
+    assert list(found["published", 1, True]) == [OURS, PARTS[1], PARTS[2], PARTS[0], "not adapted"]
+    # log-odds (log 3 - log 3) / 2 and (0 + log 9 / 2) / 2, whose odds are 9 ** .25
+    np.testing.assert_allclose(found["published", 1, True][OURS], [0.5, 9**0.25 / (1 + 9**0.25)], rtol=1e-6)
     assert list(found["k-shot", 1, True]) == ["0|5", "3/12|20"]
-    assert list(found["spatial", 1, True]) == [MEAN_OF[1]]  # no mean of one
+    assert list(found["spatial", 1, True]) == [PARTS[1]]  # no mean of one
 
 
 # measures -------------------------------------------------------------------------------------------------------
@@ -178,7 +180,7 @@ def test_k_shot_has_its_own_rows():
     assert len(tables["scores"]) == 0
     assert len(tables["rates"]) == 0
     found = tables["seeds"].query("subset == 'all' and measure == 'auroc'")
-    assert found[["k", "steps", "method"]].to_numpy().tolist() == [["3", 20, MEAN_OF[0]], ["2/12", 0, MEAN_OF[0]]]
+    assert found[["k", "steps", "method"]].to_numpy().tolist() == [["3", 20, PARTS[0]], ["2/12", 0, PARTS[0]]]
     sample = points.label[query] >= 0
     assert found.value.to_list() == pytest.approx([roc_auc_score(points.label[query][sample], values[sample])] * 2)
     assert set(tables["seeds"].subset) == {"all", "inventory", "insar"}
@@ -249,7 +251,8 @@ def test_tables_of_one_protocol(tmp_path, monkeypatch, kept):
     roles = {("published" if kept == "k-shot" else kept, 1): role}
     asked = role == QUERY if kept == "k-shot" else (role == QUERY) | (role == SUPPORT)
     values = np.random.default_rng(0).random(asked.sum())
-    names = {"3|20": values} if kept == "k-shot" else {MEAN_OF[0]: values, MEAN_OF[1]: values**2, "SVM": values}
+    names = dict(zip((*PARTS, "SVM"), (values, values**2, values, values), strict=True))
+    names = {"3|20": values} if kept == "k-shot" else names
     (protocol,) = [p for p, _ in roles]
     job = put_job(tmp_path, protocol, 1, "k-shot" if kept == "k-shot" else "networks", **names)
     paths = comparison_paths(tmp_path)

@@ -13,7 +13,7 @@ from osgeo import gdal
 from scipy.special import expit
 
 from lsm.encoder import Encoder
-from lsm.network import probability
+from lsm.meta_training import mean_probability
 from lsm.paths import PROJECT, Paths
 from lsm.samples import Factor
 from lsm.settings import InputError
@@ -36,12 +36,12 @@ def values_of(rows: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def model() -> tuple[dict, Encoder]:
-    """The models of three blocks on FACTORS."""
+    """The models of three blocks on FACTORS, two members each."""
     rng, encoder = np.random.default_rng(1), Encoder.fit(values_of(300), FACTORS, "recommended")
     models = {"state": np.zeros(3, np.int8), "support": np.full(3, 9), "encoder": encoder.to_json()}
     for i, (a, b) in enumerate(itertools.pairwise([len(encoder.columns), 8, 6, 5, 2]), start=1):
-        models |= {f"w{i}": rng.normal(0, 0.8, (3, a, b)).astype(np.float32),
-                   f"b{i}": rng.normal(0, 0.5, (3, b)).astype(np.float32)}
+        w, b = rng.normal(0, 0.8, (3, a, b)), rng.normal(0, 0.5, (3, b))
+        models |= {f"w{i}": np.stack([w, 1.2 * w]).astype(np.float32), f"b{i}": np.stack([b, b]).astype(np.float32)}
     return models, encoder
 
 
@@ -68,8 +68,8 @@ def test_log_odds_are_those_of_the_map(model):
     models, encoder = model
     x = values_of(50, 2)
     for block in range(3):
-        weights = [models[f"{kind}{i}"][block] for i in range(1, 5) for kind in "wb"]
-        expected = probability(weights, encoder.transform(x))
+        weights = [models[f"{kind}{i}"][:, block] for i in range(1, 5) for kind in "wb"]
+        expected = mean_probability(weights, encoder.transform(x))
         assert expected.std() > 0.05
         np.testing.assert_allclose(expit(stage.log_odds_of(models, encoder, block)(x)), expected, atol=1e-6)
 
