@@ -102,9 +102,9 @@ def draw_ramp(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor)
     if missing.any():
         fig.text((x + wide / 2) / c.WIDTH, (y - 0.29) / tall, fontsize=6, horizontalalignment="center",
                  s=f"white: not measured ({missing.sum() / np.isfinite(layer).sum():.0%} of cells)")
-    return {"factor": factor.name, "unit": factor.unit, "class": "", "cells": np.isfinite(layer).sum(),
-            "share": len(known) / max(1, np.isfinite(layer).sum()), "low": low, "high": high,
-            "mean": known.mean(dtype=float) if len(known) else np.nan}
+    row = {"factor": factor.name, "unit": factor.unit, "class": "", "cells": np.isfinite(layer).sum(),
+           "share": len(known) / max(1, np.isfinite(layer).sum())}
+    return row | ({"low": low, "high": high, "mean": known.mean(dtype=float)} if len(known) else {})
 
 
 def draw_classes(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor, names: dict) -> list[dict]:
@@ -187,8 +187,8 @@ def learned_factors(c):
     fig.legend(handles=[key(c, k, f"{k} ({counts[k]:,})") for k in shown_kinds], loc="lower right", ncols=3,
                bbox_to_anchor=(0.995, 0.085), borderaxespad=0)
     most = label.mean()
-    caption(fig, c, [record], f"{len(drawn):,} query samples of held-out blocks, whose labels nothing learned from; first "
-            f"of {len(model['pooled_0'])} intermediate networks, not adapted;\nalike: label the same among the "
+    caption(fig, c, [record], f"{len(drawn):,} query samples of held-out blocks, whose labels nothing learned from; "
+            f"first of {len(model['pooled_0'])} intermediate networks, not adapted;\nalike: label the same among the "
             f"{c.NEIGHBOURS} nearest, by chance {most**2 + (1 - most)**2:.0%}; perplexity {c.PERPLEXITY:g}")
     return fig, pd.concat(tables).round({"x": 5, "y": 5})
 

@@ -80,9 +80,9 @@ def shap_blocks(c):
     caption(fig, c, [record], f"{made.get('EXPLAINED')} samples a block explained at most, background "
             f"{made.get('BACKGROUND')} of the {made.get('BACKGROUND_FROM')}"
             + (f"; {more} lesser factors a block are in the csv" if more else "")
-            + ";\nbars: mean |SHAP|; ↑ larger values raise the log-odds of landslide, ↓ lower them; line: sd over shuffles")
-    bars_drawn = table[table["block"].isin(chosen)].assign(part="bar")
-    return fig, pd.concat([bars_drawn, *points])
+            + ";\nbars: mean |SHAP|; ↑ larger values raise the log-odds of landslide, ↓ lower them; "
+            "line: sd over shuffles")
+    return fig, pd.concat([*(table[table["block"] == b].assign(part="bar") for b in chosen), *points])
 
 
 def leading_factor(c):
@@ -171,8 +171,15 @@ def block_words(tasks: dict, c) -> dict[int, str]:
 
 
 def rows_of(c, values: dict, names: list[str]) -> np.ndarray:
-    """How high the row of each factor is, in ROW: more where a row shows its classes one by one."""
-    return np.array([max(1, CLASS * len(classes_of(c, values, name))) for name in names])
+    """How high the row of each factor is, in ROW: more where it shows its classes, or what was not measured, apart."""
+    return np.array([max(1, CLASS * len(classes_of(c, values, name))) + CLASS * bool(missing_of(c, values, name).any())
+                     for name in names])
+
+
+def missing_of(c, values: dict, name: str) -> np.ndarray:
+    """(samples,) bool: explained samples where a factor was not measured."""
+    value = values["factors"][:, list(values["factor_names"]).index(name)]
+    return (value == 0) & any(f.name == name and f.zero_is_missing for f in c.FACTORS)
 
 
 def classes_of(c, values: dict, name: str) -> np.ndarray:
@@ -192,7 +199,7 @@ def page(c, heights: list[np.ndarray]) -> tuple:
     for high in heights:
         y -= TOP + ROW * high.sum()
         bars.append(fig.add_axes((NAMES / c.WIDTH, y / tall, BARS / c.WIDTH, ROW * high.sum() / tall)))
-        violins.append(fig.add_axes((left / c.WIDTH, y / tall, 1 - (left + 0.2) / c.WIDTH, ROW * high.sum() / tall)))
+        violins.append(fig.add_axes((left / c.WIDTH, y / tall, 1 - (left + 0.3) / c.WIDTH, ROW * high.sum() / tall)))
         y -= BETWEEN
     return fig, bars, violins
 
@@ -219,7 +226,8 @@ def panel(c, bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str
                    marker="D", markersize=3, markerfacecolor="white", markeredgecolor="black", markeredgewidth=0.7,
                    ecolor="black", elinewidth=0.6)
     most = max((lines["permutation"] + lines["sd"].fillna(0)).max(), 1e-6)
-    below = min(0.25, max(0, -(lines["permutation"] - lines["sd"].fillna(0)).min() / most))  # both axes share their 0
+    least = (lines["permutation"] - lines["sd"].fillna(0)).min()
+    below = min(0.25, 1.3 * max(0, -least) / most)  # so that both axes share their 0
     other.set_xlim(-below * most, 1.4 * most)
     bar.set_xlim(-below * lines["mean_abs_shap"].max(), 1.4 * lines["mean_abs_shap"].max())
     bar.axvline(0, color=c.INK, linewidth=0.6)
@@ -255,16 +263,19 @@ def swarm(c, ax, name: str, at: float, values: dict, drawn: np.ndarray) -> pd.Da
         one, middle = effect[value == code], at + CLASS * (k + 0.5 - len(codes) / 2)
         ax.scatter(one, middle + spread(one, 0.45 * CLASS, ax, middle), s=0.7 * size, color=GREY, linewidths=0,
                    rasterized=True, zorder=3)
-        ax.annotate(f"{code:g}", (1, middle), xycoords=("axes fraction", "data"), xytext=(3, 0), fontsize=5.5,
-                    textcoords="offset points", verticalalignment="center", color=c.INK)
+        beside(ax, c, middle, f"{code:g}")
     if not len(codes):
-        place = at + spread(effect, 0.45, ax, at)
-        missing = (value == 0) & bool(factor and factor.zero_is_missing)
+        missing, place = missing_of(c, values, name), np.empty(len(value))
+        apart, missing = CLASS * missing.any() / 2, missing[drawn]
+        for chosen, middle, room in ((~missing, at - apart, 0.45), (missing, at + 0.5, 0.45 * CLASS)):
+            place[chosen] = middle + spread(effect[chosen], room, ax, middle)
         colour = np.full(len(value), GREY, object)
         if not factor or factor.kind in ("continuous", "distance"):
             rank = (rankdata(value[~missing]) - 1) / max(1, (~missing).sum() - 1)
             colour = np.zeros((len(value), 4))
             colour[~missing] = LinearSegmentedColormap.from_list("values", c.RAMP)(rank)
+        if apart:
+            beside(ax, c, at + 0.5, "none")
         ax.scatter(effect[missing], place[missing], s=size, facecolors="none", edgecolors=GREY, linewidths=0.35,
                    rasterized=True, zorder=3)
         ax.scatter(effect[~missing], place[~missing], s=size, color=list(colour[~missing]), linewidths=0,
@@ -285,6 +296,12 @@ def spread(effect: np.ndarray, room: float, ax, at: float) -> np.ndarray:
     return (2 * (GOLDEN * np.arange(len(effect)) % 1) - 1) * np.interp(effect, x, height)
 
 
+def beside(ax, c, at: float, text: str) -> None:
+    """What a violin at `at` is of, at the right of its axes."""
+    ax.annotate(text, (1, at), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points",
+                fontsize=5.5, verticalalignment="center", color=c.INK)
+
+
 def key(c, fig) -> None:
     """What the points' colours mean, at the foot of the page."""
     tall, left = fig.get_figheight(), c.WIDTH - 4.0
@@ -297,6 +314,6 @@ def key(c, fig) -> None:
                       label="no order (classes at the right)")]
     if any(f.zero_is_missing for f in c.FACTORS):
         handles.append(Line2D([], [], linestyle="", marker="o", markersize=3, markerfacecolor="none",
-                              markeredgewidth=0.5, color=GREY, label="not measured"))
+                              markeredgewidth=0.5, color=GREY, label="not measured (none)"))
     fig.legend(handles=handles, loc="center left", bbox_to_anchor=((left + 1.2) / c.WIDTH, 0.51 / tall), ncols=2,
                fontsize=6, borderaxespad=0, handletextpad=0, columnspacing=0.6)
