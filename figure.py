@@ -18,6 +18,11 @@ Reads   src_data/<REGION>/composite.tif (terrain under the maps) and, each for s
         measures_*, gap, distance, subsets, few_shot         tmp/<REGION>_metrics.csv
         differences                                          tmp/<REGION>_differences.csv
         block_kinds, few_shot_blocks                         tmp/<REGION>_block_metrics.csv, and _tasks.npz for kinds
+        of feature_permutation.py:
+        shap_territory, shap_blocks   tmp/<REGION>_shap.npz, _importance.csv, _importance_territory.csv, and _tasks.npz
+        leading_factor                figs/<REGION>_leading_factor.tif, tmp/<REGION>_importance.csv
+        factor_maps                   src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
+        learned_factors               checkpoint_dir/<REGION>_model.npz, _split.csv, and _tasks.npz
 Writes  figs/<REGION>_<figure>.png and .pdf, and .csv with the numbers drawn. Figures whose input is missing or
         of another run are skipped, a line a reason that names the stage to run.
 Run     python figure.py   or one figure alone: python figure.py ONLY=lsm_map
@@ -30,7 +35,18 @@ import matplotlib
 from tqdm import tqdm
 
 import study_area
-from lsm.figures import curves, few_shot, kinds, maps, measures, region, training, weak_labels
+from lsm.figures import (
+    curves,
+    factors,
+    few_shot,
+    importance,
+    kinds,
+    maps,
+    measures,
+    region,
+    training,
+    weak_labels,
+)
 from lsm.figures.common import save
 from lsm.paths import shown
 from lsm.settings import InputError, run
@@ -46,6 +62,13 @@ RASTERISE = 20_000                   # points; more of them are pixels in the pd
 TOP = 8                              # methods in colour where curves would hide each other; the others are pale
 KINDS = 4                            # of blocks, found by clustering; not published
 SHOT_STEPS = 20                      # adaptation steps of the candles over blocks and of the scatter
+SHAP_BLOCKS = ()                     # numbers of the blocks of shap_blocks: (12, 40); (): three, the best explained
+SHAP_ROWS = 10                       # factors a block that shap_blocks draws
+SWARM = 2000                         # explained samples drawn as points
+FACTOR_CELLS = 450                   # cells a side of a factor's small map
+EMBEDDED = 2000                      # samples in two dimensions, at most
+NEIGHBOURS = 15                      # of Isomap's graph, and of the share of neighbours alike; not published
+PERPLEXITY = 30.0                    # of t-SNE; not published
 
 # One style for all figures: sizes in inches (the page is 190 mm wide), lightness orders the classes, shapes differ.
 WIDTH, COLUMN, MAP, PANEL = 7.48, 3.54, 5.2, 1.55
@@ -60,6 +83,9 @@ BEFORE = {"color": "#7f7f7f", "linestyle": "--"}
 AFTER = {"color": "#08519c", "linestyle": "-"}
 TINTS = ("#e3ebdf", "#f0ead8", "#e6dccb", "#f7f5f2")  # terrain, low to high
 SPEEDS = ("#9ecae1", "#2171b5", "#08306b")            # InSAR speed, low to high
+RAMP = ("#fcc35a", "#e4604e", "#8e2a86", "#1b0c41")    # any factor, low to high
+CLASS_TONES = ("#f2e3b3", "#7fb8a4", "#2f5d8a", "#b5633a", "#1f2440", "#b9a7c9", "#6f8f3a", "#8a3f4d")
+ASPECT_TONES = ("#1f2440", "#d9895a", "#fbe9b0", "#44689a", "#ffffff")  # north, east, south, west, flat
 SEA, INK = "#eef3f7", "#333333"
 PALE = "#c9c9c9"                                      # what stands behind
 MEASURES = {"accuracy": "accuracy", "kappa": "kappa", "auroc": "AUROC", "pr_auc": "PR-AUC", "brier": "Brier score",
@@ -98,7 +124,8 @@ def figures() -> dict:
              training.roc, maps.lsm_map, weak_labels.augmentation, region.correlation, region.non_landslides,
              curves.method_roc, curves.method_precision_recall, curves.method_rates, measures.differences,
              measures.gap, measures.distance, measures.subsets, kinds.block_kinds, few_shot.few_shot,
-             few_shot.few_shot_blocks)
+             few_shot.few_shot_blocks, importance.shap_territory, importance.shap_blocks,
+             importance.leading_factor, factors.factor_maps, factors.learned_factors)
     out = {draw.__name__: draw for draw in plain}
     for protocol in ("published", "spatial", "blocked", "augmentation"):
         out[f"measures_{protocol}"] = partial(measures.bars, protocol=protocol)

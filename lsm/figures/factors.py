@@ -1,0 +1,231 @@
+"""The factors themselves: a small map of each, and what a network makes of them, in two dimensions."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE, Isomap
+from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from lsm import grid
+from lsm.artifacts import check, read_npz, record_path
+from lsm.cartography import outlines, read_decimated
+from lsm.encoder import Encoder
+from lsm.figures.common import caption, input_table, need, saved
+from lsm.figures.maps import key, terrain
+from lsm.paths import Paths, shown
+from lsm.raster import cells
+from lsm.samples import read_factors
+from lsm.settings import InputError
+
+STAGE, LEARNER = "prepare_region.py", "meta_learner.py"
+CHUNK = 500_000  # rows of the grid at a time
+ASPECTS = ("N", "E", "S", "W", "flat")
+UNITS = {"degree": "°", "-": "", "1e-4": "× 10⁻⁴", "class": ""}
+ACROSS = 4       # maps a row
+
+
+def factor_maps(c):
+    """A small map of every factor, from the cells that are predicted."""
+    paths = Paths(c.REGION)
+    ground = terrain(c)
+    _, land, extent, dataset = read_decimated(paths.composite, c.FACTOR_CELLS, average=False)
+    source = grid.grid_of(paths)
+    made = check(source, STAGE, c) if record_path(source).is_file() else {}
+    values, n = layers(source, c.FACTORS, dataset.GetGeoTransform(),
+                       (dataset.RasterYSize, dataset.RasterXSize), land.shape)
+    classes = read_factors(paths.factors)[1] if paths.factors.is_file() else {}
+    across, down = ACROSS, -(-len(c.FACTORS) // ACROSS)
+    wide = (c.WIDTH - 0.1 - 0.12 * (across - 1)) / across
+    high = min(wide * (extent[3] - extent[2]) / (extent[1] - extent[0]), 2.4)
+    step = high + 0.56
+    tall = down * step + 0.62
+    fig = Figure(figsize=(c.WIDTH, tall))
+    coast, rows = outlines(land, extent), []
+    for i, (factor, layer) in enumerate(zip(c.FACTORS, values, strict=True)):
+        x, y = 0.05 + i % across * (wide + 0.12), tall - 0.22 - i // across * step - high
+        ax = fig.add_axes((x / c.WIDTH, y / tall, wide / c.WIDTH, high / tall))
+        foot = (x, y - 0.14, wide)
+        unit = UNITS.get(factor.unit, factor.unit)
+        ax.set_title(factor.name + (f" ({unit})" if unit else ""), fontsize=7.5, pad=2.5)
+        back = np.where(land[..., None], to_rgb("white"), to_rgb(c.SEA))
+        ax.imshow(back, extent=extent)
+        if factor.kind in ("categorical", "circular"):
+            rows += draw_classes(c, fig, ax, foot, extent, layer, factor, classes.get(factor.name, {}))
+        else:
+            rows.append(draw_ramp(c, fig, ax, foot, extent, layer, factor))
+        ax.add_collection(LineCollection(coast, colors=c.INK, linewidths=0.2, rasterized=len(coast) > c.RASTERISE))
+        ax.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
+        ax.spines[:].set_linewidth(0.4)
+    scale(c, fig, ax, extent, wide, tall)
+    caption(fig, c, [made], f"{n:,} cells, drawn on {land.shape[1]} × {land.shape[0]}; arrows: beyond the 2nd or 98th "
+            f"percentile; distances: colours by square root;\n{', '.join(ground.words)}")
+    return fig, pd.DataFrame(rows)
+
+
+def layers(source, factors, geotransform: tuple, size: tuple, shape: tuple) -> tuple[np.ndarray, int]:
+    """Every factor on a raster of `shape` (rows, cols) over one of `size`: (factors, rows, cols) float32, nan where no
+    cell lies, one of its cells where many do; and the number of cells. Reads the grid a chunk at a time."""
+    out, n, names = np.full((len(factors), *shape), np.nan, np.float32), 0, grid.chunks(source, factors, CHUNK)
+    for values, xy in tqdm(names, total=-(-grid.count(source) // CHUNK), desc="grid", unit="chunk", delay=2,
+                           disable=None):
+        row, col = cells(geotransform, xy)
+        inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])
+        at = row[inside] * shape[0] // size[0], col[inside] * shape[1] // size[1]
+        out[:, *at] = values[inside].T
+        n += len(values)
+    return out, n
+
+
+def draw_ramp(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) -> dict:
+    """A numeric factor, dark where it is high, with its scale; returns what the csv says of it."""
+    missing = (layer == 0) & factor.zero_is_missing
+    known = layer[np.isfinite(layer) & ~missing]
+    low, high = np.percentile(known, (2, 98)) if len(known) else (0, 1)
+    ramp = LinearSegmentedColormap.from_list("ramp", c.RAMP)
+    drawn = ax.imshow(np.where(missing, np.nan, layer), extent=extent, cmap=ramp,
+                      norm=PowerNorm(0.5 if factor.kind == "distance" else 1, low, high if high > low else low + 1))
+    x, y, wide = foot
+    tall = fig.get_figheight()
+    bar = fig.add_axes(((x + 0.15) / c.WIDTH, y / tall, (wide - 0.3) / c.WIDTH, 0.07 / tall))
+    fig.colorbar(drawn, cax=bar, orientation="horizontal", extend="both").outline.set_linewidth(0.4)
+    bar.tick_params(labelsize=6, length=1.5, pad=1.5)
+    bar.xaxis.set_major_locator(MaxNLocator(2 if factor.kind == "distance" else 4))
+    if missing.any():
+        fig.text((x + wide / 2) / c.WIDTH, (y - 0.29) / tall, fontsize=6, horizontalalignment="center",
+                 s=f"white: not measured ({missing.sum() / np.isfinite(layer).sum():.0%} of cells)")
+    row = {"factor": factor.name, "unit": factor.unit, "class": "", "cells": np.isfinite(layer).sum(),
+           "share": len(known) / max(1, np.isfinite(layer).sum())}
+    return row | ({"low": low, "high": high, "mean": known.mean(dtype=float)} if len(known) else {})
+
+
+def draw_classes(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor, names: dict) -> list[dict]:
+    """A factor of classes, or of directions in four quarters and flat ground; returns the share of each class."""
+    finite = np.isfinite(layer)
+    if factor.kind == "circular":
+        code = np.where(layer < 0, 4, np.floor((layer + 45) % 360 / 90))
+        words, tones = dict(enumerate(ASPECTS)), dict(enumerate(c.ASPECT_TONES))
+    else:
+        code, found = layer, np.unique(layer[finite])
+        given = {float(v): k for k, v in names.items()}
+        words = {v: given.get(v, f"{v:g}") for v in found}
+        tones = dict(zip(found, itertools.cycle(c.CLASS_TONES), strict=False))
+    drawn = np.zeros((*layer.shape, 4))
+    rows, handles = [], []
+    for value, word in words.items():
+        here = finite & (code == value)
+        if here.any():
+            drawn[here] = (*to_rgb(tones[value]), 1)
+            rows.append({"factor": factor.name, "unit": factor.unit, "class": word, "cells": finite.sum(),
+                         "share": here.sum() / finite.sum()})
+            handles.append(Patch(facecolor=tones[value], edgecolor=c.INK, linewidth=0.3, label=word))
+    ax.imshow(drawn, extent=extent)
+    x, y, wide = foot
+    fig.legend(handles=handles, loc="upper center", ncols=5, fontsize=6, borderaxespad=0, columnspacing=0.7,
+               bbox_to_anchor=((x + wide / 2) / c.WIDTH, (y + 0.1) / fig.get_figheight()), handlelength=1,
+               handletextpad=0.3)
+    return rows
+
+
+def scale(c, fig, ax, extent: tuple, wide: float, tall: float) -> None:
+    """North arrow and scale bar at the foot of the page, of all maps."""
+    metres = 0.8 / min(wide / (extent[1] - extent[0]), 2.4 / (extent[3] - extent[2]))  # of 0.8 inch at most
+    bar = max(m * 10.0**e for e in range(0, 8) for m in (1, 2, 5) if m * 10**e <= max(metres, 1))
+    long = 0.8 * bar / metres
+    foot = fig.add_axes((1 - 1.9 / c.WIDTH, 0.28 / tall, 1.8 / c.WIDTH, 0.22 / tall))
+    foot.set(xlim=(0, 1.8), ylim=(0, 0.22))
+    foot.axis("off")
+    foot.plot((0.2, 0.2 + long), (0.06, 0.06), color="black", linewidth=1.6, solid_capstyle="butt")
+    foot.text(0.26 + long, 0.06, f"{bar / 1000:g} km" if bar >= 1000 else f"{bar:g} m", fontsize=6.5,
+              verticalalignment="center")
+    foot.annotate("N", (1.65, 0.22), (1.65, 0), fontsize=6.5, horizontalalignment="center",
+                  arrowprops={"arrowstyle": "-|>", "linewidth": 0.8, "color": "black", "shrinkA": 0, "shrinkB": 0})
+
+
+def learned_factors(c):
+    """Held-out samples by their factors as a network gets them, and by what its last hidden layer makes of them, each
+    in two dimensions three ways, with how alike neighbours are."""
+    paths = Paths(c.REGION)
+    model = need(read_npz(paths.model, LEARNER, c), paths.model, ("encoder", "pooled_0"))
+    split, record = saved(paths.split, LEARNER, c, ("row", "role"))
+    tasks = need(read_npz(paths.tasks, "scene_sampling.py", c), paths.tasks, ("row", "factors", "label", "xy"))
+    apart = np.flatnonzero(np.isin(tasks["row"], split.loc[split["role"] == "query", "row"]))
+    if len(apart) <= c.NEIGHBOURS:
+        raise InputError(f"{shown(paths.split)}: role: expected more than {c.NEIGHBOURS} query samples, found "
+                         f"{len(apart)}; run {LEARNER} again")
+    drawn = np.sort(np.random.default_rng(c.SEED).permutation(apart)[:c.EMBEDDED])
+    kind = kinds_of_samples(c, tasks, drawn)
+    raw = Encoder.from_json(str(model["encoder"])).transform(tasks["factors"][drawn])
+    spaces = {"raw: the network's inputs": raw, "learned: last hidden layer": hidden(model, raw)}
+    fig = Figure(figsize=(c.WIDTH, 5.7))
+    axes = fig.subplots(2, 3)
+    fig.subplots_adjust(left=0.045, right=0.995, top=0.955, bottom=0.13, wspace=0.04, hspace=0.14)
+    label, tables = tasks["label"][drawn], []
+    for band, (name, x) in zip(axes, spaces.items(), strict=True):
+        band[0].set_ylabel(f"{name} ({x.shape[1]} numbers)\nneighbours alike: {alike(x, label, c.NEIGHBOURS):.0%}",
+                           fontsize=7.5)
+        for ax, (way, place) in zip(band, embeddings(x, c).items(), strict=True):
+            for of in ("non-landslide", "landslide", "InSAR"):
+                chosen = kind == of
+                style = dict(c.POINTS[of]) | ({"facecolors": c.SPEEDS[1]} if of == "InSAR" else {})
+                ax.scatter(*place[chosen].T, s=3.5, rasterized=True, **style)
+            ax.set_title(f"{way}: {alike(place, label, c.NEIGHBOURS):.0%} alike", fontsize=7.5, pad=3)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_color(c.PALE)
+            tables.append(pd.DataFrame({"space": name, "way": way, "sample": drawn, "x": place[:, 0], "y": place[:, 1],
+                                        "kind": kind, "label": label}))
+    counts = pd.Series(kind).value_counts()
+    shown_kinds = [k for k in ("landslide", "InSAR", "non-landslide") if k in counts]
+    fig.legend(handles=[key(c, k, f"{k} ({counts[k]:,})") for k in shown_kinds], loc="lower right", ncols=3,
+               bbox_to_anchor=(0.995, 0.085), borderaxespad=0)
+    most = label.mean()
+    caption(fig, c, [record], f"{len(drawn):,} query samples of held-out blocks, whose labels nothing learned from; "
+            f"first of {len(model['pooled_0'])} intermediate networks, not adapted;\nalike: label the same among the "
+            f"{c.NEIGHBOURS} nearest, by chance {most**2 + (1 - most)**2:.0%}; perplexity {c.PERPLEXITY:g}")
+    return fig, pd.concat(tables).round({"x": 5, "y": 5})
+
+
+def hidden(model: dict, x: np.ndarray) -> np.ndarray:
+    """The last hidden layer (n, units) of the first intermediate network on its inputs x (n, inputs): the weights with
+    any normalisation folded in."""
+    weights = [model[f"pooled_{i}"][0] for i in range(sum(name.startswith("pooled_") for name in model))]
+    for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+        x = np.maximum(x @ w + b, 0)
+    return x
+
+
+def embeddings(x: np.ndarray, c) -> dict[str, np.ndarray]:
+    """x (n, numbers) in two dimensions, (n, 2) each; one thread and fixed starts, so that the same x gives the same."""
+    ways = {"PCA": PCA(2, svd_solver="full"),
+            "t-SNE": TSNE(2, perplexity=min(c.PERPLEXITY, (len(x) - 1) / 3), init="pca", random_state=c.SEED, n_jobs=1),
+            "Isomap": Isomap(n_neighbors=c.NEIGHBOURS, n_components=2, eigen_solver="dense")}
+    with threadpool_limits(1):
+        return {name: way.fit_transform(x.astype(np.float64)) for name, way in ways.items()}
+
+
+def alike(x: np.ndarray, label: np.ndarray, neighbours: int) -> float:
+    """The share of each point's nearest `neighbours` with its label, over all points; x (n, numbers), label (n,)."""
+    near = NearestNeighbors(n_neighbors=neighbours).fit(x).kneighbors(return_distance=False)
+    return float((label[near] == label[:, None]).mean())
+
+
+def kinds_of_samples(c, tasks: dict, rows: np.ndarray) -> np.ndarray:
+    """landslide, non-landslide or InSAR of samples: by the table of origins, else by the places of the InSAR points."""
+    paths = Paths(c.REGION)
+    kind = np.where(tasks["label"][rows] == 1, "landslide", "non-landslide").astype("<U13")
+    if paths.samples_origin.is_file():
+        origin, _ = saved(paths.samples_origin, "augment_inventory.py", c, ("origin",))
+        kind[(origin["origin"].to_numpy()[tasks["row"][rows]] == "insar")] = "InSAR"
+    elif paths.insar_points.is_file():
+        table, _ = input_table(paths.insar_points, "src_data/make_demo.py", c, ("X", "Y"))
+        places = set(table[["X", "Y"]].itertuples(index=False, name=None))
+        kind[[tuple(p) in places and k == "landslide" for p, k in zip(tasks["xy"][rows], kind, strict=True)]] = "InSAR"
+    return kind
