@@ -293,8 +293,9 @@ def layer_styles() -> tuple[str, str]:
     blocks = gis.category_style("fill", "state", [
         (i, _STATES[i], ("SimpleFill", outline | {"color": colour, "style": style}))
         for i, (colour, style) in enumerate(fills)])
-    circle = {"name": "circle", "color": "255,255,255,255", "outline_color": "90,90,90,255", "size": "1.2"}
-    triangle = {"name": "triangle", "color": "197,27,27,255", "outline_color": "110,0,0,255", "size": "1.6"}
+    # Black and white show on every colour of the map.
+    circle = {"name": "circle", "color": "255,255,255,255", "outline_color": "90,90,90,255", "size": "1.1"}
+    triangle = {"name": "triangle", "color": "0,0,0,255", "outline_color": "255,255,255,255", "size": "1.7"}
     return blocks, gis.category_style("marker", "label", [
         (1, "landslide", ("SimpleMarker", triangle | {"outline_width": "0.1"})),
         (0, "non-landslide", ("SimpleMarker", circle | {"outline_width": "0.1"}))])

@@ -275,7 +275,7 @@ def write_layers(path: Path, crs: osr.SpatialReference, layers: dict[str, tuple[
             that opens with the layer
     """
     before = gdal.GetConfigOption("OGR_CURRENT_DATE")
-    gdal.SetConfigOption("OGR_CURRENT_DATE", "1970-01-01T00:00:00.000Z")  # of last change: would differ in every run
+    gdal.SetConfigOption("OGR_CURRENT_DATE", "1970-01-01T00:00:00.000Z")  # else every run writes another file
     try:
         with whole(path) as temporary:
             dataset = gdal.GetDriverByName("GPKG").Create(str(temporary), 0, 0, 0, gdal.GDT_Unknown)
@@ -284,7 +284,8 @@ def write_layers(path: Path, crs: osr.SpatialReference, layers: dict[str, tuple[
             # QGIS looks for styles in a table of this name.
             styles = pd.DataFrame([{"f_table_catalog": "", "f_table_schema": "", "f_table_name": name,
                                     "f_geometry_column": "geom", "styleName": name, "styleQML": style, "styleSLD": "",
-                                    "useAsDefault": True, "description": "", "owner": "", "ui": ""}
+                                    "useAsDefault": True, "description": "", "owner": "", "ui": "",
+                                    "update_time": pd.Timestamp(0)}  # QGIS sorts by it
                                    for name, (_, _, style) in layers.items()])
             _add_layer(dataset, "layer_styles", None, None, styles)
             del dataset
@@ -299,8 +300,8 @@ def _add_layer(dataset, name: str, crs, geometries: list[ogr.Geometry] | None, t
     columns = []
     for field, column in table.items():
         kind = column.dtype.kind
-        definition = ogr.FieldDefn(str(field), {"i": ogr.OFTInteger, "b": ogr.OFTInteger, "f": ogr.OFTReal}.get(
-            kind, ogr.OFTString))
+        definition = ogr.FieldDefn(str(field), {"i": ogr.OFTInteger, "b": ogr.OFTInteger, "f": ogr.OFTReal,
+                                                 "M": ogr.OFTDateTime}.get(kind, ogr.OFTString))
         if kind == "b":
             definition.SetSubType(ogr.OFSTBoolean)
         layer.CreateField(definition)
