@@ -412,6 +412,9 @@ def main(c) -> None:
           + ", ".join(f"{s:g} in {v:.1%}" for s, v in zip(c.SPREADS, shares, strict=True)) + " of cells"
           if uncertainty else "no raster of uncertainty: one member only; see MEMBERS of meta_learner.py")
     print(f"{(state != 0).sum()} of {len(state)} blocks keep the intermediate model")
+    for path in (paths.gis_raster("leading"), paths.gis_raster("uncertainty")):
+        if path.is_file() and path not in written:
+            print(f"{shown(path)}: of an earlier run, not of this map; remove it")
     for path in (*written, paths.gis_layers, paths.gis_table):
         print(f"wrote {shown(path)}")
 

@@ -200,6 +200,13 @@ def test_the_same_seed_gives_the_same_bytes_and_breaks_are_kept(exported, tmp_pa
     assert [name for name in before if before[name] != after[name]] == []
 
 
+def test_a_raster_of_an_earlier_run_is_named(exported, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(exported[0], root)
+    (root / "figs/demo_leading_factor.tif").unlink()
+    assert "figs/demo_leading.tif: of an earlier run, not of this map; remove it" in succeed(root, "export_gis.py")
+
+
 def test_natural_breaks_replace_those_of_another_method(exported, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(exported[0], root)
