@@ -3,11 +3,12 @@
 #   make hk HK_DATA=<folder>     the same on the Hong Kong tables       make setup   only prepare .venv
 #   make run REGION=<name>       an area whose inputs are in src_data/  make benchmarks
 #   make explain REGION=<name>   which factor leads, block by block, after the map
+#   make gis REGION=<name>       rasters and layers for a GIS               make check-qgis  opens them in QGIS
 # RECIPE=published runs the published settings. In an active conda environment: make run PY=python
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run hk compare explain test setup benchmarks FORCE
+.PHONY: run hk compare explain gis check-qgis test setup benchmarks FORCE
 .DEFAULT_GOAL := run
 
 REGION ?= demo
@@ -73,6 +74,14 @@ $(MAP): predict_LSM.py $(MODEL) $(GRID) $(call other,$(MAP))
 explain: $(IMPORTANCE)
 $(IMPORTANCE): feature_permutation.py $(MAP) $(call other,$(IMPORTANCE))
 	$(PY) feature_permutation.py $(ARGS)
+
+# Blocks and rasters name leading factors where feature_permutation.py has run.
+gis: $(MAP)
+	$(PY) export_gis.py $(ARGS)
+# Debian: apt-get install --no-install-recommends qgis python3-qgis; QGIS_PYTHON has PyQGIS. Pictures go to tmp/.
+QGIS_PYTHON ?= /usr/bin/python3
+check-qgis: gis
+	QT_QPA_PLATFORM=offscreen $(QGIS_PYTHON) tools/check_qgis.py $(ROOT)/figs $(REGION) $(ROOT)/tmp/$(REGION)_qgis
 
 compare: $(TASKS)
 	$(PY) compare_methods.py REGION=$(REGION)

@@ -96,6 +96,16 @@ class Paths:
     shap_values = property(lambda self: self._at("tmp", f"{self.region}_shap.npz"))
     leading_factor = property(lambda self: self._at("figs", f"{self.region}_leading_factor.tif"))
 
+    # stage 8
+    breaks = property(lambda self: self._at("tmp", f"{self.region}_breaks.json"))
+    gis_table = property(lambda self: self._at("tmp", f"{self.region}_gis.csv"))
+    gis_work = property(lambda self: self._at("tmp", f"{self.region}_gis"))
+    gis_layers = property(lambda self: self._at("figs", f"{self.region}_blocks.gpkg"))
+
+    def gis_raster(self, product: str) -> Path:
+        """A raster of export_gis.py: "probability", "class", "leading", "applicability" or "uncertainty"."""
+        return self._at("figs", f"{self.region}_{product}.tif")
+
     def figure(self, name: str, suffix: str) -> Path:
         """A figure of `figure.py`, or the numbers it draws: suffix "png", "pdf" or "csv"."""
         return self._at("figs", f"{self.region}_{name}.{suffix}")
