@@ -22,7 +22,8 @@ OF_STAGE_1 |= {"unsupervised_pretraining"}  # what stages 1 and 5 share
 LIBRARY = sorted((PROJECT / "lsm").rglob("*.py"))
 CODE = [*STAGES, *LIBRARY, PROJECT / "study_area.py", *(PROJECT / "unsupervised_pretraining").glob("[!D]*.py")]
 TESTS, BENCHMARKS = (sorted((PROJECT / name).glob("*.py")) for name in ("tests", "benchmarks"))
-DISTRIBUTION = {"osgeo": "gdal", "sklearn": "scikit-learn", "skimage": "scikit-image", "yaml": "pyyaml"}
+DISTRIBUTION = {"osgeo": "gdal", "osgeo_utils": "gdal", "sklearn": "scikit-learn", "skimage": "scikit-image",
+                "yaml": "pyyaml"}
 RULE = re.compile(r"# -{100,}")
 
 
@@ -191,7 +192,8 @@ def test_importing_a_stage_does_nothing(tmp_path):
     "README.md", "LICENSE", "Makefile", "environment.yml", "pyproject.toml", "study_area.py", "src_data/make_demo.py",
     "unsupervised_pretraining/DAS_pretraining.py", "unsupervised_pretraining/rbm.py",
     "unsupervised_pretraining/denoising_autoencoder.py", "scene_sampling.py", "meta_learner.py", "predict_LSM.py",
-    "feature_permutation.py", "figure.py"])
+    "feature_permutation.py", "figure.py",
+    "export_gis.py"])
 def test_files_keep_their_names(name):
     assert (PROJECT / name).is_file()
 
@@ -228,8 +230,11 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
         "block_metrics": "tmp/HK_block_metrics.csv", "method_differences": "tmp/HK_differences.csv",
         "rates": "tmp/HK_rates.csv", "results": "tmp/HK_results.md", "comparison": "tmp/HK_comparison",
         "importance": "tmp/HK_importance.csv", "importance_territory": "tmp/HK_importance_territory.csv",
-        "shap_values": "tmp/HK_shap.npz", "leading_factor": "figs/HK_leading_factor.tif"}
+        "shap_values": "tmp/HK_shap.npz", "leading_factor": "figs/HK_leading_factor.tif",
+        "breaks": "tmp/HK_breaks.json", "gis_table": "tmp/HK_gis.csv", "gis_work": "tmp/HK_gis",
+        "gis_layers": "figs/HK_blocks.gpkg"}
     assert paths.checkpoint(1000) == tmp_path / "checkpoint_dir" / "HK_checkpoint_001000.npz"
+    assert paths.gis_raster("class") == tmp_path / "figs" / "HK_class.tif"
     assert paths.figure("roc", "pdf") == tmp_path / "figs" / "HK_roc.pdf"
 
 
