@@ -25,6 +25,7 @@ Writes  tmp/<REGION>_splits.csv.gz       the role of every sample under every pr
 Run     python compare_methods.py [REGION=HK SEEDS=2 PROTOCOLS=published ...]
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -407,14 +408,27 @@ def work(job: Job) -> None:
         np.savez(file, made_of=np.array(job.made_of), **arrays)
 
 
+@contextlib.contextmanager
+def one_thread_each():
+    """Processes started meanwhile run their numerical libraries on one thread."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
 def run_jobs(jobs: list[Job], points, roles, c) -> None:
     """Runs what is not there yet, as many at a time as there are cores."""
     todo = [job for job in jobs if not finished(job)]
     if len(jobs) > len(todo):
         print(f"{len(jobs) - len(todo)} of {len(jobs)} results are there already")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes are started with it
     workers = min(c.WORKERS or os.cpu_count(), max(1, len(todo)))
-    with (ProcessPoolExecutor(workers, get_context("spawn"), start_worker, (points, roles, c)) as pool,
+    with (one_thread_each(),
+          ProcessPoolExecutor(workers, get_context("spawn"), start_worker, (points, roles, c)) as pool,
           tqdm(total=len(todo), desc="comparison", unit="fit", disable=None, smoothing=0.02) as bar):
         for done in as_completed([pool.submit(work, job) for job in todo]):
             done.result()

@@ -346,12 +346,13 @@ def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, monkeypatch, cap
     monkeypatch.setitem(TINY, "SUPPORT_TASKS", False)  # as in k-shot
     for folder in ("src_data", "metatask_sampling"):
         (tmp_path / folder).symlink_to(demo / folder)
-    paths = run_here(monkeypatch, tmp_path, "SEEDS=1", "PROTOCOLS=published,k-shot", "METHODS=networks,boosting_xy",
-                     "WITHOUT=", "AREA_CELLS=500", "RESAMPLES=50", "SQUARES=(1000,)", "FOLDS=2", "SHOTS=(0,3)",
-                     "TWELFTHS=(6,)", "STEPS=(0,3)")
+    paths = run_here(monkeypatch, tmp_path, "SEEDS=1", "PROTOCOLS=published,k-shot",
+                     "METHODS=networks,boosting_xy,boosting_block_xy", "WITHOUT=", "AREA_CELLS=500", "RESAMPLES=50",
+                     "SQUARES=(1000,)", "FOLDS=2", "SHOTS=(0,3)", "TWELFTHS=(6,)", "STEPS=(0,3)")
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     every = table[(table.subset == "all") & (table.measure == "auroc")].set_index(["protocol", "method"])["mean"]
-    assert set(every["published"].index) == {"ours", "ours, networks", "ours, networks, not adapted", "boosting + XY"}
+    assert set(every["published"].index) == {"ours", "ours, networks", "ours, networks, not adapted", "boosting + XY",
+                                              "boosting + within block + XY"}
     shots = table[(table.protocol == "k-shot") & (table.subset == "all")].set_index(["k", "steps", "measure"])["mean"]
     assert {(k, steps) for k, steps, _ in shots.index} == {(k, s) for k in ("0", "3", "6/12") for s in (0, 3)}
     assert shots["0", 0, "auroc"] == shots["0", 3, "auroc"]
