@@ -57,6 +57,7 @@ def block_kinds(c):
                     rows.append({"protocol": protocol, "kind": names[k], "method": method} | candle(
                         ax, i, values, mark_of(c, method)["color"], upright=False))
             ax.set(xlim=(min(0.5, np.floor(10 * table["accuracy"].min()) / 10), 1.02))
+            ax.xaxis.set_major_formatter("{x:g}")  # "0" and "1" of neighbouring panels do not touch
             ax.set_title(names[k].replace(", ", ",\n") + f"\n{part['block'].nunique()} blocks, "
                          f"{part.drop_duplicates(['block', 'seed'])['n'].sum():,} points", fontsize=6.5, pad=3)
         name_rows(c, band, methods)
