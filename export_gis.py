@@ -28,8 +28,6 @@ Writes  figs/<REGION>_probability.tif, _class.tif, _leading.tif, _applicability.
 Run     python export_gis.py [BREAKS=natural ...]
 """
 
-import json
-
 import numpy as np
 import pandas as pd
 from osgeo import gdal
@@ -39,23 +37,27 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import study_area
-from lsm import gis, grid
-from lsm.artifacts import check, read_csv, read_npz, read_record, whole, write_csv, write_record
+from lsm import classes, gis, grid
+from lsm.artifacts import check, read_csv, read_npz, write_csv
 from lsm.blocks import nearest_block
 from lsm.encoder import Encoder
 from lsm.network import probability
 from lsm.paths import Paths, shown
-from lsm.raster import cells, open_raster
+from lsm.raster import cells, known, known_strips, open_raster, strips
 from lsm.region import work_folder
 from lsm.settings import InputError, run
-from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
+from study_area import (  # noqa: F401  constants too, the same in every stage
+    BREAKS,
+    BREAKS_FROM,
+    CLASS_BREAKS,
+    CLASS_COLOURS,
+    CLASS_NAMES,
+    RECIPE,
+    REGION,
+    SEED,
+)
 
 # ----------------------------------------------------------------------------------------------------------------
-BREAKS = "fixed"                     # between the classes: fixed, quantile, equal or natural; not published
-CLASS_BREAKS = (0.2, 0.4, 0.6, 0.8)  # probabilities, of BREAKS=fixed; the paper names five classes, no breaks
-CLASS_NAMES = ("very low", "low", "moderate", "high", "very high")          # as published
-CLASS_COLOURS = ("#ffffd4", "#fed976", "#fd8d3c", "#d0301f", "#6b0010")     # lightness orders them
-SAMPLED = 10_000                     # cells that natural and quantile breaks are taken from, at most
 FOLDS = 10                           # of whole blocks, for the threshold of applicability; not published
 PAIRED = 4_000                       # samples whose mutual distances are averaged, at most
 GRID_ROWS = 100_000                  # rows of the grid in memory at once
@@ -72,23 +74,12 @@ _LEADERS = 3  # factors a block is listed with
 _BINS = 10_000  # of jumps between 0 and 1
 
 
-def breaks_of(paths: Paths, dataset: gdal.Dataset, c) -> tuple[list[float], bool]:
-    """The breaks between classes, and whether they are those of an earlier run. Raises InputError."""
-    if paths.breaks.is_file():
-        read_record(paths.breaks, f"{_STAGE} after removing it")
-        kept = json.loads(paths.breaks.read_text())
-        if kept["method"] == c.BREAKS and (c.BREAKS != "fixed" or kept["breaks"] == list(c.CLASS_BREAKS)):
-            return kept["breaks"], True
-    sample = gis.sample_of(dataset, c.SAMPLED, np.random.default_rng(c.SEED)) if c.BREAKS != "fixed" else np.empty(0)
-    return gis.class_breaks(c.BREAKS, c.CLASS_BREAKS, len(c.CLASS_NAMES), sample), False
-
-
 def write_classes(source: gdal.Dataset, target: gdal.Dataset, breaks: list[float]) -> np.ndarray:
     """Fills `target` with classes 1, 2, ... of probabilities; returns the cells of each."""
     band, counts = source.GetRasterBand(1), np.zeros(len(breaks) + 1, np.int64)
-    for row, rows in gis.strips(source):
+    for row, rows in strips(source):
         p = band.ReadAsArray(0, row, source.RasterXSize, rows)
-        value = np.where(gis.known(p, band), 1 + np.digitize(p, breaks), 0)
+        value = np.where(known(p, band), 1 + np.digitize(p, breaks), 0)
         counts += np.bincount(value.ravel(), minlength=len(counts) + 1)[1:]
         target.GetRasterBand(1).WriteArray(value.astype(np.uint8), 0, row)
     return counts
@@ -98,10 +89,10 @@ def seams(source: gdal.Dataset, blocks: gdal.Dataset) -> pd.DataFrame:
     """Jumps of probability between cells side by side, inside blocks and across their borders: pairs, mean, median
     and 90th percentile (to 1 / _BINS). Strip by strip, each with the first row of the next."""
     band, total, histogram = source.GetRasterBand(1), np.zeros(2), np.zeros((2, _BINS), np.int64)
-    for row, rows in gis.strips(source):
+    for row, rows in strips(source):
         window = (0, row, source.RasterXSize, min(rows + 1, source.RasterYSize - row))
         p, block = band.ReadAsArray(*window), blocks.GetRasterBand(1).ReadAsArray(*window)
-        there = gis.known(p, band) & (block >= 0)
+        there = known(p, band) & (block >= 0)
         right = (np.s_[:rows, :-1], np.s_[:rows, 1:])  # the strip's own rows alone
         down = (np.s_[:-1], np.s_[1:])
         for a, b in (right, down):
@@ -224,13 +215,8 @@ def optional(read, left_out: str):
 
 def checked(c) -> None:
     """Refuses constants that cannot be used. Raises InputError."""
-    if c.BREAKS not in gis.METHODS:
-        raise InputError(f"BREAKS={c.BREAKS}: expected one of {', '.join(gis.METHODS)}")
-    if len(c.CLASS_NAMES) < 2 or len(c.CLASS_COLOURS) != len(c.CLASS_NAMES):
-        raise InputError(f"CLASS_COLOURS={c.CLASS_COLOURS}: expected a colour for each of {len(c.CLASS_NAMES)} classes")
-    if len(c.CLASS_BREAKS) != len(c.CLASS_NAMES) - 1 or list(c.CLASS_BREAKS) != sorted(set(c.CLASS_BREAKS)):
-        raise InputError(f"CLASS_BREAKS={c.CLASS_BREAKS}: expected {len(c.CLASS_NAMES) - 1} rising probabilities")
-    for name, least in (("SAMPLED", 100), ("FOLDS", 2), ("PAIRED", 2), ("GRID_ROWS", 1)):
+    classes.checked(c)
+    for name, least in (("FOLDS", 2), ("PAIRED", 2), ("GRID_ROWS", 1)):
         if getattr(c, name) < least:
             raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
 
@@ -238,7 +224,7 @@ def checked(c) -> None:
 def above(dataset: gdal.Dataset, limits: tuple[float, ...]) -> tuple[float, list[float]]:
     """The mean of a raster, and the share of its cells above each limit."""
     total, cell_count, counts = 0.0, 0, np.zeros(len(limits), np.int64)
-    for values in gis.known_strips(dataset):
+    for values in known_strips(dataset):
         total, cell_count = total + values.sum(dtype=np.float64), cell_count + len(values)
         counts += [(values > limit).sum() for limit in limits]
     return total / max(cell_count, 1), list(counts / max(cell_count, 1))
@@ -301,13 +287,6 @@ def layer_styles() -> tuple[str, str]:
         (0, "non-landslide", ("SimpleMarker", circle | {"outline_width": "0.1"}))])
 
 
-def write_breaks(path, method: str, breaks: list[float], made: tuple) -> None:
-    """Writes the breaks that later runs keep."""
-    with whole(path) as temporary:
-        temporary.write_text(json.dumps({"method": method, "breaks": breaks}, indent=1) + "\n")
-    write_record(path, *made)
-
-
 def write_leaders(paths: Paths, made: tuple) -> None:
     """Writes the raster of leading factors again, cloud-optimised and with a style of the factors that lead."""
     dataset = open_raster(paths.leading_factor, "run feature_permutation.py again")
@@ -315,7 +294,7 @@ def write_leaders(paths: Paths, made: tuple) -> None:
     band.GetMetadata()  # else GDAL does not look into the file beside the raster, where the names are
     names, palette = band.GetCategoryNames(), band.GetColorTable()
     colours = ["#{:02x}{:02x}{:02x}".format(*palette.GetColorEntry(i)[:3]) for i in range(1, len(names))]
-    there = np.unique(np.concatenate([np.unique(values) for values in gis.known_strips(dataset)]))
+    there = np.unique(np.concatenate([np.unique(values) for values in known_strips(dataset)]))
     gis.write_cog(paths.gis_raster("leading"), dataset, "leading factor", made, names, colours)
     gis.write_style(paths.gis_raster("leading"), gis.palette_style([(v, colours[v - 1], names[v]) for v in there]))
 
@@ -349,7 +328,7 @@ def main(c) -> None:
     scale, tree, mean, threshold = applicability_of(encoder, samples, weight, len(state), c,
                                                     np.random.default_rng(c.SEED))
     used = [paths.importance_territory] * (ranking is not None)
-    breaks, kept = breaks_of(paths, found, c)
+    breaks, kept = classes.breaks_of(paths, found, _STAGE, c)
     outlines = gis.block_polygons(paths.blocks, len(state))
 
     with work_folder(paths.gis_work) as work:
@@ -358,8 +337,8 @@ def main(c) -> None:
         fill(source, study_area.factors(c.REGION), labels,
              np.column_stack([samples["centre_row"], samples["centre_col"]]), encoder, networks, tree, scale, mean,
              c.GRID_ROWS, uncertainty, applicability)
-        classes = gis.create(work / "class.tif", found, gdal.GDT_Byte, 0)
-        counts = write_classes(found, classes, breaks)
+        classed = gis.create(work / "class.tif", found, gdal.GDT_Byte, 0)
+        counts = write_classes(found, classed, breaks)
         outside = above(applicability, (threshold,))[1][0]
 
         def write(product, raster, text, style, inputs, **options):
@@ -368,10 +347,8 @@ def main(c) -> None:
             written.append(paths.gis_raster(product))
 
         written = [] if kept else [paths.breaks]
-        if not kept:
-            write_breaks(paths.breaks, c.BREAKS, breaks, (_STAGE, c, [paths.map_raster]))
         write("probability", found, "landslide probability", probability_style(c), [paths.map_raster])
-        write("class", classes, "landslide susceptibility class", class_style(breaks, c),
+        write("class", classed, "landslide susceptibility class", class_style(breaks, c),
               [paths.map_raster, paths.breaks], names=["", *c.CLASS_NAMES], colours=list(c.CLASS_COLOURS),
               metadata={"BREAKS": ", ".join(f"{b:.9g}" for b in breaks), "METHOD": c.BREAKS})
         write("applicability", applicability, f"dissimilarity to the samples, applicable up to {threshold:.3g}",

@@ -8,7 +8,7 @@ Reads   src_data/<REGION>/composite.tif (terrain under the maps) and, each for s
         meta_training  checkpoint_dir/<REGION>_history.csv
         adaptation     checkpoint_dir/<REGION>_metrics.csv
         roc            checkpoint_dir/<REGION>_heldout.csv
-        lsm_map        figs/LSM_<REGION>.tif
+        lsm_map        figs/LSM_<REGION>.tif, tmp/<REGION>_breaks.json
         augmentation   tmp/<REGION>_augmentation.csv, _augmentation_points.csv
         correlation    tmp/<REGION>_correlation.csv, _checks.csv
         non_landslides tmp/<REGION>_non_landslides.csv
@@ -25,6 +25,8 @@ Reads   src_data/<REGION>/composite.tif (terrain under the maps) and, each for s
         learned_factors               checkpoint_dir/<REGION>_model.npz, _split.csv, and _tasks.npz
 Writes  figs/<REGION>_<figure>.png and .pdf, and .csv with the numbers drawn. Figures whose input is missing or
         of another run are skipped, a line a reason that names the stage to run.
+        tmp/<REGION>_breaks.json, where there is none for this BREAKS: breaks between the classes, kept so that maps
+        can be compared; remove the file to draw new ones
 Run     python figure.py   or one figure alone: python figure.py ONLY=lsm_map
 """
 
@@ -50,12 +52,20 @@ from lsm.figures import (
 from lsm.figures.common import save
 from lsm.paths import shown
 from lsm.settings import InputError, run
-from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
+from study_area import (  # noqa: F401  constants too, the same in every stage
+    BREAKS,
+    BREAKS_FROM,
+    CLASS_BREAKS,
+    CLASS_COLOURS,
+    CLASS_NAMES,
+    RECIPE,
+    REGION,
+    SEED,
+)
 
 # ----------------------------------------------------------------------------------------------------------------
 ONLY = ""                            # the one figure to draw; "" draws all whose inputs are there
 DPI = 300                            # of the png, and of what the pdf holds as pixels
-CLASS_BREAKS = (0.2, 0.4, 0.6, 0.8)  # probabilities between the five classes; the paper names five classes, no breaks
 THIN = 16                            # samples; a block with more makes a task, as published; one with no more is shaded
 LARGEST = 2000                       # cells a side; larger rasters are read decimated
 RASTERISE = 20_000                   # points; more of them are pixels in the pdf
@@ -75,7 +85,6 @@ WIDTH, COLUMN, MAP, PANEL = 7.48, 3.54, 5.2, 1.55
 STYLE = {"font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axes.linewidth": 0.6,
          "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False, "legend.fontsize": 7.5,
          "lines.linewidth": 1.2, "pdf.fonttype": 42, "image.interpolation": "none"}
-CLASSES = {"very low": "#ffffd4", "low": "#fed976", "moderate": "#fd8d3c", "high": "#d0301f", "very high": "#6b0010"}
 POINTS = {"non-landslide": {"marker": "o", "facecolors": "none", "edgecolors": "#5a5a5a", "linewidths": 0.25},
           "landslide": {"marker": "^", "facecolors": "#c51b1b", "edgecolors": "none", "linewidths": 0},
           "InSAR": {"marker": "s", "edgecolors": "black", "linewidths": 0.2}}
@@ -138,7 +147,7 @@ def main(c):
     drawers = figures()
     if c.ONLY and c.ONLY not in drawers:
         raise InputError(f"ONLY={c.ONLY}: expected one of {', '.join(drawers)}")
-    c = SimpleNamespace(**vars(c), FACTORS=study_area.factors(c.REGION), CLASSES=CLASSES, POINTS=POINTS, BEFORE=BEFORE,
+    c = SimpleNamespace(**vars(c), FACTORS=study_area.factors(c.REGION), POINTS=POINTS, BEFORE=BEFORE,
                         AFTER=AFTER, MEASURES=MEASURES, METHODS=METHODS)
     files, areas, skipped = [], None, {}
     with matplotlib.rc_context(STYLE):

@@ -11,6 +11,12 @@ from lsm.samples import Factor, read_factors
 REGION = "demo"           # the synthetic area of src_data/make_demo.py; "HK" is the published study
 RECIPE = "recommended"    # "published": the paper's settings; "recommended": what measured better (docs/decisions.md)
 SEED = 1                  # of every random draw; not published
+# the classes of every map, in figures, rasters and the report
+BREAKS = "fixed"          # between them: fixed, quantile, equal or natural; the paper names five classes, no breaks
+CLASS_BREAKS = (0.2, 0.4, 0.6, 0.8)     # probabilities, of BREAKS=fixed
+CLASS_NAMES = ("very low", "low", "moderate", "high", "very high")          # as published
+CLASS_COLOURS = ("#ffffd4", "#fed976", "#fd8d3c", "#d0301f", "#6b0010")     # lightness orders them
+BREAKS_FROM = 10_000      # cells that natural and quantile breaks are drawn from, at most; not published
 # ----------------------------------------------------------------------------------------------------------------
 
 # In the order of the published tables. A column is found under its name or any alias, whatever its place.

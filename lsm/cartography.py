@@ -7,6 +7,7 @@ import pandas as pd
 from osgeo import gdal
 
 from lsm.paths import shown
+from lsm.raster import known, known_strips
 from lsm.settings import InputError
 
 gdal.UseExceptions()
@@ -30,7 +31,7 @@ def read_decimated(path: Path, largest: int, average: bool) -> tuple[np.ndarray,
                               resample_alg=gdal.GRIORA_Average if average else gdal.GRIORA_NearestNeighbour)
     west, width, _, north, _, height = dataset.GetGeoTransform()
     extent = (west, west + cols * width, north + rows * height, north)
-    return values, _known(values, band.GetNoDataValue()), extent, dataset
+    return values, known(values, band), extent, dataset
 
 
 def hill_shade(dem: np.ndarray, width: float, height: float) -> np.ndarray:
@@ -63,19 +64,12 @@ def class_areas(path: Path, breaks: tuple[float, ...], names: list[str]) -> pd.D
     breaks  between the classes; a cell on a break belongs to the class above. Raises InputError.
     """
     dataset = gdal.Open(str(path))
-    band, (_, width, _, _, _, height) = dataset.GetRasterBand(1), dataset.GetGeoTransform()
+    _, width, _, _, _, height = dataset.GetGeoTransform()
     cells = np.zeros(len(breaks) + 1, np.int64)
-    for row in range(0, dataset.RasterYSize, 512):
-        strip = band.ReadAsArray(0, row, dataset.RasterXSize, min(512, dataset.RasterYSize - row))
-        known = strip[_known(strip, band.GetNoDataValue())]
-        cells += np.bincount(np.digitize(known, breaks), minlength=len(cells))
+    for values in known_strips(dataset):
+        cells += np.bincount(np.digitize(values, breaks), minlength=len(cells))
     if not cells.any():
         raise InputError(f"{shown(path)}: expected cells with a probability, found none; run predict_LSM.py again")
     edges = (0, *breaks, 1)
     return pd.DataFrame({"class": names, "from": edges[:-1], "to": edges[1:], "cells": cells,
                          "area_km2": cells * abs(width * height) / 1e6, "share": cells / cells.sum()})
-
-
-def _known(values: np.ndarray, nodata: float | None) -> np.ndarray:
-    known = np.isfinite(values)
-    return known if nodata is None else known & (values != values.dtype.type(nodata))

@@ -1,88 +1,24 @@
 """What a GIS opens without a question: cloud-optimised GeoTIFFs, layers of a GeoPackage, and the styles of both."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-import jenkspy
 import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr, osr
 
 from lsm.artifacts import whole, write_record
 from lsm.paths import shown
+from lsm.raster import known_strips
 from lsm.settings import InputError
 
 gdal.UseExceptions()
 ogr.UseExceptions()
 osr.UseExceptions()
 
-STRIP = 512  # rows of a raster in memory at once
-METHODS = ("fixed", "quantile", "equal", "natural")
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _QGIS = {"version": "3.22", "styleCategories": "Symbology"}  # the oldest QGIS these styles were opened in
-
-
-# classes ---------------------------------------------------------------------------------------------------------
-
-def strips(dataset: gdal.Dataset) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of strips that cover a raster."""
-    for row in range(0, dataset.RasterYSize, STRIP):
-        yield row, min(STRIP, dataset.RasterYSize - row)
-
-
-def known_strips(dataset: gdal.Dataset) -> Iterator[np.ndarray]:
-    """The values of the first band that are no nodata, (values,), strip by strip."""
-    band = dataset.GetRasterBand(1)
-    for row, rows in strips(dataset):
-        values = band.ReadAsArray(0, row, dataset.RasterXSize, rows)
-        yield values[known(values, band)]
-
-
-def known(values: np.ndarray, band: gdal.Band) -> np.ndarray:
-    """Where values of a band are finite and no nodata."""
-    nodata = band.GetNoDataValue()
-    return np.isfinite(values) if nodata is None else np.isfinite(values) & (values != values.dtype.type(nodata))
-
-
-def sample_of(dataset: gdal.Dataset, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Values of the first band, ascending float64: all of them or, where there are more than `size`, the least, the
-    largest, and `size` drawn with replacement."""
-    counts = [len(values) for values in known_strips(dataset)]
-    total = sum(counts)
-    asked = np.arange(total) if total <= size else np.sort(rng.integers(0, total, size))
-    first, parts = 0, [np.empty(0)]
-    for values, count in zip(known_strips(dataset), counts, strict=True):
-        parts.append(values[asked[np.searchsorted(asked, first):np.searchsorted(asked, first + count)] - first])
-        if total > size and count:
-            parts.append(np.array([values.min(), values.max()]))
-        first += count
-    return np.sort(np.concatenate(parts).astype(np.float64))
-
-
-def class_breaks(method: str, fixed: tuple[float, ...], classes: int, sample: np.ndarray) -> list[float]:
-    """The classes - 1 breaks between classes; a value on a break belongs to the class above.
-
-    method  "fixed": as given; "quantile": as many values in each class; "equal": as wide; "natural": the least squared
-            differences within classes (Fisher 1958; Jenks 1977)
-    sample  (values,) ascending. Raises InputError where it holds too few different values.
-    """
-    if method == "fixed":
-        return list(fixed)
-    if method == "quantile":
-        breaks = np.quantile(sample, np.arange(1, classes) / classes) if len(sample) else []
-    elif method == "equal":
-        breaks = np.linspace(sample[0], sample[-1], classes + 1)[1:-1] if len(sample) else []
-    elif len(np.unique(sample)) >= classes:
-        last = np.asarray(jenkspy.jenks_breaks(sample, n_classes=classes)[1:-1])  # largest value of each class
-        breaks = (last + sample[np.searchsorted(sample, last, "right")]) / 2
-    else:
-        breaks = []
-    if len(breaks) != classes - 1 or len(np.unique(breaks)) < classes - 1:
-        raise InputError(f"BREAKS={method}: expected {classes - 1} different breaks from the map's values, found "
-                         f"{[round(float(b), 6) for b in breaks]}; set BREAKS=fixed")
-    return [float(b) for b in breaks]
 
 
 # rasters ---------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """GeoTIFFs in and out, and the way from coordinates to cells. Rasters are (bands, rows, cols)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lsm.settings import InputError
 gdal.UseExceptions()
 
 TERRAIN = ("DEM", "aspect", "curvature", "slope")  # the bands of composite.tif: m, degrees, -, degrees
+STRIP = 512  # rows of a raster in memory at once, where it is read strip by strip
 
 
 @dataclass(frozen=True)
@@ -114,3 +116,23 @@ def open_raster(path: Path, remedy: str) -> gdal.Dataset:
         return gdal.Open(str(path))
     except RuntimeError:
         raise InputError(f"{shown(path)}: expected a raster that GDAL opens, found none; {remedy}") from None
+
+
+def strips(dataset: gdal.Dataset) -> Iterator[tuple[int, int]]:
+    """First row and number of rows of strips that cover a raster."""
+    for row in range(0, dataset.RasterYSize, STRIP):
+        yield row, min(STRIP, dataset.RasterYSize - row)
+
+
+def known_strips(dataset: gdal.Dataset) -> Iterator[np.ndarray]:
+    """The values of the first band that are no nodata, (values,), strip by strip."""
+    band = dataset.GetRasterBand(1)
+    for row, rows in strips(dataset):
+        values = band.ReadAsArray(0, row, dataset.RasterXSize, rows)
+        yield values[known(values, band)]
+
+
+def known(values: np.ndarray, band: gdal.Band) -> np.ndarray:
+    """Where values of a band are finite and no nodata."""
+    nodata = band.GetNoDataValue()
+    return np.isfinite(values) if nodata is None else np.isfinite(values) & (values != values.dtype.type(nodata))

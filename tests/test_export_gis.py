@@ -13,7 +13,6 @@ from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
 from scipy.spatial.distance import cdist
 from test_gis import raster
 
-from lsm import gis
 from lsm.encoder import Encoder
 from lsm.meta_training import mean_probability
 from lsm.network import probability
@@ -39,7 +38,7 @@ def test_seams_are_those_of_every_pair_of_neighbours(tmp_path, monkeypatch):
         for r2, c2 in ((r + 1, c), (r, c + 1)):
             if r2 < 23 and c2 < 31 and min(p[r, c], p[r2, c2], block[r, c], block[r2, c2]) >= 0:
                 jumps["inside" if block[r, c] == block[r2, c2] else "across"].append(abs(p[r, c] - p[r2, c2]))
-    monkeypatch.setattr(gis, "STRIP", 5)
+    monkeypatch.setattr("lsm.raster.STRIP", 5)
     found = stage.seams(raster(tmp_path / "p.tif", p), raster(tmp_path / "b.tif", block, -1))
     for where, expected in jumps.items():
         assert found.loc[where, "pairs"] == len(expected)

@@ -1,4 +1,3 @@
-import itertools
 from xml.etree import ElementTree
 
 import numpy as np
@@ -32,48 +31,6 @@ def numbers(tmp_path) -> tuple[gdal.Dataset, np.ndarray]:
     values = np.random.default_rng(1).random((700, 900)).astype(np.float32)
     values[:350, :450] = -9999
     return raster(tmp_path / "numbers.tif", values), values
-
-
-# classes ---------------------------------------------------------------------------------------------------------
-
-def test_breaks_by_every_method():
-    sample = np.sort(np.random.default_rng(0).random(1000))
-    assert gis.class_breaks("fixed", (0.2, 0.4), 3, sample) == [0.2, 0.4]
-    quantile = gis.class_breaks("quantile", (), 5, sample)
-    assert np.bincount(np.digitize(sample, quantile)).tolist() == [200] * 5
-    equal = gis.class_breaks("equal", (), 4, np.array([1.0, 2.0, 9.0]))
-    assert equal == [3.0, 5.0, 7.0]
-
-
-def test_natural_breaks_have_the_least_squares_within_classes():
-    sample = np.sort(np.random.default_rng(2).random(14) ** 2)
-    found = gis.class_breaks("natural", (), 3, sample)
-
-    def within(cuts):
-        return sum(((part - part.mean()) ** 2).sum() for part in np.split(sample, cuts))
-
-    best = min(itertools.combinations(range(1, 14), 2), key=within)
-    assert tuple(np.searchsorted(sample, found)) == best
-    assert np.bincount(np.digitize(sample, found)).tolist() == [best[0], best[1] - best[0], 14 - best[1]]
-
-
-@pytest.mark.parametrize("method", ["quantile", "equal", "natural"])
-@pytest.mark.parametrize("sample", [np.empty(0), np.full(50, 0.3)])
-def test_values_that_give_no_classes_are_refused(method, sample):
-    with pytest.raises(InputError, match=f"BREAKS={method}: expected 4 different breaks"):
-        gis.class_breaks(method, (), 5, sample)
-
-
-def test_a_sample_is_of_known_values_and_keeps_the_extremes(numbers, monkeypatch):
-    dataset, values = numbers
-    monkeypatch.setattr(gis, "STRIP", 100)
-    known = np.sort(values[values >= 0]).astype(float)
-    np.testing.assert_array_equal(gis.sample_of(dataset, values.size, np.random.default_rng(0)), known)
-    drawn = gis.sample_of(dataset, 2000, np.random.default_rng(0))
-    assert (drawn[0], drawn[-1]) == (known[0], known[-1])
-    assert np.isin(drawn, known).all()
-    assert np.quantile(drawn, 0.5) == pytest.approx(np.quantile(known, 0.5), abs=0.05)
-    np.testing.assert_array_equal(drawn, gis.sample_of(dataset, 2000, np.random.default_rng(0)))
 
 
 # rasters ---------------------------------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from scipy.ndimage import distance_transform_edt
 
 from lsm.artifacts import check, read_csv, read_npz
 from lsm.cartography import class_areas, hill_shade, outlines, read_decimated
+from lsm.classes import breaks_of
 from lsm.figures.common import caption, input_table, need, saved
 from lsm.paths import Paths, shown
-from lsm.raster import crs_name
+from lsm.raster import crs_name, open_raster
 from lsm.settings import InputError
 
 
@@ -113,14 +114,13 @@ def blocks(c):
 def lsm_map(c):
     """The susceptibility map in five classes, with each class's share of the area."""
     path = Paths(c.REGION).map_raster
-    if len(c.CLASS_BREAKS) != len(c.CLASSES) - 1 or list(c.CLASS_BREAKS) != sorted(set(c.CLASS_BREAKS)):
-        raise InputError(f"CLASS_BREAKS={c.CLASS_BREAKS}: expected {len(c.CLASSES) - 1} rising probabilities")
     record = check(path, "predict_LSM.py", c)
+    breaks, _ = breaks_of(Paths(c.REGION), open_raster(path, "run predict_LSM.py"), "figure.py", c)
     ground = terrain(c)
-    table = class_areas(path, c.CLASS_BREAKS, list(c.CLASSES))
+    table = class_areas(path, breaks, list(c.CLASS_NAMES))
     probability, known, extent, _ = read_decimated(path, c.LARGEST, average=False)
-    colours = np.array([to_rgb(colour) for colour in c.CLASSES.values()] + [to_rgb(c.SEA)])  # (classes + 1, 3)
-    drawn = colours[np.where(known, np.digitize(probability, c.CLASS_BREAKS), len(c.CLASSES))]  # (rows, cols, 3)
+    colours = np.array([to_rgb(colour) for colour in c.CLASS_COLOURS] + [to_rgb(c.SEA)])  # (classes + 1, 3)
+    drawn = colours[np.where(known, np.digitize(probability, breaks), len(breaks) + 1)]  # (rows, cols, 3)
     if ground.shade.shape == known.shape:
         drawn[known] *= (0.6 + 0.4 * ground.shade)[known, None]
     fig, ax, panel = map_page(ground, c)
@@ -128,9 +128,10 @@ def lsm_map(c):
     edge = outlines(known, extent)  # in grey, "very low" and the sea are alike
     ax.add_collection(LineCollection(edge, colors=c.INK, linewidths=0.3, rasterized=len(edge) > c.RASTERISE))
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
-    handles = [Patch(facecolor=c.CLASSES[name], edgecolor=c.INK, linewidth=0.4,
-                     label=f"{name}  {low:g}–{high:g}\n{share:.1%} of area")
-               for name, low, high, share in table[["class", "from", "to", "share"]].itertuples(index=False)]
+    handles = [Patch(facecolor=colour, edgecolor=c.INK, linewidth=0.4,
+                     label=f"{name}  {low:.3g}–{high:.3g}\n{share:.1%} of area")
+               for colour, (name, low, high, share) in zip(
+                   c.CLASS_COLOURS, table[["class", "from", "to", "share"]].itertuples(index=False), strict=True)]
     panel.legend(handles=handles[::-1], loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1),
                  title="landslide\nsusceptibility", alignment="left", title_fontsize=8,
                  handleheight=1.6, handlelength=1.8, labelspacing=0.7)
