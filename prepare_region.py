@@ -419,7 +419,7 @@ def report(samples, weak, scores, notes, names, complete, ground, as_csv, stage_
     if not as_csv:
         print("the grid is factors.tif, no table (GRID_FORM, TABLE_CELLS)")
     if stage_0:
-        print("no samples table yet: augment_inventory.py makes it out of the InSAR points (make run does so by itself)")
+        print("no samples table yet: augment_inventory.py makes it out of the InSAR points; make run does so by itself")
 
 
 if __name__ == "__main__":
