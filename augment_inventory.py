@@ -4,7 +4,7 @@ Two forms of InSAR points. Ts_<REGION>.csv, the published one, holds the factors
 every row becomes a landslide sample. insar_<REGION>.csv (or .gpkg, one layer of points) holds measurements: x, y and
 velocity (mm/yr along the line of sight), optionally coherence, heading, incidence (degrees) and velocity_error
 (mm/yr). Each measurement has to pass all rules below; its factors come from composite.tif and, those that are not in
-there, from the row of the grid table in its cell. Whatever way a source counts, DV here is positive towards the
+there, from its cell of the grid, a table or a raster. Whatever way a source counts, DV here is positive towards the
 satellite (lsm/insar.py).
 
 DV defines the weak labels and is a factor too, so scores on InSAR points are partly circular: the stage names every
@@ -14,7 +14,7 @@ Reads   src_data/samples_<REGION>_noTS.csv          inventory and non-landslides
         src_data/Ts_<REGION>.csv                    InSAR points, published form (factors, velocity, X, Y); or
         src_data/insar_<REGION>.csv or .gpkg        InSAR measurements, and for these:
         src_data/<REGION>/composite.tif             DEM, aspect, curvature, slope
-        src_data/grid_samples_<REGION>.csv          the other factors
+        src_data/grid_samples_<REGION>.csv          the other factors; or src_data/<REGION>/factors.tif
 Writes  src_data/samples_<REGION>.csv               factors, X, Y, label: the inventory's rows as they are, then the
                                                     weak labels
         src_data/<REGION>_samples_origin.csv        row (of the samples' data, from 0), origin (inventory, insar,
@@ -31,7 +31,7 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 import study_area
-from lsm import insar
+from lsm import grid, insar
 from lsm.artifacts import read_record, write_csv
 from lsm.paths import Paths, shown
 from lsm.raster import TERRAIN as _TERRAIN
@@ -62,7 +62,7 @@ WEIGHT = 1.0                 # up to 1, which is that of an observed landslide o
 SEPARATES = 0.9              # warn of a factor that alone reaches this AUROC, or 1 - it, on weak labels and absences
 # files
 OVERWRITE = False            # True replaces a samples table that this stage did not write, or that was changed since
-GRID_ROWS = 500_000          # rows of the grid table in memory at once
+GRID_ROWS = 500_000          # rows of the grid table, or cells of factors.tif, in memory at once
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "augment_inventory.py"
@@ -194,12 +194,12 @@ def apply_rules(c, points: insar.Points, raster: Raster, landslides: np.ndarray,
 
 
 def grid_rows(path, factors, raster: Raster, cell: np.ndarray, rows: int) -> np.ndarray:
-    """Factors (points, factors) of the grid row in each point's cell (points,), a whole number row * cols + col; nan
-    where the grid has no row there. Of several rows in a cell the one nearest to its centre, of equals the first."""
+    """Factors (points, factors) of the grid's row in each point's cell (points,), a whole number row * cols + col; nan
+    where the grid has none there. Of several rows in a cell the one nearest to its centre, of equals the first."""
     wanted, place = np.unique(cell, return_inverse=True)
     values, nearest = np.full((len(wanted), len(factors)), np.nan, np.float32), np.full(len(wanted), np.inf)
-    bar = tqdm(total=count_rows(path), desc="grid", unit="row", unit_scale=True, disable=None, delay=2)
-    for chunk, xy in grid_chunks(path, factors, rows):
+    bar = tqdm(total=grid.count(path), desc="grid", unit="row", unit_scale=True, disable=None, delay=2)
+    for chunk, xy in grid.chunks(path, factors, rows):
         row, col = cells(raster.geotransform, xy)
         own = np.where((col >= 0) & (col < raster.valid.shape[1]), row * raster.valid.shape[1] + col, -1)
         of_chunk = np.flatnonzero(np.isin(own, wanted))
@@ -217,7 +217,7 @@ def grid_rows(path, factors, raster: Raster, cell: np.ndarray, rows: int) -> np.
 
 def factors_at(path, factors, raster: Raster, xy: np.ndarray, velocity: np.ndarray, rows: int) -> np.ndarray:
     """Factors (points, factors) of points: velocity as measured, terrain from the raster, the others from the grid
-    table `path`, nan where it has no row in a point's cell."""
+    `path` (table or stack), nan where it has none in a point's cell."""
     row, col = cells(raster.geotransform, xy)
     values = np.full((len(xy), len(factors)), np.nan, np.float32)
     bands, others = [name.lower() for name in _TERRAIN], []
@@ -242,10 +242,11 @@ def measured_points(c, paths: Paths, path, factors, landslides: np.ndarray):
     points = insar.read_points(path, c.INSAR_POSITIVE, raster.crs)
     sieve, measured = apply_rules(c, points, raster, landslides, path, paths.composite)
     candidates = sieve.left
-    values = factors_at(paths.grid, factors, raster, points.xy[candidates], points.velocity[candidates], c.GRID_ROWS)
+    values = factors_at(grid.grid_of(paths), factors, raster, points.xy[candidates], points.velocity[candidates],
+                        c.GRID_ROWS)
     has_row = np.zeros(len(points.xy), bool)
     has_row[candidates] = np.isfinite(values).all(axis=1)
-    sieve.drop("no row of the grid table in its cell", ~has_row)
+    sieve.drop("not on the grid to predict", ~has_row)
     kept = np.zeros(len(points.xy), bool)
     speed = measured["slope_velocity"].abs().to_numpy()
     kept[sieve.left] = insar.thin(points.xy[sieve.left], speed[sieve.left], c.SPACING)
@@ -296,7 +297,7 @@ def main(c) -> None:
         weak, values, sieve, measured = sampled_points(path, factors, c.TS_POSITIVE)
     else:
         weak, values, sieve, measured = measured_points(c, paths, path, factors, samples.xy[label])
-        inputs += [paths.composite, paths.grid]
+        inputs += [paths.composite, grid.grid_of(paths)]
 
     table = pd.concat([inventory, weak], ignore_index=True)
     origin = pd.DataFrame({

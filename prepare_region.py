@@ -17,7 +17,8 @@ Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name (
 Writes  src_data/<REGION>/composite.tif         DEM, aspect, curvature, slope
         src_data/<REGION>/factors.json          the factors of this region and what class codes stand for
         src_data/samples_<REGION>_noTS.csv      landslides and drawn non-landslides: factors, X, Y, label
-        src_data/samples_<REGION>.csv           the same and, with INSAR_FORM = Ts, the weak InSAR landslides
+        src_data/samples_<REGION>.csv           the same and the weak InSAR landslides; with INSAR_FORM = insar
+                                                augment_inventory.py makes it
         src_data/Ts_<REGION>.csv                InSAR points on moving slopes in the published form (INSAR_FORM = Ts)
         src_data/insar_<REGION>.csv             all InSAR points for augment_inventory.py (INSAR_FORM = insar)
         src_data/grid_samples_<REGION>.csv      factors, X, Y of every cell; or, by GRID_FORM,
@@ -107,6 +108,7 @@ SPACING = 80.0             # m, for "Ts": between InSAR points and to inventory 
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "prepare_region.py"
+_MAKERS = (_STAGE, "augment_inventory.py")  # what stage 0 made of an earlier run's tables is made again too
 _INPUTS = ("DEM", "INVENTORY", "STABLE", "LAND_USE", "LITHOLOGY", "NDVI", "ROADS", "RIVERS", "FAULTS", "CATCHMENTS",
            "INSAR")
 _SUFFIXES = (".tif", ".tiff", ".gpkg", ".shp", ".geojson", ".csv")
@@ -154,9 +156,9 @@ def find_inputs(folder: Path, c) -> dict[str, str]:
 
 
 def own(path: Path) -> bool:
-    """Whether this maker wrote an existing file, by its record."""
+    """Whether this maker, or stage 0 out of what it made, wrote an existing file, by its record."""
     with contextlib.suppress(OSError, ValueError):
-        return json.loads(record_path(path).read_text()).get("stage") == _STAGE
+        return json.loads(record_path(path).read_text()).get("stage") in _MAKERS
     return False
 
 
@@ -334,15 +336,17 @@ def write_region(paths, c, files, folder, grid, factors, classes, samples, weak,
     if len(points) and c.INSAR_FORM == "Ts":
         write_table(paths.insar_points, published_form(weak))
         samples = pd.concat([samples, weak]).sample(frac=1, random_state=c.SEED)
-    elif len(points):
-        write_table(paths.insar_table, points)
-    write_table(paths.samples, samples)
+    if len(points) and c.INSAR_FORM == "insar":
+        write_table(paths.insar_table, points)  # and no samples: those without weak labels are not what to train on
+    else:
+        write_table(paths.samples, samples)
     if as_csv:
         write(paths.grid, lambda path: write_grid(stack, gdal.Open(str(folder / "valid.tif")), names, grid, path))
     if not as_csv or c.GRID_FORM == "both":
         write(paths.factor_stack, lambda path: shutil.copyfile(folder / "stack.tif", path))
     write_table(paths.strategies, scores)
-    for path in (paths.grid, paths.factor_stack, paths.insar_points, paths.insar_table):
+    for path in (paths.grid, paths.factor_stack, paths.insar_points, paths.insar_table, paths.samples,
+                 paths.samples_origin):
         if path not in written and own(path):  # of other constants: would be read as this run's
             path.unlink()
             record_path(path).unlink()
@@ -394,12 +398,13 @@ def main(c):
         files = [Path(p.partition("|")[0]) for p in inputs.values()]
         written = write_region(paths, c, files, folder, grid, factors, classes, samples, weak, points, scores, as_csv)
         step("done")
-    report(samples, weak, scores, notes + more, names, complete, ground, as_csv)
+    report(samples, weak, scores, notes + more, names, complete, ground, as_csv,
+           c.INSAR_FORM == "insar" and len(points) > 0)
     for path in written:
         print(f"wrote {shown(path)}")
 
 
-def report(samples, weak, scores, notes, names, complete, ground, as_csv) -> None:
+def report(samples, weak, scores, notes, names, complete, ground, as_csv, stage_0) -> None:
     """Prints what a person should know of the area made."""
     left_out = [f.name for f in study_area.FACTORS if f.name not in names]
     print(f"{len(names)} factors: {', '.join(names)}" + (f"; without {', '.join(left_out)}" if left_out else ""))
@@ -412,7 +417,9 @@ def report(samples, weak, scores, notes, names, complete, ground, as_csv) -> Non
     for s in scores.itertuples():
         print(f"  {s.strategy:8}{s.auroc:.3f}  {s.non_landslides:,} non-landslides{'  (chosen)' if s.chosen else ''}")
     if not as_csv:
-        print("the grid is factors.tif, no table: it has more than TABLE_CELLS cells")
+        print("the grid is factors.tif, no table (GRID_FORM, TABLE_CELLS)")
+    if stage_0:
+        print("no samples table yet: augment_inventory.py makes it out of the InSAR points; make run does so by itself")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """The demo's map against the planted truth, beside one global gradient boosting model on the same samples.
 
-Reads the map of `make run` and src_data/demo/truth/, which no stage reads. AUROC is that of labels drawn once for every
+Reads the map of `make run`, or that of a region made from the demo's raw form (demo_raw), whose cells are the demo's,
+and src_data/demo/truth/, which no stage reads. AUROC is that of labels drawn once for every
 land cell from the true probability; "true probability" is what the best possible map would reach. The area is seen
 with all samples used for training, as a map is made, so cells that hold a sample are left out of the scores.
 
-Run     python benchmarks/demo_truth.py
+Run     python benchmarks/demo_truth.py [region, default demo]
 """
+
+import sys
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -13,20 +16,22 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 import study_area
+from lsm import grid
 from lsm.paths import Paths
 from lsm.raster import cells, read_band, read_composite
-from lsm.samples import grid_chunks, read_samples, unique_places
+from lsm.samples import read_samples, unique_places
 
 DRAWS = 5  # of labels from the truth
 
 
 def main():
-    paths = Paths("demo")
+    region = sys.argv[1] if len(sys.argv) > 1 else "demo"
+    paths, known = Paths(region), study_area.factors(region)
     composite = read_composite(paths.composite)
-    truth, ours = read_band(paths.truth / "probability.tif"), read_band(paths.map_raster)
-    factors, xy = (np.concatenate(parts) for parts in zip(*grid_chunks(paths.grid, study_area.FACTORS, 500_000),
+    truth, ours = read_band(Paths("demo").truth / "probability.tif"), read_band(paths.map_raster)
+    factors, xy = (np.concatenate(parts) for parts in zip(*grid.chunks(grid.grid_of(paths), known, 500_000),
                                                             strict=True))
-    samples = read_samples(paths.samples, study_area.FACTORS)
+    samples = read_samples(paths.samples, known)
     keep = unique_places(samples)[0]
     sampled = np.zeros(truth.shape, bool)
     sampled[cells(composite.geotransform, samples.xy)] = True

@@ -44,7 +44,8 @@ def check_region(paths: Paths, factors: tuple[Factor, ...]) -> tuple[list[Findin
     except InputError as error:
         findings.append(_of_error("raster", paths.composite, error))
     try:
-        read_samples(paths.samples, factors, "prepare_region.py")
+        maker = "augment_inventory.py" if paths.insar_table.is_file() else "prepare_region.py"
+        read_samples(paths.samples, factors, maker)
     except InputError as error:
         findings.append(_of_error("table", paths.samples, error))
     for path, is_grid in ((paths.samples, False), (paths.samples_without_insar, False), (paths.grid, True)):

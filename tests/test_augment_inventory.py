@@ -81,7 +81,7 @@ POINTS = [  # and the fate of each
     (point(22.5, 22.5, -5.0, error=2.6), "velocity below 2 of its errors"),
     (point(24.5, 24.5, 1.99 * COSINE), "below 2 mm/yr along the slope"), (point(24.5, 30.5, 2.01 * COSINE), WEAK),
     (point(30.5, 31.2, -9.0), "within 80 m of an inventory landslide"), (point(30.5, 31.4, -9.0), WEAK),
-    (point(35.5, 35.5, -9.0), "no row of the grid table in its cell")]
+    (point(35.5, 35.5, -9.0), "not on the grid to predict")]
 INSAR = pd.DataFrame([p for p, _ in POINTS])
 
 

@@ -11,6 +11,7 @@ from osgeo import gdal
 from scipy.ndimage import binary_erosion
 from small_region import CELL, NORTH, WEST, square, write_raster, write_vector
 
+import augment_inventory
 import meta_learner
 import predict_LSM
 import prepare_region
@@ -138,6 +139,12 @@ def test_the_pipeline_follows(made):
     p, valid = read_band(PATHS.map_raster), read_composite(PATHS.composite).valid
     assert ((p >= 0) & (p <= 1))[valid].all()
     assert (p[~valid] == -9999).all()
+    stack = gdal.Open(str(PATHS.factor_stack), gdal.GA_Update)
+    stack.WriteArray(stack.ReadAsArray().astype(float).round(4).astype(np.float32))  # as the table has them
+    stack = None
+    PATHS.grid.unlink()  # the stack is read where there is no table
+    predict_LSM.main(constants(vars(predict_LSM), ["REGION=demo_raw"]))
+    np.testing.assert_allclose(read_band(PATHS.map_raster), p, rtol=0, atol=1e-6)
 
 
 # what the constants do ------------------------------------------------------------------------------------------
@@ -209,7 +216,17 @@ def test_insar_for_stage_0(own):
     points = pd.read_csv(OWN.insar_table)
     np.testing.assert_allclose(points["velocity"], np.linspace(9, -9, 120))
     assert not OWN.insar_points.exists()
-    assert len(pd.read_csv(OWN.samples)) == 240
+    assert len(pd.read_csv(OWN.samples_without_insar)) == 240
+    assert not OWN.samples.exists()  # stage 0 makes it, from either form of the grid alike
+    augmented, given = [], ["REGION=own", "GEOMETRY=(-13.0, 39.0)", "MIN_SLOPE=0", "SPACING=0"]
+    for form in ("table", "stack"):
+        area.prepare(prepare_region, "INSAR_UNIT=m/yr", "INSAR_FORM=insar", f"GRID_FORM={form}")
+        assert not OWN.samples.exists()  # stage 0's of the run before would be read as this run's
+        assert not OWN.samples_origin.exists()
+        augment_inventory.main(constants(vars(augment_inventory), given))
+        augmented.append(pd.read_csv(OWN.samples))
+    assert len(augmented[0]) > 280
+    pd.testing.assert_frame_equal(*augmented, rtol=0, atol=1e-4)
     area.prepare(prepare_region, "INSAR_UNIT=m/yr")
     assert OWN.insar_points.exists()
     assert not OWN.insar_table.exists()  # stage 0 takes one of the two
