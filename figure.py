@@ -18,6 +18,8 @@ Reads   src_data/<REGION>/composite.tif (terrain under the maps) and, each for s
         measures_*, gap, distance, subsets, few_shot         tmp/<REGION>_metrics.csv
         differences                                          tmp/<REGION>_differences.csv
         block_kinds, few_shot_blocks                         tmp/<REGION>_block_metrics.csv, and _tasks.npz for kinds
+        method_maps                                          tmp/<REGION>_method_maps.tif, _scores.csv.gz, and
+                                                             figs/LSM_<REGION>.tif for breaks, _blocks.tif
         of feature_permutation.py:
         shap_territory, shap_blocks   tmp/<REGION>_shap.npz, _importance.csv, _importance_territory.csv, and _tasks.npz
         leading_factor                figs/<REGION>_leading_factor.tif, tmp/<REGION>_importance.csv
@@ -45,6 +47,7 @@ from lsm.figures import (
     kinds,
     maps,
     measures,
+    method_maps,
     region,
     training,
     weak_labels,
@@ -75,6 +78,7 @@ SHOT_STEPS = 20                      # adaptation steps of the candles over bloc
 SHAP_BLOCKS = ()                     # numbers of the blocks of shap_blocks: (12, 40); (): three, the best explained
 SHAP_ROWS = 10                       # factors a block that shap_blocks draws
 SWARM = 2000                         # explained samples drawn as points
+METHOD_CELLS = 720                   # cells a side of a method's small map
 FACTOR_CELLS = 450                   # cells a side of a factor's small map
 EMBEDDED = 2000                      # samples in two dimensions, at most
 NEIGHBOURS = 15                      # of Isomap's graph, and of the share of neighbours alike; not published
@@ -133,7 +137,7 @@ def figures() -> dict:
              training.roc, maps.lsm_map, weak_labels.augmentation, region.correlation, region.non_landslides,
              curves.method_roc, curves.method_precision_recall, curves.method_rates, measures.differences,
              measures.gap, measures.distance, measures.subsets, kinds.block_kinds, few_shot.few_shot,
-             few_shot.few_shot_blocks, importance.shap_territory, importance.shap_blocks,
+             few_shot.few_shot_blocks, method_maps.method_maps, importance.shap_territory, importance.shap_blocks,
              importance.leading_factor, factors.factor_maps, factors.learned_factors)
     out = {draw.__name__: draw for draw in plain}
     for protocol in ("published", "spatial", "blocked", "augmentation"):

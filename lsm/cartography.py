@@ -13,8 +13,9 @@ from lsm.settings import InputError
 gdal.UseExceptions()
 
 
-def read_decimated(path: Path, largest: int, average: bool) -> tuple[np.ndarray, np.ndarray, tuple, gdal.Dataset]:
-    """The first band of a raster with at most `largest` cells a side.
+def read_decimated(path: Path, largest: int, average: bool,
+                   band: int = 1) -> tuple[np.ndarray, np.ndarray, tuple, gdal.Dataset]:
+    """A band of a raster (from 1, the first unless told) with at most `largest` cells a side.
 
     average  cells are means of the raster's cells (heights); otherwise the nearest one (classes, block numbers)
     Returns the band (rows, cols), valid (rows, cols), its extent (west, east, south, north) in the units of the CRS,
@@ -26,7 +27,7 @@ def read_decimated(path: Path, largest: int, average: bool) -> tuple[np.ndarray,
         raise InputError(f"{shown(path)}: expected a raster that GDAL opens, found none; make it again") from None
     cols, rows = dataset.RasterXSize, dataset.RasterYSize
     step = max(1, cols / largest, rows / largest)
-    band = dataset.GetRasterBand(1)
+    band = dataset.GetRasterBand(band)
     values = band.ReadAsArray(buf_xsize=max(1, round(cols / step)), buf_ysize=max(1, round(rows / step)),
                               resample_alg=gdal.GRIORA_Average if average else gdal.GRIORA_NearestNeighbour)
     west, width, _, north, _, height = dataset.GetGeoTransform()

@@ -17,7 +17,7 @@ from conftest import contents, run_stage, succeed
 from small_split import MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split, parted_by_a_line
 
 import compare_methods as stage
-from lsm import boosting, rivals, splits
+from lsm import boosting, jobs, rivals, splits
 from lsm.boosting import mixed
 from lsm.network import use_one_thread
 from lsm.paths import PROJECT, Paths
@@ -50,7 +50,7 @@ def tiny(monkeypatch):
 @pytest.fixture
 def here(monkeypatch):
     """Jobs run in a thread of this process instead of in processes of their own."""
-    monkeypatch.setattr(stage, "ProcessPoolExecutor", lambda workers, context, start, arguments: ThreadPoolExecutor(
+    monkeypatch.setattr(jobs, "ProcessPoolExecutor", lambda workers, context, start, arguments: ThreadPoolExecutor(
         1, initializer=start, initargs=arguments))
 
 
@@ -68,8 +68,12 @@ def run_here(monkeypatch, root, *arguments: str) -> Paths:
 # methods --------------------------------------------------------------------------------------------------------
 
 def of_family(family: str, split, seed: int = 1) -> dict[str, np.ndarray]:
-    method = stage.k_shot if family == "k-shot" else stage._FAMILIES[family][0]
-    return method(split, settings("SHOTS=(0,3)", "TWELFTHS=(2,6)", "STEPS=(0,3)"), seed)
+    c = settings("SHOTS=(0,3)", "TWELFTHS=(2,6)", "STEPS=(0,3)")
+    if family == "k-shot":
+        return stage.k_shot(split, c, seed)
+    names, method, _ = stage._FAMILIES[family]
+    return {name: predict(split.rows(split.asked)) for name, predict in
+            zip(names, method(split, c, seed), strict=True)}
 
 
 NETWORKS = ("networks", "published_recipe", "block_alone", "fine_tuned", "dbn")  # test_rivals.py has the others
@@ -170,8 +174,9 @@ def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, s
 
 def test_one_network_is_the_same_before_and_without_fine_tuning(tiny):
     split = made_split()
-    found = stage.fine_tuned(split, settings("TUNING_STEPS=0"), 1)
-    np.testing.assert_allclose(found["one network, fine-tuned"], found["one network"], atol=1e-5)
+    one, tuned = (predict(split.rows(split.asked)) for predict in
+                  stage.fine_tuned(split, settings("TUNING_STEPS=0"), 1))
+    np.testing.assert_allclose(tuned, one, atol=1e-5)
 
 
 # the stage ------------------------------------------------------------------------------------------------------
@@ -336,11 +341,12 @@ def test_other_constants_compute_again_and_free_ones_do_not(paths):
     published = {(p, s): None for p in ("published", "spatial") for s in (1, 2)}
     jobs = stage.jobs_of(paths.comparison, published, c, inputs)
     assert len(jobs) == 2 * 2 * 3 * 2  # protocols, seeds, methods, with and without DV
-    assert all(map(stage.finished, jobs))
+    assert all(job.done for job in jobs)
     for name, value, kept in (("RESAMPLES", 7, True), ("WORKERS", 3, True), ("ALONE_LR", 0.2, False),
                               ("HELD_OUT_SHARE", 0.2, False), ("SEED", 2, False)):
         other = SimpleNamespace(**{**vars(c), name: value})
-        assert all(map(stage.finished, stage.jobs_of(paths.comparison, published, other, inputs))) == kept, name
+        again = stage.jobs_of(paths.comparison, published, other, inputs)
+        assert all(job.done for job in again) == kept, name
 
 
 def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, monkeypatch, capsys):

@@ -188,20 +188,29 @@ def map_page(ground, c, across: float = 0, beside: float = 0, least: float = 3.4
     panel = fig.add_axes(((0.65 + wide) / size[0], 0.65 / size[1], beside / size[0], high / size[1]))
     panel.set(xlim=(0, beside), ylim=(0, high))
     panel.axis("off")
+    orientation(panel, ground, c, scale)
+    return fig, ax, panel
+
+
+def orientation(panel, ground, c, scale: float, left: float = 0.0) -> None:
+    """North arrow, scale bar, CRS and cell size at the foot of axes in inches, from `left` on; scale in inches a metre.
+    """
+    west, east, south, north = ground.extent
+    unit, metres = ("km", 1000) if max(east - west, north - south) > 5000 else ("m", 1)
     words = "\n".join(line for text in ground.words for line in textwrap.wrap(text, 24))
-    panel.text(0.05, 0, words, fontsize=7, color=c.INK, verticalalignment="bottom")
+    panel.text(left + 0.05, 0, words, fontsize=7, color=c.INK, verticalalignment="bottom")
     bar = 1.3 / scale  # metres; the largest 1, 2 or 5 times a power of ten that fits
     bar = max(m * 10.0**e for e in range(0, 8) for m in (1, 2, 5) if m * 10**e <= max(bar, 1))
     for half, colour in ((0, "black"), (1, "white")):
-        panel.add_patch(Rectangle((0.05 + half * bar * scale / 2, 0.75), bar * scale / 2, 0.06, facecolor=colour,
+        panel.add_patch(Rectangle((left + 0.05 + half * bar * scale / 2, 0.75), bar * scale / 2, 0.06, facecolor=colour,
                                   edgecolor="black", linewidth=0.6))
     for x, value in ((0, 0), (bar, bar / metres)):
-        panel.text(0.05 + x * scale, 0.84, f"{value:g}" + (f" {unit}" if x else ""), fontsize=7,
+        panel.text(left + 0.05 + x * scale, 0.84, f"{value:g}" + (f" {unit}" if x else ""), fontsize=7,
                    horizontalalignment="center")
-    panel.add_patch(Polygon(((0.2, 1.1), (0.3, 1.16), (0.3, 1.5)), facecolor="black", edgecolor="black", linewidth=0.6))
-    panel.add_patch(Polygon(((0.4, 1.1), (0.3, 1.16), (0.3, 1.5)), facecolor="white", edgecolor="black", linewidth=0.6))
-    panel.text(0.3, 1.53, "N", fontsize=8, horizontalalignment="center")
-    return fig, ax, panel
+    for x, colour in ((0.2, "black"), (0.4, "white")):
+        panel.add_patch(Polygon(((left + x, 1.1), (left + 0.3, 1.16), (left + 0.3, 1.5)), facecolor=colour,
+                                edgecolor="black", linewidth=0.6))
+    panel.text(left + 0.3, 1.53, "N", fontsize=8, horizontalalignment="center")
 
 
 def key(c, kind, label):
