@@ -2,7 +2,8 @@
 
 Reads   src_data/<REGION>/composite.tif (terrain under the maps) and, each for some figures,
         inventory      src_data/samples_<REGION>_noTS.csv and Ts_<REGION>.csv, or samples_<REGION>.csv, with
-                       <REGION>_samples_origin.csv where augment_inventory.py wrote it
+                       <REGION>_samples_origin.csv where augment_inventory.py wrote it; and the grid's DV, where it
+                       has one: src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
         blocks         metatask_sampling/<REGION>_blocks.tif, _blocks.csv, _tasks.npz
         pretraining    unsupervised_pretraining/model_init/history.csv
         meta_training  checkpoint_dir/<REGION>_history.csv
@@ -95,6 +96,7 @@ POINTS = {"non-landslide": {"marker": "o", "facecolors": "none", "edgecolors": "
 BEFORE = {"color": "#7f7f7f", "linestyle": "--"}
 AFTER = {"color": "#08519c", "linestyle": "-"}
 TINTS = ("#e3ebdf", "#f0ead8", "#e6dccb", "#f7f5f2")  # terrain, low to high
+DEFORMATION = ("#b35806", "#f1a340", "#f5f1e6", "#998ec3", "#542788")  # velocity, away from the satellite to towards it
 SPEEDS = ("#9ecae1", "#2171b5", "#08306b")            # InSAR speed, low to high
 RAMP = ("#fcc35a", "#e4604e", "#8e2a86", "#1b0c41")    # any factor, low to high
 CLASS_TONES = ("#f2e3b3", "#7fb8a4", "#2f5d8a", "#b5633a", "#1f2440", "#b9a7c9", "#6f8f3a", "#8a3f4d")

@@ -5,12 +5,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from osgeo import gdal
+from tqdm import tqdm
 
+from lsm import grid
 from lsm.paths import shown
-from lsm.raster import known, known_strips
+from lsm.raster import cells, known, known_strips
 from lsm.settings import InputError
 
 gdal.UseExceptions()
+
+CHUNK = 500_000  # rows of the grid at a time
 
 
 def read_decimated(path: Path, largest: int, average: bool,
@@ -33,6 +37,20 @@ def read_decimated(path: Path, largest: int, average: bool,
     west, width, _, north, _, height = dataset.GetGeoTransform()
     extent = (west, west + cols * width, north + rows * height, north)
     return values, known(values, band), extent, dataset
+
+
+def grid_layers(source, factors, geotransform: tuple, size: tuple, shape: tuple) -> tuple[np.ndarray, int]:
+    """Every factor on a raster of `shape` (rows, cols) over one of `size`: (factors, rows, cols) float32, nan where no
+    cell lies, one of its cells where many do; and the number of cells. Reads the grid a chunk at a time."""
+    out, n, names = np.full((len(factors), *shape), np.nan, np.float32), 0, grid.chunks(source, factors, CHUNK)
+    for values, xy in tqdm(names, total=-(-grid.count(source) // CHUNK), desc="grid", unit="chunk", delay=2,
+                           disable=None):
+        row, col = cells(geotransform, xy)
+        inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])
+        at = row[inside] * shape[0] // size[0], col[inside] * shape[1] // size[1]
+        out[:, *at] = values[inside].T
+        n += len(values)
+    return out, n
 
 
 def hill_shade(dem: np.ndarray, width: float, height: float) -> np.ndarray:

@@ -13,21 +13,18 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, Isomap
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from lsm import grid
 from lsm.artifacts import check, read_npz, record_path
-from lsm.cartography import outlines, read_decimated
+from lsm.cartography import grid_layers, outlines, read_decimated
 from lsm.encoder import Encoder
 from lsm.figures.common import caption, input_table, need, saved
 from lsm.figures.maps import key, terrain
 from lsm.paths import Paths, shown
-from lsm.raster import cells
 from lsm.samples import read_factors
 from lsm.settings import InputError
 
 STAGE, LEARNER = "prepare_region.py", "meta_learner.py"
-CHUNK = 500_000  # rows of the grid at a time
 ASPECTS = ("N", "E", "S", "W", "flat")
 UNITS = {"degree": "°", "-": "", "1e-4": "× 10⁻⁴", "class": ""}
 ACROSS = 4       # maps a row
@@ -40,8 +37,8 @@ def factor_maps(c):
     _, land, extent, dataset = read_decimated(paths.composite, c.FACTOR_CELLS, average=False)
     source = grid.grid_of(paths)
     made = check(source, STAGE, c) if record_path(source).is_file() else {}
-    values, n = layers(source, c.FACTORS, dataset.GetGeoTransform(),
-                       (dataset.RasterYSize, dataset.RasterXSize), land.shape)
+    values, n = grid_layers(source, c.FACTORS, dataset.GetGeoTransform(),
+                            (dataset.RasterYSize, dataset.RasterXSize), land.shape)
     classes = read_factors(paths.factors)[1] if paths.factors.is_file() else {}
     across, down = ACROSS, -(-len(c.FACTORS) // ACROSS)
     wide = (c.WIDTH - 0.1 - 0.12 * (across - 1)) / across
@@ -69,20 +66,6 @@ def factor_maps(c):
     caption(fig, c, [made], f"{n:,} cells, drawn on {land.shape[1]} × {land.shape[0]}; arrows: beyond the 2nd or 98th "
             f"percentile; distances: colours by square root;\n{', '.join(ground.words)}")
     return fig, pd.DataFrame(rows)
-
-
-def layers(source, factors, geotransform: tuple, size: tuple, shape: tuple) -> tuple[np.ndarray, int]:
-    """Every factor on a raster of `shape` (rows, cols) over one of `size`: (factors, rows, cols) float32, nan where no
-    cell lies, one of its cells where many do; and the number of cells. Reads the grid a chunk at a time."""
-    out, n, names = np.full((len(factors), *shape), np.nan, np.float32), 0, grid.chunks(source, factors, CHUNK)
-    for values, xy in tqdm(names, total=-(-grid.count(source) // CHUNK), desc="grid", unit="chunk", delay=2,
-                           disable=None):
-        row, col = cells(geotransform, xy)
-        inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])
-        at = row[inside] * shape[0] // size[0], col[inside] * shape[1] // size[1]
-        out[:, *at] = values[inside].T
-        n += len(values)
-    return out, n
 
 
 def draw_ramp(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) -> dict:

@@ -13,8 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 from scipy.ndimage import distance_transform_edt
 
+from lsm import grid
 from lsm.artifacts import check, read_csv, read_npz
-from lsm.cartography import class_areas, hill_shade, outlines, read_decimated
+from lsm.cartography import class_areas, grid_layers, hill_shade, outlines, read_decimated
 from lsm.classes import breaks_of
 from lsm.figures.common import caption, input_table, need, saved
 from lsm.paths import Paths, shown
@@ -23,11 +24,12 @@ from lsm.settings import InputError
 
 
 def inventory(c):
-    """Landslides, non-landslides and InSAR points over the terrain."""
+    """Landslides, non-landslides and InSAR points over the deformation that InSAR measured, or the terrain alone."""
     ground = terrain(c)
     points, record = inventory_points(c)
-    fig, ax, panel = map_page(ground, c)
+    fig, ax, panel = map_page(ground, c, least=3.9)
     ax.imshow(0.3 + 0.7 * ground.relief, extent=ground.extent)
+    measured = deformation(c, fig, ax, panel, ground)
     pixels, handles = len(points) > c.RASTERISE, []
     speeds = LinearSegmentedColormap.from_list("speeds", c.SPEEDS)
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.8), ("InSAR", 2.4)):
@@ -47,8 +49,38 @@ def inventory(c):
         bar = fig.colorbar(drawn, cax=bar_ax, orientation="horizontal", extend="both")
         bar.set_label("InSAR speed (mm/yr)", fontsize=7.5)
         bar_ax.tick_params(labelsize=7)
-    caption(fig, c, [record], f"{len(points):,} points")
+    caption(fig, c, [record], f"{len(points):,} points" + measured)
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
+
+
+def deformation(c, fig, ax, panel, ground) -> str:
+    """Draws the velocity of the grid's cells under the points, with its scale, where the grid has one; what the caption
+    says of it."""
+    paths, velocity = Paths(c.REGION), [factor for factor in c.FACTORS if factor.zero_is_missing][:1]
+    source = grid.grid_of(paths)
+    if not velocity or not source.is_file():
+        return ""
+    dataset = open_raster(paths.composite, "put it there")
+    (layer,), _ = grid_layers(source, velocity, dataset.GetGeoTransform(), (dataset.RasterYSize, dataset.RasterXSize),
+                              ground.shade.shape)
+    there = np.isfinite(layer) & (layer != 0)
+    if not there.any():
+        return ""
+    most = np.percentile(np.abs(layer[there]), 90)
+    colours = LinearSegmentedColormap.from_list("deformation", c.DEFORMATION)
+    norm = Normalize(-most, most)
+    drawn = colours(norm(layer))
+    drawn[..., :3] *= (0.8 + 0.2 * ground.shade)[..., None]
+    drawn[..., 3] = there
+    ax.imshow(drawn, extent=ground.extent)
+    box = panel.get_position()
+    bar_ax = fig.add_axes((box.x0 + 0.03 / c.WIDTH, box.y1 - 1.55 / fig.get_figheight(), 1.1 / c.WIDTH,
+                           0.1 / fig.get_figheight()))
+    bar = fig.colorbar(matplotlib.cm.ScalarMappable(norm, colours), cax=bar_ax, orientation="horizontal", extend="both")
+    bar.set_label(f"ground: {velocity[0].name} ({velocity[0].unit})", fontsize=7.5)
+    bar_ax.tick_params(labelsize=7)
+    share = there.sum() / np.isfinite(layer).sum()
+    return f"; {velocity[0].name} measured on {share:.0%} of the cells drawn, above 0 towards the satellite"
 
 
 def inventory_points(c):
@@ -192,14 +224,16 @@ def map_page(ground, c, across: float = 0, beside: float = 0, least: float = 3.4
     return fig, ax, panel
 
 
-def orientation(panel, ground, c, scale: float, left: float = 0.0) -> None:
-    """North arrow, scale bar, CRS and cell size at the foot of axes in inches, from `left` on; scale in inches a metre.
+def orientation(panel, ground, c, scale: float, left: float = 0.0, longest: float = 1.3) -> None:
+    """North arrow, scale bar, CRS and cell size at the foot of axes in inches, from `left` on.
+
+    scale  inches a metre. longest  inches of the bar, at most
     """
     west, east, south, north = ground.extent
     unit, metres = ("km", 1000) if max(east - west, north - south) > 5000 else ("m", 1)
     words = "\n".join(line for text in ground.words for line in textwrap.wrap(text, 24))
     panel.text(left + 0.05, 0, words, fontsize=7, color=c.INK, verticalalignment="bottom")
-    bar = 1.3 / scale  # metres; the largest 1, 2 or 5 times a power of ten that fits
+    bar = longest / scale  # metres; the largest 1, 2 or 5 times a power of ten that fits
     bar = max(m * 10.0**e for e in range(0, 8) for m in (1, 2, 5) if m * 10**e <= max(bar, 1))
     for half, colour in ((0, "black"), (1, "white")):
         panel.add_patch(Rectangle((left + 0.05 + half * bar * scale / 2, 0.75), bar * scale / 2, 0.06, facecolor=colour,

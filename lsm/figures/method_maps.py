@@ -23,7 +23,7 @@ from lsm.settings import InputError
 PROTOCOL, REPEAT = "published", 1   # whose fitted methods predicted the maps
 MAPS, BARS = 3, 4                   # a row
 GAP, HEAD, TALLEST = 0.1, 0.2, 2.6  # inches: between maps, of a title, of a map
-BAR_HIGH, FOOT = 0.95, 0.5          # inches of a panel of bars, of the caption
+BAR_HIGH, FOOT = 0.95, 0.42         # inches of a panel of bars, of the caption
 
 
 def method_maps(c):
@@ -46,7 +46,7 @@ def method_maps(c):
     scale = min((c.WIDTH - 0.1 - (MAPS - 1) * GAP) / MAPS / (east - west), TALLEST / (north - south))  # inches a metre
     wide, high = scale * (east - west), max(scale * (north - south), 1.75)
     rows, bands = len(names) // MAPS + 1, -(-len(names) // BARS)  # the last of the maps' places is the legend's
-    below = 0.35 + bands * (BAR_HIGH + 0.42)
+    below = 0.3 + bands * (BAR_HIGH + 0.42)
     tall = 0.05 + rows * (high + HEAD) + below + FOOT
     fig = Figure(figsize=(c.WIDTH, tall))
     for i, name in enumerate([*names, None]):
@@ -59,7 +59,7 @@ def method_maps(c):
         else:
             legend(c, ax, ground, table, scale, (wide, high))
     for i, name in enumerate(names):
-        x, y = 0.72 + i % BARS * 1.72, FOOT + below - 0.35 - (i // BARS + 1) * (BAR_HIGH + 0.42) + 0.42
+        x, y = 0.72 + i % BARS * 1.72, FOOT + below - 0.3 - (i // BARS + 1) * (BAR_HIGH + 0.42) + 0.42
         ax = fig.add_axes((x / c.WIDTH, y / tall, 1.38 / c.WIDTH, BAR_HIGH / tall))
         draw_bars(c, ax, table[table["method"] == name], table, first=i % BARS == 0)
         ax.set_title(name, fontsize=7, pad=2.5, color=dark_of(c, name))
@@ -71,8 +71,8 @@ def method_maps(c):
     one = table[table["method"] == names[0]]
     caption(fig, c, [record], f"{one['cells'].sum():,} cells; bars: {one['held_out_cells'].sum():,} cells and "
             f"{one['landslides'].sum():,} landslides of the {scores['block'].nunique()} blocks held out under the "
-            f"first seed of {PROTOCOL}, landslides by the score of their own point;\nno method saw them; each saw as "
-            "many more points of these blocks, and all of the others'")
+            f"first seed of {PROTOCOL}, landslides by the score of their own point;\nno method saw them; each learned "
+            "from the other half of these blocks' points and from all other blocks")
     return fig, table
 
 
@@ -143,7 +143,7 @@ def legend(c, ax, ground, table: pd.DataFrame, scale: float, size: tuple) -> Non
     """The classes, and what every map stands on, in the place of one more map; size in inches."""
     ax.set(xlim=(0, size[0]), ylim=(0, size[1]))
     ax.axis("off")
-    orientation(ax, ground, c, scale, size[0] - 1.25)
+    orientation(ax, ground, c, scale, size[0] - 1.25, 1.0)
     edges = table[["class", "from", "to"]].drop_duplicates()
     ax.legend(handles=[Patch(facecolor=colour, edgecolor=c.INK, linewidth=0.4, label=f"{name}  {low:.3g}–{high:.3g}")
                        for colour, (name, low, high) in zip(c.CLASS_COLOURS, edges.itertuples(index=False),
