@@ -81,9 +81,10 @@ SHAP_ROWS = 10                       # factors a block that shap_blocks draws
 SWARM = 2000                         # explained samples drawn as points
 METHOD_CELLS = 720                   # cells a side of a method's small map
 FACTOR_CELLS = 450                   # cells a side of a factor's small map
-EMBEDDED = 2000                      # samples in two dimensions, at most
+EMBEDDED = 1000                      # samples in two dimensions, at most
 NEIGHBOURS = 15                      # of Isomap's graph, and of the share of neighbours alike; not published
 PERPLEXITY = 30.0                    # of t-SNE; not published
+TSNE_STEPS = 500                     # of its gradient descent; not published
 
 # One style for all figures: sizes in inches (the page is 190 mm wide), lightness orders the classes, shapes differ.
 WIDTH, COLUMN, MAP, PANEL = 7.48, 3.54, 5.2, 1.55

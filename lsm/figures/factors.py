@@ -188,7 +188,8 @@ def hidden(model: dict, x: np.ndarray) -> np.ndarray:
 def embeddings(x: np.ndarray, c) -> dict[str, np.ndarray]:
     """x (n, numbers) in two dimensions, (n, 2) each; one thread and fixed starts, so that the same x gives the same."""
     ways = {"PCA": PCA(2, svd_solver="full"),
-            "t-SNE": TSNE(2, perplexity=min(c.PERPLEXITY, (len(x) - 1) / 3), init="pca", random_state=c.SEED, n_jobs=1),
+            "t-SNE": TSNE(2, perplexity=min(c.PERPLEXITY, (len(x) - 1) / 3), init="pca", random_state=c.SEED, n_jobs=1,
+                          max_iter=c.TSNE_STEPS),
             "Isomap": Isomap(n_neighbors=c.NEIGHBOURS, n_components=2, eigen_solver="dense")}
     with threadpool_limits(1):
         return {name: way.fit_transform(x.astype(np.float64)) for name, way in ways.items()}
