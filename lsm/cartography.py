@@ -77,6 +77,11 @@ def outlines(block: np.ndarray, extent: tuple) -> np.ndarray:
     return np.concatenate(lines)
 
 
+def as_one_line(lines: np.ndarray) -> np.ndarray:
+    """x and y (2, 3 lines) of `outlines` as one line that nan breaks: drawn at once, not line by line."""
+    return np.concatenate([lines, np.full((len(lines), 1, 2), np.nan)], axis=1).reshape(-1, 2).T
+
+
 def class_areas(path: Path, breaks: tuple[float, ...], names: list[str]) -> pd.DataFrame:
     """Cells, area and share of every class of a probability raster, counted over all its cells strip by strip.
 

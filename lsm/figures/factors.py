@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -16,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from lsm import grid
 from lsm.artifacts import check, read_npz, record_path
-from lsm.cartography import grid_layers, outlines, read_decimated
+from lsm.cartography import as_one_line, grid_layers, outlines, read_decimated
 from lsm.encoder import Encoder
 from lsm.figures.common import caption, input_table, need, saved
 from lsm.figures.maps import key, terrain
@@ -46,7 +45,7 @@ def factor_maps(c):
     step = high + 0.56
     tall = down * step + 0.62
     fig = Figure(figsize=(c.WIDTH, tall))
-    coast, rows = outlines(land, extent), []
+    coast, rows = as_one_line(outlines(land, extent)), []
     for i, (factor, layer) in enumerate(zip(c.FACTORS, values, strict=True)):
         x, y = 0.05 + i % across * (wide + 0.12), tall - 0.22 - i // across * step - high
         ax = fig.add_axes((x / c.WIDTH, y / tall, wide / c.WIDTH, high / tall))
@@ -59,7 +58,7 @@ def factor_maps(c):
             rows += draw_classes(c, fig, ax, foot, extent, layer, factor, classes.get(factor.name, {}))
         else:
             rows.append(draw_ramp(c, fig, ax, foot, extent, layer, factor))
-        ax.add_collection(LineCollection(coast, colors=c.INK, linewidths=0.2, rasterized=len(coast) > c.RASTERISE))
+        ax.plot(*coast, color=c.INK, linewidth=0.2)
         ax.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
         ax.spines[:].set_linewidth(0.4)
     scale(c, fig, ax, extent, wide, tall)
@@ -189,7 +188,7 @@ def embeddings(x: np.ndarray, c) -> dict[str, np.ndarray]:
     """x (n, numbers) in two dimensions, (n, 2) each; one thread and fixed starts, so that the same x gives the same."""
     ways = {"PCA": PCA(2, svd_solver="full"),
             "t-SNE": TSNE(2, perplexity=min(c.PERPLEXITY, (len(x) - 1) / 3), init="pca", random_state=c.SEED, n_jobs=1,
-                          max_iter=c.TSNE_STEPS),
+                          max_iter=c.TSNE_STEPS, angle=0.8),
             "Isomap": Isomap(n_neighbors=c.NEIGHBOURS, n_components=2, eigen_solver="dense")}
     with threadpool_limits(1):
         return {name: way.fit_transform(x.astype(np.float64)) for name, way in ways.items()}

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 
 from lsm import grid
 from lsm.artifacts import check, read_csv, read_npz
-from lsm.cartography import class_areas, grid_layers, hill_shade, outlines, read_decimated
+from lsm.cartography import as_one_line, class_areas, grid_layers, hill_shade, outlines, read_decimated
 from lsm.classes import breaks_of
 from lsm.figures.common import caption, input_table, need, saved
 from lsm.paths import Paths, shown
@@ -35,11 +34,12 @@ def inventory(c):
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.8), ("InSAR", 2.4)):
         chosen = points[points["kind"] == kind]
         if len(chosen):
-            options = dict(c.POINTS[kind])
             if kind == "InSAR":
                 speed = chosen["velocity"].abs()
-                options |= {"c": speed, "cmap": speeds, "norm": Normalize(*np.percentile(speed, (5, 95)))}
-            drawn = ax.scatter(chosen["X"], chosen["Y"], s=size, rasterized=pixels, **options)
+                drawn = ax.scatter(chosen["X"], chosen["Y"], s=size, rasterized=pixels, c=speed, cmap=speeds,
+                                   norm=Normalize(*np.percentile(speed, (5, 95))), **c.POINTS[kind])
+            else:
+                marks(c, ax, kind, chosen["X"], chosen["Y"], size)
             handles.append(key(c, kind, f"{kind} ({len(chosen):,})"))
     panel.legend(handles=handles, loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1))
     if "InSAR" in set(points["kind"]):
@@ -128,9 +128,8 @@ def blocks(c):
     veil[thin] = (*to_rgb(c.INK), 0.45)
     ax.imshow(veil, extent=extent)
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.6)):
-        x, y = tasks["xy"][tasks["label"] == (kind == "landslide")].T
-        ax.scatter(x, y, s=size, rasterized=len(tasks["xy"]) > c.RASTERISE, **c.POINTS[kind])
-    ax.add_collection(LineCollection(outlines(block, extent), colors="black", linewidths=0.45))
+        marks(c, ax, kind, *tasks["xy"][tasks["label"] == (kind == "landslide")].T, size)
+    ax.plot(*as_one_line(outlines(block, extent)), color="black", linewidth=0.45)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     n = int(tasks["label"].sum())
     panel.legend(handles=[key(c, "landslide", f"landslide ({n:,})"),
@@ -157,8 +156,7 @@ def lsm_map(c):
         drawn[known] *= (0.6 + 0.4 * ground.shade)[known, None]
     fig, ax, panel = map_page(ground, c)
     ax.imshow(drawn, extent=extent)
-    edge = outlines(known, extent)  # in grey, "very low" and the sea are alike
-    ax.add_collection(LineCollection(edge, colors=c.INK, linewidths=0.3, rasterized=len(edge) > c.RASTERISE))
+    ax.plot(*as_one_line(outlines(known, extent)), color=c.INK, linewidth=0.3)  # in grey, "very low" is like the sea
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     handles = [Patch(facecolor=colour, edgecolor=c.INK, linewidth=0.4,
                      label=f"{name}  {low:.3g}–{high:.3g}\n{share:.1%} of area")
@@ -245,6 +243,14 @@ def orientation(panel, ground, c, scale: float, left: float = 0.0, longest: floa
         panel.add_patch(Polygon(((left + x, 1.1), (left + 0.3, 1.16), (left + 0.3, 1.5)), facecolor=colour,
                                 edgecolor="black", linewidth=0.6))
     panel.text(left + 0.3, 1.53, "N", fontsize=8, horizontalalignment="center")
+
+
+def marks(c, ax, kind: str, x, y, size: float) -> None:
+    """Points of one kind, all alike: a line of markers, which a pdf holds once and draws many times; size in points
+    squared."""
+    style = c.POINTS[kind]
+    ax.plot(x, y, linestyle="", marker=style["marker"], markersize=size**0.5, markerfacecolor=style["facecolors"],
+            markeredgecolor=style["edgecolors"], markeredgewidth=style["linewidths"], rasterized=len(x) > c.RASTERISE)
 
 
 def key(c, kind, label):

@@ -4,14 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from osgeo import gdal
 
 from lsm.artifacts import check
-from lsm.cartography import outlines, read_decimated
+from lsm.cartography import as_one_line, outlines, read_decimated
 from lsm.classes import breaks_of
 from lsm.figures.common import caption
 from lsm.figures.maps import orientation, terrain
@@ -46,7 +45,7 @@ def method_maps(c):
     scale = min((c.WIDTH - 0.1 - (MAPS - 1) * GAP) / MAPS / (east - west), TALLEST / (north - south))  # inches a metre
     wide, high = scale * (east - west), max(scale * (north - south), 1.75)
     rows, bands = len(names) // MAPS + 1, -(-len(names) // BARS)  # the last of the maps' places is the legend's
-    below = 0.3 + bands * (BAR_HIGH + 0.42)
+    below = 0.4 + bands * (BAR_HIGH + 0.42)
     tall = 0.05 + rows * (high + HEAD) + below + FOOT
     fig = Figure(figsize=(c.WIDTH, tall))
     for i, name in enumerate([*names, None]):
@@ -59,7 +58,7 @@ def method_maps(c):
         else:
             legend(c, ax, ground, table, scale, (wide, high))
     for i, name in enumerate(names):
-        x, y = 0.72 + i % BARS * 1.72, FOOT + below - 0.3 - (i // BARS + 1) * (BAR_HIGH + 0.42) + 0.42
+        x, y = 0.72 + i % BARS * 1.72, FOOT + below - 0.4 - (i // BARS + 1) * (BAR_HIGH + 0.42) + 0.42
         ax = fig.add_axes((x / c.WIDTH, y / tall, 1.38 / c.WIDTH, BAR_HIGH / tall))
         draw_bars(c, ax, table[table["method"] == name], table, first=i % BARS == 0)
         ax.set_title(name, fontsize=7, pad=2.5, color=dark_of(c, name))
@@ -67,7 +66,7 @@ def method_maps(c):
     fig.legend(handles=[Patch(facecolor=c.CLASS_COLOURS[-2], label="share of landslides", **edge),
                         Patch(facecolor="white", hatch="//////", **edge,
                               label="share of area; beside the bars the frequency ratio: landslides over area")],
-               loc="upper left", ncols=2, bbox_to_anchor=(0.05 / c.WIDTH, (FOOT + below) / tall), fontsize=7)
+               loc="upper left", ncols=2, bbox_to_anchor=(0.05 / c.WIDTH, (FOOT + below - 0.02) / tall), fontsize=7)
     one = table[table["method"] == names[0]]
     caption(fig, c, [record], f"{one['cells'].sum():,} cells; bars: {one['held_out_cells'].sum():,} cells and "
             f"{one['landslides'].sum():,} landslides of the {scores['block'].nunique()} blocks held out under the "
@@ -133,8 +132,8 @@ def draw_map(c, ax, ground, path, band: int, breaks: list[float]) -> None:
     if ground.shade.shape == there.shape:
         drawn[there] *= (0.6 + 0.4 * ground.shade)[there, None]
     ax.imshow(drawn, extent=extent)
-    edge = outlines(there, extent)  # in grey, the lowest class and the sea are alike
-    ax.add_collection(LineCollection(edge, colors=c.INK, linewidths=0.2, rasterized=len(edge) > c.RASTERISE))
+    # in grey, the lowest class and the sea are alike
+    ax.plot(*as_one_line(outlines(there, extent)), color=c.INK, linewidth=0.2)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:], xticks=[], yticks=[])
     ax.spines[:].set_linewidth(0.4)
 
