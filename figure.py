@@ -2,7 +2,8 @@
 
 Reads   src_data/<REGION>/composite.tif (terrain under the maps) and, each for some figures,
         inventory      src_data/samples_<REGION>_noTS.csv and Ts_<REGION>.csv, or samples_<REGION>.csv, with
-                       <REGION>_samples_origin.csv where augment_inventory.py wrote it
+                       <REGION>_samples_origin.csv where augment_inventory.py wrote it; and the grid's DV, where it
+                       has one: src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
         blocks         metatask_sampling/<REGION>_blocks.tif, _blocks.csv, _tasks.npz
         pretraining    unsupervised_pretraining/model_init/history.csv
         meta_training  checkpoint_dir/<REGION>_history.csv
@@ -18,6 +19,8 @@ Reads   src_data/<REGION>/composite.tif (terrain under the maps) and, each for s
         measures_*, gap, distance, subsets, few_shot         tmp/<REGION>_metrics.csv
         differences                                          tmp/<REGION>_differences.csv
         block_kinds, few_shot_blocks                         tmp/<REGION>_block_metrics.csv, and _tasks.npz for kinds
+        method_maps                                          tmp/<REGION>_method_maps.tif, _scores.csv.gz, and
+                                                             figs/LSM_<REGION>.tif for breaks, _blocks.tif
         of feature_permutation.py:
         shap_territory, shap_blocks   tmp/<REGION>_shap.npz, _importance.csv, _importance_territory.csv, and _tasks.npz
         leading_factor                figs/<REGION>_leading_factor.tif, tmp/<REGION>_importance.csv
@@ -45,6 +48,7 @@ from lsm.figures import (
     kinds,
     maps,
     measures,
+    method_maps,
     region,
     training,
     weak_labels,
@@ -75,10 +79,12 @@ SHOT_STEPS = 20                      # adaptation steps of the candles over bloc
 SHAP_BLOCKS = ()                     # numbers of the blocks of shap_blocks: (12, 40); (): three, the best explained
 SHAP_ROWS = 10                       # factors a block that shap_blocks draws
 SWARM = 2000                         # explained samples drawn as points
+METHOD_CELLS = 720                   # cells a side of a method's small map
 FACTOR_CELLS = 450                   # cells a side of a factor's small map
-EMBEDDED = 2000                      # samples in two dimensions, at most
+EMBEDDED = 800                       # samples in two dimensions, at most
 NEIGHBOURS = 15                      # of Isomap's graph, and of the share of neighbours alike; not published
 PERPLEXITY = 30.0                    # of t-SNE; not published
+TSNE_STEPS = 500                     # of its gradient descent; not published
 
 # One style for all figures: sizes in inches (the page is 190 mm wide), lightness orders the classes, shapes differ.
 WIDTH, COLUMN, MAP, PANEL = 7.48, 3.54, 5.2, 1.55
@@ -91,6 +97,7 @@ POINTS = {"non-landslide": {"marker": "o", "facecolors": "none", "edgecolors": "
 BEFORE = {"color": "#7f7f7f", "linestyle": "--"}
 AFTER = {"color": "#08519c", "linestyle": "-"}
 TINTS = ("#e3ebdf", "#f0ead8", "#e6dccb", "#f7f5f2")  # terrain, low to high
+DEFORMATION = ("#b35806", "#f1a340", "#f5f1e6", "#998ec3", "#542788")  # velocity, away from the satellite to towards it
 SPEEDS = ("#9ecae1", "#2171b5", "#08306b")            # InSAR speed, low to high
 RAMP = ("#fcc35a", "#e4604e", "#8e2a86", "#1b0c41")    # any factor, low to high
 CLASS_TONES = ("#f2e3b3", "#7fb8a4", "#2f5d8a", "#b5633a", "#1f2440", "#b9a7c9", "#6f8f3a", "#8a3f4d")
@@ -133,7 +140,7 @@ def figures() -> dict:
              training.roc, maps.lsm_map, weak_labels.augmentation, region.correlation, region.non_landslides,
              curves.method_roc, curves.method_precision_recall, curves.method_rates, measures.differences,
              measures.gap, measures.distance, measures.subsets, kinds.block_kinds, few_shot.few_shot,
-             few_shot.few_shot_blocks, importance.shap_territory, importance.shap_blocks,
+             few_shot.few_shot_blocks, method_maps.method_maps, importance.shap_territory, importance.shap_blocks,
              importance.leading_factor, factors.factor_maps, factors.learned_factors)
     out = {draw.__name__: draw for draw in plain}
     for protocol in ("published", "spatial", "blocked", "augmentation"):

@@ -5,16 +5,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from osgeo import gdal
+from tqdm import tqdm
 
+from lsm import grid
 from lsm.paths import shown
-from lsm.raster import known, known_strips
+from lsm.raster import cells, known, known_strips
 from lsm.settings import InputError
 
 gdal.UseExceptions()
 
+CHUNK = 500_000  # rows of the grid at a time
 
-def read_decimated(path: Path, largest: int, average: bool) -> tuple[np.ndarray, np.ndarray, tuple, gdal.Dataset]:
-    """The first band of a raster with at most `largest` cells a side.
+
+def read_decimated(path: Path, largest: int, average: bool,
+                   band: int = 1) -> tuple[np.ndarray, np.ndarray, tuple, gdal.Dataset]:
+    """A band of a raster (from 1, the first unless told) with at most `largest` cells a side.
 
     average  cells are means of the raster's cells (heights); otherwise the nearest one (classes, block numbers)
     Returns the band (rows, cols), valid (rows, cols), its extent (west, east, south, north) in the units of the CRS,
@@ -26,12 +31,26 @@ def read_decimated(path: Path, largest: int, average: bool) -> tuple[np.ndarray,
         raise InputError(f"{shown(path)}: expected a raster that GDAL opens, found none; make it again") from None
     cols, rows = dataset.RasterXSize, dataset.RasterYSize
     step = max(1, cols / largest, rows / largest)
-    band = dataset.GetRasterBand(1)
+    band = dataset.GetRasterBand(band)
     values = band.ReadAsArray(buf_xsize=max(1, round(cols / step)), buf_ysize=max(1, round(rows / step)),
                               resample_alg=gdal.GRIORA_Average if average else gdal.GRIORA_NearestNeighbour)
     west, width, _, north, _, height = dataset.GetGeoTransform()
     extent = (west, west + cols * width, north + rows * height, north)
     return values, known(values, band), extent, dataset
+
+
+def grid_layers(source, factors, geotransform: tuple, size: tuple, shape: tuple) -> tuple[np.ndarray, int]:
+    """Every factor on a raster of `shape` (rows, cols) over one of `size`: (factors, rows, cols) float32, nan where no
+    cell lies, one of its cells where many do; and the number of cells. Reads the grid a chunk at a time."""
+    out, n, names = np.full((len(factors), *shape), np.nan, np.float32), 0, grid.chunks(source, factors, CHUNK)
+    for values, xy in tqdm(names, total=-(-grid.count(source) // CHUNK), desc="grid", unit="chunk", delay=2,
+                           disable=None):
+        row, col = cells(geotransform, xy)
+        inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])
+        at = row[inside] * shape[0] // size[0], col[inside] * shape[1] // size[1]
+        out[:, *at] = values[inside].T
+        n += len(values)
+    return out, n
 
 
 def hill_shade(dem: np.ndarray, width: float, height: float) -> np.ndarray:
@@ -56,6 +75,11 @@ def outlines(block: np.ndarray, extent: tuple) -> np.ndarray:
         ends = np.stack([along[start], across[line + 1], along[end], across[line + 1]], axis=1).reshape(-1, 2, 2)
         lines.append(ends[:, :, ::-1] if upright else ends)
     return np.concatenate(lines)
+
+
+def as_one_line(lines: np.ndarray) -> np.ndarray:
+    """x and y (2, 3 lines) of `outlines` as one line that nan breaks: drawn at once, not line by line."""
+    return np.concatenate([lines, np.full((len(lines), 1, 2), np.nan)], axis=1).reshape(-1, 2).T
 
 
 def class_areas(path: Path, breaks: tuple[float, ...], names: list[str]) -> pd.DataFrame:

@@ -134,26 +134,45 @@ class Supports:
         return len(rows) > 0 and 0 < self.label[rows].mean() < 1
 
 
-def adapted_scores(states: list[dict], pooled: list, x: np.ndarray, label: np.ndarray, xy: np.ndarray,
-                   block: np.ndarray, known: np.ndarray, asked: np.ndarray, c, one_class: bool = False,
-                   weight: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Landslide probability of the asked points under their block's adapted models, and the blocks that have none.
+def adapted_blocks(states: list[dict], x: np.ndarray, label: np.ndarray, xy: np.ndarray, block: np.ndarray,
+                   known: np.ndarray, asked: np.ndarray, c, one_class: bool = False,
+                   weight: np.ndarray | None = None) -> dict[int, list[np.ndarray] | None]:
+    """The networks of every block that has asked points, members as first axis; None of one that does not adapt.
 
     known, asked  (samples,) bool: points to adapt on, points to score; label of the asked ones is not read
     one_class     whether a block whose points hold one class only adapts too
-    A block adapts on its own known points and c.BORROW of other blocks. One that does not adapt keeps the intermediate
-    models `pooled`. Returns (samples,) with nan where not asked, the mean of the members, and these blocks.
+    A block adapts on its own known points and on the c.BORROW of other blocks nearest to its asked ones.
     """
-    out, supports = np.full(len(block), np.nan), Supports(xy, block, label, known)
+    supports = Supports(xy, block, label, known)
     blocks, rows = rows_by_block(block, asked)
     own = [supports.of(b, xy[r], c.BORROW) for b, r in zip(blocks, rows, strict=True)]
-    adapts = np.array([len(r) > 0 and (one_class or supports.mixed(r)) for r in own])
-    networks = adapt_members(states, x, label, [r for r, a in zip(own, adapts, strict=True) if a], c,
-                             np.random.default_rng([c.SEED, 1]), weight)
-    place = np.cumsum(adapts) - 1
-    for i, r in enumerate(rows):
-        out[r] = mean_probability([w[:, place[i]] for w in networks] if adapts[i] else pooled, x[r])
-    return out, blocks[~adapts]
+    adapts = np.array([len(r) > 0 and (one_class or supports.mixed(r)) for r in own], bool)
+    out = dict.fromkeys(blocks.tolist())
+    if adapts.any():
+        networks = adapt_members(states, x, label, [r for r, a in zip(own, adapts, strict=True) if a], c,
+                                 np.random.default_rng([c.SEED, 1]), weight)
+        out |= {b: [w[:, i] for w in networks] for i, b in enumerate(blocks[adapts].tolist())}
+    return out
+
+
+def scores_of_blocks(networks: dict, pooled: list, x: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Landslide probability (rows,) of encoded rows x (rows, inputs) under the networks of their block (rows,), or the
+    intermediate models `pooled` where it has none; networks as of `adapted_blocks`."""
+    out = np.empty(len(x))
+    for b, rows in zip(*rows_by_block(block, np.ones(len(x), bool)), strict=True):
+        out[rows] = mean_probability(networks.get(int(b)) or pooled, x[rows])
+    return out
+
+
+def adapted_scores(states: list[dict], pooled: list, x: np.ndarray, label: np.ndarray, xy: np.ndarray,
+                   block: np.ndarray, known: np.ndarray, asked: np.ndarray, c, one_class: bool = False,
+                   weight: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Landslide probability of the asked points, the mean of the members, (samples,) with nan where not asked; and the
+    blocks that keep the intermediate models. Arguments as of `adapted_blocks`, `pooled` as of `pooled_members`."""
+    networks = adapted_blocks(states, x, label, xy, block, known, asked, c, one_class, weight)
+    out = np.full(len(block), np.nan)
+    out[asked] = scores_of_blocks(networks, pooled, x[asked], block[asked])
+    return out, np.array([b for b, own in networks.items() if own is None], block.dtype)
 
 
 def mean_probability(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:

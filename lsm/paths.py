@@ -88,6 +88,7 @@ class Paths:
     method_differences = property(lambda self: self._at("tmp", f"{self.region}_differences.csv"))
     rates = property(lambda self: self._at("tmp", f"{self.region}_rates.csv"))
     results = property(lambda self: self._at("tmp", f"{self.region}_results.md"))
+    method_maps = property(lambda self: self._at("tmp", f"{self.region}_method_maps.tif"))
     comparison = property(lambda self: self._at("tmp", f"{self.region}_comparison"))
 
     # stage 6

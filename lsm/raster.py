@@ -1,6 +1,6 @@
 """GeoTIFFs in and out, and the way from coordinates to cells. Rasters are (bands, rows, cols)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,17 +70,27 @@ def read_band(path: Path) -> np.ndarray:
 def write_band(path: Path, band: np.ndarray, like: Raster, nodata: float, description: str,
                stage: str, constants, inputs: list[Path]) -> None:
     """Writes one band (rows, cols) as a compressed GeoTIFF on the grid of `like`, with its record."""
-    kind = {"float32": gdal.GDT_Float32, "int32": gdal.GDT_Int32}[band.dtype.name]
-    predictor = 3 if band.dtype.kind == "f" else 2
+    write_bands(path, [band], like, nodata, [description], stage, constants, inputs)
+
+
+def write_bands(path: Path, bands: Iterable[np.ndarray], like: Raster, nodata: float, descriptions: list[str],
+                stage: str, constants, inputs: list[Path]) -> None:
+    """Writes bands (rows, cols) of one type, each taken from `bands` when its turn has come, as `write_band` does."""
     with whole(path) as temporary:
-        options = ["COMPRESS=DEFLATE", f"PREDICTOR={predictor}", "TILED=YES", "BIGTIFF=IF_SAFER"]
-        dataset = gdal.GetDriverByName("GTiff").Create(str(temporary), band.shape[1], band.shape[0], 1, kind, options)
-        dataset.SetGeoTransform(like.geotransform)
-        dataset.SetProjection(like.crs)
-        target = dataset.GetRasterBand(1)
-        target.SetNoDataValue(nodata)
-        target.SetDescription(description)
-        target.WriteArray(band)
+        dataset = None
+        for i, (band, description) in enumerate(zip(bands, descriptions, strict=True), start=1):
+            if dataset is None:
+                kind = {"float32": gdal.GDT_Float32, "int32": gdal.GDT_Int32}[band.dtype.name]
+                options = ["COMPRESS=DEFLATE", f"PREDICTOR={3 if band.dtype.kind == 'f' else 2}", "TILED=YES",
+                           "BIGTIFF=IF_SAFER", *["INTERLEAVE=BAND"] * (len(descriptions) > 1)]
+                dataset = gdal.GetDriverByName("GTiff").Create(str(temporary), band.shape[1], band.shape[0],
+                                                               len(descriptions), kind, options)
+                dataset.SetGeoTransform(like.geotransform)
+                dataset.SetProjection(like.crs)
+            target = dataset.GetRasterBand(i)
+            target.SetNoDataValue(nodata)
+            target.SetDescription(description)
+            target.WriteArray(band)
         dataset.FlushCache()
         del target, dataset
     write_record(path, stage, constants, inputs)

@@ -75,12 +75,22 @@ def squares(xy: np.ndarray, counted: np.ndarray, size: float, folds: int, rng: n
 
 
 @dataclass(frozen=True)
+class Rows:
+    """What a fitted method predicts: factors (rows, factors) float32, xy (rows, 2) m, block (rows,)."""
+
+    factors: np.ndarray
+    xy: np.ndarray
+    block: np.ndarray
+
+
+@dataclass(frozen=True)
 class Split:
     """What every method is given. All arrays have the points as first axis; labels of query points are not read.
 
     factors  (points, factors) float32, described by `described`
     xy       (points, 2) m; label (points,) int32; block (points,); role (points,) of lsm.splits
     form     of the encoder
+    blocks   how many there are, those without any point too; 0: as many as the points tell of
     """
 
     factors: np.ndarray
@@ -90,6 +100,7 @@ class Split:
     block: np.ndarray
     role: np.ndarray
     form: str
+    blocks: int = 0
 
     @cached_property
     def labelled(self) -> np.ndarray:
@@ -112,7 +123,14 @@ class Split:
         return self.encoder.transform(self.factors)
 
     @cached_property
-    def within_block(self) -> np.ndarray:
-        """(points, factors): factors in the scale of the block's labelled points (`lsm.boosting.BlockScale`)."""
-        scale = BlockScale.of(self.factors, self.block, self.labelled, int(self.block.max()) + 1)
-        return scale.transform(self.factors, self.block)
+    def scale(self) -> BlockScale:
+        """The scale of every block's labelled points."""
+        return BlockScale.of(self.factors, self.block, self.labelled, max(self.blocks, int(self.block.max()) + 1))
+
+    def encoded(self, rows: "Rows | Split") -> np.ndarray:
+        """The encoded factors (rows, inputs) float32 of any rows."""
+        return self.encoder.transform(rows.factors)
+
+    def rows(self, chosen: np.ndarray) -> Rows:
+        """The chosen points, (points,) bool."""
+        return Rows(self.factors[chosen], self.xy[chosen], self.block[chosen])

@@ -2,6 +2,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +15,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import contents, run_stage, succeed
+from osgeo import gdal
 from small_split import MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split, parted_by_a_line
 
 import compare_methods as stage
-from lsm import boosting, rivals, splits
+import study_area
+from lsm import boosting, jobs, rivals, splits
 from lsm.boosting import mixed
 from lsm.network import use_one_thread
 from lsm.paths import PROJECT, Paths
+from lsm.points import all_splits, read_points
+from lsm.raster import cells, read_composite
 from lsm.settings import constants, of_stage, run
 from lsm.splits import QUERY, ROLES, SUPPORT, UNUSED
 from unsupervised_pretraining import dbn
@@ -29,7 +34,7 @@ use_one_thread()  # before any test runs an operator
 TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "ITERATIONS": 20, "LOG_EVERY": 20, "INNER_STEPS": 1, "FIRST_ORDER": True,
         "META_BATCH": 4, "ADAPT_STEPS": 3, "MEMBERS": 2, "BORROW": 10}
 SHORT = ("SEEDS=2", "SQUARES=(1000,)", "FOLDS=3", "AREA_CELLS=2000", "RESAMPLES=50", "METHODS=knn,block_rate,slope",
-         "PROTOCOLS=published,spatial,blocked", "WORKERS=1")
+         "PROTOCOLS=published,spatial,blocked", "WORKERS=1", "MAPPED=('slope alone', 'nearest neighbours in XY')")
 OUTPUTS = ("splits", "scores", "method_metrics", "block_metrics", "method_differences", "rates")
 
 
@@ -50,7 +55,7 @@ def tiny(monkeypatch):
 @pytest.fixture
 def here(monkeypatch):
     """Jobs run in a thread of this process instead of in processes of their own."""
-    monkeypatch.setattr(stage, "ProcessPoolExecutor", lambda workers, context, start, arguments: ThreadPoolExecutor(
+    monkeypatch.setattr(jobs, "ProcessPoolExecutor", lambda workers, context, start, arguments: ThreadPoolExecutor(
         1, initializer=start, initargs=arguments))
 
 
@@ -68,8 +73,12 @@ def run_here(monkeypatch, root, *arguments: str) -> Paths:
 # methods --------------------------------------------------------------------------------------------------------
 
 def of_family(family: str, split, seed: int = 1) -> dict[str, np.ndarray]:
-    method = stage.k_shot if family == "k-shot" else stage._FAMILIES[family][0]
-    return method(split, settings("SHOTS=(0,3)", "TWELFTHS=(2,6)", "STEPS=(0,3)"), seed)
+    c = settings("SHOTS=(0,3)", "TWELFTHS=(2,6)", "STEPS=(0,3)")
+    if family == "k-shot":
+        return stage.k_shot(split, c, seed)
+    names, method, _ = stage._FAMILIES[family]
+    return {name: predict(split.rows(split.asked)) for name, predict in
+            zip(names, method(split, c, seed), strict=True)}
 
 
 NETWORKS = ("networks", "published_recipe", "block_alone", "fine_tuned", "dbn")  # test_rivals.py has the others
@@ -170,8 +179,9 @@ def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, s
 
 def test_one_network_is_the_same_before_and_without_fine_tuning(tiny):
     split = made_split()
-    found = stage.fine_tuned(split, settings("TUNING_STEPS=0"), 1)
-    np.testing.assert_allclose(found["one network, fine-tuned"], found["one network"], atol=1e-5)
+    one, tuned = (predict(split.rows(split.asked)) for predict in
+                  stage.fine_tuned(split, settings("TUNING_STEPS=0"), 1))
+    np.testing.assert_allclose(tuned, one, atol=1e-5)
 
 
 # the stage ------------------------------------------------------------------------------------------------------
@@ -298,7 +308,7 @@ def test_a_second_run_computes_nothing_and_gives_the_same_bytes(compared, paths,
     monkeypatch.setattr(stage, "work", lambda job: pytest.fail("computed again"))
     time.sleep(1.1)  # a clock in a file would show
     run_here(monkeypatch, root, *SHORT)
-    total = len(list(paths.comparison.iterdir()))
+    total = len([path for path in paths.comparison.iterdir() if "-map" not in path.name])
     assert f"{total} of {total} results are there already" in capsys.readouterr().out
     after = contents(root / "tmp")
     assert [name for name in after if after[name] != before.get(name)] == []
@@ -330,17 +340,77 @@ def test_a_run_killed_half_way_goes_on(compared, demo, tmp_path, here, monkeypat
         assert path.read_bytes() == (compared[0] / "tmp" / path.name).read_bytes(), name
 
 
+def mapped(paths) -> dict[str, np.ndarray]:
+    """The bands of the raster of maps by name, nan where nodata."""
+    dataset = gdal.Open(str(paths.method_maps))
+    out = {}
+    for i in range(1, dataset.RasterCount + 1):
+        band = dataset.GetRasterBand(i)
+        assert band.GetNoDataValue() == -9999
+        assert band.DataType == gdal.GDT_Float32
+        values = band.ReadAsArray()
+        out[band.GetDescription()] = np.where(values == -9999, np.nan, values)
+    return out
+
+
+def of_cells(paths, family: str, c) -> tuple[dict, tuple]:
+    """The drawn cells that the first seed of published scores: their scores by method, and their place on the raster.
+    """
+    points = read_points(paths, study_area.factors("demo"), c)
+    role = all_splits(points, c)["published", 1]
+    asked = np.isin(role, (QUERY, SUPPORT))
+    cell = points.label[asked] < 0
+    place = cells(read_composite(paths.composite).geotransform, points.xy[asked][cell])
+    with np.load(paths.comparison / f"published-1-with-{family}.npz") as file:
+        return {name: file[name][cell] for name in file.files if name != "made_of"}, place
+
+
+def test_maps_are_of_the_models_whose_scores_are_quoted(compared, paths):
+    found, composite = mapped(paths), gdal.Open(str(paths.composite))
+    assert list(found) == ["slope alone", "nearest neighbours in XY"]
+    assert gdal.Open(str(paths.method_maps)).GetGeoTransform() == composite.GetGeoTransform()
+    grid = pd.read_csv(paths.grid)
+    row, col = cells(composite.GetGeoTransform(), grid[["X", "Y"]].to_numpy())
+    for name, family in (("slope alone", "slope"), ("nearest neighbours in XY", "knn")):
+        assert np.isfinite(found[name]).sum() == len(grid)
+        assert np.isfinite(found[name][row, col]).all()
+        scores, place = of_cells(paths, family, settings(*SHORT))
+        assert len(scores[name]) > 100
+        np.testing.assert_allclose(found[name][place], scores[name], atol=1e-6)
+    steeper = np.argsort(grid["slope"].to_numpy())  # everywhere, not on the held-out blocks alone
+    assert np.corrcoef(np.arange(len(grid)), found["slope alone"][row, col][steeper])[0, 1] ** 2 > 0.8
+    record = json.loads(paths.method_maps.with_name(paths.method_maps.name + ".json").read_text())
+    assert record["stage"] == "compare_methods.py"
+    assert "tmp/demo_splits.csv.gz" in record["inputs"]
+    assert "wrote tmp/demo_method_maps.tif" in compared[1]
+
+
+def test_a_lost_map_is_made_again_and_alone(compared, tmp_path, here, monkeypatch):
+    shutil.copytree(compared[0], tmp_path / "root", symlinks=True)
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path / "root"))
+    paths = Paths("demo")
+    before = contents(tmp_path / "root" / "tmp")
+    (paths.comparison / "published-1-with-slope-map.npz").unlink()
+    paths.method_maps.unlink()
+    worked = []
+    monkeypatch.setattr(stage, "work", lambda job, work=stage.work: worked.append(job.path.name) or work(job))
+    run_here(monkeypatch, tmp_path / "root", *SHORT)
+    assert worked == ["published-1-with-slope.npz"]
+    assert contents(tmp_path / "root" / "tmp") == before
+
+
 def test_other_constants_compute_again_and_free_ones_do_not(paths):
     c = constants(vars(stage), ["REGION=demo", *SHORT])
     inputs = [paths.tasks, paths.blocks, paths.grid]
     published = {(p, s): None for p in ("published", "spatial") for s in (1, 2)}
     jobs = stage.jobs_of(paths.comparison, published, c, inputs)
     assert len(jobs) == 2 * 2 * 3 * 2  # protocols, seeds, methods, with and without DV
-    assert all(map(stage.finished, jobs))
-    for name, value, kept in (("RESAMPLES", 7, True), ("WORKERS", 3, True), ("ALONE_LR", 0.2, False),
-                              ("HELD_OUT_SHARE", 0.2, False), ("SEED", 2, False)):
+    assert all(job.done for job in jobs)
+    for name, value, kept in (("RESAMPLES", 7, True), ("WORKERS", 3, True), ("MAPPED", (), True),
+                              ("ALONE_LR", 0.2, False), ("HELD_OUT_SHARE", 0.2, False), ("SEED", 2, False)):
         other = SimpleNamespace(**{**vars(c), name: value})
-        assert all(map(stage.finished, stage.jobs_of(paths.comparison, published, other, inputs))) == kept, name
+        again = stage.jobs_of(paths.comparison, published, other, inputs)
+        assert all(job.done for job in again) == kept, name
 
 
 def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, monkeypatch, capsys):
@@ -349,7 +419,8 @@ def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, monkeypatch, cap
         (tmp_path / folder).symlink_to(demo / folder)
     paths = run_here(monkeypatch, tmp_path, "SEEDS=1", "PROTOCOLS=published,k-shot",
                      "METHODS=networks,boosting_xy,boosting_block_xy", "WITHOUT=", "AREA_CELLS=500", "RESAMPLES=50",
-                     "SQUARES=(1000,)", "FOLDS=2", "SHOTS=(0,3)", "TWELFTHS=(6,)", "STEPS=(0,3)")
+                     "SQUARES=(1000,)", "FOLDS=2", "SHOTS=(0,3)", "TWELFTHS=(6,)", "STEPS=(0,3)",
+                     "MAPPED=('ours', 'SVM', 'ours, networks', 'boosting + XY')")
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     every = table[(table.subset == "all") & (table.measure == "auroc")].set_index(["protocol", "method"])["mean"]
     assert set(every["published"].index) == {"ours", "ours, networks", "ours, networks, not adapted", "boosting + XY",
@@ -360,10 +431,22 @@ def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, monkeypatch, cap
     assert shots["0", 0, "auroc"] == pytest.approx(every["published", "ours, networks, not adapted"], abs=1e-3)
     gains = pd.read_csv(paths.method_differences)
     assert set(gains.rival) == set(every["published"].index) - {"ours"}
+    maps = mapped(paths)
+    assert list(maps) == ["ours", "ours, networks", "boosting + XY"]
+    for name, family in (("ours, networks", "networks"), ("boosting + XY", "boosting_xy")):
+        values, place = of_cells(paths, family, settings("SEEDS=1", "AREA_CELLS=500", "SQUARES=(1000,)", "FOLDS=2"))
+        np.testing.assert_allclose(maps[name][place], values[name], atol=1e-5)
+    between = np.stack([maps["ours, networks"], maps["boosting + XY"]])
+    assert np.isfinite(maps["ours"]).sum() == np.isfinite(between[0]).sum() > 1000
+    blocks = gdal.Open(str(paths.blocks)).ReadAsArray()
+    with np.load(paths.comparison / "published-1-with-networks-map.npz") as file:
+        changed = np.abs(file["ours, networks"] - file["ours, networks, not adapted"])
+    assert pd.Series(changed[blocks >= 0]).groupby(blocks[blocks >= 0]).max().gt(1e-3).mean() > 0.9  # blocks adapt
     scores = pd.read_csv(paths.scores).pivot(index="point", columns="method", values="score")
     expected = mixed(scores["ours, networks"], [scores["boosting + XY"], scores["boosting + within block + XY"]])
     np.testing.assert_allclose(scores["ours"], expected, atol=1e-6)
     said = capsys.readouterr().out
+    assert "no map of SVM: METHODS or PROTOCOLS leave them out" in said
     assert re.search(r"^published: mean \(sd\) of 1 repeats$", said, re.M)
     assert re.search(r"^ours +0\.\d{3} \(nan\)", said, re.M)
 
@@ -372,6 +455,7 @@ def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, monkeypatch, cap
     ("PROTOCOLS=published,spatal", ", found spatal"),
     ("PROTOCOLS=", "PROTOCOLS: expected any of "),
     ("METHODS=svm,forest", "found forest"),
+    ("MAPPED=('ours', 'forest')", "MAPPED: expected any of ours, ours, networks, "),
     ("HELD_OUT_SHARE=0.6", "HELD_OUT_SHARE=0.6 of "),
     ("HELD_OUT_SHARE=0.0", "HELD_OUT_SHARE=0.0 of "),
     ("DEVELOPMENT_SHARE=0.0", "DEVELOPMENT_SHARE"),

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 from sklearn.metrics import auc, precision_recall_curve, roc_auc_score
 
+import compare_methods
 import figure
 from lsm import artifacts, comparison, metrics, splits
 from lsm.figures import curves, kinds, measures, methods
@@ -249,9 +250,9 @@ def test_tables_of_the_comparison_have_the_columns_that_figures_need():
 
 
 def test_every_method_has_a_style_of_its_own():
-    text = (PROJECT / "compare_methods.py").read_text()
-    rivals = re.findall(r'rival\("([^"]+)"', text) + re.findall(r'"(block alone|one network[^"]*|DBN)"', text)
-    assert set(rivals) | {"ours", "ours, networks", "ours, published recipe"} <= set(figure.METHODS)
+    assert {"ours", *(name for names, *_ in compare_methods._FAMILIES.values() for name in names)} <= set(
+        figure.METHODS)
+    assert set(compare_methods.MAPPED) <= set(figure.METHODS)
     assert len({colour for colour, _, _ in figure.METHODS.values()}) == len(figure.METHODS)
     assert len({style[1:] for style in figure.METHODS.values()}) > len(figure.METHODS) / 2
     c = SimpleNamespace(METHODS=figure.METHODS, OTHER=figure.OTHER)

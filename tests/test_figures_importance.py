@@ -12,7 +12,7 @@ from osgeo import osr
 
 import feature_permutation
 import figure
-from lsm import artifacts, network, raster
+from lsm import artifacts, cartography, network, raster
 from lsm.encoder import Encoder
 from lsm.figures import factors, importance
 from lsm.paths import Paths
@@ -196,11 +196,11 @@ def test_factor_maps_count_classes_and_ranges_of_the_grid(paths):
 def test_layers_hold_a_cell_of_each_place_and_nothing_elsewhere(paths):
     shape, size = (ROWS // 2, COLS // 2), (ROWS, COLS)
     place = (0, CELL, 0, ROWS * CELL, 0, -CELL)
-    full, n = factors.layers(paths.grid, FACTORS, place, size, size)
+    full, n = cartography.grid_layers(paths.grid, FACTORS, place, size, size)
     assert n == (ROWS - 2) * COLS
     assert np.isnan(full[:, :2]).all()
     np.testing.assert_allclose(full[1, 2:].ravel(), pd.read_csv(paths.grid)["slope"], rtol=1e-6)
-    half, _ = factors.layers(paths.grid, FACTORS, place, size, shape)
+    half, _ = cartography.grid_layers(paths.grid, FACTORS, place, size, shape)
     assert all(half[1, i, j] in full[1, 2 * i:2 * i + 2, 2 * j:2 * j + 2] for i in (1, 7, 14) for j in (0, 12, 24))
 
 

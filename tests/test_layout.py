@@ -230,6 +230,7 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
         "splits": "tmp/HK_splits.csv.gz", "scores": "tmp/HK_scores.csv.gz", "method_metrics": "tmp/HK_metrics.csv",
         "block_metrics": "tmp/HK_block_metrics.csv", "method_differences": "tmp/HK_differences.csv",
         "rates": "tmp/HK_rates.csv", "results": "tmp/HK_results.md", "comparison": "tmp/HK_comparison",
+        "method_maps": "tmp/HK_method_maps.tif",
         "importance": "tmp/HK_importance.csv", "importance_territory": "tmp/HK_importance_territory.csv",
         "shap_values": "tmp/HK_shap.npz", "leading_factor": "figs/HK_leading_factor.tif",
         "breaks": "tmp/HK_breaks.json", "gis_table": "tmp/HK_gis.csv", "gis_work": "tmp/HK_gis",

@@ -31,7 +31,7 @@ def few(monkeypatch):
 
 
 def scored(method, split, seed: int = 1) -> np.ndarray:
-    return method(split, np.random.default_rng(seed))
+    return method(split, np.random.default_rng(seed))(split.rows(split.asked))
 
 
 def query_of(split, block: int) -> np.ndarray:
@@ -121,7 +121,8 @@ def test_mlp_has_the_published_settings(monkeypatch):
 
 
 @pytest.mark.parametrize(("parts", "more"), [((), lambda s: []), (("xy",), lambda s: [s.xy]),
-                                             (("block", "xy"), lambda s: [s.within_block, s.xy])])
+                                             (("block", "xy"), lambda s: [s.scale.transform(s.factors, s.block),
+                                                                          s.xy])])
 def test_boosting_has_the_inputs_of_its_name(parts, more):
     split = made_split()
     x = np.column_stack([split.factors, *more(split)])

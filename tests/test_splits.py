@@ -140,6 +140,10 @@ def test_the_encoder_is_fitted_on_labelled_points(form):
     assert replace(split, role=np.where(split.role == TRAIN, UNUSED, split.role)).encoder != split.encoder
 
 
+def within_block(split):
+    return split.scale.transform(split.factors, split.block)
+
+
 def test_within_block_equals_hand_computed():
     factors = np.array([[1, 5], [3, 5], [9, 6], [4, 1], [6, 3], [7, 7]], np.float32)
     split = splits.Split(factors, (), np.zeros((6, 2)), np.array([0, 1, -1, 1, 0, 0]), np.array([0, 0, 0, 1, 1, 2]),
@@ -147,7 +151,7 @@ def test_within_block_equals_hand_computed():
     # block 0: mean 2, sd 1; and 5, constant, so that differences stay as they are. Block 1: 5, 1; 2, 1.
     # Block 2 has no labelled point, so takes all four: mean 3.5, sd sqrt(3.25); 3.5, sqrt(2.75)
     expected = [[-1, 0], [1, 0], [7, 1], [-1, -1], [1, 1], [3.5 / np.sqrt(3.25), 3.5 / np.sqrt(2.75)]]
-    np.testing.assert_allclose(split.within_block, expected, rtol=1e-6)
+    np.testing.assert_allclose(within_block(split), expected, rtol=1e-6)
 
 
 def test_within_block_uses_labelled_points_alone():
@@ -155,10 +159,10 @@ def test_within_block_uses_labelled_points_alone():
     strange = split.factors.copy()
     strange[~split.labelled] = -99
     other = replace(split, factors=strange)
-    np.testing.assert_array_equal(other.within_block[split.labelled], split.within_block[split.labelled])
+    np.testing.assert_array_equal(within_block(other)[split.labelled], within_block(split)[split.labelled])
     own = (split.block == MIXED) & split.labelled
-    np.testing.assert_allclose(split.within_block[own].mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_allclose(split.within_block[own].std(axis=0), 1, atol=1e-4)
+    np.testing.assert_allclose(within_block(split)[own].mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(within_block(split)[own].std(axis=0), 1, atol=1e-4)
     bare, known = split.factors[split.block == BARE], split.factors[split.labelled]
-    np.testing.assert_allclose(split.within_block[split.block == BARE],
+    np.testing.assert_allclose(within_block(split)[split.block == BARE],
                                (bare - known.mean(axis=0)) / known.std(axis=0), rtol=1e-4, atol=1e-5)

@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -13,21 +12,18 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, Isomap
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from lsm import grid
 from lsm.artifacts import check, read_npz, record_path
-from lsm.cartography import outlines, read_decimated
+from lsm.cartography import as_one_line, grid_layers, outlines, read_decimated
 from lsm.encoder import Encoder
 from lsm.figures.common import caption, input_table, need, saved
 from lsm.figures.maps import key, terrain
 from lsm.paths import Paths, shown
-from lsm.raster import cells
 from lsm.samples import read_factors
 from lsm.settings import InputError
 
 STAGE, LEARNER = "prepare_region.py", "meta_learner.py"
-CHUNK = 500_000  # rows of the grid at a time
 ASPECTS = ("N", "E", "S", "W", "flat")
 UNITS = {"degree": "°", "-": "", "1e-4": "× 10⁻⁴", "class": ""}
 ACROSS = 4       # maps a row
@@ -40,8 +36,8 @@ def factor_maps(c):
     _, land, extent, dataset = read_decimated(paths.composite, c.FACTOR_CELLS, average=False)
     source = grid.grid_of(paths)
     made = check(source, STAGE, c) if record_path(source).is_file() else {}
-    values, n = layers(source, c.FACTORS, dataset.GetGeoTransform(),
-                       (dataset.RasterYSize, dataset.RasterXSize), land.shape)
+    values, n = grid_layers(source, c.FACTORS, dataset.GetGeoTransform(),
+                            (dataset.RasterYSize, dataset.RasterXSize), land.shape)
     classes = read_factors(paths.factors)[1] if paths.factors.is_file() else {}
     across, down = ACROSS, -(-len(c.FACTORS) // ACROSS)
     wide = (c.WIDTH - 0.1 - 0.12 * (across - 1)) / across
@@ -49,7 +45,7 @@ def factor_maps(c):
     step = high + 0.56
     tall = down * step + 0.62
     fig = Figure(figsize=(c.WIDTH, tall))
-    coast, rows = outlines(land, extent), []
+    coast, rows = as_one_line(outlines(land, extent)), []
     for i, (factor, layer) in enumerate(zip(c.FACTORS, values, strict=True)):
         x, y = 0.05 + i % across * (wide + 0.12), tall - 0.22 - i // across * step - high
         ax = fig.add_axes((x / c.WIDTH, y / tall, wide / c.WIDTH, high / tall))
@@ -62,27 +58,13 @@ def factor_maps(c):
             rows += draw_classes(c, fig, ax, foot, extent, layer, factor, classes.get(factor.name, {}))
         else:
             rows.append(draw_ramp(c, fig, ax, foot, extent, layer, factor))
-        ax.add_collection(LineCollection(coast, colors=c.INK, linewidths=0.2, rasterized=len(coast) > c.RASTERISE))
+        ax.plot(*coast, color=c.INK, linewidth=0.2)
         ax.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
         ax.spines[:].set_linewidth(0.4)
     scale(c, fig, ax, extent, wide, tall)
     caption(fig, c, [made], f"{n:,} cells, drawn on {land.shape[1]} × {land.shape[0]}; arrows: beyond the 2nd or 98th "
             f"percentile; distances: colours by square root;\n{', '.join(ground.words)}")
     return fig, pd.DataFrame(rows)
-
-
-def layers(source, factors, geotransform: tuple, size: tuple, shape: tuple) -> tuple[np.ndarray, int]:
-    """Every factor on a raster of `shape` (rows, cols) over one of `size`: (factors, rows, cols) float32, nan where no
-    cell lies, one of its cells where many do; and the number of cells. Reads the grid a chunk at a time."""
-    out, n, names = np.full((len(factors), *shape), np.nan, np.float32), 0, grid.chunks(source, factors, CHUNK)
-    for values, xy in tqdm(names, total=-(-grid.count(source) // CHUNK), desc="grid", unit="chunk", delay=2,
-                           disable=None):
-        row, col = cells(geotransform, xy)
-        inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])
-        at = row[inside] * shape[0] // size[0], col[inside] * shape[1] // size[1]
-        out[:, *at] = values[inside].T
-        n += len(values)
-    return out, n
 
 
 def draw_ramp(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) -> dict:
@@ -205,7 +187,8 @@ def hidden(model: dict, x: np.ndarray) -> np.ndarray:
 def embeddings(x: np.ndarray, c) -> dict[str, np.ndarray]:
     """x (n, numbers) in two dimensions, (n, 2) each; one thread and fixed starts, so that the same x gives the same."""
     ways = {"PCA": PCA(2, svd_solver="full"),
-            "t-SNE": TSNE(2, perplexity=min(c.PERPLEXITY, (len(x) - 1) / 3), init="pca", random_state=c.SEED, n_jobs=1),
+            "t-SNE": TSNE(2, perplexity=min(c.PERPLEXITY, (len(x) - 1) / 3), init="pca", random_state=c.SEED, n_jobs=1,
+                          max_iter=c.TSNE_STEPS, angle=0.8),
             "Isomap": Isomap(n_neighbors=c.NEIGHBOURS, n_components=2, eigen_solver="dense")}
     with threadpool_limits(1):
         return {name: way.fit_transform(x.astype(np.float64)) for name, way in ways.items()}

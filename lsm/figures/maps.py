@@ -6,15 +6,15 @@ from types import SimpleNamespace
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 from scipy.ndimage import distance_transform_edt
 
+from lsm import grid
 from lsm.artifacts import check, read_csv, read_npz
-from lsm.cartography import class_areas, hill_shade, outlines, read_decimated
+from lsm.cartography import as_one_line, class_areas, grid_layers, hill_shade, outlines, read_decimated
 from lsm.classes import breaks_of
 from lsm.figures.common import caption, input_table, need, saved
 from lsm.paths import Paths, shown
@@ -23,21 +23,23 @@ from lsm.settings import InputError
 
 
 def inventory(c):
-    """Landslides, non-landslides and InSAR points over the terrain."""
+    """Landslides, non-landslides and InSAR points over the deformation that InSAR measured, or the terrain alone."""
     ground = terrain(c)
     points, record = inventory_points(c)
-    fig, ax, panel = map_page(ground, c)
+    fig, ax, panel = map_page(ground, c, least=3.9)
     ax.imshow(0.3 + 0.7 * ground.relief, extent=ground.extent)
+    measured = deformation(c, fig, ax, panel, ground)
     pixels, handles = len(points) > c.RASTERISE, []
     speeds = LinearSegmentedColormap.from_list("speeds", c.SPEEDS)
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.8), ("InSAR", 2.4)):
         chosen = points[points["kind"] == kind]
         if len(chosen):
-            options = dict(c.POINTS[kind])
             if kind == "InSAR":
                 speed = chosen["velocity"].abs()
-                options |= {"c": speed, "cmap": speeds, "norm": Normalize(*np.percentile(speed, (5, 95)))}
-            drawn = ax.scatter(chosen["X"], chosen["Y"], s=size, rasterized=pixels, **options)
+                drawn = ax.scatter(chosen["X"], chosen["Y"], s=size, rasterized=pixels, c=speed, cmap=speeds,
+                                   norm=Normalize(*np.percentile(speed, (5, 95))), **c.POINTS[kind])
+            else:
+                marks(c, ax, kind, chosen["X"], chosen["Y"], size)
             handles.append(key(c, kind, f"{kind} ({len(chosen):,})"))
     panel.legend(handles=handles, loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1))
     if "InSAR" in set(points["kind"]):
@@ -47,8 +49,38 @@ def inventory(c):
         bar = fig.colorbar(drawn, cax=bar_ax, orientation="horizontal", extend="both")
         bar.set_label("InSAR speed (mm/yr)", fontsize=7.5)
         bar_ax.tick_params(labelsize=7)
-    caption(fig, c, [record], f"{len(points):,} points")
+    caption(fig, c, [record], f"{len(points):,} points" + measured)
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
+
+
+def deformation(c, fig, ax, panel, ground) -> str:
+    """Draws the velocity of the grid's cells under the points, with its scale, where the grid has one; what the caption
+    says of it."""
+    paths, velocity = Paths(c.REGION), [factor for factor in c.FACTORS if factor.zero_is_missing][:1]
+    source = grid.grid_of(paths)
+    if not velocity or not source.is_file():
+        return ""
+    dataset = open_raster(paths.composite, "put it there")
+    (layer,), _ = grid_layers(source, velocity, dataset.GetGeoTransform(), (dataset.RasterYSize, dataset.RasterXSize),
+                              ground.shade.shape)
+    there = np.isfinite(layer) & (layer != 0)
+    if not there.any():
+        return ""
+    most = np.percentile(np.abs(layer[there]), 90)
+    colours = LinearSegmentedColormap.from_list("deformation", c.DEFORMATION)
+    norm = Normalize(-most, most)
+    drawn = colours(norm(layer))
+    drawn[..., :3] *= (0.8 + 0.2 * ground.shade)[..., None]
+    drawn[..., 3] = there
+    ax.imshow(drawn, extent=ground.extent)
+    box = panel.get_position()
+    bar_ax = fig.add_axes((box.x0 + 0.03 / c.WIDTH, box.y1 - 1.55 / fig.get_figheight(), 1.1 / c.WIDTH,
+                           0.1 / fig.get_figheight()))
+    bar = fig.colorbar(matplotlib.cm.ScalarMappable(norm, colours), cax=bar_ax, orientation="horizontal", extend="both")
+    bar.set_label(f"ground: {velocity[0].name} ({velocity[0].unit})", fontsize=7.5)
+    bar_ax.tick_params(labelsize=7)
+    share = there.sum() / np.isfinite(layer).sum()
+    return f"; {velocity[0].name} measured on {share:.0%} of the cells drawn, above 0 towards the satellite"
 
 
 def inventory_points(c):
@@ -96,9 +128,8 @@ def blocks(c):
     veil[thin] = (*to_rgb(c.INK), 0.45)
     ax.imshow(veil, extent=extent)
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.6)):
-        x, y = tasks["xy"][tasks["label"] == (kind == "landslide")].T
-        ax.scatter(x, y, s=size, rasterized=len(tasks["xy"]) > c.RASTERISE, **c.POINTS[kind])
-    ax.add_collection(LineCollection(outlines(block, extent), colors="black", linewidths=0.45))
+        marks(c, ax, kind, *tasks["xy"][tasks["label"] == (kind == "landslide")].T, size)
+    ax.plot(*as_one_line(outlines(block, extent)), color="black", linewidth=0.45)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     n = int(tasks["label"].sum())
     panel.legend(handles=[key(c, "landslide", f"landslide ({n:,})"),
@@ -125,8 +156,7 @@ def lsm_map(c):
         drawn[known] *= (0.6 + 0.4 * ground.shade)[known, None]
     fig, ax, panel = map_page(ground, c)
     ax.imshow(drawn, extent=extent)
-    edge = outlines(known, extent)  # in grey, "very low" and the sea are alike
-    ax.add_collection(LineCollection(edge, colors=c.INK, linewidths=0.3, rasterized=len(edge) > c.RASTERISE))
+    ax.plot(*as_one_line(outlines(known, extent)), color=c.INK, linewidth=0.3)  # in grey, "very low" is like the sea
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     handles = [Patch(facecolor=colour, edgecolor=c.INK, linewidth=0.4,
                      label=f"{name}  {low:.3g}–{high:.3g}\n{share:.1%} of area")
@@ -188,20 +218,39 @@ def map_page(ground, c, across: float = 0, beside: float = 0, least: float = 3.4
     panel = fig.add_axes(((0.65 + wide) / size[0], 0.65 / size[1], beside / size[0], high / size[1]))
     panel.set(xlim=(0, beside), ylim=(0, high))
     panel.axis("off")
+    orientation(panel, ground, c, scale)
+    return fig, ax, panel
+
+
+def orientation(panel, ground, c, scale: float, left: float = 0.0, longest: float = 1.3) -> None:
+    """North arrow, scale bar, CRS and cell size at the foot of axes in inches, from `left` on.
+
+    scale  inches a metre. longest  inches of the bar, at most
+    """
+    west, east, south, north = ground.extent
+    unit, metres = ("km", 1000) if max(east - west, north - south) > 5000 else ("m", 1)
     words = "\n".join(line for text in ground.words for line in textwrap.wrap(text, 24))
-    panel.text(0.05, 0, words, fontsize=7, color=c.INK, verticalalignment="bottom")
-    bar = 1.3 / scale  # metres; the largest 1, 2 or 5 times a power of ten that fits
+    panel.text(left + 0.05, 0, words, fontsize=7, color=c.INK, verticalalignment="bottom")
+    bar = longest / scale  # metres; the largest 1, 2 or 5 times a power of ten that fits
     bar = max(m * 10.0**e for e in range(0, 8) for m in (1, 2, 5) if m * 10**e <= max(bar, 1))
     for half, colour in ((0, "black"), (1, "white")):
-        panel.add_patch(Rectangle((0.05 + half * bar * scale / 2, 0.75), bar * scale / 2, 0.06, facecolor=colour,
+        panel.add_patch(Rectangle((left + 0.05 + half * bar * scale / 2, 0.75), bar * scale / 2, 0.06, facecolor=colour,
                                   edgecolor="black", linewidth=0.6))
     for x, value in ((0, 0), (bar, bar / metres)):
-        panel.text(0.05 + x * scale, 0.84, f"{value:g}" + (f" {unit}" if x else ""), fontsize=7,
+        panel.text(left + 0.05 + x * scale, 0.84, f"{value:g}" + (f" {unit}" if x else ""), fontsize=7,
                    horizontalalignment="center")
-    panel.add_patch(Polygon(((0.2, 1.1), (0.3, 1.16), (0.3, 1.5)), facecolor="black", edgecolor="black", linewidth=0.6))
-    panel.add_patch(Polygon(((0.4, 1.1), (0.3, 1.16), (0.3, 1.5)), facecolor="white", edgecolor="black", linewidth=0.6))
-    panel.text(0.3, 1.53, "N", fontsize=8, horizontalalignment="center")
-    return fig, ax, panel
+    for x, colour in ((0.2, "black"), (0.4, "white")):
+        panel.add_patch(Polygon(((left + x, 1.1), (left + 0.3, 1.16), (left + 0.3, 1.5)), facecolor=colour,
+                                edgecolor="black", linewidth=0.6))
+    panel.text(left + 0.3, 1.53, "N", fontsize=8, horizontalalignment="center")
+
+
+def marks(c, ax, kind: str, x, y, size: float) -> None:
+    """Points of one kind, all alike: a line of markers, which a pdf holds once and draws many times; size in points
+    squared."""
+    style = c.POINTS[kind]
+    ax.plot(x, y, linestyle="", marker=style["marker"], markersize=size**0.5, markerfacecolor=style["facecolors"],
+            markeredgecolor=style["edgecolors"], markeredgewidth=style["linewidths"], rasterized=len(x) > c.RASTERISE)
 
 
 def key(c, kind, label):
