@@ -262,7 +262,7 @@ def main(c) -> None:
         facts.append(("Held-out AUROC", held["auroc"], f"{held['blocks']} blocks, {held['samples']:,} points"))
     facts.append(("Warnings", f"{len(warned)}", "see below"))
     data = {
-        "frame": {"rows": frame.rows, "cols": frame.cols,
+        "frame": {"rows": frame.rows, "cols": frame.cols, "box": layers.box(known),
                   **dict(zip(("west", "east", "south", "north"), frame.extent, strict=True))},
         "grids": values, "threshold": threshold, "classes": list(c.CLASS_NAMES), "shade": shade,
         # The first picture is in the page already, for browsers without scripts.

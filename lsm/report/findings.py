@@ -93,7 +93,7 @@ def thin(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:
         if chosen.any():
             share = blocks.loc[chosen, "cells"].sum() / max(blocks["cells"].sum(), 1)
             out.append(Finding("thin blocks", file, "warning",
-                               f"{chosen.sum()} of {len(blocks)} blocks, {share:.1%} of the area, have {what}: "
+                               f"{chosen.sum()} of {len(blocks)} blocks, {100 * share:.1f} % of the area, have {what}: "
                                + numbers(blocks.loc[chosen, "block"]),
                                "the map there leans on samples of other blocks; map more landslides and "
                                "non-landslides there"))
@@ -105,8 +105,9 @@ def fallen_back(state: np.ndarray, cells: np.ndarray, file: str) -> list[Finding
     kept = np.flatnonzero(state)
     if not len(kept):
         return []
+    share = cells[kept].sum() / max(cells.sum(), 1)
     return [Finding("intermediate model", file, "warning",
-                    f"{len(kept)} of {len(state)} blocks, {cells[kept].sum() / max(cells.sum(), 1):.1%} of the area, "
+                    f"{len(kept)} of {len(state)} blocks, {100 * share:.1f} % of the area, "
                     f"keep the intermediate model, not adapted: {numbers(kept)}",
                     "no samples, or one class only; add samples, or let blocks borrow (BORROW of meta_learner.py)")]
 
@@ -117,8 +118,8 @@ def outside(values: dict[str, float], file: str) -> list[Finding]:
     if not share:
         return []
     return [Finding("applicability", file, "warning",
-                    f"{share:.1%} of cells lie outside the area of applicability: their factors are farther from every "
-                    "sample than samples are from each other",
+                    f"{100 * share:.1f} % of cells lie outside the area of applicability: their factors are farther "
+                    "from every sample than samples are from each other",
                     "see the layer Applicability; sample such places, or leave them off the map")]
 
 

@@ -53,6 +53,12 @@ def read(path: Path, largest: int, frame: Frame | None = None) -> tuple:
     return values, known, found, dataset
 
 
+def box(known: np.ndarray) -> list[int]:
+    """First row, last row + 1, first column, last column + 1 of what is known (rows, cols)."""
+    row, col = (np.flatnonzero(known.any(axis=axis)) for axis in (1, 0))
+    return [int(row[0]), int(row[-1]) + 1, int(col[0]), int(col[-1]) + 1]
+
+
 def packed(values: np.ndarray, known: np.ndarray) -> dict:
     """Numbers (rows, cols) for the page: low + scale * uint16, 65535 where not known, deflated, in base64."""
     low = float(values[known].min()) if known.any() else 0.0
@@ -96,7 +102,7 @@ def class_layer(p: np.ndarray, known: np.ndarray, breaks: list[float], c) -> tup
     index = np.where(known, 1 + np.digitize(p, breaks), 0).astype(np.uint8)
     edges, total = [0, *breaks, 1], max(int(known.sum()), 1)
     shares = np.bincount(index.ravel(), minlength=len(breaks) + 2)[1:] / total
-    legend = [[colour, f"{name}, {edges[i]:.3g} to {edges[i + 1]:.3g} ({shares[i]:.1%} of cells)"]
+    legend = [[colour, f"{name}, {edges[i]:.3g} to {edges[i + 1]:.3g} ({100 * shares[i]:.1f} % of cells)"]
               for i, (name, colour) in enumerate(zip(c.CLASS_NAMES, c.CLASS_COLOURS, strict=True))]
     return Layer("class", "Class", picture(index, list(c.CLASS_COLOURS)), legend,
                  "Landslide probability in classes. A cell on a break belongs to the class above."), index
@@ -127,7 +133,8 @@ def leading_layer(values: np.ndarray, known: np.ndarray, band, path: Path) -> La
     index = np.where(known, values, 0)
     count = np.bincount(index.ravel(), minlength=len(names))
     order = sorted(range(1, len(names)), key=lambda i: -count[i])
-    legend = [[colours[i - 1], f"{names[i]} ({count[i] / count[1:].sum():.1%} of cells)"] for i in order if count[i]]
+    share = 100 * count / max(count[1:].sum(), 1)
+    legend = [[colours[i - 1], f"{names[i]} ({share[i]:.1f} % of cells)"] for i in order if count[i]]
     return Layer("leading", "Leading factor", picture(index, colours), legend,
                  "The factor with the largest mean |SHAP| in the cell's block.")
 

@@ -67,7 +67,8 @@
   const bounds = [[south, west], [north, east]];
   const map = L.map("map", {crs: L.CRS.Simple, attributionControl: false, zoomSnap: 0.25, zoomDelta: 1, minZoom: -14,
     maxZoom: 3, keyboardPanDelta: 60, wheelPxPerZoomLevel: 120, maxBoundsViscosity: 0.6});
-  map.fitBounds(bounds);
+  const {box} = data.frame;  // of the cells that have a probability
+  map.fitBounds([[north - box[1] * height, west + box[2] * width], [north - box[0] * height, west + box[3] * width]]);
   map.setMinZoom(map.getZoom() - 1);
   map.setMaxBounds(L.latLngBounds(bounds).pad(0.5));
   L.control.scale({imperial: false, maxWidth: 160}).addTo(map);

@@ -27,5 +27,5 @@ def own(name: str) -> Markup:
 def library(name: str) -> Markup:
     """A file of Leaflet without what would have the browser look for its neighbours: pictures and source maps."""
     text = (Path(leaflet.BASE_DIR) / name).read_text(encoding="utf-8")
-    text = re.sub(r"url\((?!data:|#)[^)]*\)", "none", text) if name.endswith(".css") else text
+    text = re.sub(r"url\([^)]*\)", "none", text) if name.endswith(".css") else text
     return Markup(re.sub(r"^//# sourceMappingURL=.*$", "", text, flags=re.MULTILINE))
