@@ -3,12 +3,13 @@
 #   make hk HK_DATA=<folder>     the same on the Hong Kong tables       make setup   only prepare .venv
 #   make run REGION=<name>       an area whose inputs are in src_data/  make benchmarks
 #   make explain REGION=<name>   which factor leads, block by block, after the map
+#   make report REGION=<name>    one HTML file to open first: the map to click, scores, figures, warnings
 #   make gis REGION=<name>       rasters and layers for a GIS               make check-qgis  opens them in QGIS
 # RECIPE=published runs the published settings. In an active conda environment: make run PY=python
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run hk compare explain gis check-qgis test setup benchmarks FORCE
+.PHONY: run hk compare explain gis check-qgis report test setup benchmarks FORCE
 .DEFAULT_GOAL := run
 
 REGION ?= demo
@@ -83,6 +84,10 @@ QGIS_PYTHON ?= /usr/bin/python3
 check-qgis: gis
 	QT_QPA_PLATFORM=offscreen $(QGIS_PYTHON) tools/check_qgis.py $(ROOT)/figs $(REGION) $(ROOT)/tmp/$(REGION)_qgis
 
+# What explain, gis, compare and figure.py have made of this map goes in; what they have not is named in it.
+report: $(MAP)
+	$(PY) report.py $(ARGS)
+
 compare: $(TASKS)
 	$(PY) compare_methods.py REGION=$(REGION)
 	$(PY) figure.py $(ARGS)
@@ -99,6 +104,7 @@ hk: $(READY)
 	$(MAKE) run REGION=HK
 
 test: $(READY)
+	bash tools/browser.sh
 	$(PY) -m ruff check .
 	$(PY) -m pytest
 

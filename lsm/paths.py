@@ -107,6 +107,9 @@ class Paths:
         """A raster of export_gis.py: "probability", "class", "leading", "applicability" or "uncertainty"."""
         return self._at("figs", f"{self.region}_{product}.tif")
 
+    # stage 9
+    report = property(lambda self: self._at("figs", f"report_{self.region}.html"))
+
     def figure(self, name: str, suffix: str) -> Path:
         """A figure of `figure.py`, or the numbers it draws: suffix "png", "pdf" or "csv"."""
         return self._at("figs", f"{self.region}_{name}.{suffix}")

@@ -24,7 +24,7 @@ LIBRARY = sorted((PROJECT / "lsm").rglob("*.py"))
 CODE = [*STAGES, *LIBRARY, PROJECT / "study_area.py", *(PROJECT / "unsupervised_pretraining").glob("[!D]*.py")]
 TESTS, BENCHMARKS = (sorted((PROJECT / name).glob("*.py")) for name in ("tests", "benchmarks"))
 DISTRIBUTION = {"osgeo": "gdal", "osgeo_utils": "gdal", "sklearn": "scikit-learn", "skimage": "scikit-image",
-                "yaml": "pyyaml"}
+                "yaml": "pyyaml", "PIL": "pillow", "xstatic": "xstatic-leaflet"}
 RULE = re.compile(r"# -{100,}")
 
 
@@ -194,7 +194,7 @@ def test_importing_a_stage_does_nothing(tmp_path):
     "unsupervised_pretraining/DAS_pretraining.py", "unsupervised_pretraining/rbm.py",
     "unsupervised_pretraining/denoising_autoencoder.py", "scene_sampling.py", "meta_learner.py", "predict_LSM.py",
     "feature_permutation.py", "figure.py",
-    "export_gis.py"])
+    "export_gis.py", "report.py"])
 def test_files_keep_their_names(name):
     assert (PROJECT / name).is_file()
 
@@ -234,7 +234,7 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
         "importance": "tmp/HK_importance.csv", "importance_territory": "tmp/HK_importance_territory.csv",
         "shap_values": "tmp/HK_shap.npz", "leading_factor": "figs/HK_leading_factor.tif",
         "breaks": "tmp/HK_breaks.json", "gis_table": "tmp/HK_gis.csv", "gis_work": "tmp/HK_gis",
-        "gis_layers": "figs/HK_blocks.gpkg"}
+        "gis_layers": "figs/HK_blocks.gpkg", "report": "figs/report_HK.html"}
     assert paths.checkpoint(1000) == tmp_path / "checkpoint_dir" / "HK_checkpoint_001000.npz"
     assert paths.gis_raster("class") == tmp_path / "figs" / "HK_class.tif"
     assert paths.figure("roc", "pdf") == tmp_path / "figs" / "HK_roc.pdf"

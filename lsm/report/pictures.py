@@ -1,0 +1,93 @@
+"""The figures in the report: which there are, what they show, and copies small enough to inline."""
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from lsm.artifacts import check
+from lsm.paths import Paths, shown
+from lsm.report.layers import uri
+from lsm.settings import InputError
+
+_COMPARE, _EXPLAIN = "compare_methods.py", "feature_permutation.py"
+FIGURES = {  # name: the file whose numbers it draws, the stage that writes that file, caption; in the order shown
+    "lsm_map": ("map_raster", "predict_LSM.py", "The map in classes, over the terrain"),
+    "inventory": ("tasks", "scene_sampling.py", "Landslides, non-landslides and InSAR points"),
+    "blocks": ("blocks", "scene_sampling.py", "Blocks and how many samples each has"),
+    "roc": ("held_out", "meta_learner.py", "ROC of held-out blocks, before and after adaptation"),
+    "adaptation": ("metrics", "meta_learner.py", "Held-out blocks before and after adaptation"),
+    "meta_training": ("history", "meta_learner.py", "Losses in meta-training"),
+    "pretraining": ("pretraining_history", "unsupervised_pretraining/DAS_pretraining.py", "Losses in pretraining"),
+    "leading_factor": ("importance", _EXPLAIN, "The leading factor of every block"),
+    "shap_territory": ("shap_values", _EXPLAIN, "What the factors do, over the territory (SHAP)"),
+    "shap_blocks": ("shap_values", _EXPLAIN, "What the factors do, in some blocks (SHAP)"),
+    "factor_maps": ("map_raster", "predict_LSM.py", "The factors"),
+    "learned_factors": ("model", "meta_learner.py", "Raw and learned factors in two dimensions"),
+    "method_roc": ("scores", _COMPARE, "ROC of every method"),
+    "method_precision_recall": ("scores", _COMPARE, "Precision and recall of every method"),
+    "method_rates": ("rates", _COMPARE, "Landslides found against area looked at"),
+    "differences": ("method_differences", _COMPARE, "Ours minus each rival, with 95 % intervals"),
+    "gap": ("method_metrics", _COMPARE, "What crossing from random to spatial halves costs"),
+    "distance": ("method_metrics", _COMPARE, "Scores by distance from the nearest labelled point"),
+    "subsets": ("method_metrics", _COMPARE, "Scores on inventory and on InSAR landslides"),
+    "block_kinds": ("block_metrics", _COMPARE, "Scores by kind of block"),
+    "few_shot": ("method_metrics", _COMPARE, "Scores by number of samples and of steps"),
+    "few_shot_blocks": ("block_metrics", _COMPARE, "Scores of single blocks by number of samples"),
+    "augmentation": ("augmentation_points", "augment_inventory.py", "InSAR points that became weak landslides"),
+    "correlation": ("correlation", "prepare_region.py CHECK=True", "Correlation of factors"),
+    "non_landslides": ("strategies", "prepare_region.py", "Ways to choose non-landslides"),
+}
+for _protocol in ("published", "spatial", "blocked", "augmentation"):
+    FIGURES[f"measures_{_protocol}"] = ("method_metrics", _COMPARE, f"Measures by method, protocol {_protocol}")
+    FIGURES[f"reliability_{_protocol}"] = ("scores", _COMPARE, f"Probability against frequency, protocol {_protocol}")
+
+
+def gather(paths: Paths, c) -> tuple[list[dict], dict[str, list[str]]]:
+    """The figures that show this run, and for the others a reason with the names it holds for.
+
+    A figure has no record: it counts as this run's where the numbers it draws are this run's and no newer than it.
+    Figures whose numbers are not there, as those of stages that nobody asked for, give one reason a stage.
+    """
+    out, left_out, verdict = [], {}, {}
+    for name, (attribute, stage, caption) in FIGURES.items():
+        path, source = paths.figure(name, "png"), getattr(paths, attribute)
+        if source not in verdict:
+            verdict[source] = reason_against(source, stage, c)
+        if verdict[source]:
+            left_out.setdefault(verdict[source], []).append(name)
+        elif not path.is_file():
+            if name in ("lsm_map", "roc", "leading_factor", "method_roc"):  # others depend on what was asked for
+                left_out.setdefault("missing; run figure.py", []).append(name)
+        elif path.stat().st_mtime < source.stat().st_mtime:
+            left_out.setdefault("older than the numbers they draw; run figure.py again", []).append(name)
+        else:
+            picture, width, height = small(path, c.FIGURE_WIDTH, c.FIGURE_QUALITY)
+            out.append({"name": name, "caption": caption, "picture": picture, "width": width, "height": height})
+    return out, left_out
+
+
+def reason_against(source: Path, stage: str, c) -> str:
+    """Why a figure of these numbers would not show this run; "" where it does."""
+    if not source.is_file():
+        return f"need {stage}, then figure.py"
+    try:
+        check(source, stage, c)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def small(path: Path, width: int, quality: int) -> tuple[str, int, int]:
+    """A picture no wider than `width`, on white, as data URI of a WebP; its width and height. Raises InputError."""
+    try:
+        with Image.open(path) as image:
+            image = image.convert("RGBA")
+    except (OSError, ValueError):
+        raise InputError(f"{shown(path)}: expected a picture, found none; run figure.py again") from None
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.width > width:
+        image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    image.save(out, "WEBP", quality=quality, method=4)
+    return uri("webp", out.getvalue()), *image.size

@@ -1,0 +1,106 @@
+"""The tables of the report as rows of words: held-out scores, the comparison, what made each file, constants."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from lsm.artifacts import check, record_path
+from lsm.metrics import LOWER_IS_BETTER
+from lsm.paths import Paths, shown
+from lsm.settings import InputError
+
+MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
+            "brier": "Brier", "ece": "Calibration error"}
+ARTIFACTS = (  # in the order of the stages; the stage that makes it, as in its own messages
+    ("samples_origin", "augment_inventory.py"), ("checks", "prepare_region.py CHECK=True"),
+    ("saved_model", "unsupervised_pretraining/DAS_pretraining.py"), ("blocks", "scene_sampling.py"),
+    ("tasks", "scene_sampling.py"), ("blocks_table", "scene_sampling.py"), ("model", "meta_learner.py"),
+    ("metrics", "meta_learner.py"), ("held_out", "meta_learner.py"), ("models", "predict_LSM.py"),
+    ("map_raster", "predict_LSM.py"), ("method_metrics", "compare_methods.py"),
+    ("importance", "feature_permutation.py"), ("leading_factor", "feature_permutation.py"),
+    ("gis_table", "export_gis.py"))
+
+
+def measures_of(names) -> list[str]:
+    """Headings of MEASURES, with the direction that is better."""
+    return [f"{MEASURES[name]} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in names]
+
+
+def held_out(table: pd.DataFrame) -> dict:
+    """Stage 3's scores over all held-out blocks, before and after adaptation, and quartiles over the blocks."""
+    rows = []
+    for adapted, what in (("before", "intermediate model"), ("after", "adapted")):
+        chosen = table[(table["block"].astype(str) == "all") & (table["adapted"] == adapted)]
+        rows += [[what, *(number(row[name]) for name in MEASURES)] for _, row in chosen.iterrows()]
+    blocks = table[(table["block"].astype(str) != "all") & (table["adapted"] == "after")]
+    for share, what in ((0.25, "lower quartile of blocks"), (0.5, "median of blocks"), (0.75, "upper quartile")):
+        rows.append([f"adapted, {what}", *(number(blocks[name].quantile(share)) for name in MEASURES)])
+    every = table[(table["block"].astype(str) == "all") & (table["adapted"] == "after")]
+    samples, landslides = (int(every[name].sum()) for name in ("samples", "landslides"))
+    return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks), "samples": samples,
+            "landslides": landslides, "auroc": number(every["auroc"].mean())}
+
+
+def comparison(table: pd.DataFrame) -> list[dict]:
+    """A table a protocol: every method's measures on all points with all factors, mean over seeds, best AUROC first."""
+    plain = table[(table["subset"] == "all") & table["with_dv"] & table["k"].isna()]
+    out = []
+    for protocol, part in plain.groupby("protocol", sort=False):
+        mean = part.pivot(index="method", columns="measure", values="mean").reindex(columns=list(MEASURES))
+        mean = mean.sort_values("auroc", ascending=False, kind="stable")
+        best = {name: mean[name].min() if name in LOWER_IS_BETTER else mean[name].max() for name in MEASURES}
+        out.append({"protocol": protocol, "head": ["Method", *measures_of(MEASURES)], "points": int(part["n"].max()),
+                    "rows": [[method, *((number(row[name]), row[name] == best[name]) for name in MEASURES)]
+                             for method, row in mean.iterrows()]})
+    return out
+
+
+def number(value: float) -> str:
+    """Three decimals, or a dash for what is not defined."""
+    return "–" if pd.isna(value) else f"{value:.3f}"
+
+
+def provenance(paths: Paths, c) -> dict:
+    """What the records say: a row an artifact (verdict "" where it is this run's), constants by stage, inputs by path,
+    versions by library, every one as found in the records of this run."""
+    rows, constants, inputs, versions = [], {}, {}, {}
+    for attribute, stage in ARTIFACTS:
+        path = getattr(paths, attribute)
+        if not path.is_file():
+            continue
+        try:
+            record, verdict = check(path, stage, c), ""
+        except InputError as error:
+            rows.append({"file": shown(path), "stage": stage, "verdict": str(error)})
+            continue
+        rows.append({"file": shown(path), "stage": record["stage"], "recipe": record["recipe"], "seed": record["seed"],
+                     "sha256": record["sha256"], "verdict": verdict})
+        constants.setdefault(record["stage"], {}).update(record["constants"])
+        inputs |= {name: digest for name, digest in record["inputs"].items() if name.startswith("src_data/")}
+        for name, version in record.get("versions", {}).items():
+            versions.setdefault(name, set()).add(str(version))
+    return {"files": rows,
+            "constants": {stage: {k: written(v) for k, v in values.items()} for stage, values in constants.items()},
+            "inputs": [{"file": name, "sha256": digest, "made_by": maker(paths, name)}
+                       for name, digest in sorted(inputs.items())],
+            "versions": {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}}
+
+
+def maker(paths: Paths, name: str) -> str:
+    """The stage that made an input, by its record; given where there is none."""
+    record = record_path(paths.samples.parents[1] / name)
+    try:
+        return str(json.loads(record.read_text())["stage"]) if record.is_file() else "given"
+    except (ValueError, KeyError, TypeError):
+        return "given"
+
+
+def written(value) -> str:
+    """A constant as people type it."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, bool)) else str(value)
+
+
+def rules(path: Path) -> list[list[str]]:
+    """The table of stage 0: rule, dropped, kept."""
+    return [[str(value) for value in row] for row in pd.read_csv(path).fillna("").itertuples(index=False)]
