@@ -1,13 +1,16 @@
-"""Stage 6: which factor leads, block by block: SHAP values and permutation importance of every block's adapted model.
+"""Stage 6: which factor leads, block by block: SHAP values and permutation importance of the model that maps a block.
 
-Both speak of log-odds of landslide, never of its opposite: log-odds add up over the factors, as SHAP values do, while
+That model is the block's adapted networks and, with them, its half of the boosting, as stage 4 averages them. All
+speaks of log-odds of landslide, never of its opposite: log-odds add up over the factors, as SHAP values do, while
 probabilities flatten near 0 and 1, where a block's model is surest, and take every factor's part with them. A factor
 is one player: whole factor values are exchanged before the encoder, so no one-hot, sine or flag column is exchanged
-alone. SHAP values are those of the shap library's permutation explainer: at the same time a sample it came nearer to
-the exact values than its kernel explainer, which the paper used and which by default keeps only ten factors.
-Permutation importance is the rise of the log loss over a block's samples when one factor's values are shuffled among
-them: defined in a block of one class too, and not at its ceiling where a model sorts its samples without a fault, as
-AUROC is. These samples are those the model adapted to: both measures tell what the model uses, not how well it does.
+alone. The trees of the boosting are explained by the shap library's tree explainer, exactly; the networks by its
+permutation explainer, which at the same time a sample came nearer to the exact values than its kernel explainer, which
+the paper used and which by default keeps only ten factors. X and Y, of which the trees make use, are no factors: their
+part is counted apart and leads no block. Permutation importance is the rise of the log loss over a block's samples
+when one factor's values are shuffled among them: defined in a block of one class too, and not at its ceiling where a
+model sorts its samples without a fault, as AUROC is. These samples are those the model was fitted to: both measures
+tell what the model uses, not how well it does.
 
 Reads   models_of_blocks/<REGION>_models.npz         the adapted models, their state and the encoder
         metatask_sampling/<REGION>_tasks.npz         samples by block
@@ -23,8 +26,9 @@ Writes  tmp/<REGION>_importance.csv             block, factor, mean_abs_shap (lo
                                                 weighted by area; blocks led, their share of the area, shares of blocks
                                                 with sign 1 and -1
         tmp/<REGION>_shap.npz                   of every explained sample: block, row (of tasks.npz), factors, shap
-                                                (samples, factors), log_odds; of every block: base (log-odds),
-                                                agreement of both measures (rank correlation), state; factor_names
+                                                (samples, factors), place (of X and Y together), log_odds; of every
+                                                block: base (log-odds), agreement of both measures (rank correlation),
+                                                state; factor_names
         figs/<REGION>_leading_factor.tif        1 + number of the leading factor, byte, named and coloured; 0 elsewhere
                                                 and in blocks without an adapted model
 Run     python feature_permutation.py [EXPLAINED=50 ...]
@@ -34,18 +38,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import shap
 from osgeo import gdal
-from scipy.special import expit, logit
 from scipy.stats import spearmanr
-from sklearn.inspection import permutation_importance
-from sklearn.preprocessing import FunctionTransformer
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from lsm import network
 from lsm.artifacts import check, read_csv, read_npz, whole, write_csv, write_npz, write_record
+from lsm.boosting import Boosting
 from lsm.encoder import Encoder
+from lsm.explanation import BlockModel, permutation
+from lsm.forest import Forest
+from lsm.jobs import side_by_side
 from lsm.paths import Paths, shown
 from lsm.raster import Raster, read_band, read_composite
 from lsm.samples import Factor
@@ -53,15 +56,17 @@ from lsm.settings import InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
 
 # ----------------------------------------------------------------------------------------------------------------
+MODEL = "map"              # "map": what maps a block; "networks": its networks alone, all that the paper has
 BACKGROUND = 100           # samples whose values stand in for an absent factor, at most; published 100
 BACKGROUND_FROM = "block"  # "block": what sets a place apart from its block; "region": from the region, where a block's
 #                            model also answers for places unlike any it adapted to; not published
 EXPLAINED = 100            # samples explained in a block, at most; not published
 ORDERS = 10                # orders of the factors, each run forwards and backwards: 290 model values a sample and
 #                            background row; published 100, of KernelSHAP
-REPEATS = 30               # shuffles of each factor for the permutation importance; not published
+REPEATS = 10               # shuffles of each factor for the permutation importance; not published
 TOLERANCE = 1e-4           # SHAP values and base must add up to the log-odds to this share of 1 + |log-odds|
 DIRECTION = 0.3            # rank correlation of a factor's values with its SHAP values from which it has a sign
+WORKERS = 0                # processes; 0: as many as cores
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#000000", "#8c8c8c", "#8c564b",
            "#c7dbf5", "#6a3d9a", "#b2b200", "#b2001d", "#7fc97f", "#ffb3b3")
 #                            of the factors, in their order, then again: the eight of Okabe and Ito, and eight more
@@ -71,32 +76,6 @@ _STAGE = "feature_permutation.py"
 _ADAPTED, _NO_SAMPLES = 0, 1  # as predict_LSM.py writes them
 
 
-def log_odds_of(models: dict, encoder: Encoder, block: int):
-    """The function from factor values (rows, factors) to log-odds of landslide (rows,) under one block's networks."""
-    layers = sum(name[0] == "w" and name[1:].isdigit() for name in models)
-    weights = [models[f"{kind}{i}"][:, block] for i in range(1, layers + 1) for kind in "wb"]  # (members, ...)
-
-    def log_odds(values: np.ndarray) -> np.ndarray:
-        x = encoder.transform(values)  # (rows, inputs)
-        margins = np.array([network.log_odds([w[m] for w in weights], x) for m in range(len(weights[0]))], float)
-        # The members' probabilities are averaged; in float64, where 1 - p is exact up to log-odds of 30.
-        return logit(expit(np.clip(margins, -30, 30)).mean(axis=0))
-
-    return log_odds
-
-
-def shap_values(log_odds, x: np.ndarray, background: np.ndarray, orders: int, seed: int) -> tuple[np.ndarray, float]:
-    """SHAP values (samples, factors) of x and their base, the mean log-odds of the background (rows, factors).
-
-    Orders of the factors run forwards and backwards: exact where no more than two factors interact (Mitchell et al.
-    2022, Sampling permutations for Shapley value estimation, JMLR 23).
-    """
-    masker = shap.maskers.Independent(background.astype(np.float64), max_samples=len(background))
-    explainer = shap.PermutationExplainer(log_odds, masker, seed=seed)
-    values = explainer(x.astype(np.float64), max_evals=orders * (2 * x.shape[1] + 1), silent=True).values
-    return values, float(log_odds(background).mean(dtype=np.float64))
-
-
 def check_sums(values: np.ndarray, base: float, log_odds: np.ndarray, tolerance: float, block: int, models) -> None:
     """Refuses SHAP values (samples, factors) that do not add up to what they explain. Raises InputError."""
     gap = np.abs(base + values.sum(axis=1) - log_odds) / (1 + np.abs(log_odds))
@@ -104,16 +83,6 @@ def check_sums(values: np.ndarray, base: float, log_odds: np.ndarray, tolerance:
         raise InputError(f"{shown(models)}: block {block}: expected SHAP values that add up to the log-odds within "
                          f"{tolerance:g} of them, found {gap.max():.2g}; are the weights finite? run predict_LSM.py "
                          "again, or raise TOLERANCE")
-
-
-def permutation(log_odds, x: np.ndarray, label: np.ndarray, repeats: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """How much the log loss over x (samples, factors) rises when a factor is shuffled: means and sd over repeats."""
-    def score(model, values, label):
-        return -np.logaddexp(0, np.where(label == 1, -1, 1) * model.transform(values)).mean(dtype=np.float64)
-
-    found = permutation_importance(FunctionTransformer(log_odds), x, label, scoring=score, n_repeats=repeats,
-                                   random_state=seed)
-    return found.importances_mean, found.importances_std
 
 
 def sign(value: np.ndarray, shap_value: np.ndarray, factor: Factor, least: float) -> float:
@@ -127,20 +96,39 @@ def sign(value: np.ndarray, shap_value: np.ndarray, factor: Factor, least: float
     return float(np.sign(correlation)) if abs(correlation) >= least else 0.0
 
 
-def explain_block(log_odds, x, label, background, factors, c, rng) -> tuple:
-    """One block: its table, one row a factor; which of its samples x (samples, factors) are explained, their SHAP
-    values (explained, factors) and the base."""
-    chosen = np.sort(rng.permutation(len(x))[:c.EXPLAINED])
-    background = background[rng.permutation(len(background))[:c.BACKGROUND]]
-    seed = int(rng.integers(2**31))
-    values, base = shap_values(log_odds, x[chosen], background, c.ORDERS, seed)
-    mean, sd = permutation(log_odds, x, label, c.REPEATS, seed)
+def explain_block(block: int) -> tuple:
+    """One block, of what start_worker holds: its table, one row a factor; which of its samples (rows of the tasks) are
+    explained, their SHAP values (explained, factors), those of X and Y together (explained,), their log-odds
+    (explained,), and the base."""
+    models, samples, encoder, boosting, forest, c = _HELD
+    layers = sum(name[0] == "w" and name[1:].isdigit() for name in models)
+    weights = [models[f"{kind}{i}"][:, block] for i in range(1, layers + 1) for kind in "wb"]  # (members, ...)
+    model = BlockModel(block, weights, encoder, boosting, forest)
+    rng = np.random.default_rng([c.SEED, block])
+    own = np.arange(*np.searchsorted(samples["block"], [block, block + 1]))
+    chosen = np.sort(rng.permutation(own)[:c.EXPLAINED])
+    stand_in = rng.permutation(own if c.BACKGROUND_FROM == "block" else len(samples["block"]))[:c.BACKGROUND]
+    x, xy = samples["factors"], samples["xy"]
+    # On slices this small threads wait for each other longer than they work.
+    with threadpool_limits(1):
+        values = model.shap_values(x[chosen], xy[chosen], x[stand_in], xy[stand_in], c.ORDERS, int(rng.integers(2**31)))
+        found, base = model.log_odds(x[chosen], xy[chosen]), float(model.log_odds(x[stand_in], xy[stand_in]).mean())
+        mean, sd = permutation(model.log_odds, x[own], xy[own], samples["label"][own], c.REPEATS, rng)
+    check_sums(values, base, found, c.TOLERANCE, block, Paths(c.REGION).models)
+    values, place = values[:, :-2], values[:, -2:].sum(axis=1)
     size = np.abs(values).mean(axis=0)
     table = pd.DataFrame({
-        "factor": [factor.name for factor in factors], "mean_abs_shap": size,
-        "sign": [sign(x[chosen, j], values[:, j], factor, c.DIRECTION) for j, factor in enumerate(factors)],
+        "factor": [factor.name for factor in encoder.factors], "mean_abs_shap": size,
+        "sign": [sign(x[chosen, j], values[:, j], factor, c.DIRECTION) for j, factor in enumerate(encoder.factors)],
         "permutation": mean, "sd": sd, "rank": 1 + np.argsort(np.argsort(-size, kind="stable"))})
-    return table, chosen, values, base
+    return table.assign(block=block, explained=len(chosen)), chosen, values, place, found, base
+
+
+def start_worker(models: dict, samples: dict, boosting: Boosting | None, c) -> None:
+    """What every process holds."""
+    global _HELD
+    forest = Forest(boosting) if boosting else None
+    _HELD = models, samples, Encoder.from_json(str(models["encoder"])), boosting, forest, c
 
 
 def territory(table: pd.DataFrame, cells: np.ndarray) -> pd.DataFrame:
@@ -201,8 +189,9 @@ def report(ranking: pd.DataFrame, agreement: np.ndarray, state: np.ndarray) -> s
 
 def checked(c) -> None:
     """Refuses constants that cannot be used. Raises InputError."""
-    if c.BACKGROUND_FROM not in ("block", "region"):
-        raise InputError(f"BACKGROUND_FROM={c.BACKGROUND_FROM}: expected block or region")
+    for name, known in (("BACKGROUND_FROM", ("block", "region")), ("MODEL", ("map", "networks"))):
+        if getattr(c, name) not in known:
+            raise InputError(f"{name}={getattr(c, name)}: expected {' or '.join(known)}")
     for name in ("BACKGROUND", "EXPLAINED", "ORDERS", "REPEATS"):
         if getattr(c, name) < 1:
             raise InputError(f"{name}={getattr(c, name)}: expected 1 or more")
@@ -218,35 +207,28 @@ def main(c) -> None:
     check(paths.blocks, "scene_sampling.py", c)
     composite, labels = read_composite(paths.composite), read_band(paths.blocks)
     encoder, state = Encoder.from_json(str(models["encoder"])), models["state"]
-    factors, names = encoder.factors, [factor.name for factor in encoder.factors]
+    names = [factor.name for factor in encoder.factors]
     if not (state == _ADAPTED).any():
         raise InputError(f"{shown(paths.models)}: expected adapted models, found none; see what predict_LSM.py says")
 
-    rng = np.random.default_rng(c.SEED)
-    ends = np.searchsorted(samples["block"], np.arange(len(state) + 1))
-    tables, explained = [], {key: [] for key in ("block", "row", "factors", "shap", "log_odds")}
+    boosting = None
+    if c.MODEL == "map" and (boosting := Boosting.of_map(models, samples, c.SEED)) is None:
+        print("the map has no boosting: what is explained are the networks alone")
+    tables, explained = [], {key: [] for key in ("row", "shap", "place", "log_odds")}
     base, agreement = np.full(len(state), np.nan), np.full(len(state), np.nan)
-    # On slices this small BLAS threads wait for each other longer than they work.
-    with threadpool_limits(1, "blas"):
-        for block in tqdm(range(len(state)), desc="blocks", unit="block", disable=None):
-            if state[block] == _NO_SAMPLES:
-                tables.append(pd.DataFrame({"factor": names}).assign(block=block, explained=0))
-                continue
-            own = slice(ends[block], ends[block + 1])
-            x, log_odds = samples["factors"][own], log_odds_of(models, encoder, block)
-            background = x if c.BACKGROUND_FROM == "block" else samples["factors"]
-            table, chosen, values, base[block] = explain_block(log_odds, x, samples["label"][own], background, factors,
-                                                               c, rng)
-            found = log_odds(x[chosen])
-            check_sums(values, base[block], found, c.TOLERANCE, block, paths.models)
-            if np.ptp(table["mean_abs_shap"]) and np.ptp(table["permutation"]):
-                agreement[block] = spearmanr(table["mean_abs_shap"], table["permutation"]).statistic
-            tables.append(table.assign(block=block, explained=len(chosen)))
-            for key, v in (("block", np.full(len(chosen), block)), ("row", ends[block] + chosen),
-                           ("factors", x[chosen]), ("shap", values), ("log_odds", found)):
-                explained[key].append(v)
-    table = pd.concat(tables, ignore_index=True).assign(state=lambda t: state[t["block"]]).astype({"rank": "Int64",
-                                                                                                "sign": "Int64"})
+    sampled = np.flatnonzero(state != _NO_SAMPLES)
+    results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker, (models, samples, boosting, c))
+    for block, (table, *found, base[block]) in zip(sampled, tqdm(results, "blocks", len(sampled), unit="block",
+                                                                 disable=None), strict=True):
+        if np.ptp(table["mean_abs_shap"]) and np.ptp(table["permutation"]):
+            agreement[block] = spearmanr(table["mean_abs_shap"], table["permutation"]).statistic
+        tables.append(table)
+        for parts, values in zip(explained.values(), found, strict=True):
+            parts.append(values)
+    tables += [pd.DataFrame({"factor": names}).assign(block=b, explained=0) for b in np.flatnonzero(
+        state == _NO_SAMPLES)]
+    table = pd.concat(tables).sort_values("block", kind="stable", ignore_index=True)
+    table = table.assign(state=lambda t: state[t["block"]]).astype({"rank": "Int64", "sign": "Int64"})
     table = table[["block", "factor", "mean_abs_shap", "sign", "permutation", "sd", "rank", "explained", "state"]]
     ranking = territory(table, cells)
     leads = table[(table["rank"] == 1) & (table["state"] == _ADAPTED)]
@@ -254,7 +236,9 @@ def main(c) -> None:
     leader[leads["block"]] = 1 + leads["factor"].map(names.index)
 
     arrays = {key: np.concatenate(parts) for key, parts in explained.items()}
-    kinds = {"block": np.int32, "row": np.int32, "factors": np.float32, "shap": np.float32, "log_odds": np.float32}
+    arrays |= {"block": samples["block"][arrays["row"]], "factors": samples["factors"][arrays["row"]]}
+    kinds = {"block": np.int32, "row": np.int32, "factors": np.float32, "shap": np.float32, "place": np.float32,
+             "log_odds": np.float32}
     made = (_STAGE, c, [paths.models, paths.tasks, paths.blocks, paths.blocks_table])
     write_npz(paths.shap_values, {key: arrays[key].astype(kind) for key, kind in kinds.items()} | {
         "base": base, "agreement": agreement, "state": state, "factor_names": np.array(names)}, *made)
@@ -265,6 +249,8 @@ def main(c) -> None:
     print(f"{len(arrays['row'])} samples of {(state != _NO_SAMPLES).sum()} blocks explained, "
           f"{(state != _ADAPTED).sum()} of {len(state)} blocks without an adapted model")
     print(report(ranking, agreement, state))
+    if boosting:
+        print(f"X and Y together, beside the factors: mean |SHAP| {np.abs(arrays['place']).mean():.3f}")
     for path in (paths.importance, paths.importance_territory, paths.shap_values, paths.leading_factor):
         print(f"wrote {shown(path)}")
 

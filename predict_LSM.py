@@ -12,7 +12,8 @@ Reads   checkpoint_dir/<REGION>_model.npz          the intermediate models and t
 Writes  models_of_blocks/<REGION>_models.npz       w1, b1, ..., w4, b4 of all blocks (members, blocks, inputs,
                                                    outputs), any normalisation folded in; state of each block (0
                                                    adapted, 1 nothing to adapt on, 2 one class only); how many samples
-                                                   it adapted on (own, borrowed); the encoder
+                                                   it adapted on (own, borrowed); the encoder; boosted (samples,),
+                                                   which samples boosting was fitted to, empty without boosting
         figs/LSM_<REGION>.tif                      landslide probability, float32, nodata -9999
         tmp/LSM_<REGION>.csv                       X, Y, susceptibility, block, flag: 0 adapted block, 1 the block
                                                    keeps the intermediate model, 2 the cell lies outside every block
@@ -206,7 +207,8 @@ def main(c) -> None:
                                                       raster, temporary)
     names = [f"{kind}{layer}" for layer in range(1, len(networks) // 2 + 1) for kind in "wb"]
     write_npz(paths.models, dict(zip(names, networks, strict=True)) | {
-        "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"]}, *made)
+        "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"],
+        "boosted": known if boosting else known[:0]}, *made)
     made = (_STAGE, c, [paths.models, paths.blocks, source])
     if source == paths.grid:
         write_record(paths.map_table, *made)

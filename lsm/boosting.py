@@ -52,9 +52,27 @@ class Boosting:
         weight = None if weight is None else weight[known]
         self.models = [boosted(x[known], label[known], seed, weight) for x in self._features(factors, xy, block)]
 
+    @classmethod
+    def of_map(cls, models: dict, samples: dict, seed: int) -> "Boosting | None":
+        """That of the map, fitted again; None where the map has none.
+
+        models   arrays of models_of_blocks/<REGION>_models.npz
+        samples  arrays of metatask_sampling/<REGION>_tasks.npz
+        seed     of the map
+        """
+        if not len(known := models["boosted"]):
+            return None
+        return cls(*(samples[name] for name in ("factors", "xy", "block", "label")), known, len(models["state"]), seed,
+                   samples["weight"])
+
     def probabilities(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray) -> list[np.ndarray]:
         """The landslide probabilities (rows,) of each model, of rows in blocks (rows,)."""
         return [model.predict_proba(x)[:, 1] for model, x in
+                zip(self.models, self._features(factors, xy, block), strict=True)]
+
+    def log_odds(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray) -> list[np.ndarray]:
+        """The log-odds of landslide (rows,) by each model, unclipped, of rows in blocks (rows,)."""
+        return [model.decision_function(x) for model, x in
                 zip(self.models, self._features(factors, xy, block), strict=True)]
 
     def _features(self, factors, xy, block) -> tuple[np.ndarray, np.ndarray]:
@@ -65,4 +83,9 @@ class Boosting:
 def mixed(networks: np.ndarray, boosting: list[np.ndarray]) -> np.ndarray:
     """Ours: the probability whose log-odds are half those of the networks, half the mean of the boosting models'."""
     log_odds = [logit(np.clip(np.asarray(p, float), SURELY, 1 - SURELY)) for p in (networks, *boosting)]
-    return expit((log_odds[0] + np.mean(log_odds[1:], axis=0)) / 2)
+    return expit(mean_log_odds(log_odds[0], log_odds[1:]))
+
+
+def mean_log_odds(networks: np.ndarray, boosting: list[np.ndarray]) -> np.ndarray:
+    """Half of the networks', half the mean of the boosting models'."""
+    return (networks + np.mean(boosting, axis=0)) / 2

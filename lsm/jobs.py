@@ -1,8 +1,8 @@
-"""Fits that run side by side, a process a core, each leaving its arrays in a file that a later run finds."""
+"""Work that runs side by side, a process a core: in order, or as fits that each leave a file a later run finds."""
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -57,6 +57,18 @@ def one_thread_each():
         del os.environ["OMP_NUM_THREADS"]
         if before is not None:
             os.environ["OMP_NUM_THREADS"] = before
+
+
+def side_by_side(items: list, work: Callable, workers: int, start: Callable, arguments: tuple) -> Iterator:
+    """work(item) of every item, in their order, in as many processes as `workers`, or as cores where it is 0; each
+    process calls start(*arguments) first. Of one worker in this process."""
+    workers = min(workers or os.cpu_count(), max(1, len(items)))
+    if workers == 1:
+        start(*arguments)
+        yield from map(work, items)
+        return
+    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), start, arguments) as pool:
+        yield from pool.map(work, items)
 
 
 def run_jobs(jobs: list[Job], work: Callable, workers: int, start: Callable, arguments: tuple) -> None:
