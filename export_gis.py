@@ -1,12 +1,12 @@
 """Stage 8: what a GIS opens without a question: cloud-optimised rasters and their styles, blocks and samples as layers.
 
 Beside the probability stand two rasters that say where to trust it. Uncertainty is the standard deviation of landslide
-probability over the members of a block's networks: few members (3 as recommended, none to compare as published), so a
-rough figure, and of the networks alone: the boosting that the map averages them with has no part in it. Applicability
-is the dissimilarity index of Meyer and Pebesma (2021, Methods in Ecology and Evolution 12, 1620): the distance from a
-cell's factors to the nearest sample's, over the mean distance between samples; factors are standardised and weighted
-by importance. Up to the threshold, the largest index of samples against other folds, outliers aside, a cell is inside
-the area of applicability. Folds are whole blocks. It speaks of factors, not of place.
+probability over a few members (3 as recommended, none to compare as published, so a rough figure): each has networks of
+its own start and course and, as in the map, a boosting beside them, fitted again to samples drawn with replacement
+within each block. Applicability is the dissimilarity index of Meyer and Pebesma (2021, Methods in Ecology and Evolution
+12, 1620): the distance from a cell's factors to the nearest sample's, over the mean distance between samples; factors
+are standardised and weighted by importance. Up to the threshold, the largest index of samples against other folds,
+outliers aside, a cell is inside the area of applicability. Folds are whole blocks. It speaks of factors, not of place.
 
 Reads   figs/LSM_<REGION>.tif                          the map
         models_of_blocks/<REGION>_models.npz           the networks, the state of each block and the encoder
@@ -31,9 +31,6 @@ Run     python export_gis.py [BREAKS=natural ...]
 import numpy as np
 import pandas as pd
 from osgeo import gdal
-from scipy.spatial import cKDTree
-from scipy.spatial.distance import pdist
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import study_area
@@ -41,11 +38,11 @@ from lsm import classes, gis, grid
 from lsm.artifacts import check, read_csv, read_npz, write_csv
 from lsm.blocks import nearest_block
 from lsm.encoder import Encoder
-from lsm.network import probability
 from lsm.paths import Paths, shown
 from lsm.raster import cells, known, known_strips, open_raster, strips
 from lsm.region import work_folder
 from lsm.settings import InputError, run
+from lsm.trust import Applicability, Ensemble
 from study_area import (  # noqa: F401  constants too, the same in every stage
     BREAKS,
     BREAKS_FROM,
@@ -59,6 +56,8 @@ from study_area import (  # noqa: F401  constants too, the same in every stage
 
 # ----------------------------------------------------------------------------------------------------------------
 FOLDS = 10                           # of whole blocks, for the threshold of applicability; not published
+RESAMPLED = True                     # for the uncertainty each member has a boosting fitted to samples drawn anew in
+#                                      each block; False: the members' networks alone, quicker
 PAIRED = 4_000                       # samples whose mutual distances are averaged, at most
 GRID_ROWS = 100_000                  # rows of the grid in memory at once
 NODATA = -9999.0                     # of the rasters of numbers
@@ -109,65 +108,26 @@ def seams(source: gdal.Dataset, blocks: gdal.Dataset) -> pd.DataFrame:
     return table.where(table["pairs"] > 0)
 
 
-def scales(encoder: Encoder, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """What to multiply network inputs (samples, inputs) with, so that a factor has variance weight^2 (factors,).
-
-    The columns of one factor are standardised together: a factor counts once, however many columns it has, and a rare
-    class does not lie farther off than others because it is rare.
-    """
-    factor = np.array([j for j, _ in encoder.columns])
-    variance = np.bincount(factor, x.var(axis=0, dtype=np.float64))
-    return (weight / np.sqrt(np.where(variance > 0, variance, 1)))[factor]
-
-
-def training_index(x: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """The distance (samples,) from each of x (samples, inputs) to the nearest one of another fold (samples,)."""
-    out = np.empty(len(x))
-    for f in np.unique(fold):
-        out[fold == f], _ = cKDTree(x[fold != f]).query(x[fold == f])
-    return out
-
-
-def largest_but_outliers(index: np.ndarray) -> float:
-    """The largest value that is no more than 1.5 interquartile ranges above the third quartile."""
-    low, high = np.quantile(index, (0.25, 0.75))
-    return float(index[index <= high + 1.5 * (high - low)].max())
-
-
-def spread(networks: list[np.ndarray], block: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Standard deviation (rows,) over the members' landslide probabilities of encoded rows x (rows, inputs), each by
-    the networks of its block (rows,); networks have (members, blocks) as first axes."""
-    out = np.empty(len(x), np.float32)
-    order = np.argsort(block, kind="stable")
-    found, start = np.unique(block[order], return_index=True)
-    with threadpool_limits(1, "blas"):
-        for b, rows in zip(found, np.split(order, start[1:]), strict=True):
-            each = [probability([w[m, b] for w in networks], x[rows]) for m in range(len(networks[0]))]
-            out[rows] = np.std(each, axis=0, ddof=1)
-    return out
-
-
-def fill(source, factors, labels: gdal.Dataset, centres, encoder, networks, tree: cKDTree, scale, mean: float, rows,
+def fill(source, factors, labels: gdal.Dataset, centres, encoder, ensemble: Ensemble, applicable: Applicability, rows,
          uncertainty: gdal.Dataset | None, applicability: gdal.Dataset) -> None:
     """Fills the rasters of both, chunk by chunk of the grid.
 
     labels  the block raster; cells outside every block take the nearest one, as in the map, by centres (blocks, 2)
-    scale   (inputs,); tree of samples scaled with it; mean distance between them
     """
     bar = tqdm(total=grid.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
     for values, xy in grid.chunks(source, factors, rows):
         row, col = cells(labels.GetGeoTransform(), xy)
         on_map = (row >= 0) & (row < labels.RasterYSize) & (col >= 0) & (col < labels.RasterXSize)
-        row, col, x = row[on_map], col[on_map], encoder.transform(values[on_map])
+        row, col, values, at = row[on_map], col[on_map], values[on_map], xy[on_map]
         if len(row):
-            distance, _ = tree.query(x * scale)
-            gis.put(applicability, row, col, (distance / mean).astype(np.float32))
+            x = encoder.transform(values)
+            gis.put(applicability, row, col, applicable.index(x))
         if len(row) and uncertainty:
             block = gis.take(labels, row, col)
             outside = block < 0
             if outside.any():
                 block[outside] = nearest_block(row[outside], col[outside], centres)
-            gis.put(uncertainty, row, col, spread(networks, block, x))
+            gis.put(uncertainty, row, col, ensemble.spread(block, x, values, at))
         bar.update(len(xy))
     bar.close()
 
@@ -230,19 +190,19 @@ def above(dataset: gdal.Dataset, limits: tuple[float, ...]) -> tuple[float, list
     return total / max(cell_count, 1), list(counts / max(cell_count, 1))
 
 
-def applicability_of(encoder: Encoder, samples: dict, weight: np.ndarray, blocks: int, c, rng) -> tuple:
-    """The scale of network inputs, the tree of scaled samples, their mean distance and the threshold of the index."""
-    x = encoder.transform(samples["factors"])
-    scale = scales(encoder, x, weight)
-    x, fold = x * scale, (rng.permutation(blocks) % c.FOLDS)[samples["block"]]  # (samples, inputs), (samples,)
+def applicability_of(encoder: Encoder, samples: dict, weight: np.ndarray, blocks: int, c) -> Applicability:
+    """The index and its threshold, of samples in folds of whole blocks. Raises InputError."""
+    rng = np.random.default_rng(c.SEED)
+    fold = (rng.permutation(blocks) % c.FOLDS)[samples["block"]]
+    tasks = shown(Paths(c.REGION).tasks)
     if len(np.unique(fold)) < 2:
-        raise InputError(f"{shown(Paths(c.REGION).tasks)}: expected samples in two folds of blocks or more, found them "
-                         "in one; raise FOLDS, or cut more blocks (K of scene_sampling.py)")
-    mean = float(pdist(x[rng.permutation(len(x))[:c.PAIRED]]).mean())
-    if not mean:
-        raise InputError(f"{shown(Paths(c.REGION).tasks)}: expected samples that differ in their factors, found none; "
-                         "check the table of samples")
-    return scale, cKDTree(x), mean, largest_but_outliers(training_index(x, fold) / mean)
+        raise InputError(f"{tasks}: expected samples in two folds of blocks or more, found them in one; raise FOLDS, "
+                         "or cut more blocks (K of scene_sampling.py)")
+    found = Applicability.of(encoder, samples["factors"], fold, weight, c.PAIRED, rng)
+    if not found.mean:
+        raise InputError(f"{tasks}: expected samples that differ in their factors, found none; check the table of "
+                         "samples")
+    return found
 
 
 def probability_style(c) -> str:
@@ -321,12 +281,13 @@ def main(c) -> None:
     weight = np.ones(len(names))
     if ranking is not None:
         weight = ranking.set_index("factor")["mean_abs_shap"].reindex(names).fillna(0).to_numpy()
-    members, layers = len(models["w1"]), sum(n[0] == "w" and n[1:].isdigit() for n in models)
-    networks = [models[f"{kind}{layer}"] for layer in range(1, layers + 1) for kind in "wb"]
+    members = len(models["w1"])
     found, labels = open_raster(paths.map_raster, "run predict_LSM.py"), open_raster(paths.blocks, "make it again")
     cell = abs(found.GetGeoTransform()[1] * found.GetGeoTransform()[5]) / 1e6
-    scale, tree, mean, threshold = applicability_of(encoder, samples, weight, len(state), c,
-                                                    np.random.default_rng(c.SEED))
+    applicable = applicability_of(encoder, samples, weight, len(state), c)
+    threshold = applicable.threshold
+    ensemble = Ensemble.of_map(models, samples, c.RESAMPLED, c.SEED)
+    of_what = "members" if ensemble.boosting or not len(models["boosted"]) else "members' networks"
     used = [paths.importance_territory] * (ranking is not None)
     breaks, kept = classes.breaks_of(paths, found, _STAGE, c)
     outlines = gis.block_polygons(paths.blocks, len(state))
@@ -335,7 +296,7 @@ def main(c) -> None:
         applicability = gis.create(work / "applicability.tif", found, gdal.GDT_Float32, c.NODATA)
         uncertainty = gis.create(work / "uncertainty.tif", found, gdal.GDT_Float32, c.NODATA) if members > 1 else None
         fill(source, study_area.factors(c.REGION), labels,
-             np.column_stack([samples["centre_row"], samples["centre_col"]]), encoder, networks, tree, scale, mean,
+             np.column_stack([samples["centre_row"], samples["centre_col"]]), encoder, ensemble, applicable,
              c.GRID_ROWS, uncertainty, applicability)
         classed = gis.create(work / "class.tif", found, gdal.GDT_Byte, 0)
         counts = write_classes(found, classed, breaks)
@@ -356,8 +317,9 @@ def main(c) -> None:
               metadata={"THRESHOLD": f"{threshold:.9g}"})
         if uncertainty:
             average, shares = above(uncertainty, c.SPREADS)
-            write("uncertainty", uncertainty, f"standard deviation of probability over {members} members",
-                  uncertainty_style(c), [paths.models, paths.blocks, source], metadata={"MEMBERS": str(members)})
+            write("uncertainty", uncertainty, f"standard deviation of probability over {members} {of_what}",
+                  uncertainty_style(c), [paths.models, paths.tasks, paths.blocks, source],
+                  metadata={"MEMBERS": str(members)})
     if leading:
         write_leaders(paths, (_STAGE, c, [paths.leading_factor]))
         written.append(paths.gis_raster("leading"))
@@ -371,7 +333,7 @@ def main(c) -> None:
     jumps = seams(found, labels)
     rows = [("class", f"{name}, km2", n * cell) for name, n in zip(c.CLASS_NAMES, counts, strict=True)]
     rows += [("seams", f"{measure}, {where}", jumps.loc[where, measure]) for where in jumps.index for measure in jumps]
-    rows += [("applicability", "mean distance of samples", mean), ("applicability", "threshold", threshold),
+    rows += [("applicability", "mean distance of samples", applicable.mean), ("applicability", "threshold", threshold),
              ("applicability", "share of cells outside", outside), ("uncertainty", "members", members)]
     if uncertainty:
         rows += [("uncertainty", "mean", average)]
@@ -385,7 +347,7 @@ def main(c) -> None:
           f"blocks, {jumps.loc['inside', 'mean']:.3f} inside (medians {jumps.loc['across', 'median']:.3f}, "
           f"{jumps.loc['inside', 'median']:.3f})")
     print(f"{outside:.1%} of cells outside the area of applicability (dissimilarity above {threshold:.3g})")
-    print(f"standard deviation of probability over {members} members, few of them: mean {average:.3f}, above "
+    print(f"standard deviation of probability over {members} {of_what}, few of them: mean {average:.3f}, above "
           + ", ".join(f"{s:g} in {v:.1%}" for s, v in zip(c.SPREADS, shares, strict=True)) + " of cells"
           if uncertainty else "no raster of uncertainty: one member only; see MEMBERS of meta_learner.py")
     print(f"{(state != 0).sum()} of {len(state)} blocks keep the intermediate model")

@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
 from lsm import maml
-from lsm.network import initial_weights, probability, use_one_thread
+from lsm.folded_network import probability
+from lsm.network import initial_weights, use_one_thread
 
 BLOCKS, TURNS = 250, 5
 FORMS = {  # sizes, normalisation, an inner rate a weight, steps

@@ -6,7 +6,7 @@ import numpy as np
 import shap
 from scipy.special import expit, logit
 
-from lsm import network
+from lsm import folded_network
 from lsm.boosting import Boosting, mean_log_odds
 from lsm.encoder import Encoder
 from lsm.forest import Forest
@@ -29,8 +29,8 @@ class BlockModel:
     def of_networks(self, factors: np.ndarray) -> np.ndarray:
         """Log-odds (rows,) by the networks alone of factors (rows, factors)."""
         x = self.encoder.transform(factors)
-        margins = np.array([network.log_odds([w[m] for w in self.weights], x) for m in range(len(self.weights[0]))],
-                           float)
+        margins = np.array([folded_network.log_odds([w[m] for w in self.weights], x)
+                            for m in range(len(self.weights[0]))], float)
         # The members' probabilities are averaged; in float64, where 1 - p is exact up to log-odds of 30.
         return logit(expit(np.clip(margins, -30, 30)).mean(axis=0))
 

@@ -7,7 +7,8 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from lsm import maml
-from lsm.network import initial_weights, probability
+from lsm.folded_network import probability
+from lsm.network import initial_weights
 from lsm.settings import InputError
 
 

@@ -96,21 +96,3 @@ def folded(weights: list, statistics: list) -> list[np.ndarray]:
         out[2 * layer] = out[2 * layer] * scale
         out[2 * layer + 1] = out[2 * layer + 1] - (np.asarray(mean) * scale)[:, 0]
     return out
-
-
-def log_odds(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Log-odds of landslide (n,) float32 of encoded cells x (n, inputs) under one folded network, in NumPy: no tracing,
-    and the number of one cell does not hang on the others."""
-    h = x
-    for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-        h = h @ w
-        h += b
-        np.maximum(h, 0, out=h)
-    return h @ (weights[-2][:, 1] - weights[-2][:, 0]) + (weights[-1][1] - weights[-1][0])
-
-
-def probability(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Landslide probability (n,) float32 of encoded cells x (n, inputs) under one folded network."""
-    margin = -log_odds(weights, x)
-    np.exp(np.minimum(margin, 80, out=margin), out=margin)  # softmax of two logits: 1 / (1 + exp(l0 - l1))
-    return 1 / (1 + margin)

@@ -13,6 +13,8 @@ AREA = ("ROWS=120", "COLS=160", "INVENTORY=600", "ABSENCE=660", "INSAR=180")
 TRAINING = ("ITERATIONS=60", "LOG_EVERY=20", "SAVE_EVERY=20")
 STAGES = (("src_data/make_demo.py", AREA), ("unsupervised_pretraining/DAS_pretraining.py", ()),
           ("scene_sampling.py", ("K=64",)), ("meta_learner.py", TRAINING), ("predict_LSM.py", ()))
+# Of stage 6, in this process: each other one would load TensorFlow.
+QUICK_EXPLANATION = ("EXPLAINED=6", "BACKGROUND=8", "ORDERS=2", "REPEATS=3", "WORKERS=1")
 START_UP = ("I0000", "W0000", "E0000", "WARNING:", "To enable the following instructions")  # TensorFlow's own notes
 
 
@@ -44,6 +46,22 @@ def demo(tmp_path_factory):
     for script, settings in STAGES:
         succeed(root, script, *settings)
     return root
+
+
+@pytest.fixture(scope="session")
+def explained(demo, tmp_path_factory):
+    """A copy of the demo area with its importances, and what the stage printed. Not to be changed."""
+    root = tmp_path_factory.mktemp("explained") / "root"
+    shutil.copytree(demo, root)
+    return root, succeed(root, "feature_permutation.py", *QUICK_EXPLANATION)
+
+
+@pytest.fixture(scope="session")
+def exported(explained, tmp_path_factory):
+    """A copy of the explained demo area with its exports, and what the export printed. Not to be changed."""
+    root = tmp_path_factory.mktemp("exported") / "root"
+    shutil.copytree(explained[0], root)
+    return root, succeed(root, "export_gis.py")
 
 
 @pytest.fixture

@@ -13,9 +13,11 @@ from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
 from scipy.spatial.distance import cdist
 from test_gis import raster
 
+from lsm import trust
+from lsm.boosting import mixed
 from lsm.encoder import Encoder
+from lsm.folded_network import probability
 from lsm.meta_training import mean_probability
-from lsm.network import probability
 from lsm.paths import PROJECT
 from lsm.samples import Factor
 from lsm.settings import InputError, constants
@@ -23,7 +25,7 @@ from lsm.settings import InputError, constants
 sys.path.insert(0, str(PROJECT))
 import export_gis as stage
 
-QUICK = ("EXPLAINED=4", "BACKGROUND=4", "ORDERS=1", "REPEATS=2")
+NETWORKS = "RESAMPLED=False"  # quicker
 PRODUCTS = ("probability", "class", "applicability", "uncertainty", "leading")
 
 
@@ -54,7 +56,7 @@ def test_a_factor_counts_once_however_many_columns_it_has():
                               rng.uniform(0, 360, 500)]).astype(np.float32)
     encoder = Encoder.fit(values, factors, "recommended")
     weight = np.array([1.0, 2.0, 0.5])
-    scale = stage.scales(encoder, encoder.transform(values), weight)
+    scale = trust.scales(encoder, encoder.transform(values), weight)
     variance = (encoder.transform(values) * scale).var(axis=0)
     of = np.array([j for j, _ in encoder.columns])
     np.testing.assert_allclose(np.bincount(of, variance), weight**2, rtol=1e-4)
@@ -64,21 +66,26 @@ def test_the_index_of_samples_looks_into_other_folds_alone():
     x, fold = np.random.default_rng(3).normal(size=(60, 4)), np.arange(60) % 3
     distance = cdist(x, x)
     distance[fold[:, None] == fold] = np.inf
-    np.testing.assert_allclose(stage.training_index(x, fold), distance.min(axis=1))
+    np.testing.assert_allclose(trust.training_index(x, fold), distance.min(axis=1))
 
 
 def test_the_threshold_leaves_outliers_out():
     index = np.arange(1, 101) / 100
-    assert stage.largest_but_outliers(index) == 1.0
-    assert stage.largest_but_outliers(np.append(index, [1.5, 9.0])) == 1.5  # the whisker ends at 1.525
-    assert stage.largest_but_outliers(np.append(index, [1.55, 9.0])) == 1.0
+    assert trust.largest_but_outliers(index) == 1.0
+    assert trust.largest_but_outliers(np.append(index, [1.5, 9.0])) == 1.5  # the whisker ends at 1.525
+    assert trust.largest_but_outliers(np.append(index, [1.55, 9.0])) == 1.0
+
+
+def networks_of(rng) -> list[np.ndarray]:
+    """Three members of four blocks, five inputs."""
+    return [rng.normal(size=(3, 4, *shape)).astype(np.float32) for shape in [(5, 6), (6,), (6, 2), (2,)]]
 
 
 def test_spread_is_the_sd_over_members():
-    rng, shapes = np.random.default_rng(4), [(5, 6), (6,), (6, 2), (2,)]
-    networks = [rng.normal(size=(3, 4, *shape)).astype(np.float32) for shape in shapes]  # (members, blocks, ...)
+    rng = np.random.default_rng(4)
+    networks = networks_of(rng)
     x, block = rng.normal(size=(30, 5)).astype(np.float32), rng.integers(0, 4, 30)
-    found = stage.spread(networks, block, x)
+    found = trust.Ensemble(networks, []).spread(block, x, x, x[:, :2])
     for i in range(30):
         each = [probability([w[m, block[i]] for w in networks], x[i:i + 1])[0] for m in range(3)]
         assert found[i] == pytest.approx(np.std(each, ddof=1), abs=1e-6)
@@ -86,16 +93,33 @@ def test_spread_is_the_sd_over_members():
     assert found.max() > 0.1
 
 
+def test_spread_has_each_member_with_its_boosting():
+    rng = np.random.default_rng(5)
+    networks, block = networks_of(rng), np.arange(200) % 4
+    x, xy = rng.normal(size=(200, 5)).astype(np.float32), rng.uniform(0, 1000, (200, 2))
+    models = {f"{kind}{layer}": w for (layer, kind), w in zip([(1, "w"), (1, "b"), (2, "w"), (2, "b")], networks,
+                                                              strict=True)}
+    models |= {"boosted": np.arange(200) < 180, "state": np.zeros(4, np.int8)}
+    label = (x[:, 0] > rng.normal(size=200)).astype(np.int8)
+    samples = {"factors": x, "xy": xy, "block": np.sort(block), "label": label, "weight": np.ones(200, np.float32)}
+    ensemble = trust.Ensemble.of_map(models, samples, True, 3)
+    each = [mixed(np.concatenate([probability([w[m, block[i]] for w in networks], x[i:i + 1]) for i in range(200)]),
+                  boosting.probabilities(x, xy, block)) for m, boosting in enumerate(ensemble.boosting)]
+    np.testing.assert_allclose(ensemble.spread(block, x, x, xy), np.std(each, axis=0, ddof=1), atol=1e-6)
+    assert np.ptp([boosting.probabilities(x, xy, block)[0] for boosting in ensemble.boosting], axis=0).max() > 0.1
+    for resampled, boosted in ((False, models["boosted"]), (True, np.zeros(0, bool))):
+        assert trust.Ensemble.of_map(models | {"boosted": boosted}, samples, resampled, 3).boosting == []
+
+
+def test_samples_are_drawn_again_within_their_block():
+    block, known = np.repeat([0, 2], [40, 60]), np.arange(100) % 5 > 0
+    times = trust.drawn_again(block, known, np.random.default_rng(6))
+    assert not times[~known].any()
+    assert np.bincount(block, times).tolist() == [32, 0, 48]
+    assert times.max() > 1
+
+
 # the stage, as a user runs it ------------------------------------------------------------------------------------
-
-@pytest.fixture(scope="module")
-def exported(demo, tmp_path_factory):
-    """The demo area with explanations and exports, and what the export printed."""
-    root = tmp_path_factory.mktemp("exported") / "root"
-    shutil.copytree(demo, root)
-    succeed(root, "feature_permutation.py", *QUICK)
-    return root, succeed(root, "export_gis.py")
-
 
 def opened(root, product):
     return gdal.Open(str(root / f"figs/demo_{product}.tif"))
@@ -203,13 +227,14 @@ def test_a_raster_of_an_earlier_run_is_named(exported, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(exported[0], root)
     (root / "figs/demo_leading_factor.tif").unlink()
-    assert "figs/demo_leading.tif: of an earlier run, not of this map; remove it" in succeed(root, "export_gis.py")
+    printed = succeed(root, "export_gis.py", NETWORKS)
+    assert "figs/demo_leading.tif: of an earlier run, not of this map; remove it" in printed
 
 
 def test_natural_breaks_replace_those_of_another_method(exported, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(exported[0], root)
-    assert "classes, natural breaks:" in succeed(root, "export_gis.py", "BREAKS=natural")
+    assert "classes, natural breaks:" in succeed(root, "export_gis.py", NETWORKS, "BREAKS=natural")
     kept = json.loads((root / "tmp/demo_breaks.json").read_text())
     assert kept["method"] == "natural"
     assert kept["breaks"] == sorted(set(kept["breaks"]))
@@ -221,9 +246,10 @@ def test_natural_breaks_replace_those_of_another_method(exported, tmp_path):
 
 def test_without_what_is_optional_it_says_which_stage_to_run(copy_of_demo):
     (copy_of_demo / "checkpoint_dir/demo_metrics.csv").unlink()
-    printed = succeed(copy_of_demo, "export_gis.py")
+    printed = succeed(copy_of_demo, "export_gis.py", NETWORKS)
     assert "no raster of leading factors: figs/demo_leading_factor.tif: missing; run feature_permutation.py" in printed
     assert "blocks without held-out AUROC: checkpoint_dir/demo_metrics.csv: missing; run meta_learner.py" in printed
+    assert "over 3 members' networks, few of them" in printed
     assert not (copy_of_demo / "figs/demo_leading.tif").exists()
     dataset = gdal.OpenEx(str(copy_of_demo / "figs/demo_blocks.gpkg"))
     first = dataset.GetLayer("blocks").GetNextFeature()

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import contents, run_stage, succeed
+from conftest import QUICK_EXPLANATION, contents, run_stage, succeed
 from osgeo import gdal
 from scipy.special import expit
 
@@ -18,7 +18,6 @@ from lsm.settings import InputError
 sys.path.insert(0, str(PROJECT))
 import feature_permutation as stage
 
-QUICK = ("EXPLAINED=6", "BACKGROUND=8", "ORDERS=2", "REPEATS=3", "WORKERS=1")
 FACTORS = (Factor("cover", "categorical", "class"), Factor("slope", "continuous", "degree"),
            Factor("aspect", "circular", "degree"), Factor("road", "distance", "m"),
            Factor("velocity", "continuous", "mm/yr", zero_is_missing=True))
@@ -69,14 +68,6 @@ def test_territory_weighs_blocks_by_area_and_leaves_out_those_without_a_model():
 
 
 # the stage as a user runs it --------------------------------------------------------------------------------------
-
-@pytest.fixture(scope="module")
-def explained(demo, tmp_path_factory):
-    """A copy of the demo area with its importances, and what the stage printed."""
-    root = tmp_path_factory.mktemp("explained") / "root"
-    shutil.copytree(demo, root)
-    return root, succeed(root, "feature_permutation.py", *QUICK)
-
 
 def test_every_block_has_every_factor_once_and_ranks_in_order(explained):
     root, _ = explained
@@ -155,14 +146,15 @@ def test_records_and_what_is_printed(explained):
     assert "rank correlation of both in a block: median" in printed
 
 
-def test_the_same_seed_gives_the_same_bytes_in_any_number_of_processes(explained):
-    root, _ = explained
+def test_the_same_seed_gives_the_same_bytes_in_any_number_of_processes(explained, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(explained[0], root)
 
     def artifacts():  # without records, which say how many processes there were
         return {name: content for name, content in contents(root).items() if not str(name).endswith(".json")}
 
     before = artifacts()
-    succeed(root, "feature_permutation.py", *QUICK, "WORKERS=2")
+    succeed(root, "feature_permutation.py", *QUICK_EXPLANATION[:-1], "WORKERS=2")
     assert artifacts() == before
 
 

@@ -12,7 +12,7 @@ from osgeo import osr
 
 import feature_permutation
 import figure
-from lsm import artifacts, cartography, network, raster
+from lsm import artifacts, cartography, folded_network, raster
 from lsm.encoder import Encoder
 from lsm.figures import factors, importance
 from lsm.paths import Paths
@@ -211,7 +211,7 @@ def test_learned_factors_are_the_layer_before_the_networks_log_odds(paths):
     assert learned.shape == (20, 4)
     weights = [model[f"pooled_{i}"][0] for i in range(8)]
     np.testing.assert_allclose(learned @ (weights[6][:, 1] - weights[6][:, 0]) + weights[7][1] - weights[7][0],
-                               network.log_odds(weights, x), rtol=1e-4, atol=1e-4)
+                               folded_network.log_odds(weights, x), rtol=1e-4, atol=1e-4)
 
 
 def test_held_out_samples_in_two_dimensions(paths):

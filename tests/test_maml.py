@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from small_split import parted_by_a_line
 
-from lsm import maml, network
+from lsm import folded_network, maml, network
 from lsm.paths import PROJECT
 from lsm.settings import InputError
 
@@ -182,7 +182,7 @@ def test_adapted_blocks_equal_each_alone(normalise):
                                        y[own].astype(np.int32), 4, normalise)
         statistics = reference_maml.moments(adapted, x[own]) if normalise else None
         expected = tf.nn.softmax(reference_maml.forward(adapted, tf.constant(x), statistics))[:, 1]
-        np.testing.assert_allclose(network.probability([w[i] for w in found], x), expected, atol=1e-5)
+        np.testing.assert_allclose(folded_network.probability([w[i] for w in found], x), expected, atol=1e-5)
         if not normalise:
             for a, b in zip(found, adapted, strict=True):
                 np.testing.assert_allclose(a[i], b, atol=1e-5)
@@ -282,7 +282,7 @@ def test_pooled_network_is_the_start_with_the_statistics_of_all_rows():
         weights = [tf.constant(w) for w in state["weights"]]
         statistics = reference_maml.moments(weights, x) if normalise else None
         expected = tf.nn.softmax(reference_maml.forward(weights, tf.constant(x), statistics))[:, 1]
-        found = network.probability(maml.pooled_network(state, x, normalise), x)
+        found = folded_network.probability(maml.pooled_network(state, x, normalise), x)
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

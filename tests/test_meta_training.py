@@ -6,6 +6,7 @@ import pytest
 from small_split import BARE, MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split
 
 from lsm import maml
+from lsm.folded_network import probability
 from lsm.meta_training import (
     Supports,
     adapted_scores,
@@ -17,7 +18,7 @@ from lsm.meta_training import (
     start_states,
     unflat,
 )
-from lsm.network import probability, use_one_thread
+from lsm.network import use_one_thread
 from lsm.settings import InputError
 from lsm.splits import TRAIN
 

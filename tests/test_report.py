@@ -25,7 +25,6 @@ from lsm.paths import PROJECT, Paths
 from lsm.report import findings, layers, page
 from lsm.samples import Samples
 
-QUICK = ("EXPLAINED=4", "BACKGROUND=4", "ORDERS=1", "REPEATS=2")
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
@@ -110,12 +109,10 @@ def test_the_package_ships_what_the_page_is_made_of():
 # the stage, as a user runs it ------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
-def reported(demo, tmp_path_factory):
+def reported(exported, tmp_path_factory):
     """The root of the demo area after explanations, exports, two figures and the report; what the report printed."""
     root = tmp_path_factory.mktemp("reported") / "root"
-    shutil.copytree(demo, root)
-    succeed(root, "feature_permutation.py", *QUICK)
-    succeed(root, "export_gis.py")
+    shutil.copytree(exported[0], root)
     for name in ("lsm_map", "roc"):
         succeed(root, "figure.py", f"ONLY={name}")
     return root, succeed(root, "report.py")
@@ -169,7 +166,7 @@ def test_scores_figures_and_constants_are_in(reported):
     after = metrics[(metrics["block"] == "all") & (metrics["adapted"] == "after")]
     assert f"<td>{after['auroc'].iloc[0]:.3f}</td>" in text
     assert text.count("<figure>") == 2
-    for name, value in (("ITERATIONS", 60), ("K", 64), ("EXPLAINED", 4)):
+    for name, value in (("ITERATIONS", 60), ("K", 64), ("EXPLAINED", 6)):
         assert f'<code>{name}</code></th><td><code>{value}</code>' in text
 
 
