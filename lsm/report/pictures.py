@@ -26,6 +26,7 @@ FIGURES = {  # name: the file whose numbers it draws, the stage that writes that
     "learned_factors": ("model", "meta_learner.py", "Raw and learned factors in two dimensions"),
     "method_roc": ("scores", _COMPARE, "ROC of every method"),
     "method_precision_recall": ("scores", _COMPARE, "Precision and recall of every method"),
+    "method_maps": ("method_maps", _COMPARE, "The maps of the methods side by side"),
     "method_rates": ("rates", _COMPARE, "Landslides found against area looked at"),
     "differences": ("method_differences", _COMPARE, "Ours minus each rival, with 95 % intervals"),
     "gap": ("method_metrics", _COMPARE, "What crossing from random to spatial halves costs"),
