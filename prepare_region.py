@@ -212,8 +212,7 @@ def check(paths: Paths, c) -> None:
         write_csv(paths.correlation, correlation, _STAGE, c, inputs)
     for f in findings:
         print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")
-    counts = table["level"].value_counts()
-    print(f"{counts.get('error', 0)} errors, {counts.get('warning', 0)} warnings, {counts.get('ok', 0)} in order")
+    print(checks.summary(table))
     for path in (paths.checks, *([paths.correlation] if len(correlation) else [])):
         print(f"wrote {shown(path)}")
 

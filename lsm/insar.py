@@ -109,7 +109,7 @@ def _points_of(source: Path, path: Path, unit: str, first: int, positive: str) -
             row = int(np.argmax(bad))
             more = f" ({bad.sum()} such points)" if bad.sum() > 1 else ""
             raise InputError(f"{shown(path)}: {unit} {first + row}, column {column!r}: expected {expected}, found "
-                             f"{table[column].iloc[row]!r}{more}; correct or remove it")
+                             f"{str(table[column].iloc[row])!r}{more}; correct or remove it")
         values[key] = v
     if not len(table):
         raise InputError(f"{shown(path)}: expected one row an InSAR point, found none; fill it or remove it")

@@ -125,7 +125,7 @@ BROKEN = {
     "X and Y swapped": (lambda raw: write_points(raw / "inventory.csv", area.landslides()[:, ::-1]), (),
                         "inventory: .*; X and Y are swapped"),
     "X and Y in degrees": (lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (117.01, 22.59))), (),
-                           "inventory.csv: columns X, Y: expected metres .*found what looks like degrees .117.01, 22.59.; name"),
+                           "inventory.csv: columns X, Y: expected metres .*found what looks like degrees .117.01, "),
     "longitude for latitude": (
         lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (22.59, 117.01)), "lon,lat"), (),
         "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.59 .*117.01; are they swapped"),
