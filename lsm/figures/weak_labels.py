@@ -16,8 +16,8 @@ from lsm.settings import InputError
 STAGE = "augment_inventory.py"
 KEPT = "weak label"
 PANEL = 2.15  # inch, of the bars beside the map
-BAR = 0.33    # inch a rule, its words above its bar
-LINE = 0.16   # inch of a rule that dropped none
+BAR = 0.285   # inch a rule, its words above its bar
+LINE = 0.14   # inch of a rule that dropped none
 LEARNED = {"augmentation": ("learned without InSAR landslides", "white"), "published": ("learned with them", None)}
 TESTED = {"insar": "InSAR landslides", "inventory": "inventory landslides"}
 
@@ -37,12 +37,14 @@ def augmentation(c):
     dropping = [rule for rule in rules["rule"] if counted.get(rule, 0)]
     colour = {rule: c.RULES[i % len(c.RULES)] for i, rule in enumerate(dropping)}
     high = 0.2 + BAR * (len(dropping) + 2) + LINE * (len(rules) - 1 - len(dropping))
-    fig, ax, panel = map_page(ground, c, c.WIDTH - 0.7 - PANEL, PANEL, high + 2.25)
+    fig, ax, panel = map_page(ground, c, c.WIDTH - 0.7 - PANEL, PANEL, high + 2.17)
     ax.imshow(0.4 + 0.6 * ground.relief, extent=ground.extent)
     pixels = len(points) > c.RASTERISE
+    pale = 0.5 if pixels else 1.0  # so many dropped points would hide the weak labels
     for rule in dropping:
         of_rule = points[points["fate"] == rule]
-        ax.scatter(of_rule["X"], of_rule["Y"], s=0.8, marker="o", color=colour[rule], linewidths=0, rasterized=pixels)
+        ax.scatter(of_rule["X"], of_rule["Y"], s=0.8, marker="o", color=colour[rule], linewidths=0, alpha=pale,
+                   rasterized=pixels)
     weak = points[points["fate"] == KEPT]
     along = weak["slope_velocity"].notna().any()
     speed = weak["slope_velocity"].fillna(weak["velocity"]).abs()
