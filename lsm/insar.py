@@ -14,6 +14,7 @@ import pandas as pd
 from osgeo import gdal, ogr
 from scipy.spatial import cKDTree
 
+from lsm.gridding import reason
 from lsm.paths import shown
 from lsm.samples import STORED_ZERO
 from lsm.settings import InputError
@@ -132,8 +133,14 @@ def _layer_as_csv(path: Path, crs: str, target: Path) -> Path:
     if ogr.GT_Flatten(kind) != ogr.wkbPoint:
         raise InputError(f"{shown(path)}: expected a layer of points, found {ogr.GeometryTypeToName(kind)}; turn each "
                          "into a point")
-    projection = {"dstSRS": crs, "reproject": True} if layer.GetSpatialRef() else {}
-    gdal.VectorTranslate(str(target), dataset, format="CSV", layerCreationOptions=["GEOMETRY=AS_XY"], **projection)
+    own = layer.GetSpatialRef()
+    stated = own is not None and not own.GetName().startswith("Undefined")  # what a GeoPackage has for none
+    projection = {"dstSRS": crs, "reproject": True} if stated else {}
+    try:
+        gdal.VectorTranslate(str(target), dataset, format="CSV", layerCreationOptions=["GEOMETRY=AS_XY"], **projection)
+    except RuntimeError as error:
+        raise InputError(f"{shown(path)}: expected points that transform to the CRS of composite.tif, found: "
+                         f"{reason(error, path)}; check its CRS, or export it again") from None
     return target
 
 
