@@ -112,7 +112,7 @@ def weak_label_worth(c):
                 for protocol, (_, face) in LEARNED.items():
                     ax.errorbar(mean.loc[protocol, method], i, xerr=np.nan_to_num(sd.loc[protocol, method]), marker="o",
                                 markersize=4, markerfacecolor=face, markeredgewidth=0.9, elinewidth=0.5, color=colour)
-                gain = mean.loc["published", method] - mean.loc["augmentation", method]
+                gain = round(mean.loc["published", method] - mean.loc["augmentation", method], 3) + 0.0  # no -.000
                 ax.text(0.99, i - 0.36, f"{gain:+.3f}".replace("0.", ".").replace("-", "−"), fontsize=5.8,
                         transform=ax.get_yaxis_transform(), horizontalalignment="right", verticalalignment="center")
         name_rows(c, band, methods)
