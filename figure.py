@@ -16,7 +16,8 @@ Reads   src_data/<REGION>/composite.tif (terrain under the maps) and, each for s
         of compare_methods.py, a figure each or one a protocol:
         method_roc, method_precision_recall, reliability_*   tmp/<REGION>_scores.csv.gz
         method_rates                                         tmp/<REGION>_rates.csv
-        measures_*, gap, distance, subsets, few_shot         tmp/<REGION>_metrics.csv
+        measures_*, gap, distance, subsets, few_shot,
+        weak_label_worth                                     tmp/<REGION>_metrics.csv
         differences                                          tmp/<REGION>_differences.csv
         block_kinds, few_shot_blocks                         tmp/<REGION>_block_metrics.csv, and _tasks.npz for kinds
         method_maps                                          tmp/<REGION>_method_maps.tif, _scores.csv.gz, and
@@ -139,9 +140,9 @@ def figures() -> dict:
     plain = (maps.inventory, maps.blocks, training.pretraining, training.meta_training, training.adaptation,
              training.roc, maps.lsm_map, weak_labels.augmentation, region.correlation, region.non_landslides,
              curves.method_roc, curves.method_precision_recall, curves.method_rates, measures.differences,
-             measures.gap, measures.distance, measures.subsets, kinds.block_kinds, few_shot.few_shot,
-             few_shot.few_shot_blocks, method_maps.method_maps, importance.shap_territory, importance.shap_blocks,
-             importance.leading_factor, factors.factor_maps, factors.learned_factors)
+             measures.gap, measures.distance, measures.subsets, weak_labels.weak_label_worth, kinds.block_kinds,
+             few_shot.few_shot, few_shot.few_shot_blocks, method_maps.method_maps, importance.shap_territory,
+             importance.shap_blocks, importance.leading_factor, factors.factor_maps, factors.learned_factors)
     out = {draw.__name__: draw for draw in plain}
     for protocol in ("published", "spatial", "blocked", "augmentation"):
         out[f"measures_{protocol}"] = partial(measures.bars, protocol=protocol)

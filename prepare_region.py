@@ -12,7 +12,7 @@ Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name (
         ndvi                            raster, -1 to 1 or -10,000 to 10,000
         roads, rivers, faults           lines; without rivers, streams are where CHANNEL drains through
         catchments                      polygons or lines
-        insar                           CSV of points: X, Y, velocity along the line of sight
+        insar                           points, CSV (X, Y) or a layer, with the velocity along the line of sight
         CHECK=True reads a region's tables and rasters instead, and changes none of them
 Writes  src_data/<REGION>/composite.tif         DEM, aspect, curvature, slope
         src_data/<REGION>/factors.json          the factors of this region and what class codes stand for
@@ -32,6 +32,7 @@ Run     python prepare_region.py REGION=<name> [RAW=<folder> EPSG=32650 ...], th
 
 import contextlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -69,7 +70,7 @@ ROADS = ""                 # roads.gpkg, ...
 RIVERS = ""                # rivers.gpkg, ...
 FAULTS = ""                # faults.gpkg, ...
 CATCHMENTS = ""            # catchments.gpkg, ...
-INSAR = ""                 # insar.csv
+INSAR = ""                 # insar.csv, .gpkg, ...
 POINTS_EPSG = 0            # of X, Y in CSV files; 0: the grid's, or WGS 84 for longitude, latitude
 LAND_USE_FIELD = ""        # of polygons, the field of classes; "": the only one
 LITHOLOGY_FIELD = ""       # of polygons, the field of classes; "": the only one
@@ -130,6 +131,10 @@ def check_constants(c) -> None:
                         ("SPACING", 0)):
         if getattr(c, name) < least:
             raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
+    if c.COVER > 1:
+        raise InputError(f"COVER={c.COVER}: expected a share, 1 at most")
+    if not re.fullmatch(r"[\w-]+", c.REGION):
+        raise InputError(f"REGION={c.REGION}: expected letters, digits, - and _; it names files")
 
 
 def find_inputs(folder: Path, c) -> dict[str, str]:
@@ -143,7 +148,7 @@ def find_inputs(folder: Path, c) -> dict[str, str]:
             there = [p for p in (folder / f"{name.lower()}{s}" for s in _SUFFIXES) if p.is_file()]
             if len(there) > 1:
                 raise InputError(f"{shown(folder)}: expected one file for {name}, found "
-                                 f"{', '.join(p.name for p in there)}; name it, or {name}=none")
+                                 f"{', '.join(p.name for p in there)}; name one: {name}=<file>")
             found.update((name, str(p)) for p in there)
     for name in ("DEM", "INVENTORY"):
         if name not in found:
@@ -180,10 +185,12 @@ def make_layers(inputs: dict, grid: Grid, folder: Path, c, codes: dict, step) ->
         if key in inputs:
             step(name)
             given, field = codes.get(name, {}), getattr(c, f"{key}_FIELD")
-            classes[name] = layers.category_layer(name, inputs[key], field, given, grid, folder / f"{name}.tif")
+            classes[name], without = layers.category_layer(name, inputs[key], field, given, grid, folder)
+            if without:
+                notes.append(f"{without:.1%} of the DEM's cells have no class of {name}: code 0")
             new = sorted(set(classes[name]) - set(given or classes[name]))
             if new:
-                notes.append(f"{len(new)} classes of {name} that {c.CODES_OF} does not have: {', '.join(new)}")
+                notes.append(f"classes of {name} that {c.CODES_OF} does not have: {', '.join(new)}")
     if "NDVI" in inputs:
         step("NDVI")
         scale = layers.ndvi_layer(inputs["NDVI"], c.NDVI_SCALE, grid, folder / "NDVI.tif")
@@ -191,7 +198,7 @@ def make_layers(inputs: dict, grid: Grid, folder: Path, c, codes: dict, step) ->
     for name, key in _DISTANCES.items():
         if key in inputs or name == "dis2drainage":
             step(name)
-            layers.distance_layer(name, inputs.get(key), grid, folder)
+            layers.distance_layer(name, inputs.get(key), grid, folder, c.CHANNEL)
     return classes, notes
 
 
@@ -205,8 +212,7 @@ def check(paths: Paths, c) -> None:
         write_csv(paths.correlation, correlation, _STAGE, c, inputs)
     for f in findings:
         print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")
-    counts = table["level"].value_counts()
-    print(f"{counts.get('error', 0)} errors, {counts.get('warning', 0)} warnings, {counts.get('ok', 0)} in order")
+    print(checks.summary(table))
     for path in (paths.checks, *([paths.correlation] if len(correlation) else [])):
         print(f"wrote {shown(path)}")
 
@@ -242,7 +248,7 @@ def weak_landslides(points: pd.DataFrame, folder: Path, grid: Grid, c):
 
 def cells_of(file: str, what: str, grid: Grid, folder: Path, c):
     """The points of an inventory, one a cell: xy (points, 2), rows, columns, polygons as burned, and notes."""
-    xy, burned, notes = inventory.read_inventory(file, grid, gdal.Open(str(folder / "DEM.tif")), c.POINTS_EPSG,
+    xy, burned, notes = inventory.read_inventory(file, what, grid, gdal.Open(str(folder / "DEM.tif")), c.POINTS_EPSG,
                                                  c.POLYGON_CELLS, c.EVERY, folder)
     inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}")
     row, col = cells(grid.geotransform, xy[inside])
@@ -302,7 +308,10 @@ def place_points(inputs: dict, moving, grid: Grid, folder: Path, c):
         *stable, _, more = cells_of(inputs["STABLE"], "stable places", grid, folder, c)
         other = ~np.isin(stable[1] * grid.cols + stable[2], landslides[1] * grid.cols + landslides[2])
         stable = [part[other] for part in stable]
-        notes += [*more, f"{(~other).sum()} stable places dropped in the cell of a landslide"]
+        if not other.any():
+            raise InputError(f"{shown(Path(inputs['STABLE']))}: stable places: expected places apart from landslides, "
+                             "found each in the cell of one; is it the inventory again?")
+        notes += [*more, *[f"{(~other).sum()} stable places dropped in the cell of a landslide"] * (not other.all())]
     places = np.column_stack(centres(grid.geotransform, *moving))
     free = cKDTree(landslides[0]).query(places)[0] > max(c.SPACING, grid.cell)
     free &= gridding.values_at(gdal.Open(str(folder / "valid.tif")), *moving)[:, 0] == 1
@@ -310,7 +319,7 @@ def place_points(inputs: dict, moving, grid: Grid, folder: Path, c):
     occupied = create(folder / "occupied.tif", grid, gdal.GDT_Byte, None)
     row, col = np.r_[landslides[1], moving[0]], np.r_[landslides[2], moving[1]]
     inventory.write_cells(occupied, grid, row, col, 1, burned)
-    gridding.distance_to(occupied, grid, folder / "away.tif", "inventory")
+    gridding.distance_to(occupied, grid, folder / "away.tif", "inventory: expected landslides on the grid, found none")
     return landslides, stable, moving, notes
 
 
@@ -361,7 +370,10 @@ def main(c):
         return check(paths, c)
     refuse_to_replace(paths, c.OVERWRITE)
     inputs = find_inputs(root() / c.RAW if c.RAW else paths.raw, c)
-    codes = read_factors(Paths(c.CODES_OF).factors)[1] if c.CODES_OF else {}
+    given = Paths(c.CODES_OF).factors
+    if c.CODES_OF and not given.is_file():
+        raise InputError(f"CODES_OF={c.CODES_OF}: {shown(given)}: missing; prepare that region first, or name another")
+    codes = read_factors(given)[1] if c.CODES_OF else {}
     gdal.SetCacheMax(_CACHE)
     grid, aligned = gridding.grid_of(Path(inputs["DEM"].partition("|")[0]), c.EPSG, c.CELL)
     print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
@@ -377,17 +389,19 @@ def main(c):
         classes, notes = make_layers(inputs, grid, folder, c, codes, step)
         moving = np.zeros((2, 0), int)
         if "INSAR" in inputs:
-            points, more = inventory.insar_points(Path(inputs["INSAR"]), grid, c.POINTS_EPSG, c.INSAR_UNIT,
+            points, more = inventory.insar_points(inputs["INSAR"], grid, c.POINTS_EPSG, c.INSAR_UNIT,
                                                   c.INSAR_POSITIVE)
             moving, notes = weak_landslides(points, folder, grid, c), notes + more
         factors = tuple(f for f in study_area.FACTORS if (folder / f"{f.name}.tif").is_file())
         names, units = [f.name for f in factors], {f.name: f.unit for f in factors}
         of_factors = {name: folder / f"{name}.tif" for name in names}
-        complete, ground = layers.write_valid(["DEM", *(n for n in names if n != "DEM")], grid, folder)
+        complete, of_each = layers.write_valid(["DEM", *(n for n in names if n != "DEM")], grid, folder)
+        ground = of_each["DEM"]
         if complete < c.COVER * ground:
-            raise InputError(f"{', '.join(names)}: expected every factor on {c.COVER:.0%} of the DEM's cells, found "
-                             f"{complete / ground:.1%}; take layers that cover it, leave one out (NAME=none), or lower "
-                             "COVER")
+            least = min(of_each, key=of_each.get)
+            raise InputError(f"{least}: expected every factor on {c.COVER:.0%} of the DEM's cells, found it on "
+                             f"{of_each[least] / ground:.1%} and all together on {complete / ground:.1%}; take a layer "
+                             "that covers the DEM, leave it out (NAME=none), or lower COVER")
         step("points")
         landslides, stable, moving, more = place_points(inputs, moving, grid, folder, c)
         step("tables")
@@ -415,7 +429,8 @@ def report(samples, weak, scores, notes, names, complete, ground, as_csv, stage_
           "cells move")
     print("AUROC of a quick model on whole squares left out, by how non-landslides are drawn:")
     for s in scores.itertuples():
-        print(f"  {s.strategy:8}{s.auroc:.3f}  {s.non_landslides:,} non-landslides{'  (chosen)' if s.chosen else ''}")
+        auroc = "too few points" if np.isnan(s.auroc) else f"{s.auroc:.3f}"
+        print(f"  {s.strategy:8}{auroc}  {s.non_landslides:,} non-landslides{'  (chosen)' if s.chosen else ''}")
     if not as_csv:
         print("the grid is factors.tif, no table (GRID_FORM, TABLE_CELLS)")
     if stage_0:

@@ -7,6 +7,7 @@ from osgeo import gdal
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
 
 from lsm.gridding import Grid, read
 
@@ -90,5 +91,6 @@ def quick_score(x: np.ndarray, label: np.ndarray, xy: np.ndarray, grid: Grid, sq
     if not all(0 < label[training].mean() < 1 for training, _ in folds):
         return np.nan
     model = HistGradientBoostingClassifier(max_iter=60, random_state=seed)
-    p = cross_val_predict(model, x, label, cv=folds, method="predict_proba")
+    with threadpool_limits(1):  # on so few points threads wait for each other, minutes on a busy machine
+        p = cross_val_predict(model, x, label, cv=folds, method="predict_proba")
     return float(roc_auc_score(label, p[:, 1]))

@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal
 
-from lsm.gridding import NODATA, Grid, known
+from lsm.gridding import NODATA, Grid, known, reason
 from lsm.paths import Paths, shown
 from lsm.raster import TERRAIN, Raster, cells, centres, read_composite
-from lsm.samples import STORED_ZERO, Factor, read_samples
+from lsm.samples import STORED_ZERO, Factor, grid_chunks, read_samples
 from lsm.settings import InputError
 
 SAMPLE_ROWS = 200_000    # of a grid table, for statistics
 VIF = 10.0               # variance inflation above which the others tell a factor (O'Brien 2007, Quality & Quantity 41)
 CORRELATION = 0.8        # |r| above which two factors say much the same
+FEW = 100                # landslides, or non-landslides, below which no block learns and no score means much
 BALANCE = (0.2, 0.8)     # share of landslides outside which scores and thresholds mislead
 MISSING = 0.6            # share of samples without InSAR above which DV tells more about gaps than about motion
 
@@ -43,27 +44,33 @@ def check_region(paths: Paths, factors: tuple[Factor, ...]) -> tuple[list[Findin
         findings += of_composite(raster, shown(paths.composite))
     except InputError as error:
         findings.append(_of_error("raster", paths.composite, error))
-    try:
-        maker = "augment_inventory.py" if paths.insar_table.is_file() else "prepare_region.py"
-        read_samples(paths.samples, factors, maker)
-    except InputError as error:
-        findings.append(_of_error("table", paths.samples, error))
+    maker = "augment_inventory.py" if paths.insar_table.is_file() else "prepare_region.py"
     for path, is_grid in ((paths.samples, False), (paths.samples_without_insar, False), (paths.grid, True)):
-        if not path.is_file():
+        if path != paths.samples and not path.is_file():
             if is_grid and not paths.factor_stack.is_file():
                 findings.append(Finding("table", shown(path), "error", "missing, and no factors.tif either",
                                         "run prepare_region.py, or put the grid table there"))
             continue
         try:
+            if is_grid:
+                for _ in grid_chunks(path, factors, SAMPLE_ROWS):
+                    pass
+            else:
+                read_samples(path, factors, maker)
+        except InputError as error:
+            findings.append(_of_error("table", path, error))
+        try:
             table = pd.read_csv(path, encoding="utf-8-sig", nrows=SAMPLE_ROWS if is_grid else None)
-        except (ValueError, OSError) as error:
-            findings.append(_of_error("table", path, InputError(str(error).splitlines()[0])))
-            continue
+        except (ValueError, OSError):
+            continue  # its reader has said so
         values = columns_of(table, factors)
+        if not len(values):
+            continue
         findings += of_units(values, factors, shown(path))
         findings += of_nodata(values, shown(path))
         if {"X", "Y"} <= set(table) and raster is not None:
             findings += of_places(table[["X", "Y"]], raster, shown(path), is_grid)
+            findings += of_terrain(values, table[["X", "Y"]], raster, shown(path))
         if not is_grid and {"X", "Y", "label"} <= set(table):
             findings += of_labels(table, values, shown(path))
             findings += of_missing(values, factors, shown(path))
@@ -73,6 +80,17 @@ def check_region(paths: Paths, factors: tuple[Factor, ...]) -> tuple[list[Findin
     if paths.factor_stack.is_file() and raster is not None:
         findings += of_stack(paths.factor_stack, raster, factors)
     return findings, correlation
+
+
+def summary(findings: pd.DataFrame) -> str:
+    """How many findings there are of each level, in words."""
+    n = {level: int((findings["level"] == level).sum()) for level in ("error", "warning", "ok")}
+    return (f"{n['error']} error{'s' * (n['error'] != 1)}, {n['warning']} warning{'s' * (n['warning'] != 1)}, "
+            f"{n['ok']} in order")
+
+
+def _counted(n: int, what: str, verb: str) -> str:
+    return f"{n} {what} {verb}s" if n == 1 else f"{n} {what}s {verb}"
 
 
 def columns_of(table: pd.DataFrame, factors: tuple[Factor, ...]) -> pd.DataFrame:
@@ -147,6 +165,9 @@ def of_units(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> li
                 findings.append(Finding("units", file, "warning", f"NDVI from {low:.3g} to {high:.3g}: scale -1 to 1",
                                         "multiply by 10,000 in all tables alike; a model fitted on one scale misreads "
                                         "the other"))
+            elif max(abs(low), abs(high)) < 300:
+                findings.append(Finding("units", file, "warning", f"NDVI from {low:.3g} to {high:.3g}: no known scale",
+                                        "NDVI x 10,000 lies within -10,000 and 10,000; grey values are no NDVI"))
             elif max(abs(low), abs(high)) > 10_500:
                 findings.append(Finding("units", file, "error", f"NDVI from {low:.5g} to {high:.5g}",
                                         "NDVI x 10,000 lies within -10,000 and 10,000; check scale and nodata"))
@@ -168,10 +189,12 @@ def of_nodata(values: pd.DataFrame, file: str) -> list[Finding]:
         v = values[name].to_numpy(float)
         wild = np.isin(v, (-9999, -32768, -99999, 9999, 32767, 65535)) | (np.abs(v) > 1e30)
         if wild.any():
-            findings.append(Finding("nodata", file, "error", f"{name}: {wild.sum()} rows hold {v[wild][0]:g}",
+            findings.append(Finding("nodata", file, "error", f"{name}: {_counted(wild.sum(), 'row', 'hold')} "
+                                    f"{v[wild][0]:g}",
                                     "remove these rows, or fill them from the raster"))
         if np.isnan(v).any():
-            findings.append(Finding("nodata", file, "error", f"{name}: {np.isnan(v).sum()} rows hold no number",
+            findings.append(Finding("nodata", file, "error",
+                                    f"{name}: {_counted(np.isnan(v).sum(), 'row', 'hold')} no number",
                                     "remove these rows, or fill them from the raster"))
     return findings or [Finding("nodata", file, "ok", "no nodata value among the factors")]
 
@@ -201,22 +224,54 @@ def of_places(xy: pd.DataFrame, raster: Raster, file: str, is_grid: bool) -> lis
     return findings
 
 
+def of_terrain(values: pd.DataFrame, xy: pd.DataFrame, raster: Raster, file: str) -> list[Finding]:
+    """Whether a table's heights and slopes are those of composite.tif at the same places: another unit shows as their
+    ratio."""
+    place = xy.apply(pd.to_numeric, errors="coerce").fillna(np.inf).to_numpy(float).clip(-1e12, 1e12)
+    row, col = cells(raster.geotransform, place)
+    there = (row >= 0) & (row < raster.valid.shape[0]) & (col >= 0) & (col < raster.valid.shape[1])
+    there[there] = raster.valid[row[there], col[there]]
+    findings = []
+    for name, least in (("DEM", 10), ("slope", 3)):
+        if name not in values:
+            continue
+        of_raster = raster.bands[TERRAIN.index(name), row[there], col[there]]
+        steep = of_raster >= least
+        ratio = values[name].to_numpy(float)[there][steep] / of_raster[steep]
+        if not np.isfinite(ratio).any():
+            continue
+        middle = float(np.nanmedian(ratio))
+        fits = 0.8 < middle < 1.25
+        remedy = ("write degrees and metres: 1.75 is percent, 0.0175 radians, 3.28 feet; or the two are of different "
+                  "DEMs")
+        findings.append(Finding("units", file, "ok" if fits else "warning", f"{name} is {middle:.3g} times that of "
+                                "composite.tif at the same places (median)", "" if fits else remedy))
+    return findings
+
+
 def of_labels(table: pd.DataFrame, values: pd.DataFrame, file: str) -> list[Finding]:
     """Repeated places, places with both labels, repeated factor rows, and the balance of classes."""
-    places = table.groupby(["X", "Y"])["label"].nunique()
-    repeated, both = len(table) - len(places), int((places > 1).sum())
+    places = table.dropna(subset=["X", "Y"]).groupby(["X", "Y"])["label"].nunique()
+    repeated, both = int(table.dropna(subset=["X", "Y"]).duplicated(["X", "Y"]).sum()), int((places > 1).sum())
     same = int(values.duplicated().sum())
-    share = float(pd.to_numeric(table["label"], errors="coerce").mean())
+    label = pd.to_numeric(table["label"], errors="coerce")
+    slides, others = int((label == 1).sum()), int((label == 0).sum())
+    few, share = min(slides, others) < FEW, slides / max(1, slides + others)
     uneven = not BALANCE[0] <= share <= BALANCE[1]
+    remedy = ("draw about as many non-landslides as there are landslides (RATIO)" if uneven else
+              "collect more points: blocks learn from more than 16 samples each" if few else "")
     return [
-        Finding("duplicates", file, "warning" if repeated else "ok", f"{repeated} rows repeat a place",
+        Finding("duplicates", file, "warning" if repeated else "ok",
+                f"{_counted(repeated, 'row', 'repeat')} a place",
                 "the stages keep one row a place; remove the others" if repeated else ""),
-        Finding("labels", file, "warning" if both else "ok", f"{both} places carry both labels",
+        Finding("labels", file, "warning" if both else "ok",
+                f"{_counted(both, 'place', 'hold')} both labels",
                 "the stages keep the landslide; decide which label is right" if both else ""),
-        Finding("duplicates", file, "warning" if same else "ok", f"{same} rows repeat another row's factors",
+        Finding("duplicates", file, "warning" if same else "ok",
+                f"{_counted(same, 'row', 'repeat')} another row's factors",
                 "points in one cell: keep one a cell, or they are in training and test both" if same else ""),
-        Finding("balance", file, "warning" if uneven else "ok", f"{share:.1%} landslides",
-                "draw about as many non-landslides as there are landslides (RATIO)" if uneven else "")]
+        Finding("balance", file, "warning" if uneven or few else "ok",
+                f"{share:.1%} landslides: {slides:,}, and {others:,} non-landslides", remedy)]
 
 
 def of_missing(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> list[Finding]:
@@ -236,7 +291,7 @@ def of_collinearity(values: pd.DataFrame, factors: tuple[Factor, ...], file: str
     """The correlations (Pearson) of factors that are numbers, with the variance inflation of each as last column, and
     findings. The inflation of a factor is the diagonal of the inverse correlation matrix (Marquardt 1970,
     Technometrics 12)."""
-    names = [f.name for f in factors if f.kind != "categorical" and f.name in values]
+    names = [f.name for f in factors if f.kind != "categorical" and f.name in values and values[f.name].notna().any()]
     numbers = values[names].dropna()
     numbers = numbers.loc[:, numbers.std() > 0]
     constant = sorted(set(names) - set(numbers))
@@ -278,9 +333,13 @@ def of_stack(path: Path, raster: Raster, factors: tuple[Factor, ...]) -> list[Fi
         return findings
     if same:
         grid, lost, land = Grid(*raster.valid.shape, raster.geotransform, raster.crs), 0, int(raster.valid.sum())
-        for row, rows in grid.windows():
-            gaps = ~known(dataset.ReadAsArray(0, row, grid.cols, rows)).all(axis=0)
-            lost += int((gaps & raster.valid[row:row + rows]).sum())
+        try:
+            for row, rows in grid.windows():
+                gaps = ~known(dataset.ReadAsArray(0, row, grid.cols, rows)).all(axis=0)
+                lost += int((gaps & raster.valid[row:row + rows]).sum())
+        except RuntimeError as error:
+            return [*findings, Finding("raster", shown(path), "error", reason(error, path),
+                                       "copy it again, or run prepare_region.py again")]
         findings.append(Finding("nodata", shown(path), "warning" if lost > 0.05 * land else "ok",
                                 f"{lost / land:.1%} of the cells with terrain lack another factor (nodata {NODATA:g})",
                                 "these cells get no prediction; take layers that cover the DEM" if lost else ""))

@@ -23,6 +23,8 @@ NODATA = -9999.0
 WINDOW = 1 << 22        # cells in memory at once, of each layer read
 WARP_MEMORY = 128       # MB
 MAX_CLASSES = 100       # a categorical raster with more is none
+MAX_CELLS = 2_000_000_000
+HEIGHTS = (-500, 9000)  # m: the Dead Sea's shore and the Himalayas lie between them
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def open_raster(path: Path, what: str) -> gdal.Dataset:
     if dataset.RasterCount != 1:
         raise InputError(f"{shown(path)}: {what}: expected one band, found {dataset.RasterCount}; pick one "
                          "(gdal_translate -b <band>)")
+    if gdal.DataTypeIsComplex(dataset.GetRasterBand(1).DataType):
+        raise InputError(f"{shown(path)}: {what}: expected real numbers, found complex ones; export their real part")
     if dataset.GetSpatialRef() is None:
         raise InputError(f"{shown(path)}: {what}: CRS: expected one, found none; set it (gdal_edit.py -a_srs "
                          "EPSG:<code>)")
@@ -83,14 +87,16 @@ def grid_of(path: Path, epsg: int, cell: float) -> tuple[Grid, bool]:
     crs = _crs_of(epsg, "EPSG") if epsg else own
     if not crs.IsProjected() or abs(crs.GetLinearUnits() - 1) > 1e-9:
         unit = crs.GetLinearUnitsName() if crs.IsProjected() else crs.GetAngularUnitsName()
-        raise InputError(f"{shown(path)}: DEM: CRS: expected a projected one in metres, found {crs.GetName()} in "
-                         f"{unit}; name one to warp to, like EPSG={_utm(dataset)}")
-    if cell < 0:
+        where, what = (f"EPSG={epsg}", "CRS") if epsg else (f"{shown(path)}: DEM: CRS", "one")
+        raise InputError(f"{where}: expected a projected {what} in metres, found {crs.GetName()} in {unit}; name one "
+                         f"to warp to, like EPSG={_utm(dataset)}")
+    if not 0 <= cell < math.inf:
         raise InputError(f"CELL={cell:g}: expected metres, or 0 for the cells of the DEM")
+    check_heights(dataset, path)
     aligned = (own.IsSame(crs) and place[1] > 0 > place[5] and not place[2] and not place[4]
                and abs(place[1] + place[5]) <= 1e-6 * place[1] and cell in (0, place[1]))
     if aligned:
-        return Grid(dataset.RasterYSize, dataset.RasterXSize, place, crs.ExportToWkt()), True
+        return _sized(Grid(dataset.RasterYSize, dataset.RasterXSize, place, crs.ExportToWkt()), path), True
     options = {"format": "VRT", "dstSRS": crs.ExportToWkt()}
     try:
         warped = gdal.Warp("", dataset, **options)
@@ -98,9 +104,29 @@ def grid_of(path: Path, epsg: int, cell: float) -> tuple[Grid, bool]:
         side = cell or math.sqrt(abs(width * height))
         warped = gdal.Warp("", dataset, **options, xRes=side, yRes=side)
     except RuntimeError as error:
-        raise InputError(f"{shown(path)}: DEM: expected a raster that warps to {crs.GetName()}, found: {error}; check "
-                         "EPSG and the CRS of the DEM") from None
-    return Grid(warped.RasterYSize, warped.RasterXSize, warped.GetGeoTransform(), crs.ExportToWkt()), False
+        raise InputError(f"{shown(path)}: DEM: expected a raster that warps to {crs.GetName()}, found: "
+                         f"{reason(error, path)}; check EPSG, CELL and the CRS of the DEM") from None
+    grid = Grid(warped.RasterYSize, warped.RasterXSize, warped.GetGeoTransform(), crs.ExportToWkt())
+    return _sized(grid, path), False
+
+
+def check_heights(dataset: gdal.Dataset, path: Path) -> None:
+    """Refuses heights (m) that no ground has: gaps that a DEM does not declare, or another unit. Raises InputError."""
+    try:
+        low, high = dataset.GetRasterBand(1).ComputeRasterMinMax(False)
+    except RuntimeError as error:
+        raise InputError(f"{shown(path)}: DEM: expected heights in m, found: {reason(error, path)}; check its nodata "
+                         "value, or copy or export it again") from None
+    wild = low if low < HEIGHTS[0] else high
+    if not HEIGHTS[0] <= wild <= HEIGHTS[1]:
+        raise InputError(f"{shown(path)}: DEM: expected heights from {HEIGHTS[0]} to {HEIGHTS[1]} m, found {wild:.9g}; "
+                         f"if it marks gaps, declare it (gdal_edit.py -a_nodata {wild:.9g}), if it is of another unit, "
+                         "convert")
+
+
+def reason(error: Exception, path: Path) -> str:
+    """What GDAL says, on one line, `path` as people type it."""
+    return " ".join(str(error).replace(str(path), shown(path)).split()).rstrip(".")
 
 
 def create(path: Path, grid: Grid, kind: int = gdal.GDT_Float32, nodata: float | None = NODATA) -> gdal.Dataset:
@@ -143,17 +169,21 @@ def to_grid(source: Path, what: str, grid: Grid, path: Path, categorical: bool =
                 creationOptions=["BIGTIFF=IF_SAFER"])
         except RuntimeError as error:
             raise InputError(f"{shown(source)}: {what}: expected a raster that warps to the grid of the DEM, found: "
-                             f"{error}; check its CRS and extent") from None
+                             f"{reason(error, source)}; check its CRS and extent, or export it again") from None
         nodata = NODATA
     target, found = create(path, grid), False
     for row, rows in grid.windows():
-        values = read(dataset, row, rows)
+        try:
+            values = read(dataset, row, rows)
+        except RuntimeError as error:
+            raise InputError(f"{shown(source)}: {what}: expected a whole raster, found: {reason(error, source)}; copy "
+                             "or export it again") from None
         good = np.isfinite(values) if nodata is None else np.isfinite(values) & (values != values.dtype.type(nodata))
         found |= bool(good.any())
         target.GetRasterBand(1).WriteArray(np.where(good, values, NODATA).astype(np.float32), 0, row)
     target.FlushCache()
     if not found:
-        raise InputError(f"{shown(source)}: {what}: expected values on the grid ({_extent(grid)}), found none; check "
+        raise InputError(f"{shown(source)}: {what}: expected values on the grid ({extent(grid)}), found none; check "
                          "its CRS, extent and nodata value")
 
 
@@ -203,7 +233,8 @@ def open_vector(name: str | Path, what: str, grid: Grid) -> gdal.Dataset:
     layer = source.GetLayerByName(layer_name) if layer_name else source.GetLayer(0)
     if not layer.GetFeatureCount():
         raise InputError(f"{shown(path)}: {what}: expected features, found none; export it again, or leave it out")
-    if layer.GetSpatialRef() is None:
+    crs = layer.GetSpatialRef()
+    if crs is None or crs.GetName().startswith("Undefined"):  # what a GeoPackage has for none
         raise InputError(f"{shown(path)}: {what}: CRS: expected one, found none; set it (ogr2ogr -a_srs EPSG:<code>; a "
                          "Shapefile needs its .prj file)")
     try:
@@ -211,7 +242,7 @@ def open_vector(name: str | Path, what: str, grid: Grid) -> gdal.Dataset:
             "-f", "Memory", "-nln", "layer", "-t_srs", grid.crs, "-dim", "XY", "-makevalid", "-explodecollections"])
     except RuntimeError as error:
         raise InputError(f"{shown(path)}: {what}: expected features that transform to the CRS of the grid, found: "
-                         f"{error}; check its CRS") from None
+                         f"{reason(error, path)}; check its CRS") from None
 
 
 def burn(dataset: gdal.Dataset, grid: Grid, path: Path, attribute: str | None = None) -> gdal.Dataset:
@@ -238,11 +269,11 @@ def borders(numbers: gdal.Dataset, grid: Grid, path: Path) -> gdal.Dataset:
     return target
 
 
-def distance_to(marks: gdal.Dataset, grid: Grid, path: Path, what: str) -> None:
-    """Distance (m) from every cell's centre to that of the nearest marked (1) cell. Raises InputError without any."""
+def distance_to(marks: gdal.Dataset, grid: Grid, path: Path, missing: str) -> None:
+    """Distance (m) from every cell's centre to that of the nearest marked (1) cell. Raises InputError, with the line
+    `missing`, where there is none."""
     if not any(read(marks, *window).any() for window in grid.windows()):
-        raise InputError(f"{what}: expected features on the grid ({_extent(grid)}), found none there; check the "
-                         "CRS and extent of the file, or leave it out")
+        raise InputError(missing)
     target = create(path, grid)
     gdal.ComputeProximity(marks.GetRasterBand(1), target.GetRasterBand(1), ["VALUES=1", "DISTUNITS=GEO"])
     target.FlushCache()
@@ -268,20 +299,23 @@ def is_areal(dataset: gdal.Dataset) -> bool:
     return shape is not None and ogr.GT_Flatten(shape.GetGeometryType()) in (ogr.wkbPolygon, ogr.wkbMultiPolygon)
 
 
-def number_classes(dataset: gdal.Dataset, field: str, given: dict[str, int], where: str) -> dict[str, int]:
+def number_classes(dataset: gdal.Dataset, field: str, constant: str, given: dict[str, int], where: str):
     """Codes the text or number in `field` of a polygon layer into a new field `code_`; returns code by class.
 
-    given  codes of classes that keep them; new classes follow, in the order of the alphabet. Field "" is the one text
-    field, or the one field, that there is. Raises InputError.
+    field     "": the one text field, or the one field, that there is
+    constant  that names the field, for the message
+    given     codes of classes that keep them; new classes follow, in the order of the alphabet
+    Raises InputError.
     """
     layer = dataset.GetLayer(0)
     fields = [layer.GetLayerDefn().GetFieldDefn(i) for i in range(layer.GetLayerDefn().GetFieldCount())]
     names = [f.GetName() for f in fields]
     texts = [f.GetName() for f in fields if f.GetType() == ogr.OFTString]
+    expected = f"a field {field!r}" if field else "one field of classes"
     field = field or (texts[0] if len(texts) == 1 else names[0] if len(names) == 1 else "")
     if field not in names:
-        raise InputError(f"{where}: expected one field of classes, found {', '.join(names) or 'none'}; name it "
-                         "(LAND_USE_FIELD, LITHOLOGY_FIELD)")
+        raise InputError(f"{where}: expected {expected}, found {', '.join(names) or 'none'}; name the one that holds "
+                         f"them: {constant}=<field>")
     values = sorted({str(f.GetField(field)) for f in layer if f.GetField(field) is not None})
     codes = {name: code for name, code in given.items() if name in values}
     following = max(given.values(), default=0)
@@ -351,7 +385,8 @@ def _crs_of(epsg: int, name: str) -> osr.SpatialReference:
     try:
         crs.ImportFromEPSG(epsg)
     except RuntimeError:
-        raise InputError(f"{name}={epsg}: expected the EPSG code of a CRS, found none of that number") from None
+        raise InputError(f"{name}={epsg}: expected the EPSG code of a CRS, found none of that number; look it up in "
+                         "the file's metadata or at epsg.io") from None
     return crs
 
 
@@ -374,6 +409,15 @@ def _present(path: Path, what: str) -> None:
         raise InputError(f"{shown(path)}: {what}: expected a file with content, found 0 bytes; copy or export it again")
 
 
-def _extent(grid: Grid) -> str:
+def _sized(grid: Grid, path: Path) -> Grid:
+    """The grid, where it has cells enough for a slope and no more than can be worked with. Raises InputError."""
+    if min(grid.rows, grid.cols) < 3 or grid.rows * grid.cols > MAX_CELLS:
+        raise InputError(f"{shown(path)}: DEM: expected a grid of 3 x 3 to {MAX_CELLS:,} cells, found {grid.rows} x "
+                         f"{grid.cols} of {grid.cell:g} m; take another CELL, or another DEM")
+    return grid
+
+
+def extent(grid: Grid) -> str:
+    """The corners of a grid, for messages."""
     west, south, east, north = grid.bounds
     return f"X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}"

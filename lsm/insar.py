@@ -14,6 +14,7 @@ import pandas as pd
 from osgeo import gdal, ogr
 from scipy.spatial import cKDTree
 
+from lsm.gridding import reason
 from lsm.paths import shown
 from lsm.samples import STORED_ZERO
 from lsm.settings import InputError
@@ -109,7 +110,7 @@ def _points_of(source: Path, path: Path, unit: str, first: int, positive: str) -
             row = int(np.argmax(bad))
             more = f" ({bad.sum()} such points)" if bad.sum() > 1 else ""
             raise InputError(f"{shown(path)}: {unit} {first + row}, column {column!r}: expected {expected}, found "
-                             f"{table[column].iloc[row]!r}{more}; correct or remove it")
+                             f"{str(table[column].iloc[row])!r}{more}; correct or remove it")
         values[key] = v
     if not len(table):
         raise InputError(f"{shown(path)}: expected one row an InSAR point, found none; fill it or remove it")
@@ -132,8 +133,14 @@ def _layer_as_csv(path: Path, crs: str, target: Path) -> Path:
     if ogr.GT_Flatten(kind) != ogr.wkbPoint:
         raise InputError(f"{shown(path)}: expected a layer of points, found {ogr.GeometryTypeToName(kind)}; turn each "
                          "into a point")
-    projection = {"dstSRS": crs, "reproject": True} if layer.GetSpatialRef() else {}
-    gdal.VectorTranslate(str(target), dataset, format="CSV", layerCreationOptions=["GEOMETRY=AS_XY"], **projection)
+    own = layer.GetSpatialRef()
+    stated = own is not None and not own.GetName().startswith("Undefined")  # what a GeoPackage has for none
+    projection = {"dstSRS": crs, "reproject": True} if stated else {}
+    try:
+        gdal.VectorTranslate(str(target), dataset, format="CSV", layerCreationOptions=["GEOMETRY=AS_XY"], **projection)
+    except RuntimeError as error:
+        raise InputError(f"{shown(path)}: expected points that transform to the CRS of composite.tif, found: "
+                         f"{reason(error, path)}; check its CRS, or export it again") from None
     return target
 
 

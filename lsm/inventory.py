@@ -14,7 +14,9 @@ from lsm.settings import InputError
 
 COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"))
 POLYGON_CELLS = ("highest", "every", "centroid")
+TABLES = (".csv", ".txt")  # files of points in writing; others are GDAL's to open
 TO_MM = {"mm/yr": 1.0, "cm/yr": 10.0, "m/yr": 1000.0}
+SLOWEST, FASTEST = 0.5, 500.0  # mm/yr: noise is faster than the one, and no satellite follows an area beyond the other
 VELOCITIES = ("velocity", "v_los", "los_velocity", "mean_velocity", "vel", "dv")
 
 
@@ -40,17 +42,27 @@ def read_table(path: Path, what: str) -> tuple[pd.DataFrame, list[str]]:
         text = text.decode("latin-1")
         notes.append(f"{shown(path)} is not UTF-8; read as Latin-1")
     lines = text.splitlines()
-    separator = max(";\t,", key=lines[0].count)
-    rows = [row for row in csv.reader(lines, delimiter=separator) if row]
-    width = len(rows[0])
-    wrong = next((i for i, row in enumerate(rows, start=1) if len(row) != width), None)
+    separator = max(";\t,", key=next(line for line in lines if line.strip()).count)
+    reader = csv.reader(lines, delimiter=separator, strict=True)  # strict: a quote left open would swallow rows
+    try:
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        odd = next((i for i, line in enumerate(lines, start=1) if line.count('"') % 2), reader.line_num)
+        raise InputError(f"{shown(path)}: line {odd}: expected quotes in pairs around a value, found: {error}; correct "
+                         "the row") from None
+    (_, header), *rows = rows
+    wrong = next(((line, row) for line, row in rows if len(row) != len(header)), None)
     if wrong:
         hint = "; decimal commas? Write points, or separate columns by semicolons" if separator == "," else ""
-        raise InputError(f"{shown(path)}: line {wrong}: expected {width} columns as in the header, found "
-                         f"{len(rows[wrong - 1])}{hint or '; correct the row'}")
-    if len(rows) == 1:
+        raise InputError(f"{shown(path)}: line {wrong[0]}: expected {len(header)} columns as in the header, found "
+                         f"{len(wrong[1])}{hint or '; correct the row'}")
+    if not rows:
         raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
-    table = pd.DataFrame(rows[1:], columns=[name.strip() for name in rows[0]])
+    header = [name.strip() for name in header]
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{shown(path)}: header: expected different names, found {twice!r} twice; rename one")
+    table = pd.DataFrame([row for _, row in rows], columns=header)
     for name in table:
         given = table[name].str.strip()
         numbers = pd.to_numeric(given, errors="coerce")
@@ -73,41 +85,74 @@ def points_of(path: Path, what: str, grid: Grid, epsg: int) -> tuple[pd.DataFram
         raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
                          f"latitude), found {', '.join(table)}; rename them")
     columns = [names[name] for name in pair]
-    for column in columns:
-        bad = ~np.isfinite(pd.to_numeric(table[column], errors="coerce").to_numpy(float))
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise InputError(f"{shown(path)}: point {row + 1}, column {column!r}: expected a number, found "
-                             f"{table[column].iloc[row]!r}; correct or remove the row")
-    xy = table[columns].to_numpy(float)
+    xy = np.column_stack([numbers_of(table, column, path) for column in columns])  # (points, 2)
     west, south, east, north = grid.bounds
     degrees = (np.abs(xy) <= (180, 90)).all() and not (west <= 180 and east >= -180 and south <= 90 and north >= -90)
     if not epsg and pair[0] in ("longitude", "lon"):
         epsg = 4326
     elif not epsg and degrees:
         raise InputError(f"{shown(path)}: columns {columns[0]}, {columns[1]}: expected metres in the CRS of the DEM, "
-                         "found what looks like degrees; name them longitude and latitude, or give POINTS_EPSG")
-    xy = transform(xy, epsg, grid, "POINTS_EPSG") if epsg else xy
+                         f"found what looks like degrees ({xy[0, 0]:g}, {xy[0, 1]:g}); name them longitude "
+                         "and latitude, or give POINTS_EPSG")
+    xy = _transformed(xy, epsg, grid, f"{shown(path)}: columns {columns[0]}, {columns[1]}") if epsg else xy
     table = table.drop(columns=columns).assign(X=xy[:, 0], Y=xy[:, 1])
     return table, notes
 
 
-def insar_points(path: Path, grid: Grid, epsg: int, unit: str, positive: str) -> tuple[pd.DataFrame, list[str]]:
+def numbers_of(table: pd.DataFrame, column: str, path: Path) -> np.ndarray:
+    """A column of a table of points as numbers (points,). Raises InputError where one is none."""
+    values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"{shown(path)}: point {row + 1}, column {column!r}: expected a number, found "
+                         f"{str(table[column].iloc[row])!r}; correct or remove the row")
+    return values
+
+
+def _transformed(xy: np.ndarray, epsg: int, grid: Grid, where: str) -> np.ndarray:
+    try:
+        return transform(xy, epsg, grid, "POINTS_EPSG")
+    except RuntimeError:
+        (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
+        raise InputError(f"{where}: expected coordinates of EPSG:{epsg}, found {west:g} to {east:g} and {south:g} to "
+                         f"{north:g}; are they swapped, or is POINTS_EPSG another?") from None
+
+
+def points_of_layer(name: str, what: str, grid: Grid) -> pd.DataFrame:
+    """The points of a vector file: its fields, X and Y in the CRS of the grid. Raises InputError."""
+    dataset = open_vector(name, what, grid)
+    layer = dataset.GetLayer(0)
+    fields = [layer.GetLayerDefn().GetFieldDefn(i).GetName() for i in range(layer.GetLayerDefn().GetFieldCount())]
+    rows = []
+    for number, feature in enumerate(layer, start=1):
+        shape = feature.GetGeometryRef()
+        if shape is None or shape.IsEmpty() or ogr.GT_Flatten(shape.GetGeometryType()) != ogr.wkbPoint:
+            found = "none" if shape is None else shape.GetGeometryName().lower()
+            raise InputError(f"{shown(Path(name))}: {what}: feature {number}: expected a point, found {found}; turn "
+                             "each into a point, or remove it")
+        rows.append([*(feature.GetField(i) for i in range(len(fields))), shape.GetX(), shape.GetY()])
+    return pd.DataFrame(rows, columns=[*fields, "X", "Y"])
+
+
+def insar_points(name: str, grid: Grid, epsg: int, unit: str, positive: str) -> tuple[pd.DataFrame, list[str]]:
     """InSAR points in the CRS of the grid with `velocity` in mm/yr, positive towards the satellite, and notes.
 
     unit  of the source, one of TO_MM; positive  what it counts so: "towards" or "away". Raises InputError.
     """
-    table, notes = points_of(path, "InSAR points", grid, epsg)
+    path, notes = Path(name), []
+    if path.suffix.lower() in TABLES:
+        table, notes = points_of(path, "InSAR points", grid, epsg)
+    else:
+        table = points_of_layer(name, "InSAR points", grid)
     column = next((name for name in table if name.lower() in VELOCITIES), None)
     if column is None:
         raise InputError(f"{shown(path)}: header: expected a column velocity, found {', '.join(table)}; rename it")
-    velocity = pd.to_numeric(table[column], errors="coerce").to_numpy(float) * TO_MM[unit]
-    if np.isnan(velocity).any():
-        raise InputError(f"{shown(path)}: point {int(np.isnan(velocity).argmax()) + 1}, column {column!r}: expected "
-                         "a number, found none; correct or remove the row")
-    if np.quantile(np.abs(velocity), 0.99) < 0.5:
-        raise InputError(f"{shown(path)}: column {column!r}: expected {unit}, found 99 % below "
-                         f"{np.quantile(np.abs(velocity), 0.99):.3g} mm/yr; give INSAR_UNIT")
+    velocity = numbers_of(table, column, path) * TO_MM[unit]
+    middle, most = np.quantile(np.abs(velocity), (0.5, 0.99))
+    if most < SLOWEST or middle > FASTEST:
+        found = f"99 % below {most:.3g}" if most < SLOWEST else f"half of them above {middle:.3g}"
+        raise InputError(f"{shown(path)}: column {column!r}: expected {unit}, found {found} mm/yr; give INSAR_UNIT")
     table = table.drop(columns=column).assign(velocity=velocity * (1 if positive == "towards" else -1))
     return table, notes
 
@@ -132,18 +177,20 @@ def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str) -> np.n
     return valid
 
 
-def read_inventory(name: str | Path, grid: Grid, dem: gdal.Dataset, epsg: int, how: str, every: int, folder: Path):
+def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, epsg: int, how: str, every: int,
+                   folder: Path):
     """An inventory's points, the burned polygons, and notes.
 
+    what    it is, for the messages
     how     of polygons: "highest", their highest cell (the scarp's); "every", every `every`-th cell from the highest
             down; "centroid", a cell inside near the middle
     folder  for layers on the way
     Returns xy (points, 2), the dataset of polygons as burned (1 inside, None for points), notes. Raises InputError.
     """
-    if Path(name).suffix.lower() in (".csv", ".txt"):
-        table, notes = points_of(Path(name), "inventory", grid, epsg)
+    if Path(name).suffix.lower() in TABLES:
+        table, notes = points_of(Path(name), what, grid, epsg)
         return table[["X", "Y"]].to_numpy(), None, notes
-    dataset = open_vector(name, "inventory", grid)
+    dataset = open_vector(name, what, grid)
     layer, points, polygons, others = dataset.GetLayer(0), [], [], 0
     for feature in layer:
         shape = feature.GetGeometryRef()
@@ -154,9 +201,9 @@ def read_inventory(name: str | Path, grid: Grid, dem: gdal.Dataset, epsg: int, h
             polygons.append(feature.GetFID())
         else:
             others += 1
-    notes = [f"{others} features of the inventory are empty or lines and are left out"] if others else []
+    notes = [f"{others} features of the {what} are empty or lines and are left out"] if others else []
     if not points and not polygons:
-        raise InputError(f"{shown(Path(str(name)))}: inventory: expected points or polygons, found {others} features "
+        raise InputError(f"{shown(Path(str(name)))}: {what}: expected points or polygons, found {others} features "
                          "that are neither; buffer lines to polygons, or export the points")
     xy, burned = np.array(points, np.float64).reshape(-1, 2), None
     if polygons:

@@ -14,6 +14,7 @@ from lsm.gridding import (
     burn,
     create,
     distance_to,
+    extent,
     is_areal,
     known,
     number_classes,
@@ -28,12 +29,16 @@ from lsm.settings import InputError
 gdal.UseExceptions()
 
 
-def category_layer(name: str, file: str, field: str, given: dict, grid: Grid, path: Path) -> dict[str, int]:
-    """Writes class codes, 0 without a class; returns code by class. A raster's classes are their own codes."""
-    what = f"{shown(Path(file))}: {name}"
+def category_layer(name: str, file: str, field: str, given: dict, grid: Grid, folder: Path):
+    """Writes class codes, 0 without a class; returns code by class, and the share of the DEM's cells that have none.
+    A raster's classes are their own codes; field and given, of polygons, are those of `number_classes`. Raises
+    InputError."""
+    what, path = f"{shown(Path(file))}: {name}", folder / f"{name}.tif"
     if Path(file.partition("|")[0]).suffix.lower() not in (".tif", ".tiff"):
         vector = open_vector(file, name, grid)
-        codes = number_classes(vector, field, given, what)
+        if not is_areal(vector):
+            raise InputError(f"{what}: expected polygons, found lines or points; export the areas")
+        codes = number_classes(vector, field, f"{name.upper().replace(' ', '_')}_FIELD", given, what)
         burned = burn(vector, grid, path.with_suffix(".codes.tif"), "code_")
     else:
         to_grid(Path(file), name, grid, path.with_suffix(".codes.tif"), categorical=True)
@@ -41,16 +46,23 @@ def category_layer(name: str, file: str, field: str, given: dict, grid: Grid, pa
         for window in grid.windows():
             v = read(burned, *window)
             values |= set(np.unique(v[known(v)]).tolist())
-            if len(values) > MAX_CLASSES or any(v != round(v) for v in values):
-                raise InputError(f"{what}: expected at most {MAX_CLASSES} whole-number classes, found values like "
-                                 f"{max(values, key=lambda v: v % 1):g}; export the classes, not a measure")
+            parts = [v for v in values if v != round(v)]
+            if len(values) > MAX_CLASSES or parts:
+                raise InputError(f"{what}: expected at most {MAX_CLASSES} whole-number classes, found "
+                                 f"{f'{min(parts):.8g} among them' if parts else f'{len(values)} or more'}; export the "
+                                 "classes, not a measure")
         codes = {f"{v:g}": int(v) for v in sorted(values)}
-    target = create(path, grid)
+    target, heights, ground, without = create(path, grid), gdal.Open(str(folder / "DEM.tif")), 0, 0
     for row, rows in grid.windows():
-        v = read(burned, row, rows).astype(np.float32)
-        target.GetRasterBand(1).WriteArray(np.where(known(v), v, 0).astype(np.float32), 0, row)
+        v, here = read(burned, row, rows).astype(np.float32), known(read(heights, row, rows))
+        v = np.where(known(v), v, 0).astype(np.float32)
+        ground, without = ground + int(here.sum()), without + int((here & (v == 0)).sum())
+        target.GetRasterBand(1).WriteArray(v, 0, row)
     target.FlushCache()
-    return codes
+    if without == ground:
+        raise InputError(f"{what}: expected classes on the DEM ({extent(grid)}), found none there; check the CRS and "
+                         "extent of the file, or leave it out")
+    return codes, without / ground
 
 
 def ndvi_layer(file: str, scale: float, grid: Grid, path: Path) -> float:
@@ -88,30 +100,36 @@ def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int) -> None:
         streams.GetRasterBand(1).WriteArray((area >= channel * grid.cell**2).astype(np.uint8), 0, row)
 
 
-def distance_layer(name: str, file: str | None, grid: Grid, folder: Path) -> None:
-    """Writes the distance to a vector's lines, to the borders between its polygons for catchments, or to streams."""
+def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channel: int) -> None:
+    """Writes the distance to a vector's lines, to the borders between its polygons for catchments, or, without a file,
+    to streams, into which `channel` cells drain. Raises InputError where there are none."""
     marks = gdal.Open(str(folder / "streams.tif"))
+    missing = (f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; lower "
+               "it, or give RIVERS")
     if file:
-        vector = open_vector(file, name, grid)
+        vector, what = open_vector(file, name, grid), "features"
         if name == "dis2catchment" and is_areal(vector):
             numbers = burn(vector, grid, folder / "numbers.tif", number_features(vector))
-            marks = borders(numbers, grid, folder / "marks.tif")
+            marks, what = borders(numbers, grid, folder / "marks.tif"), "borders between polygons"
         else:
             marks = burn(vector, grid, folder / "marks.tif")
-    distance_to(marks, grid, folder / f"{name}.tif", f"{shown(Path(file)) if file else 'streams'}: {name}")
+        missing = (f"{shown(Path(file))}: {name}: expected {what} on the grid ({extent(grid)}), found none there; "
+                   "check the CRS and extent of the file, or leave it out")
+    distance_to(marks, grid, folder / f"{name}.tif", missing)
 
 
-def write_valid(names: list[str], grid: Grid, folder: Path) -> tuple[int, int]:
-    """Writes the layer valid (uint8), 1 where every named layer holds a value; returns these cells, and how many the
-    first layer has."""
-    datasets = [gdal.Open(str(folder / f"{name}.tif")) for name in names]
-    target, complete, ground = create(folder / "valid.tif", grid, gdal.GDT_Byte, None), 0, 0
+def write_valid(names: list[str], grid: Grid, folder: Path) -> tuple[int, dict[str, int]]:
+    """Writes the layer valid (uint8), 1 where every named layer holds a value; returns these cells, and by name how
+    many of the first layer's cells each layer has."""
+    datasets = {name: gdal.Open(str(folder / f"{name}.tif")) for name in names}
+    target, complete, of_each = create(folder / "valid.tif", grid, gdal.GDT_Byte, None), 0, dict.fromkeys(names, 0)
     for row, rows in grid.windows():
-        first = known(read(datasets[0], row, rows))
-        valid = first.copy()
-        for dataset in datasets[1:]:
-            valid &= known(read(dataset, row, rows))
+        ground = known(read(datasets[names[0]], row, rows))
+        valid = ground.copy()
+        for name, dataset in datasets.items():
+            here = ground & known(read(dataset, row, rows))
+            valid, of_each[name] = valid & here, of_each[name] + int(here.sum())
         target.GetRasterBand(1).WriteArray(valid.astype(np.uint8), 0, row)
-        complete, ground = complete + int(valid.sum()), ground + int(first.sum())
+        complete += int(valid.sum())
     target.FlushCache()
-    return complete, ground
+    return complete, of_each

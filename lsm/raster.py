@@ -46,7 +46,10 @@ def read_composite(path: Path) -> Raster:
     geotransform = dataset.GetGeoTransform()
     if geotransform[2] or geotransform[4] or geotransform[1] <= 0 or geotransform[5] >= 0:
         raise InputError(f"{shown(path)}: geotransform: expected north up, found {geotransform}; warp it (gdalwarp)")
-    values = dataset.ReadAsArray().astype(np.float32, copy=False)
+    try:
+        values = dataset.ReadAsArray().astype(np.float32, copy=False)
+    except RuntimeError:
+        raise InputError(f"{shown(path)}: expected a whole raster, found one that breaks off; copy it again") from None
     valid = np.isfinite(values).all(axis=0)
     for i in range(bands):
         nodata = dataset.GetRasterBand(i + 1).GetNoDataValue()

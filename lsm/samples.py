@@ -130,7 +130,8 @@ def _read(path: Path, stage: str, **options):
 
 def _present(path: Path, stage: str) -> None:
     if not path.is_file():
-        raise InputError(f"{shown(path)}: missing; put the table there, or run {stage} for the demo area")
+        of_demo = " for the demo area" if stage == "src_data/make_demo.py" else ""
+        raise InputError(f"{shown(path)}: missing; put the table there, or run {stage}{of_demo}")
 
 
 @contextlib.contextmanager
@@ -161,7 +162,7 @@ def _refuse(bad: np.ndarray, path: Path, table: pd.DataFrame, column: str, expec
         row = int(np.argmax(bad))
         more = f" ({int(bad.sum())} such rows)" if bad.sum() > 1 else ""
         raise InputError(f"{shown(path)}: line {first_row + row + 2}, column {column!r}: expected {expected}, "
-                         f"found {table[column].iloc[row]!r}{more}; correct or remove the row")
+                         f"found {str(table[column].iloc[row])!r}{more}; correct or remove the row")
 
 
 def _checked(table: pd.DataFrame, path: Path, factors: tuple[Factor, ...], first_row: int):

@@ -377,7 +377,8 @@ def write_raw(folder, factors, land, lines, inventory, grid, rng, geotransform, 
     paths.append(folder / "stable.csv")
     write_csv(paths[-1], inventory.loc[inventory["label"] == 0, ["X", "Y"]], *made_from)
     paths.append(folder / "insar.csv")
-    write_csv(paths[-1], measured.assign(heading=c.HEADING, incidence=c.INCIDENCE), *made_from)
+    write_csv(paths[-1], measured.assign(heading=c.HEADING, incidence=c.INCIDENCE, velocity_error=c.NOISE),
+              *made_from)
     return paths
 
 

@@ -76,6 +76,17 @@ def insar(raw, velocity, header="X,Y,velocity"):
     (raw / "insar.csv").write_text("\n".join(lines))
 
 
+def half_a_dem(raw):
+    write_raster(raw / "dem.tif", np.kron(area.heights(), np.ones((10, 10))), place=(WEST, 3, 0, NORTH, 0, -3))
+    (raw / "dem.tif").write_bytes((raw / "dem.tif").read_bytes()[:500_000])
+
+
+def quote_left_open(raw):
+    lines = ["X,Y,name", *(f"{x},{y},a" for x, y in np.tile(area.landslides(), (100, 1)))]
+    lines[3] = lines[3].replace(",a", ',"a')
+    (raw / "inventory.csv").write_text("\n".join(lines))
+
+
 BROKEN = {
     "DEM in degrees": (degrees, (),
                        r"dem.tif: DEM: CRS: .*projected one in metres, found WGS 84 in degree; .*EPSG=32650$"),
@@ -89,7 +100,20 @@ BROKEN = {
     "DEM of three bands": (lambda raw: write_raster(raw / "dem.tif", area.heights(), bands=3), (),
                            "dem.tif: DEM: expected one band, found 3; pick one .*gdal_translate"),
     "DEM all nodata": (lambda raw: write_raster(raw / "dem.tif", np.full((ROWS, COLS), NODATA)), (),
-                       "dem.tif: DEM: expected values on the grid .*found none; check"),
+                       "dem.tif: DEM: expected heights in m, found: .*no valid pixels.*; check its nodata"),
+    "half a DEM": (half_a_dem, (), "dem.tif: DEM: expected heights in m, found: src_data/own/raw/dem.tif.*; .*copy"),
+    "gaps that the DEM does not declare": (
+        lambda raw: write_raster(raw / "dem.tif", with_hole(area.heights(), 6, -32768), nodata=None), (),
+        "dem.tif: DEM: expected heights from -500 to 9000 m, found -32768; .*-a_nodata -32768"),
+    "heights in centimetres": (lambda raw: write_raster(raw / "dem.tif", 100 * area.heights()), (),
+                               "dem.tif: DEM: expected heights from -500 to 9000 m, found 3899.*another unit"),
+    "DEM of complex numbers": (lambda raw: write_raster(raw / "dem.tif", area.heights(), kind=gdal.GDT_CFloat32), (),
+                               "dem.tif: DEM: expected real numbers, found complex ones; export"),
+    "DEM of a few cells": (lambda raw: write_raster(raw / "dem.tif", np.ones((2, 2))), (),
+                           "dem.tif: DEM: expected a grid of 3 x 3 to .* cells, found 2 x 2 of 30 m; take"),
+    "cells of a millimetre": (lambda raw: None, ("CELL=0.001",), "found 1800000 x 2400000 of 0.001 m; take another C"),
+    "an EPSG in degrees": (lambda raw: None, ("EPSG=4326",),
+                           "^EPSG=4326: expected a projected CRS in metres, found WGS 84 in degree; .*EPSG=32650$"),
     "no DEM": (lambda raw: (raw / "dem.tif").unlink(), (), r"raw: expected dem\.\*, found none; put it there"),
     "unknown EPSG": (lambda raw: None, ("EPSG=999999",), "^EPSG=999999: expected the EPSG code of a CRS, found none"),
     "header only": (lambda raw: (raw / "inventory.csv").write_text("X,Y\n"), (),
@@ -101,7 +125,17 @@ BROKEN = {
     "X and Y swapped": (lambda raw: write_points(raw / "inventory.csv", area.landslides()[:, ::-1]), (),
                         "inventory: .*; X and Y are swapped"),
     "X and Y in degrees": (lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (117.01, 22.59))), (),
-                           "inventory.csv: columns X, Y: expected metres .*found what looks like degrees; name them"),
+                           "inventory.csv: columns X, Y: expected metres .*found what looks like degrees .117.01, "),
+    "longitude for latitude": (
+        lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (22.59, 117.01)), "lon,lat"), (),
+        "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.59 .*117.01; are they swapped"),
+    "another POINTS_EPSG": (lambda raw: None, ("POINTS_EPSG=4326",),
+                            "inventory.csv: columns X, Y: expected coordinates of EPSG:4326, found 5000.*POINTS_EPSG"),
+    "a column twice": (lambda raw: write_points(raw / "inventory.csv", area.landslides(), "X,X"), (),
+                       "inventory.csv: header: expected different names, found 'X' twice; rename"),
+    "a quote left open": (quote_left_open, (), "inventory.csv: line 4: expected quotes in pairs .*; correct the row"),
+    "a coordinate without end": (lambda raw: (raw / "inventory.csv").write_text("X,Y\n500100,inf\n"), (),
+                                 "inventory.csv: point 1, column 'Y': expected a number, found 'inf'; correct"),
     "no coordinates": (lambda raw: write_points(raw / "inventory.csv", area.landslides(), "a,b"), (),
                        "inventory.csv: header: expected columns X and Y .*found a, b; rename"),
     "a coordinate that is no number": (lambda raw: (raw / "inventory.csv").write_text("X,Y\n500100,here\n"), (),
@@ -111,6 +145,9 @@ BROKEN = {
     "UTF-16": (lambda raw: write_points(raw / "inventory.csv", area.landslides(), encoding="utf-16"), (),
                "inventory.csv: .*UTF-16 or binary.*; save it as CSV in UTF-8"),
     "layer without features": (no_features, (), "inventory.gpkg: inventory: expected features, found none; export"),
+    "GeoPackage without CRS": (lambda raw: write_vector(replace_inventory(raw, "inventory.gpkg"), [square(5, 5, 3, 3)],
+                                                        epsg=None), (),
+                               "inventory.gpkg: inventory: CRS: expected one, found none; set it"),
     "shapefile without CRS": (shapefile_without_crs, (), "inventory.shp: inventory: CRS: .*found none; .*prj"),
     "inventory of lines": (lambda raw: write_vector(replace_inventory(raw, "inventory.gpkg"),
                                                     [f"LINESTRING ({WEST} {NORTH}, {WEST + 99} {NORTH - 99})"]), (),
@@ -119,25 +156,49 @@ BROKEN = {
                                             layers=("old", "new")), (),
                    r"inventory: expected one layer, found old, new; name it: inventory.gpkg\|layername="),
     "two inventories": (lambda raw: shutil.copy(raw / "inventory.csv", raw / "inventory.shp"), (),
-                        "expected one file for INVENTORY, found inventory.shp, inventory.csv; name it"),
+                        "expected one file for INVENTORY, found inventory.shp, inventory.csv; name one: INVENTORY="),
+    "stable places are the landslides": (lambda raw: shutil.copy(raw / "inventory.csv", raw / "stable.csv"), (),
+                                         "stable.csv: stable places: expected places apart from landslides, found"),
+    "no stable place": (lambda raw: (raw / "stable.csv").write_text("X,Y\n"), (),
+                        "stable.csv: stable places: expected points, found a header only"),
     "NDVI as grey values": (lambda raw: write_raster(raw / "ndvi.tif", np.full((ROWS, COLS), 200)), (),
                             "ndvi.tif: NDVI: expected values from -1 to 1 .*found up to 200; give NDVI_SCALE"),
     "NDVI elsewhere": (lambda raw: write_raster(raw / "ndvi.tif", np.ones((ROWS, COLS)),
                                                 place=(WEST + 1e5, 30, 0, NORTH, 0, -30)), (),
                        "ndvi.tif: NDVI: expected .* on the grid .*found none"),
     "NDVI on a corner": (lambda raw: write_raster(raw / "ndvi.tif", np.full((20, 20), 0.5)), (),
-                         "expected every factor on 50% of the DEM's cells, found 8.3%; take layers"),
+                         "^NDVI: expected every factor on 50% of the DEM's cells, found it on 8.3%.*; take a layer"),
     "roads elsewhere": (lambda raw: write_vector(raw / "roads.gpkg", ["LINESTRING (0 0, 9 9)"]), (),
                         r"roads.gpkg: dis2road: expected features on the grid .*, found none there; check"),
     "classes that are a measure": (lambda raw: write_raster(raw / "land_use.tif", area.heights()), (),
-                                   "land_use.tif: land use: expected at most 100 whole-number classes"),
+                                   r"land_use.tif: land use: expected at most 100 whole-number .*, found 1\d+\.\d+"),
+    "classes elsewhere": (lambda raw: write_vector(raw / "lithology.gpkg", ["POLYGON ((0 0, 9 0, 9 9, 0 0))"],
+                                                   {"rock": ["tuff"]}), (),
+                          "lithology.gpkg: lithology: expected classes on the DEM .*, found none there; check"),
+    "classes of lines": (lambda raw: write_vector(raw / "lithology.gpkg", ["LINESTRING (5e5 25e5, 502e3 2499e3)"],
+                                                  {"rock": ["tuff"]}), (),
+                         "lithology.gpkg: lithology: expected polygons, found lines or points; export"),
+    "one catchment": (lambda raw: write_vector(raw / "catchments.gpkg", [square(0, 0, ROWS, COLS)]), (),
+                      "catchments.gpkg: dis2catchment: expected borders between polygons .*, found none there"),
+    "no streams": (lambda raw: None, ("CHANNEL=1000000",), "^CHANNEL=1000000: dis2drainage: expected streams, found"),
+    "codes of no region": (lambda raw: None, ("CODES_OF=far",), "^CODES_OF=far: src_data/far/factors.json: missing"),
     "no field of classes": (lambda raw: write_vector(raw / "lithology.gpkg", [square(0, 0, ROWS, COLS)],
                                                      {"rock": ["tuff"], "age": ["old"]}), (),
-                            "lithology.gpkg: lithology: expected one field of classes, found rock, age; name it"),
+                            "lithology.gpkg: lithology: expected one field of classes, found rock, age; name the one"),
+    "another field of classes": (lambda raw: None, ("LITHOLOGY_FIELD=roc",),
+                                 "lithology: expected a field 'roc', found rock; .*LITHOLOGY_FIELD="),
     "InSAR in m/yr": (lambda raw: insar(raw, np.linspace(-0.02, 0.02, 120)), (),
                       "insar.csv: column 'velocity': expected mm/yr, found 99 % below .*; give INSAR_UNIT"),
+    "InSAR that races": (lambda raw: insar(raw, np.linspace(-20, 20, 120)), ("INSAR_UNIT=m/yr",),
+                         "insar.csv: column 'velocity': expected m/yr, found half of them above .* mm/yr; give INSAR"),
+    "InSAR without end": (lambda raw: insar(raw, [5.0] * 119 + ["inf"]), (),
+                          "insar.csv: point 120, column 'velocity': expected a number, found 'inf'"),
+    "InSAR of polygons": (lambda raw: write_vector(raw / "insar.gpkg", [square(5, 5, 3, 3)], {"velocity": ["3"]}), (),
+                          "insar.gpkg: InSAR points: feature 1: expected a point, found polygon; turn"),
     "InSAR without velocity": (lambda raw: insar(raw, np.ones(120), "X,Y,speed"), (),
                                "insar.csv: header: expected a column velocity, found speed, X, Y; rename"),
+    "a region that is a path": (lambda raw: None, ("REGION=../own",), "^REGION=../own: expected letters, digits"),
+    "a share above 1": (lambda raw: None, ("COVER=50.0",), "^COVER=50.0: expected a share"),
     "a strategy that is none": (lambda raw: None, ("STRATEGY=best",), "^STRATEGY=best: expected one of random, slope"),
     "no cell beyond the buffer": (lambda raw: None, ("STRATEGY=buffer", "BUFFER=9000."),
                                   "expected free cells .*BUFFER"),
@@ -254,6 +315,24 @@ def test_csv_as_offices_write_it(raw, clean):
     (raw / "inventory.csv").write_bytes("\r\n".join(["Name;X;Y", *rows]).encode("latin-1"))
     area.prepare(prepare_region)
     pd.testing.assert_frame_equal(pd.read_csv(PATHS.samples_without_insar), clean[0])
+
+
+def test_empty_lines_in_a_csv_are_none(raw, clean):
+    text = (raw / "inventory.csv").read_text()
+    (raw / "inventory.csv").write_text("\n\n" + text.replace("\n", "\n\n"))
+    area.prepare(prepare_region)
+    pd.testing.assert_frame_equal(pd.read_csv(PATHS.samples_without_insar), clean[0])
+
+
+def test_insar_points_may_be_a_layer_in_another_crs(raw):
+    insar(raw, np.linspace(-20, 20, 120))
+    in_table = grid_of_changed()
+    shapes = [f"POINT Z ({x} {y} 9)" for x, y in area.landslides()]
+    write_vector(raw / "metres.gpkg", shapes, {"V_LOS": [str(v) for v in np.linspace(-20, 20, 120)]})
+    gdal.VectorTranslate(str(raw / "insar.gpkg"), str(raw / "metres.gpkg"), dstSRS="EPSG:4326", reproject=True)
+    (raw / "insar.csv").unlink()
+    pd.testing.assert_frame_equal(in_table, grid_of_changed())
+    assert (in_table["DV"] != 0).sum() == 120
 
 
 @pytest.mark.parametrize("form", ["multipart", "3-D", "shapefile in degrees"])

@@ -68,7 +68,7 @@ FAULTS = {
     "nodata in a column": (lambda: edit(PATHS.samples, lambda t: t.assign(TWI=t["TWI"].mask(t.index < 3, -9999))),
                            "nodata", "samples_own.csv", "TWI: 3 rows hold -9999", "remove"),
     "empty cells": (lambda: edit(PATHS.grid, lambda t: t.assign(SPI=t["SPI"].mask(t.index == 5))),
-                    "nodata", "grid_samples_own.csv", "SPI: 1 rows hold no number", "remove"),
+                    "nodata", "grid_samples_own.csv", "SPI: 1 row holds no number", "remove"),
     "a shifted grid": (lambda: edit(PATHS.grid, shifted), "alignment", "grid_samples_own.csv",
                        "100.0% of the rows lie off the centre", "different grids"),
     "samples in another CRS": (lambda: edit(PATHS.samples, lambda t: t.assign(X=t["X"] - 3e5)), "alignment",
@@ -76,13 +76,28 @@ FAULTS = {
     "repeated places": (lambda: edit(PATHS.samples, lambda t: pd.concat([t, t[:7]])), "duplicates", "samples_own.csv",
                         "7 rows repeat a place", "one row"),
     "conflicting labels": (lambda: edit(PATHS.samples, lambda t: pd.concat([t, t[:5].assign(label=1 - t["label"])])),
-                           "labels", "samples_own.csv", "5 places carry both labels", "decide"),
+                           "labels", "samples_own.csv", "5 places hold both labels", "decide"),
     "few landslides": (lambda: edit(PATHS.samples, lambda t: t.sort_values("label")[:129]), "balance",
                        "samples_own.csv", "7.0% landslides", "RATIO"),
     "a factor twice": (lambda: edit(PATHS.samples, lambda t: t.assign(TWI=2 * t["SPI"] + 1)), "collinearity",
                        "samples_own.csv", "SPI and TWI correlate at 1.00", "leave one out"),
     "a constant factor": (lambda: edit(PATHS.samples, lambda t: t.assign(dis2road=5)), "collinearity",
                           "samples_own.csv", "dis2road is the same in every row", "leave"),
+    "slope in low percent": (lambda: edit(PATHS.samples, lambda t: t.assign(slope=1.77 * t["slope"])),
+                             "units", "samples_own.csv", "slope is 1.7.* times that of composite.tif", "percent"),
+    "heights in feet": (lambda: edit(PATHS.grid, lambda t: t.assign(DEM=t["DEM"] * 3.28084)),
+                        "units", "grid_samples_own.csv", "DEM is 3.28 times that of composite.tif", "feet"),
+    "NDVI in grey values": (lambda: edit(PATHS.samples, lambda t: t.assign(NDVI=100 + t["NDVI"] / 100)),
+                            "units", "samples_own.csv", "NDVI from .*: no known scale", "10,000"),
+    "a handful of points": (lambda: edit(PATHS.samples, lambda t: pd.concat([t.query("label == 1")[:3], t.query(
+        "label == 0")[:3]])), "balance", "samples_own.csv", "50.0% landslides: 3, and 3 non-landslides", "more points"),
+    "a grid without a factor": (lambda: edit(PATHS.grid, lambda t: t.drop(columns="TWI")), "table",
+                                "grid_samples_own.csv", "column 'TWI'", "rename"),
+    "a table of 0 bytes": (lambda: PATHS.samples.write_bytes(b""), "table", "samples_own.csv", "No columns", "write"),
+    "half a composite": (lambda: PATHS.composite.write_bytes(PATHS.composite.read_bytes()[:3000]), "raster",
+                         "composite.tif", "breaks off", "copy"),
+    "half a stack": (lambda: PATHS.factor_stack.write_bytes(PATHS.factor_stack.read_bytes()[:60_000]), "raster",
+                     "factors.tif", "src_data/own/factors.tif, band", "copy"),
     "no grid": (lambda: (PATHS.grid.unlink(), PATHS.factor_stack.unlink()), "table", "grid_samples_own.csv", "missing",
                 "prepare_region.py"),
     "a table the readers refuse": (lambda: edit(PATHS.samples, lambda t: t.drop(columns="slope")), "table",
@@ -120,6 +135,18 @@ def test_velocity_in_metres_and_missing_insar():
     assert [(f.topic, f.level) for f in findings] == [("units", "error"), ("InSAR", "warning")]
     assert "m/yr" in findings[0].found
     assert "80.0%" in findings[1].found
+
+
+def test_one_of_a_kind_is_counted_as_one():
+    findings = pd.DataFrame({"level": ["warning", "ok", "ok"]})
+    assert checks.summary(findings) == "0 errors, 1 warning, 2 in order"
+
+
+def test_no_row_is_one_finding(region):
+    edit(PATHS.samples, lambda t: t[:0])
+    findings, correlation = checks.check_region(PATHS, factors("own"))
+    assert [f.topic for f in findings if f.file.endswith("samples_own.csv") and "grid" not in f.file] == ["table"]
+    assert correlation.empty
 
 
 def test_variance_inflation_is_that_of_a_regression():

@@ -29,9 +29,9 @@ NAMES = ["ours", "ours, published recipe", "SVM", "RF", "boosting + XY", "a meth
 PROTOCOLS = {"augmentation": 1, "published": 2, "spatial": 2, "blocked 5 km": 2, "blocked 10 km": 2}  # repeats
 SHOTS, STEPS = ("0", "3", "16", "1/12", "6/12"), (0, 1, 20)
 DRAWN = ("method_roc", "method_precision_recall", "method_rates", "differences", "gap", "distance", "subsets",
-         "block_kinds", "few_shot", "few_shot_blocks", "measures_published", "reliability_published",
-         "measures_spatial", "reliability_spatial", "measures_blocked", "reliability_blocked", "measures_augmentation",
-         "reliability_augmentation")
+         "weak_label_worth", "block_kinds", "few_shot", "few_shot_blocks", "measures_published",
+         "reliability_published", "measures_spatial", "reliability_spatial", "measures_blocked", "reliability_blocked",
+         "measures_augmentation", "reliability_augmentation")
 
 
 def make_tables():
@@ -179,6 +179,18 @@ def test_measures_gap_distance_and_subsets_are_those_saved(drawn):
     assert len(table) == 2 * 3 * 2 * len(NAMES)
     for row in table.itertuples():
         assert row.mean == pytest.approx(saved[row.protocol, row.subset, row.with_dv, row.method, "auroc"])
+
+
+def test_worth_of_weak_labels_is_that_of_landslides_of_either_kind(drawn):
+    _, paths, _ = drawn
+    keys = ["protocol", "subset", "with_dv", "method", "measure"]
+    table = numbers(paths, "weak_label_worth")
+    saved = pd.read_csv(paths.method_metrics, dtype={"k": str}).query("protocol != 'k-shot'")
+    assert len(table) == 2 * 2 * 2 * 2 * len(NAMES)  # protocols, kinds of landslides, factors, measures
+    assert set(table["protocol"]) == {"published", "augmentation"}
+    assert set(table["subset"]) == {"insar", "inventory"}
+    pd.testing.assert_series_equal(table.set_index(keys)["mean"], saved.set_index(keys)["mean"].reindex(
+        pd.MultiIndex.from_frame(table[keys])))
 
 
 def test_differences_and_rates_are_those_saved(drawn):

@@ -84,7 +84,8 @@ def test_lines_burn_the_cells_they_cross_and_borders_lie_between_polygons(tmp_pa
 def test_classes_keep_given_codes(tmp_path):
     write_vector(tmp_path / "l.gpkg", [square(0, 0, 5, 5)] * 3, {"rock": ["tuff", "basalt", "marl"]})
     vector = gridding.open_vector(tmp_path / "l.gpkg", "lithology", GRID)
-    assert gridding.number_classes(vector, "", {"tuff": 4, "gneiss": 9}, "l") == {"tuff": 4, "basalt": 10, "marl": 11}
+    assert gridding.number_classes(vector, "", "FIELD", {"tuff": 4, "gneiss": 9}, "l") == {
+        "tuff": 4, "basalt": 10, "marl": 11}
 
 
 def test_values_at_cells(tmp_path, monkeypatch):

@@ -48,8 +48,9 @@ def write(path, table=TABLE, **options):
 def write_layer(path, table=TABLE, epsg=UTM, kind=ogr.wkbPoint, layers=("points",)):
     """The table as a GeoPackage: x, y as geometry in `epsg`, the other columns as fields."""
     dataset = gdal.GetDriverByName("GPKG").Create(str(path), 0, 0, 0, gdal.GDT_Unknown)
-    crs = osr.SpatialReference()
-    crs.ImportFromEPSG(epsg)
+    crs = osr.SpatialReference() if epsg else None
+    if epsg:
+        crs.ImportFromEPSG(epsg)
     for name in layers:
         layer = dataset.CreateLayer(name, crs, kind)
         fields = [c for c in table.columns if c not in ("x", "y")]
@@ -249,6 +250,16 @@ def test_a_layer_of_another_crs_is_reprojected(path):
     expected = osr.CoordinateTransformation(source, target).TransformPoints(TABLE[["x", "y"]].to_numpy().tolist())
     np.testing.assert_allclose(points.xy, np.array(expected)[:, :2], atol=1e-3)
     assert np.abs(points.xy - TABLE[["x", "y"]]).to_numpy().max() > 1e5
+
+
+def test_a_layer_without_crs_is_taken_for_the_area_s(path):
+    points = read_points(write_layer(path.with_suffix(".gpkg"), epsg=None), "towards", wkt(NEIGHBOUR))
+    np.testing.assert_array_equal(points.xy, TABLE[["x", "y"]])
+
+
+def test_points_that_are_nowhere_in_their_crs(path):
+    layer = write_layer(path.with_suffix(".gpkg"), TABLE.assign(y=TABLE["y"] * 1e9), epsg=4326)
+    assert "expected points that transform to the CRS of composite.tif, found: " in refused(layer)
 
 
 @pytest.mark.parametrize(("column", "value", "expected"), [

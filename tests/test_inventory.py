@@ -51,7 +51,7 @@ def test_longitude_and_latitude_are_transformed(tmp_path):
 def test_points_of_polygons(tmp_path, dem, how, each):
     path, shapes = tmp_path / "p.gpkg", [square(10, 10, 4, 5), square(40, 60, 2, 2)]
     write_vector(path, shapes)
-    xy, burned, _ = inventory.read_inventory(path, GRID, dem, 0, how, 5, tmp_path)
+    xy, burned, _ = inventory.read_inventory(path, "inventory", GRID, dem, 0, how, 5, tmp_path)
     assert (burned.ReadAsArray() > 0).sum() == 24
     row, col = (NORTH - xy[:, 1]) // CELL, (xy[:, 0] - WEST) // CELL
     first = (row >= 10) & (row < 14) & (col >= 10) & (col < 15)
@@ -66,7 +66,7 @@ def test_points_of_polygons(tmp_path, dem, how, each):
 def test_a_polygon_smaller_than_a_cell_still_counts(tmp_path, dem):
     x, y = WEST + 300.0, NORTH - 300.0  # on a corner of four cells
     write_vector(tmp_path / "p.gpkg", [f"POLYGON (({x} {y}, {x + 3} {y}, {x + 3} {y + 3}, {x} {y}))"])
-    xy, burned, _ = inventory.read_inventory(tmp_path / "p.gpkg", GRID, dem, 0, "highest", 5, tmp_path)
+    xy, burned, _ = inventory.read_inventory(tmp_path / "p.gpkg", "inventory", GRID, dem, 0, "highest", 5, tmp_path)
     assert burned.ReadAsArray().sum() == 0
     assert len(xy) == 1
     assert np.abs(xy - (x, y)).max() < 3
@@ -74,7 +74,7 @@ def test_a_polygon_smaller_than_a_cell_still_counts(tmp_path, dem):
 
 def test_points_and_polygons_in_one_layer_and_empty_ones(tmp_path, dem):
     write_vector(tmp_path / "p.gpkg", [f"POINT ({WEST + 45} {NORTH - 45})", square(10, 10, 4, 5), "POINT EMPTY"])
-    xy, _, notes = inventory.read_inventory(tmp_path / "p.gpkg", GRID, dem, 0, "highest", 5, tmp_path)
+    xy, _, notes = inventory.read_inventory(tmp_path / "p.gpkg", "inventory", GRID, dem, 0, "highest", 5, tmp_path)
     assert len(xy) == 2
     assert xy[0].tolist() == [WEST + 45, NORTH - 45]
     assert "1 features of the inventory are empty or lines" in notes[0]
@@ -90,6 +90,6 @@ def test_points_off_the_grid(dem):
 @pytest.mark.parametrize(("unit", "positive", "expected"), [("mm/yr", "towards", 4), ("cm/yr", "away", -40)])
 def test_velocities_in_one_unit_and_sign(tmp_path, unit, positive, expected):
     (tmp_path / "i.csv").write_text("X,Y,V_LOS,coherence\n501000,2499000,4,0.9\n501000,2499500,-4,0.8\n")
-    table, _ = inventory.insar_points(tmp_path / "i.csv", GRID, 0, unit, positive)
+    table, _ = inventory.insar_points(str(tmp_path / "i.csv"), GRID, 0, unit, positive)
     assert table["velocity"].tolist() == [expected, -expected]
     assert table["coherence"].tolist() == [0.9, 0.8]

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lsm.checks import CORRELATION, VIF
+from lsm.checks import CORRELATION, VIF, summary
 from lsm.figures.common import caption, saved, tidy
 from lsm.paths import Paths
 
@@ -68,9 +68,7 @@ def strip(fig, c, findings: pd.DataFrame, left: float, tall: float) -> None:
     ax = fig.add_axes((left / c.WIDTH, 0.35 / tall, 1 - (left + 0.05) / c.WIDTH, (tall - 0.5) / tall))
     ax.axis("off")
     ax.set(xlim=(0, 1), ylim=(LINES + 1.5, 0))
-    counts = findings["level"].value_counts()
-    ax.text(0, 0.6, ", ".join(f"{counts.get(level, 0)} {word}" for level, word in (
-        ("error", "errors"), ("warning", "warnings"), ("ok", "in order"))), fontsize=7, fontweight="bold")
+    ax.text(0, 0.6, summary(findings), fontsize=7, fontweight="bold")
     for i, (level, text) in enumerate(lines_of(findings)):
         if level:
             mark, colour = LEVELS[level]

@@ -1,20 +1,25 @@
-"""Stage 0 in one picture: which InSAR points became weak labels, and which rule dropped each of the others."""
+"""Weak labels: which InSAR points became such and which rule dropped the others, and what the labels are worth."""
 
 import textwrap
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.lines import Line2D
 
 from lsm.figures.common import caption, saved
 from lsm.figures.maps import map_page, terrain
+from lsm.figures.measures import COLUMNS, ROW, counts, ranked
+from lsm.figures.methods import compared, mark_of, name_band, name_rows, protocols_of, repeats, rows_of_methods
 from lsm.paths import Paths, shown
 from lsm.settings import InputError
 
 STAGE = "augment_inventory.py"
 KEPT = "weak label"
 PANEL = 2.15  # inch, of the bars beside the map
-BAR = 0.33    # inch a rule, its words above its bar
-LINE = 0.16   # inch of a rule that dropped none
+BAR = 0.285   # inch a rule, its words above its bar
+LINE = 0.14   # inch of a rule that dropped none
+LEARNED = {"augmentation": ("learned without InSAR landslides", "white"), "published": ("learned with them", None)}
+TESTED = {"insar": "InSAR landslides", "inventory": "inventory landslides"}
 
 
 def augmentation(c):
@@ -32,12 +37,14 @@ def augmentation(c):
     dropping = [rule for rule in rules["rule"] if counted.get(rule, 0)]
     colour = {rule: c.RULES[i % len(c.RULES)] for i, rule in enumerate(dropping)}
     high = 0.2 + BAR * (len(dropping) + 2) + LINE * (len(rules) - 1 - len(dropping))
-    fig, ax, panel = map_page(ground, c, c.WIDTH - 0.7 - PANEL, PANEL, high + 2.25)
+    fig, ax, panel = map_page(ground, c, c.WIDTH - 0.7 - PANEL, PANEL, high + 2.17)
     ax.imshow(0.4 + 0.6 * ground.relief, extent=ground.extent)
     pixels = len(points) > c.RASTERISE
+    pale = 0.5 if pixels else 1.0  # so many dropped points would hide the weak labels
     for rule in dropping:
         of_rule = points[points["fate"] == rule]
-        ax.scatter(of_rule["X"], of_rule["Y"], s=0.8, marker="o", color=colour[rule], linewidths=0, rasterized=pixels)
+        ax.scatter(of_rule["X"], of_rule["Y"], s=0.8, marker="o", color=colour[rule], linewidths=0, alpha=pale,
+                   rasterized=pixels)
     weak = points[points["fate"] == KEPT]
     along = weak["slope_velocity"].notna().any()
     speed = weak["slope_velocity"].fillna(weak["velocity"]).abs()
@@ -79,3 +86,47 @@ def waterfall(panel, c, rules, colour: dict) -> None:
     words("weak labels", rules["kept"].iloc[-1])
     panel.barh(y - 0.19, rules["kept"].iloc[-1] * long, 0.11, left=0.1, color=c.SPEEDS[1], edgecolor="black",
                linewidth=0.5)
+
+
+def weak_label_worth(c):
+    """What each method scores on InSAR and on inventory landslides after learning without and with InSAR landslides,
+    with all factors and without the one that defines them."""
+    path = Paths(c.REGION).method_metrics
+    table, record = compared(path, c, COLUMNS)
+    for protocol in LEARNED:
+        protocols_of(table, path, protocol)
+    table = table[table["protocol"].isin(LEARNED) & table["subset"].isin(TESTED)
+                  & table["measure"].isin(("auroc", "kappa"))]
+    table = table[table["method"].isin(table[table["protocol"] == "augmentation"]["method"])]
+    bands = [with_dv for with_dv in (True, False) if (table["with_dv"] == with_dv).any()]
+    methods = ranked(table[(table["protocol"] == "published") & table["with_dv"]])
+    panels = [(measure, subset) for measure in ("auroc", "kappa") for subset in TESTED]
+    fig, axes = rows_of_methods(c, 1.5 * ROW * len(methods), len(panels), len(bands), bottom=0.72, top=0.42)
+    for band, with_dv in zip(axes, bands, strict=True):
+        for ax, (measure, subset) in zip(band, panels, strict=True):
+            one = table[(table["with_dv"] == with_dv) & (table["measure"] == measure) & (table["subset"] == subset)]
+            mean, sd = (one.pivot(index="protocol", columns="method", values=v) for v in ("mean", "sd"))
+            for i, method in enumerate(methods):
+                colour = mark_of(c, method)["color"]
+                ax.plot(mean.loc[list(LEARNED), method], (i, i), color=colour, linewidth=1.6, solid_capstyle="butt")
+                for protocol, (_, face) in LEARNED.items():
+                    ax.errorbar(mean.loc[protocol, method], i, xerr=np.nan_to_num(sd.loc[protocol, method]), marker="o",
+                                markersize=4, markerfacecolor=face, markeredgewidth=0.9, elinewidth=0.5, color=colour)
+                gain = round(mean.loc["published", method] - mean.loc["augmentation", method], 3) + 0.0  # no -.000
+                ax.text(0.99, i - 0.36, f"{gain:+.3f}".replace("0.", ".").replace("-", "−"), fontsize=5.8,
+                        transform=ax.get_yaxis_transform(), horizontalalignment="right", verticalalignment="center")
+        name_rows(c, band, methods)
+        name_band(band, "all factors" if with_dv else f"without {record['constants'].get('WITHOUT', 'one factor')}")
+    for (measure, subset), column in zip(panels, axes.T, strict=True):
+        low, high = (f(ax.get_xlim()[i] for ax in column) for i, f in enumerate((min, max)))
+        for ax in column:
+            ax.set_xlim(low, high)
+            ax.locator_params(axis="x", nbins=4)
+        column[0].set_title(f"{c.MEASURES[measure]}\n{TESTED[subset]}", fontsize=7, pad=4)
+    handles = [Line2D([], [], linestyle="", marker="o", markersize=4, color=c.INK, label=text,
+                      markerfacecolor=face or c.INK) for text, face in LEARNED.values()]
+    fig.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.99, 0.2 / fig.get_figheight()), ncols=2,
+               fontsize=6.5, borderaxespad=0)
+    caption(fig, c, [record], f"numbers: what InSAR landslides add; whiskers: sd of {repeats(table)}; "
+            f"{counts(table)} points together, each kind of landslide with all non-landslides")
+    return fig, table[["protocol", "subset", "with_dv", "method", "measure", "mean", "sd", "n", "seeds"]]

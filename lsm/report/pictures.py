@@ -32,6 +32,7 @@ FIGURES = {  # name: the file whose numbers it draws, the stage that writes that
     "gap": ("method_metrics", _COMPARE, "What crossing from random to spatial halves costs"),
     "distance": ("method_metrics", _COMPARE, "Scores by distance from the nearest labelled point"),
     "subsets": ("method_metrics", _COMPARE, "Scores on inventory and on InSAR landslides"),
+    "weak_label_worth": ("method_metrics", _COMPARE, "What InSAR landslides add to what is learned"),
     "block_kinds": ("block_metrics", _COMPARE, "Scores by kind of block"),
     "few_shot": ("method_metrics", _COMPARE, "Scores by number of samples and of steps"),
     "few_shot_blocks": ("block_metrics", _COMPARE, "Scores of single blocks by number of samples"),
