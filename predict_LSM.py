@@ -154,9 +154,9 @@ def predict_grid(paths: Paths, c, networks, states, boosting, encoder, labels, c
     susceptibility = np.full(labels.shape, NODATA, np.float32)
     weights = neighbour_weights(labels, raster.geotransform, c.BLEND) if c.BLEND else None
     if c.BLEND:
-        within = np.diff(weights.indptr)  # (cells,) other blocks
-        print(f"{(within > 0).sum():,} cells lie within {c.BLEND:g} m of other blocks, {within.max()} at most, and are "
-              "blended")
+        others = np.diff(weights.indptr)  # (cells,) blocks
+        print(f"{(others > 0).sum():,} cells of blocks lie within {c.BLEND:g} m of others, of {others.max()} at most: "
+              "blended with them")
     counts, unseen = np.zeros(4, np.int64), {}
     source = grid.grid_of(paths)
     bar = tqdm(total=grid.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
