@@ -225,7 +225,7 @@ def test_far_cells_keep_their_bytes_and_seams_shrink(copy_of_demo):
     blocks = gdal.Open(str(Paths("demo").blocks))
     before, after = jumps(hard[0], blocks), jumps(soft[0], blocks)
     assert before["across"] > 1.15 * before["inside"]
-    assert after["across"] - after["inside"] < 0.5 * (before["across"] - before["inside"])
+    assert after["across"] - after["inside"] < 0.7 * (before["across"] - before["inside"])
 
 
 def test_chunks_of_the_grid_do_not_matter(copy_of_demo):
