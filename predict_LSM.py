@@ -1,7 +1,8 @@
 """Stage 4: adapts the intermediate model to every block, all blocks in one batched program, and predicts every cell.
 
-A cell's susceptibility is its block's adapted model applied to the cell's own factors, and hangs on nothing else: any
-order and any chunk of the grid give the same number.
+A cell's susceptibility is its block's adapted model applied to the cell's own factors, and hangs on no other cell: any
+order and any chunk of the grid give the same number. With BLEND the models of the blocks near by are applied to these
+factors too, and averaged by distance (lsm/blending.py).
 
 Reads   checkpoint_dir/<REGION>_model.npz          the intermediate models and their encoder
         metatask_sampling/<REGION>_tasks.npz       samples by block
@@ -18,8 +19,9 @@ Writes  models_of_blocks/<REGION>_models.npz       w1, b1, ..., w4, b4 of all bl
         tmp/LSM_<REGION>.csv                       X, Y, susceptibility, block, flag: 0 adapted block, 1 the block
                                                    keeps the intermediate model, 2 the cell lies outside every block
                                                    and has the nearest one's model, 3 both (not from factors.tif, which
-                                                   stands for more cells than a table is good for)
-Run     python predict_LSM.py [ADAPT_WITH=half ...]
+                                                   stands for more cells than a table is good for); block and flag are
+                                                   those of the cell's own block, blended or not
+Run     python predict_LSM.py [ADAPT_WITH=half BLEND=300 ...]
 """
 
 import contextlib
@@ -34,7 +36,8 @@ from tqdm import tqdm
 import study_area
 from lsm import grid
 from lsm.artifacts import check, read_npz, whole, write_npz, write_record
-from lsm.blocks import nearest_block
+from lsm.blending import blended, check_reach, neighbour_weights
+from lsm.blocks import block_of_cells
 from lsm.boosting import Boosting, mixed
 from lsm.encoder import Encoder
 from lsm.meta_training import Supports, adapt_members, mean_probability, rows_by_block, unflat
@@ -49,6 +52,8 @@ from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the sa
 ADAPT_WITH = ByRecipe(published="half", recommended="all")  # of a block's samples; "half": blocks with more than
 #                              MIN_SAMPLES adapt on a random half, as published; "all": no test set is kept back
 MIN_SAMPLES = 16             # blocks with no more always adapt on all their samples; published 16
+BLEND = 0.0                  # m: within that distance of other blocks their models count too, less with distance; 0:
+#                              each block ends at its border, as published
 GRID_ROWS = 500_000          # rows of the grid table in memory at once
 NODATA = -9999.0             # of the map
 # ----------------------------------------------------------------------------------------------------------------
@@ -124,15 +129,21 @@ def predict(networks: list, block: np.ndarray, x: np.ndarray) -> np.ndarray:
     return out
 
 
-def block_of_rows(labels: np.ndarray, row: np.ndarray, col: np.ndarray, centres: np.ndarray):
-    """Each row's block, and whether its cell lies outside every block (then the nearest one). labels (rows, cols)."""
-    inside = (row >= 0) & (row < labels.shape[0]) & (col >= 0) & (col < labels.shape[1])
-    block = np.full(len(row), -1, np.int64)
-    block[inside] = labels[row[inside], col[inside]]
-    outside = block < 0
-    if outside.any():
-        block[outside] = nearest_block(row[outside], col[outside], centres)
-    return block, outside
+def probability_of_rows(networks: list, boosting, x, factors, xy, block, cell, weights) -> np.ndarray:
+    """Landslide probability (rows,) of rows of the grid, each by the models of its block (rows,).
+
+    x        the encoded factors; boosting the global models that the networks are averaged with, or None
+    weights  of neighbouring blocks, or None: a hard cut; cell the place in them, see `lsm.blending.blended`
+    """
+    anywhere = boosting.anywhere(factors, xy) if boosting else None
+
+    def by(block, rows=np.s_[:]):
+        p = predict(networks, block, x[rows])
+        if boosting:
+            p = mixed(p, [anywhere[rows], boosting.within(factors[rows], xy[rows], block)]).astype(np.float32)
+        return p
+
+    return by(block) if weights is None else blended(by(block), cell, weights, by)
 
 
 def predict_grid(paths: Paths, c, networks, states, boosting, encoder, labels, centres, raster, temporary):
@@ -142,15 +153,19 @@ def predict_grid(paths: Paths, c, networks, states, boosting, encoder, labels, c
     temporary  the csv file to write the cells to, or None
     """
     susceptibility = np.full(labels.shape, NODATA, np.float32)
+    weights = neighbour_weights(labels, raster.geotransform, c.BLEND) if c.BLEND else None
+    if c.BLEND:
+        others = np.diff(weights.indptr)  # (cells,) blocks
+        print(f"{(others > 0).sum():,} cells of blocks lie within {c.BLEND:g} m of others, of {others.max()} at most: "
+              "blended with them")
     counts, unseen = np.zeros(4, np.int64), {}
     source = grid.grid_of(paths)
     bar = tqdm(total=grid.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
     for i, (factors, xy) in enumerate(grid.chunks(source, study_area.factors(c.REGION), c.GRID_ROWS)):
         row, col = cells(raster.geotransform, xy)
-        block, outside = block_of_rows(labels, row, col, centres)
-        p = predict(networks, block, encoder.transform(factors))
-        if boosting:
-            p = mixed(p, boosting.probabilities(factors, xy, block)).astype(np.float32)
+        block, outside = block_of_cells(labels, row, col, centres)
+        p = probability_of_rows(networks, boosting, encoder.transform(factors), factors, xy, block,
+                                np.where(outside, -1, row * labels.shape[1] + col), weights)
         flag = (states[block] != _ADAPTED) + 2 * outside
         counts += np.bincount(flag, minlength=4)
         for name, n in encoder.unseen(factors).items():
@@ -182,6 +197,7 @@ def main(c) -> None:
         raise InputError(f"{shown(paths.blocks)}: expected the constants of {shown(paths.tasks)}, {sampled}, "
                          f"found {cut}; run scene_sampling.py and meta_learner.py again")
     raster, labels = read_composite(paths.composite), read_band(paths.blocks)
+    check_reach(c.BLEND, labels, raster.geotransform)
     encoder = Encoder.from_json(str(model["encoder"]))
     use_one_thread()
 

@@ -122,6 +122,23 @@ def nearest_block(rows: np.ndarray, cols: np.ndarray, centres: np.ndarray) -> np
     return block.min(axis=1).astype(np.int32)
 
 
+def block_of_cells(labels: np.ndarray, row: np.ndarray, col: np.ndarray,
+                   centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each cell's block (int64), and whether it lies outside every block (then the nearest one).
+
+    labels    (rows, cols), -1 outside every block
+    row, col  of the cells, (cells,); they may lie outside the raster
+    centres   (blocks, 2), as `nearest_block` takes them
+    """
+    inside = (row >= 0) & (row < labels.shape[0]) & (col >= 0) & (col < labels.shape[1])
+    block = np.full(len(row), -1, np.int64)
+    block[inside] = labels[row[inside], col[inside]]
+    outside = block < 0
+    if outside.any():
+        block[outside] = nearest_block(row[outside], col[outside], centres)
+    return block, outside
+
+
 def _step(valid: np.ndarray, weights: tuple[float, ...], compactness: float, clusters: int, loops: int) -> int:
     """S, after checking the settings and that there is something to cut."""
     if len(weights) != len(TERRAIN) or min(weights) < 0 or max(weights) <= 0:

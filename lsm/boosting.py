@@ -79,6 +79,14 @@ class Boosting:
         return (np.column_stack([factors, xy]),
                 np.column_stack([factors, self.scale.transform(factors, block), xy]))
 
+    def anywhere(self, factors: np.ndarray, xy: np.ndarray) -> np.ndarray:
+        """The first model's probabilities (rows,), which hang on no block."""
+        return self.models[0].predict_proba(np.column_stack([factors, xy]))[:, 1]
+
+    def within(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray) -> np.ndarray:
+        """The second model's probabilities (rows,) of rows in blocks (rows,)."""
+        return self.models[1].predict_proba(self._features(factors, xy, block)[1])[:, 1]
+
 
 def mixed(networks: np.ndarray, boosting: list[np.ndarray]) -> np.ndarray:
     """Ours: the probability whose log-odds are half those of the networks, half the mean of the boosting models'."""

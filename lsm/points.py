@@ -9,7 +9,7 @@ import pandas as pd
 
 from lsm import grid, splits
 from lsm.artifacts import read_csv, read_npz, write_csv
-from lsm.blocks import nearest_block
+from lsm.blocks import block_of_cells
 from lsm.paths import shown
 from lsm.raster import cells, read_band, read_composite
 from lsm.samples import Factor
@@ -90,11 +90,7 @@ def grid_rows(paths, described: tuple[Factor, ...]) -> Iterator[tuple[splits.Row
         centres = np.column_stack([tasks["centre_row"], tasks["centre_col"]])
     for factors, xy in grid.chunks(grid.grid_of(paths), described, CHUNK):
         row, col = cells(transform, xy)
-        inside = (row >= 0) & (row < labels.shape[0]) & (col >= 0) & (col < labels.shape[1])
-        block = np.where(inside, labels[np.where(inside, row, 0), np.where(inside, col, 0)], -1)
-        outside = block < 0
-        if outside.any():
-            block[outside] = nearest_block(row[outside], col[outside], centres)
+        block, outside = block_of_cells(labels, row, col, centres)
         yield splits.Rows(factors, xy, block), (row, col), outside
 
 

@@ -344,7 +344,8 @@ def test_argument(copy_of_demo, stage, argument, parts):
     (meta_learner, "SAVE_EVERY=0"), (meta_learner, "SUPPORT=0"), (meta_learner, "QUERY=0"),
     (meta_learner, "INNER_STEPS=0"), (meta_learner, "ITERATIONS=0"), (meta_learner, "META_TRAIN_SHARE=1.5"),
     (meta_learner, "ADAPT_STEPS=-1"),
-    (predict_LSM, "ADAPT_WITH=none"), (predict_LSM, "GRID_ROWS=0")])
+    (predict_LSM, "ADAPT_WITH=none"), (predict_LSM, "GRID_ROWS=0"), (predict_LSM, "BLEND=-1"),
+    (predict_LSM, "BLEND=99999"), (predict_LSM, "BLEND=nan")])
 def test_value_out_of_range(copy_of_demo, stage, argument):
     shutil.rmtree(copy_of_demo / "checkpoint_dir") if stage is meta_learner else None
     name, _, value = argument.partition("=")

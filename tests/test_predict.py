@@ -72,25 +72,6 @@ def test_inputs_are_left_alone():
         np.testing.assert_array_equal(a, b)
 
 
-# block_of_rows --------------------------------------------------------------------------------------------------
-
-def test_cells_outside_every_block_take_the_nearest():
-    labels = np.array([[0, 0, -1, -1], [0, 0, -1, 1], [-1, -1, -1, 1]])
-    centres = np.array([[0.5, 0.5], [1.5, 3.0]])
-    row, col = np.array([0, 1, 0, 2, -5, 9, 1, 0]), np.array([0, 3, 3, 0, 0, 9, -1, 4])
-    block, outside = predict_LSM.block_of_rows(labels, row, col, centres)
-    np.testing.assert_array_equal(block, [0, 1, 1, 0, 0, 1, 0, 1])
-    np.testing.assert_array_equal(outside, [False, False, True, True, True, True, True, True])
-    distance = np.hypot(*(np.stack([row, col], 1)[:, None] - centres).transpose(2, 0, 1))
-    np.testing.assert_array_equal(block[outside], distance.argmin(axis=1)[outside])
-
-
-def test_cells_inside_keep_their_own_block_though_another_is_nearer():
-    labels = np.array([[0, 0, 0, 0, 0, 1]])
-    block, outside = predict_LSM.block_of_rows(labels, np.zeros(1, int), np.array([4]), np.array([[0, 2.0], [0, 5.0]]))
-    assert (block[0], outside[0]) == (0, False)
-
-
 # what blocks adapt on -------------------------------------------------------------------------------------------
 
 BLOCK = np.repeat([0, 1, 3], [17, 16, 40])  # block 2 and 4 have no samples
