@@ -61,7 +61,7 @@ BACKGROUND = 100           # samples whose values stand in for an absent factor,
 BACKGROUND_FROM = "block"  # "block": what sets a place apart from its block; "region": from the region, where a block's
 #                            model also answers for places unlike any it adapted to; not published
 EXPLAINED = 100            # samples explained in a block, at most; not published
-ORDERS = 10                # orders of the factors, each run forwards and backwards: 290 model values a sample and
+ORDERS = 5                 # orders of the factors, each run forwards and backwards: 145 model values a sample and
 #                            background row; published 100, of KernelSHAP
 REPEATS = 10               # shuffles of each factor for the permutation importance; not published
 TOLERANCE = 1e-4           # SHAP values and base must add up to the log-odds to this share of 1 + |log-odds|

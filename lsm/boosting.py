@@ -67,8 +67,15 @@ class Boosting:
 
     def probabilities(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray) -> list[np.ndarray]:
         """The landslide probabilities (rows,) of each model, of rows in blocks (rows,)."""
-        return [model.predict_proba(x)[:, 1] for model, x in
-                zip(self.models, self._features(factors, xy, block), strict=True)]
+        return [self.anywhere(factors, xy), self.within(factors, xy, block)]
+
+    def anywhere(self, factors: np.ndarray, xy: np.ndarray) -> np.ndarray:
+        """The first model's probabilities (rows,), which hang on no block."""
+        return self.models[0].predict_proba(np.column_stack([factors, xy]))[:, 1]
+
+    def within(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray) -> np.ndarray:
+        """The second model's probabilities (rows,) of rows in blocks (rows,)."""
+        return self.models[1].predict_proba(self._features(factors, xy, block)[1])[:, 1]
 
     def log_odds(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray) -> list[np.ndarray]:
         """The log-odds of landslide (rows,) by each model, unclipped, of rows in blocks (rows,)."""
@@ -78,14 +85,6 @@ class Boosting:
     def _features(self, factors, xy, block) -> tuple[np.ndarray, np.ndarray]:
         return (np.column_stack([factors, xy]),
                 np.column_stack([factors, self.scale.transform(factors, block), xy]))
-
-    def anywhere(self, factors: np.ndarray, xy: np.ndarray) -> np.ndarray:
-        """The first model's probabilities (rows,), which hang on no block."""
-        return self.models[0].predict_proba(np.column_stack([factors, xy]))[:, 1]
-
-    def within(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray) -> np.ndarray:
-        """The second model's probabilities (rows,) of rows in blocks (rows,)."""
-        return self.models[1].predict_proba(self._features(factors, xy, block)[1])[:, 1]
 
 
 def mixed(networks: np.ndarray, boosting: list[np.ndarray]) -> np.ndarray:

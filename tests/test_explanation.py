@@ -127,12 +127,21 @@ def test_shap_values_of_the_map_are_half_and_half(weights, boosting):
                                both.log_odds(x, xy), atol=1e-4)
 
 
+def drawn(log_odds, x: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """SHAP values (samples, factors) by one order of the factors."""
+    def exchanged(row):
+        return lambda own: log_odds(np.where(own[:, None], row, background).reshape(-1, len(row))).reshape(
+            len(own), -1).mean(axis=1)
+
+    return np.array([permuted_orders(exchanged(row), x.shape[1], 1, i) for i, row in enumerate(x)])
+
+
 def test_few_orders_are_exact_without_interactions_of_three():
     def log_odds(v):
         return v[:, 0] * v[:, 1] - 2 * v[:, 2] + v[:, 3] * v[:, 4]
 
     x, background = values_of(5, 5) / 100, values_of(10, 6) / 100
-    found = permuted_orders(log_odds, x, background, 1, 0)
+    found = drawn(log_odds, x, background)
     np.testing.assert_allclose(found, [exact(log_odds, row, background) for row in x], atol=1e-5)
 
 
@@ -141,7 +150,7 @@ def test_a_factor_that_raises_the_log_odds_has_positive_values_above_the_mean():
         return 0.2 * v[:, 1]
 
     x = values_of(20, 7)
-    found = permuted_orders(log_odds, x, x, 1, 0)
+    found = drawn(log_odds, x, x)
     np.testing.assert_allclose(found[:, 1], 0.2 * (x[:, 1] - x[:, 1].mean()), atol=1e-5)
     assert not found[:, [0, 2, 3, 4]].any()
 
