@@ -9,6 +9,9 @@ import pytest
 
 from lsm.paths import PROJECT
 
+# pytest runs a worker a core (pyproject.toml; -n 0: none): more threads each would spin for each other's cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 AREA = ("ROWS=120", "COLS=160", "INVENTORY=600", "ABSENCE=660", "INSAR=180")
 TRAINING = ("ITERATIONS=60", "LOG_EVERY=20", "SAVE_EVERY=20")
 STAGES = (("src_data/make_demo.py", AREA), ("unsupervised_pretraining/DAS_pretraining.py", ()),

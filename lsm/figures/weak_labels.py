@@ -121,7 +121,7 @@ def weak_label_worth(c):
         low, high = (f(ax.get_xlim()[i] for ax in column) for i, f in enumerate((min, max)))
         for ax in column:
             ax.set_xlim(low, high)
-            ax.locator_params(axis="x", nbins=4)
+            ax.locator_params(axis="x", nbins=3)
         column[0].set_title(f"{c.MEASURES[measure]}\n{TESTED[subset]}", fontsize=7, pad=4)
     handles = [Line2D([], [], linestyle="", marker="o", markersize=4, color=c.INK, label=text,
                       markerfacecolor=face or c.INK) for text, face in LEARNED.values()]
