@@ -113,7 +113,7 @@ def uncertainty(path, frame, c) -> tuple:
         raise InputError(f"{shown(path)}: expected SPREADS in its record, found none; run export_gis.py again")
     labels = [f"up to {v:g}" for v in steps] + [f"above {steps[-1]:g}"]
     layer = layers.stepped("uncertainty", "Uncertainty", values, known, steps, colours, labels,
-                           "Standard deviation of probability over the block's few networks: where they disagree. "
+                           "Standard deviation of probability over the few members of the model: where they disagree. "
                            "Small says that they agree, not that they are right.")
     return layer, layers.packed(values, known)
 

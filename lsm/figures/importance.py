@@ -238,7 +238,7 @@ def panel(c, bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str
                  horizontalalignment="right", verticalalignment="center")
     violin.axvline(0, color=c.INK, linewidth=0.6)
     points = [swarm(c, violin, name, at, values, drawn) for name, at in zip(lines["factor"], y, strict=True)]
-    violin.set_xlabel("SHAP value (log-odds of landslide, networks)")
+    violin.set_xlabel("SHAP value (log-odds of landslide)")
     violin.set_yticks(y, [""] * len(y))
     for ax in (bar, violin, other):
         ax.set_ylim(high.sum(), 0)
