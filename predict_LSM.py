@@ -188,7 +188,8 @@ def main(c) -> None:
     if c.GRID_ROWS < 1:
         raise InputError(f"GRID_ROWS={c.GRID_ROWS}: expected 1 or more")
     source = grid.grid_of(paths)
-    grid.count(source)  # says now, not after adapting, that there is no grid
+    # A grid that cannot be read is refused now, not after adapting.
+    next(grid.chunks(source, study_area.factors(c.REGION), c.GRID_ROWS), None)
     trained = check(paths.model, "meta_learner.py", c)["constants"]
     model = read_npz(paths.model, "meta_learner.py", c)
     samples = read_npz(paths.tasks, "scene_sampling.py", c)

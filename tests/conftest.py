@@ -21,6 +21,12 @@ QUICK_EXPLANATION = ("EXPLAINED=6", "BACKGROUND=8", "ORDERS=2", "REPEATS=3", "WO
 START_UP = ("I0000", "W0000", "E0000", "WARNING:", "To enable the following instructions")  # TensorFlow's own notes
 
 
+def pytest_itemcollected(item):
+    """A file's tests go to one worker, so that what they share is made once; so do the files that share `explained`."""
+    shared = item.path.stem in ("test_export_gis", "test_feature_permutation", "test_report")
+    item.add_marker(pytest.mark.xdist_group("explained" if shared else item.path.stem))
+
+
 def run_stage(root, script: str, *settings: str) -> subprocess.CompletedProcess:
     """A stage as a user runs it, its data below `root`; stderr without TensorFlow's start-up notes."""
     done = subprocess.run([sys.executable, str(PROJECT / script), *settings], cwd=PROJECT, text=True,

@@ -1,19 +1,19 @@
 import hashlib
 import json
-import shutil
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import QUICK_EXPLANATION, contents, run_stage, succeed
+from conftest import QUICK_EXPLANATION, run_stage
 from osgeo import gdal
 from scipy.special import expit
 
+from lsm.boosting import Boosting
 from lsm.paths import PROJECT, Paths
 from lsm.raster import cells, read_composite
 from lsm.samples import Factor
-from lsm.settings import InputError
+from lsm.settings import InputError, constants
 
 sys.path.insert(0, str(PROJECT))
 import feature_permutation as stage
@@ -146,16 +146,21 @@ def test_records_and_what_is_printed(explained):
     assert "rank correlation of both in a block: median" in printed
 
 
-def test_the_same_seed_gives_the_same_bytes_in_any_number_of_processes(explained, tmp_path):
-    root = tmp_path / "root"
-    shutil.copytree(explained[0], root)
-
-    def artifacts():  # without records, which say how many processes there were
-        return {name: content for name, content in contents(root).items() if not str(name).endswith(".json")}
-
-    before = artifacts()
-    succeed(root, "feature_permutation.py", *QUICK_EXPLANATION[:-1], "WORKERS=2")
-    assert artifacts() == before
+def test_a_block_is_the_same_alone_and_again(explained, monkeypatch):
+    root, _ = explained
+    monkeypatch.setenv("LSM_ROOT", str(root))
+    saved = np.load(root / "tmp/demo_shap.npz")
+    models, samples = (dict(np.load(root / name)) for name in ("models_of_blocks/demo_models.npz",
+                                                               "metatask_sampling/demo_tasks.npz"))
+    c = constants(vars(stage), [*QUICK_EXPLANATION])
+    stage.start_worker(models, samples, Boosting.of_map(models, samples, c.SEED), c)
+    for block in (11, 3):
+        _, rows, values, place, log_odds, base = stage.explain_block(block)
+        own = saved["block"] == block
+        np.testing.assert_array_equal(rows, saved["row"][own])
+        for found, name in ((values, "shap"), (place, "place"), (log_odds, "log_odds")):
+            np.testing.assert_array_equal(found.astype(np.float32), saved[name][own])
+        assert base == saved["base"][block]
 
 
 @pytest.mark.parametrize(("setting", "message"), [
