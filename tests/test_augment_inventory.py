@@ -25,7 +25,7 @@ from study_area import FACTORS
 
 PATHS, STAGE = Paths("isle"), "augment_inventory.py"
 NAMES = [factor.name for factor in FACTORS]
-HK = Path(os.environ.get("HK_DATA", PROJECT.parent / "shared" / "hk"))
+HK = Path(os.environ.get("LSM_HK_DATA", PROJECT.parent / "shared" / "hk"))
 ROWS, COLS, NODATA = 40, 50, -9999.0
 WEST, NORTH, CELL = -1000.0, 1500.0, 100.0
 SLOPE, ASPECT, HEADING, INCIDENCE = 30.0, 90.0, -13.0, 39.0
