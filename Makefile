@@ -1,6 +1,7 @@
 # Meta-LSM: the graph of the pipeline.
 #   make run                     set up and map the demo area           make test    set up and pass the tests
 #   make hk HK_DATA=<folder>     the same on the Hong Kong tables       make setup   only prepare .venv
+#   make test-all                the slow tests too
 #   make run REGION=<name>       an area whose inputs are in src_data/  make benchmarks
 #   make explain REGION=<name>   which factor leads, block by block, after the map
 #   make report REGION=<name>    one HTML file to open first: the map to click, scores, figures, warnings
@@ -9,7 +10,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run hk compare explain gis check-qgis report test setup benchmarks FORCE
+.PHONY: run hk compare explain gis check-qgis report test test-all setup benchmarks FORCE
 .DEFAULT_GOAL := run
 
 REGION ?= demo
@@ -106,7 +107,9 @@ hk: $(READY)
 test: $(READY)
 	bash tools/browser.sh
 	$(PY) -m ruff check .
-	$(PY) -m pytest
+	$(PY) -m pytest $(TESTS)
+test-all: TESTS := -m "slow or not slow"
+test-all: test
 
 benchmarks: $(READY)
 	for b in slic meta_training adaptation prediction; do $(PY) benchmarks/$$b.py; done

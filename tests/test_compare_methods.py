@@ -314,6 +314,7 @@ def test_a_second_run_computes_nothing_and_gives_the_same_bytes(compared, paths,
     assert [name for name in after if after[name] != before.get(name)] == []
 
 
+@pytest.mark.slow
 def test_a_run_killed_half_way_goes_on(compared, demo, tmp_path, here, monkeypatch):
     root = tmp_path
     for folder in ("src_data", "metatask_sampling"):

@@ -422,6 +422,7 @@ def assert_same_state(a: dict, b: dict, atol: float):
             np.testing.assert_allclose(p, q, atol=atol, err_msg=key)
 
 
+@pytest.mark.slow
 def test_xla_equals_no_xla(plain):
     compiled = maml.outer_loop(2, OUTER_LR, True, False, xla=True)
     results = [loop(begin(), tf.constant(0), tf.constant(STEPS), made_batches()) for loop in (plain, compiled)]

@@ -207,6 +207,7 @@ def test_recipes_differ(demo, published):
     assert (demo / BLOCKS).read_bytes() == (published / BLOCKS).read_bytes()  # no setting of stage 2 hangs on it
 
 
+@pytest.mark.slow
 def test_swapped_labels_turn_the_map_round(demo, copy_of_demo):
     """Landslide is the same column in meta-training, adaptation and prediction."""
     samples = pd.read_csv(demo / SAMPLES, encoding="utf-8-sig").drop_duplicates(["X", "Y"])

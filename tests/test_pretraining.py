@@ -319,6 +319,7 @@ def falls(history: pd.DataFrame) -> bool:
     return all((np.diff(error) < 0).all() for _, error in history.groupby("layer").error)
 
 
+@pytest.mark.slow
 def test_as_a_user_runs_it_twice(tmp_path, monkeypatch):
     found = []
     for name in ("one", "two"):
