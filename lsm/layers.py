@@ -98,6 +98,8 @@ def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int) -> None:
             values = np.where(ground, index(area, slope, grid.cell), NODATA)
             target.GetRasterBand(1).WriteArray(values.astype(np.float32), 0, row)
         streams.GetRasterBand(1).WriteArray((area >= channel * grid.cell**2).astype(np.uint8), 0, row)
+    for written in (spi, twi, streams):  # others open the files: not left to whenever these are collected
+        written.FlushCache()
 
 
 def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channel: int) -> None:
