@@ -139,6 +139,16 @@ def create(path: Path, grid: Grid, kind: int = gdal.GDT_Float32, nodata: float |
     return dataset
 
 
+def flush(dataset: gdal.Dataset) -> None:
+    """Has all that was written on disk for whoever opens the file next, this dataset still open or not.
+
+    Closing it would do as well, but nobody can tell when that is: an exception that a compiler keeps (numba's, in its
+    first run) keeps every frame below it, and their datasets open.
+    """
+    for _ in range(2):  # GDAL 3.6 tells a new GeoTIFF where its strips lie with the second; before, all reads as nodata
+        dataset.FlushCache()
+
+
 def read(dataset: gdal.Dataset, row: int, rows: int, band: int = 1) -> np.ndarray:
     """Rows row .. row + rows - 1 of a band, (rows, cols)."""
     return dataset.GetRasterBand(band).ReadAsArray(0, row, dataset.RasterXSize, rows)
@@ -181,7 +191,7 @@ def to_grid(source: Path, what: str, grid: Grid, path: Path, categorical: bool =
         good = np.isfinite(values) if nodata is None else np.isfinite(values) & (values != values.dtype.type(nodata))
         found |= bool(good.any())
         target.GetRasterBand(1).WriteArray(np.where(good, values, NODATA).astype(np.float32), 0, row)
-    target.FlushCache()
+    flush(target)
     if not found:
         raise InputError(f"{shown(source)}: {what}: expected values on the grid ({extent(grid)}), found none; check "
                          "its CRS, extent and nodata value")
@@ -208,7 +218,7 @@ def fill_holes(path: Path, grid: Grid, largest: int) -> int:
     for row, rows in grid.windows():
         hole = read(sieved, row, rows) > read(mask, row, rows)
         dataset.GetRasterBand(1).WriteArray(np.where(hole, read(copy, row, rows), read(dataset, row, rows)), 0, row)
-    dataset.FlushCache()
+    flush(dataset)
     return small
 
 
@@ -250,7 +260,7 @@ def burn(dataset: gdal.Dataset, grid: Grid, path: Path, attribute: str | None = 
     target = create(path, grid, gdal.GDT_Int32 if attribute else gdal.GDT_Byte, None)
     options = [f"ATTRIBUTE={attribute}"] if attribute else []
     gdal.RasterizeLayer(target, [1], dataset.GetLayer(0), burn_values=[1], options=options)
-    target.FlushCache()
+    flush(target)
     return target
 
 
@@ -265,7 +275,7 @@ def borders(numbers: gdal.Dataset, grid: Grid, path: Path) -> gdal.Dataset:
         n = n[:rows]
         out[:, :-1] |= (n[:, :-1] != n[:, 1:]) & (n[:, :-1] > 0) & (n[:, 1:] > 0)
         target.GetRasterBand(1).WriteArray(out, 0, row)
-    target.FlushCache()
+    flush(target)
     return target
 
 
@@ -276,7 +286,7 @@ def distance_to(marks: gdal.Dataset, grid: Grid, path: Path, missing: str) -> No
         raise InputError(missing)
     target = create(path, grid)
     gdal.ComputeProximity(marks.GetRasterBand(1), target.GetRasterBand(1), ["VALUES=1", "DISTUNITS=GEO"])
-    target.FlushCache()
+    flush(target)
 
 
 def number_features(dataset: gdal.Dataset) -> str:
@@ -353,7 +363,7 @@ def stack_layers(layers: dict[str, Path], units: dict[str, str], grid: Grid, mas
         for row, rows in grid.windows():
             values = np.where(known(read(masking, row, rows)), read(source, row, rows), np.float32(NODATA))
             target.GetRasterBand(i).WriteArray(values, 0, row)
-    target.FlushCache()
+    del band, target  # closed before it gets its name
 
 
 def values_at(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray) -> np.ndarray:

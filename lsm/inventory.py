@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr
 
-from lsm.gridding import Grid, burn, known, open_vector, read, transform, values_at
+from lsm.gridding import Grid, burn, flush, known, open_vector, read, transform, values_at
 from lsm.paths import shown
 from lsm.raster import cells, centres
 from lsm.settings import InputError
@@ -259,4 +259,4 @@ def write_cells(target: gdal.Dataset, grid: Grid, row: np.ndarray, col: np.ndarr
         here = (row >= first) & (row < first + rows)
         out[row[here] - first, col[here]] = values[here]
         target.GetRasterBand(1).WriteArray(out, 0, first)
-    target.FlushCache()
+    flush(target)

@@ -15,6 +15,7 @@ from lsm.gridding import (
     create,
     distance_to,
     extent,
+    flush,
     is_areal,
     known,
     number_classes,
@@ -58,7 +59,7 @@ def category_layer(name: str, file: str, field: str, given: dict, grid: Grid, fo
         v = np.where(known(v), v, 0).astype(np.float32)
         ground, without = ground + int(here.sum()), without + int((here & (v == 0)).sum())
         target.GetRasterBand(1).WriteArray(v, 0, row)
-    target.FlushCache()
+    flush(target)
     if without == ground:
         raise InputError(f"{what}: expected classes on the DEM ({extent(grid)}), found none there; check the CRS and "
                          "extent of the file, or leave it out")
@@ -77,7 +78,7 @@ def ndvi_layer(file: str, scale: float, grid: Grid, path: Path) -> float:
     for row, rows in grid.windows():
         v = read(dataset, row, rows)
         dataset.GetRasterBand(1).WriteArray(np.where(known(v), np.clip(v * scale, -10_000, 10_000), v), 0, row)
-    dataset.FlushCache()
+    flush(dataset)
     return scale
 
 
@@ -98,8 +99,8 @@ def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int) -> None:
             values = np.where(ground, index(area, slope, grid.cell), NODATA)
             target.GetRasterBand(1).WriteArray(values.astype(np.float32), 0, row)
         streams.GetRasterBand(1).WriteArray((area >= channel * grid.cell**2).astype(np.uint8), 0, row)
-    for written in (spi, twi, streams):  # others open the files: not left to whenever these are collected
-        written.FlushCache()
+    for written in (spi, twi, streams):
+        flush(written)
 
 
 def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channel: int) -> None:
@@ -133,5 +134,5 @@ def write_valid(names: list[str], grid: Grid, folder: Path) -> tuple[int, dict[s
             valid, of_each[name] = valid & here, of_each[name] + int(here.sum())
         target.GetRasterBand(1).WriteArray(valid.astype(np.uint8), 0, row)
         complete += int(valid.sum())
-    target.FlushCache()
+    flush(target)
     return complete, of_each

@@ -198,7 +198,22 @@ def _lowest(keys: np.ndarray, count: int) -> np.ndarray:
 
 
 # ------------------------------------------------------------------------------------------------ adapting blocks
-@tf.function(reduce_retracing=True)
+@lru_cache
+def _program(adapt, weights: tuple, rates: tuple, normalise: bool):
+    """`adapt` for networks and inner rates of these shapes, as one graph for any number of tasks and samples.
+
+    tf.function would make other graphs for some sizes, which round otherwise in the last digit; and which of them are
+    there would hang on all that the process has adapted before.
+    """
+    def of(*shape, dtype=tf.float32):
+        return tf.TensorSpec(shape, dtype)
+
+    steps = of(None, None, None) if adapt is _adapt_on_batches else of(dtype=tf.int32)
+    return tf.function(lambda *given: adapt(*given, normalise), input_signature=[
+        [of(*shape) for shape in weights], [of(*shape) for shape in rates], of(None, None, weights[0][0]),
+        of(None, None, dtype=tf.int32), of(None, None), steps])
+
+
 def _adapt_on_batches(weights, inner_lr, x, y, mask, step_masks, normalise):
     """The inner loop of all tasks; step_masks (steps, tasks, n) chooses the samples of each step. The last stays."""
     now = _for_each_task(weights, x)
@@ -207,7 +222,6 @@ def _adapt_on_batches(weights, inner_lr, x, y, mask, step_masks, normalise):
     return now, statistics_of(now, x, mask, normalise)
 
 
-@tf.function(reduce_retracing=True)
 def _adapt_on_support(weights, inner_lr, x, y, mask, steps, normalise):
     """The inner loop of all tasks, every step on the whole support.
 
@@ -250,7 +264,9 @@ def adapt_blocks(state: dict, x: np.ndarray, y: np.ndarray, tasks: Tasks, steps:
     """
     seeds = rng.integers(1 << 63, size=len(tasks.sizes))
     out = [np.empty((len(tasks.sizes), *np.shape(w)), np.float32) for w in state["weights"]]
-    start_state = state["weights"], state["inner_lr"]
+    start_state = [[tf.constant(w, tf.float32) for w in state[key]] for key in ("weights", "inner_lr")]
+    shapes = (tuple(tuple(w.shape) for w in part) for part in start_state)
+    adapt = _program(_adapt_on_batches if batch else _adapt_on_support, *shapes, normalise)
     by_size, start = np.argsort(tasks.sizes, kind="stable")[::-1], 0
     while start < len(by_size):
         longest = tasks.sizes[by_size[start]]
@@ -264,9 +280,9 @@ def adapt_blocks(state: dict, x: np.ndarray, y: np.ndarray, tasks: Tasks, steps:
         if batch:
             step_masks = np.stack([_batches(s, n, longest, steps, batch)
                                    for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1) * mask
-            adapted, statistics = _adapt_on_batches(*start_state, *support, step_masks, normalise)
+            adapted, statistics = adapt(*start_state, *support, step_masks)
         else:
-            adapted, statistics = _adapt_on_support(*start_state, *support, tf.constant(steps), normalise)
+            adapted, statistics = adapt(*start_state, *support, tf.constant(steps))
         for target, w in zip(out, network.folded(adapted, statistics), strict=True):
             target[group] = w
     lost = sum(~np.isfinite(w).all(axis=tuple(range(1, w.ndim))) for w in out)

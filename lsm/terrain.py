@@ -6,7 +6,7 @@ import numpy as np
 import pyflwdir
 from osgeo import gdal
 
-from lsm.gridding import NODATA, Grid, create, known, read
+from lsm.gridding import NODATA, Grid, create, flush, known, read
 
 gdal.UseExceptions()
 
@@ -27,7 +27,7 @@ def slope_and_aspect(dem: Path, grid: Grid, slope: Path, aspect: Path, formula: 
         way, ground = read(ways, row, rows), known(read(heights, row, rows))
         way = np.where(ground & ~known(way), -1, way)  # flat ground is nodata to GDAL
         ways.GetRasterBand(1).WriteArray(way.astype(np.float32), 0, row)
-    ways.FlushCache()
+    flush(ways)
 
 
 def curvature(heights: np.ndarray, cell: float) -> np.ndarray:
@@ -53,7 +53,7 @@ def write_curvature(dem: Path, grid: Grid, path: Path) -> None:
                    ((first - row + 1, row + rows + 1 - last), (1, 1)), constant_values=np.nan)  # a halo of one cell
         values = curvature(z, grid.cell)
         target.GetRasterBand(1).WriteArray(np.where(np.isnan(values), NODATA, values).astype(np.float32), 0, row)
-    target.FlushCache()
+    flush(target)
 
 
 def upstream_cells(heights: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ def write_upstream_area(dem: Path, grid: Grid, path: Path, coarser: int) -> None
         area = np.where(here > 0, (here - 1) * size + side**2, side**2)
         area = np.where(known(read(heights, row, count)), area, NODATA)
         target.GetRasterBand(1).WriteArray(area.astype(np.float32), 0, row)
-    target.FlushCache()
+    flush(target)
 
 
 def stream_power(area: np.ndarray, slope: np.ndarray, cell: float) -> np.ndarray:

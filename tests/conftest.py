@@ -1,11 +1,13 @@
 """What several test modules share: a small demo area carried through all stages once, as a user runs them."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 
 import pytest
+from osgeo import gdal  # noqa: F401  before TensorFlow, whose SQLite lacks the R-tree that GeoPackages need
 
 from lsm.paths import PROJECT
 
@@ -21,10 +23,24 @@ QUICK_EXPLANATION = ("EXPLAINED=6", "BACKGROUND=8", "ORDERS=2", "REPEATS=3", "WO
 START_UP = ("I0000", "W0000", "E0000", "WARNING:", "To enable the following instructions")  # TensorFlow's own notes
 
 
+LONGEST = ("test_pipeline", "test_prepare_region", "explained", "test_compare_methods", "test_maml", "test_bad_inputs")
+
+
+def group(item) -> str:
+    """The tests that one worker runs, so that what they share is made once: a file's, or those that use `explained`."""
+    name = item.path.stem
+    return "explained" if name in ("test_export_gis", "test_feature_permutation", "test_report") else name
+
+
 def pytest_itemcollected(item):
-    """A file's tests go to one worker, so that what they share is made once; so do the files that share `explained`."""
-    shared = item.path.stem in ("test_export_gis", "test_feature_permutation", "test_report")
-    item.add_marker(pytest.mark.xdist_group("explained" if shared else item.path.stem))
+    item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
+def pytest_collection_modifyitems(items):
+    """The longest groups come first, lest one worker be left alone with one at the end; the second needs no `demo`,
+    which the first is making meanwhile."""
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(group(item), len(place)))
 
 
 def run_stage(root, script: str, *settings: str) -> subprocess.CompletedProcess:
@@ -50,10 +66,17 @@ def contents(root) -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    """The root of the demo area after all stages. Tests that change files take `copy_of_demo`."""
-    root = tmp_path_factory.mktemp("demo")
-    for script, settings in STAGES:
-        succeed(root, script, *settings)
+    """The root of the demo area after all stages, one for all workers. Tests that change files take `copy_of_demo`."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    root, done = folder / "demo", folder / "demo.done"
+    with open(folder / "demo.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            root.mkdir(exist_ok=True)
+            for script, settings in STAGES:
+                succeed(root, script, *settings)
+            done.touch()
     return root
 
 

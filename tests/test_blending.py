@@ -251,12 +251,12 @@ def test_the_stage_blends_and_says_so(copy_of_demo, capsys):
     paths = Paths("demo")
     models, hard = paths.models.read_bytes(), read_band(paths.map_raster)
     predict_LSM.main(settings.constants(vars(predict_LSM), [f"BLEND={REACH}"]))
+    assert paths.models.read_bytes() == models
     soft, labels = read_band(paths.map_raster), read_band(paths.blocks)
     near = to_other_blocks(labels, read_composite(paths.composite).geotransform[1]) < REACH
     np.testing.assert_array_equal(soft[~near], hard[~near])
     counted = f"{(near & (labels >= 0)).sum():,} cells of blocks lie within 200 m of others, of "
     assert counted in capsys.readouterr().out
     assert (soft != hard)[near & (labels >= 0)].mean() > 0.95
-    assert paths.models.read_bytes() == models
     for path in (paths.map_raster, paths.map_table):
         assert json.loads(path.with_name(path.name + ".json").read_text())["constants"]["BLEND"] == REACH

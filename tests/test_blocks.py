@@ -11,7 +11,7 @@ from lsm.paths import PROJECT
 from lsm.raster import TERRAIN
 from lsm.settings import InputError
 
-sys.path.insert(0, str(PROJECT / "benchmarks"))
+sys.path.append(str(PROJECT / "benchmarks"))
 import reference_slic
 
 WEIGHTS = (0.3, 0.1, 0.2, 0.4)

@@ -187,6 +187,11 @@ def test_importing_a_stage_does_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="workers are off (-n 0)")
+def test_a_file_is_one_worker_s(request):
+    assert request.node.nodeid.endswith("@test_layout")
+
+
 # names ----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", [

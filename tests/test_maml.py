@@ -9,7 +9,7 @@ from lsm import folded_network, maml, network
 from lsm.paths import PROJECT
 from lsm.settings import InputError
 
-sys.path.insert(0, str(PROJECT / "benchmarks"))
+sys.path.append(str(PROJECT / "benchmarks"))
 import reference_maml
 
 network.use_one_thread()  # before any test runs an operator

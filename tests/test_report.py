@@ -18,11 +18,12 @@ from conftest import contents, run_stage, succeed
 from osgeo import gdal
 from PIL import Image
 
+import figure
 from lsm.artifacts import write_csv
 from lsm.cartography import read_decimated
 from lsm.checks import Finding
 from lsm.paths import PROJECT, Paths
-from lsm.report import findings, layers, page
+from lsm.report import findings, layers, page, pictures
 from lsm.samples import Samples
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -91,6 +92,14 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
     assert one == "1 of 3 blocks, 30.0 % of the area, have samples of one class only: 1"
     kept, = findings.fallen_back(np.array([0, 2, 0]), np.array([10, 30, 60]), "m")
     assert kept.found.startswith("1 of 3 blocks, 30.0 % of the area, keep the intermediate model")
+
+
+def test_every_figure_there_is_has_a_caption():
+    assert set(pictures.FIGURES) == set(figure.figures())
+    paths = Paths("demo")
+    for attribute, stage, _ in pictures.FIGURES.values():
+        assert getattr(paths, attribute)
+        assert (PROJECT / stage.split()[0]).is_file()
 
 
 def test_leaflet_comes_without_its_neighbours():

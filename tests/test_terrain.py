@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 from osgeo import gdal
-from small_region import CELL, PLACE, crs_of
+from small_region import CELL, PLACE, crs_of, heights
 
-from lsm import terrain
+from lsm import layers, terrain
 from lsm.gridding import NODATA, Grid, create, read
 
 PLANE = 3.0 * np.arange(12)[None, :] - 2.0 * np.arange(10)[:, None] + 100  # m; rises to the east and the north
@@ -109,6 +109,28 @@ def test_coarser_flow_keeps_the_area(tmp_path):
     np.testing.assert_array_equal(fine == NODATA, coarse == NODATA)
     assert fine[fine > 0].min() == coarse[coarse > 0].min() == CELL**2
     assert 0.5 < coarse.max() / fine.max() < 6  # a coarse cell gathers what four columns carry
+
+
+def test_flow_layers_are_on_disk_while_their_datasets_are_open(tmp_path, monkeypatch):
+    """As in the first run, when numba, compiling, keeps an exception and with it every frame below."""
+    kept = []
+
+    def upstream_cells(heights, real=terrain.upstream_cells):
+        try:
+            raise RuntimeError
+        except RuntimeError as error:
+            kept.append(error)
+        return real(heights)
+
+    monkeypatch.setattr(terrain, "upstream_cells", upstream_cells)
+    dem, grid = layer(tmp_path, heights())
+    terrain.slope_and_aspect(dem, grid, tmp_path / "slope.tif", tmp_path / "aspect.tif", "Horn")
+    layers.flow_layers(tmp_path, grid, coarser=1, channel=40)
+    area, slope = values_of(tmp_path / "area.tif"), values_of(tmp_path / "slope.tif")
+    assert area.max() > 40 * CELL**2
+    np.testing.assert_array_equal(values_of(tmp_path / "streams.tif"), area >= 40 * CELL**2)
+    np.testing.assert_allclose(values_of(tmp_path / "SPI.tif"), terrain.stream_power(area, slope, CELL), rtol=1e-6)
+    np.testing.assert_allclose(values_of(tmp_path / "TWI.tif"), terrain.wetness(area, slope, CELL), rtol=1e-6)
 
 
 def test_indices_by_hand():
