@@ -39,17 +39,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from osgeo import gdal
-from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 import study_area
 from lsm import absences, checks, gridding, inventory, layers, terrain
 from lsm.artifacts import record_path, whole, write_csv, write_record
-from lsm.gridding import Grid, create
+from lsm.gridding import Grid
 from lsm.paths import Paths, root, shown
 from lsm.raster import TERRAIN as _TERRAIN
-from lsm.raster import cells, centres, crs_name
-from lsm.region import as_table, published_form, work_folder, write_grid
+from lsm.raster import crs_name
+from lsm.region import (
+    place_points,
+    published_form,
+    sample_tables,
+    weak_landslides,
+    work_folder,
+    write_grid,
+)
 from lsm.samples import read_factors, write_factors
 from lsm.settings import InputError, run
 from study_area import REGION, SEED  # noqa: F401  constants too, the same in every stage
@@ -225,102 +231,6 @@ def refuse_to_replace(paths: Paths, overwrite: bool) -> None:
     if foreign and not overwrite:
         raise InputError(f"{shown(foreign[0])}: expected no file of another maker in the way, found one; choose "
                          "another REGION, or OVERWRITE=True")
-
-
-def weak_landslides(points: pd.DataFrame, folder: Path, grid: Grid, c):
-    """Writes DV, the mean velocity of each cell's points, 0 where there are none; returns rows and columns of cells
-    that move: at MIN_VELOCITY and MIN_SLOPE or more, the fastest cell in each square of SPACING."""
-    row, col = cells(grid.geotransform, points[["X", "Y"]].to_numpy())
-    ground = gdal.Open(str(folder / "slope.tif"))
-    inside = inventory.on_grid(points[["X", "Y"]].to_numpy(), ground, grid, "InSAR points")
-    row, col, velocity = inventory.mean_by_cell(row[inside], col[inside], points["velocity"].to_numpy()[inside],
-                                                grid.cols)
-    velocity = np.where(velocity == 0, 0.001, velocity)  # 0 would say that nothing was measured
-    inventory.write_cells(create(folder / "DV.tif", grid), grid, row, col, velocity)
-    moving = (np.abs(velocity) >= c.MIN_VELOCITY) & (gridding.values_at(ground, row, col)[:, 0] >= c.MIN_SLOPE)
-    row, col, speed = row[moving], col[moving], np.abs(velocity[moving])
-    side = max(1, round(c.SPACING / grid.cell))
-    fastest = np.argsort(-speed, kind="stable")
-    _, first = np.unique((row // side * grid.cols + col // side)[fastest], return_index=True)
-    kept = np.sort(fastest[first])
-    return row[kept], col[kept]
-
-
-def cells_of(file: str, what: str, grid: Grid, folder: Path, c):
-    """The points of an inventory, one a cell: xy (points, 2), rows, columns, polygons as burned, and notes."""
-    xy, burned, notes = inventory.read_inventory(file, what, grid, gdal.Open(str(folder / "DEM.tif")), c.POINTS_EPSG,
-                                                 c.POLYGON_CELLS, c.EVERY, folder)
-    inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}")
-    row, col = cells(grid.geotransform, xy[inside])
-    complete = gridding.values_at(gdal.Open(str(folder / "valid.tif")), row, col)[:, 0] == 1
-    xy, row, col = xy[inside][complete], row[complete], col[complete]
-    _, first = np.unique(row * grid.cols + col, return_index=True)
-    first.sort()
-    notes += [f"{n} points of the {what} dropped {why}" for n, why in (
-        ((~inside).sum(), "off the DEM"), ((~complete).sum(), "where a factor is missing"),
-        (len(xy) - len(first), "in the cell of another")) if n]
-    if not len(first):
-        raise InputError(f"{shown(Path(file))}: {what}: expected points where every factor is known, found none; take "
-                         "layers that cover them")
-    return xy[first], row[first], col[first], burned, notes
-
-
-def sample_tables(rng, landslides, stable, moving, names: list[str], grid: Grid, folder: Path, c):
-    """The tables of landslides and non-landslides, of weak landslides, and of scores by strategy.
-
-    landslides  xy, rows, columns; stable  the same of places known to be stable, or None; moving  rows, columns of weak
-    landslides
-    """
-    stack, chosen = gdal.Open(str(folder / "stack.tif")), "given" if stable else c.STRATEGY
-
-    def table(row, col, label: int, xy=None) -> pd.DataFrame:
-        xy = np.column_stack(centres(grid.geotransform, row, col)) if xy is None else xy
-        return as_table(names, gridding.values_at(stack, row, col), xy).assign(label=label)
-
-    xy, row, col = landslides
-    slides = table(row, col, 1, xy)
-    by_strategy = {"given": table(stable[1], stable[2], 0, stable[0])} if stable else {}
-    for strategy, own_rng in zip(absences.STRATEGIES, rng.spawn(len(absences.STRATEGIES)), strict=True):
-        by_strategy[strategy] = table(*absences.draw_non_landslides(
-            own_rng, strategy, slides["slope"].to_numpy(), folder, grid, c.RATIO, c.SLOPE_CLASSES, c.BUFFER), 0)
-    if not len(by_strategy[chosen]):
-        raise InputError(f"STRATEGY={chosen}: expected free cells to draw non-landslides from, found none; take "
-                         "another strategy or a smaller BUFFER")
-    scores = []
-    for strategy, others in by_strategy.items():
-        both = pd.concat([slides, others], ignore_index=True)
-        auroc = absences.quick_score(both[names].to_numpy(), both["label"].to_numpy(), both[["X", "Y"]].to_numpy(),
-                                     grid, c.FOLD, c.SEED)
-        scores.append({"strategy": strategy, "landslides": len(slides), "non_landslides": len(others), "auroc": auroc,
-                       "chosen": strategy == chosen})
-    samples = pd.concat([slides, by_strategy[chosen]], ignore_index=True)
-    samples = samples.sample(frac=1, random_state=rng).reset_index(drop=True)
-    return samples, table(*moving, 1), pd.DataFrame(scores)
-
-
-def place_points(inputs: dict, moving, grid: Grid, folder: Path, c):
-    """The landslides and the stable places (None where none are given), each as xy, rows, columns; the moving cells
-    (rows, columns) that are no landslide's; notes. Writes the layers occupied and away, the distance to occupied
-    cells."""
-    *landslides, burned, notes = cells_of(inputs["INVENTORY"], "inventory", grid, folder, c)
-    stable = None
-    if "STABLE" in inputs:
-        *stable, _, more = cells_of(inputs["STABLE"], "stable places", grid, folder, c)
-        other = ~np.isin(stable[1] * grid.cols + stable[2], landslides[1] * grid.cols + landslides[2])
-        stable = [part[other] for part in stable]
-        if not other.any():
-            raise InputError(f"{shown(Path(inputs['STABLE']))}: stable places: expected places apart from landslides, "
-                             "found each in the cell of one; is it the inventory again?")
-        notes += [*more, *[f"{(~other).sum()} stable places dropped in the cell of a landslide"] * (not other.all())]
-    places = np.column_stack(centres(grid.geotransform, *moving))
-    free = cKDTree(landslides[0]).query(places)[0] > max(c.SPACING, grid.cell)
-    free &= gridding.values_at(gdal.Open(str(folder / "valid.tif")), *moving)[:, 0] == 1
-    moving = [m[free] for m in moving]
-    occupied = create(folder / "occupied.tif", grid, gdal.GDT_Byte, None)
-    row, col = np.r_[landslides[1], moving[0]], np.r_[landslides[2], moving[1]]
-    inventory.write_cells(occupied, grid, row, col, 1, burned)
-    gridding.distance_to(occupied, grid, folder / "away.tif", "inventory: expected landslides on the grid, found none")
-    return landslides, stable, moving, notes
 
 
 def write_region(paths, c, files, folder, grid, factors, classes, samples, weak, points, scores, as_csv) -> list[Path]:
