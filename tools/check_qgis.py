@@ -32,7 +32,8 @@ except ImportError:
 RASTERS = {"probability": "singlebandpseudocolor", "class": "paletted", "leading": "paletted",
            "applicability": "singlebandpseudocolor", "uncertainty": "singlebandpseudocolor"}
 OPTIONAL = ("leading", "uncertainty")  # where feature_permutation.py has run; where there are members
-WIDTH, HEIGHT, LEGEND = 1400, 1000, 340  # pixels
+WIDTH, HEIGHT = 1400, 1000  # pixels of a map, its legend beside it
+PER_MM = 4  # pixels; legends are in mm
 
 
 def layers(figs: Path, region: str) -> dict:
@@ -71,7 +72,9 @@ def faults(name: str, layer, lines: list[str]) -> list[str]:
 
 def draw(layer, below, tree, model, path: Path) -> None:
     """The layer over `below` (or None) with its legend beside it."""
-    image = QImage(WIDTH + LEGEND, HEIGHT, QImage.Format_ARGB32)
+    legend = QgsLegendRenderer(model, QgsLegendSettings())
+    beside = round(PER_MM * legend.minimumSize().width()) + 1
+    image = QImage(WIDTH + beside, HEIGHT, QImage.Format_ARGB32)
     image.fill(QColor("white"))
     painter = QPainter(image)
     settings = QgsMapSettings()
@@ -82,10 +85,9 @@ def draw(layer, below, tree, model, path: Path) -> None:
     job = QgsMapRendererCustomPainterJob(settings, painter)
     job.start()
     job.waitForFinished()
-    legend = QgsLegendRenderer(model, QgsLegendSettings())
-    painter.fillRect(WIDTH, 0, LEGEND, HEIGHT, QColor("white"))
+    painter.fillRect(WIDTH, 0, beside, HEIGHT, QColor("white"))
     painter.translate(WIDTH, 0)
-    painter.scale(4, 4)  # legends are in mm
+    painter.scale(PER_MM, PER_MM)
     legend.drawLegend(QgsRenderContext.fromQPainter(painter))
     painter.end()
     image.save(str(path))
