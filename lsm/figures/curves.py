@@ -21,6 +21,7 @@ from lsm.figures.methods import (
     line_of,
     mark_of,
     protocols_of,
+    repeats,
     title_of,
 )
 from lsm.paths import Paths
@@ -59,8 +60,8 @@ def scored_curves(c, curve, measure: str, words: tuple[str, str], corner: str):
                        for m in chosen], len(area) - len(chosen), measure, corner)
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=words[0], ylabel=words[1], aspect="equal")
         n = table[table["protocol"] == protocol].groupby(["method", "seed"], observed=True).size()
-        repeats = drawn.loc[drawn["protocol"] == protocol, "repeat"].nunique()
-        ax.set_title(f"{protocol}: {repeats} repeats, {n.min():,}"
+        drawn_of = drawn.loc[drawn["protocol"] == protocol, "repeat"].nunique()
+        ax.set_title(f"{protocol}: {repeats(drawn_of)}, {n.min():,}"
                      + (f"–{n.max():,}" if n.max() > n.min() else "") + " points each", loc="left")
         tidy(ax)
     caption(fig, c, [record], "lines: mean of the repeats, thin: each repeat; numbers: mean ± sd of the repeats")
@@ -164,7 +165,7 @@ def method_rates(c):
                "share on the top 10 % (dashed)", "lower right")
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the area, most susceptible first",
                ylabel="share of landslides")
-        ax.set_title(f"{protocol}: {kind} rate, {part['repeat'].nunique()} repeats", loc="left")
+        ax.set_title(f"{protocol}: {kind} rate, {repeats(part['repeat'].nunique())}", loc="left")
         tidy(ax)
     caption(fig, c, [record], "success: landslides a method learned from; prediction: others; dotted: chance")
     return fig, table[table["protocol"].isin(protocols)][["protocol", "kind", "method", "seed", "area", "landslides"]]
@@ -187,10 +188,10 @@ def reliability(c, protocol: str):
     methods = in_order(c, drawn["method"].unique())
     across = 5
     down = -(-len(methods) // across)
-    tall = down * 1.5 + 0.75
+    tall = down * 1.5 + 0.82
     fig = Figure(figsize=(c.WIDTH, tall))
     axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
-    fig.subplots_adjust(left=0.065, right=0.99, top=1 - 0.2 / tall, bottom=0.72 / tall, wspace=0.1, hspace=0.25)
+    fig.subplots_adjust(left=0.065, right=0.99, top=1 - 0.27 / tall, bottom=0.72 / tall, wspace=0.1, hspace=0.25)
     for ax, method in zip(axes, methods, strict=False):
         ax.plot((0, 1), (0, 1), color=c.INK, linewidth=0.6, linestyle=":")
         words = []
@@ -218,7 +219,8 @@ def reliability(c, protocol: str):
     fig.supxlabel("predicted probability, mean of each tenth", fontsize=7.5, y=0.36 / tall)
     fig.supylabel("observed share of landslides", fontsize=7.5, x=0.005)
     which = f"{protocols[0]} (solid, bars) and {protocols[1]} (dashed)" if len(protocols) == 2 else protocols[0]
-    n = table[table["protocol"] == protocols[0]].groupby("method", observed=True).size().max()
-    caption(fig, c, [record], f"{which}, {n:,} points of {table['seed'].nunique()} repeats; bars: points in the tenth, "
-            "the most given; error: ECE")
+    first = table[table["protocol"] == protocols[0]]
+    n = first.groupby("method", observed=True).size().max()
+    caption(fig, c, [record], f"{which}, {n:,} points of {repeats(first['seed'].nunique())}; bars: points in the "
+            "tenth, the most given; error: ECE")
     return fig, drawn

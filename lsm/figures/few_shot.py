@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 
 from lsm.figures.common import caption, tidy
 from lsm.figures.kinds import candle
-from lsm.figures.methods import compared
+from lsm.figures.methods import compared, repeats
 from lsm.paths import Paths, shown
 from lsm.settings import InputError
 
@@ -40,7 +40,7 @@ def few_shot(c):
     axes[0].set_ylabel("accuracy on the query")
     handles, labels = axes[1].get_legend_handles_labels()
     axes[1].legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
-    caption(fig, c, [record], f"{table['method'].iloc[0]}; mean and sd of {int(table['seeds'].max())} repeats, "
+    caption(fig, c, [record], f"{table['method'].iloc[0]}; mean and sd of {repeats(table.seeds)}, "
             f"{int(table['n'].max()):,} query points together")
     return fig, table[["k", "steps", "mean", "sd", "n", "seeds"]]
 
@@ -105,7 +105,7 @@ def few_shot_blocks(c):
     tidy(ax)
     gain = wide["after"] - wide["before"]
     caption(fig, c, [record], f"line: mean, box: sd, whisker: least and most; {len(wide)} blocks of "
-            f"{wide['seed'].nunique()} repeats, area: query points; {(gain > 0).sum()} gain, "
+            f"{repeats(wide['seed'].nunique())}, area: query points; {(gain > 0).sum()} gain, "
             f"{(gain == 0).sum()} stay equal, {(gain < 0).sum()} lose")
     candles = pd.DataFrame(rows).assign(part="candle")
     points = wide.assign(part="point", k=most[0], steps=c.SHOT_STEPS)

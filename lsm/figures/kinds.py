@@ -13,6 +13,7 @@ from lsm.figures.methods import (
     name_band,
     name_rows,
     protocols_of,
+    repeats,
     rows_of_methods,
 )
 from lsm.paths import Paths, shown
@@ -65,7 +66,7 @@ def block_kinds(c):
     for ax in axes[-1]:
         ax.set_xlabel("accuracy of a block", fontsize=7)
     caption(fig, c, [record], f"line: mean, box: sd, whisker: least and most, over held-out blocks of "
-            f"{table['seed'].nunique()} repeats; kinds: KMeans of {len(numbers)} blocks, seed {c.SEED}")
+            f"{repeats(table['seed'].nunique())}; kinds: KMeans of {len(numbers)} blocks, seed {c.SEED}")
     return fig, pd.DataFrame(rows)
 
 

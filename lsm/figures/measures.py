@@ -17,6 +17,7 @@ from lsm.figures.methods import (
     protocols_of,
     repeats,
     rows_of_methods,
+    signed,
     title_of,
 )
 from lsm.metrics import LOWER_IS_BETTER
@@ -56,9 +57,8 @@ def bars(c, protocol: str):
         name_band(band, p)
     for ax, measure in zip(axes[0], measures, strict=True):
         ax.set_title(c.MEASURES[measure] + (" ↓" if measure in LOWER_IS_BETTER else ""), fontsize=7, pad=4)
-    caption(fig, c, [record], f"mean and sd of {repeats(table)}, {counts(table[table['measure'] == 'auroc'])} points "
-            "together; best AUROC first; "
-            "↓: less is better")
+    caption(fig, c, [record], f"mean and sd of {repeats(table.seeds)}, {counts(table[table['measure'] == 'auroc'])} "
+            "points together; best AUROC first; ↓: less is better")
     return fig, table[["protocol", "method", "measure", "mean", "sd", "n", "seeds"]]
 
 
@@ -166,8 +166,7 @@ def gap(c):
                 ax.errorbar(mean.loc[method, cut], i, xerr=np.nan_to_num(sd.loc[method, cut]), color=colour,
                             elinewidth=0.5, marker=mark, markersize=3.8, markerfacecolor=face, markeredgewidth=0.9)
             change = mean.loc[method, "published"] - mean.loc[method, "spatial"]
-            ax.text(high + 0.14 * (high - low), i, f"{change:+.3f}".replace("0.", ".").replace("-", "−"), fontsize=5.8,
-                    verticalalignment="center")
+            ax.text(high + 0.14 * (high - low), i, signed(change), fontsize=5.8, verticalalignment="center")
             rows.append({"method": method, "measure": measure, "published": mean.loc[method, "published"],
                          "spatial": mean.loc[method, "spatial"], "gap": change,
                          "published_sd": sd.loc[method, "published"], "spatial_sd": sd.loc[method, "spatial"]})
@@ -181,7 +180,8 @@ def gap(c):
                                         ("s", c.INK, "spatial: halves either side of a line"))]
     fig.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.99, 0.2 / fig.get_figheight()), ncols=2,
                fontsize=6.5, borderaxespad=0)
-    caption(fig, c, [record], f"numbers: published minus spatial; whiskers: sd of {repeats(table)}; ↓: less is better")
+    caption(fig, c, [record], f"numbers: published minus spatial; whiskers: sd of {repeats(table.seeds)}; ↓: less is "
+            "better")
     return fig, pd.DataFrame(rows)
 
 
@@ -197,10 +197,10 @@ def distance(c):
                          "compare_methods.py again")
     methods, across = in_order(c, table["method"].unique()), 5
     down = -(-len(methods) // across)
-    tall = down * 1.3 + 0.8
+    tall = down * 1.3 + 0.87
     fig = Figure(figsize=(c.WIDTH, tall))
     axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
-    fig.subplots_adjust(left=0.07, right=0.99, top=1 - 0.2 / tall, bottom=0.85 / tall, wspace=0.1, hspace=0.28)
+    fig.subplots_adjust(left=0.07, right=0.99, top=1 - 0.27 / tall, bottom=0.85 / tall, wspace=0.1, hspace=0.28)
     mean = table.pivot_table(index=["protocol", "subset"], columns="method", values="mean").max(axis=1)
     for ax, method in zip(axes, methods, strict=False):
         for j, protocol in enumerate(protocols):
@@ -227,7 +227,7 @@ def distance(c):
     fig.supxlabel("quarter of the query points by distance to the nearest labelled point, 1 nearest", fontsize=7.5,
                   y=0.47 / tall)
     fig.supylabel("AUROC", fontsize=7.5, x=0.005)
-    caption(fig, c, [record], f"mean and sd of {repeats(table)}; {counts(table)} points a quarter, of all repeats")
+    caption(fig, c, [record], f"mean and sd of {repeats(table.seeds)}; {counts(table)} points a quarter, of all")
     return fig, table[["protocol", "method", "subset", "mean", "sd", "n", "seeds"]]
 
 
@@ -267,5 +267,5 @@ def subsets(c):
                for face, text in ((c.INK, "with DV"), ("white", "without DV"))]
     fig.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.01, 0.2 / fig.get_figheight()), ncols=2,
                fontsize=6.5, borderaxespad=0)
-    caption(fig, c, [record], f"mean and sd of {repeats(table)}, n points together")
+    caption(fig, c, [record], f"mean and sd of {repeats(table.seeds)}, n points together")
     return fig, table[["protocol", "subset", "with_dv", "method", "mean", "sd", "n", "seeds"]]

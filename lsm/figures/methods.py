@@ -2,6 +2,7 @@
 
 import textwrap
 
+import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -111,7 +112,13 @@ def hide_rest(axes, used: int, across: int) -> None:
         ax.tick_params(labelbottom=True)
 
 
-def repeats(table: pd.DataFrame) -> str:
-    """In words, how many repeats the numbers are of."""
-    low, high = int(table["seeds"].min()), int(table["seeds"].max())
+def repeats(numbers) -> str:
+    """How many repeats, in words: "1 repeat", "5 repeats", "1 to 5 repeats". numbers  of repeats, one or a column."""
+    low, high = int(np.min(numbers)), int(np.max(numbers))
     return f"{low} to {high} repeats" if low < high else f"{high} repeat" + ("s" if high != 1 else "")
+
+
+def signed(change: float) -> str:
+    """A difference of measures with its sign: "+.012"; ".000" has none."""
+    text = f"{change:+.3f}"
+    return text.replace("0.", ".").replace("-", "−") if float(text) else ".000"

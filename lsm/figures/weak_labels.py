@@ -9,7 +9,16 @@ from matplotlib.lines import Line2D
 from lsm.figures.common import caption, saved
 from lsm.figures.maps import map_page, terrain
 from lsm.figures.measures import COLUMNS, ROW, counts, ranked
-from lsm.figures.methods import compared, mark_of, name_band, name_rows, protocols_of, repeats, rows_of_methods
+from lsm.figures.methods import (
+    compared,
+    mark_of,
+    name_band,
+    name_rows,
+    protocols_of,
+    repeats,
+    rows_of_methods,
+    signed,
+)
 from lsm.paths import Paths, shown
 from lsm.settings import InputError
 
@@ -112,9 +121,9 @@ def weak_label_worth(c):
                 for protocol, (_, face) in LEARNED.items():
                     ax.errorbar(mean.loc[protocol, method], i, xerr=np.nan_to_num(sd.loc[protocol, method]), marker="o",
                                 markersize=4, markerfacecolor=face, markeredgewidth=0.9, elinewidth=0.5, color=colour)
-                gain = round(mean.loc["published", method] - mean.loc["augmentation", method], 3) + 0.0  # no -.000
-                ax.text(0.99, i - 0.36, f"{gain:+.3f}".replace("0.", ".").replace("-", "−"), fontsize=5.8,
-                        transform=ax.get_yaxis_transform(), horizontalalignment="right", verticalalignment="center")
+                gain = mean.loc["published", method] - mean.loc["augmentation", method]
+                ax.text(0.99, i - 0.36, signed(gain), transform=ax.get_yaxis_transform(), fontsize=5.8,
+                        horizontalalignment="right", verticalalignment="center")
         name_rows(c, band, methods)
         name_band(band, "all factors" if with_dv else f"without {record['constants'].get('WITHOUT', 'one factor')}")
     for (measure, subset), column in zip(panels, axes.T, strict=True):
@@ -127,6 +136,6 @@ def weak_label_worth(c):
                       markerfacecolor=face or c.INK) for text, face in LEARNED.values()]
     fig.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.99, 0.2 / fig.get_figheight()), ncols=2,
                fontsize=6.5, borderaxespad=0)
-    caption(fig, c, [record], f"numbers: what InSAR landslides add; whiskers: sd of {repeats(table)}; "
+    caption(fig, c, [record], f"numbers: what InSAR landslides add; whiskers: sd of {repeats(table.seeds)}; "
             f"{counts(table)} points together, each kind of landslide with all non-landslides")
     return fig, table[["protocol", "subset", "with_dv", "method", "measure", "mean", "sd", "n", "seeds"]]
