@@ -132,7 +132,7 @@
     if (p === null) out.push(["Probability", "none: no data here"]);
     else out.push(["Probability", p.toFixed(4), "big"], ["Class", data.classes[value("class", i) - 1]]);
     const u = value("uncertainty", i), a = value("applicability", i);
-    if (u !== null) out.push(["Uncertainty", u.toFixed(4) + ", standard deviation over the networks"]);
+    if (u !== null) out.push(["Uncertainty", u.toFixed(4) + ", standard deviation over the members"]);
     if (a !== null) out.push(["Applicability", a.toFixed(3) + (a > data.threshold ? ", outside: above " : ", inside: up to ") + data.threshold.toFixed(3)]);
     if (found === null) return p === null ? out : [...out, ["Block", "outside every block: that of the nearest"]];
     out.push(["Block", String(found)]);
