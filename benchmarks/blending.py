@@ -11,6 +11,7 @@ Run     python benchmarks/blending.py [region, default demo] [reach in m ..., de
 
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,9 +19,11 @@ import pandas as pd
 from osgeo import gdal
 from scipy.stats import spearmanr
 
+import study_area
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import export_gis
 import predict_LSM
-import study_area
 from lsm import grid, metrics, settings
 from lsm.artifacts import read_npz, read_record
 from lsm.blending import check_reach, neighbour_weights

@@ -187,6 +187,18 @@ def test_importing_a_stage_does_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_every_benchmark_finds_what_it_imports(tmp_path):
+    stages = [path.stem for path in STAGES]
+    code = ("import importlib, sys\nbefore = sys.path[:]\n"
+            f"for name in {[path.stem for path in BENCHMARKS]}:\n"
+            f"    sys.path[:] = [{str(PROJECT / 'benchmarks')!r}, *before]\n"  # as when it is run
+            f"    for stage in {stages}: sys.modules.pop(stage, None)\n"
+            "    importlib.import_module(name)")
+    done = subprocess.run([sys.executable, "-B", "-c", code], cwd=tmp_path, text=True, capture_output=True,
+                          env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"})
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="workers are off (-n 0)")
 def test_a_file_is_one_worker_s(request):
     assert request.node.nodeid.endswith("@test_layout")
