@@ -5,7 +5,7 @@ every row becomes a landslide sample. insar_<REGION>.csv (or .gpkg, one layer of
 velocity (mm/yr along the line of sight), optionally coherence, heading, incidence (degrees) and velocity_error
 (mm/yr). Each measurement has to pass all rules below; its factors come from composite.tif and, those that are not in
 there, from its cell of the grid, a table or a raster. Whatever way a source counts, DV here is positive towards the
-satellite (lsm/insar.py).
+satellite (lsm/region/insar.py).
 
 DV defines the weak labels and is a factor too, so scores on InSAR points are partly circular: the stage names every
 factor that alone tells the weak labels from the non-landslides.
@@ -31,14 +31,15 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 import study_area
-from lsm import grid, insar
-from lsm.artifacts import read_record, write_csv
-from lsm.paths import Paths, shown
-from lsm.raster import TERRAIN as _TERRAIN
-from lsm.raster import Raster, cells, centres, crs_name, read_composite
-from lsm.samples import STORED_ZERO as _STORED_ZERO
-from lsm.samples import count_rows, grid_chunks, read_samples
-from lsm.settings import InputError, run
+from lsm.inputs import grid_cells
+from lsm.inputs.rasters import TERRAIN as _TERRAIN
+from lsm.inputs.rasters import Raster, cell_of, centres, crs_name, locate, read_composite
+from lsm.inputs.samples import STORED_ZERO as _STORED_ZERO
+from lsm.inputs.samples import count_rows, grid_chunks, read_samples
+from lsm.region import insar
+from lsm.run.artifacts import read_record, write_csv
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError, run
 from study_area import REGION, SEED  # noqa: F401  constants too, the same in every stage
 
 # ----------------------------------------------------------------------------------------------------------------
@@ -167,8 +168,8 @@ def apply_rules(c, points: insar.Points, raster: Raster, landslides: np.ndarray,
     Returns the sieve and, of every point, its measured numbers as a table: X, Y, velocity, cosine, slope_velocity.
     """
     heading, incidence = geometry_of(points, c.GEOMETRY, path)
-    sieve, (row, col) = insar.Sieve(len(points.xy)), cells(raster.geotransform, points.xy)
-    outside = (row < 0) | (row >= raster.valid.shape[0]) | (col < 0) | (col >= raster.valid.shape[1])
+    sieve, (row, col, inside) = insar.Sieve(len(points.xy)), locate(raster.geotransform, raster.valid.shape, points.xy)
+    outside = ~inside
     check_extent(outside, points.xy, raster, path, composite)
     sieve.drop("outside the raster", outside)
     nodata = np.zeros(len(row), bool)
@@ -198,9 +199,9 @@ def grid_rows(path, factors, raster: Raster, cell: np.ndarray, rows: int) -> np.
     where the grid has none there. Of several rows in a cell the one nearest to its centre, of equals the first."""
     wanted, place = np.unique(cell, return_inverse=True)
     values, nearest = np.full((len(wanted), len(factors)), np.nan, np.float32), np.full(len(wanted), np.inf)
-    bar = tqdm(total=grid.count(path), desc="grid", unit="row", unit_scale=True, disable=None, delay=2)
-    for chunk, xy in grid.chunks(path, factors, rows):
-        row, col = cells(raster.geotransform, xy)
+    bar = tqdm(total=grid_cells.count(path), desc="grid", unit="row", unit_scale=True, disable=None, delay=2)
+    for chunk, xy in grid_cells.chunks(path, factors, rows):
+        row, col = cell_of(raster.geotransform, xy)
         own = np.where((col >= 0) & (col < raster.valid.shape[1]), row * raster.valid.shape[1] + col, -1)
         of_chunk = np.flatnonzero(np.isin(own, wanted))
         x, y = centres(raster.geotransform, row[of_chunk], col[of_chunk])
@@ -218,7 +219,7 @@ def grid_rows(path, factors, raster: Raster, cell: np.ndarray, rows: int) -> np.
 def factors_at(path, factors, raster: Raster, xy: np.ndarray, velocity: np.ndarray, rows: int) -> np.ndarray:
     """Factors (points, factors) of points: velocity as measured, terrain from the raster, the others from the grid
     `path` (table or stack), nan where it has none in a point's cell."""
-    row, col = cells(raster.geotransform, xy)
+    row, col = cell_of(raster.geotransform, xy)
     values = np.full((len(xy), len(factors)), np.nan, np.float32)
     bands, others = [name.lower() for name in _TERRAIN], []
     for j, factor in enumerate(factors):
@@ -242,7 +243,7 @@ def measured_points(c, paths: Paths, path, factors, landslides: np.ndarray):
     points = insar.read_points(path, c.INSAR_POSITIVE, raster.crs)
     sieve, measured = apply_rules(c, points, raster, landslides, path, paths.composite)
     candidates = sieve.left
-    values = factors_at(grid.grid_of(paths), factors, raster, points.xy[candidates], points.velocity[candidates],
+    values = factors_at(grid_cells.grid_of(paths), factors, raster, points.xy[candidates], points.velocity[candidates],
                         c.GRID_ROWS)
     has_row = np.zeros(len(points.xy), bool)
     has_row[candidates] = np.isfinite(values).all(axis=1)
@@ -297,7 +298,7 @@ def main(c) -> None:
         weak, values, sieve, measured = sampled_points(path, factors, c.TS_POSITIVE)
     else:
         weak, values, sieve, measured = measured_points(c, paths, path, factors, samples.xy[label])
-        inputs += [paths.composite, grid.grid_of(paths)]
+        inputs += [paths.composite, grid_cells.grid_of(paths)]
 
     table = pd.concat([inventory, weak], ignore_index=True)
     origin = pd.DataFrame({

@@ -43,14 +43,16 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import study_area
-from lsm import comparison, grid, maml, method_maps, rival_networks, rivals, splits
-from lsm.artifacts import check, sha256
-from lsm.jobs import Job, keep, run_jobs
-from lsm.meta_training import adapted_scores, meta_train, pooled_members, rows_by_block, start_states
-from lsm.network import use_one_thread
-from lsm.paths import Paths, shown
-from lsm.points import all_splits, read_points, write_splits
-from lsm.settings import InputError, of_stage, run
+from lsm.comparison import grid_maps, rival_networks, rivals, score_tables, splits
+from lsm.comparison.points import all_splits, read_points, write_splits
+from lsm.inputs import grid_cells
+from lsm.learner import maml
+from lsm.learner.meta_training import adapted_scores, meta_train, pooled_members, rows_by_block, start_states
+from lsm.learner.network import use_one_thread
+from lsm.run.artifacts import check, sha256
+from lsm.run.jobs import Job, keep, run_jobs
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError, of_stage, run
 from study_area import REGION, SEED  # noqa: F401  constants too, the same in every stage
 from unsupervised_pretraining import dbn
 from unsupervised_pretraining.stack import machines, pretrain
@@ -152,7 +154,7 @@ def deep_belief_network(split, c, seed):
 
 
 def rival(method: Callable, form: str = "published") -> Callable:
-    """A method of lsm/rivals.py."""
+    """A method of lsm/comparison/rivals.py."""
     return lambda split, c, seed: (method(replace(split, form=form), np.random.default_rng(seed)),)
 
 
@@ -211,7 +213,7 @@ def jobs_of(folder: Path, roles: dict, c, inputs: list[Path]) -> list[Job]:
     """Every job the constants ask for, those of one method together."""
     asked = [name.strip() for name in c.PROTOCOLS.split(",")]
     known = ("published", "spatial", "blocked", "k-shot", "augmentation", "development")
-    methods = (comparison.OURS, *(name for names, *_ in _FAMILIES.values() for name in names))
+    methods = (score_tables.OURS, *(name for names, *_ in _FAMILIES.values() for name in names))
     for name, wanted, all_names in (("PROTOCOLS", asked, known), ("METHODS", families(c), tuple(_FAMILIES)),
                                     ("MAPPED", c.MAPPED, methods)):
         if unknown := set(wanted) - set(all_names):
@@ -224,7 +226,7 @@ def jobs_of(folder: Path, roles: dict, c, inputs: list[Path]) -> list[Job]:
         parts += [(protocol, seed, True, "k-shot") for protocol, seed in roles if protocol == "published"]
     if not parts:
         raise InputError("PROTOCOLS, METHODS and SEEDS: expected fits to do, found that together they ask for none")
-    mapped = [family for family, (names, *_) in _FAMILIES.items() if set(names) & set(method_maps.parts_of(c.MAPPED))]
+    mapped = [family for family, (names, *_) in _FAMILIES.items() if set(names) & set(grid_maps.parts_of(c.MAPPED))]
     free = {"PROTOCOLS", "METHODS", "SEEDS", "MAPPED", "RESAMPLES", "WORKERS"}
     base = {k: v for k, v in vars(c).items() if k not in free} | {shown(p): sha256(p) for p in inputs}
     out = []
@@ -266,7 +268,7 @@ def work(job: Job) -> None:
             methods = dict(zip(names, method(split, _C, job.seed), strict=True))
             scores = {name: predict(split.rows(split.asked)) for name, predict in methods.items()}
         if job.maps:
-            keep(job.maps, job.made_of, method_maps.of_grid(Paths(_C.REGION), described, methods),
+            keep(job.maps, job.made_of, grid_maps.of_grid(Paths(_C.REGION), described, methods),
                  np.savez_compressed)
     keep(job.path, job.made_of, {name: s.astype(np.float32) for name, s in scores.items()})
 
@@ -277,16 +279,16 @@ def main(c) -> None:
     check(paths.blocks, "scene_sampling.py", SimpleNamespace(REGION=c.REGION))
     points = read_points(paths, study_area.factors(c.REGION), c)
     roles = all_splits(points, c)
-    inputs = [paths.tasks, paths.blocks, grid.grid_of(paths)]
+    inputs = [paths.tasks, paths.blocks, grid_cells.grid_of(paths)]
     folder = paths.comparison
     folder.mkdir(parents=True, exist_ok=True)
     jobs = jobs_of(folder, roles, c, inputs)
     write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
     run_jobs(jobs, work, c.WORKERS, start_worker, (points, roles, c))
     made = (_STAGE, c, [*inputs, paths.splits])
-    written = comparison.write_tables(paths, jobs, points, roles, c, made)
-    written += method_maps.write(paths, jobs, c.MAPPED, made)
-    print(comparison.summary(paths))
+    written = score_tables.write_tables(paths, jobs, points, roles, c, made)
+    written += grid_maps.write(paths, jobs, c.MAPPED, made)
+    print(score_tables.summary(paths))
     for path in [paths.splits, *written]:
         print(f"wrote {shown(path)}")
 

@@ -34,15 +34,16 @@ from osgeo import gdal
 from tqdm import tqdm
 
 import study_area
-from lsm import classes, gis, grid
-from lsm.artifacts import check, read_csv, read_npz, write_csv
-from lsm.blocks import nearest_block
-from lsm.encoder import Encoder
-from lsm.paths import Paths, shown
-from lsm.raster import cells, known, known_strips, open_raster, strips
-from lsm.region import work_folder
-from lsm.settings import InputError, run
-from lsm.trust import Applicability, Ensemble
+from lsm.blocks.slic import nearest_block
+from lsm.inputs import grid_cells
+from lsm.inputs.rasters import known, known_strips, locate, open_raster, strips
+from lsm.learner.encoder import Encoder
+from lsm.maps import classes, gis
+from lsm.maps.trust import Applicability, Ensemble
+from lsm.region.sample_tables import work_folder
+from lsm.run.artifacts import check, read_csv, read_npz, write_csv
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError, run
 from study_area import (  # noqa: F401  constants too, the same in every stage
     BREAKS,
     BREAKS_FROM,
@@ -114,10 +115,9 @@ def fill(source, factors, labels: gdal.Dataset, centres, encoder, ensemble: Ense
 
     labels  the block raster; cells outside every block take the nearest one, as in the map, by centres (blocks, 2)
     """
-    bar = tqdm(total=grid.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
-    for values, xy in grid.chunks(source, factors, rows):
-        row, col = cells(labels.GetGeoTransform(), xy)
-        on_map = (row >= 0) & (row < labels.RasterYSize) & (col >= 0) & (col < labels.RasterXSize)
+    bar = tqdm(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
+    for values, xy in grid_cells.chunks(source, factors, rows):
+        row, col, on_map = locate(labels.GetGeoTransform(), (labels.RasterYSize, labels.RasterXSize), xy)
         row, col, values, at = row[on_map], col[on_map], values[on_map], xy[on_map]
         if len(row):
             x = encoder.transform(values)
@@ -268,8 +268,8 @@ def main(c) -> None:
     blocks = read_csv(paths.blocks_table, "scene_sampling.py", c)
     check(paths.blocks, "scene_sampling.py", c)
     check(paths.map_raster, "predict_LSM.py", c)
-    source = grid.grid_of(paths)
-    grid.count(source)  # says now that there is no grid
+    source = grid_cells.grid_of(paths)
+    grid_cells.count(source)  # says now that there is no grid
     explains = "feature_permutation.py"
     importance = optional(lambda: read_csv(paths.importance, explains, c), "blocks without leading factors")
     ranking = optional(lambda: read_csv(paths.importance_territory, explains, c), "applicability, all factors alike")

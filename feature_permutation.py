@@ -43,16 +43,16 @@ from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from lsm.artifacts import check, read_csv, read_npz, whole, write_csv, write_npz, write_record
-from lsm.boosting import Boosting
-from lsm.encoder import Encoder
-from lsm.explanation import BlockModel, permutation
-from lsm.forest import Forest
-from lsm.jobs import side_by_side
-from lsm.paths import Paths, shown
-from lsm.raster import Raster, read_band, read_composite
-from lsm.samples import Factor
-from lsm.settings import InputError, run
+from lsm.explanation.block_models import BlockModel, permutation
+from lsm.explanation.boosted_trees import Forest
+from lsm.inputs.rasters import Raster, read_band, read_composite
+from lsm.inputs.samples import Factor
+from lsm.learner.boosting import Boosting
+from lsm.learner.encoder import Encoder
+from lsm.run.artifacts import check, read_csv, read_npz, whole, write_csv, write_npz, write_record
+from lsm.run.jobs import side_by_side
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
 
 # ----------------------------------------------------------------------------------------------------------------

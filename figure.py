@@ -41,22 +41,11 @@ import matplotlib
 from tqdm import tqdm
 
 import study_area
-from lsm.figures import (
-    curves,
-    factors,
-    few_shot,
-    importance,
-    kinds,
-    maps,
-    measures,
-    method_maps,
-    region,
-    training,
-    weak_labels,
-)
+from lsm.figures import area_maps, factors, importance, region_checks, training
 from lsm.figures.common import save
-from lsm.paths import shown
-from lsm.settings import InputError, run
+from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, method_maps, weak_labels
+from lsm.run.paths import shown
+from lsm.run.settings import InputError, run
 from study_area import (  # noqa: F401  constants too, the same in every stage
     BREAKS,
     BREAKS_FROM,
@@ -137,15 +126,16 @@ RULES = ("#e69f00", "#009e73", "#cc79a7", "#8c510a", "#7f3c8d", "#b8b800", "#d55
 def figures() -> dict:
     """Every figure by its name, in the order drawn: a function of the constants and style that returns the figure and
     the table of what it shows."""
-    plain = (maps.inventory, maps.blocks, training.pretraining, training.meta_training, training.adaptation,
-             training.roc, maps.lsm_map, weak_labels.augmentation, region.correlation, region.non_landslides,
-             curves.method_roc, curves.method_precision_recall, curves.method_rates, measures.differences,
-             measures.gap, measures.distance, measures.subsets, weak_labels.weak_label_worth, kinds.block_kinds,
-             few_shot.few_shot, few_shot.few_shot_blocks, method_maps.method_maps, importance.shap_territory,
-             importance.shap_blocks, importance.leading_factor, factors.factor_maps, factors.learned_factors)
+    plain = (area_maps.inventory, area_maps.blocks, training.pretraining, training.meta_training, training.adaptation,
+             training.roc, area_maps.lsm_map, weak_labels.augmentation, region_checks.correlation,
+             region_checks.non_landslides, curves.method_roc, curves.method_precision_recall, curves.method_rates,
+             measure_bars.differences, measure_bars.gap, measure_bars.distance, measure_bars.subsets,
+             weak_labels.weak_label_worth, block_kinds.block_kinds, few_shot.few_shot, few_shot.few_shot_blocks,
+             method_maps.method_maps, importance.shap_territory, importance.shap_blocks, importance.leading_factor,
+             factors.factor_maps, factors.learned_factors)
     out = {draw.__name__: draw for draw in plain}
     for protocol in ("published", "spatial", "blocked", "augmentation"):
-        out[f"measures_{protocol}"] = partial(measures.bars, protocol=protocol)
+        out[f"measures_{protocol}"] = partial(measure_bars.bars, protocol=protocol)
         out[f"reliability_{protocol}"] = partial(curves.reliability, protocol=protocol)
     return out
 

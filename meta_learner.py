@@ -21,11 +21,11 @@ Run     python meta_learner.py [RECIPE=published ITERATIONS=1000 ...]
 import numpy as np
 import pandas as pd
 
-from lsm import maml, metrics
-from lsm.artifacts import differences, read_npz, read_record, record_path, write_csv, write_npz
-from lsm.boosting import Boosting, mixed
-from lsm.encoder import Encoder
-from lsm.meta_training import (
+from lsm.comparison import measures
+from lsm.learner import maml
+from lsm.learner.boosting import Boosting, mixed
+from lsm.learner.encoder import Encoder
+from lsm.learner.meta_training import (
     adapted_scores,
     flat,
     mean_probability,
@@ -35,9 +35,10 @@ from lsm.meta_training import (
     start_states,
     unflat,
 )
-from lsm.network import use_one_thread
-from lsm.paths import Paths, shown
-from lsm.settings import ByRecipe, InputError, run
+from lsm.learner.network import use_one_thread
+from lsm.run.artifacts import differences, read_npz, read_record, record_path, write_csv, write_npz
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import ByRecipe, InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
 
 # ----------------------------------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ def metrics_table(held_out: pd.DataFrame) -> pd.DataFrame:
     for name, part in [("all", held_out), *held_out.groupby("block")]:
         for adapted in ("before", "after"):
             rows.append({"block": name, "adapted": adapted, "samples": len(part), "landslides": part.label.sum()}
-                        | metrics.scores(part.label, part[f"score_{adapted}"]))
+                        | measures.scores(part.label, part[f"score_{adapted}"]))
     return pd.DataFrame(rows)
 
 
@@ -205,7 +206,7 @@ def main(c) -> None:
     write_npz(paths.model, model, *made)
 
     own = "its half" + (f" and {c.BORROW} samples of its neighbours" if c.BORROW else "")
-    overall = table[table.block == "all"].set_index("adapted")[["samples", "landslides", *metrics.MEASURES]]
+    overall = table[table.block == "all"].set_index("adapted")[["samples", "landslides", *measures.MEASURES]]
     print(f"held-out blocks, each adapted by {c.ADAPT_STEPS} steps on {own}, scored on the other half; "
           f"{len(unadapted)} blocks have one class to learn from and stay unadapted")
     print(overall.to_string(float_format="%.4f"))

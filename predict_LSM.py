@@ -2,7 +2,7 @@
 
 A cell's susceptibility is its block's adapted model applied to the cell's own factors, and hangs on no other cell: any
 order and any chunk of the grid give the same number. With BLEND the models of the blocks near by are applied to these
-factors too, and averaged by distance (lsm/blending.py).
+factors too, and averaged by distance (lsm/blocks/blending.py).
 
 Reads   checkpoint_dir/<REGION>_model.npz          the intermediate models and their encoder
         metatask_sampling/<REGION>_tasks.npz       samples by block
@@ -34,18 +34,18 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import study_area
-from lsm import grid
-from lsm.artifacts import check, read_npz, whole, write_npz, write_record
-from lsm.blending import blended, check_reach, neighbour_weights
-from lsm.blocks import block_of_cells
-from lsm.boosting import Boosting, mixed
-from lsm.encoder import Encoder
-from lsm.meta_training import Supports, adapt_members, mean_probability, rows_by_block, unflat
-from lsm.network import use_one_thread
-from lsm.paths import Paths, shown
-from lsm.raster import cells, read_band, read_composite, write_band
-from lsm.raster import centres as cell_centres
-from lsm.settings import ByRecipe, InputError, run
+from lsm.blocks.blending import blended, check_reach, neighbour_weights
+from lsm.blocks.slic import block_of_cells
+from lsm.inputs import grid_cells
+from lsm.inputs.rasters import centres as cell_centres
+from lsm.inputs.rasters import locate, read_band, read_composite, write_band
+from lsm.learner.boosting import Boosting, mixed
+from lsm.learner.encoder import Encoder
+from lsm.learner.meta_training import Supports, adapt_members, mean_probability, rows_by_block, unflat
+from lsm.learner.network import use_one_thread
+from lsm.run.artifacts import check, read_npz, whole, write_npz, write_record
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import ByRecipe, InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
 
 # ----------------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def probability_of_rows(networks: list, boosting, x, factors, xy, block, cell, w
     """Landslide probability (rows,) of rows of the grid, each by the models of its block (rows,).
 
     x        the encoded factors; boosting the global models that the networks are averaged with, or None
-    weights  of neighbouring blocks, or None: a hard cut; cell the place in them, see `lsm.blending.blended`
+    weights  of neighbouring blocks, or None: a hard cut; cell the place in them, see `lsm.blocks.blending.blended`
     """
     anywhere = boosting.anywhere(factors, xy) if boosting else None
 
@@ -159,10 +159,10 @@ def predict_grid(paths: Paths, c, networks, states, boosting, encoder, labels, c
         print(f"{(others > 0).sum():,} cells of blocks lie within {c.BLEND:g} m of others, of {others.max()} at most: "
               "blended with them")
     counts, unseen = np.zeros(4, np.int64), {}
-    source = grid.grid_of(paths)
-    bar = tqdm(total=grid.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
-    for i, (factors, xy) in enumerate(grid.chunks(source, study_area.factors(c.REGION), c.GRID_ROWS)):
-        row, col = cells(raster.geotransform, xy)
+    source = grid_cells.grid_of(paths)
+    bar = tqdm(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
+    for i, (factors, xy) in enumerate(grid_cells.chunks(source, study_area.factors(c.REGION), c.GRID_ROWS)):
+        row, col, on_map = locate(raster.geotransform, labels.shape, xy)
         block, outside = block_of_cells(labels, row, col, centres)
         p = probability_of_rows(networks, boosting, encoder.transform(factors), factors, xy, block,
                                 np.where(outside, -1, row * labels.shape[1] + col), weights)
@@ -170,7 +170,6 @@ def predict_grid(paths: Paths, c, networks, states, boosting, encoder, labels, c
         counts += np.bincount(flag, minlength=4)
         for name, n in encoder.unseen(factors).items():
             unseen[name] = unseen.get(name, 0) + n
-        on_map = (row >= 0) & (row < labels.shape[0]) & (col >= 0) & (col < labels.shape[1])
         susceptibility[row[on_map], col[on_map]] = p[on_map]
         if temporary:
             table = pd.DataFrame({"X": xy[:, 0], "Y": xy[:, 1], "susceptibility": p, "block": block, "flag": flag})
@@ -187,9 +186,9 @@ def main(c) -> None:
         raise InputError(f"ADAPT_WITH={c.ADAPT_WITH}: expected half or all")
     if c.GRID_ROWS < 1:
         raise InputError(f"GRID_ROWS={c.GRID_ROWS}: expected 1 or more")
-    source = grid.grid_of(paths)
+    source = grid_cells.grid_of(paths)
     # A grid that cannot be read is refused now, not after adapting.
-    next(grid.chunks(source, study_area.factors(c.REGION), c.GRID_ROWS), None)
+    next(grid_cells.chunks(source, study_area.factors(c.REGION), c.GRID_ROWS), None)
     trained = check(paths.model, "meta_learner.py", c)["constants"]
     model = read_npz(paths.model, "meta_learner.py", c)
     samples = read_npz(paths.tasks, "scene_sampling.py", c)

@@ -42,13 +42,11 @@ from osgeo import gdal
 from tqdm import tqdm
 
 import study_area
-from lsm import absences, checks, gridding, inventory, layers, terrain
-from lsm.artifacts import record_path, whole, write_csv, write_record
-from lsm.gridding import Grid
-from lsm.paths import Paths, root, shown
-from lsm.raster import TERRAIN as _TERRAIN
-from lsm.raster import crs_name
-from lsm.region import (
+from lsm.inputs.rasters import TERRAIN as _TERRAIN
+from lsm.inputs.rasters import crs_name
+from lsm.inputs.samples import read_factors, write_factors
+from lsm.region import absences, checks, factor_layers, inventory, terrain, warp
+from lsm.region.sample_tables import (
     place_points,
     published_form,
     sample_tables,
@@ -56,8 +54,10 @@ from lsm.region import (
     work_folder,
     write_grid,
 )
-from lsm.samples import read_factors, write_factors
-from lsm.settings import InputError, run
+from lsm.region.warp import Grid
+from lsm.run.artifacts import record_path, whole, write_csv, write_record
+from lsm.run.paths import Paths, root, shown
+from lsm.run.settings import InputError, run
 from study_area import REGION, SEED  # noqa: F401  constants too, the same in every stage
 
 # ----------------------------------------------------------------------------------------------------------------
@@ -178,20 +178,20 @@ def make_layers(inputs: dict, grid: Grid, folder: Path, c, codes: dict, step) ->
     called before each."""
     notes, classes = [], {}
     step("DEM")
-    gridding.to_grid(Path(inputs["DEM"]), "DEM", grid, folder / "DEM.tif")
-    filled = gridding.fill_holes(folder / "DEM.tif", grid, c.HOLES)
+    warp.to_grid(Path(inputs["DEM"]), "DEM", grid, folder / "DEM.tif")
+    filled = warp.fill_holes(folder / "DEM.tif", grid, c.HOLES)
     if filled:
         notes.append(f"{filled} cells in holes of at most {c.HOLES} cells filled in the DEM")
     step("slope, aspect, curvature")
     terrain.slope_and_aspect(folder / "DEM.tif", grid, folder / "slope.tif", folder / "aspect.tif", c.SLOPE_FORMULA)
     terrain.write_curvature(folder / "DEM.tif", grid, folder / "curvature.tif")
     step("flow")
-    layers.flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL)
+    factor_layers.flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL)
     for name, key in _CATEGORIES.items():
         if key in inputs:
             step(name)
             given, field = codes.get(name, {}), getattr(c, f"{key}_FIELD")
-            classes[name], without = layers.category_layer(name, inputs[key], field, given, grid, folder)
+            classes[name], without = factor_layers.category_layer(name, inputs[key], field, given, grid, folder)
             if without:
                 notes.append(f"{without:.1%} of the DEM's cells have no class of {name}: code 0")
             new = sorted(set(classes[name]) - set(given or classes[name]))
@@ -199,12 +199,12 @@ def make_layers(inputs: dict, grid: Grid, folder: Path, c, codes: dict, step) ->
                 notes.append(f"classes of {name} that {c.CODES_OF} does not have: {', '.join(new)}")
     if "NDVI" in inputs:
         step("NDVI")
-        scale = layers.ndvi_layer(inputs["NDVI"], c.NDVI_SCALE, grid, folder / "NDVI.tif")
+        scale = factor_layers.ndvi_layer(inputs["NDVI"], c.NDVI_SCALE, grid, folder / "NDVI.tif")
         notes.append(f"NDVI multiplied by {scale:g}")
     for name, key in _DISTANCES.items():
         if key in inputs or name == "dis2drainage":
             step(name)
-            layers.distance_layer(name, inputs.get(key), grid, folder, c.CHANNEL)
+            factor_layers.distance_layer(name, inputs.get(key), grid, folder, c.CHANNEL)
     return classes, notes
 
 
@@ -249,7 +249,7 @@ def write_region(paths, c, files, folder, grid, factors, classes, samples, weak,
         written.append(path)
 
     bands, units = {name: folder / f"{name}.tif" for name in _TERRAIN}, {f.name: f.unit for f in factors}
-    write(paths.composite, lambda path: gridding.stack_layers(bands, units, grid, folder / "DEM.tif", path))
+    write(paths.composite, lambda path: warp.stack_layers(bands, units, grid, folder / "DEM.tif", path))
     write(paths.factors, lambda path: write_factors(path, factors, classes))
     write_table(paths.samples_without_insar, samples)
     if len(points) and c.INSAR_FORM == "Ts":
@@ -285,7 +285,7 @@ def main(c):
         raise InputError(f"CODES_OF={c.CODES_OF}: {shown(given)}: missing; prepare that region first, or name another")
     codes = read_factors(given)[1] if c.CODES_OF else {}
     gdal.SetCacheMax(_CACHE)
-    grid, aligned = gridding.grid_of(Path(inputs["DEM"].partition("|")[0]), c.EPSG, c.CELL)
+    grid, aligned = warp.grid_of(Path(inputs["DEM"].partition("|")[0]), c.EPSG, c.CELL)
     print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
           f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
     rng, points = np.random.default_rng(c.SEED), pd.DataFrame()
@@ -305,7 +305,7 @@ def main(c):
         factors = tuple(f for f in study_area.FACTORS if (folder / f"{f.name}.tif").is_file())
         names, units = [f.name for f in factors], {f.name: f.unit for f in factors}
         of_factors = {name: folder / f"{name}.tif" for name in names}
-        complete, of_each = layers.write_valid(["DEM", *(n for n in names if n != "DEM")], grid, folder)
+        complete, of_each = factor_layers.write_valid(["DEM", *(n for n in names if n != "DEM")], grid, folder)
         ground = of_each["DEM"]
         if complete < c.COVER * ground:
             least = min(of_each, key=of_each.get)
@@ -315,7 +315,7 @@ def main(c):
         step("points")
         landslides, stable, moving, more = place_points(inputs, moving, grid, folder, c)
         step("tables")
-        gridding.stack_layers(of_factors, units, grid, folder / "DEM.tif", folder / "stack.tif")
+        warp.stack_layers(of_factors, units, grid, folder / "DEM.tif", folder / "stack.tif")
         samples, weak, scores = sample_tables(rng, landslides, stable, moving, names, grid, folder, c)
 
         as_csv = c.GRID_FORM in ("table", "both") or (c.GRID_FORM == "auto" and complete <= c.TABLE_CELLS)

@@ -27,13 +27,13 @@ import numpy as np
 import pandas as pd
 
 import study_area
-from lsm import classes
-from lsm.artifacts import check, read_csv, read_npz, whole, write_record
-from lsm.paths import Paths, shown
-from lsm.raster import crs_name
-from lsm.report import findings, layers, page, pictures, tables
-from lsm.samples import read_samples
-from lsm.settings import InputError, run
+from lsm.inputs.rasters import crs_name
+from lsm.inputs.samples import read_samples
+from lsm.maps import classes
+from lsm.report import findings, map_layers, page, pictures, tables
+from lsm.run.artifacts import check, read_csv, read_npz, whole, write_record
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError, run
 from study_area import (  # noqa: F401  constants too, the same in every stage
     BREAKS,
     BREAKS_FROM,
@@ -102,7 +102,7 @@ def table_of(path, stage: str, columns: tuple[str, ...], c) -> pd.DataFrame:
 def raster_of(path, stage: str, frame, c) -> tuple:
     """A raster of this run on the frame of the map, and its record."""
     record = check(path, stage, c)
-    return layers.read(path, c.LARGEST, frame), record
+    return map_layers.read(path, c.LARGEST, frame), record
 
 
 def uncertainty(path, frame, c) -> tuple:
@@ -112,10 +112,10 @@ def uncertainty(path, frame, c) -> tuple:
     if not steps or not colours:
         raise InputError(f"{shown(path)}: expected SPREADS in its record, found none; run export_gis.py again")
     labels = [f"up to {v:g}" for v in steps] + [f"above {steps[-1]:g}"]
-    layer = layers.stepped("uncertainty", "Uncertainty", values, known, steps, colours, labels,
+    layer = map_layers.stepped("uncertainty", "Uncertainty", values, known, steps, colours, labels,
                            "Standard deviation of probability over the few members of the model: where they disagree. "
                            "Small says that they agree, not that they are right.")
-    return layer, layers.packed(values, known)
+    return layer, map_layers.packed(values, known)
 
 
 def applicability(path, frame, c) -> tuple:
@@ -127,17 +127,17 @@ def applicability(path, frame, c) -> tuple:
         raise InputError(f"{shown(path)}: expected a THRESHOLD and its colours, found none; run export_gis.py again")
     t = float(threshold)
     labels = [*(f"inside, up to {v:.2g}" for v in (t / 4, t / 2, t)), f"outside, up to {2 * t:.2g}", "outside, above"]
-    layer = layers.stepped("applicability", "Applicability", values, known, (t / 4, t / 2, t, 2 * t),
+    layer = map_layers.stepped("applicability", "Applicability", values, known, (t / 4, t / 2, t, 2 * t),
                            (*made["INSIDE_COLOURS"], *made["OUTSIDE_COLOURS"]), labels,
                            "How unlike the samples a cell's factors are. Outside, the map guesses about settings that "
                            "no sample shows.")
-    return layer, layers.packed(values, known), t
+    return layer, map_layers.packed(values, known), t
 
 
-def leading(path, frame, c) -> layers.Layer:
+def leading(path, frame, c) -> map_layers.Layer:
     """The layer of leading factors."""
     (values, known, _, dataset), _ = raster_of(path, "feature_permutation.py", frame, c)
-    return layers.leading_layer(values, known, dataset.GetRasterBand(1), path)
+    return map_layers.leading_layer(values, known, dataset.GetRasterBand(1), path)
 
 
 def of_blocks(blocks: pd.DataFrame, models, scores, importance, leaders: int) -> list[dict]:
@@ -164,7 +164,7 @@ def some_samples(samples: dict, most: int, rng: np.random.Generator) -> str:
     """X, Y, label of samples for the page, at most `most` of them; landslides last, so that they lie on top."""
     rows = np.sort(rng.permutation(len(samples["label"]))[:most])
     rows = rows[np.argsort(samples["label"][rows], kind="stable")]
-    return layers.deflated(np.column_stack([samples["xy"][rows].round(1), samples["label"][rows]]).astype("<f8"))
+    return map_layers.deflated(np.column_stack([samples["xy"][rows].round(1), samples["label"][rows]]).astype("<f8"))
 
 
 def warnings_of(paths: Paths, got: Collector, samples, blocks, models, gis, c) -> list:
@@ -199,7 +199,7 @@ def main(c) -> None:
     checked(c)
     paths, got, rng = Paths(c.REGION), Collector(), np.random.default_rng(c.SEED)
     made = check(paths.map_raster, "predict_LSM.py", c)
-    p, known, frame, dataset = layers.read(paths.map_raster, c.LARGEST)
+    p, known, frame, dataset = map_layers.read(paths.map_raster, c.LARGEST)
     if not known.any():
         raise InputError(f"{shown(paths.map_raster)}: expected cells with a probability, found none; run "
                          "predict_LSM.py again")
@@ -222,14 +222,14 @@ def main(c) -> None:
         a[0], a[1], ("block", "factor", "mean_abs_shap", "sign", "rank", "state"), c))
     gis = of("gis_table", "applicability in numbers", "export_gis.py", lambda *a: table_of(
         a[0], a[1], ("product", "measure", "value"), c))
-    shade = got.get("relief", lambda: layers.shade_picture(paths.composite, frame), paths.composite)
+    shade = got.get("relief", lambda: map_layers.shade_picture(paths.composite, frame), paths.composite)
 
-    class_layer, index = layers.class_layer(p, known, breaks, c)
-    shown_layers = [class_layer, layers.probability_layer(p, known, c)]
-    values = {"probability": layers.packed(p, known), "class": layers.packed(index, known)}
+    class_layer, index = map_layers.class_layer(p, known, breaks, c)
+    shown_layers = [class_layer, map_layers.probability_layer(p, known, c)]
+    values = {"probability": map_layers.packed(p, known), "class": map_layers.packed(index, known)}
     if labels is not None:
         (block, inside, _, _), _ = labels
-        values["block"] = layers.packed(block, inside)
+        values["block"] = map_layers.packed(block, inside)
     threshold = None
     for name, read in (("uncertainty", uncertainty), ("applicability", applicability)):
         path = paths.gis_raster(name)
@@ -262,7 +262,7 @@ def main(c) -> None:
         facts.append(("Held-out AUROC", held["auroc"], f"{held['blocks']} blocks, {held['samples']:,} points"))
     facts.append(("Warnings", f"{len(warned)}", "see below"))
     data = {
-        "frame": {"rows": frame.rows, "cols": frame.cols, "box": layers.box(known),
+        "frame": {"rows": frame.rows, "cols": frame.cols, "box": map_layers.box(known),
                   **dict(zip(("west", "east", "south", "north"), frame.extent, strict=True))},
         "grids": values, "threshold": threshold, "classes": list(c.CLASS_NAMES), "shade": shade,
         # The first picture is in the page already, for browsers without scripts.

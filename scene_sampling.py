@@ -1,6 +1,6 @@
 """Stage 2: cuts the study area into terrain blocks and gives every sample to the block of its cell: a block is a task.
 
-Blocks come from SLIC on DEM, aspect, curvature and slope (lsm/blocks.py), so that each holds one kind of terrain.
+Blocks come from SLIC on DEM, aspect, curvature and slope (lsm/blocks/slic.py), so that each holds one kind of terrain.
 A place that stands in the samples table twice is used once: it must not be in a task's support and query set both.
 
 Reads   src_data/<REGION>/composite.tif          DEM (m), aspect (degrees, -1 = flat), curvature, slope (degrees)
@@ -18,12 +18,12 @@ import pandas as pd
 from tqdm import tqdm
 
 import study_area
-from lsm.artifacts import read_csv, write_csv, write_npz
-from lsm.blocks import slic
-from lsm.paths import Paths, shown
-from lsm.raster import Raster, cells, centres, crs_name, read_composite, write_band
-from lsm.samples import read_samples, unique_places
-from lsm.settings import InputError, run
+from lsm.blocks.slic import slic
+from lsm.inputs.rasters import Raster, centres, crs_name, locate, read_composite, write_band
+from lsm.inputs.samples import read_samples, unique_places
+from lsm.run.artifacts import read_csv, write_csv, write_npz
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401  constants of this run, overridable as below
 
 # ----------------------------------------------------------------------------------------------------------------
@@ -38,8 +38,7 @@ TASK_SAMPLES = 16               # a block with more is a task for meta-training,
 
 def blocks_of(labels: np.ndarray, geotransform: tuple[float, ...], xy: np.ndarray) -> np.ndarray:
     """The block (samples,) of the cell each point lies in: -1 on nodata, -2 outside the raster."""
-    row, col = cells(geotransform, xy)
-    inside = (row >= 0) & (row < labels.shape[0]) & (col >= 0) & (col < labels.shape[1])
+    row, col, inside = locate(geotransform, labels.shape, xy)
     block = np.full(len(xy), -2, np.int32)
     block[inside] = labels[row[inside], col[inside]]
     return block

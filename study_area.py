@@ -1,11 +1,11 @@
 """The study area: which region, which recipe, and what its inputs mean. Every stage reads it.
 
-REGION names the input files (`src_data/samples_<REGION>.csv` and so on, see lsm/paths.py). All coordinates are in
+REGION names the input files (`src_data/samples_<REGION>.csv` and so on, see lsm/run/paths.py). All coordinates are in
 the CRS of `src_data/<REGION>/composite.tif`, a projected one in metres; the sample tables carry none of their own.
 """
 
-from lsm.paths import Paths
-from lsm.samples import Factor, read_factors
+from lsm.inputs.samples import Factor, read_factors
+from lsm.run.paths import Paths
 
 # ----------------------------------------------------------------------------------------------------------------
 REGION = "demo"           # the synthetic area of src_data/make_demo.py; "HK" is the published study

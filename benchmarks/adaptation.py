@@ -1,4 +1,4 @@
-"""Times lsm/maml.py's adapt_blocks, all blocks in one program, against one block at a time.
+"""Times lsm/learner/maml.py's adapt_blocks, all blocks in one program, against one block at a time.
 
 Three forms in one process, in turn: all blocks in one call; the same function called once a block; and a plain loop
 (benchmarks/reference_maml.py) that adapts one block at a time, operator by operator, as one would write it first. All
@@ -18,9 +18,9 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
-from lsm import maml
-from lsm.folded_network import probability
-from lsm.network import initial_weights, use_one_thread
+from lsm.learner import maml
+from lsm.learner.folded_network import probability
+from lsm.learner.network import initial_weights, use_one_thread
 
 BLOCKS, TURNS = 250, 5
 FORMS = {  # sizes, normalisation, an inner rate a weight, steps

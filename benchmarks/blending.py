@@ -24,16 +24,18 @@ import study_area
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import export_gis
 import predict_LSM
-from lsm import grid, metrics, settings
-from lsm.artifacts import read_npz, read_record
-from lsm.blending import check_reach, neighbour_weights
-from lsm.blocks import block_of_cells
-from lsm.boosting import Boosting
-from lsm.encoder import Encoder
-from lsm.meta_training import unflat
-from lsm.network import use_one_thread
-from lsm.paths import Paths
-from lsm.raster import cells, read_band, read_composite
+from lsm.blocks.blending import check_reach, neighbour_weights
+from lsm.blocks.slic import block_of_cells
+from lsm.comparison import measures
+from lsm.inputs import grid_cells
+from lsm.inputs.rasters import cell_of, read_band, read_composite
+from lsm.learner.boosting import Boosting
+from lsm.learner.encoder import Encoder
+from lsm.learner.meta_training import unflat
+from lsm.learner.network import use_one_thread
+from lsm.run import settings
+from lsm.run.artifacts import read_npz, read_record
+from lsm.run.paths import Paths
 
 
 class Models:
@@ -59,7 +61,7 @@ class Models:
     def __call__(self, factors, xy, reach: float):
         """Probability (rows,) of rows, how many other blocks lie within reach of each, and the cell of each."""
         check_reach(reach, self.labels, self.place)
-        row, col = cells(self.place, xy)
+        row, col = cell_of(self.place, xy)
         block, outside = block_of_cells(self.labels, row, col, self.centres)
         cell = np.where(outside, -1, row * self.labels.shape[1] + col)
         weights = neighbour_weights(self.labels, self.place, reach) if reach else None
@@ -85,7 +87,7 @@ def main():
     use_one_thread()
     blocks = gdal.Open(str(paths.blocks))
     factors, xy = (np.concatenate(parts) for parts in
-                   zip(*grid.chunks(grid.grid_of(paths), described, 500_000), strict=True))
+                   zip(*grid_cells.chunks(grid_cells.grid_of(paths), described, 500_000), strict=True))
     models, rows = Models(paths, half=False), []
     truth = read_band(paths.truth / "probability.tif") if paths.truth.is_dir() else None
     for reach in reaches:
@@ -95,7 +97,7 @@ def main():
         row |= seams(models.labels.shape, cell, p, blocks)
         if truth is not None:
             unseen = np.ones(truth.shape, bool)
-            unseen[cells(models.place, models.samples["xy"])] = False
+            unseen[cell_of(models.place, models.samples["xy"])] = False
             unseen = unseen[cell]
             row |= {"rank correlation": spearmanr(p[unseen], truth[cell][unseen]).statistic,
                     "error": np.abs(p - truth[cell])[unseen].mean()}
@@ -114,7 +116,7 @@ def main():
     for reach in reaches:
         p = models(factors, xy, reach)[0]
         for name, some in (("all", near | True), (f"within {max(reaches):g} m of other blocks", near)):
-            scores = metrics.scores(label[some], p[some])
+            scores = measures.scores(label[some], p[some])
             rows.append({"BLEND": f"{reach:g} m", "samples": name, "n": some.sum()}
                         | {measure: scores[measure] for measure in ("kappa", "auroc", "brier")})
     print(pd.DataFrame(rows).sort_values("samples", kind="stable").round(4).to_string(index=False))

@@ -16,10 +16,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 import study_area
-from lsm import grid
-from lsm.paths import Paths
-from lsm.raster import cells, read_band, read_composite
-from lsm.samples import read_samples, unique_places
+from lsm.inputs import grid_cells
+from lsm.inputs.rasters import cell_of, read_band, read_composite
+from lsm.inputs.samples import read_samples, unique_places
+from lsm.run.paths import Paths
 
 DRAWS = 5  # of labels from the truth
 
@@ -29,13 +29,13 @@ def main():
     paths, known = Paths(region), study_area.factors(region)
     composite = read_composite(paths.composite)
     truth, ours = read_band(Paths("demo").truth / "probability.tif"), read_band(paths.map_raster)
-    factors, xy = (np.concatenate(parts) for parts in zip(*grid.chunks(grid.grid_of(paths), known, 500_000),
+    factors, xy = (np.concatenate(parts) for parts in zip(*grid_cells.chunks(grid_cells.grid_of(paths), known, 500_000),
                                                             strict=True))
     samples = read_samples(paths.samples, known)
     keep = unique_places(samples)[0]
     sampled = np.zeros(truth.shape, bool)
-    sampled[cells(composite.geotransform, samples.xy)] = True
-    cell = cells(composite.geotransform, xy)
+    sampled[cell_of(composite.geotransform, samples.xy)] = True
+    cell = cell_of(composite.geotransform, xy)
     unseen = ~sampled[cell]
     maps = {"true probability": truth[cell], "Meta-LSM, a model a block": ours[cell]}
     for name, columns in (("gradient boosting, factors", False), ("gradient boosting, factors and X, Y", True)):

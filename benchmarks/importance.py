@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src_data"))
 import make_demo
 
 import study_area
-from lsm.paths import Paths
-from lsm.raster import cells, read_band, read_composite
-from lsm.samples import grid_chunks
+from lsm.inputs.rasters import cell_of, read_band, read_composite
+from lsm.inputs.samples import grid_chunks
+from lsm.run.paths import Paths
 
 LEAST = (20, 30, 40, 50)  # samples of a block
 BACKGROUND = 100          # samples of a block, as in feature_permutation.py
@@ -51,14 +51,14 @@ def main():
     table = pd.read_csv(paths.importance)
     tasks = np.load(paths.tasks)
     x, xy, label, block = (tasks[key] for key in ("factors", "xy", "label", "block"))
-    number = environment[cells(composite.geotransform, xy)]
+    number = environment[cell_of(composite.geotransform, xy)]
 
     factors, places = (np.concatenate(p) for p in zip(*grid_chunks(paths.grid, study_area.FACTORS, 500_000),
                                                       strict=True))
     at = np.full(environment.shape, -1)
-    land = cells(composite.geotransform, places)
+    land = cell_of(composite.geotransform, places)
     at[land] = np.arange(len(factors))
-    parts = true_parts(factors, environment[land], planted, names)[at[cells(composite.geotransform, xy)]]
+    parts = true_parts(factors, environment[land], planted, names)[at[cell_of(composite.geotransform, xy)]]
 
     # Ranks in place of values: to trees they are the same, and the tree explainer, which compares in single precision
     # where it is given a background, then takes no sample to the wrong side of a split.

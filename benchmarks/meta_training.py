@@ -1,4 +1,4 @@
-"""Times lsm/maml.py's outer loop against tf.map_fn over the tasks with Keras's Adam, drawing of the batches included.
+"""Times lsm/learner/maml.py's outer loop against tf.map_fn over the tasks with Keras's Adam, drawing batches included.
 
 Both run in one process, in turn, several turns; first both must give the same losses and weights from the same
 batches. The plain form (benchmarks/reference_maml.py) is one tf.function call an outer step. Ours makes
@@ -18,8 +18,8 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
-from lsm import maml
-from lsm.network import initial_weights, use_one_thread
+from lsm.learner import maml
+from lsm.learner.network import initial_weights, use_one_thread
 
 TASKS, META_BATCH, INNER_STEPS, OUTER_LR = 180, 16, 5, 1e-3
 CALL, TURNS, CHECKED = 100, 5, 20  # outer steps a call of ours; turns; outer steps compared before timing

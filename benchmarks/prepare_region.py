@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr, osr
 
-from lsm.paths import PROJECT
+from lsm.run.paths import PROJECT
 
 gdal.UseExceptions()
 CELL, WEST, NORTH, EPSG = 30.0, 300000.0, 5000000.0, 32633

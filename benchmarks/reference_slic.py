@@ -1,7 +1,7 @@
-"""The blocks of lsm/blocks.py, cell by cell in plain Python: slow, and short enough to check by reading.
+"""The blocks of lsm/blocks/slic.py, cell by cell in plain Python: slow, and short enough to check by reading.
 
-With number=np.float32 every operation rounds as in lsm/blocks.py, so the two agree exactly; with number=float it is
-what a script of loops would be, and faster.
+With number=np.float32 every operation rounds as in lsm/blocks/slic.py, so the two agree exactly; with number=float it
+is what a script of loops would be, and faster.
 """
 
 from math import ceil, floor, sqrt

@@ -1,4 +1,4 @@
-"""Times lsm/blocks.py against the same algorithm cell by cell in plain Python and against scikit-image's slic.
+"""Times lsm/blocks/slic.py against the same algorithm cell by cell in plain Python and against scikit-image's slic.
 
 All in one run, in turn, medians of several turns; only ratios carry over to another machine. The plain form runs all
 loops, once in Python's own floats, its fastest, and once in float32, when it must agree with ours exactly; ours is
@@ -26,9 +26,9 @@ from skimage.segmentation import slic as skimage_slic
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_slic
 
-from lsm import blocks
-from lsm.paths import PROJECT
-from lsm.raster import read_composite
+from lsm.blocks import slic
+from lsm.inputs.rasters import read_composite
+from lsm.run.paths import PROJECT
 
 K, M, LOOPS, WEIGHTS = 512, 500, 5, (0.3, 0.1, 0.2, 0.4)
 SMALL, LARGE = (594, 788), (3000, 4000)
@@ -61,9 +61,9 @@ def compare(name: str, bands: np.ndarray, valid: np.ndarray, turns: int) -> None
     options = {"n_segments": K, "max_num_iter": LOOPS, "compactness": 1, "sigma": 0, "convert2lab": False,
                "enforce_connectivity": False, "channel_axis": -1}
     everywhere = np.ones_like(valid)
-    pairs = {"valid cells": (lambda: blocks.slic(bands, valid, WEIGHTS, M, K, LOOPS),
+    pairs = {"valid cells": (lambda: slic.slic(bands, valid, WEIGHTS, M, K, LOOPS),
                              lambda: skimage_slic(image, mask=valid, **options)),
-             "all cells": (lambda: blocks.slic(filled, everywhere, WEIGHTS, M, K, LOOPS),
+             "all cells": (lambda: slic.slic(filled, everywhere, WEIGHTS, M, K, LOOPS),
                            lambda: skimage_slic(image, **options))}
     print(f"\n{name}: {valid.shape[1]} x {valid.shape[0]} cells, {valid.sum()} valid; K={K}, M={M}, {LOOPS} loops; "
           f"{turns} turns")
@@ -80,7 +80,7 @@ def against_plain_python(name: str, bands: np.ndarray, valid: np.ndarray, turns:
     print(f"\n{name}: {valid.shape[1]} x {valid.shape[0]} cells, {valid.sum()} valid; plain Python, {LOOPS} loops")
 
     def ours():
-        return [timed(lambda: blocks.slic(bands, valid, WEIGHTS, M, K, LOOPS)) for _ in range(turns)]
+        return [timed(lambda: slic.slic(bands, valid, WEIGHTS, M, K, LOOPS)) for _ in range(turns)]
 
     for number, what in ((float, "Python's floats"), (np.float32, "float32")):
         before = ours()
@@ -96,7 +96,7 @@ def against_plain_python(name: str, bands: np.ndarray, valid: np.ndarray, turns:
 def main():
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; ours and plain Python use one core")
     tiny = np.ones((4, 20, 20), np.float32)
-    first, _ = timed(lambda: blocks.slic(tiny, tiny[0] > 0, WEIGHTS, M, 4, LOOPS))
+    first, _ = timed(lambda: slic.slic(tiny, tiny[0] > 0, WEIGHTS, M, 4, LOOPS))
     print(f"first call, on 20 x 20 cells: {first:.2f} s")
     path = HONG_KONG / "composite.tif"
     name = "Hong Kong" if path.is_file() else "synthetic"
@@ -114,7 +114,7 @@ def main():
     if "large" in sys.argv[1:]:
         bands, valid = synthetic(*LARGE)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        seconds, _ = timed(lambda: blocks.slic(bands, valid, WEIGHTS, M, K, LOOPS))
+        seconds, _ = timed(lambda: slic.slic(bands, valid, WEIGHTS, M, K, LOOPS))
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(f"\nlarge: {seconds:.2f} s; peak memory {after / 2**20:.2f} GiB ({before / 2**20:.2f} before the call)")
         compare("synthetic", bands, valid, 3)

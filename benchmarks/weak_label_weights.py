@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lsm import metrics
-from lsm.paths import PROJECT, Paths
+from lsm.comparison import measures
+from lsm.run.paths import PROJECT, Paths
 
 WEIGHTS = (0.001, 0.25, 0.5, 1.0)  # 0.001 is the least that stage 0 takes: as good as no weak label
 ORIGINS = {"all": ("inventory", "insar", "absence"), "inventory": ("inventory", "absence"),
@@ -38,7 +38,7 @@ def scores(root: Path, region: str) -> list[dict]:
     rows = []
     for name, origins in ORIGINS.items():
         part = held_out[pd.Series(origin).isin(origins)]
-        rows.append({"points": name, "n": len(part)} | metrics.scores(part["label"], part["score_after"]))
+        rows.append({"points": name, "n": len(part)} | measures.scores(part["label"], part["score_after"]))
     return rows
 
 

@@ -27,12 +27,12 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, laplace
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from lsm.artifacts import whole, write_csv, write_record
-from lsm.paths import Paths, shown
-from lsm.raster import TERRAIN as _TERRAIN
-from lsm.raster import centres, read_composite, write_band
-from lsm.samples import STORED_ZERO as _STORED_ZERO
-from lsm.settings import InputError, run
+from lsm.inputs.rasters import TERRAIN as _TERRAIN
+from lsm.inputs.rasters import centres, read_composite, write_band
+from lsm.inputs.samples import STORED_ZERO as _STORED_ZERO
+from lsm.run.artifacts import whole, write_csv, write_record
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError, run
 
 # ----------------------------------------------------------------------------------------------------------------
 REGION = "demo"           # names the files
@@ -390,7 +390,7 @@ def crs_of(c) -> osr.SpatialReference:
 
 
 def write_composite(path, bands: list[np.ndarray], geotransform: tuple[float, ...], c, made_from: tuple) -> None:
-    """Writes the terrain raster: bands (rows, cols) float32 in the order of lsm.raster.TERRAIN."""
+    """Writes the terrain raster: bands (rows, cols) float32 in the order of lsm.inputs.rasters.TERRAIN."""
     with whole(path) as temporary:
         dataset = gdal.GetDriverByName("GTiff").Create(
             str(temporary), c.COLS, c.ROWS, len(bands), gdal.GDT_Float32, ["COMPRESS=DEFLATE", "PREDICTOR=3"])

@@ -9,7 +9,7 @@ import sys
 import pytest
 from osgeo import gdal  # noqa: F401  before TensorFlow, whose SQLite lacks the R-tree that GeoPackages need
 
-from lsm.paths import PROJECT
+from lsm.run.paths import PROJECT
 
 # pytest runs a worker a core (pyproject.toml; -n 0: none): more threads each would spin for each other's cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, ogr, osr
 
-from lsm.settings import constants
+from lsm.run.settings import constants
 
 gdal.UseExceptions()
 ogr.UseExceptions()

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.optimize import linprog
 
-from lsm.samples import Factor
-from lsm.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
+from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
+from lsm.inputs.samples import Factor
 
 DESCRIBED = (Factor("slope", "continuous", "degree"), Factor("DEM", "continuous", "m"),
              Factor("land use", "categorical", "class"), Factor("aspect", "circular", "degree"),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the browser that tests/test_report.py opens the report in, where this is root on Debian and it is missing.
+# Installs the browser that tests/report/test_report.py opens the report in, where this is root on Debian and it is missing.
 # Elsewhere, or without a network, those tests are skipped and say so.
 set -euo pipefail
 if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi

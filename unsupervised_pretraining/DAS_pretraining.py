@@ -5,7 +5,7 @@ read, since the reader checks the whole table, but take no part.
 
 Reads   src_data/samples_<REGION>.csv                            factors, X, Y, label
 Writes  unsupervised_pretraining/model_init/savedmodel.npz      arr_0.. = w1, b1, w2, b2, w3, b3; w as (out, in)
-        unsupervised_pretraining/model_init/encoder.npz         from factors to network inputs (lsm/encoder.py)
+        unsupervised_pretraining/model_init/encoder.npz         from factors to network inputs (lsm/learner/encoder.py)
         unsupervised_pretraining/model_init/history.csv         layer, epoch (0 = before training), error (mean squared
                                                                 reconstruction error per input of that layer)
 Run     python unsupervised_pretraining/DAS_pretraining.py [REGION=HK RECIPE=published ...]
@@ -15,12 +15,12 @@ import numpy as np
 from tqdm import tqdm
 
 import study_area
-from lsm.artifacts import write_csv, write_npz
-from lsm.encoder import Encoder
-from lsm.network import use_one_thread
-from lsm.paths import Paths, shown
-from lsm.samples import read_samples
-from lsm.settings import InputError, run
+from lsm.inputs.samples import read_samples
+from lsm.learner.encoder import Encoder
+from lsm.learner.network import use_one_thread
+from lsm.run.artifacts import write_csv, write_npz
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError, run
 from study_area import RECIPE, REGION, SEED  # noqa: F401 - constants too, the same in every stage
 from unsupervised_pretraining.stack import machines, pretrain
 
@@ -39,7 +39,7 @@ DAE_NOISE = 0.01             # sd of the noise added to the second RBM's activat
 
 
 def first_rows(xy: np.ndarray) -> np.ndarray:
-    """The first row of every place, in order. Not lsm.samples.unique_places: that one looks at the labels."""
+    """The first row of every place, in order. Not lsm.inputs.samples.unique_places: that one looks at the labels."""
     return np.sort(np.unique(xy, axis=0, return_index=True)[1])
 
 

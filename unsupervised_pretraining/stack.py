@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lsm.settings import InputError
+from lsm.run.settings import InputError
 from unsupervised_pretraining.denoising_autoencoder import DenoisingAutoencoder
 from unsupervised_pretraining.rbm import RBM
 

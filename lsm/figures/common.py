@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from lsm.artifacts import check, record_path, whole
-from lsm.paths import Paths, shown
-from lsm.settings import InputError
+from lsm.run.artifacts import check, record_path, whole
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
 
 
 def input_table(path, stage, c, names):

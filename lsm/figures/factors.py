@@ -13,15 +13,15 @@ from sklearn.manifold import TSNE, Isomap
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from lsm import grid
-from lsm.artifacts import check, read_npz, record_path
-from lsm.cartography import as_one_line, grid_layers, outlines, read_decimated
-from lsm.encoder import Encoder
+from lsm.figures.area_maps import key, terrain
 from lsm.figures.common import caption, input_table, need, saved
-from lsm.figures.maps import key, terrain
-from lsm.paths import Paths, shown
-from lsm.samples import read_factors
-from lsm.settings import InputError
+from lsm.inputs import grid_cells
+from lsm.inputs.samples import read_factors
+from lsm.learner.encoder import Encoder
+from lsm.maps.cartography import as_one_line, grid_layers, outlines, read_decimated
+from lsm.run.artifacts import check, read_npz, record_path
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
 
 STAGE, LEARNER = "prepare_region.py", "meta_learner.py"
 ASPECTS = ("N", "E", "S", "W", "flat")
@@ -34,7 +34,7 @@ def factor_maps(c):
     paths = Paths(c.REGION)
     ground = terrain(c)
     _, land, extent, dataset = read_decimated(paths.composite, c.FACTOR_CELLS, average=False)
-    source = grid.grid_of(paths)
+    source = grid_cells.grid_of(paths)
     made = check(source, STAGE, c) if record_path(source).is_file() else {}
     values, n = grid_layers(source, c.FACTORS, dataset.GetGeoTransform(),
                             (dataset.RasterYSize, dataset.RasterXSize), land.shape)

@@ -10,13 +10,13 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from scipy.stats import gaussian_kde, rankdata
 
-from lsm.artifacts import check, read_csv, read_npz
-from lsm.cartography import outlines, read_decimated
+from lsm.figures.area_maps import map_page, terrain
 from lsm.figures.common import caption, need, saved
-from lsm.figures.kinds import block_statistics, end_of
-from lsm.figures.maps import map_page, terrain
-from lsm.paths import Paths, shown
-from lsm.settings import InputError
+from lsm.figures.comparison.block_kinds import block_statistics, end_of
+from lsm.maps.cartography import outlines, read_decimated
+from lsm.run.artifacts import check, read_csv, read_npz
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
 
 STAGE = "feature_permutation.py"
 ADAPTED = 0                        # state of a block, as predict_LSM.py writes it

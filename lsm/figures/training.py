@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from lsm.artifacts import check, read_csv
 from lsm.figures.common import caption, need, tidy
-from lsm.paths import Paths, shown
-from lsm.settings import InputError
+from lsm.run.artifacts import check, read_csv
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
 
 
 def pretraining(c):

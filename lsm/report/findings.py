@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from lsm.artifacts import check, record_path
-from lsm.checks import Finding
-from lsm.paths import Paths, shown
-from lsm.samples import Factor, Samples, unique_places
-from lsm.settings import InputError
+from lsm.inputs.samples import Factor, Samples, unique_places
+from lsm.region.checks import Finding
+from lsm.run.artifacts import check, record_path
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
 
 LISTED = 12  # blocks named in a finding, at most
 

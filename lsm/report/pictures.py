@@ -5,10 +5,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from lsm.artifacts import check
-from lsm.paths import Paths, shown
-from lsm.report.layers import uri
-from lsm.settings import InputError
+from lsm.report.map_layers import uri
+from lsm.run.artifacts import check
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
 
 _COMPARE, _EXPLAIN = "compare_methods.py", "feature_permutation.py"
 FIGURES = {  # name: the file whose numbers it draws, the stage that writes that file, caption; in the order shown

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lsm.artifacts import check, record_path
-from lsm.metrics import LOWER_IS_BETTER
-from lsm.paths import Paths, shown
-from lsm.settings import InputError
+from lsm.comparison.measures import LOWER_IS_BETTER
+from lsm.run.artifacts import check, record_path
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
             "brier": "Brier", "ece": "Calibration error"}

@@ -1,0 +1,1 @@
+"""How the area is cut into terrain blocks, and how neighbouring blocks are blended."""

@@ -1,0 +1,1 @@
+"""The evidence: points, splits, rivals, measures and tables."""

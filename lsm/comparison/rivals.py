@@ -1,0 +1,128 @@
+"""The methods ours is compared with, each fitted on the labelled points of a split.
+
+Each is a function (split, rng) -> predict, and predict (rows of splits.Rows) -> their landslide probabilities: the
+asked points of the split are scored and the cells of a map predicted by the same fitted model. SVM, MLP and RF have the
+published settings; scikit-learn does the work. Scalers, block statistics, calibration and hyper-parameters come from
+labelled points alone.
+"""
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from lsm.comparison.splits import Split
+from lsm.learner.boosting import boosted
+
+TREES = 200          # of the random forests; published 200
+EPOCHS = 60          # of networks trained by scikit-learn, at most; not published
+NEIGHBOURS = (1, 3, 5, 10, 20, 40)  # of which k nearest neighbours takes the best in cross-validation
+
+
+def fitted(model, features: Callable, split: Split) -> Callable:
+    """What predicts by a scikit-learn model of the labelled points; features (rows or split) -> (rows, features)."""
+    model.fit(features(split)[split.labelled], split.label[split.labelled])
+    return lambda rows: model.predict_proba(features(rows))[:, 1]
+
+
+def _state(rng) -> int:
+    return int(rng.integers(1 << 31))
+
+
+def _factors(rows) -> np.ndarray:
+    return rows.factors
+
+
+def svm(split: Split, rng) -> Callable:
+    """RBF kernel, C = 1, gamma = 1 / (2 var X), as published; probabilities by Platt's sigmoid, fitted on the decision
+    values of the other one of two random halves. Halves in the order of the points would lie in different blocks: a
+    machine that orders the other half's points wrongly turns the sigmoid, and with it every score, round."""
+    machine = SVC(C=1, gamma=1 / (2 * split.x[split.labelled].var()), cache_size=1000, random_state=_state(rng))
+    halves = StratifiedKFold(2, shuffle=True, random_state=_state(rng))
+    return fitted(CalibratedClassifierCV(machine, cv=halves, ensemble=False), split.encoded, split)
+
+
+def mlp(split: Split, rng) -> Callable:
+    """32-32-16, ReLU, Adam, alpha .01, batches of 32, as published."""
+    network = MLPClassifier((32, 32, 16), alpha=0.01, batch_size=32, max_iter=EPOCHS, random_state=_state(rng))
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # a fixed number of epochs is meant
+        return fitted(network, split.encoded, split)
+
+
+def random_forest(split: Split, rng) -> Callable:
+    """200 trees, as published."""
+    return fitted(RandomForestClassifier(TREES, random_state=_state(rng)), _factors, split)
+
+
+def boosting(*parts: str):
+    """Gradient boosting on the factors and, of the parts named, "xy" and "block" (factors within the block)."""
+    def method(split: Split, rng) -> Callable:
+        more = {"xy": lambda rows: rows.xy, "block": lambda rows: split.scale.transform(rows.factors, rows.block)}
+
+        def features(rows) -> np.ndarray:
+            return np.column_stack([rows.factors, *(more[part](rows) for part in parts)])
+
+        model = boosted(features(split)[split.labelled], split.label[split.labelled], _state(rng))
+        return lambda rows: model.predict_proba(features(rows))[:, 1]
+
+    return method
+
+
+def random_forest_of_block(split: Split, rng) -> Callable:
+    """A random forest a block, fitted where the block is first asked for, on its own labelled points; a block of one
+    class has that class for all."""
+    everywhere = split.label[split.labelled].mean()  # of blocks without any labelled point
+
+    @cache
+    def of_block(b: int):
+        own = (split.block == b) & split.labelled
+        if not own.any():
+            return None
+        return RandomForestClassifier(TREES, random_state=_state(rng)).fit(split.factors[own], split.label[own])
+
+    def predict(rows) -> np.ndarray:
+        out = np.full(len(rows.block), everywhere)
+        for b in np.unique(rows.block):
+            asked, model = rows.block == b, of_block(int(b))
+            if model:
+                p = model.predict_proba(rows.factors[asked])
+                out[asked] = p[:, -1] if len(model.classes_) == 2 else float(model.classes_[0])
+        return out
+
+    return predict
+
+
+def nearest_neighbours(split: Split, rng) -> Callable:
+    """k nearest labelled points by X and Y alone, weighted by distance; k by cross-validation."""
+    folds = StratifiedKFold(5, shuffle=True, random_state=_state(rng))
+    search = GridSearchCV(KNeighborsClassifier(weights="distance"), {"n_neighbors": NEIGHBOURS}, cv=folds,
+                          scoring="neg_log_loss")
+    return fitted(search, lambda rows: rows.xy, split)
+
+
+def block_rate(split: Split, rng) -> Callable:
+    """The share of landslides among the block's labelled points, one more point of the share of all added."""
+    everywhere = split.label[split.labelled].mean()
+    blocks = max(split.blocks, int(split.block.max()) + 1)
+    n = np.bincount(split.block, split.labelled, blocks)
+    landslides = np.bincount(split.block, split.labelled * split.label, blocks)
+    rate = (landslides + everywhere) / (n + 1)
+    return lambda rows: rate[rows.block]
+
+
+def slope_alone(split: Split, rng) -> Callable:
+    """Logistic regression on slope."""
+    column = [factor.name for factor in split.described].index("slope")
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    return fitted(model, lambda rows: rows.factors[:, [column]], split)

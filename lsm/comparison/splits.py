@@ -1,0 +1,136 @@
+"""Which points a method may learn from and which it is scored on: the protocols of the comparison.
+
+A split gives every sample a role. train: labelled points of blocks that are not held out. support: labelled points of
+held-out blocks, for every method to learn from. query: what scores are quoted on. unused: in no set.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lsm.inputs.samples import Factor
+from lsm.learner.boosting import BlockScale
+from lsm.learner.encoder import Encoder
+
+UNUSED, TRAIN, SUPPORT, QUERY = range(4)
+ROLES = ("unused", "train", "support", "query")
+
+
+def repeats(factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Of `rows`, those whose whole factor row stands at an earlier one of them too; factors (samples, factors).
+
+    A model that saw the one has seen the other, so both sides of a split may not hold them.
+    """
+    _, first = np.unique(factors[rows], axis=0, return_index=True)
+    return np.setdiff1d(rows, rows[first])
+
+
+def eligible_blocks(block: np.ndarray, min_samples: int) -> np.ndarray:
+    """Blocks with more than `min_samples` samples, ascending; block (samples,)."""
+    blocks, counts = np.unique(block, return_counts=True)
+    return blocks[counts > min_samples]
+
+
+def few_shot(block: np.ndarray, xy: np.ndarray, min_samples: int, candidates: np.ndarray, held_out: int, cut: str,
+             rng: np.random.Generator) -> np.ndarray:
+    """Roles (samples,) int8: some blocks held out, one half of each their support and the other half the query.
+
+    block       (samples,) of every sample, xy (samples, 2) its place
+    candidates  the blocks that may be held out, `held_out` of which are drawn
+    cut         "random" halves, which interleave, or "line": the halves either side of a line in a random direction
+                through the block's median, which do not
+    """
+    eligible = eligible_blocks(block, min_samples)
+    drawn = np.sort(rng.permutation(candidates)[:held_out])
+    role = np.where(np.isin(block, np.setdiff1d(eligible, drawn)), TRAIN, UNUSED).astype(np.int8)
+    for b in drawn:
+        rows = np.flatnonzero(block == b)
+        order = along_a_line(xy[rows], rng) if cut == "line" else rng.permutation(len(rows))
+        role[rows[order[:len(rows) // 2]]] = SUPPORT
+        role[rows[order[len(rows) // 2:]]] = QUERY
+    return role
+
+
+def along_a_line(xy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The order of places (n, 2) along a direction drawn at random."""
+    angle = rng.uniform(0, 2 * np.pi)
+    return np.argsort(xy @ [np.cos(angle), np.sin(angle)], kind="stable")
+
+
+def squares(xy: np.ndarray, counted: np.ndarray, size: float, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """The fold (points,) of every place, whole squares of `size` metres at a time.
+
+    xy (points, 2); counted (points,) bool: those of which the folds get like numbers. Squares, in random order, go
+    each to the fold that has the fewest by then.
+    """
+    _, square = np.unique(np.floor(xy / size).astype(np.int64), axis=0, return_inverse=True)
+    square = square.ravel()
+    counts, filled = np.bincount(square, counted).astype(np.int64), np.zeros(folds, np.int64)
+    fold = np.empty(len(counts), np.int64)
+    for s in rng.permutation(len(counts)):
+        fold[s] = filled.argmin()
+        filled[fold[s]] += counts[s]
+    return fold[square]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a fitted method predicts: factors (rows, factors) float32, xy (rows, 2) m, block (rows,)."""
+
+    factors: np.ndarray
+    xy: np.ndarray
+    block: np.ndarray
+
+
+@dataclass(frozen=True)
+class Split:
+    """What every method is given. All arrays have the points as first axis; labels of query points are not read.
+
+    factors  (points, factors) float32, described by `described`
+    xy       (points, 2) m; label (points,) int32; block (points,); role (points,) of lsm.comparison.splits
+    form     of the encoder
+    blocks   how many there are, those without any point too; 0: as many as the points tell of
+    """
+
+    factors: np.ndarray
+    described: tuple[Factor, ...]
+    xy: np.ndarray
+    label: np.ndarray
+    block: np.ndarray
+    role: np.ndarray
+    form: str
+    blocks: int = 0
+
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """(points,) bool: points with a label to learn from."""
+        return (self.role == TRAIN) | (self.role == SUPPORT)
+
+    @cached_property
+    def asked(self) -> np.ndarray:
+        """(points,) bool: points to score: the query, and the support for the success-rate curve."""
+        return (self.role == QUERY) | (self.role == SUPPORT)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Fitted on the labelled points."""
+        return Encoder.fit(self.factors[self.labelled], self.described, self.form)
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """(points, inputs) float32: the encoded factors."""
+        return self.encoder.transform(self.factors)
+
+    @cached_property
+    def scale(self) -> BlockScale:
+        """The scale of every block's labelled points."""
+        return BlockScale.of(self.factors, self.block, self.labelled, max(self.blocks, int(self.block.max()) + 1))
+
+    def encoded(self, rows: "Rows | Split") -> np.ndarray:
+        """The encoded factors (rows, inputs) float32 of any rows."""
+        return self.encoder.transform(rows.factors)
+
+    def rows(self, chosen: np.ndarray) -> Rows:
+        """The chosen points, (points,) bool."""
+        return Rows(self.factors[chosen], self.xy[chosen], self.block[chosen])

@@ -1,0 +1,1 @@
+"""Which factors a block's model uses."""

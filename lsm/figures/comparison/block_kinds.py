@@ -1,0 +1,131 @@
+"""Accuracy by kind of block: kinds found by clustering what the blocks are like, named by what leads them."""
+
+import numpy as np
+import pandas as pd
+from sklearn.cluster import KMeans
+
+from lsm.figures.common import caption, need
+from lsm.figures.comparison.method_style import (
+    compared,
+    in_order,
+    mark_of,
+    name_band,
+    name_rows,
+    protocols_of,
+    repeats,
+    rows_of_methods,
+)
+from lsm.run.artifacts import read_npz
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
+
+WORDS = {  # of a factor's low and high end; others are "low ..." and "high ..."
+    "DEM": ("low", "high"), "elevation": ("low", "high"), "slope": ("gentle", "steep"), "NDVI": ("bare", "green"),
+    "curvature": ("hollow", "convex"), "dis2road": ("near roads", "far from roads"),
+    "dis2drainage": ("near streams", "far from streams"), "dis2faults": ("near faults", "far from faults"),
+    "dis2catchment": ("near divides", "far from divides"), "TWI": ("dry", "wet"),
+    "SPI": ("weak streams", "strong streams"), "DV": ("still", "moving")}
+LEADING = 2   # factors in a name
+ALIKE = 1e-9  # spread of block means up to which a factor is the same in all blocks, but for rounding
+
+
+def block_kinds(c):
+    """Candles of accuracy over held-out blocks, a column a kind of block, a row a method, a band a protocol."""
+    paths = Paths(c.REGION)
+    table, record = compared(paths.block_metrics, c, ("protocol", "seed", "with_dv", "method", "block", "n",
+                                                      "accuracy"))
+    tasks = need(read_npz(paths.tasks, "scene_sampling.py", c), paths.tasks, ("block", "factors", "factor_names"))
+    protocols = protocols_of(table, paths.block_metrics)
+    table = table[table["protocol"].isin(protocols) & table["with_dv"]]
+    numbers, statistics = block_statistics(tasks, c.FACTORS, c.THIN)
+    if len(numbers) < c.KINDS:
+        raise InputError(f"KINDS={c.KINDS}: expected no more than the {len(numbers)} blocks with more than {c.THIN} "
+                         f"samples of {shown(paths.tasks)}; lower it")
+    kind, names = kinds_of(statistics, c.KINDS, c.SEED)
+    kind = pd.Series(kind, index=numbers)
+    table = table[table["block"].isin(numbers)].assign(kind=lambda t: t["block"].map(kind))
+    order = [k for k in range(c.KINDS) if (table["kind"] == k).any()]
+    methods = in_order(c, table["method"].unique())
+    fig, axes = rows_of_methods(c, 0.165 * len(methods), len(order), len(protocols), top=0.5, gap=0.1, between=0.75,
+                                bottom=0.72)
+    rows = []
+    for band, protocol in zip(axes, protocols, strict=True):
+        for ax, k in zip(band, order, strict=True):
+            part = table[(table["protocol"] == protocol) & (table["kind"] == k)]
+            for i, method in enumerate(methods):
+                values = part.loc[part["method"] == method, "accuracy"]
+                if len(values):
+                    rows.append({"protocol": protocol, "kind": names[k], "method": method} | candle(
+                        ax, i, values, mark_of(c, method)["color"], upright=False))
+            ax.set(xlim=(min(0.5, np.floor(10 * table["accuracy"].min()) / 10), 1.02))
+            ax.xaxis.set_major_formatter("{x:g}")  # "0" and "1" of neighbouring panels do not touch
+            ax.set_title(names[k].replace(", ", ",\n") + f"\n{part['block'].nunique()} blocks, "
+                         f"{part.drop_duplicates(['block', 'seed'])['n'].sum():,} points", fontsize=6.5, pad=3)
+        name_rows(c, band, methods)
+        name_band(band, protocol)
+    for ax in axes[-1]:
+        ax.set_xlabel("accuracy of a block", fontsize=7)
+    caption(fig, c, [record], f"line: mean, box: sd, whisker: least and most, over held-out blocks of "
+            f"{repeats(table['seed'].nunique())}; kinds: KMeans of {len(numbers)} blocks, seed {c.SEED}")
+    return fig, pd.DataFrame(rows)
+
+
+def candle(ax, place: float, values: pd.Series, colour, upright: bool, width: float = 0.6) -> dict:
+    """Draws mean, a box of one standard deviation either side, cut at the extremes, and a whisker from least to most;
+    returns them."""
+    mean, sd = values.mean(), values.std() if len(values) > 1 else 0.0
+    low, high = max(mean - sd, values.min()), min(mean + sd, values.max())
+    bar, line, mark = (ax.bar, ax.vlines, ax.hlines) if upright else (ax.barh, ax.hlines, ax.vlines)
+    line(place, values.min(), values.max(), color=colour, linewidth=0.8)
+    if upright:
+        bar(place, high - low, width, bottom=low, color=colour, alpha=0.45, edgecolor=colour, linewidth=0.5)
+    else:
+        bar(place, high - low, width, left=low, color=colour, alpha=0.45, edgecolor=colour, linewidth=0.5)
+    mark(mean, place - width / 2, place + width / 2, color="black", linewidth=1.2)
+    return {"mean": mean, "sd": sd, "min": values.min(), "max": values.max(), "blocks": len(values)}
+
+
+def block_statistics(tasks: dict, factors, thin: int) -> tuple[np.ndarray, pd.DataFrame]:
+    """Blocks with more than `thin` samples, and their mean factors, each standardised over these blocks.
+
+    Classes have no mean and are left out; a direction goes as its northern and eastern part, flat ground as neither; a
+    velocity as its size where it was measured, and as the mean of the others where a block has none.
+    """
+    numbers, counts = np.unique(tasks["block"], return_counts=True)
+    numbers = numbers[counts > thin]
+    described, columns = {f.name: f for f in factors}, {}
+    for j, name in enumerate(str(n) for n in tasks["factor_names"]):
+        v = tasks["factors"][:, j].astype(float)
+        factor = described.get(name)
+        if factor is None or factor.kind == "categorical":
+            continue
+        if factor.kind == "circular":
+            columns["facing north"] = np.where(v < 0, 0, np.cos(np.radians(v)))
+            columns["facing east"] = np.where(v < 0, 0, np.sin(np.radians(v)))
+        else:
+            columns[name] = np.where(v == 0, np.nan, np.abs(v)) if factor.zero_is_missing else v
+    mean = pd.DataFrame(columns).groupby(tasks["block"]).mean().reindex(numbers)
+    spread = mean.std(ddof=0)
+    mean = mean.loc[:, spread > ALIKE]
+    return numbers, ((mean - mean.mean()) / spread[mean.columns]).fillna(0)
+
+
+def kinds_of(statistics: pd.DataFrame, kinds: int, seed: int) -> tuple[np.ndarray, list[str]]:
+    """The kind of every block (blocks,), and each kind's name: the factors in which its mean block lies furthest from
+    all blocks, two of them, and more where two kinds would share a name. statistics (blocks, factors), standardised."""
+    model = KMeans(kinds, n_init=10, random_state=seed).fit(statistics.to_numpy())
+    words = []
+    for centre in model.cluster_centers_:
+        far = np.argsort(-np.abs(centre), kind="stable")
+        words.append([end_of(statistics.columns[j], centre[j] > 0) for j in far])
+    used = LEADING
+    while used < statistics.shape[1] and len({tuple(w[:used]) for w in words}) < kinds:
+        used += 1
+    return model.labels_, [", ".join(w[:used]) for w in words]
+
+
+def end_of(name: str, high: bool) -> str:
+    """The low or high end of a factor in words."""
+    if name.startswith("facing"):
+        return name if high else {"facing north": "facing south", "facing east": "facing west"}[name]
+    return WORDS.get(name, (f"low {name}", f"high {name}"))[int(high)]

@@ -1,0 +1,169 @@
+"""Susceptibility maps of the methods side by side in the classes of every map, and what each class holds."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from osgeo import gdal
+
+from lsm.figures.area_maps import orientation, terrain
+from lsm.figures.common import caption
+from lsm.figures.comparison.method_style import STAGE, compared, dark_of
+from lsm.inputs.rasters import known, open_raster, strips
+from lsm.maps.cartography import as_one_line, outlines, read_decimated
+from lsm.maps.classes import breaks_of
+from lsm.run.artifacts import check
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
+
+PROTOCOL, REPEAT = "published", 1   # whose fitted methods predicted the maps
+MAPS, BARS = 3, 4                   # a row
+GAP, HEAD, TALLEST = 0.1, 0.2, 2.6  # inches: between maps, of a title, of a map
+BAR_HIGH, FOOT = 0.95, 0.42         # inches of a panel of bars, of the caption
+
+
+def method_maps(c):
+    """A map a method, one scale of classes for all; below, each class's share of the held-out blocks' area and of their
+    landslides that no method saw, with the frequency ratio."""
+    paths = Paths(c.REGION)
+    record = check(paths.method_maps, STAGE, c)
+    breaks, _ = breaks_of(paths, open_raster(paths.map_raster, "run predict_LSM.py"), "figure.py", c)
+    scores, _ = compared(paths.scores, c, ("protocol", "seed", "with_dv", "method", "block", "label", "score"))
+    scores = scores[(scores["protocol"] == PROTOCOL) & (scores["seed"] == REPEAT) & scores["with_dv"]]
+    dataset = open_raster(paths.method_maps, f"run {STAGE}")
+    names = [dataset.GetRasterBand(i).GetDescription() for i in range(1, dataset.RasterCount + 1)]
+    if missing := set(names) - set(scores["method"]):
+        raise InputError(f"{shown(paths.scores)}: expected scores of {', '.join(sorted(missing))} under {PROTOCOL}, "
+                         f"found none; run {STAGE} again")
+    table = classes_of(c, dataset, names, breaks, scores)
+    small = SimpleNamespace(**vars(c) | {"LARGEST": c.METHOD_CELLS})
+    ground = terrain(small)
+    west, east, south, north = ground.extent
+    scale = min((c.WIDTH - 0.1 - (MAPS - 1) * GAP) / MAPS / (east - west), TALLEST / (north - south))  # inches a metre
+    wide, high = scale * (east - west), max(scale * (north - south), 1.75)
+    rows, bands = len(names) // MAPS + 1, -(-len(names) // BARS)  # the last of the maps' places is the legend's
+    below = 0.4 + bands * (BAR_HIGH + 0.42)
+    tall = 0.05 + rows * (high + HEAD) + below + FOOT
+    fig = Figure(figsize=(c.WIDTH, tall))
+    for i, name in enumerate([*names, None]):
+        x = 0.05 + i % MAPS * ((c.WIDTH - 0.1 - wide) / (MAPS - 1))
+        y = tall - 0.05 - (i // MAPS + 1) * (high + HEAD)
+        ax = fig.add_axes((x / c.WIDTH, y / tall, wide / c.WIDTH, high / tall))
+        if name:
+            draw_map(small, ax, ground, paths.method_maps, i + 1, breaks)
+            ax.set_title(name, fontsize=8, pad=3, color=dark_of(c, name))
+        else:
+            legend(c, ax, ground, table, scale, (wide, high))
+    for i, name in enumerate(names):
+        x, y = 0.72 + i % BARS * 1.72, FOOT + below - 0.4 - (i // BARS + 1) * (BAR_HIGH + 0.42) + 0.42
+        ax = fig.add_axes((x / c.WIDTH, y / tall, 1.38 / c.WIDTH, BAR_HIGH / tall))
+        draw_bars(c, ax, table[table["method"] == name], table, first=i % BARS == 0)
+        ax.set_title(name, fontsize=7, pad=2.5, color=dark_of(c, name))
+    edge = {"edgecolor": c.INK, "linewidth": 0.4}
+    fig.legend(handles=[Patch(facecolor=c.CLASS_COLOURS[-2], label="share of landslides", **edge),
+                        Patch(facecolor="white", hatch="//////", **edge,
+                              label="share of area; beside the bars the frequency ratio: landslides over area")],
+               loc="upper left", ncols=2, bbox_to_anchor=(0.05 / c.WIDTH, (FOOT + below - 0.02) / tall), fontsize=7)
+    one = table[table["method"] == names[0]]
+    caption(fig, c, [record], f"{one['cells'].sum():,} cells; bars: {one['held_out_cells'].sum():,} cells and "
+            f"{one['landslides'].sum():,} landslides of the {scores['block'].nunique()} blocks held out under the "
+            f"first seed of {PROTOCOL}, landslides by the score of their own point;\nno method saw them; each learned "
+            "from the other half of these blocks' points and from all other blocks")
+    return fig, table
+
+
+def classes_of(c, dataset, names: list[str], breaks: list[float], scores: pd.DataFrame) -> pd.DataFrame:
+    """What every class of every band holds: cells of the map and of the held-out blocks, and query points by their own
+    score; a row a method and class."""
+    held_out, block = np.unique(scores["block"]), open_raster(Paths(c.REGION).blocks, "run scene_sampling.py")
+    if (block.RasterXSize, block.RasterYSize) != (dataset.RasterXSize, dataset.RasterYSize):
+        raise InputError(f"{shown(Paths(c.REGION).method_maps)}: expected the size of {shown(Paths(c.REGION).blocks)}, "
+                         f"found another; run {STAGE} again")
+    everywhere, within = counts_of_classes(dataset, block, held_out, breaks)
+    _, width, _, _, _, height = dataset.GetGeoTransform()
+    edges, tables = (0, *breaks, 1), []
+    for i, name in enumerate(names):
+        own = scores[scores["method"] == name]
+        found = np.digitize(own["score"], breaks)
+        landslides, others = (np.bincount(found[own["label"] == v], minlength=len(breaks) + 1) for v in (1, 0))
+        table = pd.DataFrame({
+            "method": name, "class": c.CLASS_NAMES, "from": edges[:-1], "to": edges[1:], "cells": everywhere[i],
+            "area_km2": everywhere[i] * abs(width * height) / 1e6, "share_of_area": share(everywhere[i]),
+            "held_out_cells": within[i], "share_of_held_out_area": share(within[i]), "landslides": landslides,
+            "share_of_landslides": share(landslides), "non_landslides": others,
+            "share_of_non_landslides": share(others)})
+        with np.errstate(divide="ignore", invalid="ignore"):
+            table["frequency_ratio"] = table["share_of_landslides"] / table["share_of_held_out_area"]
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def share(counts: np.ndarray) -> np.ndarray:
+    """Counts (classes,) over their sum; zeros where there are none."""
+    return counts / max(1, counts.sum())
+
+
+def counts_of_classes(dataset: gdal.Dataset, block: gdal.Dataset, held_out: np.ndarray,
+                      breaks: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Cells of every class of every band (bands, classes), and those of them within held-out blocks; strip by strip.
+
+    block  the raster of block numbers on the same grid. A cell on a break belongs to the class above.
+    """
+    everywhere, within = np.zeros((2, dataset.RasterCount, len(breaks) + 1), np.int64)
+    for row, rows in strips(dataset):
+        inside = np.isin(block.ReadAsArray(0, row, block.RasterXSize, rows), held_out)
+        for i in range(dataset.RasterCount):
+            band = dataset.GetRasterBand(i + 1)
+            values = band.ReadAsArray(0, row, dataset.RasterXSize, rows)
+            here = known(values, band)
+            for out, chosen in ((everywhere, here), (within, here & inside)):
+                out[i] += np.bincount(np.digitize(values[chosen], breaks), minlength=len(breaks) + 1)
+    return everywhere, within
+
+
+def draw_map(c, ax, ground, path, band: int, breaks: list[float]) -> None:
+    """One method's map in classes over the shaded terrain."""
+    probability, there, extent, _ = read_decimated(path, c.LARGEST, average=False, band=band)
+    colours = np.array([to_rgb(colour) for colour in c.CLASS_COLOURS] + [to_rgb(c.SEA)])  # (classes + 1, 3)
+    drawn = colours[np.where(there, np.digitize(probability, breaks), len(breaks) + 1)]  # (rows, cols, 3)
+    if ground.shade.shape == there.shape:
+        drawn[there] *= (0.6 + 0.4 * ground.shade)[there, None]
+    ax.imshow(drawn, extent=extent)
+    # in grey, the lowest class and the sea are alike
+    ax.plot(*as_one_line(outlines(there, extent)), color=c.INK, linewidth=0.2)
+    ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:], xticks=[], yticks=[])
+    ax.spines[:].set_linewidth(0.4)
+
+
+def legend(c, ax, ground, table: pd.DataFrame, scale: float, size: tuple) -> None:
+    """The classes, and what every map stands on, in the place of one more map; size in inches."""
+    ax.set(xlim=(0, size[0]), ylim=(0, size[1]))
+    ax.axis("off")
+    orientation(ax, ground, c, scale, size[0] - 1.25, 1.0)
+    edges = table[["class", "from", "to"]].drop_duplicates()
+    ax.legend(handles=[Patch(facecolor=colour, edgecolor=c.INK, linewidth=0.4, label=f"{name}  {low:.3g}–{high:.3g}")
+                       for colour, (name, low, high) in zip(c.CLASS_COLOURS, edges.itertuples(index=False),
+                                                            strict=True)][::-1],
+              loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1), fontsize=7, title="landslide susceptibility",
+              alignment="left", title_fontsize=7.5, labelspacing=0.45, handlelength=1.6)
+
+
+def draw_bars(c, ax, own: pd.DataFrame, table: pd.DataFrame, first: bool) -> None:
+    """Shares of landslides over those of area, a pair a class, the highest class on top; the ratio beside them."""
+    y, most = np.arange(len(own)), table[["share_of_landslides", "share_of_held_out_area"]].to_numpy().max()
+    ax.barh(y + 0.2, own["share_of_landslides"], 0.38, color=c.CLASS_COLOURS, edgecolor=c.INK, linewidth=0.4)
+    ax.barh(y - 0.2, own["share_of_held_out_area"], 0.38, color="white", edgecolor=c.INK, linewidth=0.4,
+            hatch="//////")
+    longest = own[["share_of_landslides", "share_of_held_out_area"]].max(axis=1)
+    for at, end, ratio in zip(y, longest, own["frequency_ratio"], strict=True):
+        if np.isfinite(ratio):
+            ax.text(end + 0.03 * most, at, f"{ratio:.2f}", fontsize=6, verticalalignment="center")
+    ax.set(xlim=(0, 1.22 * most), ylim=(-0.55, len(own) - 0.45))
+    ax.set_yticks(y, own["class"] if first else [""] * len(own), fontsize=6)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    ax.tick_params(axis="x", labelsize=6, length=2, pad=1.5)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,124 @@
+"""What the figures of the comparison share: its tables checked, protocols in order, one style a method."""
+
+import textwrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from lsm.figures.common import saved
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
+
+STAGE = "compare_methods.py"
+
+
+def compared(path, c, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
+    """A table of the comparison with columns `names`, and its record; k stays text ("3/12"). Raises InputError."""
+    return saved(path, STAGE, c, names, dtype={"k": str})
+
+
+def protocols_of(table: pd.DataFrame, path, start: str = "") -> list[str]:
+    """The protocols of a table in its order, those that begin with `start`, else those that compare methods: k-shot and
+    augmentation are other questions, and the development blocks settled choices. Raises InputError where there is none.
+    """
+    names = [str(p) for p in pd.unique(table["protocol"])]
+    found = [p for p in names if p.startswith(start or ("published", "spatial", "blocked"))]
+    if not found:
+        raise InputError(f"{shown(path)}: column 'protocol': expected {start or 'published, spatial or blocked'}, "
+                         f"found {', '.join(names) or 'no row'}; run {STAGE} with it among PROTOCOLS")
+    return found
+
+
+def line_of(c, method: str) -> dict:
+    """Colour and line of a method."""
+    colour, line, _ = c.METHODS.get(method, c.OTHER)
+    return {"color": colour, "linestyle": line}
+
+
+def mark_of(c, method: str) -> dict:
+    """Colour and mark of a method, for points."""
+    colour, _, mark = c.METHODS.get(method, c.OTHER)
+    return {"color": colour, "marker": mark}
+
+
+def dark_of(c, method: str):
+    """The method's colour, dark enough for text on white."""
+    colour = to_rgb(c.METHODS.get(method, c.OTHER)[0])
+    brightness = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
+    return tuple(v * min(1, 0.45 / max(brightness, 1e-9)) for v in colour)
+
+
+def in_order(c, methods) -> list[str]:
+    """Methods in the order of the style table, others behind."""
+    known = list(c.METHODS)
+    return sorted(methods, key=lambda m: (known.index(m) if m in known else len(known), m))
+
+
+def in_colour(c, score: pd.Series) -> list[str]:
+    """The methods to draw in colour, best first: ours, and the best others by `score` (by method, more is better), TOP
+    together. The others are drawn pale, so that none is left out."""
+    best = list(score.sort_values(ascending=False, kind="stable").index)
+    own = [m for m in best if m in ("ours", "ours, published recipe")]
+    chosen = {*own, *[m for m in best if m not in own][:max(0, c.TOP - len(own))]}
+    return [m for m in best if m in chosen]
+
+
+def rows_of_methods(c, height: float, columns: int, bands: int, left: float = 1.85, gap: float = 0.12,
+                    bottom: float = 0.45, top: float = 0.3, between: float = 0.45) -> tuple:
+    """A page of panels with methods as rows: `bands` rows of panels (height in inches each), names on the left.
+
+    Returns the figure and its axes (bands, columns)."""
+    tall = top + bands * height + (bands - 1) * between + bottom
+    fig = Figure(figsize=(c.WIDTH, tall))
+    axes = fig.subplots(bands, columns, squeeze=False, sharey="row")
+    wide = (c.WIDTH - left - 0.1 - (columns - 1) * gap) / columns
+    fig.subplots_adjust(left=left / c.WIDTH, right=1 - 0.1 / c.WIDTH, top=1 - top / tall, bottom=bottom / tall,
+                        wspace=gap / wide, hspace=between / height)
+    return fig, axes
+
+
+def name_rows(c, axes, methods: list[str]) -> None:
+    """Writes the methods' names, each in its colour, as rows of a band of axes; the first one at the top."""
+    axes[0].set_yticks(range(len(methods)), methods, fontsize=6.5)
+    axes[0].set_ylim(len(methods) - 0.4, -0.6)
+    for label, method in zip(axes[0].get_yticklabels(), methods, strict=True):
+        label.set_color(dark_of(c, method))
+    for ax in axes:
+        ax.grid(axis="x", color="#dddddd", linewidth=0.5)
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right", "left"]].set_visible(False)
+        ax.tick_params(axis="x", labelsize=6.5)
+        ax.tick_params(axis="y", length=0)
+
+
+def name_band(axes, protocol: str) -> None:
+    """Writes a protocol above the names of a band of axes."""
+    axes[0].annotate(protocol, (0, 1), xytext=(-130, 5), textcoords="offset points", xycoords="axes fraction",
+                     fontweight="bold", fontsize=8)
+
+
+def title_of(ax, c, method: str) -> None:
+    """The method above its own small panel, in its colour, on two lines where it is long."""
+    ax.set_title("\n".join(textwrap.wrap(method, 24)), fontsize=6.2, color=dark_of(c, method), pad=2.5, linespacing=1)
+
+
+def hide_rest(axes, used: int, across: int) -> None:
+    """Hides the panels behind the first `used` of a grid `across` wide; the last one of a column has tick labels."""
+    for ax in axes[used:]:
+        ax.axis("off")
+    for ax in axes[max(0, used - across):used]:
+        ax.tick_params(labelbottom=True)
+
+
+def repeats(numbers) -> str:
+    """How many repeats, in words: "1 repeat", "5 repeats", "1 to 5 repeats". numbers  of repeats, one or a column."""
+    low, high = int(np.min(numbers)), int(np.max(numbers))
+    return f"{low} to {high} repeats" if low < high else f"{high} repeat" + ("s" if high != 1 else "")
+
+
+def signed(change: float) -> str:
+    """A difference of measures with its sign: "+.012"; ".000" has none."""
+    text = f"{change:+.3f}"
+    return text.replace("0.", ".").replace("-", "−") if float(text) else ".000"

@@ -1,0 +1,141 @@
+"""Weak labels: which InSAR points became such and which rule dropped the others, and what the labels are worth."""
+
+import textwrap
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.lines import Line2D
+
+from lsm.figures.area_maps import map_page, terrain
+from lsm.figures.common import caption, saved
+from lsm.figures.comparison.measure_bars import COLUMNS, ROW, counts, ranked
+from lsm.figures.comparison.method_style import (
+    compared,
+    mark_of,
+    name_band,
+    name_rows,
+    protocols_of,
+    repeats,
+    rows_of_methods,
+    signed,
+)
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
+
+STAGE = "augment_inventory.py"
+KEPT = "weak label"
+PANEL = 2.15  # inch, of the bars beside the map
+BAR = 0.285   # inch a rule, its words above its bar
+LINE = 0.14   # inch of a rule that dropped none
+LEARNED = {"augmentation": ("learned without InSAR landslides", "white"), "published": ("learned with them", None)}
+TESTED = {"insar": "InSAR landslides", "inventory": "inventory landslides"}
+
+
+def augmentation(c):
+    """Weak labels as squares in the colour of their speed, dropped points in that of their rule, and beside the map
+    how many points each rule left."""
+    paths = Paths(c.REGION)
+    rules, _ = saved(paths.augmentation, STAGE, c, ("rule", "dropped", "kept"))
+    points, record = saved(paths.augmentation_points, STAGE, c, ("X", "Y", "velocity", "slope_velocity", "fate"))
+    counted = points["fate"].value_counts()
+    differ = [r for r, n in rules[["rule", "dropped"]].itertuples(index=False) if n and counted.get(r, 0) != n]
+    if differ:
+        raise InputError(f"{shown(paths.augmentation)}: rule {differ[0]!r}: expected as many points as in "
+                         f"{shown(paths.augmentation_points)}, found another number; run {STAGE} again")
+    ground = terrain(c)
+    dropping = [rule for rule in rules["rule"] if counted.get(rule, 0)]
+    colour = {rule: c.RULES[i % len(c.RULES)] for i, rule in enumerate(dropping)}
+    high = 0.2 + BAR * (len(dropping) + 2) + LINE * (len(rules) - 1 - len(dropping))
+    fig, ax, panel = map_page(ground, c, c.WIDTH - 0.7 - PANEL, PANEL, high + 2.17)
+    ax.imshow(0.4 + 0.6 * ground.relief, extent=ground.extent)
+    pixels = len(points) > c.RASTERISE
+    pale = 0.5 if pixels else 1.0  # so many dropped points would hide the weak labels
+    for rule in dropping:
+        of_rule = points[points["fate"] == rule]
+        ax.scatter(of_rule["X"], of_rule["Y"], s=0.8, marker="o", color=colour[rule], linewidths=0, alpha=pale,
+                   rasterized=pixels)
+    weak = points[points["fate"] == KEPT]
+    along = weak["slope_velocity"].notna().any()
+    speed = weak["slope_velocity"].fillna(weak["velocity"]).abs()
+    speeds = LinearSegmentedColormap.from_list("speeds", c.SPEEDS)
+    drawn = ax.scatter(weak["X"], weak["Y"], s=2.6, c=speed, cmap=speeds, rasterized=pixels,
+                       norm=Normalize(*np.percentile(speed, (5, 95))), **c.POINTS["InSAR"])
+    ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
+    waterfall(panel, c, rules, colour)
+    where = panel.get_position()
+    bar_ax = fig.add_axes((where.x0 + 0.12 / c.WIDTH, where.y1 - (high + 0.12) / fig.get_figheight(),
+                           1.5 / c.WIDTH, 0.1 / fig.get_figheight()))
+    bar = fig.colorbar(drawn, cax=bar_ax, orientation="horizontal", extend="both")
+    bar.set_label("speed along the slope (mm/yr)" if along else "speed along the line of sight (mm/yr)", fontsize=7)
+    bar_ax.tick_params(labelsize=7)
+    caption(fig, c, [record], f"{len(points):,} InSAR points, {len(weak):,} weak labels")
+    return fig, points.round({"X": 2, "Y": 2})
+
+
+def waterfall(panel, c, rules, colour: dict) -> None:
+    """A bar a rule from the points it left to those it found, in inches from the panel's top; weak labels at the end.
+    """
+    total, top = rules["kept"].iloc[0], panel.get_ylim()[1]
+    long = (PANEL - 0.2) / total  # inch a point
+    y = top - 0.05
+
+    def words(text: str, number: int) -> None:
+        panel.text(0.1, y, textwrap.shorten(f"{number:,}  {text}", 46, placeholder="…"), fontsize=6.2,
+                   verticalalignment="top")
+
+    words(f"{rules['rule'].iloc[0]}", total)
+    panel.barh(y - 0.19, total * long, 0.11, left=0.1, color="#555555")
+    y -= BAR
+    for rule, dropped, kept in rules[["rule", "dropped", "kept"]].iloc[1:].itertuples(index=False):
+        words(f"− {rule}", dropped)
+        if dropped:
+            panel.barh(y - 0.19, kept * long, 0.11, left=0.1, color="#e6e6e6")
+            panel.barh(y - 0.19, dropped * long, 0.11, left=0.1 + kept * long, color=colour[rule])
+        y -= BAR if dropped else LINE
+    words("weak labels", rules["kept"].iloc[-1])
+    panel.barh(y - 0.19, rules["kept"].iloc[-1] * long, 0.11, left=0.1, color=c.SPEEDS[1], edgecolor="black",
+               linewidth=0.5)
+
+
+def weak_label_worth(c):
+    """What each method scores on InSAR and on inventory landslides after learning without and with InSAR landslides,
+    with all factors and without the one that defines them."""
+    path = Paths(c.REGION).method_metrics
+    table, record = compared(path, c, COLUMNS)
+    for protocol in LEARNED:
+        protocols_of(table, path, protocol)
+    table = table[table["protocol"].isin(LEARNED) & table["subset"].isin(TESTED)
+                  & table["measure"].isin(("auroc", "kappa"))]
+    table = table[table["method"].isin(table[table["protocol"] == "augmentation"]["method"])]
+    bands = [with_dv for with_dv in (True, False) if (table["with_dv"] == with_dv).any()]
+    methods = ranked(table[(table["protocol"] == "published") & table["with_dv"]])
+    panels = [(measure, subset) for measure in ("auroc", "kappa") for subset in TESTED]
+    fig, axes = rows_of_methods(c, 1.5 * ROW * len(methods), len(panels), len(bands), bottom=0.72, top=0.42)
+    for band, with_dv in zip(axes, bands, strict=True):
+        for ax, (measure, subset) in zip(band, panels, strict=True):
+            one = table[(table["with_dv"] == with_dv) & (table["measure"] == measure) & (table["subset"] == subset)]
+            mean, sd = (one.pivot(index="protocol", columns="method", values=v) for v in ("mean", "sd"))
+            for i, method in enumerate(methods):
+                colour = mark_of(c, method)["color"]
+                ax.plot(mean.loc[list(LEARNED), method], (i, i), color=colour, linewidth=1.6, solid_capstyle="butt")
+                for protocol, (_, face) in LEARNED.items():
+                    ax.errorbar(mean.loc[protocol, method], i, xerr=np.nan_to_num(sd.loc[protocol, method]), marker="o",
+                                markersize=4, markerfacecolor=face, markeredgewidth=0.9, elinewidth=0.5, color=colour)
+                gain = mean.loc["published", method] - mean.loc["augmentation", method]
+                ax.text(0.99, i - 0.36, signed(gain), transform=ax.get_yaxis_transform(), fontsize=5.8,
+                        horizontalalignment="right", verticalalignment="center")
+        name_rows(c, band, methods)
+        name_band(band, "all factors" if with_dv else f"without {record['constants'].get('WITHOUT', 'one factor')}")
+    for (measure, subset), column in zip(panels, axes.T, strict=True):
+        low, high = (f(ax.get_xlim()[i] for ax in column) for i, f in enumerate((min, max)))
+        for ax in column:
+            ax.set_xlim(low, high)
+            ax.locator_params(axis="x", nbins=3)
+        column[0].set_title(f"{c.MEASURES[measure]}\n{TESTED[subset]}", fontsize=7, pad=4)
+    handles = [Line2D([], [], linestyle="", marker="o", markersize=4, color=c.INK, label=text,
+                      markerfacecolor=face or c.INK) for text, face in LEARNED.values()]
+    fig.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.99, 0.2 / fig.get_figheight()), ncols=2,
+               fontsize=6.5, borderaxespad=0)
+    caption(fig, c, [record], f"numbers: what InSAR landslides add; whiskers: sd of {repeats(table.seeds)}; "
+            f"{counts(table)} points together, each kind of landslide with all non-landslides")
+    return fig, table[["protocol", "subset", "with_dv", "method", "measure", "mean", "sd", "n", "seeds"]]

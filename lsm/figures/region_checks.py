@@ -1,0 +1,119 @@
+"""What prepare_region.py found: correlated factors beside its checks, and how non-landslides were drawn."""
+
+import textwrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from lsm.figures.common import caption, saved, tidy
+from lsm.region.checks import CORRELATION, VIF, summary
+from lsm.run.paths import Paths
+
+STAGE = "prepare_region.py"
+LEVELS = {"error": ("X", "#b2182b"), "warning": ("^", "#e08214"), "ok": ("o", "#7f7f7f")}
+LINES = 34  # of findings beside the matrix
+
+
+def correlation(c):
+    """Correlations of the factors and their variance inflation, and beside them what the checks found."""
+    paths = Paths(c.REGION)
+    table, record = saved(paths.correlation, f"{STAGE} CHECK=True", c, ("factor", "VIF"))
+    findings, _ = saved(paths.checks, f"{STAGE} CHECK=True", c, ("topic", "file", "level", "found"))
+    names = list(table["factor"])
+    r, vif, n = table[names].to_numpy(float), table["VIF"].to_numpy(float), len(names)
+    side = 4.0
+    tall = 0.95 + side + 0.35
+    fig = Figure(figsize=(c.WIDTH, tall))
+    left, cell = 0.95, (4.55 - 0.95) / (n + 1)
+    ax = fig.add_axes((left / c.WIDTH, 0.35 / tall, (n + 1) * cell / c.WIDTH, side / tall))
+    shades = LinearSegmentedColormap.from_list("r", ("#b35806", "#fdb863", "#ffffff", "#b2abd2", "#542788"))
+    ax.imshow(np.where(np.eye(n, dtype=bool), np.nan, r), cmap=shades, vmin=-1, vmax=1, aspect="auto",
+              extent=(-0.5, n - 0.5, n - 0.5, -0.5))
+    for i in range(n):
+        for j in range(n):
+            if i != j:
+                strong = abs(r[i, j]) > CORRELATION
+                value = f"{r[i, j]:.2f}".replace("-0.00", "0.00").replace("0.", ".").replace("-", "−")
+                ax.text(j, i, value, fontsize=5.8, fontweight="bold" if strong else None,
+                        color="white" if abs(r[i, j]) > 0.75 else "black", horizontalalignment="center",
+                        verticalalignment="center")
+                if strong:
+                    ax.add_patch(box(j, i))
+        ax.text(n, i, f"{vif[i]:.1f}" if vif[i] < 1000 else "> 999", fontsize=6,
+                fontweight="bold" if vif[i] > VIF else None, horizontalalignment="center", verticalalignment="center")
+        if vif[i] > VIF:
+            ax.add_patch(box(n, i))
+    ax.axvline(n - 0.5, color=c.INK, linewidth=0.8)
+    ax.set(xlim=(-0.5, n + 0.5), ylim=(n - 0.5, -0.5))
+    ax.set_xticks(range(n + 1), [*names, "VIF"], rotation=60, ha="left", rotation_mode="anchor", fontsize=6.5)
+    ax.set_yticks(range(n), names, fontsize=6.5)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    strip(fig, c, findings, 4.75, tall)
+    caption(fig, c, [record], f"{n} numeric factors; framed: |r| > {CORRELATION:g}, variance inflation (VIF) > {VIF:g}")
+    both = [table.assign(part="correlation"), findings.assign(part="finding")]
+    return fig, pd.concat(both)[["part", *table.columns, *findings.columns]]
+
+
+def box(x: float, y: float):
+    """A frame around a cell of the matrix."""
+    return Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor="black", linewidth=1.1)
+
+
+def strip(fig, c, findings: pd.DataFrame, left: float, tall: float) -> None:
+    """Findings as lines of text from `left` inches on."""
+    ax = fig.add_axes((left / c.WIDTH, 0.35 / tall, 1 - (left + 0.05) / c.WIDTH, (tall - 0.5) / tall))
+    ax.axis("off")
+    ax.set(xlim=(0, 1), ylim=(LINES + 1.5, 0))
+    ax.text(0, 0.6, summary(findings), fontsize=7, fontweight="bold")
+    for i, (level, text) in enumerate(lines_of(findings)):
+        if level:
+            mark, colour = LEVELS[level]
+            ax.plot(0.02, i + 1.8, marker=mark, markersize=3.6, color=colour, clip_on=False)
+        ax.text(0.06, i + 1.8, text, fontsize=6, verticalalignment="center")
+
+
+def lines_of(findings: pd.DataFrame) -> list[tuple[str, str]]:
+    """Findings as no more than LINES lines, each with its level, or "" where it goes on: errors, then warnings, each in
+    full, those that do not fit counted; then of every topic how many are in order."""
+    fine = findings[findings["level"] == "ok"]["topic"].value_counts()
+    last = [("ok", f"{topic}: {n} in order") for topic, n in fine.items()][:LINES // 2]
+    blocks = []
+    for level in ("error", "warning"):
+        for f in findings[findings["level"] == level].itertuples():
+            text = textwrap.wrap(f"{f.topic}, {str(f.file).split('/')[-1]}: {f.found}", 50)
+            blocks.append([(level, text[0]), *(("", t) for t in text[1:])])
+    room, lines = LINES - len(last), []
+    for i, block in enumerate(blocks):
+        if len(lines) + len(block) > room - (i < len(blocks) - 1):
+            lines.append(("", f"and {len(blocks) - i} more"))
+            break
+        lines += block
+    return lines + last
+
+
+def non_landslides(c):
+    """What a quick model scores by the way of drawing non-landslides, the chosen one marked."""
+    path = Paths(c.REGION).strategies
+    table, record = saved(path, STAGE, c, ("strategy", "landslides", "non_landslides", "auroc", "chosen"))
+    fig = Figure(figsize=(c.COLUMN, 0.75 + 0.36 * len(table)))
+    ax = fig.subplots()
+    tall = fig.get_figheight()
+    fig.subplots_adjust(left=0.17, right=0.97, top=1 - 0.1 / tall, bottom=0.62 / tall)
+    y = np.arange(len(table))
+    ax.barh(y, table["auroc"].fillna(0), height=0.62, edgecolor=c.AFTER["color"], linewidth=0.8,
+            color=[c.AFTER["color"] if chosen else "white" for chosen in table["chosen"]])
+    for i, row in enumerate(table.itertuples()):
+        value = f"{row.auroc:.3f}" if np.isfinite(row.auroc) else "no score: too few squares"
+        ax.text(0.02, i, f"{value}, {row.non_landslides:,} points" + (" (chosen)" if row.chosen else ""), fontsize=6.5,
+                color="white" if row.chosen and np.isfinite(row.auroc) else "black", verticalalignment="center")
+    ax.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+    ax.set_yticks(y, table["strategy"])
+    ax.set(xlim=(0, 1), ylim=(len(table) - 0.45, -0.55), xlabel="AUROC, whole squares left out")
+    tidy(ax)
+    ax.tick_params(axis="y", length=0)
+    caption(fig, c, [record], f"{int(table['landslides'].max()):,} landslides; dotted: chance")
+    return fig, table

@@ -1,0 +1,1 @@
+"""Tables and rasters as stages read them, every value checked."""

@@ -1,0 +1,1 @@
+"""The method: encoder, network, meta-training and adaptation."""

@@ -1,0 +1,1 @@
+"""What maps say and how they are written: classes, cartography, trust, GIS layers."""

@@ -1,0 +1,92 @@
+"""The classes of a susceptibility map: breaks between them, drawn once a region and kept, so that maps compare."""
+
+import json
+from types import SimpleNamespace
+
+import jenkspy
+import numpy as np
+from osgeo import gdal
+
+from lsm.inputs.rasters import known_strips
+from lsm.run.artifacts import read_record, whole, write_record
+from lsm.run.paths import Paths
+from lsm.run.settings import InputError
+
+METHODS = ("fixed", "quantile", "equal", "natural")
+_CONSTANTS = ("BREAKS", "CLASS_BREAKS", "CLASS_NAMES", "CLASS_COLOURS", "BREAKS_FROM")
+
+
+def checked(c) -> None:
+    """Refuses constants of the classes that cannot be used; c holds those of study_area.py. Raises InputError."""
+    if c.BREAKS not in METHODS:
+        raise InputError(f"BREAKS={c.BREAKS}: expected one of {', '.join(METHODS)}")
+    if len(c.CLASS_NAMES) < 2 or len(c.CLASS_COLOURS) != len(c.CLASS_NAMES):
+        raise InputError(f"CLASS_COLOURS={c.CLASS_COLOURS}: expected a colour for each of {len(c.CLASS_NAMES)} classes")
+    if len(c.CLASS_BREAKS) != len(c.CLASS_NAMES) - 1 or list(c.CLASS_BREAKS) != sorted(set(c.CLASS_BREAKS)):
+        raise InputError(f"CLASS_BREAKS={c.CLASS_BREAKS}: expected {len(c.CLASS_NAMES) - 1} rising probabilities")
+    if c.BREAKS_FROM < 100:
+        raise InputError(f"BREAKS_FROM={c.BREAKS_FROM}: expected 100 or more")
+
+
+def breaks_of(paths: Paths, dataset: gdal.Dataset, stage: str, c) -> tuple[list[float], bool]:
+    """The breaks between the classes of a region's maps, and whether they are those of an earlier run.
+
+    Those that tmp/<REGION>_breaks.json keeps for the same BREAKS stay, whatever map they were drawn from; others are
+    drawn from `dataset`, its map of probabilities, and written there.
+    stage  who writes them; c holds the constants of study_area.py. Raises InputError.
+    """
+    checked(c)
+    if paths.breaks.is_file():
+        read_record(paths.breaks, f"{stage} after removing it")
+        kept = json.loads(paths.breaks.read_text())
+        if (kept["method"] == c.BREAKS and len(kept["breaks"]) == len(c.CLASS_NAMES) - 1
+                and (c.BREAKS != "fixed" or kept["breaks"] == list(c.CLASS_BREAKS))):
+            return kept["breaks"], True
+    sample = np.empty(0)
+    if c.BREAKS != "fixed":
+        sample = sample_of(dataset, c.BREAKS_FROM, np.random.default_rng(c.SEED))
+    breaks = class_breaks(c.BREAKS, c.CLASS_BREAKS, len(c.CLASS_NAMES), sample)
+    with whole(paths.breaks) as temporary:
+        temporary.write_text(json.dumps({"method": c.BREAKS, "breaks": breaks}, indent=1) + "\n")
+    made_by = {name: getattr(c, name) for name in ("REGION", "SEED", *_CONSTANTS)}
+    write_record(paths.breaks, stage, SimpleNamespace(**made_by), [paths.map_raster])
+    return breaks, False
+
+
+def sample_of(dataset: gdal.Dataset, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Values of the first band, ascending float64: all of them or, where there are more than `size`, the least, the
+    largest, and `size` drawn with replacement."""
+    counts = [len(values) for values in known_strips(dataset)]
+    total = sum(counts)
+    asked = np.arange(total) if total <= size else np.sort(rng.integers(0, total, size))
+    first, parts = 0, [np.empty(0)]
+    for values, count in zip(known_strips(dataset), counts, strict=True):
+        parts.append(values[asked[np.searchsorted(asked, first):np.searchsorted(asked, first + count)] - first])
+        if total > size and count:
+            parts.append(np.array([values.min(), values.max()]))
+        first += count
+    return np.sort(np.concatenate(parts).astype(np.float64))
+
+
+def class_breaks(method: str, fixed: tuple[float, ...], classes: int, sample: np.ndarray) -> list[float]:
+    """The classes - 1 breaks between classes; a value on a break belongs to the class above.
+
+    method  "fixed": as given; "quantile": as many values in each class; "equal": as wide; "natural": the least squared
+            differences within classes (Fisher 1958; Jenks 1977)
+    sample  (values,) ascending. Raises InputError where it holds too few different values.
+    """
+    if method == "fixed":
+        return list(fixed)
+    if method == "quantile":
+        breaks = np.quantile(sample, np.arange(1, classes) / classes) if len(sample) else []
+    elif method == "equal":
+        breaks = np.linspace(sample[0], sample[-1], classes + 1)[1:-1] if len(sample) else []
+    elif len(np.unique(sample)) >= classes:
+        last = np.asarray(jenkspy.jenks_breaks(sample, n_classes=classes)[1:-1])  # largest value of each class
+        breaks = (last + sample[np.searchsorted(sample, last, "right")]) / 2
+    else:
+        breaks = []
+    if len(breaks) != classes - 1 or len(np.unique(breaks)) < classes - 1:
+        raise InputError(f"BREAKS={method}: expected {classes - 1} different breaks from the map's values, found "
+                         f"{[round(float(b), 6) for b in breaks]}; set BREAKS=fixed")
+    return [float(b) for b in breaks]

@@ -1,0 +1,1 @@
+"""From raw layers (DEM, inventory, InSAR) to the inputs of a region."""

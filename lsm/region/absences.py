@@ -1,0 +1,96 @@
+"""Non-landslides: drawn by one of three strategies, and what a quick model scores with them."""
+
+from pathlib import Path
+
+import numpy as np
+from osgeo import gdal
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
+
+from lsm.region.warp import Grid, read
+
+gdal.UseExceptions()
+
+STRATEGIES = ("random", "slope", "buffer")
+
+
+def draw_cells(rng, wanted: dict[int, int], strata, windows: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of cells drawn without repeats, all cells of a stratum alike, in two passes over windows.
+
+    wanted  cells by stratum; a stratum with fewer gives all it has
+    strata  (row, rows) -> stratum of the cells of a window (rows, cols) int, -1: not to be drawn
+    """
+    keys = sorted(wanted)
+    counts = np.array([[(s == key).sum() for key in keys] for s in (strata(*w) for w in windows)])  # (windows, strata)
+    taken = {}
+    for j, key in enumerate(keys):
+        total = int(counts[:, j].sum())
+        taken[key] = np.sort(rng.choice(total, min(wanted[key], total), replace=False, shuffle=False))
+    start = np.zeros(len(keys), np.int64)
+    row, col = [], []
+    for window, count in zip(windows, counts, strict=True):
+        if not count.any():
+            continue
+        stratum = strata(*window)
+        for j, key in enumerate(keys):
+            here = taken[key][(taken[key] >= start[j]) & (taken[key] < start[j] + count[j])] - start[j]
+            if len(here):
+                r, c = np.unravel_index(np.flatnonzero(stratum == key)[here], stratum.shape)
+                row.append(r + window[0])
+                col.append(c)
+        start += count
+    if not row:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return np.concatenate(row), np.concatenate(col)
+
+
+def strata_of(strategy: str, folder: Path, edges: np.ndarray, buffer: float):
+    """(row, rows) -> stratum of each cell: 0, or its class of slope, where a non-landslide may be drawn; else -1."""
+    names = ["valid", "occupied"] + {"slope": ["slope"], "buffer": ["away"], "random": []}[strategy]
+    datasets = {name: gdal.Open(str(folder / f"{name}.tif")) for name in names}
+
+    def strata(row: int, rows: int) -> np.ndarray:
+        free = (read(datasets["valid"], row, rows) == 1) & (read(datasets["occupied"], row, rows) == 0)
+        if strategy == "buffer":
+            free &= read(datasets["away"], row, rows) >= buffer
+        classes = np.digitize(read(datasets["slope"], row, rows), edges) if strategy == "slope" else 0
+        return np.where(free, classes, -1)
+
+    return strata
+
+
+def draw_non_landslides(rng, strategy: str, slope: np.ndarray, folder: Path, grid: Grid, ratio: float, classes: int,
+                        buffer: float):
+    """Rows and columns of non-landslides, none twice and none in an occupied cell.
+
+    strategy  "random": every free cell alike; "slope": as many in every class of slope as landslides times `ratio`,
+              `classes` classes of equally many landslides; "buffer": at random, `buffer` m and more from landslides
+    slope     (landslides,) degrees
+    folder    with the layers valid, occupied, slope, and away, the distance (m) to occupied cells
+    """
+    classes = classes if strategy == "slope" else 1
+    edges = np.unique(np.quantile(slope, np.linspace(0, 1, classes + 1)[1:-1]))
+    each = np.bincount(np.digitize(slope, edges), minlength=1)
+    wanted = {i: max(1, round(ratio * n)) for i, n in enumerate(each) if n}
+    if strategy != "slope":
+        wanted = {0: max(1, round(ratio * len(slope)))}
+    return draw_cells(rng, wanted, strata_of(strategy, folder, edges, buffer), list(grid.windows()))
+
+
+def quick_score(x: np.ndarray, label: np.ndarray, xy: np.ndarray, grid: Grid, squares: int, seed: int) -> float:
+    """AUROC of gradient boosting on the factors, five folds of whole squares, so that neighbours stay together; nan
+    where the points do not fill folds."""
+    west, south, east, north = grid.bounds
+    place = np.floor((xy - (west, south)) / (east - west, north - south) * squares).clip(0, squares - 1)
+    group = (place[:, 0] * squares + place[:, 1]).astype(int)
+    if len(np.unique(group)) < 5:
+        return np.nan
+    folds = list(GroupKFold(5).split(x, label, group))
+    if not all(0 < label[training].mean() < 1 for training, _ in folds):
+        return np.nan
+    model = HistGradientBoostingClassifier(max_iter=60, random_state=seed)
+    with threadpool_limits(1):  # on so few points threads wait for each other, minutes on a busy machine
+        p = cross_val_predict(model, x, label, cv=folds, method="predict_proba")
+    return float(roc_auc_score(label, p[:, 1]))

@@ -1,0 +1,261 @@
+"""Points out of what people have: inventories of points or polygons, and InSAR points."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from osgeo import gdal, ogr
+
+from lsm.inputs.rasters import centres, locate
+from lsm.region.warp import Grid, burn, flush, known, open_vector, read, transform, values_at
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
+
+COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"))
+POLYGON_CELLS = ("highest", "every", "centroid")
+TABLES = (".csv", ".txt")  # files of points in writing; others are GDAL's to open
+TO_MM = {"mm/yr": 1.0, "cm/yr": 10.0, "m/yr": 1000.0}
+SLOWEST, FASTEST = 0.5, 500.0  # mm/yr: noise is faster than the one, and no satellite follows an area beyond the other
+VELOCITIES = ("velocity", "v_los", "los_velocity", "mean_velocity", "vel", "dv")
+
+
+def read_table(path: Path, what: str) -> tuple[pd.DataFrame, list[str]]:
+    """A CSV of points as people export it, and notes on what was taken as what.
+
+    UTF-8 with or without BOM, else Latin-1; separated by commas, semicolons or tabs; decimal commas where the separator
+    or quotes tell them from it. Columns of numbers become numbers. Raises InputError.
+    """
+    notes = []
+    try:
+        text = path.read_bytes()
+    except OSError:
+        raise InputError(f"{shown(path)}: {what}: missing; put it there, or name another file") from None
+    if not text.strip():
+        raise InputError(f"{shown(path)}: {what}: expected a table, found {len(text)} bytes; copy or export it again")
+    if b"\0" in text:
+        raise InputError(f"{shown(path)}: {what}: expected a text table, found zero bytes (UTF-16 or binary); save it "
+                         "as CSV in UTF-8")
+    try:
+        text = text.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = text.decode("latin-1")
+        notes.append(f"{shown(path)} is not UTF-8; read as Latin-1")
+    lines = text.splitlines()
+    separator = max(";\t,", key=next(line for line in lines if line.strip()).count)
+    reader = csv.reader(lines, delimiter=separator, strict=True)  # strict: a quote left open would swallow rows
+    try:
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        odd = next((i for i, line in enumerate(lines, start=1) if line.count('"') % 2), reader.line_num)
+        raise InputError(f"{shown(path)}: line {odd}: expected quotes in pairs around a value, found: {error}; correct "
+                         "the row") from None
+    (_, header), *rows = rows
+    wrong = next(((line, row) for line, row in rows if len(row) != len(header)), None)
+    if wrong:
+        hint = "; decimal commas? Write points, or separate columns by semicolons" if separator == "," else ""
+        raise InputError(f"{shown(path)}: line {wrong[0]}: expected {len(header)} columns as in the header, found "
+                         f"{len(wrong[1])}{hint or '; correct the row'}")
+    if not rows:
+        raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
+    header = [name.strip() for name in header]
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{shown(path)}: header: expected different names, found {twice!r} twice; rename one")
+    table = pd.DataFrame([row for _, row in rows], columns=header)
+    for name in table:
+        given = table[name].str.strip()
+        numbers = pd.to_numeric(given, errors="coerce")
+        if (numbers.isna().any() and separator != ",") or given.str.contains(",").any():
+            numbers = numbers.fillna(pd.to_numeric(given.str.replace(",", ".", regex=False), errors="coerce"))
+        if numbers.notna().any() and (numbers.notna() | (given == "")).all():
+            table[name] = numbers
+    return table, notes
+
+
+def points_of(path: Path, what: str, grid: Grid, epsg: int) -> tuple[pd.DataFrame, list[str]]:
+    """A CSV of points with X and Y (m) in the CRS of the grid, its other columns kept, and notes.
+
+    epsg  of the coordinates; 0: the grid's, or WGS 84 where the columns are longitude and latitude. Raises InputError.
+    """
+    table, notes = read_table(path, what)
+    names = {name.lower(): name for name in table}
+    pair = next((pair for pair in COORDINATES if set(pair) <= set(names)), None)
+    if pair is None:
+        raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
+                         f"latitude), found {', '.join(table)}; rename them")
+    columns = [names[name] for name in pair]
+    xy = np.column_stack([numbers_of(table, column, path) for column in columns])  # (points, 2)
+    west, south, east, north = grid.bounds
+    degrees = (np.abs(xy) <= (180, 90)).all() and not (west <= 180 and east >= -180 and south <= 90 and north >= -90)
+    if not epsg and pair[0] in ("longitude", "lon"):
+        epsg = 4326
+    elif not epsg and degrees:
+        raise InputError(f"{shown(path)}: columns {columns[0]}, {columns[1]}: expected metres in the CRS of the DEM, "
+                         f"found what looks like degrees ({xy[0, 0]:g}, {xy[0, 1]:g}); name them longitude "
+                         "and latitude, or give POINTS_EPSG")
+    xy = _transformed(xy, epsg, grid, f"{shown(path)}: columns {columns[0]}, {columns[1]}") if epsg else xy
+    table = table.drop(columns=columns).assign(X=xy[:, 0], Y=xy[:, 1])
+    return table, notes
+
+
+def numbers_of(table: pd.DataFrame, column: str, path: Path) -> np.ndarray:
+    """A column of a table of points as numbers (points,). Raises InputError where one is none."""
+    values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"{shown(path)}: point {row + 1}, column {column!r}: expected a number, found "
+                         f"{str(table[column].iloc[row])!r}; correct or remove the row")
+    return values
+
+
+def _transformed(xy: np.ndarray, epsg: int, grid: Grid, where: str) -> np.ndarray:
+    try:
+        return transform(xy, epsg, grid, "POINTS_EPSG")
+    except RuntimeError:
+        (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
+        raise InputError(f"{where}: expected coordinates of EPSG:{epsg}, found {west:g} to {east:g} and {south:g} to "
+                         f"{north:g}; are they swapped, or is POINTS_EPSG another?") from None
+
+
+def points_of_layer(name: str, what: str, grid: Grid) -> pd.DataFrame:
+    """The points of a vector file: its fields, X and Y in the CRS of the grid. Raises InputError."""
+    dataset = open_vector(name, what, grid)
+    layer = dataset.GetLayer(0)
+    fields = [layer.GetLayerDefn().GetFieldDefn(i).GetName() for i in range(layer.GetLayerDefn().GetFieldCount())]
+    rows = []
+    for number, feature in enumerate(layer, start=1):
+        shape = feature.GetGeometryRef()
+        if shape is None or shape.IsEmpty() or ogr.GT_Flatten(shape.GetGeometryType()) != ogr.wkbPoint:
+            found = "none" if shape is None else shape.GetGeometryName().lower()
+            raise InputError(f"{shown(Path(name))}: {what}: feature {number}: expected a point, found {found}; turn "
+                             "each into a point, or remove it")
+        rows.append([*(feature.GetField(i) for i in range(len(fields))), shape.GetX(), shape.GetY()])
+    return pd.DataFrame(rows, columns=[*fields, "X", "Y"])
+
+
+def insar_points(name: str, grid: Grid, epsg: int, unit: str, positive: str) -> tuple[pd.DataFrame, list[str]]:
+    """InSAR points in the CRS of the grid with `velocity` in mm/yr, positive towards the satellite, and notes.
+
+    unit  of the source, one of TO_MM; positive  what it counts so: "towards" or "away". Raises InputError.
+    """
+    path, notes = Path(name), []
+    if path.suffix.lower() in TABLES:
+        table, notes = points_of(path, "InSAR points", grid, epsg)
+    else:
+        table = points_of_layer(name, "InSAR points", grid)
+    column = next((name for name in table if name.lower() in VELOCITIES), None)
+    if column is None:
+        raise InputError(f"{shown(path)}: header: expected a column velocity, found {', '.join(table)}; rename it")
+    velocity = numbers_of(table, column, path) * TO_MM[unit]
+    middle, most = np.quantile(np.abs(velocity), (0.5, 0.99))
+    if most < SLOWEST or middle > FASTEST:
+        found = f"99 % below {most:.3g}" if most < SLOWEST else f"half of them above {middle:.3g}"
+        raise InputError(f"{shown(path)}: column {column!r}: expected {unit}, found {found} mm/yr; give INSAR_UNIT")
+    table = table.drop(columns=column).assign(velocity=velocity * (1 if positive == "towards" else -1))
+    return table, notes
+
+
+def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str) -> np.ndarray:
+    """Which points (points, 2) lie on cells where the layer `ground` holds a value; (points,) bool.
+
+    name  of the points, for the message. Raises InputError where most do not.
+    """
+    row, col, valid = locate(grid.geotransform, (grid.rows, grid.cols), xy)
+    valid[valid] = known(values_at(ground, row[valid], col[valid])[:, 0])
+    if valid.mean() < 0.5:
+        *_, there = locate(grid.geotransform, (grid.rows, grid.cols), xy[:, ::-1])
+        swapped = there.mean() > 0.5
+        west, south, east, north = grid.bounds
+        remedy = "X and Y are swapped: rename them" if swapped else "check the CRS of both"
+        raise InputError(
+            f"{name}: expected points on the DEM (X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}), found "
+            f"{(~valid).sum()} of {len(xy)} outside or on nodata (X {xy[:, 0].min():.0f} to {xy[:, 0].max():.0f}, Y "
+            f"{xy[:, 1].min():.0f} to {xy[:, 1].max():.0f}); {remedy}")
+    return valid
+
+
+def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, epsg: int, how: str, every: int,
+                   folder: Path):
+    """An inventory's points, the burned polygons, and notes.
+
+    what    it is, for the messages
+    how     of polygons: "highest", their highest cell (the scarp's); "every", every `every`-th cell from the highest
+            down; "centroid", a cell inside near the middle
+    folder  for layers on the way
+    Returns xy (points, 2), the dataset of polygons as burned (1 inside, None for points), notes. Raises InputError.
+    """
+    if Path(name).suffix.lower() in TABLES:
+        table, notes = points_of(Path(name), what, grid, epsg)
+        return table[["X", "Y"]].to_numpy(), None, notes
+    dataset = open_vector(name, what, grid)
+    layer, points, polygons, others = dataset.GetLayer(0), [], [], 0
+    for feature in layer:
+        shape = feature.GetGeometryRef()
+        kind = None if shape is None or shape.IsEmpty() else ogr.GT_Flatten(shape.GetGeometryType())
+        if kind == ogr.wkbPoint:
+            points.append((shape.GetX(), shape.GetY()))
+        elif kind in (ogr.wkbPolygon, ogr.wkbMultiPolygon):
+            polygons.append(feature.GetFID())
+        else:
+            others += 1
+    notes = [f"{others} features of the {what} are empty or lines and are left out"] if others else []
+    if not points and not polygons:
+        raise InputError(f"{shown(Path(str(name)))}: {what}: expected points or polygons, found {others} features "
+                         "that are neither; buffer lines to polygons, or export the points")
+    xy, burned = np.array(points, np.float64).reshape(-1, 2), None
+    if polygons:
+        of_polygons, burned = _polygon_points(dataset, polygons, grid, dem, how, every, folder)
+        xy = np.concatenate([xy, of_polygons])
+        notes.append(f"{len(polygons)} polygons give {len(of_polygons)} points (POLYGON_CELLS = {how})")
+    return xy, burned, notes
+
+
+def _polygon_points(dataset, fids: list[int], grid: Grid, dem, how: str, every: int, folder: Path):
+    layer, inside = dataset.GetLayer(0), {}
+    layer.CreateField(ogr.FieldDefn("number_", ogr.OFTInteger))
+    for number, fid in enumerate(fids, start=1):
+        feature = layer.GetFeature(fid)
+        feature.SetField("number_", number)
+        layer.SetFeature(feature)
+        point = feature.GetGeometryRef().PointOnSurface()
+        inside[number] = (point.GetX(), point.GetY())
+    numbers = burn(dataset, grid, folder / "polygons.tif", "number_")
+    if how == "centroid":
+        return np.array(list(inside.values())), numbers
+    found = []
+    for row, rows in grid.windows():
+        n = read(numbers, row, rows)
+        r, c = np.nonzero(n)
+        found.append(np.column_stack([n[r, c], r + row, c, read(dem, row, rows)[r, c]]))
+    number, row, col, height = np.concatenate(found).T
+    order = np.lexsort((col, row, -height, number))
+    number = number[order].astype(int)
+    rank = np.arange(len(number)) - np.searchsorted(number, number)  # within its polygon, the highest first
+    taken = order[(rank == 0) if how == "highest" else (rank % every == 0)]
+    xy = np.column_stack(centres(grid.geotransform, row[taken], col[taken]))
+    # A polygon without a cell of its own, smaller than a cell or under another one, gives the point inside it.
+    missing = [inside[n] for n in sorted(set(inside) - set(number.tolist()))]
+    return np.concatenate([xy, np.array(missing).reshape(-1, 2)]), numbers
+
+
+def mean_by_cell(row: np.ndarray, col: np.ndarray, values: np.ndarray, cols: int):
+    """Rows, columns and mean values of the cells that hold points; points in the same cell are averaged."""
+    cell, place = np.unique(row * cols + col, return_inverse=True)
+    mean = np.bincount(place, values) / np.bincount(place)
+    return cell // cols, cell % cols, mean
+
+
+def write_cells(target: gdal.Dataset, grid: Grid, row: np.ndarray, col: np.ndarray, values, below=None) -> None:
+    """Writes values (one, or one a point) into the cells of a layer; its other cells are 0, or 1 where the layer
+    `below` is not 0."""
+    values = np.broadcast_to(values, row.shape)
+    for first, rows in grid.windows():
+        out = np.zeros((rows, grid.cols), np.float32)
+        if below is not None:
+            out[read(below, first, rows) != 0] = 1
+        here = (row >= first) & (row < first + rows)
+        out[row[here] - first, col[here]] = values[here]
+        target.GetRasterBand(1).WriteArray(out, 0, first)
+    flush(target)

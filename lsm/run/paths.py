@@ -1,0 +1,115 @@
+"""Where every file of the pipeline lives: one property a file, so that no stage spells a path itself."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def root() -> Path:
+    """The folder of `src_data/` and all output folders: the environment variable LSM_ROOT, or the project."""
+    return Path(os.environ.get("LSM_ROOT", PROJECT)).resolve()
+
+
+def shown(path: Path) -> str:
+    """`path` as people type it: relative to the root where it lies below it."""
+    path = Path(path)
+    return str(path.relative_to(root())) if path.is_relative_to(root()) else str(path)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of one region below `root()`."""
+
+    region: str
+
+    def _at(self, folder: str, name: str) -> Path:
+        return root() / folder / name
+
+    # inputs
+    samples = property(lambda self: self._at("src_data", f"samples_{self.region}.csv"))
+    samples_without_insar = property(lambda self: self._at("src_data", f"samples_{self.region}_noTS.csv"))
+    insar_points = property(lambda self: self._at("src_data", f"Ts_{self.region}.csv"))
+    grid = property(lambda self: self._at("src_data", f"grid_samples_{self.region}.csv"))
+    composite = property(lambda self: self._at("src_data", f"{self.region}/composite.tif"))
+    insar_table = property(lambda self: self._at("src_data", f"insar_{self.region}.csv"))
+    insar_layer = property(lambda self: self._at("src_data", f"insar_{self.region}.gpkg"))
+    truth = property(lambda self: self._at("src_data", f"{self.region}/truth"))
+
+    # stage 0, beside `samples`
+    samples_origin = property(lambda self: self._at("src_data", f"{self.region}_samples_origin.csv"))
+    augmentation = property(lambda self: self._at("tmp", f"{self.region}_augmentation.csv"))
+    augmentation_points = property(lambda self: self._at("tmp", f"{self.region}_augmentation_points.csv"))
+
+    # inputs that prepare_region.py makes beside the published ones
+    factors = property(lambda self: self._at("src_data", f"{self.region}/factors.json"))
+    factor_stack = property(lambda self: self._at("src_data", f"{self.region}/factors.tif"))
+    raw = property(lambda self: self._at("src_data", f"{self.region}/raw"))
+    checks = property(lambda self: self._at("tmp", f"{self.region}_checks.csv"))
+    correlation = property(lambda self: self._at("tmp", f"{self.region}_correlation.csv"))
+    strategies = property(lambda self: self._at("tmp", f"{self.region}_non_landslides.csv"))
+
+    # stage 1, the names fixed by the published code: no region in them, their records say whose they are
+    saved_model = property(lambda self: self._at("unsupervised_pretraining/model_init", "savedmodel.npz"))
+    encoder = property(lambda self: self._at("unsupervised_pretraining/model_init", "encoder.npz"))
+    pretraining_history = property(lambda self: self._at("unsupervised_pretraining/model_init", "history.csv"))
+
+    # stage 2
+    blocks = property(lambda self: self._at("metatask_sampling", f"{self.region}_blocks.tif"))
+    tasks = property(lambda self: self._at("metatask_sampling", f"{self.region}_tasks.npz"))
+    blocks_table = property(lambda self: self._at("metatask_sampling", f"{self.region}_blocks.csv"))
+
+    # stage 3
+    split = property(lambda self: self._at("checkpoint_dir", f"{self.region}_split.csv"))
+    history = property(lambda self: self._at("checkpoint_dir", f"{self.region}_history.csv"))
+    model = property(lambda self: self._at("checkpoint_dir", f"{self.region}_model.npz"))
+    held_out = property(lambda self: self._at("checkpoint_dir", f"{self.region}_heldout.csv"))
+    metrics = property(lambda self: self._at("checkpoint_dir", f"{self.region}_metrics.csv"))
+
+    def checkpoint(self, iteration: int) -> Path:
+        """Meta-training's state after `iteration` outer steps."""
+        return self._at("checkpoint_dir", f"{self.region}_checkpoint_{iteration:06d}.npz")
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints there are, oldest first."""
+        return sorted(self._at("checkpoint_dir", "").glob(f"{self.region}_checkpoint_[0-9]*.npz"))
+
+    # stage 4
+    models = property(lambda self: self._at("models_of_blocks", f"{self.region}_models.npz"))
+    map_raster = property(lambda self: self._at("figs", f"LSM_{self.region}.tif"))
+    map_table = property(lambda self: self._at("tmp", f"LSM_{self.region}.csv"))
+
+    # stage 5
+    splits = property(lambda self: self._at("tmp", f"{self.region}_splits.csv.gz"))
+    scores = property(lambda self: self._at("tmp", f"{self.region}_scores.csv.gz"))
+    method_metrics = property(lambda self: self._at("tmp", f"{self.region}_metrics.csv"))
+    block_metrics = property(lambda self: self._at("tmp", f"{self.region}_block_metrics.csv"))
+    method_differences = property(lambda self: self._at("tmp", f"{self.region}_differences.csv"))
+    rates = property(lambda self: self._at("tmp", f"{self.region}_rates.csv"))
+    results = property(lambda self: self._at("tmp", f"{self.region}_results.md"))
+    method_maps = property(lambda self: self._at("tmp", f"{self.region}_method_maps.tif"))
+    comparison = property(lambda self: self._at("tmp", f"{self.region}_comparison"))
+
+    # stage 6
+    importance = property(lambda self: self._at("tmp", f"{self.region}_importance.csv"))
+    importance_territory = property(lambda self: self._at("tmp", f"{self.region}_importance_territory.csv"))
+    shap_values = property(lambda self: self._at("tmp", f"{self.region}_shap.npz"))
+    leading_factor = property(lambda self: self._at("figs", f"{self.region}_leading_factor.tif"))
+
+    # stage 8
+    breaks = property(lambda self: self._at("tmp", f"{self.region}_breaks.json"))
+    gis_table = property(lambda self: self._at("tmp", f"{self.region}_gis.csv"))
+    gis_work = property(lambda self: self._at("tmp", f"{self.region}_gis"))
+    gis_layers = property(lambda self: self._at("figs", f"{self.region}_blocks.gpkg"))
+
+    def gis_raster(self, product: str) -> Path:
+        """A raster of export_gis.py: "probability", "class", "leading", "applicability" or "uncertainty"."""
+        return self._at("figs", f"{self.region}_{product}.tif")
+
+    # stage 9
+    report = property(lambda self: self._at("figs", f"report_{self.region}.html"))
+
+    def figure(self, name: str, suffix: str) -> Path:
+        """A figure of `figure.py`, or the numbers it draws: suffix "png", "pdf" or "csv"."""
+        return self._at("figs", f"{self.region}_{name}.{suffix}")

@@ -1,0 +1,220 @@
+"""figure.py as a user runs it, on small made inputs: files, numbers, skipping, ONLY, same bytes."""
+
+import hashlib
+import itertools
+import os
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from osgeo import gdal, osr
+from sklearn.metrics import auc, roc_auc_score
+
+from lsm.inputs import rasters
+from lsm.maps import cartography
+from lsm.run import artifacts
+from lsm.run.paths import PROJECT, Paths
+
+FIGURES = ("inventory", "blocks", "pretraining", "meta_training", "adaptation", "roc", "lsm_map")
+CONSTANTS = SimpleNamespace(REGION="small", RECIPE="recommended", SEED=3)
+PRETRAINING, SAMPLING = "unsupervised_pretraining/DAS_pretraining.py", "scene_sampling.py"
+LEARNER, PREDICTION = "meta_learner.py", "predict_LSM.py"
+SIZE, CELL, WEST, NORTH = 60, 50.0, 800_000.0, 840_000.0
+
+
+def make_inputs():
+    """Everything figure.py reads, under LSM_ROOT: a round hill in the sea, 16 square blocks, 500 samples."""
+    paths, c, rng = Paths("small"), CONSTANTS, np.random.default_rng(0)
+    row, col = np.mgrid[:SIZE, :SIZE]
+    dem = (300 - 10 * np.hypot(row - 30, col - 30)).astype(np.float32)
+    valid = dem > 0
+    crs = osr.SpatialReference()
+    crs.ImportFromEPSG(2326)
+    like = rasters.Raster(dem[None], valid, (WEST, CELL, 0, NORTH, 0, -CELL), crs.ExportToWkt())
+    rasters.write_band(paths.composite, np.where(valid, dem, np.float32(-9999)), like, -9999, "DEM", "maker", c, [])
+    artifacts.record_path(paths.composite).unlink()
+
+    block = np.where(valid, row // 15 * 4 + col // 15, -1).astype(np.int32)
+    chosen = rng.permutation(np.argwhere(valid))[:500]
+    x, y = rasters.centres(like.geotransform, chosen[:, 0], chosen[:, 1])
+    label = (rng.random(500) < 0.5).astype(int)
+    pd.DataFrame({"X": x[:400], "Y": y[:400], "label": label[:400]}).to_csv(paths.samples_without_insar, index=False)
+    velocity = rng.normal(0, 5, 100)
+    pd.DataFrame({"DV_InSAR": velocity, "X": x[400:], "Y": y[400:], "label": velocity}).to_csv(
+        paths.insar_points, index=False, encoding="utf-8-sig")
+
+    number = block[chosen[:, 0], chosen[:, 1]]
+    rasters.write_band(paths.blocks, block, like, -1, "block", SAMPLING, c, [paths.composite])
+    artifacts.write_npz(paths.tasks, {"block": number, "xy": np.stack([x, y], 1), "label": label}, SAMPLING, c, [])
+    counts = pd.DataFrame({"block": np.arange(16), "cells": np.bincount(block[valid], minlength=16),
+                           "samples": np.bincount(number, minlength=16),
+                           "landslides": np.bincount(number, label, minlength=16).astype(int)})
+    artifacts.write_csv(paths.blocks_table, counts, SAMPLING, c, [])
+
+    layers = [{"layer": k, "epoch": e, "error": 1 / (k * e)} for k in (1, 2, 3) for e in (1, 2, 3)]
+    artifacts.write_csv(paths.pretraining_history, pd.DataFrame(layers), PRETRAINING, c, [])
+    history = pd.DataFrame({"iteration": [0, 10, 20], "pre_loss": [0.7, 0.7, 0.6], "post_loss": [0.7, 0.5, 0.3],
+                            "inner_lr": [0.01, 0.02, 0.03]})
+    artifacts.write_csv(paths.history, history, LEARNER, c, [])
+    held_out = pd.DataFrame({"sample": np.arange(500), "block": number, "x": x, "y": y, "label": label,
+                             "score_before": rng.random(500), "score_after": 0.4 * label + 0.6 * rng.random(500)})
+    artifacts.write_csv(paths.held_out, held_out, LEARNER, c, [])
+    metrics = [{"block": name, "adapted": when, "samples": len(rows), "landslides": rows["label"].sum(),
+                "accuracy": ((rows[f"score_{when}"] > 0.5) == rows["label"]).mean()}
+               for name, rows in [("all", held_out), *held_out.groupby("block")] for when in ("before", "after")]
+    artifacts.write_csv(paths.metrics, pd.DataFrame(metrics), LEARNER, c, [])
+
+    probability = np.where(valid, rng.random(valid.shape), -9999).astype(np.float32)
+    probability[30, 30] = 0.8  # on a break: the class above
+    rasters.write_band(paths.map_raster, probability, like, -9999, "probability", PREDICTION, c, [paths.composite])
+    return paths
+
+
+def draw(root, *arguments, hash_seed="0"):
+    environment = os.environ | {"LSM_ROOT": str(root), "PYTHONHASHSEED": hash_seed}
+    command = [sys.executable, "figure.py", "REGION=small", "DPI=80", *arguments]
+    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A folder in which figure.py has run once: root, paths, the finished process."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("figures")
+        patch.setenv("LSM_ROOT", str(root))
+        paths = make_inputs()
+        yield root, paths, draw(root)
+
+
+def numbers(paths, name):
+    return pd.read_csv(paths.figure(name, "csv"))
+
+
+def digests(paths, names, suffixes=("png", "pdf", "csv")):
+    return {(n, s): hashlib.sha256(paths.figure(n, s).read_bytes()).hexdigest() for n in names for s in suffixes}
+
+
+def test_every_figure_is_written_and_listed(drawn):
+    _, paths, process = drawn
+    assert process.returncode == 0, process.stderr
+    assert not any(set(FIGURES) & set(re.findall(r"\w+", line.partition(":")[0]))
+                   for line in process.stdout.splitlines() if line.startswith("skipped"))
+    for name in FIGURES:
+        for suffix, start in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("csv", b"")):
+            content = paths.figure(name, suffix).read_bytes()
+            assert content.startswith(start)
+            assert len(content) > {"png": 4_000, "pdf": 4_000, "csv": 50}[suffix]
+            assert f"figs/small_{name}.{suffix}" in process.stdout
+    assert "very high" in process.stdout
+    assert not list(paths.map_raster.parent.glob(".*")), "temporary files left"
+
+
+def test_class_shares_equal_a_count_of_the_raster(drawn):
+    _, paths, _ = drawn
+    dataset = gdal.Open(str(paths.map_raster))
+    table, values = numbers(paths, "lsm_map"), dataset.ReadAsArray()
+    known = values[values != -9999]
+    edges = (0, 0.2, 0.4, 0.6, 0.8, 1.01)
+    expected = [int(((known >= low) & (known < high)).sum()) for low, high in itertools.pairwise(edges)]
+    assert list(table["class"]) == ["very low", "low", "moderate", "high", "very high"]
+    assert list(table["cells"]) == expected
+    assert table["share"].sum() == pytest.approx(1)
+    np.testing.assert_allclose(table["share"], np.array(expected) / known.size, rtol=1e-8)
+    np.testing.assert_allclose(table["area_km2"], np.array(expected) * CELL**2 / 1e6, rtol=1e-8)
+
+
+def test_roc_encloses_the_auroc_of_the_saved_scores(drawn):
+    _, paths, _ = drawn
+    scores = pd.read_csv(paths.held_out)
+    for when, curve in numbers(paths, "roc").groupby("adapted"):
+        expected = roc_auc_score(scores["label"], scores[f"score_{when}"])
+        assert auc(curve["false_positive_rate"], curve["true_positive_rate"]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_numbers_of_the_other_figures_are_those_saved(drawn):
+    _, paths, _ = drawn
+    assert numbers(paths, "inventory")["kind"].value_counts()["InSAR"] == 100
+    given = pd.read_csv(paths.insar_points, encoding="utf-8-sig")
+    insar = numbers(paths, "inventory").query("kind == 'InSAR'")
+    np.testing.assert_allclose(insar["velocity"], given["DV_InSAR"], atol=6e-4)
+    np.testing.assert_allclose(insar[["X", "Y"]], given[["X", "Y"]], atol=6e-3)
+    blocks = numbers(paths, "blocks")
+    assert (blocks["thin"] == (blocks["samples"] <= 16)).all()
+    assert blocks["thin"].any()
+    pd.testing.assert_frame_equal(numbers(paths, "pretraining"), pd.read_csv(paths.pretraining_history))
+    pd.testing.assert_frame_equal(numbers(paths, "meta_training"), pd.read_csv(paths.history))
+    metrics = pd.read_csv(paths.metrics, dtype={"block": str})
+    shown = numbers(paths, "adaptation").astype({"block": str})
+    assert set(shown["block"]) == set(metrics["block"])
+    for when in ("before", "after"):
+        saved = metrics[metrics["adapted"] == when].set_index("block")["accuracy"]
+        np.testing.assert_allclose(shown.set_index("block")[when], saved[shown["block"]])
+
+
+def test_second_run_writes_the_same_bytes(drawn):
+    root, paths, _ = drawn
+    first = digests(paths, FIGURES)
+    assert draw(root, hash_seed="7").returncode == 0
+    assert digests(paths, FIGURES) == first
+
+
+def test_missing_input_skips_one_figure_and_names_the_stage(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths = make_inputs()
+    paths.map_raster.unlink()
+    paths.held_out.unlink()
+    artifacts.write_csv(paths.history, pd.read_csv(paths.history), LEARNER, another_recipe(), [])
+    process = draw(tmp_path)
+    skipped = [line for line in process.stdout.splitlines() if line.startswith("skipped")]
+    lines = [line for line in skipped if line.split()[1][:-1] in FIGURES]  # a figure each
+    assert process.returncode == 0, process.stderr
+    assert [line.split(":")[0] for line in lines] == ["skipped meta_training", "skipped roc", "skipped lsm_map"]
+    assert "found published; run meta_learner.py RECIPE=recommended again" in lines[0]
+    assert lines[1].endswith("missing; run meta_learner.py first")
+    assert lines[2].endswith("missing; run predict_LSM.py first")
+    others = [line for line in skipped if line not in lines]
+    assert len(others) == len(set(others)) < 14  # a line a reason, whatever figures it holds back
+    assert "skipped augmentation: tmp/small_augmentation.csv: missing; run augment_inventory.py first" in others
+    reason = next(line for line in others if line.startswith("skipped method_roc, method_precision_recall"))
+    assert reason.endswith("small_scores.csv.gz: missing; run compare_methods.py first")
+    assert paths.figure("blocks", "png").is_file()
+    assert not paths.figure("roc", "png").exists()
+
+
+def test_only_draws_one_and_refuses_what_it_cannot(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths = make_inputs()
+    paths.map_raster.unlink()
+    assert draw(tmp_path, "ONLY=roc").returncode == 0
+    assert sorted(p.name for p in paths.map_raster.parent.glob("small_*")) == [
+        "small_roc.csv", "small_roc.pdf", "small_roc.png"]
+    for only, message in (("lsm_map", "run predict_LSM.py first"), ("map", "expected one of inventory, blocks")):
+        process = draw(tmp_path, f"ONLY={only}")
+        assert process.returncode == 2
+        assert message in process.stderr
+        assert "Traceback" not in process.stderr
+
+
+def test_outlines_separate_every_pair_of_neighbours():
+    block = np.random.default_rng(1).integers(0, 3, (7, 9))
+    lines = cartography.outlines(block, (0, 9, 0, 7))
+    length = np.abs(lines[:, 1] - lines[:, 0]).sum()
+    assert length == (block[1:] != block[:-1]).sum() + (block[:, 1:] != block[:, :-1]).sum()
+    halves = cartography.outlines(np.repeat([[0], [1]], 4, axis=1), (10, 14, 20, 22))  # one border along y = 21
+    assert halves.tolist() == [[[10, 21], [14, 21]]]
+
+
+def test_shade_is_one_on_flat_ground_and_darker_to_the_south_east():
+    row, col = np.mgrid[:5, :5]
+    assert (cartography.hill_shade(np.zeros((5, 5)), 10, 10) == 1).all()
+    facing_light, turned_away = (row + col) * 5.0, -(row + col) * 5.0  # rows run south, columns east
+    assert (cartography.hill_shade(facing_light, 10, 10) == 1).all()
+    assert (cartography.hill_shade(turned_away, 10, 10) < 0.7).all()
+
+
+def another_recipe():
+    return SimpleNamespace(**vars(CONSTANTS) | {"RECIPE": "published"})

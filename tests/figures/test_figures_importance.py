@@ -1,0 +1,282 @@
+"""Figures of what leads and of the factors, as a user runs them, on small made inputs, and the numbers behind them."""
+
+import itertools
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from osgeo import osr
+
+import feature_permutation
+import figure
+from lsm.figures import factors, importance
+from lsm.inputs import rasters
+from lsm.inputs.samples import Factor, write_factors
+from lsm.learner import folded_network
+from lsm.learner.encoder import Encoder
+from lsm.maps import cartography
+from lsm.run import artifacts
+from lsm.run.paths import Paths
+from lsm.run.settings import InputError, constants
+
+CONSTANTS = SimpleNamespace(REGION="small", SEED=3)
+FACTORS = (Factor("cover", "categorical", "class"), Factor("slope", "continuous", "degree"),
+           Factor("aspect", "circular", "degree"), Factor("dis2road", "distance", "m"),
+           Factor("DV", "continuous", "mm/yr", zero_is_missing=True))
+NAMES = [f.name for f in FACTORS]
+DRAWN = ("shap_territory", "shap_blocks", "leading_factor", "factor_maps", "learned_factors")
+LEADERS = (1, 1, 3, 4, 0)     # number of each block's leading factor
+EXPLAINED = (6, 9, 9, 9, 4)   # samples of each block
+SAMPLES = (40, 30, 50, 20, 60)
+ROWS, COLS, CELL = 30, 50, 100.0
+
+
+def values_of(n: int, rng) -> np.ndarray:
+    return np.column_stack([rng.integers(1, 4, n), rng.uniform(0, 60, n), rng.uniform(-1, 360, n).round(),
+                            rng.exponential(300, n), np.where(rng.random(n) < 0.4, 0, rng.normal(0, 5, n))])
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch):
+    """A region of five blocks as upright strips, a sixth without a model, under LSM_ROOT."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c, rng = Paths("small"), CONSTANTS, np.random.default_rng(0)
+    crs = osr.SpatialReference()
+    crs.ImportFromEPSG(2326)
+    row, col = np.mgrid[:ROWS, :COLS]
+    dem = np.where(row > 1, row + col, -9999).astype(np.float32)
+    like = rasters.Raster(dem[None], dem > 0, (0, CELL, 0, ROWS * CELL, 0, -CELL), crs.ExportToWkt())
+    rasters.write_band(paths.composite, dem, like, -9999, "DEM", "maker", c, [])
+    artifacts.record_path(paths.composite).unlink()
+    write_factors(paths.factors, FACTORS, {"cover": {"rock": 1, "wood": 2, "town": 3}})
+    cells = np.flatnonzero(dem.ravel() > 0)
+    x, y = rasters.centres(like.geotransform, row.ravel()[cells], col.ravel()[cells])
+    grid = pd.DataFrame(values_of(len(cells), rng), columns=NAMES).assign(X=x, Y=y)
+    grid.to_csv(paths.grid, index=False, float_format="%.9g")
+
+    sampling = "scene_sampling.py"
+    block = np.where(dem > 0, np.minimum(col // 8, 5), -1).astype(np.int32)
+    rasters.write_band(paths.blocks, block, like, -1, "block", sampling, c, [])
+    number = np.repeat(np.arange(5), SAMPLES)
+    label = rng.integers(0, 2, len(number))
+    tasks = {"block": number, "row": np.arange(len(number)), "factors": values_of(len(number), rng).astype(np.float32),
+             "xy": np.column_stack([number * 800 + 400.0, np.arange(len(number))]), "label": label,
+             "factor_names": np.array(NAMES)}
+    artifacts.write_npz(paths.tasks, tasks, sampling, c, [])
+    table = pd.DataFrame({"block": np.arange(6), "cells": np.bincount(block[block >= 0]), "samples": [*SAMPLES, 0],
+                          "landslides": np.bincount(number, label, 6).astype(int),
+                          "centre_x": np.arange(6) * 800 + 400.0, "centre_y": 1500.0})
+    artifacts.write_csv(paths.blocks_table, table, sampling, c, [])
+    write_importance(paths, like, block, tasks, rng)
+    write_model(paths, tasks, rng)
+    insar = pd.DataFrame({"X": tasks["xy"][:60, 0], "Y": tasks["xy"][:60, 1]})
+    insar.to_csv(paths.insar_points, index=False)
+    return paths
+
+
+def write_importance(paths, like, block, tasks, rng):
+    """What feature_permutation.py writes: SHAP values, largest for the leader of each block."""
+    stage, c = "feature_permutation.py", SimpleNamespace(**vars(CONSTANTS), EXPLAINED=9, BACKGROUND=20,
+                                                         BACKGROUND_FROM="block")
+    first = np.concatenate([[0], np.cumsum(SAMPLES)])
+    rows = np.concatenate([first[b] + np.arange(n) for b, n in enumerate(EXPLAINED)])
+    of = tasks["block"][rows]
+    values = rng.normal(0, 1, (len(rows), 5)) * np.where(np.array(LEADERS)[of][:, None] == np.arange(5), 9, 1)
+    state = np.array([0, 0, 0, 0, 0, 1], np.int8)
+    artifacts.write_npz(paths.shap_values, {
+        "block": of.astype(np.int32), "row": rows, "factors": tasks["factors"][rows], "shap": values.astype(np.float32),
+        "state": state, "factor_names": np.array(NAMES)}, stage, c, [])
+    tables = []
+    for b in range(5):
+        size = np.abs(values[of == b]).mean(axis=0)
+        tables.append(pd.DataFrame({
+            "block": b, "factor": NAMES, "mean_abs_shap": size, "sign": [np.nan, 1, np.nan, -1, 0],
+            "permutation": rng.uniform(-0.02, 0.3, 5), "sd": 0.01, "rank": 1 + np.argsort(np.argsort(-size)),
+            "explained": EXPLAINED[b], "state": 0}))
+    tables.append(pd.DataFrame({"block": 5, "factor": NAMES, "explained": 0, "state": 1}))
+    table = pd.concat(tables, ignore_index=True).astype({"rank": "Int64", "sign": "Int64"})
+    ranking = feature_permutation.territory(table, np.full(6, 200))
+    artifacts.write_csv(paths.importance, table, stage, c, [])
+    artifacts.write_csv(paths.importance_territory, ranking, stage, c, [])
+    leader = np.append(1 + np.array(LEADERS), [0, 0]).astype(np.uint8)[block]
+    feature_permutation.write_leaders(paths.leading_factor, leader, like, NAMES, ["#e69f00"] * 5, (stage, c, []))
+
+
+def write_model(paths, tasks, rng):
+    """Two intermediate networks, and a split that holds the samples of the last two blocks out."""
+    stage, encoder = "meta_learner.py", Encoder.fit(tasks["factors"], FACTORS, "recommended")
+    sizes = [len(encoder.columns), 8, 6, 4, 2]
+    pooled = [w for a, b in itertools.pairwise(sizes) for w in (rng.normal(size=(2, a, b)), rng.normal(size=(2, b)))]
+    artifacts.write_npz(paths.model, {"encoder": np.array(encoder.to_json())}
+                        | {f"pooled_{i}": w.astype(np.float32) for i, w in enumerate(pooled)}, stage, CONSTANTS, [])
+    role = np.where(tasks["block"] >= 3, "query", "meta-train")
+    artifacts.write_csv(paths.split, pd.DataFrame({"block": tasks["block"], "row": tasks["row"], "role": role}), stage,
+                        CONSTANTS, [])
+
+
+def draw(paths, name, *settings):
+    figure.main(constants(vars(figure), ["REGION=small", "DPI=40", f"ONLY={name}", *settings]))
+    assert paths.figure(name, "png").read_bytes().startswith(b"\x89PNG")
+    assert paths.figure(name, "pdf").read_bytes().startswith(b"%PDF")
+    return pd.read_csv(paths.figure(name, "csv"))
+
+
+def test_territory_draws_the_saved_ranking_and_values(paths):
+    shown, ranking = draw(paths, "shap_territory"), pd.read_csv(paths.importance_territory)
+    bars = shown[shown["part"] == "bar"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(bars[ranking.columns], ranking, check_dtype=False)
+    points = shown[shown["part"] == "point"]
+    saved = artifacts.read_npz(paths.shap_values, "feature_permutation.py", CONSTANTS)
+    for j, name in enumerate(NAMES):
+        of = points[points["factor"] == name].sort_values("sample")
+        order = np.argsort(saved["row"])
+        np.testing.assert_array_equal(of["sample"], saved["row"][order])
+        np.testing.assert_allclose(of["shap"], saved["shap"][order, j], rtol=1e-6)
+        np.testing.assert_allclose(of["value"], saved["factors"][order, j], rtol=1e-6)
+
+
+def test_no_more_samples_are_drawn_than_asked_the_same_each_time(paths):
+    first = draw(paths, "shap_territory", "SWARM=7")
+    files = [paths.figure("shap_territory", s).read_bytes() for s in ("png", "pdf", "csv")]
+    assert (first[first["part"] == "point"].groupby("factor")["sample"].nunique() == 7).all()
+    draw(paths, "shap_territory", "SWARM=7")
+    assert [paths.figure("shap_territory", s).read_bytes() for s in ("png", "pdf", "csv")] == files
+
+
+def test_blocks_are_the_best_explained_of_different_leaders(paths):
+    shown = draw(paths, "shap_blocks", "SHAP_ROWS=3")
+    assert list(dict.fromkeys(shown["block"])) == [2, 1, 3]  # nine explained each, of 50, 30 and 20 samples
+    bars, points = shown[shown["part"] == "bar"], shown[shown["part"] == "point"]
+    saved = pd.concat([pd.read_csv(paths.importance).query(f"block == {b}") for b in (2, 1, 3)])
+    np.testing.assert_allclose(bars["mean_abs_shap"], saved["mean_abs_shap"])
+    assert (points.groupby("block")["factor"].nunique() == 3).all()
+    own = points[points["block"] == 2].groupby("factor")["shap"].agg(lambda v: v.abs().mean())
+    saved = saved.query("block == 2 and rank <= 3").set_index("factor")["mean_abs_shap"]
+    np.testing.assert_allclose(own[saved.index], saved, rtol=1e-5)
+
+
+def test_blocks_can_be_named_and_one_without_a_model_is_refused(paths):
+    assert list(dict.fromkeys(draw(paths, "shap_blocks", "SHAP_BLOCKS=(4,0)")["block"])) == [4, 0]
+    with pytest.raises(InputError, match=re.escape("SHAP_BLOCKS=(0, 5): expected numbers of blocks with an adapted")):
+        draw(paths, "shap_blocks", "SHAP_BLOCKS=(0,5)")
+
+
+def test_leading_factors_are_those_of_the_table(paths):
+    shown = draw(paths, "leading_factor").set_index("block")
+    assert list(shown["factor"]) == [NAMES[i] for i in LEADERS]
+    table = pd.read_csv(paths.importance).query("state == 0")
+    share = table.groupby("block")["mean_abs_shap"].agg(lambda v: v.max() / v.sum())
+    np.testing.assert_allclose(shown["share_of_shap"], share)
+    assert shown.loc[0, "number"] == shown.loc[1, "number"] == 1  # slope leads two blocks: the largest share of area
+
+
+def test_leaders_of_another_run_are_refused(paths):
+    table = pd.read_csv(paths.importance).replace({"factor": {"slope": "steepness"}})
+    artifacts.write_csv(paths.importance, table, "feature_permutation.py", CONSTANTS, [])
+    with pytest.raises(InputError, match=re.escape("run feature_permutation.py again")):
+        draw(paths, "leading_factor")
+    assert not paths.figure("leading_factor", "png").exists()
+
+
+def test_factor_maps_count_classes_and_ranges_of_the_grid(paths):
+    shown, grid = draw(paths, "factor_maps"), pd.read_csv(paths.grid)
+    cover = shown[shown["factor"] == "cover"].set_index("class")["share"]
+    expected = grid["cover"].map({1: "rock", 2: "wood", 3: "town"}).value_counts(normalize=True)
+    np.testing.assert_allclose(cover[expected.index], expected, rtol=1e-8)
+    facing = shown[shown["factor"] == "aspect"].set_index("class")["share"]
+    assert facing["E"] == pytest.approx(((grid["aspect"] >= 45) & (grid["aspect"] < 135)).mean())
+    north = (grid["aspect"] >= 315) | ((grid["aspect"] >= 0) & (grid["aspect"] < 45))
+    assert facing["N"] == pytest.approx(north.mean())
+    speed = shown[shown["factor"] == "DV"].iloc[0]
+    assert speed["share"] == pytest.approx((grid["DV"] != 0).mean())
+    known = grid.loc[grid["DV"] != 0, "DV"]
+    np.testing.assert_allclose(speed[["low", "high"]].astype(float), np.percentile(known, (2, 98)), rtol=1e-5)
+
+
+def test_layers_hold_a_cell_of_each_place_and_nothing_elsewhere(paths):
+    shape, size = (ROWS // 2, COLS // 2), (ROWS, COLS)
+    place = (0, CELL, 0, ROWS * CELL, 0, -CELL)
+    full, n = cartography.grid_layers(paths.grid, FACTORS, place, size, size)
+    assert n == (ROWS - 2) * COLS
+    assert np.isnan(full[:, :2]).all()
+    np.testing.assert_allclose(full[1, 2:].ravel(), pd.read_csv(paths.grid)["slope"], rtol=1e-6)
+    half, _ = cartography.grid_layers(paths.grid, FACTORS, place, size, shape)
+    assert all(half[1, i, j] in full[1, 2 * i:2 * i + 2, 2 * j:2 * j + 2] for i in (1, 7, 14) for j in (0, 12, 24))
+
+
+def test_learned_factors_are_the_layer_before_the_networks_log_odds(paths):
+    model = artifacts.read_npz(paths.model, "meta_learner.py", CONSTANTS)
+    x = np.random.default_rng(1).normal(size=(20, model["pooled_0"].shape[1])).astype(np.float32)
+    learned = factors.hidden(model, x)
+    assert learned.shape == (20, 4)
+    weights = [model[f"pooled_{i}"][0] for i in range(8)]
+    np.testing.assert_allclose(learned @ (weights[6][:, 1] - weights[6][:, 0]) + weights[7][1] - weights[7][0],
+                               folded_network.log_odds(weights, x), rtol=1e-4, atol=1e-4)
+
+
+def test_held_out_samples_in_two_dimensions(paths):
+    settings = ("EMBEDDED=50", "NEIGHBOURS=8", "PERPLEXITY=10.0")
+    shown = draw(paths, "learned_factors", *settings)
+    assert len(shown) == 2 * 3 * 50
+    assert (shown["sample"] >= sum(SAMPLES[:3])).all()  # of the blocks held out
+    assert shown[["x", "y"]].notna().all().all()
+    again = draw(paths, "learned_factors", *settings)
+    pd.testing.assert_frame_equal(shown, again)
+
+
+def test_kinds_of_samples_are_told_by_place_or_by_origin(paths):
+    c = SimpleNamespace(REGION="small")
+    tasks = artifacts.read_npz(paths.tasks, "scene_sampling.py", CONSTANTS)
+    rows = np.arange(0, 120, 3)
+    expected = np.where(tasks["label"][rows] == 0, "non-landslide", np.where(rows < 60, "InSAR", "landslide"))
+    assert list(factors.kinds_of_samples(c, tasks, rows)) == list(expected)
+    seen = np.arange(len(tasks["label"])) < 90
+    origin = np.where(tasks["label"] == 0, "absence", np.where(seen, "insar", "inventory"))
+    artifacts.write_csv(paths.samples_origin, pd.DataFrame({"origin": origin}), "augment_inventory.py", CONSTANTS, [])
+    expected = np.where(tasks["label"][rows] == 0, "non-landslide", np.where(rows < 90, "InSAR", "landslide"))
+    assert list(factors.kinds_of_samples(c, tasks, rows)) == list(expected)
+
+
+def test_neighbours_alike():
+    x = np.array([[0.0], [1], [2], [10], [11], [12]])
+    assert factors.alike(x, np.array([0, 0, 0, 1, 1, 1]), 2) == 1
+    assert factors.alike(x, np.array([0, 0, 1, 1, 1, 1]), 2) == pytest.approx((1 + 1 + 0 + 2 + 2 + 2) / 12)
+
+
+def test_points_lie_inside_their_violin():
+    ax = Figure().subplots()
+    effect = np.random.default_rng(2).normal(size=500)
+    across = importance.spread(effect, 0.4, ax, 3)
+    assert np.abs(across).max() <= 0.4
+    assert np.abs(across[np.abs(effect) > 2]).max() < 0.15 < np.abs(across[np.abs(effect) < 0.5]).max()
+    assert abs(across.mean()) < 0.02
+    assert len(ax.collections) == 1
+    assert (importance.spread(np.ones(5), 0.4, ax, 0) == 0).all()
+
+
+def test_what_is_not_there_is_named_with_the_stage_to_run(paths, capsys):
+    for path in (paths.importance, paths.importance_territory, paths.grid, paths.model):
+        path.unlink()
+    figure.main(constants(vars(figure), ["REGION=small", "DPI=40"]))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped")]
+    for name, end in (("shap_territory", "importance_territory.csv: missing; run feature_permutation.py first"),
+                      ("leading_factor", "importance.csv: missing; run feature_permutation.py first"),
+                      ("factor_maps", "grid_samples_small.csv: missing; put the table there, or run "
+                       "src_data/make_demo.py for the demo area"),
+                      ("learned_factors", "model.npz: missing; run meta_learner.py first")):
+        line, = (line for line in lines if name in line.partition(":")[0])
+        assert line.endswith(end)
+        assert not paths.figure(name, "png").exists()
+
+
+def test_tones_differ_in_lightness():
+    def shades(colours):
+        return [np.dot([int(colour[i:i + 2], 16) for i in (1, 3, 5)], (0.299, 0.587, 0.114)) for colour in colours]
+
+    ramp = shades(figure.RAMP)
+    assert ramp == sorted(ramp, reverse=True)
+    assert min(np.diff(sorted(shades(figure.ASPECT_TONES)))) > 15
+    assert min(np.diff(sorted(shades(figure.CLASS_TONES[:5])))) > 15

@@ -1,0 +1,138 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from osgeo import gdal, osr
+
+from lsm.inputs.rasters import TERRAIN, Raster, cell_of, centres, crs_name, read_band, read_composite, write_band
+from lsm.run.artifacts import check
+from lsm.run.settings import InputError
+
+PLACE = (-1000.0, 80.0, 0.0, 1500.0, 0.0, -75.0)
+C = SimpleNamespace(REGION="isle", RECIPE=None, SEED=1)
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    return tmp_path / "composite.tif"
+
+
+def wkt(epsg: int) -> str:
+    crs = osr.SpatialReference()
+    crs.ImportFromEPSG(epsg)
+    return crs.ExportToWkt()
+
+
+def write(path, bands: np.ndarray, nodata=(-9999.0,) * 4, kind=gdal.GDT_Float32, place=PLACE):
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), bands.shape[2], bands.shape[1], len(bands), kind,
+                                                   ["PROFILE=GeoTIFF"])
+    dataset.SetGeoTransform(place)
+    dataset.SetProjection(wkt(32650))
+    for i, band in enumerate(bands):
+        dataset.GetRasterBand(i + 1).SetNoDataValue(nodata[i])
+        dataset.GetRasterBand(i + 1).WriteArray(band)
+    return path
+
+
+@pytest.fixture
+def bands():
+    return np.random.default_rng(0).uniform(0, 90, (4, 6, 5)).astype(np.float32)
+
+
+def test_composite(path, bands):
+    raster = read_composite(write(path, bands))
+    np.testing.assert_array_equal(raster.bands, bands)
+    assert raster.bands.dtype == np.float32
+    assert raster.valid.all()
+    assert raster.geotransform == PLACE
+    assert osr.SpatialReference(wkt=raster.crs).IsSame(osr.SpatialReference(wkt=wkt(32650)))
+    assert crs_name(raster.crs) == "WGS 84 / UTM zone 50N (EPSG:32650)"
+
+
+@pytest.mark.parametrize("band", range(4))
+@pytest.mark.parametrize("hole", [-9999.0, np.nan, np.inf])
+def test_nodata_in_any_one_band(path, bands, band, hole):
+    bands[band, 2, 3] = hole
+    expected = np.ones((6, 5), bool)
+    expected[2, 3] = False
+    np.testing.assert_array_equal(read_composite(write(path, bands)).valid, expected)
+
+
+def test_nodata_that_is_nan(path, bands):
+    bands[1, 0, 0] = np.nan
+    assert read_composite(write(path, bands, nodata=(np.nan,) * 4)).valid.sum() == 29
+
+
+def test_nodata_that_float32_rounds(path, bands):
+    bands[1, 0, 0] = np.float32(-3.4028234663852886e38)
+    assert read_composite(write(path, bands, nodata=(-3.4028234663852886e38,) * 4)).valid.sum() == 29
+
+
+def test_whole_number_and_double_bands(path, bands):
+    for kind, values in ((gdal.GDT_Int16, bands.astype(np.int16)), (gdal.GDT_Float64, bands.astype(np.float64))):
+        values[3, 5, 4] = -9999
+        raster = read_composite(write(path, values, kind=kind))
+        assert raster.bands.dtype == np.float32
+        np.testing.assert_array_equal(raster.bands[0], values[0].astype(np.float32))
+        assert raster.valid.sum() == 29
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_another_number_of_bands(path, bands, count):
+    with pytest.raises(InputError, match=f"expected {len(TERRAIN)} bands, found {count}; write it with 4 float bands"):
+        read_composite(write(path, np.resize(bands, (count, 6, 5)), nodata=(-9999.0,) * 5))
+
+
+@pytest.mark.parametrize("place", [(0, 80, 1, 0, 0, -75), (0, 80, 0, 0, 1, -75), (0, 80, 0, 0, 0, 75),
+                                   (0, -80, 0, 0, 0, -75)])
+def test_not_north_up(path, bands, place):
+    with pytest.raises(InputError, match="geotransform: expected north up, found"):
+        read_composite(write(path, bands, place=place))
+
+
+def test_cells_floor(path):
+    xy = np.array([(-1000, 1500), (-920.01, 1425.01), (-920, 1425), (-1000.01, 1500.01), (-1, 1), (0, 0),
+                   (-1080, 1575)])
+    row, col = cell_of(PLACE, xy)
+    np.testing.assert_array_equal(row, [0, 0, 1, -1, 19, 20, -1])
+    np.testing.assert_array_equal(col, [0, 0, 1, -1, 12, 12, -1])
+    assert row.dtype == col.dtype == np.int64
+
+
+def test_cells_of_centres():
+    row, col = (a.ravel() for a in np.mgrid[-3:40, -3:50])
+    x, y = centres(PLACE, row, col)
+    found = cell_of(PLACE, np.column_stack([x, y]))
+    np.testing.assert_array_equal(found[0], row)
+    np.testing.assert_array_equal(found[1], col)
+    assert (x[0], y[0]) == (-1000 - 2.5 * 80, 1500 + 2.5 * 75)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_write_band_round_trip(path, bands, dtype):
+    like = Raster(bands, np.ones((6, 5), bool), PLACE, wkt(2326))
+    band = (bands[0] * 1000).astype(dtype)
+    band[0, 0] = -9999
+    path = path.with_name("band.tif")
+    write_band(path, band, like, -9999, "what it is", "maker.py", C, [])
+    np.testing.assert_array_equal(read_band(path), band)
+    assert read_band(path).dtype == dtype
+    dataset = gdal.Open(str(path))
+    assert dataset.GetGeoTransform() == PLACE
+    assert osr.SpatialReference(wkt=dataset.GetProjection()).IsSame(osr.SpatialReference(wkt=wkt(2326)))
+    assert (dataset.RasterCount, dataset.GetRasterBand(1).GetNoDataValue()) == (1, -9999)
+    assert dataset.GetRasterBand(1).GetDescription() == "what it is"
+    assert check(path, "maker.py", C)["stage"] == "maker.py"
+    assert sorted(p.name for p in path.parent.iterdir()) == ["band.tif", "band.tif.json"]
+    first = path.read_bytes()
+    write_band(path, band, like, -9999, "what it is", "maker.py", C, [])
+    assert path.read_bytes() == first
+
+
+def test_missing_and_no_raster(path):
+    with pytest.raises(InputError, match=r"^composite\.tif: missing; put it there"):
+        read_composite(path)
+    path.write_text("no raster")
+    with pytest.raises(InputError, match=r"^composite\.tif: expected a raster that GDAL opens, found none; write"):
+        read_composite(path)

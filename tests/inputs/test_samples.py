@@ -1,0 +1,183 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lsm.inputs.samples import Factor, Samples, count_rows, grid_chunks, read_samples, unique_places
+from lsm.run.settings import InputError
+
+FACTORS = (Factor("land use", "categorical", "class", aliases=("landuse",)), Factor("slope", "continuous", "degree"),
+           Factor("aspect", "circular", "degree"), Factor("dis2road", "distance", "m", aliases=("D2road",)),
+           Factor("DV", "continuous", "mm/yr", aliases=("DV_InSAR",), zero_is_missing=True))
+TABLE = pd.DataFrame({"land use": [1, 2, 3], "slope": [10.5, 0.000001, 30], "aspect": [-1, 0.000001, 360],
+                      "dis2road": [0.000001, 5, 70], "DV": [-3.5, 0.000001, 2], "X": [800000.25, 1, -2],
+                      "Y": [2.5e6, 1, -2], "label": [1, 0, 1]})
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    return tmp_path / "samples_isle.csv"
+
+
+def write(path, table=TABLE, **options):
+    table.to_csv(path, index=False, **options)
+    return path
+
+
+def same(a: Samples, b: Samples) -> None:
+    for name in ("factors", "xy", "label"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_values_and_types(path):
+    samples = read_samples(write(path), FACTORS)
+    assert (samples.factors.dtype, samples.xy.dtype, samples.label.dtype) == (np.float32, np.float64, np.int8)
+    np.testing.assert_array_equal(samples.factors, np.array(
+        [[1, 10.5, -1, 0, -3.5], [2, 0, 0, 5, 0], [3, 30, 360, 70, 2]], np.float32))  # 0.000001 is a stored zero
+    np.testing.assert_array_equal(samples.xy, TABLE[["X", "Y"]])
+    np.testing.assert_array_equal(samples.label, [1, 0, 1])
+
+
+def test_a_small_number_that_is_no_stored_zero_stays(path):
+    samples = read_samples(write(path, TABLE.assign(slope=[0.0000011, 0.0, 0.00001])), FACTORS)
+    np.testing.assert_array_equal(samples.factors[:, 1], np.array([0.0000011, 0, 0.00001], np.float32))
+
+
+@pytest.mark.parametrize("names", [
+    {"land use": "landuse", "dis2road": "D2road", "DV": "DV_InSAR"}, {"slope": " Slope ", "X": "x", "label": "Label"}])
+def test_other_names_of_a_column(path, names):
+    expected = read_samples(write(path), FACTORS)
+    same(read_samples(write(path, TABLE.rename(columns=names)), FACTORS), expected)
+
+
+def test_order_of_columns_and_further_ones_do_not_matter(path):
+    expected = read_samples(write(path), FACTORS)
+    table = TABLE[TABLE.columns[::-1]].assign(note="text, with a comma", number=np.nan)
+    same(read_samples(write(path, table), FACTORS), expected)
+
+
+def test_byte_order_mark(path):
+    expected = read_samples(write(path), FACTORS)
+    same(read_samples(write(path, encoding="utf-8-sig"), FACTORS), expected)
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+
+
+def test_the_nearest_name_is_suggested(path):
+    write(path, TABLE.rename(columns={"aspect": "aspct"}))
+    with pytest.raises(InputError) as caught:
+        read_samples(path, FACTORS)
+    assert str(caught.value) == ("samples_isle.csv: header: expected a column 'aspect'; the nearest is 'aspct'; rename "
+                                 "it, or add an alias to FACTORS in study_area.py")
+
+
+@pytest.mark.parametrize(("column", "value", "expected"), [
+    ("slope", "steep", "a number"), ("slope", "", "a number"), ("slope", "inf", "a number"),
+    ("land use", "1.5", "a whole-number class code"), ("aspect", "-2", "0 to 360 degrees, or -1 for flat"),
+    ("aspect", "360.5", "0 to 360 degrees, or -1 for flat"), ("dis2road", "-0.5", "a distance of 0 m or more"),
+    ("X", "east", "a coordinate in metres"), ("label", "2", r"0 or 1 \(1 = landslide\)")])
+def test_a_cell_that_cannot_be(path, column, value, expected):
+    table = TABLE.astype(str)
+    table.loc[1, column] = value
+    with pytest.raises(InputError, match=rf"^samples_isle\.csv: line 3, column '{column}': expected {expected}, found "
+                                         r".*; correct or remove the row$"):
+        read_samples(write(path, table), FACTORS)
+
+
+def test_how_many_rows_are_bad_is_said(path):
+    with pytest.raises(InputError, match=r"line 2, .*\(3 such rows\)"):
+        read_samples(write(path, TABLE.assign(dis2road=-1)), FACTORS)
+
+
+@pytest.mark.parametrize(("label", "words"), [(0, "found no 1; add landslides"), (1, "found no 0; add non-landslides")])
+def test_one_class(path, label, words):
+    with pytest.raises(InputError, match=f"column label: expected both 0 and 1, {words}"):
+        read_samples(write(path, TABLE.assign(label=label)), FACTORS)
+
+
+def test_a_factor_has_a_known_kind():
+    with pytest.raises(ValueError, match="kind 'wavy' is none of"):
+        Factor("x", "wavy", "m")
+
+
+# places ---------------------------------------------------------------------------------------------------------
+
+def samples_at(xy, label) -> Samples:
+    return Samples(np.zeros((len(xy), 1), np.float32), np.array(xy, float), np.array(label, np.int8))
+
+
+def test_the_first_row_of_a_place_stays():
+    keep, dropped, conflicts = unique_places(samples_at([(5, 1), (2, 2), (5, 1), (5, 2), (2, 2), (5, 1)],
+                                                        [0, 1, 0, 1, 1, 0]))
+    np.testing.assert_array_equal(keep, [0, 1, 3])
+    assert (dropped, conflicts) == (3, 0)
+
+
+def test_a_place_with_both_labels_is_a_landslide():
+    keep, dropped, conflicts = unique_places(samples_at([(1, 1), (9, 9), (1, 1), (1, 1), (9, 9)], [0, 1, 1, 1, 0]))
+    np.testing.assert_array_equal(keep, [1, 2])  # the first landslide of each place, in the order of the table
+    assert (dropped, conflicts) == (3, 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_places_against_a_loop(seed):
+    rng = np.random.default_rng(seed)
+    samples = samples_at(rng.integers(0, 6, (60, 2)), rng.integers(0, 2, 60))
+    chosen, both = {}, 0
+    for i, (place, label) in enumerate(zip(map(tuple, samples.xy), samples.label, strict=True)):
+        if place not in chosen or label > samples.label[chosen[place]]:
+            chosen[place] = i
+    for place in chosen:
+        both += len(set(samples.label[(samples.xy == place).all(axis=1)])) == 2
+    keep, dropped, conflicts = unique_places(samples)
+    np.testing.assert_array_equal(keep, sorted(chosen.values()))
+    assert (dropped, conflicts) == (60 - len(chosen), both)
+
+
+# the grid -------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def grid(path):
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame({f.name: rng.integers(0, 4, 103) for f in FACTORS})
+    table = table.assign(slope=rng.normal(0, 9, 103).round(3), X=rng.random(103), Y=rng.random(103))
+    return write(path, table, encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize("rows", [1, 7, 102, 103, 1000])
+def test_chunks_make_the_whole(grid, rows):
+    (factors, xy), = grid_chunks(grid, FACTORS, 10_000)
+    chunks = list(grid_chunks(grid, FACTORS, rows))
+    assert len(chunks) == -(-103 // rows)
+    assert all(len(f) == len(p) <= rows for f, p in chunks)
+    np.testing.assert_array_equal(np.concatenate([f for f, _ in chunks]), factors)
+    np.testing.assert_array_equal(np.concatenate([p for _, p in chunks]), xy)
+    assert (factors.dtype, xy.dtype) == (np.float32, np.float64)
+    assert count_rows(grid) == 103
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_lines_are_counted_over_chunks(grid, rows):
+    table = pd.read_csv(grid).astype(str)
+    table.loc[50, "aspect"] = "north"
+    with pytest.raises(InputError, match="line 52, column 'aspect': expected a number, found 'north'"):
+        list(grid_chunks(write(grid, table), FACTORS, rows))
+
+
+@pytest.mark.parametrize("damage", [b"1,2,3,4,5,6,7,8,9,10\n", b"\xff\xfe\n"], ids=["ragged row", "no UTF-8"])
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_damage_in_a_later_chunk_is_an_input_error(grid, rows, damage):
+    grid.write_bytes(grid.read_bytes() + damage)
+    with pytest.raises(InputError, match=r"^samples_isle\.csv: expected a comma-separated UTF-8 table, found: "):
+        list(grid_chunks(grid, FACTORS, rows))
+
+
+def test_an_empty_grid(grid):
+    with pytest.raises(InputError, match="expected one row a grid cell, found none"):
+        list(grid_chunks(write(grid, pd.read_csv(grid)[:0]), FACTORS, 10))
+
+
+def test_a_missing_table(path):
+    with pytest.raises(InputError, match=r"^samples_isle\.csv: missing; put the table there, or run maker\.py"):
+        read_samples(path, FACTORS, stage="maker.py")
+    with pytest.raises(InputError, match=r"^samples_isle\.csv: missing"):
+        list(grid_chunks(path, FACTORS, 10))

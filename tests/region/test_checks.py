@@ -1,0 +1,174 @@
+"""What CHECK=True finds in a region's tables and rasters: every planted fault, with a remedy."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_region
+from conftest import contents
+from osgeo import gdal
+from small_region import CELL, NORTH, WEST
+
+import prepare_region
+from lsm.region import checks
+from lsm.run.paths import Paths
+from lsm.run.settings import constants
+from study_area import FACTORS, factors
+
+PATHS = Paths("own")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("checks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LSM_ROOT", str(root))
+        small_region.write_area(PATHS.raw)
+        small_region.prepare(prepare_region, "GRID_FORM=both")
+    return contents(root)
+
+
+@pytest.fixture
+def region(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    for name, data in made.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return tmp_path
+
+
+def edit(path, change) -> None:
+    table = pd.read_csv(path)
+    change(table).to_csv(path, index=False)
+
+
+def band(index: int, change) -> None:
+    dataset = gdal.Open(str(PATHS.composite), gdal.GA_Update)
+    values = dataset.GetRasterBand(index).ReadAsArray()
+    dataset.GetRasterBand(index).WriteArray(change(values).astype(np.float32))
+    dataset.FlushCache()
+
+
+def shifted(table):
+    return table.assign(X=table["X"] + 10)
+
+
+FAULTS = {
+    "slope in radians": (lambda: edit(PATHS.samples, lambda t: t.assign(slope=np.radians(t["slope"]))),
+                         "units", "samples_own.csv", "slope goes to .*radians", "multiply"),
+    "slope in percent": (lambda: edit(PATHS.grid, lambda t: t.assign(slope=t["slope"] * 40)),
+                         "units", "grid_samples_own.csv", "percent", "atan"),
+    "band in radians": (lambda: band(4, np.radians), "units", "composite.tif", "radians", "degrees"),
+    "band in percent": (lambda: band(4, lambda v: 100 * np.tan(np.radians(v))), "units", "composite.tif", "percent",
+                        "degrees"),
+    "aspect in radians": (lambda: edit(PATHS.samples, lambda t: t.assign(aspect=np.radians(t["aspect"].clip(0)))),
+                          "units", "samples_own.csv", "aspect goes to .*radians", "degrees"),
+    "NDVI from -1 to 1": (lambda: edit(PATHS.samples, lambda t: t.assign(NDVI=t["NDVI"] / 1e4)),
+                          "units", "samples_own.csv", "scale -1 to 1", "10,000"),
+    "nodata in a column": (lambda: edit(PATHS.samples, lambda t: t.assign(TWI=t["TWI"].mask(t.index < 3, -9999))),
+                           "nodata", "samples_own.csv", "TWI: 3 rows hold -9999", "remove"),
+    "empty cells": (lambda: edit(PATHS.grid, lambda t: t.assign(SPI=t["SPI"].mask(t.index == 5))),
+                    "nodata", "grid_samples_own.csv", "SPI: 1 row holds no number", "remove"),
+    "a shifted grid": (lambda: edit(PATHS.grid, shifted), "alignment", "grid_samples_own.csv",
+                       "100.0% of the rows lie off the centre", "different grids"),
+    "samples in another CRS": (lambda: edit(PATHS.samples, lambda t: t.assign(X=t["X"] - 3e5)), "alignment",
+                               "samples_own.csv", "240 points outside", "one CRS"),
+    "repeated places": (lambda: edit(PATHS.samples, lambda t: pd.concat([t, t[:7]])), "duplicates", "samples_own.csv",
+                        "7 rows repeat a place", "one row"),
+    "conflicting labels": (lambda: edit(PATHS.samples, lambda t: pd.concat([t, t[:5].assign(label=1 - t["label"])])),
+                           "labels", "samples_own.csv", "5 places hold both labels", "decide"),
+    "few landslides": (lambda: edit(PATHS.samples, lambda t: t.sort_values("label")[:129]), "balance",
+                       "samples_own.csv", "7.0% landslides", "RATIO"),
+    "a factor twice": (lambda: edit(PATHS.samples, lambda t: t.assign(TWI=2 * t["SPI"] + 1)), "collinearity",
+                       "samples_own.csv", "SPI and TWI correlate at 1.00", "leave one out"),
+    "a constant factor": (lambda: edit(PATHS.samples, lambda t: t.assign(dis2road=5)), "collinearity",
+                          "samples_own.csv", "dis2road is the same in every row", "leave"),
+    "slope in low percent": (lambda: edit(PATHS.samples, lambda t: t.assign(slope=1.77 * t["slope"])),
+                             "units", "samples_own.csv", "slope is 1.7.* times that of composite.tif", "percent"),
+    "heights in feet": (lambda: edit(PATHS.grid, lambda t: t.assign(DEM=t["DEM"] * 3.28084)),
+                        "units", "grid_samples_own.csv", "DEM is 3.28 times that of composite.tif", "feet"),
+    "NDVI in grey values": (lambda: edit(PATHS.samples, lambda t: t.assign(NDVI=100 + t["NDVI"] / 100)),
+                            "units", "samples_own.csv", "NDVI from .*: no known scale", "10,000"),
+    "a handful of points": (lambda: edit(PATHS.samples, lambda t: pd.concat([t.query("label == 1")[:3], t.query(
+        "label == 0")[:3]])), "balance", "samples_own.csv", "50.0% landslides: 3, and 3 non-landslides", "more points"),
+    "a grid without a factor": (lambda: edit(PATHS.grid, lambda t: t.drop(columns="TWI")), "table",
+                                "grid_samples_own.csv", "column 'TWI'", "rename"),
+    "a table of 0 bytes": (lambda: PATHS.samples.write_bytes(b""), "table", "samples_own.csv", "No columns", "write"),
+    "half a composite": (lambda: PATHS.composite.write_bytes(PATHS.composite.read_bytes()[:3000]), "raster",
+                         "composite.tif", "breaks off", "copy"),
+    "half a stack": (lambda: PATHS.factor_stack.write_bytes(PATHS.factor_stack.read_bytes()[:60_000]), "raster",
+                     "factors.tif", "src_data/own/factors.tif, band", "copy"),
+    "no grid": (lambda: (PATHS.grid.unlink(), PATHS.factor_stack.unlink()), "table", "grid_samples_own.csv", "missing",
+                "prepare_region.py"),
+    "a table the readers refuse": (lambda: edit(PATHS.samples, lambda t: t.drop(columns="slope")), "table",
+                                   "samples_own.csv", "column 'slope'", "rename"),
+}
+
+
+@pytest.mark.parametrize(("fault", "topic", "file", "found", "remedy"), FAULTS.values(), ids=FAULTS)
+def test_fault_is_found_with_its_remedy(region, fault, topic, file, found, remedy):
+    fault()
+    findings, _ = checks.check_region(PATHS, factors("own"))
+    here = pd.DataFrame(findings).query("topic == @topic and level != 'ok'")
+    here = here[here["file"].str.endswith(f"/{file}") & here["found"].str.contains(found)]
+    assert len(here) >= 1, pd.DataFrame(findings).to_string()
+    assert here["remedy"].str.contains(remedy).all()
+
+
+def test_a_sound_region_has_no_error(region):
+    findings, correlation = checks.check_region(PATHS, factors("own"))
+    assert not [f for f in findings if f.level == "error"]
+    assert all(f.remedy for f in findings if f.level != "ok")
+    assert correlation["factor"].tolist() == [f.name for f in factors("own") if f.kind != "categorical"]
+
+
+def test_checking_changes_nothing_else(region, made):
+    prepare_region.main(constants(vars(prepare_region), ["REGION=own", "CHECK=True"]))
+    after = contents(region)
+    assert {name: after[name] for name in made} == made
+    assert set(after) - set(made) == {f"tmp/own_{n}.csv{s}" for n in ("checks", "correlation") for s in ("", ".json")}
+
+
+def test_velocity_in_metres_and_missing_insar():
+    values = pd.DataFrame({"DV": np.where(np.arange(100) < 80, 0, 0.004)})
+    findings = checks.of_units(values, FACTORS, "t.csv") + checks.of_missing(values, FACTORS, "t.csv")
+    assert [(f.topic, f.level) for f in findings] == [("units", "error"), ("InSAR", "warning")]
+    assert "m/yr" in findings[0].found
+    assert "80.0%" in findings[1].found
+
+
+def test_one_of_a_kind_is_counted_as_one():
+    findings = pd.DataFrame({"level": ["warning", "ok", "ok"]})
+    assert checks.summary(findings) == "0 errors, 1 warning, 2 in order"
+
+
+def test_no_row_is_one_finding(region):
+    edit(PATHS.samples, lambda t: t[:0])
+    findings, correlation = checks.check_region(PATHS, factors("own"))
+    assert [f.topic for f in findings if f.file.endswith("samples_own.csv") and "grid" not in f.file] == ["table"]
+    assert correlation.empty
+
+
+def test_variance_inflation_is_that_of_a_regression():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 500))
+    values = pd.DataFrame({"DEM": a, "slope": b, "TWI": a + b + 0.5 * rng.standard_normal(500)})
+    table, _ = checks.of_collinearity(values, FACTORS, "t.csv")
+    x = np.column_stack([np.ones(500), a, b])
+    y = values["TWI"].to_numpy()
+    residual = y - x @ np.linalg.lstsq(x, y)[0]
+    expected = y.var() / residual.var()
+    assert table.set_index("factor")["VIF"]["TWI"] == pytest.approx(expected)
+
+
+def test_a_missing_region_is_a_table_of_errors(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    findings, correlation = checks.check_region(Paths("nowhere"), FACTORS)
+    assert {f.level for f in findings} == {"error"}
+    assert correlation.empty
+
+
+def test_numbers_of_the_area_are_those_of_the_grid(region):
+    table = pd.read_csv(PATHS.grid)
+    assert table["X"].min() == WEST + CELL / 2
+    assert table["Y"].max() == NORTH - CELL / 2

@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+from osgeo import gdal
+from small_region import CELL, PLACE, crs_of, heights
+
+from lsm.region import factor_layers, terrain
+from lsm.region.warp import NODATA, Grid, create, read
+
+PLANE = 3.0 * np.arange(12)[None, :] - 2.0 * np.arange(10)[:, None] + 100  # m; rises to the east and the north
+
+
+def grid_of(values) -> Grid:
+    return Grid(*values.shape, PLACE, crs_of(32650).ExportToWkt())
+
+
+def layer(folder, values):
+    grid = grid_of(values)
+    dataset = create(folder / "DEM.tif", grid)
+    dataset.GetRasterBand(1).WriteArray(values.astype(np.float32))
+    dataset.FlushCache()
+    return folder / "DEM.tif", grid
+
+
+def values_of(path) -> np.ndarray:
+    return gdal.Open(str(path)).ReadAsArray()
+
+
+@pytest.mark.parametrize("formula", terrain.FORMULAS)
+def test_slope_and_aspect_of_a_plane(tmp_path, formula):
+    dem, grid = layer(tmp_path, PLANE)
+    terrain.slope_and_aspect(dem, grid, tmp_path / "slope.tif", tmp_path / "aspect.tif", formula)
+    slope, aspect = values_of(tmp_path / "slope.tif"), values_of(tmp_path / "aspect.tif")
+    np.testing.assert_allclose(slope[1:-1, 1:-1], np.degrees(np.arctan(np.hypot(3, 2) / CELL)), rtol=1e-5)
+    down = 180 + np.degrees(np.arctan2(3, 2))  # to the south-west
+    np.testing.assert_allclose(aspect[1:-1, 1:-1], down, rtol=1e-5)
+
+
+def test_flat_ground_has_aspect_minus_one_and_nodata_stays(tmp_path):
+    values = np.full((6, 7), 50.0)
+    values[0, 0] = NODATA
+    dem, grid = layer(tmp_path, values)
+    terrain.slope_and_aspect(dem, grid, tmp_path / "slope.tif", tmp_path / "aspect.tif", "Horn")
+    terrain.write_curvature(dem, grid, tmp_path / "curvature.tif")
+    expected = np.where(values == NODATA, NODATA, -1)
+    np.testing.assert_array_equal(values_of(tmp_path / "aspect.tif"), expected)
+    for name in ("slope", "curvature"):
+        np.testing.assert_array_equal(values_of(tmp_path / f"{name}.tif"), np.where(values == NODATA, NODATA, 0))
+
+
+def test_curvature_of_a_bowl_and_over_windows(tmp_path, monkeypatch):
+    y, x = np.mgrid[:9, :8] * CELL
+    bowl = 0.001 * (x**2 + y**2)
+    np.testing.assert_allclose(terrain.curvature(bowl, CELL), -0.4, rtol=1e-6)  # -100 times the Laplacian, 0.004
+    dem, grid = layer(tmp_path, bowl)
+    terrain.write_curvature(dem, grid, tmp_path / "one.tif")
+    monkeypatch.setattr("lsm.region.warp.WINDOW", 8 * 2)
+    assert len(list(grid.windows())) == 5
+    terrain.write_curvature(dem, grid, tmp_path / "many.tif")
+    np.testing.assert_array_equal(values_of(tmp_path / "one.tif"), values_of(tmp_path / "many.tif"))
+    np.testing.assert_allclose(values_of(tmp_path / "one.tif")[1:-1, 1:-1], -0.4, rtol=1e-3)
+
+
+def brute_force(heights) -> np.ndarray:
+    """Upstream cells by plain flooding from the edge, the lowest cell first: a cell drains to the one that reached it,
+    an edge cell that nothing reached before its turn is an outlet. Of equal levels inner cells come first, by row."""
+    rows, cols = heights.shape
+    edge = {(r, c) for r in range(rows) for c in range(cols) if r in (0, rows - 1) or c in (0, cols - 1)}
+    level = {p: heights[p] for p in edge}
+    receiver, order, waiting = {}, [], set(level)
+    while waiting:
+        p = min(waiting, key=lambda q: (level[q], q in edge, q))
+        waiting.remove(p)
+        order.append(p)
+        receiver.setdefault(p, None)
+        for dr in (-1, 0, 1):
+            for dc in (-1, 0, 1):
+                q = (p[0] + dr, p[1] + dc)
+                if 0 <= q[0] < rows and 0 <= q[1] < cols and q not in receiver:
+                    receiver[q] = p
+                    if q not in level:
+                        level[q] = max(level[p], heights[q])
+                        waiting.add(q)
+    area = np.ones(heights.shape, int)
+    for p in reversed(order):
+        if receiver[p]:
+            area[receiver[p]] += area[p]
+    return area
+
+
+def test_upstream_cells_against_brute_force():
+    heights = np.random.default_rng(0).permutation(143).reshape(11, 13).astype(np.float32)  # many pits, exact numbers
+    np.testing.assert_array_equal(terrain.upstream_cells(heights), brute_force(heights))
+
+
+def test_water_ends_at_nodata():
+    heights = (np.arange(6) * np.ones((3, 1))).astype(np.float32) + 1
+    heights[:, 0] = NODATA
+    area = terrain.upstream_cells(heights)
+    assert (area[:, 0] == NODATA).all()
+    assert area[:, 1:].min() == 1
+
+
+def test_coarser_flow_keeps_the_area(tmp_path):
+    values = np.where(np.mgrid[:40, :40][1] > 2, PLANE[0, 0] + np.mgrid[:40, :40][0] * 2.0, NODATA)
+    dem, grid = layer(tmp_path, values)
+    terrain.write_upstream_area(dem, grid, tmp_path / "fine.tif", 1)
+    terrain.write_upstream_area(dem, grid, tmp_path / "coarse.tif", 4)
+    fine, coarse = values_of(tmp_path / "fine.tif"), values_of(tmp_path / "coarse.tif")
+    np.testing.assert_array_equal(fine == NODATA, coarse == NODATA)
+    assert fine[fine > 0].min() == coarse[coarse > 0].min() == CELL**2
+    assert 0.5 < coarse.max() / fine.max() < 6  # a coarse cell gathers what four columns carry
+
+
+def test_flow_layers_are_on_disk_while_their_datasets_are_open(tmp_path, monkeypatch):
+    """As in the first run, when numba, compiling, keeps an exception and with it every frame below."""
+    kept = []
+
+    def upstream_cells(heights, real=terrain.upstream_cells):
+        try:
+            raise RuntimeError
+        except RuntimeError as error:
+            kept.append(error)
+        return real(heights)
+
+    monkeypatch.setattr(terrain, "upstream_cells", upstream_cells)
+    dem, grid = layer(tmp_path, heights())
+    terrain.slope_and_aspect(dem, grid, tmp_path / "slope.tif", tmp_path / "aspect.tif", "Horn")
+    factor_layers.flow_layers(tmp_path, grid, coarser=1, channel=40)
+    area, slope = values_of(tmp_path / "area.tif"), values_of(tmp_path / "slope.tif")
+    assert area.max() > 40 * CELL**2
+    np.testing.assert_array_equal(values_of(tmp_path / "streams.tif"), area >= 40 * CELL**2)
+    np.testing.assert_allclose(values_of(tmp_path / "SPI.tif"), terrain.stream_power(area, slope, CELL), rtol=1e-6)
+    np.testing.assert_allclose(values_of(tmp_path / "TWI.tif"), terrain.wetness(area, slope, CELL), rtol=1e-6)
+
+
+def test_indices_by_hand():
+    area, slope = np.array([9000.0, 900.0]), np.array([45.0, 0.0])
+    np.testing.assert_allclose(terrain.stream_power(area, slope, 30), [np.log(11), 0], atol=1e-12)
+    np.testing.assert_allclose(terrain.wetness(area, slope, 30), [np.log(300), np.log(3000)])
+
+
+def test_read_gives_rows_of_a_band(tmp_path):
+    dem, _ = layer(tmp_path, PLANE)
+    np.testing.assert_allclose(read(gdal.Open(str(dem)), 3, 2), PLANE[3:5], rtol=1e-6)

@@ -1,0 +1,399 @@
+import base64
+import html
+import io
+import json
+import os
+import re
+import shutil
+import time
+import tomllib
+import zlib
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import contents, run_stage, succeed
+from osgeo import gdal
+from PIL import Image
+
+import figure
+from lsm.inputs.samples import Samples
+from lsm.maps.cartography import read_decimated
+from lsm.region.checks import Finding
+from lsm.report import findings, map_layers, page, pictures
+from lsm.run.artifacts import write_csv
+from lsm.run.paths import PROJECT, Paths
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+def data_of(text: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def unpacked(grid: dict, frame: dict) -> np.ndarray:
+    """The numbers of the page as its script reads them, nan where there is none."""
+    steps = np.frombuffer(zlib.decompress(base64.b64decode(grid["data"])), "<u2").reshape(frame["rows"], frame["cols"])
+    return np.where(steps == 65535, np.nan, grid["low"] + grid["scale"] * steps)
+
+
+# the parts -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("values", "error"), [
+    (np.linspace(0, 1, 3000, dtype=np.float32), 1e-5), (np.linspace(-7, 90000, 3000), 0.7), (np.arange(3000), 0),
+    (np.full(3000, 0.25, np.float32), 0)])
+def test_packed_numbers_come_back(values, error):
+    values, known = values.reshape(60, 50), np.random.default_rng(1).random((60, 50)) < 0.7
+    found = unpacked(map_layers.packed(values, known), {"rows": 60, "cols": 50})
+    assert (np.isnan(found) == ~known).all()
+    assert np.abs(found - values)[known].max() <= error
+
+
+def test_a_picture_shows_the_colours_it_is_given():
+    index = np.arange(12).reshape(3, 4) % 4
+    uri = map_layers.picture(index, ["#102030", "#ff0000", "#00ff80"])
+    found = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA"))
+    assert (found[..., 3] == np.where(index > 0, 255, 0)).all()
+    assert [tuple(found[index == i][0][:3]) for i in (1, 2, 3)] == [(16, 32, 48), (255, 0, 0), (0, 255, 128)]
+
+
+def test_steps_include_their_upper_limit():
+    values = np.array([[0.05, 0.06, 0.1, 0.3]])
+    layer = map_layers.stepped("u", "U", values, values < 0.2, [0.05, 0.1], ["#000001", "#000002", "#000003"], "abc", "")
+    image = Image.open(io.BytesIO(base64.b64decode(layer.picture.partition(",")[2])))
+    assert np.asarray(image.convert("RGBA"))[0, :, 2].tolist()[:3] == [1, 2, 2]
+    assert np.asarray(image.convert("RGBA"))[0, 3, 3] == 0
+
+
+def test_separation_sees_values_distances_and_classes():
+    label = np.repeat([0, 1], 200)
+    rng = np.random.default_rng(2)
+    far = np.where(label, rng.choice([-9, 9], 400), rng.normal(0, 1, 400))  # both ways: values alone tell nothing
+    assert findings.separation(far, "continuous", label) > 0.99
+    assert findings.separation(-label + rng.normal(0, 1e-3, 400), "continuous", label) == 1
+    assert findings.separation(np.where(label, rng.choice([1, 3], 400), 2), "categorical", label) == 1
+    assert findings.separation(rng.random(400), "distance", label) < 0.6
+    assert findings.separation(np.where(label, rng.choice([350, 10], 400), 180), "circular", label) == 1
+
+
+def test_repeats_conflicts_and_thin_blocks_are_counted():
+    xy = np.array([[0, 0], [0, 0], [1, 1], [1, 1], [2, 2.0]])
+    samples = Samples(np.array([[1], [2], [3], [4], [4.0]]), xy, np.array([1, 0, 1, 1, 0], np.int8))
+    found = {f.topic: f.found for f in findings.repeated(samples, "s")}
+    assert found["repeated places"].startswith("2 rows")
+    assert found["conflicting labels"].startswith("1 places")
+    assert found["repeated factors"].startswith("1 rows")
+    blocks = pd.DataFrame({"block": [0, 1, 2], "cells": [10, 30, 60], "samples": [16, 17, 40],
+                           "landslides": [8, 17, 20]})
+    few, one = (f.found for f in findings.thin(blocks, 16, "b"))
+    assert few == "1 of 3 blocks, 10.0 % of the area, have 16 samples or fewer: 0"
+    assert one == "1 of 3 blocks, 30.0 % of the area, have samples of one class only: 1"
+    kept, = findings.fallen_back(np.array([0, 2, 0]), np.array([10, 30, 60]), "m")
+    assert kept.found.startswith("1 of 3 blocks, 30.0 % of the area, keep the intermediate model")
+
+
+def test_every_figure_there_is_has_a_caption():
+    assert set(pictures.FIGURES) == set(figure.figures())
+    paths = Paths("demo")
+    for attribute, stage, _ in pictures.FIGURES.values():
+        assert getattr(paths, attribute)
+        assert (PROJECT / stage.split()[0]).is_file()
+
+
+def test_leaflet_comes_without_its_neighbours():
+    assert "url(" not in page.library("leaflet.css")
+    assert "sourceMappingURL" not in page.library("leaflet.js")
+    assert "Leaflet 1" in page.library("leaflet.js")
+
+
+def test_the_package_ships_what_the_page_is_made_of():
+    listed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = {p.name for p in (PROJECT / "lsm/report").iterdir() if p.is_file() and p.suffix != ".py"}
+    assert set(listed["package-data"]["lsm.report"]) == found
+    assert "lsm.report" in listed["packages"]
+
+
+# the stage, as a user runs it ------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def reported(exported, tmp_path_factory):
+    """The root of the demo area after explanations, exports, two figures and the report; what the report printed."""
+    root = tmp_path_factory.mktemp("reported") / "root"
+    shutil.copytree(exported[0], root)
+    for name in ("lsm_map", "roc"):
+        succeed(root, "figure.py", f"ONLY={name}")
+    return root, succeed(root, "report.py")
+
+
+def html_of(root) -> str:
+    return (root / "figs/report_demo.html").read_text(encoding="utf-8")
+
+
+class References(HTMLParser):
+    """Every attribute that makes a browser fetch or go somewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.without_alt = set(), 0
+
+    def handle_starttag(self, tag, attrs):
+        self.found |= {value for name, value in attrs if name in ("src", "href", "srcset", "action", "data", "poster")}
+        self.without_alt += tag == "img" and "alt" not in dict(attrs)
+
+
+def test_all_is_inside_one_small_file(reported):
+    text, parser = html_of(reported[0]), References()
+    parser.feed(text)
+    assert {value for value in parser.found if not value.startswith(("data:", "#"))} == set()
+    assert parser.without_alt == 0
+    assert len(text) < 4e6
+    assert str(reported[0]) not in text
+    assert "left out: other methods: tmp/demo_metrics.csv: missing; run compare_methods.py" in reported[1]
+
+
+def test_numbers_of_the_page_are_those_of_the_rasters(reported):
+    root, _ = reported
+    data = data_of(html_of(root))
+    for name, file in (("probability", "LSM_demo"), ("uncertainty", "demo_uncertainty"),
+                       ("applicability", "demo_applicability")):
+        band = gdal.Open(str(root / f"figs/{file}.tif")).ReadAsArray().astype(float)
+        band[band == -9999] = np.nan
+        np.testing.assert_allclose(unpacked(data["grids"][name], data["frame"]), band, atol=1e-4)
+    classed = gdal.Open(str(root / "figs/demo_class.tif")).ReadAsArray()
+    assert (np.nan_to_num(unpacked(data["grids"]["class"], data["frame"])) == classed).all()
+    importance = pd.read_csv(root / "tmp/demo_importance.csv")
+    first = importance[(importance["rank"] == 1) & (importance["state"] == 0)].set_index("block")["factor"]
+    assert {b: block["leaders"][0][0] for b, block in enumerate(data["blocks"]) if "leaders" in block} == dict(first)
+
+
+def test_scores_figures_and_constants_are_in(reported):
+    root, _ = reported
+    text = html_of(root)
+    metrics = pd.read_csv(root / "checkpoint_dir/demo_metrics.csv")
+    after = metrics[(metrics["block"] == "all") & (metrics["adapted"] == "after")]
+    assert f"<td>{after['auroc'].iloc[0]:.3f}</td>" in text
+    assert text.count("<figure>") == 2
+    for name, value in (("ITERATIONS", 60), ("K", 64), ("EXPLAINED", 6)):
+        assert f'<code>{name}</code></th><td><code>{value}</code>' in text
+
+
+def test_stages_1_to_4_are_enough_and_the_same_bytes_come_again(copy_of_demo):
+    printed = succeed(copy_of_demo, "report.py")
+    for words in ("leading factors of a place: tmp/demo_importance.csv: missing; run feature_permutation.py first",
+                  "uncertainty: figs/demo_uncertainty.tif: missing; run export_gis.py first",
+                  "run prepare_region.py CHECK=True REGION=demo", "need compare_methods.py, then figure.py"):
+        assert words in printed
+    first = html_of(copy_of_demo)
+    for line in printed.splitlines():
+        if line.startswith("left out: "):
+            assert html.escape(line.removeprefix("left out: "), quote=True).replace("&#x27;", "&#39;") in first
+    succeed(copy_of_demo, "report.py")
+    assert html_of(copy_of_demo) == first
+    record = json.loads((copy_of_demo / "figs/report_demo.html.json").read_text())
+    assert record["stage"] == "report.py"
+    assert "figs/LSM_demo.tif" in record["inputs"]
+
+
+def test_without_a_map_there_is_no_report(copy_of_demo):
+    (copy_of_demo / "figs/LSM_demo.tif").unlink()
+    before = contents(copy_of_demo)
+    done = run_stage(copy_of_demo, "report.py")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("figs/LSM_demo.tif: missing; run predict_LSM.py first")
+    assert contents(copy_of_demo) == before
+
+
+def test_files_of_another_run_are_said_so_and_not_used(reported, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(reported[0], root)
+    with open(root / "tmp/demo_importance.csv", "a") as file:
+        file.write("0,slope,9,1,9,9,1,1,0\n")
+    os.utime(root / "figs/demo_roc.png", (0, 0))
+    record = root / "figs/demo_uncertainty.tif.json"
+    record.write_text(record.read_text().replace('"recommended"', '"published"'))
+    printed, text = succeed(root, "report.py"), html_of(root)
+    assert "demo_importance.csv: is not the file its record describes; run feature_permutation.py again" in printed
+    assert "expected recipe recommended, found published; run export_gis.py RECIPE=recommended again" in printed
+    assert "figures roc: older than the numbers they draw; run figure.py again" in printed
+    assert "of another run, not used: tmp/demo_importance.csv" in text
+    data = data_of(text)
+    assert not any("leaders" in block for block in data["blocks"])
+    assert "uncertainty" not in data["grids"]
+    assert "Figure roc" not in text
+
+
+def test_a_large_map_is_decimated_and_says_so(copy_of_demo):
+    succeed(copy_of_demo, "report.py", "LARGEST=50", "POINTS=30")
+    text = html_of(copy_of_demo)
+    data = data_of(text)
+    expected, known, _, _ = read_decimated(copy_of_demo / "figs/LSM_demo.tif", 50, average=False)
+    found = unpacked(data["grids"]["probability"], data["frame"])
+    np.testing.assert_allclose(found, np.where(known, expected, np.nan), atol=1e-5)
+    assert "The raster is decimated" in text
+    assert len(zlib.decompress(base64.b64decode(data["samples"]))) == 30 * 3 * 8
+
+
+def test_what_tables_say_is_escaped(copy_of_demo):
+    constants = SimpleNamespace(REGION="demo", RECIPE=None, SEED=1)
+    table = pd.DataFrame([vars(Finding(HOSTILE, "a.csv", "error", HOSTILE, HOSTILE))])
+    write_csv(Paths("demo").checks, table, "prepare_region.py", constants, [])
+    rows = [{"block": 0, "factor": HOSTILE, "mean_abs_shap": 1.0, "sign": None, "rank": 1, "state": 0}]
+    write_csv(Paths("demo").importance, pd.DataFrame(rows), "feature_permutation.py", constants, [])
+    succeed(copy_of_demo, "report.py", f"NOTES=(('demo', {HOSTILE!r}),)")
+    text = html_of(copy_of_demo)
+    assert HOSTILE not in text
+    assert text.count("&lt;/script&gt;&lt;img") >= 4
+    assert data_of(text)["blocks"][0]["leaders"][0][0] == HOSTILE
+
+
+@pytest.mark.parametrize(("setting", "words"), [
+    ("LARGEST=3", "LARGEST=3: expected 16 or more"), ("FIGURE_QUALITY=0", "FIGURE_QUALITY=0: expected 1 to 100"),
+    ("NOTES=(('demo',),)", "expected pairs of a region and a text"), ("BREAKS=best", "BREAKS=best: expected one of")])
+def test_constants_that_cannot_be_used_are_refused(demo, setting, words):
+    before = set(contents(demo))
+    done = run_stage(demo, "report.py", setting)
+    assert done.returncode == 2
+    assert words in done.stderr.splitlines()[-1]
+    assert set(contents(demo)) == before
+
+
+# in a browser, from the disk -------------------------------------------------------------------------------------
+
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
+@pytest.fixture(scope="module")
+def browser(reported, tmp_path_factory):
+    """Chromium with the report open."""
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not binary or not driver:
+        pytest.skip("no chromium and chromedriver: the report was not opened in a browser (apt-get install chromium "
+                    "chromium-driver)")
+    from selenium import webdriver
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1300,900"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    opened.get((reported[0] / "figs/report_demo.html").as_uri())
+    wait(lambda: opened.execute_script("return document.body.dataset.ready"))
+    yield opened
+    opened.quit()
+
+
+def wait(until, seconds=20):
+    end = time.monotonic() + seconds
+    while not (found := until()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def answer(browser) -> dict[str, str]:
+    """What the page says of the place asked last."""
+    return browser.execute_script("return Object.fromEntries([...document.querySelectorAll('#answer dl div')].map("
+                                  "line => [...line.children].map(cell => cell.textContent)))")
+
+
+def go_to(browser, x, y) -> dict[str, str]:
+    browser.execute_script("const form = document.getElementById('goto'); form.elements.x.value = arguments[0];"
+                           "form.elements.y.value = arguments[1]; form.requestSubmit()", f"{x:.3f}", f"{y:.3f}")
+    return answer(browser)
+
+
+def test_places_are_answered_with_the_numbers_of_the_rasters(browser, reported):
+    figs = reported[0] / "figs"
+    maps = {name: gdal.Open(str(figs / f"{file}.tif")) for name, file in (
+        ("Probability", "LSM_demo"), ("Uncertainty", "demo_uncertainty"), ("Applicability", "demo_applicability"))}
+    blocks = gdal.Open(str(reported[0] / "metatask_sampling/demo_blocks.tif")).ReadAsArray()
+    classed = gdal.Open(str(figs / "demo_class.tif")).ReadAsArray()
+    names = ("very low", "low", "moderate", "high", "very high")
+    west, width, _, north, _, height = maps["Probability"].GetGeoTransform()
+    known = np.argwhere(maps["Probability"].ReadAsArray() >= 0)
+    for row, col in known[np.random.default_rng(5).choice(len(known), 12)]:
+        found = go_to(browser, west + (col + 0.9) * width, north + (row + 0.1) * height)
+        for name, dataset in maps.items():
+            expected = dataset.ReadAsArray()[row, col]
+            assert float(found[name].split(",")[0]) == pytest.approx(expected, abs=6e-4 if name[0] == "A" else 7e-5)
+        assert found["Class"] == names[classed[row, col] - 1]
+        assert found["Block"] == str(blocks[row, col])
+    assert go_to(browser, west - 1e5, north)[""] == "outside the map"
+
+
+def test_a_click_asks_for_the_place_under_it(browser, reported):
+    from selenium.webdriver.common.action_chains import ActionChains
+    target = browser.find_element("id", "map")
+    assert target.is_displayed()
+    assert target.size["width"] > 500
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", target)
+    map_raster = gdal.Open(str(reported[0] / "figs/LSM_demo.tif"))
+    west, width, _, north, _, height = map_raster.GetGeoTransform()
+    p, seen = map_raster.ReadAsArray(), set()
+    go_to(browser, west + p.shape[1] / 2 * width, north + p.shape[0] / 2 * height)
+    time.sleep(0.6)  # the map glides there
+    for right, down in ((-90, -40), (60, 50), (10, 90)):
+        ActionChains(browser).move_to_element_with_offset(target, right, down).click().perform()
+        found = answer(browser)
+        x, y = (float(found[name].removesuffix(" m").replace(",", "")) for name in ("Easting", "Northing"))
+        # The page rounds to metres: near a border the cell may be the next one.
+        near = {p[int((y + dy - north) // height), int((x + dx - west) // width)] for dx in (-1, 1) for dy in (-1, 1)}
+        said = found["Probability"]
+        assert any(f"{v:.4f}"[:5] == said[:5] if v >= 0 else said.startswith("none") for v in near)
+        seen.add((x, y))
+    assert len(seen) == 3
+
+
+def test_keys_are_enough(browser):
+    from selenium.webdriver.common.keys import Keys
+    target = browser.find_element("id", "map")
+    browser.execute_script("document.getElementById('answer').replaceChildren()")
+    target.send_keys(Keys.ENTER)
+    first = wait(lambda: answer(browser))
+    target.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    time.sleep(0.6)  # the map glides
+    target.send_keys(Keys.ENTER)
+    assert answer(browser)["Easting"] != first["Easting"]
+    browser.find_element("css selector", "#themes input[value=class]").send_keys(Keys.ARROW_RIGHT)
+    assert browser.find_element("id", "key-name").text == "Probability"
+    figure = browser.find_element("css selector", "figure button")
+    figure.send_keys(Keys.ENTER)
+    dialog = browser.find_element("id", "large")
+    assert dialog.is_displayed()
+    assert browser.execute_script("return document.querySelector('#large img').naturalWidth") > 500
+    dialog.find_element("css selector", "button").send_keys(Keys.ESCAPE)
+    wait(lambda: not dialog.is_displayed())
+
+
+@pytest.mark.parametrize("theme", ["class", "probability", "uncertainty", "applicability", "leading"])
+def test_every_layer_draws(browser, theme):
+    browser.find_element("css selector", f"#themes input[value={theme}]").click()
+    assert browser.find_elements("css selector", "#key li")
+    width = wait(lambda: browser.execute_script("return document.querySelector('#map img.theme').naturalWidth"))
+    assert width == 160
+
+
+def test_it_fits_a_phone(browser):
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert wide <= 390
+
+
+def test_nothing_leaves_the_file_and_nothing_is_complained_about(browser, reported):
+    """Last: of all that the tests above did."""
+    asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = {m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"}
+    own = (reported[0] / "figs/report_demo.html").as_uri()
+    assert own in urls
+    # chrome: are pages of the browser itself, such as the new tab it starts with.
+    assert {url for url in urls if not url.startswith(("data:", "chrome:"))} == {own}
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return performance.getEntriesByType('resource').filter("
+                                  "e => !e.name.startsWith('data:')).length") == 0

@@ -1,0 +1,486 @@
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import contents, run_stage, succeed
+from osgeo import gdal
+from small_split import MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split, parted_by_a_line
+
+import compare_methods as stage
+import study_area
+from lsm.comparison import rivals, splits
+from lsm.comparison.points import all_splits, read_points
+from lsm.comparison.splits import QUERY, ROLES, SUPPORT, UNUSED
+from lsm.inputs.rasters import cell_of, read_composite
+from lsm.learner import boosting
+from lsm.learner.boosting import mixed
+from lsm.learner.network import use_one_thread
+from lsm.run import jobs
+from lsm.run.paths import PROJECT, Paths
+from lsm.run.settings import constants, of_stage, run
+from unsupervised_pretraining import dbn
+
+use_one_thread()  # before any test runs an operator
+TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "ITERATIONS": 20, "LOG_EVERY": 20, "INNER_STEPS": 1, "FIRST_ORDER": True,
+        "META_BATCH": 4, "ADAPT_STEPS": 3, "MEMBERS": 2, "BORROW": 10}
+SHORT = ("SEEDS=2", "SQUARES=(1000,)", "FOLDS=3", "AREA_CELLS=2000", "RESAMPLES=50", "METHODS=knn,block_rate,slope",
+         "PROTOCOLS=published,spatial,blocked", "WORKERS=1", "MAPPED=('slope alone', 'nearest neighbours in XY')")
+OUTPUTS = ("splits", "scores", "method_metrics", "block_metrics", "method_differences", "rates")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Few steps, trees and epochs, of the other stages' constants too."""
+    def short(script, **values):
+        c = of_stage(script, **values)
+        vars(c).update({name: v for name, v in TINY.items() if hasattr(c, name)})
+        return c
+
+    monkeypatch.setattr(stage, "of_stage", short)
+    for module, name, value in ((rivals, "TREES", 8), (rivals, "EPOCHS", 4), (boosting, "TREES", 8)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(dbn, "STEPS_A_CALL", 50)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Jobs run in a thread of this process instead of in processes of their own."""
+    monkeypatch.setattr(jobs, "ProcessPoolExecutor", lambda workers, context, start, arguments: ThreadPoolExecutor(
+        1, initializer=start, initargs=arguments))
+
+
+def settings(*arguments: str) -> SimpleNamespace:
+    return constants(vars(stage), ["REGION=demo", "DBN_RBM_EPOCHS=1", "DBN_EPOCHS=4", "DBN_BATCH=20", *arguments])
+
+
+def run_here(monkeypatch, root, *arguments: str) -> Paths:
+    monkeypatch.setenv("LSM_ROOT", str(root))
+    monkeypatch.setattr(sys, "argv", ["compare_methods.py", *arguments])
+    run(stage.main, vars(stage))
+    return Paths("demo")
+
+
+# methods --------------------------------------------------------------------------------------------------------
+
+def of_family(family: str, split, seed: int = 1) -> dict[str, np.ndarray]:
+    c = settings("SHOTS=(0,3)", "TWELFTHS=(2,6)", "STEPS=(0,3)")
+    if family == "k-shot":
+        return stage.k_shot(split, c, seed)
+    names, method, _ = stage._FAMILIES[family]
+    return {name: predict(split.rows(split.asked)) for name, predict in
+            zip(names, method(split, c, seed), strict=True)}
+
+
+NETWORKS = ("networks", "published_recipe", "block_alone", "fine_tuned", "dbn")  # test_rivals.py has the others
+
+
+@pytest.mark.parametrize("family", [*NETWORKS, "k-shot"])
+def test_scores_of_the_asked_points_by_what_a_method_may_know(tiny, family):
+    split = made_split()
+    found = of_family(family, split)
+    points = split.role == QUERY if family == "k-shot" else split.asked
+    for name, p in found.items():
+        assert p.shape == (points.sum(),), name
+        assert np.isfinite(p).all(), name
+        assert p.min() >= 0, name
+        assert p.max() <= 1, name
+
+    rng = np.random.default_rng(9)  # labels of query points and cells are not read
+    cell = split.label < 0
+    label = np.where(split.labelled | cell, split.label, rng.integers(0, 2, len(cell)))
+    if family != "k-shot":  # there, a label tells samples from cells, which make no part of a block's size
+        label = np.where(split.labelled, split.label, rng.integers(-5, 99, len(cell)))
+    assert (label != split.label).any()
+    again = of_family(family, replace(split, label=label))
+    assert list(again) == list(found)
+    for name, p in found.items():
+        np.testing.assert_array_equal(again[name], p, err_msg=str(name))
+
+
+@pytest.mark.parametrize("family", ["networks", "block_alone", "dbn"])
+def test_a_score_does_not_hang_on_the_other_query_points(tiny, monkeypatch, family):
+    monkeypatch.setitem(TINY, "BORROW", 0)  # whom a block borrows from is told by where it is asked for
+    split = made_split()
+    rng = np.random.default_rng(8)
+    hidden = (split.role == QUERY) & (rng.random(len(split.role)) < 0.5)
+    hidden[np.unique(np.where(split.role == QUERY, split.block, -1), return_index=True)[1]] = False  # one a block stays
+    fewer = replace(split, role=np.where(hidden, UNUSED, split.role),
+                    factors=np.where(hidden[:, None], rng.permutation(split.factors), split.factors))
+    fewer_scores = of_family(family, fewer)
+    for name, p in of_family(family, split).items():
+        np.testing.assert_allclose(fewer_scores[name], p[~hidden[split.asked]], atol=1e-5, err_msg=name)
+
+
+def test_k_shot_between_no_sample_and_the_whole_support(tiny, monkeypatch):
+    for name, value in (("BORROW", 0), ("SUPPORT_TASKS", False)):  # as in k-shot
+        monkeypatch.setitem(TINY, name, value)
+    split = made_split()
+    found, ours = of_family("k-shot", split), of_family("networks", split)
+    assert list(found) == [(k, steps) for k in (0, 3, "2/12", "6/12") for steps in (0, 3)]
+    query = (split.role == QUERY)[split.asked]
+    unadapted = ours["ours, networks, not adapted"][query]
+    np.testing.assert_array_equal(found[0, 0], found[0, 3])
+    np.testing.assert_allclose(found[0, 0], unadapted, atol=1e-6)
+    for k in (3, "2/12", "6/12"):
+        np.testing.assert_allclose(found[k, 0], unadapted, atol=1e-6)
+        assert (found[k, 3] != unadapted).any()
+    # 6/12 is the whole support, so where that has both classes ours is met again
+    block = split.block[split.role == QUERY]
+    mixed = ~np.isin(block, (NO_LANDSLIDE, ONLY_LANDSLIDES, THIN))
+    np.testing.assert_allclose(found["6/12", 3][mixed], ours["ours, networks"][query][mixed], atol=1e-6)
+    assert (found["6/12", 3][block == NO_LANDSLIDE] != unadapted[block == NO_LANDSLIDE]).any()  # one class adapts too
+
+
+def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch):
+    split, seen = made_split(), []
+
+    def spy(states, pooled, x, label, xy, block, known, asked, c, one_class):
+        assert c.BORROW == 0
+        seen.append(known)
+        return np.zeros(len(block)), []
+
+    monkeypatch.setattr(stage, "adapted_scores", spy)
+    stage.k_shot(split, settings("SHOTS=(0,1,3,16)", "TWELFTHS=(1,3,6)", "STEPS=(5,)"), 1)
+    support = split.role == SUPPORT
+    assert not seen[0].any()
+    for known in seen:
+        assert not (known & ~support).any()
+    for less, more in itertools.pairwise(seen[:4]):
+        assert not (less & ~more).any()  # the more hold the fewer
+    of_block = split.block == MIXED
+    size = (of_block & (split.label >= 0)).sum()
+    assert [int((known & of_block).sum()) for known in seen] == [
+        0, 1, 3, 16, round(size / 12), round(size / 4), (support & of_block).sum()]
+    assert [int((known & (split.block == THIN)).sum()) for known in seen] == [0, 1, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(("family", "supports"), [("networks", True), ("published_recipe", False), ("k-shot", False)])
+def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, supports):
+    split, seen = made_split(), []
+    monkeypatch.setattr(stage, "meta_train", lambda states, done, history, x, y, xy, tasks, c: (
+        seen.append(tasks), (states, history))[1])
+    of_family(family, split)
+    rows = np.concatenate([m[:n] for m, n in zip(seen[0].members, seen[0].sizes, strict=True)])
+    expected = split.labelled if supports else split.role == splits.TRAIN
+    assert sorted(rows) == np.flatnonzero(expected).tolist()
+    for members, size in zip(seen[0].members, seen[0].sizes, strict=True):
+        assert len(set(split.block[members[:size]])) == 1
+
+
+def test_one_network_is_the_same_before_and_without_fine_tuning(tiny):
+    split = made_split()
+    one, tuned = (predict(split.rows(split.asked)) for predict in
+                  stage.fine_tuned(split, settings("TUNING_STEPS=0"), 1))
+    np.testing.assert_allclose(tuned, one, atol=1e-5)
+
+
+# the stage ------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def compared(demo, tmp_path_factory):
+    """The demo area's root after a comparison as a user runs it, and what that printed."""
+    root = tmp_path_factory.mktemp("compared")
+    for folder in ("src_data", "metatask_sampling"):
+        (root / folder).symlink_to(demo / folder)
+    return root, succeed(root, "compare_methods.py", *SHORT)
+
+
+@pytest.fixture
+def paths(compared, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(compared[0]))
+    return Paths("demo")
+
+
+def roles(paths) -> pd.DataFrame:
+    return pd.read_csv(paths.splits)
+
+
+def test_files_have_the_promised_columns(compared, paths):
+    columns = {"scores": "protocol,seed,with_dv,method,k,steps,point,block,label,origin,score",
+               "method_metrics": "protocol,subset,with_dv,k,steps,method,measure,mean,sd,n,seeds",
+               "block_metrics": "protocol,seed,with_dv,method,k,steps,block,n,landslides,kappa,auroc,brier,accuracy",
+               "method_differences": "protocol,with_dv,rival,measure,difference,low,high",
+               "rates": "protocol,seed,with_dv,method,k,steps,kind,area,landslides"}
+    for name, expected in columns.items():
+        table = pd.read_csv(getattr(paths, name))
+        assert ",".join(table) == expected
+        assert len(table) > 0 or name == "method_differences"  # there is none of ours here
+    for name in OUTPUTS:
+        path = getattr(paths, name)
+        record = json.loads(path.with_name(path.name + ".json").read_text())
+        assert (record["stage"], record["region"]) == ("compare_methods.py", "demo")
+        assert f"wrote tmp/{path.name}" in compared[1]
+
+
+def test_what_is_compared(paths):
+    table = pd.read_csv(paths.method_metrics)
+    names = {"nearest neighbours in XY", "block landslide rate", "slope alone"}
+    assert set(table.method) == names
+    assert set(table.protocol) == {"published", "spatial", "blocked 1 km"}
+    assert "block landslide rate" not in set(table[table.protocol == "blocked 1 km"].method)
+    assert set(table.with_dv) == {True, False}
+    assert table.groupby("protocol").seeds.max().to_dict() == {"published": 2, "spatial": 2, "blocked 1 km": 3}
+    slope = table[(table.method == "slope alone") & (table.measure == "auroc")].set_index(["protocol", "subset", "n"])
+    assert (slope[slope.with_dv]["mean"] == slope[~slope.with_dv]["mean"]).all()  # whether DV is there or not
+    finite = table[~table.measure.isin(["auroc", "pr_auc", "kappa", "mcc"])]
+    assert np.isfinite(finite["mean"]).all()
+
+
+def test_no_sample_place_or_factor_row_crosses_a_split(paths, compared, demo):
+    table = roles(paths)
+    with np.load(paths.tasks) as tasks:
+        factors = {r: f.tobytes() for r, f in zip(tasks["row"], tasks["factors"], strict=True)}
+    assert table["sample"].is_unique
+    assert not table.duplicated(["x", "y"]).any()
+    assert len({factors[r] for r in table["sample"]}) == len(table)
+    assert f"{len(table):,} samples" in compared[1]
+    columns = list(table)[6:]
+    assert {f"{prefix}{name} {seed}" for prefix in ("", "development_") for name in ("published", "spatial")
+            for seed in (1, 2)} | {f"blocked 1 km {k}" for k in (1, 2, 3)} <= set(columns)
+    assert set(table[columns].to_numpy().ravel()) == set(ROLES)
+    for column in columns:
+        assert {"train", "query"} <= set(table[column])
+
+
+def test_held_out_blocks(paths):
+    table = roles(paths)
+    few_shot = [c for c in list(table)[6:] if re.match("(development_)?(published|spatial) ", c)]
+    assert len(few_shot) == 8
+    sizes = table.groupby("block").size()
+    eligible, held_out = set(sizes[sizes > 16].index), {}
+    for column in few_shot:
+        in_sets = table[table[column] != "unused"]
+        assert set(in_sets.block) == eligible
+        held_out[column] = set(table.block[table[column] == "query"])
+        assert held_out[column] == set(table.block[table[column] == "support"])
+        assert not held_out[column] & set(table.block[table[column] == "train"])
+        assert len(held_out[column]) == round(0.25 * len(eligible))
+        for _, own in in_sets[in_sets.block.isin(held_out[column])].groupby("block"):
+            support, query = (own.loc[own[column] == role, ["x", "y"]].to_numpy() for role in ("support", "query"))
+            assert len(query) - len(support) in (0, 1)
+            assert "spatial" not in column or parted_by_a_line((support - support[0]) / 1e3, (query - support[0]) / 1e3)
+    for column in few_shot:
+        assert held_out[column] == held_out[column.replace("spatial", "published")]
+    of_development = set().union(*(held_out[c] for c in few_shot if c.startswith("development")))
+    quoted = set().union(*(held_out[c] for c in few_shot if not c.startswith("development")))
+    assert not of_development & quoted
+    assert held_out["published 1"] != held_out["published 2"]
+
+
+def test_blocked_holds_out_every_square_once_without_support(paths):
+    table = roles(paths)
+    folds = table[[f"blocked 1 km {k}" for k in (1, 2, 3)]]
+    assert set(folds.to_numpy().ravel()) == {"train", "query"}
+    assert ((folds == "query").sum(axis=1) == 1).all()
+    fold = (folds == "query").to_numpy().argmax(axis=1)
+    square = pd.Series(list(zip(table.x // 1000, table.y // 1000, strict=True)))
+    assert (pd.Series(fold).groupby(square).nunique() == 1).all()
+    counts = np.bincount(fold)
+    assert counts.max() - counts.min() <= square.value_counts().max()
+
+
+def test_scores_are_of_the_split_s_query_points(paths):
+    table, scores = roles(paths), pd.read_csv(paths.scores)
+    for (protocol, seed), part in scores.groupby(["protocol", "seed"]):
+        expected = table.loc[table[f"{protocol} {seed}"] == "query", ["sample", "block", "label"]].to_numpy()
+        for _, own in part.groupby(["method", "with_dv"]):
+            np.testing.assert_array_equal(own[["point", "block", "label"]].to_numpy(), expected)
+    assert scores.score.between(0, 1).all()
+    assert set(scores.origin) == {"inventory", "insar", "absence"}
+    seen = pd.read_csv(paths.insar_points, encoding="utf-8-sig")
+    at = table.merge(seen[["X", "Y"]], left_on=["x", "y"], right_on=["X", "Y"])
+    assert set(table.loc[table.origin == "insar", "sample"]) == set(at.loc[at.label == 1, "sample"])
+
+
+def test_a_second_run_computes_nothing_and_gives_the_same_bytes(compared, paths, monkeypatch, capsys):
+    root, _ = compared
+    before = contents(root / "tmp")
+    monkeypatch.setattr(stage, "work", lambda job: pytest.fail("computed again"))
+    time.sleep(1.1)  # a clock in a file would show
+    run_here(monkeypatch, root, *SHORT)
+    total = len([path for path in paths.comparison.iterdir() if "-map" not in path.name])
+    assert f"{total} of {total} results are there already" in capsys.readouterr().out
+    after = contents(root / "tmp")
+    assert [name for name in after if after[name] != before.get(name)] == []
+
+
+@pytest.mark.slow
+def test_a_run_killed_half_way_goes_on(compared, demo, tmp_path, here, monkeypatch):
+    root = tmp_path
+    for folder in ("src_data", "metatask_sampling"):
+        (root / folder).symlink_to(demo / folder)
+    command = [sys.executable, str(PROJECT / "compare_methods.py"), *SHORT]
+    folder = root / "tmp" / "demo_comparison"
+    with subprocess.Popen(command, env={**os.environ, "LSM_ROOT": str(root)}, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, start_new_session=True) as running:
+        while running.poll() is None and not list(folder.glob("[!.]*.npz")):
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGKILL)
+    there = {path.name for path in folder.glob("[!.]*.npz")}
+    assert there
+    assert not (root / "tmp" / "demo_scores.csv.gz").exists()
+    (folder / ".partial.rest.npz").write_bytes(b"half")
+    worked = []
+    monkeypatch.setattr(stage, "work", lambda job, work=stage.work: worked.append(job.path.name) or work(job))
+    run_here(monkeypatch, root, *SHORT)
+    assert not set(worked) & there
+    whole = {path.name: path.read_bytes() for path in (compared[0] / "tmp" / "demo_comparison").iterdir()}
+    assert {path.name: path.read_bytes() for path in folder.glob("[!.]*")} == whole
+    for name in ("scores", "method_metrics", "rates", "splits"):
+        path = getattr(Paths("demo"), name)
+        assert path.read_bytes() == (compared[0] / "tmp" / path.name).read_bytes(), name
+
+
+def mapped(paths) -> dict[str, np.ndarray]:
+    """The bands of the raster of maps by name, nan where nodata."""
+    dataset = gdal.Open(str(paths.method_maps))
+    out = {}
+    for i in range(1, dataset.RasterCount + 1):
+        band = dataset.GetRasterBand(i)
+        assert band.GetNoDataValue() == -9999
+        assert band.DataType == gdal.GDT_Float32
+        values = band.ReadAsArray()
+        out[band.GetDescription()] = np.where(values == -9999, np.nan, values)
+    return out
+
+
+def of_cells(paths, family: str, c) -> tuple[dict, tuple]:
+    """The drawn cells that the first seed of published scores: their scores by method, and their place on the raster.
+    """
+    points = read_points(paths, study_area.factors("demo"), c)
+    role = all_splits(points, c)["published", 1]
+    asked = np.isin(role, (QUERY, SUPPORT))
+    cell = points.label[asked] < 0
+    place = cell_of(read_composite(paths.composite).geotransform, points.xy[asked][cell])
+    with np.load(paths.comparison / f"published-1-with-{family}.npz") as file:
+        return {name: file[name][cell] for name in file.files if name != "made_of"}, place
+
+
+def test_maps_are_of_the_models_whose_scores_are_quoted(compared, paths):
+    found, composite = mapped(paths), gdal.Open(str(paths.composite))
+    assert list(found) == ["slope alone", "nearest neighbours in XY"]
+    assert gdal.Open(str(paths.method_maps)).GetGeoTransform() == composite.GetGeoTransform()
+    grid = pd.read_csv(paths.grid)
+    row, col = cell_of(composite.GetGeoTransform(), grid[["X", "Y"]].to_numpy())
+    for name, family in (("slope alone", "slope"), ("nearest neighbours in XY", "knn")):
+        assert np.isfinite(found[name]).sum() == len(grid)
+        assert np.isfinite(found[name][row, col]).all()
+        scores, place = of_cells(paths, family, settings(*SHORT))
+        assert len(scores[name]) > 100
+        np.testing.assert_allclose(found[name][place], scores[name], atol=1e-6)
+    steeper = np.argsort(grid["slope"].to_numpy())  # everywhere, not on the held-out blocks alone
+    assert np.corrcoef(np.arange(len(grid)), found["slope alone"][row, col][steeper])[0, 1] ** 2 > 0.8
+    record = json.loads(paths.method_maps.with_name(paths.method_maps.name + ".json").read_text())
+    assert record["stage"] == "compare_methods.py"
+    assert "tmp/demo_splits.csv.gz" in record["inputs"]
+    assert "wrote tmp/demo_method_maps.tif" in compared[1]
+
+
+def test_a_lost_map_is_made_again_and_alone(compared, tmp_path, here, monkeypatch):
+    shutil.copytree(compared[0], tmp_path / "root", symlinks=True)
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path / "root"))
+    paths = Paths("demo")
+    before = contents(tmp_path / "root" / "tmp")
+    (paths.comparison / "published-1-with-slope-map.npz").unlink()
+    paths.method_maps.unlink()
+    worked = []
+    monkeypatch.setattr(stage, "work", lambda job, work=stage.work: worked.append(job.path.name) or work(job))
+    run_here(monkeypatch, tmp_path / "root", *SHORT)
+    assert worked == ["published-1-with-slope.npz"]
+    assert contents(tmp_path / "root" / "tmp") == before
+
+
+def test_other_constants_compute_again_and_free_ones_do_not(paths):
+    c = constants(vars(stage), ["REGION=demo", *SHORT])
+    inputs = [paths.tasks, paths.blocks, paths.grid]
+    published = {(p, s): None for p in ("published", "spatial") for s in (1, 2)}
+    jobs = stage.jobs_of(paths.comparison, published, c, inputs)
+    assert len(jobs) == 2 * 2 * 3 * 2  # protocols, seeds, methods, with and without DV
+    assert all(job.done for job in jobs)
+    for name, value, kept in (("RESAMPLES", 7, True), ("WORKERS", 3, True), ("MAPPED", (), True),
+                              ("ALONE_LR", 0.2, False), ("HELD_OUT_SHARE", 0.2, False), ("SEED", 2, False)):
+        other = SimpleNamespace(**{**vars(c), name: value})
+        again = stage.jobs_of(paths.comparison, published, other, inputs)
+        assert all(job.done for job in again) == kept, name
+
+
+def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, monkeypatch, capsys):
+    monkeypatch.setitem(TINY, "SUPPORT_TASKS", False)  # as in k-shot
+    for folder in ("src_data", "metatask_sampling"):
+        (tmp_path / folder).symlink_to(demo / folder)
+    paths = run_here(monkeypatch, tmp_path, "SEEDS=1", "PROTOCOLS=published,k-shot",
+                     "METHODS=networks,boosting_xy,boosting_block_xy", "WITHOUT=", "AREA_CELLS=500", "RESAMPLES=50",
+                     "SQUARES=(1000,)", "FOLDS=2", "SHOTS=(0,3)", "TWELFTHS=(6,)", "STEPS=(0,3)",
+                     "MAPPED=('ours', 'SVM', 'ours, networks', 'boosting + XY')")
+    table = pd.read_csv(paths.method_metrics, dtype={"k": str})
+    every = table[(table.subset == "all") & (table.measure == "auroc")].set_index(["protocol", "method"])["mean"]
+    assert set(every["published"].index) == {"ours", "ours, networks", "ours, networks, not adapted", "boosting + XY",
+                                              "boosting + within block + XY"}
+    shots = table[(table.protocol == "k-shot") & (table.subset == "all")].set_index(["k", "steps", "measure"])["mean"]
+    assert {(k, steps) for k, steps, _ in shots.index} == {(k, s) for k in ("0", "3", "6/12") for s in (0, 3)}
+    assert shots["0", 0, "auroc"] == shots["0", 3, "auroc"]
+    assert shots["0", 0, "auroc"] == pytest.approx(every["published", "ours, networks, not adapted"], abs=1e-3)
+    gains = pd.read_csv(paths.method_differences)
+    assert set(gains.rival) == set(every["published"].index) - {"ours"}
+    maps = mapped(paths)
+    assert list(maps) == ["ours", "ours, networks", "boosting + XY"]
+    for name, family in (("ours, networks", "networks"), ("boosting + XY", "boosting_xy")):
+        values, place = of_cells(paths, family, settings("SEEDS=1", "AREA_CELLS=500", "SQUARES=(1000,)", "FOLDS=2"))
+        np.testing.assert_allclose(maps[name][place], values[name], atol=1e-5)
+    between = np.stack([maps["ours, networks"], maps["boosting + XY"]])
+    assert np.isfinite(maps["ours"]).sum() == np.isfinite(between[0]).sum() > 1000
+    blocks = gdal.Open(str(paths.blocks)).ReadAsArray()
+    with np.load(paths.comparison / "published-1-with-networks-map.npz") as file:
+        changed = np.abs(file["ours, networks"] - file["ours, networks, not adapted"])
+    assert pd.Series(changed[blocks >= 0]).groupby(blocks[blocks >= 0]).max().gt(1e-3).mean() > 0.9  # blocks adapt
+    scores = pd.read_csv(paths.scores).pivot(index="point", columns="method", values="score")
+    expected = mixed(scores["ours, networks"], [scores["boosting + XY"], scores["boosting + within block + XY"]])
+    np.testing.assert_allclose(scores["ours"], expected, atol=1e-6)
+    said = capsys.readouterr().out
+    assert "no map of SVM: METHODS or PROTOCOLS leave them out" in said
+    assert re.search(r"^published: mean \(sd\) of 1 repeats$", said, re.M)
+    assert re.search(r"^ours +0\.\d{3} \(nan\)", said, re.M)
+
+
+@pytest.mark.parametrize(("argument", "message"), [
+    ("PROTOCOLS=published,spatal", ", found spatal"),
+    ("PROTOCOLS=", "PROTOCOLS: expected any of "),
+    ("METHODS=svm,forest", "found forest"),
+    ("MAPPED=('ours', 'forest')", "MAPPED: expected any of ours, ours, networks, "),
+    ("HELD_OUT_SHARE=0.6", "HELD_OUT_SHARE=0.6 of "),
+    ("HELD_OUT_SHARE=0.0", "HELD_OUT_SHARE=0.0 of "),
+    ("DEVELOPMENT_SHARE=0.0", "DEVELOPMENT_SHARE"),
+    ("SEEDS=two", "SEEDS=two: expected a value like 5 (int)"),
+    ("METHOD=svm", "did you mean METHODS?"),
+    ("REGION=nowhere", "nowhere_blocks.tif: missing; run scene_sampling.py first"),
+])
+def test_unusable_constants_are_one_line(demo, tmp_path, monkeypatch, capsys, argument, message):
+    for folder in ("src_data", "metatask_sampling"):
+        (tmp_path / folder).symlink_to(demo / folder)
+    with pytest.raises(SystemExit) as stopped:
+        run_here(monkeypatch, tmp_path, "AREA_CELLS=100", argument)
+    assert stopped.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not list(tmp_path.glob("tmp/*.csv*"))
+    assert not list(tmp_path.glob("tmp/**/*.npz"))
+
+
+def test_a_refusal_as_a_user_meets_it(demo):
+    done = run_stage(demo, "compare_methods.py", "METHODS=forest", "AREA_CELLS=100")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [f"{PROJECT / 'compare_methods.py'}: METHODS: expected any of "
+                                        f"{', '.join(stage._FAMILIES)}, found forest"]

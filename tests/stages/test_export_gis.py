@@ -1,0 +1,272 @@
+import json
+import re
+import shutil
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import contents, run_stage, succeed
+from osgeo import gdal
+from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
+from scipy.spatial.distance import cdist
+from test_gis import raster
+
+from lsm.inputs.samples import Factor
+from lsm.learner.boosting import mixed
+from lsm.learner.encoder import Encoder
+from lsm.learner.folded_network import probability
+from lsm.learner.meta_training import mean_probability
+from lsm.maps import trust
+from lsm.run.paths import PROJECT
+from lsm.run.settings import InputError, constants
+
+sys.path.insert(0, str(PROJECT))
+import export_gis as stage
+
+NETWORKS = "RESAMPLED=False"  # quicker
+PRODUCTS = ("probability", "class", "applicability", "uncertainty", "leading")
+
+
+# the measures ----------------------------------------------------------------------------------------------------
+
+def test_seams_are_those_of_every_pair_of_neighbours(tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    p, block = rng.random((23, 31)).astype(np.float32), rng.integers(-1, 3, (23, 31)).astype(np.int32)
+    p[rng.random(p.shape) < 0.1] = -9999
+    jumps = {"inside": [], "across": []}
+    for r, c in np.ndindex(p.shape):
+        for r2, c2 in ((r + 1, c), (r, c + 1)):
+            if r2 < 23 and c2 < 31 and min(p[r, c], p[r2, c2], block[r, c], block[r2, c2]) >= 0:
+                jumps["inside" if block[r, c] == block[r2, c2] else "across"].append(abs(p[r, c] - p[r2, c2]))
+    monkeypatch.setattr("lsm.inputs.rasters.STRIP", 5)
+    found = stage.seams(raster(tmp_path / "p.tif", p), raster(tmp_path / "b.tif", block, -1))
+    for where, expected in jumps.items():
+        assert found.loc[where, "pairs"] == len(expected)
+        assert found.loc[where, "mean"] == pytest.approx(np.mean(expected), rel=1e-5)
+        assert found.loc[where, "p90"] == pytest.approx(np.quantile(expected, 0.9), abs=0.02)
+
+
+def test_a_factor_counts_once_however_many_columns_it_has():
+    factors = (Factor("cover", "categorical", "class"), Factor("slope", "continuous", "degree"),
+               Factor("aspect", "circular", "degree"))
+    rng = np.random.default_rng(2)
+    values = np.column_stack([rng.choice([1, 2, 3], 500, p=[0.98, 0.01, 0.01]), rng.uniform(0, 60, 500),
+                              rng.uniform(0, 360, 500)]).astype(np.float32)
+    encoder = Encoder.fit(values, factors, "recommended")
+    weight = np.array([1.0, 2.0, 0.5])
+    scale = trust.scales(encoder, encoder.transform(values), weight)
+    variance = (encoder.transform(values) * scale).var(axis=0)
+    of = np.array([j for j, _ in encoder.columns])
+    np.testing.assert_allclose(np.bincount(of, variance), weight**2, rtol=1e-4)
+
+
+def test_the_index_of_samples_looks_into_other_folds_alone():
+    x, fold = np.random.default_rng(3).normal(size=(60, 4)), np.arange(60) % 3
+    distance = cdist(x, x)
+    distance[fold[:, None] == fold] = np.inf
+    np.testing.assert_allclose(trust.training_index(x, fold), distance.min(axis=1))
+
+
+def test_the_threshold_leaves_outliers_out():
+    index = np.arange(1, 101) / 100
+    assert trust.largest_but_outliers(index) == 1.0
+    assert trust.largest_but_outliers(np.append(index, [1.5, 9.0])) == 1.5  # the whisker ends at 1.525
+    assert trust.largest_but_outliers(np.append(index, [1.55, 9.0])) == 1.0
+
+
+def networks_of(rng) -> list[np.ndarray]:
+    """Three members of four blocks, five inputs."""
+    return [rng.normal(size=(3, 4, *shape)).astype(np.float32) for shape in [(5, 6), (6,), (6, 2), (2,)]]
+
+
+def test_spread_is_the_sd_over_members():
+    rng = np.random.default_rng(4)
+    networks = networks_of(rng)
+    x, block = rng.normal(size=(30, 5)).astype(np.float32), rng.integers(0, 4, 30)
+    found = trust.Ensemble(networks, []).spread(block, x, x, x[:, :2])
+    for i in range(30):
+        each = [probability([w[m, block[i]] for w in networks], x[i:i + 1])[0] for m in range(3)]
+        assert found[i] == pytest.approx(np.std(each, ddof=1), abs=1e-6)
+        assert mean_probability([w[:, block[i]] for w in networks], x[i:i + 1])[0] == pytest.approx(np.mean(each))
+    assert found.max() > 0.1
+
+
+def test_spread_has_each_member_with_its_boosting():
+    rng = np.random.default_rng(5)
+    networks, block = networks_of(rng), np.arange(200) % 4
+    x, xy = rng.normal(size=(200, 5)).astype(np.float32), rng.uniform(0, 1000, (200, 2))
+    models = {f"{kind}{layer}": w for (layer, kind), w in zip([(1, "w"), (1, "b"), (2, "w"), (2, "b")], networks,
+                                                              strict=True)}
+    models |= {"boosted": np.arange(200) < 180, "state": np.zeros(4, np.int8)}
+    label = (x[:, 0] > rng.normal(size=200)).astype(np.int8)
+    samples = {"factors": x, "xy": xy, "block": np.sort(block), "label": label, "weight": np.ones(200, np.float32)}
+    ensemble = trust.Ensemble.of_map(models, samples, True, 3)
+    each = [mixed(np.concatenate([probability([w[m, block[i]] for w in networks], x[i:i + 1]) for i in range(200)]),
+                  boosting.probabilities(x, xy, block)) for m, boosting in enumerate(ensemble.boosting)]
+    np.testing.assert_allclose(ensemble.spread(block, x, x, xy), np.std(each, axis=0, ddof=1), atol=1e-6)
+    assert np.ptp([boosting.probabilities(x, xy, block)[0] for boosting in ensemble.boosting], axis=0).max() > 0.1
+    for resampled, boosted in ((False, models["boosted"]), (True, np.zeros(0, bool))):
+        assert trust.Ensemble.of_map(models | {"boosted": boosted}, samples, resampled, 3).boosting == []
+
+
+def test_samples_are_drawn_again_within_their_block():
+    block, known = np.repeat([0, 2], [40, 60]), np.arange(100) % 5 > 0
+    times = trust.drawn_again(block, known, np.random.default_rng(6))
+    assert not times[~known].any()
+    assert np.bincount(block, times).tolist() == [32, 0, 48]
+    assert times.max() > 1
+
+
+# the stage, as a user runs it ------------------------------------------------------------------------------------
+
+def opened(root, product):
+    return gdal.Open(str(root / f"figs/demo_{product}.tif"))
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_rasters_are_cloud_optimised_and_styled(exported, product):
+    root, printed = exported
+    path = root / f"figs/demo_{product}.tif"
+    assert validate(str(path), full_check=True)[:2] == ([], [])
+    dataset, like = gdal.Open(str(path)), gdal.Open(str(root / "figs/LSM_demo.tif"))
+    assert dataset.GetGeoTransform() == like.GetGeoTransform()
+    assert dataset.GetSpatialRef().IsSame(like.GetSpatialRef())
+    band = dataset.GetRasterBand(1)
+    assert band.GetDescription()
+    assert band.GetNoDataValue() == (0 if product in ("class", "leading") else -9999)
+    assert float(band.GetMetadataItem("STATISTICS_MAXIMUM")) > 0
+    style = ElementTree.fromstring(path.with_suffix(".qml").read_text(encoding="utf-8"))
+    assert style.find(".//rasterrenderer").get("type") == (
+        "paletted" if product in ("class", "leading") else "singlebandpseudocolor")
+    assert json.loads((root / f"figs/demo_{product}.tif.json").read_text())["stage"] == "export_gis.py"
+    assert f"wrote figs/demo_{product}.tif" in printed
+
+
+def test_probability_and_classes_are_those_of_the_map(exported):
+    root, _ = exported
+    p = gdal.Open(str(root / "figs/LSM_demo.tif")).ReadAsArray()
+    np.testing.assert_array_equal(opened(root, "probability").ReadAsArray(), p)
+    expected = np.where(p >= 0, 1 + np.digitize(p, (0.2, 0.4, 0.6, 0.8)), 0)
+    np.testing.assert_array_equal(opened(root, "class").ReadAsArray(), expected)
+    labels = [e.get("label") for e in ElementTree.parse(root / "figs/demo_class.qml").iter("paletteEntry")]
+    assert labels[0] == "very low (0 to 0.2)"
+    assert labels[-1] == "very high (0.8 to 1)"
+    table = pd.read_csv(root / "tmp/demo_gis.csv").set_index(["product", "measure"])["value"]
+    cell = abs(np.prod([opened(root, "class").GetGeoTransform()[i] for i in (1, 5)])) / 1e6
+    assert table["class", "high, km2"] == pytest.approx((expected == 4).sum() * cell)
+
+
+def test_leading_factors_are_copied_with_their_names(exported):
+    root, _ = exported
+    before, after = gdal.Open(str(root / "figs/demo_leading_factor.tif")), opened(root, "leading")
+    np.testing.assert_array_equal(after.ReadAsArray(), before.ReadAsArray())
+    before.GetFileList(), after.GetFileList()  # GDAL then looks into the files beside them, where the names are
+    names = before.GetRasterBand(1).GetCategoryNames()
+    assert after.GetRasterBand(1).GetCategoryNames() == names
+    entries = {int(e.get("value")): e.get("label")
+               for e in ElementTree.parse(root / "figs/demo_leading.qml").iter("paletteEntry")}
+    assert set(entries) == set(np.unique(after.ReadAsArray())) - {0}
+    assert all(names[value] == label for value, label in entries.items())
+
+
+def test_uncertainty_and_applicability_stand_wherever_the_map_does(exported):
+    root, printed = exported
+    known = opened(root, "probability").ReadAsArray() >= 0
+    for product in ("uncertainty", "applicability"):
+        values = opened(root, product).ReadAsArray()
+        np.testing.assert_array_equal(values >= 0, known)
+    dataset = opened(root, "applicability")
+    threshold = float(dataset.GetRasterBand(1).GetMetadataItem("THRESHOLD"))
+    outside = (dataset.ReadAsArray()[known] > threshold).mean()
+    assert f"{outside:.1%} of cells outside the area of applicability" in printed
+    assert 0 < opened(root, "uncertainty").ReadAsArray()[known].max() <= 0.58
+    assert "over 3 members, few of them" in printed
+    assert not (root / "tmp/demo_gis").exists()
+
+
+def test_layers_say_of_blocks_and_samples_what_the_stages_said(exported):
+    root, _ = exported
+    dataset = gdal.OpenEx(str(root / "figs/demo_blocks.gpkg"))
+    blocks, samples = dataset.GetLayer("blocks"), dataset.GetLayer("samples")
+    assert blocks.GetSpatialRef().IsSame(opened(root, "class").GetSpatialRef())
+    table = pd.read_csv(root / "metatask_sampling/demo_blocks.csv")
+    metrics = pd.read_csv(root / "checkpoint_dir/demo_metrics.csv").query("adapted == 'after' and block != 'all'")
+    auroc = metrics.set_index(metrics["block"].astype(int))["auroc"].dropna()
+    leads = pd.read_csv(root / "tmp/demo_importance.csv").query("rank == 1 and state == 0").set_index("block")["factor"]
+    assert blocks.GetFeatureCount() == len(table)
+    with np.load(root / "models_of_blocks/demo_models.npz") as models:
+        state = models["state"]
+    for feature, row in zip(blocks, table.itertuples(), strict=True):
+        assert (feature["block"], feature["samples"], feature["landslides"]) == (row.block, row.samples, row.landslides)
+        assert feature["model_row"] == row.block
+        assert feature.GetGeometryRef().GetArea() == pytest.approx(feature["area_km2"] * 1e6)
+        assert bool(feature["fallback"]) == bool(state[row.block])
+        assert feature["heldout_auroc"] == (pytest.approx(auroc[row.block]) if row.block in auroc.index else None)
+        assert feature["leading_1"] == leads.get(row.block)
+    assert len(auroc)
+    assert samples.GetFeatureCount() == table["samples"].sum()
+    styles = {f["f_table_name"]: f["styleQML"] for f in dataset.GetLayer("layer_styles")}
+    assert ElementTree.fromstring(styles["blocks"]).find("renderer-v2").get("attr") == "state"
+    assert [e.get("label") for e in ElementTree.fromstring(styles["samples"]).iter("category")] == [
+        "landslide", "non-landslide"]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_breaks_are_kept(exported, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(exported[0], root)
+    before = contents(root)
+    assert "fixed breaks of an earlier run" in succeed(root, "export_gis.py")
+    after = contents(root)
+    assert set(after) == set(before)
+    assert [name for name in before if before[name] != after[name]] == []
+
+
+def test_a_raster_of_an_earlier_run_is_named(exported, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(exported[0], root)
+    (root / "figs/demo_leading_factor.tif").unlink()
+    printed = succeed(root, "export_gis.py", NETWORKS)
+    assert "figs/demo_leading.tif: of an earlier run, not of this map; remove it" in printed
+
+
+def test_natural_breaks_replace_those_of_another_method(exported, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(exported[0], root)
+    assert "classes, natural breaks:" in succeed(root, "export_gis.py", NETWORKS, "BREAKS=natural")
+    kept = json.loads((root / "tmp/demo_breaks.json").read_text())
+    assert kept["method"] == "natural"
+    assert kept["breaks"] == sorted(set(kept["breaks"]))
+    assert kept["breaks"] != [0.2, 0.4, 0.6, 0.8]
+    p = opened(root, "probability").ReadAsArray()
+    np.testing.assert_array_equal(opened(root, "class").ReadAsArray(),
+                                  np.where(p >= 0, 1 + np.digitize(p, kept["breaks"]), 0))
+
+
+def test_without_what_is_optional_it_says_which_stage_to_run(copy_of_demo):
+    (copy_of_demo / "checkpoint_dir/demo_metrics.csv").unlink()
+    printed = succeed(copy_of_demo, "export_gis.py", NETWORKS)
+    assert "no raster of leading factors: figs/demo_leading_factor.tif: missing; run feature_permutation.py" in printed
+    assert "blocks without held-out AUROC: checkpoint_dir/demo_metrics.csv: missing; run meta_learner.py" in printed
+    assert "over 3 members' networks, few of them" in printed
+    assert not (copy_of_demo / "figs/demo_leading.tif").exists()
+    dataset = gdal.OpenEx(str(copy_of_demo / "figs/demo_blocks.gpkg"))
+    first = dataset.GetLayer("blocks").GetNextFeature()
+    assert (first["heldout_auroc"], first["leading_1"]) == (None, None)
+
+
+@pytest.mark.parametrize(("setting", "message"), [
+    ("BREAKS=jenks", "BREAKS=jenks: expected one of fixed, quantile, equal, natural"),
+    ("CLASS_BREAKS=(0.4,0.2,0.6,0.8)", "expected 4 rising probabilities"), ("FOLDS=1", "FOLDS=1: expected 2 or more")])
+def test_settings_that_cannot_be_used(setting, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        stage.checked(constants(vars(stage), [setting]))
+
+
+def test_without_a_map_it_names_the_stage_to_run(copy_of_demo):
+    (copy_of_demo / "figs/LSM_demo.tif").unlink()
+    done = run_stage(copy_of_demo, "export_gis.py")
+    assert done.returncode == 2
+    assert "figs/LSM_demo.tif: missing; run predict_LSM.py first" in done.stderr
+    assert not (copy_of_demo / "figs/demo_class.tif").exists()

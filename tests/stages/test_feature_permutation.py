@@ -1,0 +1,178 @@
+import hashlib
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import QUICK_EXPLANATION, run_stage
+from osgeo import gdal
+from scipy.special import expit
+
+from lsm.inputs.rasters import cell_of, read_composite
+from lsm.inputs.samples import Factor
+from lsm.learner.boosting import Boosting
+from lsm.run.paths import PROJECT, Paths
+from lsm.run.settings import InputError, constants
+
+sys.path.insert(0, str(PROJECT))
+import feature_permutation as stage
+
+FACTORS = (Factor("cover", "categorical", "class"), Factor("slope", "continuous", "degree"),
+           Factor("aspect", "circular", "degree"), Factor("road", "distance", "m"),
+           Factor("velocity", "continuous", "mm/yr", zero_is_missing=True))
+
+
+# the measures ----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("gap", [0.01, np.nan])
+def test_values_that_do_not_add_up_are_refused(gap):
+    values, log_odds = np.array([[1.0, 2.0], [0.5, -0.5]]), np.array([3.5, 0.5])
+    models = Paths("demo").models
+    stage.check_sums(values, 0.5, log_odds, 1e-6, 7, models)
+    with pytest.raises(InputError, match=r"demo_models\.npz: block 7: expected SHAP values that add up"):
+        stage.check_sums(values + np.array([[0, 0], [gap, 0]]), 0.5, log_odds, 1e-4, 7, models)
+
+
+def test_sign():
+    rng, v = np.random.default_rng(10), np.linspace(-3, 3, 60)
+    slope, velocity = FACTORS[1], FACTORS[4]
+    assert stage.sign(v, v**3, slope, 0.3) == 1
+    assert stage.sign(v, -v, slope, 0.3) == -1
+    assert stage.sign(v, v**2, slope, 0.3) == 0
+    assert np.isnan(stage.sign(np.ones(60), v, slope, 0.3))
+    assert np.isnan(stage.sign(v, np.zeros(60), slope, 0.3))
+    for factor in (FACTORS[0], FACTORS[2]):
+        assert np.isnan(stage.sign(v, v, factor, 0.3))
+    # Not measured is no velocity of 0: those samples have no say.
+    gaps = np.where(rng.random(60) < 0.5, 0, v)
+    assert stage.sign(gaps, np.where(gaps == 0, -50, v), velocity, 0.3) == 1
+    assert np.isnan(stage.sign(np.zeros(60), v, velocity, 0.3))
+
+
+def test_territory_weighs_blocks_by_area_and_leaves_out_those_without_a_model():
+    table = pd.DataFrame({
+        "block": [0, 0, 1, 1, 2, 2], "factor": ["a", "b"] * 3, "mean_abs_shap": [1.0, 2.0, 3.0, 1.0, 90.0, 99.0],
+        "permutation": [0.1, 0.2, 0.3, 0.1, 9.0, 9.0], "rank": [2, 1, 1, 2, 2, 1], "sign": [1, None, -1, None, 1, None],
+        "state": [0, 0, 0, 0, 2, 2]})
+    table["sign"] = table["sign"].astype("Int64")
+    found = stage.territory(table, np.array([30, 10, 1000])).set_index("factor")
+    assert list(found.index) == ["b", "a"]
+    assert list(found["rank"]) == [1, 2]
+    assert found.loc["a", "mean_abs_shap"] == pytest.approx((30 * 1 + 10 * 3) / 40)
+    assert found.loc["b", "permutation"] == pytest.approx((30 * 0.2 + 10 * 0.1) / 40)
+    assert list(found["blocks_led"]) == [1, 1]
+    assert found.loc["b", "area_led"] == pytest.approx(0.75)
+    assert list(found.loc["a", ["raises", "lowers"]]) == [0.5, 0.5]
+    assert found.loc["b", ["raises", "lowers"]].isna().all()
+
+
+# the stage as a user runs it --------------------------------------------------------------------------------------
+
+def test_every_block_has_every_factor_once_and_ranks_in_order(explained):
+    root, _ = explained
+    table = pd.read_csv(root / "tmp/demo_importance.csv")
+    models, tasks = (np.load(root / name) for name in ("models_of_blocks/demo_models.npz",
+                                                       "metatask_sampling/demo_tasks.npz"))
+    names, blocks = list(tasks["factor_names"]), len(models["state"])
+    assert list(table["block"]) == list(np.repeat(np.arange(blocks), len(names)))
+    assert list(table["factor"]) == names * blocks
+    np.testing.assert_array_equal(table["state"], models["state"][table["block"]])
+    samples = np.bincount(tasks["block"], minlength=blocks)
+    np.testing.assert_array_equal(table["explained"], np.minimum(samples, 6)[table["block"]])
+    for _, of in table[table["explained"] > 0].groupby("block"):
+        assert sorted(of["rank"]) == list(range(1, len(names) + 1))
+        assert (np.diff(of.sort_values("rank")["mean_abs_shap"]) <= 0).all()
+    assert table.loc[table["explained"] == 0, ["mean_abs_shap", "permutation", "rank"]].isna().all(axis=None)
+    ranking = pd.read_csv(root / "tmp/demo_importance_territory.csv")
+    assert sorted(ranking["factor"]) == sorted(names)
+    assert ranking["blocks_led"].sum() == (models["state"] == 0).sum()
+    assert ranking["area_led"].sum() == pytest.approx(1)
+
+
+def test_the_saved_shap_values_add_up_and_give_the_table(explained):
+    root, _ = explained
+    saved, tasks = np.load(root / "tmp/demo_shap.npz"), np.load(root / "metatask_sampling/demo_tasks.npz")
+    block = saved["block"]
+    np.testing.assert_array_equal(tasks["block"][saved["row"]], block)
+    np.testing.assert_array_equal(tasks["factors"][saved["row"]], saved["factors"])
+    assert len(set(saved["row"])) == len(saved["row"])
+    total = saved["base"][block] + saved["shap"].sum(axis=1) + saved["place"]
+    np.testing.assert_allclose(total, saved["log_odds"], rtol=1e-3, atol=1e-3)
+    p = gdal.Open(str(root / "figs/LSM_demo.tif")).ReadAsArray()
+    row, col = cell_of(read_composite(root / "src_data/demo/composite.tif").geotransform, tasks["xy"][saved["row"]])
+    # What is explained is the map: a sample and its cell hold the same factors, up to the table's digits.
+    assert np.quantile(np.abs(expit(saved["log_odds"]) - p[row, col]), 0.9) < 0.01
+    table = pd.read_csv(root / "tmp/demo_importance.csv")
+    size = pd.DataFrame(np.abs(saved["shap"])).groupby(block).mean()
+    np.testing.assert_allclose(table[table["explained"] > 0]["mean_abs_shap"], size.to_numpy().ravel(), atol=1e-5)
+    assert np.nanmax(np.abs(saved["agreement"])) <= 1
+
+
+def test_the_raster_shows_the_leader_of_each_block_by_name_and_colour(explained):
+    root, _ = explained
+    dataset = gdal.Open(str(root / "figs/demo_leading_factor.tif"))
+    composite = gdal.Open(str(root / "src_data/demo/composite.tif"))
+    band = dataset.GetRasterBand(1)
+    assert band.DataType == gdal.GDT_Byte
+    assert band.GetNoDataValue() == 0
+    assert dataset.GetGeoTransform() == composite.GetGeoTransform()
+    assert dataset.GetSpatialRef().IsSame(composite.GetSpatialRef())
+    labels = gdal.Open(str(root / "metatask_sampling/demo_blocks.tif")).ReadAsArray()
+    table = pd.read_csv(root / "tmp/demo_importance.csv")
+    names = list(dict.fromkeys(table["factor"]))
+    assert band.GetCategoryNames() == ["no adapted model", *names]
+    colours = [band.GetColorTable().GetColorEntry(1 + i) for i in range(len(names))]
+    assert len(set(colours)) == len(names)
+    assert colours[0] == (0xe6, 0x9f, 0x00, 255)
+    leaders = table[(table["rank"] == 1) & (table["state"] == 0)].set_index("block")["factor"]
+    values = band.ReadAsArray()
+    for block in range(labels.max() + 1):
+        expected = 1 + names.index(leaders[block]) if block in leaders.index else 0
+        assert (values[labels == block] == expected).all()
+    assert not values[labels < 0].any()
+
+
+def test_records_and_what_is_printed(explained):
+    root, printed = explained
+    for name in ("tmp/demo_importance.csv", "tmp/demo_importance_territory.csv", "tmp/demo_shap.npz",
+                 "figs/demo_leading_factor.tif"):
+        record = json.loads((root / f"{name}.json").read_text())
+        assert record["stage"] == "feature_permutation.py"
+        assert record["sha256"] == hashlib.sha256((root / name).read_bytes()).hexdigest()
+        assert set(record["inputs"]) == {"models_of_blocks/demo_models.npz", "metatask_sampling/demo_tasks.npz",
+                                         "metatask_sampling/demo_blocks.tif", "metatask_sampling/demo_blocks.csv"}
+        assert f"wrote {name}" in printed
+    assert "rank correlation of both in a block: median" in printed
+
+
+def test_a_block_is_the_same_alone_and_again(explained, monkeypatch):
+    root, _ = explained
+    monkeypatch.setenv("LSM_ROOT", str(root))
+    saved = np.load(root / "tmp/demo_shap.npz")
+    models, samples = (dict(np.load(root / name)) for name in ("models_of_blocks/demo_models.npz",
+                                                               "metatask_sampling/demo_tasks.npz"))
+    c = constants(vars(stage), [*QUICK_EXPLANATION])
+    stage.start_worker(models, samples, Boosting.of_map(models, samples, c.SEED), c)
+    for block in (11, 3):
+        _, rows, values, place, log_odds, base = stage.explain_block(block)
+        own = saved["block"] == block
+        np.testing.assert_array_equal(rows, saved["row"][own])
+        for found, name in ((values, "shap"), (place, "place"), (log_odds, "log_odds")):
+            np.testing.assert_array_equal(found.astype(np.float32), saved[name][own])
+        assert base == saved["base"][block]
+
+
+@pytest.mark.parametrize(("setting", "message"), [
+    ("BACKGROUND_FROM=cell", "BACKGROUND_FROM=cell: expected block or region"),
+    ("MODEL=trees", "MODEL=trees: expected map or networks"), ("ORDERS=0", "ORDERS=0: expected 1")])
+def test_settings_that_cannot_be_used(demo, monkeypatch, setting, message):
+    monkeypatch.setenv("LSM_ROOT", str(demo))
+    with pytest.raises(InputError, match=message):
+        stage.main(constants(vars(stage), [setting]))
+
+
+def test_without_models_it_names_the_stage_to_run(tmp_path):
+    done = run_stage(tmp_path, "feature_permutation.py")
+    assert done.returncode == 2
+    assert "models_of_blocks/demo_models.npz: missing; run predict_LSM.py first" in done.stderr

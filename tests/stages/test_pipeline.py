@@ -1,0 +1,273 @@
+"""All stages on a small demo area, as a user runs them: what they leave behind, and that they can be stopped."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import AREA, STAGES, TRAINING, contents, succeed
+from osgeo import gdal
+from sklearn.metrics import roc_auc_score
+
+import meta_learner
+import predict_LSM
+import scene_sampling
+from lsm.inputs.rasters import cell_of
+from lsm.learner.network import use_one_thread
+from lsm.run import settings
+from lsm.run.paths import PROJECT
+from unsupervised_pretraining import DAS_pretraining
+
+use_one_thread()  # before any test runs an operator; the stages ask for the same
+MAKER, PRETRAINING, SAMPLING, LEARNER, PREDICTION = (script for script, _ in STAGES)
+MODULES = {PRETRAINING: DAS_pretraining, SAMPLING: scene_sampling, LEARNER: meta_learner, PREDICTION: predict_LSM}
+SAMPLES, GRID, COMPOSITE = "src_data/samples_demo.csv", "src_data/grid_samples_demo.csv", "src_data/demo/composite.tif"
+FIRST = "unsupervised_pretraining/model_init/"
+BLOCKS, TASKS = "metatask_sampling/demo_blocks.tif", "metatask_sampling/demo_tasks.npz"
+MODEL, MODELS, MAP = "checkpoint_dir/demo_model.npz", "models_of_blocks/demo_models.npz", "figs/LSM_demo.tif"
+TABLE = "tmp/LSM_demo.csv"
+RAW = ("catchments.gpkg", "dem.tif", "faults.gpkg", "insar.csv", "inventory.gpkg", "land_use.tif", "lithology.gpkg",
+       "ndvi.tif", "rivers.gpkg", "roads.gpkg", "stable.csv")
+INPUTS = {  # of every artifact: the stage that makes it, and the files it is made from
+    **dict.fromkeys((SAMPLES, "src_data/samples_demo_noTS.csv", "src_data/Ts_demo.csv", GRID, COMPOSITE,
+                     *(f"src_data/demo/raw/{name}" for name in RAW),
+                     *(f"src_data/demo/truth/{name}" for name in ("probability.tif", "environment.tif",
+                                                                  "leading_factor.csv"))), (MAKER, [])),
+    **dict.fromkeys((FIRST + "savedmodel.npz", FIRST + "encoder.npz", FIRST + "history.csv"), (PRETRAINING, [SAMPLES])),
+    **dict.fromkeys((BLOCKS, TASKS, "metatask_sampling/demo_blocks.csv"), (SAMPLING, [COMPOSITE, SAMPLES])),
+    **dict.fromkeys([f"checkpoint_dir/demo_{name}" for name in (
+        "split.csv", "history.csv", "heldout.csv", "metrics.csv", "model.npz", "checkpoint_000020.npz",
+        "checkpoint_000040.npz", "checkpoint_000060.npz")],
+        (LEARNER, [TASKS, FIRST + "encoder.npz", FIRST + "savedmodel.npz"])),
+    MODELS: (PREDICTION, [MODEL, TASKS, BLOCKS]),
+    **dict.fromkeys((MAP, TABLE), (PREDICTION, [MODELS, BLOCKS, GRID])),
+}
+CHECKPOINT_RECORD = "checkpoint_dir/demo_checkpoint_{:06d}.npz.json"
+
+
+def here(script: str, *arguments: str) -> None:
+    """Runs a stage in this process, which spares loading TensorFlow once more."""
+    module = MODULES[script]
+    module.main(settings.constants(vars(module), list(arguments)))
+
+
+@pytest.fixture(scope="module")
+def published(demo, tmp_path_factory):
+    """The demo area under the published recipe."""
+    root = tmp_path_factory.mktemp("published")
+    shutil.copytree(demo / "src_data", root / "src_data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LSM_ROOT", str(root))
+        for script, arguments in STAGES[1:]:
+            here(script, *arguments, "RECIPE=published")
+    return root
+
+
+@pytest.fixture(params=["recommended", "published"])
+def area(request):
+    """Root and recipe of a finished area."""
+    return request.getfixturevalue("demo" if request.param == "recommended" else "published"), request.param
+
+
+def read_raster(path) -> tuple[np.ndarray, gdal.Dataset]:
+    dataset = gdal.Open(str(path))
+    return dataset.ReadAsArray(), dataset
+
+
+def same(left: dict, right: dict, but: tuple = ()) -> None:
+    """Two areas hold the same files with the same bytes."""
+    assert sorted(left) == sorted(right)
+    assert [name for name in left if left[name] != right[name] and name not in but] == []
+
+
+def without_dot_files(files: dict) -> dict:
+    """Files a kill left half-written lie beside their target under a name that starts with a dot."""
+    return {name: data for name, data in files.items() if not name.rsplit("/", 1)[-1].startswith(".")}
+
+
+# what the stages leave behind ------------------------------------------------------------------------------------
+
+def test_every_artifact_is_there_and_nothing_else(area):
+    root, _ = area
+    assert sorted(contents(root)) == sorted([*INPUTS, *(f"{name}.json" for name in INPUTS)])
+
+
+def test_records_say_what_made_each_artifact(area):
+    root, recipe = area
+    digest = {name: hashlib.sha256(data).hexdigest() for name, data in contents(root).items()}
+    for name, (stage, inputs) in INPUTS.items():
+        record = json.loads((root / f"{name}.json").read_text())
+        assert record["stage"] == stage
+        assert record["region"] == "demo"
+        assert record["seed"] == 1
+        assert record["sha256"] == digest[name]
+        assert record["inputs"] == {path: digest[path] for path in inputs}, name
+        assert set(record["versions"]) >= {"python", "numpy", "tensorflow", "gdal"}
+        if stage != MAKER:
+            assert record["recipe"] == recipe
+            given = [*dict(STAGES)[stage], f"RECIPE={recipe}"]
+            expected = vars(settings.constants(vars(MODULES[stage]), given))
+            shared = {"REGION", "RECIPE", "SEED"}
+            assert record["constants"] == json.loads(
+                json.dumps({k: v for k, v in expected.items() if k not in shared})), name
+    record = json.loads((root / f"{COMPOSITE}.json").read_text())["constants"]
+    assert [f"{key}={record[key]}" for key in ("ROWS", "COLS", "INVENTORY", "ABSENCE", "INSAR")] == list(AREA)
+
+
+def test_rasters_lie_where_the_composite_lies(area):
+    root, _ = area
+    bands, composite = read_raster(root / COMPOSITE)
+    land = (bands != -9999).all(axis=0)
+    for name, nodata in ((BLOCKS, -1), (MAP, -9999)):
+        values, dataset = read_raster(root / name)
+        assert dataset.GetGeoTransform() == composite.GetGeoTransform()
+        assert dataset.GetSpatialRef().IsSame(composite.GetSpatialRef())
+        assert dataset.RasterCount == 1
+        assert dataset.GetRasterBand(1).GetNoDataValue() == nodata
+        np.testing.assert_array_equal(values != nodata, land)  # every land cell has a value, and no other one
+
+
+def test_map_table_has_one_row_a_grid_row(area):
+    root, _ = area
+    grid, table = pd.read_csv(root / GRID, encoding="utf-8-sig"), pd.read_csv(root / TABLE)
+    assert table.columns.tolist() == ["X", "Y", "susceptibility", "block", "flag"]
+    np.testing.assert_array_equal(table[["X", "Y"]], grid[["X", "Y"]])
+    assert table.susceptibility.between(0, 1).all()
+    assert table.susceptibility.nunique() > len(table) / 2
+    values, dataset = read_raster(root / MAP)
+    row, col = cell_of(dataset.GetGeoTransform(), grid[["X", "Y"]].to_numpy())
+    np.testing.assert_array_equal(table.susceptibility.to_numpy(np.float32), values[row, col])
+    np.testing.assert_array_equal(table.block, read_raster(root / BLOCKS)[0][row, col])
+    with np.load(root / MODELS) as models:
+        state = models["state"]
+    np.testing.assert_array_equal(table.flag, (state[table.block] != 0).astype(int))
+
+
+def test_no_sample_is_on_both_sides(area):
+    root, _ = area
+    split = pd.read_csv(root / "checkpoint_dir/demo_split.csv")
+    samples = pd.read_csv(root / SAMPLES, encoding="utf-8-sig")
+    assert set(split.role) == {"meta-train", "support", "query", "unused"}
+    assert split.row.is_unique
+    place = samples.loc[split.row, ["X", "Y"]].apply(tuple, axis=1).to_numpy()
+    assert split.role.groupby(place).nunique().max() == 1
+    roles = split.groupby("block").role.agg(lambda r: tuple(sorted(set(r))))
+    assert set(roles) == {("meta-train",), ("query", "support"), ("unused",)}
+    sizes = split.groupby("block").size()
+    np.testing.assert_array_equal(sizes > 16, roles != ("unused",))
+    tasks = (roles != ("unused",)).sum()
+    assert (roles == ("meta-train",)).sum() == round(0.75 * tasks) >= 16
+    held_out = split[split.role.isin(["support", "query"])].groupby("block").role.value_counts().unstack()
+    assert (held_out["query"] - held_out["support"]).isin([0, 1]).all()
+
+
+def test_held_out_scores_are_of_the_query_samples(area):
+    root, _ = area
+    split, held_out = (pd.read_csv(root / f"checkpoint_dir/demo_{name}.csv") for name in ("split", "heldout"))
+    samples = pd.read_csv(root / SAMPLES, encoding="utf-8-sig")
+    query = split[split.role == "query"]
+    np.testing.assert_array_equal(held_out[["sample", "block"]], query[["row", "block"]])
+    np.testing.assert_array_equal(held_out[["x", "y", "label"]], samples.loc[held_out["sample"], ["X", "Y", "label"]])
+    for name in ("score_before", "score_after"):
+        assert held_out[name].between(0, 1).all()
+
+
+def test_metrics_follow_from_the_held_out_scores(area):
+    root, _ = area
+    held_out = pd.read_csv(root / "checkpoint_dir/demo_heldout.csv")
+    metrics = pd.read_csv(root / "checkpoint_dir/demo_metrics.csv", dtype={"block": str})
+    expected = []
+    for name in ("all", *sorted(held_out.block.unique())):
+        part = held_out if name == "all" else held_out[held_out.block == name]
+        for adapted in ("before", "after"):
+            score, y = part[f"score_{adapted}"], part.label == 1
+            p = score >= 0.5
+            tp, fp, fn, tn = (p & y).sum(), (p & ~y).sum(), (~p & y).sum(), (~p & ~y).sum()
+            n = len(part)
+            chance = ((tp + fp) * (tp + fn) + (tn + fn) * (tn + fp)) / n**2
+            expected.append((
+                str(name), adapted, n, y.sum(), (tp + tn) / n, tp / (tp + fp) if tp + fp else 0,
+                tp / (tp + fn) if tp + fn else 0, 2 * tp / (2 * tp + fp + fn) if 2 * tp + fp + fn else 0,
+                ((tp + tn) / n - chance) / (1 - chance) if chance < 1 else np.nan,
+                roc_auc_score(y, score) if 0 < y.mean() < 1 else np.nan))
+    expected = pd.DataFrame(expected, columns=["block", "adapted", "samples", "landslides", "accuracy", "precision",
+                                               "recall", "f1", "kappa", "auroc"])
+    pd.testing.assert_frame_equal(metrics[expected.columns], expected, check_dtype=False, rtol=0, atol=1e-8)
+
+
+def test_history_has_one_row_an_interval(area):
+    root, _ = area
+    history = pd.read_csv(root / "checkpoint_dir/demo_history.csv")
+    assert history.iteration.tolist() == [20, 40, 60]
+    assert np.isfinite(history).all(axis=None)
+    assert history.post_loss.iloc[-1] < history.post_loss.iloc[0]
+
+
+def test_recipes_differ(demo, published):
+    assert (demo / MAP).read_bytes() != (published / MAP).read_bytes()
+    assert (demo / BLOCKS).read_bytes() == (published / BLOCKS).read_bytes()  # no setting of stage 2 hangs on it
+
+
+@pytest.mark.slow
+def test_swapped_labels_turn_the_map_round(demo, copy_of_demo):
+    """Landslide is the same column in meta-training, adaptation and prediction."""
+    samples = pd.read_csv(demo / SAMPLES, encoding="utf-8-sig").drop_duplicates(["X", "Y"])
+    samples.assign(label=1 - samples.label).to_csv(copy_of_demo / SAMPLES, index=False)
+    for script, arguments in STAGES[1:]:
+        here(script, *arguments)
+    found = []
+    for root in (demo, copy_of_demo):
+        values, dataset = read_raster(root / MAP)
+        row, col = cell_of(dataset.GetGeoTransform(), samples[["X", "Y"]].to_numpy())
+        found.append(roc_auc_score(samples.label, values[row, col]))
+    assert found[0] > 0.75
+    assert found[1] == pytest.approx(1 - found[0], abs=0.05)
+
+
+# same seed, same bytes; stop and go on --------------------------------------------------------------------------
+
+def kill_after_first_checkpoint(root, *arguments) -> None:
+    """Starts meta-training and ends it by SIGKILL as soon as a first checkpoint with its record is there."""
+    process = subprocess.Popen([sys.executable, LEARNER, *arguments], cwd=PROJECT, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, env={**os.environ, "LSM_ROOT": str(root)})
+    try:
+        end = time.monotonic() + 120
+        while not (root / CHECKPOINT_RECORD.format(20)).is_file():
+            assert process.poll() is None, "ended before its first checkpoint"
+            assert time.monotonic() < end, "no checkpoint"
+            time.sleep(0.002)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(demo, copy_of_demo, capsys):
+    for directory in ("checkpoint_dir", "models_of_blocks", "figs", "tmp"):
+        shutil.rmtree(copy_of_demo / directory)
+    # Many more steps than wanted, so that the kill comes in mid-training however fast the machine is.
+    kill_after_first_checkpoint(copy_of_demo, *TRAINING, "ITERATIONS=100000")
+    assert not (copy_of_demo / MODEL).exists()
+    here(LEARNER, *TRAINING)
+    assert "going on from checkpoint_dir/demo_checkpoint_0000" in capsys.readouterr().out
+    here(PREDICTION)
+    found, expected = without_dot_files(contents(copy_of_demo)), contents(demo)
+    last = "checkpoint_dir/demo_checkpoint_000060"  # the killed run may have come further
+    found = {name: data for name, data in found.items() if "_checkpoint_" not in name or name.split(".")[0] <= last}
+    # The records of the killed run's checkpoints hold the ITERATIONS it was started with.
+    same(found, expected, but=tuple(CHECKPOINT_RECORD.format(step) for step in (20, 40, 60)))
+
+
+@pytest.mark.slow
+def test_another_run_gives_the_same_bytes(demo, tmp_path):
+    for stages in (STAGES, STAGES[3:]):  # from nothing, and over what is there
+        for script, arguments in stages:
+            succeed(tmp_path, script, *arguments)
+        same(contents(tmp_path), contents(demo))

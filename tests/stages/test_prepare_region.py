@@ -1,0 +1,271 @@
+"""prepare_region.py on the demo's raw form: its factors again, then the pipeline; and what its constants do."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_region as area
+from conftest import AREA, TRAINING, contents, succeed
+from osgeo import gdal
+from scipy.ndimage import binary_erosion
+from small_region import CELL, NORTH, WEST, square, write_raster, write_vector
+
+import augment_inventory
+import meta_learner
+import predict_LSM
+import prepare_region
+import scene_sampling
+import study_area
+from lsm.inputs.rasters import cell_of, read_band, read_composite
+from lsm.inputs.samples import Factor, grid_chunks, read_factors, read_samples, write_factors
+from lsm.learner.network import use_one_thread
+from lsm.run.artifacts import read_record
+from lsm.run.paths import Paths
+from lsm.run.settings import InputError, constants
+from unsupervised_pretraining import DAS_pretraining
+
+use_one_thread()
+FROM_RAW = ("REGION=demo_raw", "RAW=src_data/demo/raw", "HOLES=0", "GRID_FORM=both")
+PATHS, OWN = Paths("demo_raw"), Paths("own")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A small demo area and the region made of its raw form; what was printed."""
+    root = tmp_path_factory.mktemp("raw")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LSM_ROOT", str(root))
+        succeed(root, "src_data/make_demo.py", *AREA)
+        yield root, succeed(root, "prepare_region.py", *FROM_RAW)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    area.write_area(OWN.raw)
+    return OWN.raw
+
+
+def table(path) -> pd.DataFrame:
+    return pd.read_csv(path, encoding="utf-8-sig").replace(1e-6, 0.0)
+
+
+# the demo's raw form --------------------------------------------------------------------------------------------
+
+def test_factors_are_the_demos(made):
+    demo, raw = table(Paths("demo").grid), table(PATHS.grid)
+    assert list(raw) == list(demo)
+    both = demo.merge(raw, on=["X", "Y"], suffixes=("", " raw"))
+    assert len(both) == len(demo) == len(raw)
+    apart = {name: (both[f"{name} raw"] - both[name]).abs() for name in demo.columns[:-2]}
+    apart["aspect"] = np.minimum(apart["aspect"], 360 - apart["aspect"])
+    for name in ("land use", "lithology", "DEM", "DV"):
+        assert apart[name].max() == 0, name
+    assert apart["NDVI"].max() < 0.01
+    raster = read_composite(PATHS.composite)
+    inland = binary_erosion(raster.valid, np.ones((3, 3)))[cell_of(raster.geotransform, both[["X", "Y"]].to_numpy())]
+    for name, bound in (("slope", 0.002), ("curvature", 0.002)):  # the demo's sea is level land, here it is nodata
+        assert apart[name][inland].max() < bound, name
+    assert apart["aspect"][inland & (both["slope"] > 1)].max() < 0.1
+    for name in ("dis2road", "dis2drainage", "dis2faults"):
+        assert apart[name].quantile(0.99) < 1, name  # m, of cells of 50 m
+        assert apart[name].max() < 25, name
+    assert apart["dis2catchment"].max() < 75  # borders along the coast are cut otherwise, by a cell
+    level = both["DEM"] == both["DEM"].min()  # water has no one way over level ground
+    for name in ("SPI", "TWI"):
+        assert (apart[name][inland & ~level] < 0.01).mean() > 0.97, name
+
+
+def test_tables_belong_together(made):
+    read = read_samples(PATHS.samples, study_area.factors("demo_raw"))
+    without, weak, samples = (table(p) for p in (PATHS.samples_without_insar, PATHS.insar_points, PATHS.samples))
+    assert list(weak)[-4:] == ["DV_InSAR", "X", "Y", "label"]
+    assert (weak["label"] == weak["DV_InSAR"]).all()
+    assert (weak["label"].abs() >= 2).all()
+    assert (weak["slope"] >= 5).all()
+    names = {n: n.replace("D2", "dis2") for n in weak} | {"landuse": "land use", "DV_InSAR": "DV"}
+    back = weak.rename(columns=names).assign(DV=-weak["DV_InSAR"], label=1)
+    again = pd.concat([without, back]).sort_values(["X", "Y"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(again, samples.sort_values(["X", "Y"]).reset_index(drop=True), check_dtype=False)
+    assert len(read.label) == len(samples)
+    assert not samples.duplicated(["X", "Y"]).any()
+    slides = without.loc[without["label"] == 1, ["X", "Y"]].to_numpy()
+    gap = np.hypot(*(weak[["X", "Y"]].to_numpy()[:, None] - slides).T).min()
+    assert gap > 80
+    for path in (PATHS.samples, PATHS.composite, PATHS.factors, PATHS.grid, PATHS.factor_stack):
+        assert read_record(path, "prepare_region.py")["region"] == "demo_raw"
+
+
+def test_stack_and_table_are_the_same(made):
+    raster = read_composite(PATHS.composite)
+    (factors, xy), = grid_chunks(PATHS.grid, study_area.factors("demo_raw"), 10**6)
+    stack = gdal.Open(str(PATHS.factor_stack))
+    bands = [stack.GetRasterBand(i) for i in range(1, stack.RasterCount + 1)]
+    assert [b.GetDescription() for b in bands] == [f.name for f in study_area.factors("demo_raw")]
+    assert {b.GetNoDataValue() for b in bands} == {-9999}
+    assert stack.GetGeoTransform() == raster.geotransform
+    values = stack.ReadAsArray()
+    complete = (values != -9999).all(axis=0)
+    np.testing.assert_allclose(values[:, complete].T, factors, atol=1e-4)
+    np.testing.assert_array_equal(complete, raster.valid)
+    assert complete.sum() == len(xy)
+
+
+def test_what_it_says(made):
+    text = made[1]
+    for part in ("120 x 160 cells of 50 m, WGS 84 / UTM zone 50N (EPSG:32650): those of the DEM", "14 factors",
+                 "NDVI multiplied by 10000", "AUROC of a quick model", "given", "random", "slope", "buffer", "(chosen)",
+                 "wrote src_data/samples_demo_raw.csv"):
+        assert part in text
+    scores = pd.read_csv(PATHS.strategies)
+    assert scores["strategy"].tolist() == ["given", "random", "slope", "buffer"]
+    assert scores["chosen"].tolist() == [True, False, False, False]
+    assert scores["auroc"].between(0.4, 1).all()
+
+
+def test_checks_find_nothing_wrong(made):
+    assert "0 errors" in succeed(made[0], "prepare_region.py", "REGION=demo_raw", "CHECK=True")
+    found = pd.read_csv(PATHS.checks, keep_default_na=False)
+    assert list(found) == ["topic", "file", "level", "found", "remedy"]
+    assert (found.loc[found["level"] != "ok", "remedy"] != "").all()
+    assert "VIF" in pd.read_csv(PATHS.correlation)
+
+
+def test_the_pipeline_follows(made):
+    for stage, given in ((DAS_pretraining, ()), (scene_sampling, ("K=64",)), (meta_learner, TRAINING),
+                         (predict_LSM, ())):
+        stage.main(constants(vars(stage), ["REGION=demo_raw", *given]))
+    p, valid = read_band(PATHS.map_raster), read_composite(PATHS.composite).valid
+    assert ((p >= 0) & (p <= 1))[valid].all()
+    assert (p[~valid] == -9999).all()
+    stack = gdal.Open(str(PATHS.factor_stack), gdal.GA_Update)
+    stack.WriteArray(stack.ReadAsArray().astype(float).round(4).astype(np.float32))  # as the table has them
+    stack = None
+    PATHS.grid.unlink()  # the stack is read where there is no table
+    predict_LSM.main(constants(vars(predict_LSM), ["REGION=demo_raw"]))
+    np.testing.assert_allclose(read_band(PATHS.map_raster), p, rtol=0, atol=1e-6)
+
+
+# what the constants do ------------------------------------------------------------------------------------------
+
+def test_a_region_with_fewer_factors(own):
+    area.prepare(prepare_region)
+    factors = study_area.factors("own")
+    expected = [f for f in study_area.FACTORS if f.name in {
+        "lithology", "DEM", "slope", "curvature", "aspect", "NDVI", "SPI", "TWI", "dis2road", "dis2drainage"}]
+    assert list(factors) == expected
+    assert study_area.factors("another") == study_area.FACTORS
+    assert read_factors(OWN.factors)[1] == {"lithology": {"granite": 1, "tuff": 2}}
+    assert read_samples(OWN.samples, factors).factors.shape == (240, 10)
+    assert not OWN.insar_points.exists()
+
+
+def test_same_seed_same_bytes(own, tmp_path):
+    area.prepare(prepare_region)
+    first = contents(tmp_path)
+    area.prepare(prepare_region)
+    assert contents(tmp_path) == first
+    area.prepare(prepare_region, "SEED=2")
+    assert contents(tmp_path)["src_data/samples_own.csv"] != first["src_data/samples_own.csv"]
+
+
+def test_codes_of_another_region(own, capsys):
+    area.prepare(prepare_region)
+    Paths("far").raw.mkdir(parents=True)
+    for path in own.glob("*.*"):
+        if path.stem != "lithology":
+            (Paths("far").raw / path.name).write_bytes(path.read_bytes())
+    write_vector(Paths("far").raw / "lithology.gpkg", [square(0, 0, 60, 20), square(0, 20, 60, 60)],
+                 {"rock": ["basalt", "tuff"]})
+    prepare_region.main(constants(vars(prepare_region), ["REGION=far", "CODES_OF=own"]))
+    assert read_factors(Paths("far").factors)[1] == {"lithology": {"basalt": 3, "tuff": 2}}
+    assert "classes of lithology that own does not have: basalt" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("how", "points"), [("highest", 2), ("every", 6), ("centroid", 2)])
+def test_cells_of_polygons(own, how, points):
+    (own / "inventory.csv").unlink()
+    write_vector(own / "inventory.gpkg", [square(10, 10, 3, 5), square(40, 60, 3, 5)])
+    area.prepare(prepare_region, f"POLYGON_CELLS={how}", "EVERY=5")
+    found = pd.read_csv(OWN.samples)
+    slides, others = found.query("label == 1"), found.query("label == 0")
+    assert len(slides) == points
+    inside = [((x - WEST) // CELL, (NORTH - y) // CELL) for x, y in others[["X", "Y"]].to_numpy()]
+    assert not any((10 <= c < 15 and 10 <= r < 13) or (60 <= c < 65 and 40 <= r < 43) for c, r in inside)
+
+
+def test_strategies(own):
+    area.prepare(prepare_region, "STRATEGY=buffer", "BUFFER=60.", "RATIO=0.5")
+    found = pd.read_csv(OWN.samples)
+    slides, others = (found.loc[found["label"] == k, ["X", "Y"]].to_numpy() for k in (1, 0))
+    assert len(others) == 60
+    assert np.hypot(*(others[:, None] - slides).T).min() > 60 - CELL
+    area.prepare(prepare_region, "STRATEGY=slope", "SLOPE_CLASSES=4")
+    found = pd.read_csv(OWN.samples)
+    edges = found.query("label == 1")["slope"].quantile([0.25, 0.5, 0.75]).to_numpy()
+    each = np.bincount(np.digitize(found.query("label == 0")["slope"], edges))
+    np.testing.assert_allclose(each, 30, atol=2)
+
+
+def test_insar_for_stage_0(own):
+    xy = area.landslides()
+    lines = [f"{x},{y},{v / 1000}" for (x, y), v in zip(xy, np.linspace(-9, 9, 120), strict=True)]
+    (own / "insar.csv").write_text("\n".join(["X,Y,velocity", *lines]))
+    area.prepare(prepare_region, "INSAR_UNIT=m/yr", "INSAR_POSITIVE=away", "INSAR_FORM=insar")
+    points = pd.read_csv(OWN.insar_table)
+    np.testing.assert_allclose(points["velocity"], np.linspace(9, -9, 120))
+    assert not OWN.insar_points.exists()
+    assert len(pd.read_csv(OWN.samples_without_insar)) == 240
+    assert not OWN.samples.exists()  # stage 0 makes it, from either form of the grid alike
+    augmented, given = [], ["REGION=own", "GEOMETRY=(-13.0, 39.0)", "MIN_SLOPE=0", "SPACING=0"]
+    for form in ("table", "stack"):
+        area.prepare(prepare_region, "INSAR_UNIT=m/yr", "INSAR_FORM=insar", f"GRID_FORM={form}")
+        assert not OWN.samples.exists()  # stage 0's of the run before would be read as this run's
+        assert not OWN.samples_origin.exists()
+        augment_inventory.main(constants(vars(augment_inventory), given))
+        augmented.append(pd.read_csv(OWN.samples))
+    assert len(augmented[0]) > 280
+    pd.testing.assert_frame_equal(*augmented, rtol=0, atol=1e-4)
+    area.prepare(prepare_region, "INSAR_UNIT=m/yr")
+    assert OWN.insar_points.exists()
+    assert not OWN.insar_table.exists()  # stage 0 takes one of the two
+
+
+def test_large_grids_become_a_stack(own):
+    area.prepare(prepare_region)
+    assert OWN.grid.exists()
+    area.prepare(prepare_region, "TABLE_CELLS=1000")
+    assert OWN.factor_stack.exists()
+    assert not OWN.grid.exists()  # an old table would be read as this run's
+
+
+def test_cells_are_made_square(own):
+    write_raster(own / "dem.tif", area.heights(), place=(WEST, 31.0, 0, NORTH, 0, -29.0))
+    area.prepare(prepare_region)
+    _, width, _, _, _, height = read_composite(OWN.composite).geotransform
+    assert width == pytest.approx(-height)
+    assert 29 < width < 31
+
+
+# the list of factors --------------------------------------------------------------------------------------------
+
+def test_factors_survive_the_file(tmp_path):
+    factors = (Factor("lithology", "categorical", "class"), Factor("DV", "continuous", "mm/yr", ("v",), True))
+    write_factors(tmp_path / "f.json", factors, {"lithology": {"Löß": 1}})
+    assert read_factors(tmp_path / "f.json") == (factors, {"lithology": {"Löß": 1}})
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"factors": []}', '{"factors": [{"name": "a"}]}',
+                                  '{"factors": [{"name": "a", "kind": "odd", "unit": "m"}]}'])
+def test_a_broken_list_of_factors(tmp_path, text):
+    (tmp_path / "f.json").write_text(text)
+    with pytest.raises(InputError, match=r"f.json: expected .*; run prepare_region.py again"):
+        read_factors(tmp_path / "f.json")
+
+
+def test_a_list_that_repeats_a_factor(tmp_path):
+    one = {"name": "DEM", "kind": "continuous", "unit": "m"}
+    (tmp_path / "f.json").write_text(json.dumps({"factors": [one, one]}))
+    with pytest.raises(InputError, match="factors of different names"):
+        read_factors(tmp_path / "f.json")
