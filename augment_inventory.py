@@ -25,12 +25,13 @@ Writes  src_data/samples_<REGION>.csv               factors, X, Y, label: the in
 Run     python augment_inventory.py [REGION=HK SPACING=100 ...]
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-import study_area
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import TERRAIN as _TERRAIN
 from lsm.inputs.rasters import Raster, cell_of, centres, crs_name, locate, read_composite
@@ -40,30 +41,37 @@ from lsm.region import insar
 from lsm.run.artifacts import read_record, write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
-from study_area import REGION, SEED  # noqa: F401  constants too, the same in every stage
+from study_area import Area
+
 
 # ----------------------------------------------------------------------------------------------------------------
-# what the sources count as positive: "towards" the satellite or "away" from it
-TS_POSITIVE = "away"         # Ts tables; published: their sign is the opposite of DV in the samples
-INSAR_POSITIVE = "towards"   # insar tables and layers; not published, the habit of most products
-# geometry of insar points
-GEOMETRY = ()                # (heading, incidence) in degrees of all points, such as (-13.0, 39.0), where the source
-#                              has no such columns; (): it must have them
-LOOK = "right"               # the side of its track the satellite looks to; "left" for the few that do
-MIN_COSINE = 0.3             # least |C| in V_slope = V_LOS / C; not published, 0.3 in Ciampalini et al. (2016)
-# what makes an insar point a weak label; none of it published
-MIN_VELOCITY = 2.0           # mm/yr, of |V_slope|; 97.5 % of the published points exceed it
-DOWNHILL = False             # True drops points that the projection moves up their slope; False takes |V_slope| alone
-MIN_SLOPE = 5.0              # degrees; gentler ground settles rather than slides
-MIN_COHERENCE = 0.7          # where the source gives it; the usual bound of persistent scatterers
-ERRORS = 2.0                 # least |V_LOS| in standard errors where the source gives them; 95 % of pure noise fails
-SPACING = 80.0               # m, between weak labels and to inventory landslides; the published points' median spacing
-# what a weak label counts
-WEIGHT = 1.0                 # up to 1, which is that of an observed landslide or a non-landslide; published 1
-SEPARATES = 0.9              # warn of a factor that alone reaches this AUROC, or 1 - it, on weak labels and absences
-# files
-OVERWRITE = False            # True replaces a samples table that this stage did not write, or that was changed since
-GRID_ROWS = 500_000          # rows of the grid table, or cells of factors.tif, in memory at once
+@dataclass(frozen=True)
+class Constants(Area):
+    """What a person may set, here or for one run as NAME=value."""
+
+    # what the sources count as positive: "towards" the satellite or "away" from it
+    TS_POSITIVE: str = "away"        # Ts tables; published: their sign is the opposite of DV in the samples
+    INSAR_POSITIVE: str = "towards"  # insar tables and layers; not published, the habit of most products
+    # geometry of insar points
+    GEOMETRY: tuple = ()     # (heading, incidence) in degrees of all points, such as (-13.0, 39.0), where the source
+                             #   has no such columns; (): it must have them
+    LOOK: str = "right"      # the side of its track the satellite looks to; "left" for the few that do
+    MIN_COSINE: float = 0.3  # least |C| in V_slope = V_LOS / C; not published, 0.3 in Ciampalini et al. (2016)
+    # what makes an insar point a weak label; none of it published
+    MIN_VELOCITY: float = 2.0   # mm/yr, of |V_slope|; 97.5 % of the published points exceed it
+    DOWNHILL: bool = False      # True drops points that the projection moves up their slope; False takes |V_slope|
+                                #   alone
+    MIN_SLOPE: float = 5.0      # degrees; gentler ground settles rather than slides
+    MIN_COHERENCE: float = 0.7  # where the source gives it; the usual bound of persistent scatterers
+    ERRORS: float = 2.0         # least |V_LOS| in standard errors where the source gives them; 95 % of pure noise fails
+    SPACING: float = 80.0       # m, between weak labels and to inventory landslides; the published points' median
+                                #   spacing
+    # what a weak label counts
+    WEIGHT: float = 1.0     # up to 1, which is that of an observed landslide or a non-landslide; published 1
+    SEPARATES: float = 0.9  # warn of a factor that alone reaches this AUROC, or 1 - it, on weak labels and absences
+    # files
+    OVERWRITE: bool = False   # True replaces a samples table that this stage did not write, or that was changed since
+    GRID_ROWS: int = 500_000  # rows of the grid table, or cells of factors.tif, in memory at once
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "augment_inventory.py"
@@ -285,7 +293,7 @@ def separations(weak: np.ndarray, absent: np.ndarray, factors) -> list[tuple[str
 
 def main(c) -> None:
     """Runs the stage; c holds the constants."""
-    paths, factors = Paths(c.REGION), study_area.factors(c.REGION)
+    paths, factors = Paths(c.REGION), c.factors
     check_constants(c)
     if paths.samples.is_file() and not c.OVERWRITE and not is_own(paths.samples):
         raise InputError(f"{shown(paths.samples)}: expected none, or one that {_STAGE} wrote, found another; move it "
@@ -333,4 +341,4 @@ def main(c) -> None:
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

@@ -33,7 +33,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,7 +42,6 @@ from sklearn.preprocessing import MinMaxScaler
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-import study_area
 from lsm.comparison import grid_maps, rival_networks, rivals, score_tables, splits
 from lsm.comparison.points import all_splits, read_points, write_splits
 from lsm.inputs import grid_cells
@@ -53,39 +52,50 @@ from lsm.run.artifacts import check, sha256
 from lsm.run.jobs import Job, keep, run_jobs
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, of_stage, run
-from study_area import REGION, SEED  # noqa: F401  constants too, the same in every stage
+from study_area import Area
 from unsupervised_pretraining import dbn
 from unsupervised_pretraining.stack import machines, pretrain
 
+
 # ----------------------------------------------------------------------------------------------------------------
-PROTOCOLS = "published,spatial,blocked,k-shot,augmentation"  # any of these, and development (published and spatial
-#                              on the blocks for development)
-METHODS = ""                 # families to run, see _FAMILIES, comma-separated; "" all
-SEEDS = 5                    # repeats of published, spatial and k-shot; published 5
-HELD_OUT_SHARE = 0.25        # of the blocks with more than MIN_SAMPLES samples; published 0.25
-MIN_SAMPLES = 16             # published 16
-DEVELOPMENT_SHARE = 0.4      # of these blocks, on which choices were settled; never held out otherwise
-SQUARES = (5000, 10000)      # m, sides of the squares of blocked
-FOLDS = 5                    # of blocked
-WITHOUT = "DV"               # the factor also left out; the one that defines the weak labels. "" leaves none out
-AREA_CELLS = 20_000          # cells drawn from the grid, for curves over area
-SHOTS = (0, 1, 3, 5, 8, 16)  # k samples of a held-out block
-TWELFTHS = (1, 2, 3, 4, 5, 6)        # and twelfths of a held-out block, as published; 6 is the whole support
-STEPS = (0, 1, 2, 3, 4, 5, 20, 50)   # of adaptation; published 1 to 5
-MAPPED = ("ours", "ours, networks", "ours, published recipe", "SVM", "MLP", "DBN", "RF", "boosting + XY")  # methods
-#                              that predict the whole grid, under the first seed of published; () none
-RESAMPLES = 1000             # of the bootstrap over blocks
-WORKERS = 0                  # processes; 0: as many as cores
-# baselines
-DBN_HIDDEN = (32, 32)        # published: two RBMs of 32
-DBN_RBM_LEARNING_RATE = 0.05  # not published
-DBN_RBM_EPOCHS = 10          # not published
-DBN_LEARNING_RATE = 0.5      # of fine-tuning; published 0.5
-DBN_EPOCHS = 200             # published 200
-DBN_BATCH = 64               # not published
-DBN_DROPOUT = 0.1            # published 0.1
-ALONE_STEPS, ALONE_LR = 200, 0.1     # of gradient descent, where a block is trained from scratch
-TUNING_STEPS, TUNING_LR = 20, 0.05   # where one global network is fine-tuned a block
+@dataclass(frozen=True)
+class Constants(Area):
+    """What a person may set, here or for one run as NAME=value."""
+
+    # any of these, and development (published and spatial on the blocks for development)
+    PROTOCOLS: str = "published,spatial,blocked,k-shot,augmentation"
+    METHODS: str = ""                               # families to run, see _FAMILIES, comma-separated; "" all
+    SEEDS: int = 5                                  # repeats of published, spatial and k-shot; published 5
+    HELD_OUT_SHARE: float = 0.25                    # of the blocks with more than MIN_SAMPLES samples; published 0.25
+    MIN_SAMPLES: int = 16                           # published 16
+    DEVELOPMENT_SHARE: float = 0.4                  # of these blocks, on which choices were settled; never held out
+                                                    #   otherwise
+    SQUARES: tuple[int, ...] = (5000, 10000)        # m, sides of the squares of blocked
+    FOLDS: int = 5                                  # of blocked
+    WITHOUT: str = "DV"                             # the factor also left out; the one that defines the weak labels. ""
+                                                    #   leaves none out
+    AREA_CELLS: int = 20_000                        # cells drawn from the grid, for curves over area
+    SHOTS: tuple[int, ...] = (0, 1, 3, 5, 8, 16)    # k samples of a held-out block
+    TWELFTHS: tuple[int, ...] = (1, 2, 3, 4, 5, 6)  # and twelfths of a held-out block, as published; 6 is the whole
+                                                    #   support
+    STEPS: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 20, 50)  # of adaptation; published 1 to 5
+    # methods that predict the whole grid, under the first seed of published; () none
+    MAPPED: tuple[str, ...] = ("ours", "ours, networks", "ours, published recipe", "SVM", "MLP", "DBN", "RF",
+                               "boosting + XY")
+    RESAMPLES: int = 1000                           # of the bootstrap over blocks
+    WORKERS: int = 0                                # processes; 0: as many as cores
+    # baselines
+    DBN_HIDDEN: tuple[int, ...] = (32, 32)  # published: two RBMs of 32
+    DBN_RBM_LEARNING_RATE: float = 0.05     # not published
+    DBN_RBM_EPOCHS: int = 10                # not published
+    DBN_LEARNING_RATE: float = 0.5          # of fine-tuning; published 0.5
+    DBN_EPOCHS: int = 200                   # published 200
+    DBN_BATCH: int = 64                     # not published
+    DBN_DROPOUT: float = 0.1                # published 0.1
+    ALONE_STEPS: int = 200                  # of gradient descent, where a block is trained from scratch
+    ALONE_LR: float = 0.1
+    TUNING_STEPS: int = 20                  # where one global network is fine-tuned a block
+    TUNING_LR: float = 0.05
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "compare_methods.py"
@@ -165,7 +175,7 @@ def k_shot(split, c, seed):
     class among the k adapts too. The held-out blocks take no part in meta-training and borrow nothing.
     """
     one, three = stages(c, "recommended", seed)
-    three.SUPPORT_TASKS, three.BORROW = False, 0
+    three = replace(three, SUPPORT_TASKS=False, BORROW=0)
     states, pooled = trained(split, one, three, seed)
     order = np.random.default_rng([seed, 2]).permutation(len(split.role))
     place = np.empty(len(order), np.int64)  # of every support sample among those of its block, in a random order
@@ -177,9 +187,8 @@ def k_shot(split, c, seed):
     for k, most in shots:
         known = (split.role == splits.SUPPORT) & (place < most[split.block])
         for steps in c.STEPS:
-            three.ADAPT_STEPS = steps
-            scores, _ = adapted_scores(states, pooled, split.x, split.label, split.xy, split.block, known, query, three,
-                                       True)
+            scores, _ = adapted_scores(states, pooled, split.x, split.label, split.xy, split.block, known, query,
+                                       replace(three, ADAPT_STEPS=steps), True)
             out[k, steps] = scores[query]
     return out
 
@@ -218,7 +227,7 @@ def jobs_of(folder: Path, roles: dict, c, inputs: list[Path]) -> list[Job]:
                                     ("MAPPED", c.MAPPED, methods)):
         if unknown := set(wanted) - set(all_names):
             raise InputError(f"{name}: expected any of {', '.join(all_names)}, found {', '.join(sorted(unknown))}")
-    factor_left_out = [True, False] if any(f.name == c.WITHOUT for f in study_area.factors(c.REGION)) else [True]
+    factor_left_out = [True, False] if any(f.name == c.WITHOUT for f in c.factors) else [True]
     parts = [(protocol, seed, with_dv, family) for family in families(c) for with_dv in factor_left_out
              for protocol, seed in roles if (kind := re.split("[ _]", protocol)[0]) in asked
              and ("published" if kind == "development" else kind) in _FAMILIES[family][2]]
@@ -243,7 +252,7 @@ def jobs_of(folder: Path, roles: dict, c, inputs: list[Path]) -> list[Job]:
 def families(c) -> list[str]:
     """The methods to run; slope alone only where WITHOUT leaves such a factor."""
     asked = [name.strip() for name in c.METHODS.split(",")] if c.METHODS else list(_FAMILIES)
-    names = {factor.name for factor in study_area.factors(c.REGION)} - {c.WITHOUT}
+    names = {factor.name for factor in c.factors} - {c.WITHOUT}
     return [name for name in asked if name != "slope" or "slope" in names]
 
 
@@ -256,7 +265,7 @@ def start_worker(points, roles, c) -> None:
 
 def work(job: Job) -> None:
     """Fits one family to one split and writes its methods' scores and, where they are asked for, maps."""
-    points, described = _POINTS, study_area.factors(_C.REGION)
+    points, described = _POINTS, _C.factors
     used = [j for j, factor in enumerate(described) if job.with_dv or factor.name != _C.WITHOUT]
     split = splits.Split(points.factors[:, used], tuple(described[j] for j in used), points.xy, points.label,
                          points.block, _ROLES[job.protocol, job.seed], "recommended", points.blocks)
@@ -277,7 +286,7 @@ def main(c) -> None:
     """Runs the stage; c holds the constants."""
     paths = Paths(c.REGION)
     check(paths.blocks, "scene_sampling.py", SimpleNamespace(REGION=c.REGION))
-    points = read_points(paths, study_area.factors(c.REGION), c)
+    points = read_points(paths, c.factors, c)
     roles = all_splits(points, c)
     inputs = [paths.tasks, paths.blocks, grid_cells.grid_of(paths)]
     folder = paths.comparison
@@ -294,4 +303,4 @@ def main(c) -> None:
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

@@ -28,15 +28,16 @@ Writes  figs/<REGION>_probability.tif, _class.tif, _leading.tif, _applicability.
 Run     python export_gis.py [BREAKS=natural ...]
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from osgeo import gdal
 from tqdm import tqdm
 
-import study_area
 from lsm.blocks.slic import nearest_block
 from lsm.inputs import grid_cells
-from lsm.inputs.rasters import known, known_strips, locate, open_raster, strips
+from lsm.inputs.rasters import NODATA, known, known_strips, locate, open_raster, strips
 from lsm.learner.encoder import Encoder
 from lsm.maps import classes, gis
 from lsm.maps.trust import Applicability, Ensemble
@@ -44,28 +45,25 @@ from lsm.region.sample_tables import work_folder
 from lsm.run.artifacts import check, read_csv, read_npz, write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
-from study_area import (  # noqa: F401  constants too, the same in every stage
-    BREAKS,
-    BREAKS_FROM,
-    CLASS_BREAKS,
-    CLASS_COLOURS,
-    CLASS_NAMES,
-    RECIPE,
-    REGION,
-    SEED,
-)
+from study_area import MappedArea
+
 
 # ----------------------------------------------------------------------------------------------------------------
-FOLDS = 10                           # of whole blocks, for the threshold of applicability; not published
-RESAMPLED = True                     # for the uncertainty each member has a boosting fitted to samples drawn anew in
-#                                      each block; False: the members' networks alone, quicker
-PAIRED = 4_000                       # samples whose mutual distances are averaged, at most
-GRID_ROWS = 100_000                  # rows of the grid in memory at once
-NODATA = -9999.0                     # of the rasters of numbers
-SPREADS = (0.05, 0.1, 0.2)           # probability, between the colours of the uncertainty
-SPREAD_COLOURS = ("#f2f0f7", "#cbc9e2", "#8d87c0", "#54278f")
-INSIDE_COLOURS = ("#eff3ff", "#bdd7e7", "#6baed6")  # up to a quarter, half and all of the threshold
-OUTSIDE_COLOURS = ("#fdae61", "#b2470b")            # up to twice the threshold, and above
+@dataclass(frozen=True)
+class Constants(MappedArea):
+    """What a person may set, here or for one run as NAME=value."""
+
+    FOLDS: int = 10                                # of whole blocks, for the threshold of applicability; not published
+    RESAMPLED: bool = True                         # for the uncertainty each member has a boosting fitted to samples
+                                                   #   drawn anew in each block; False: the members' networks alone,
+                                                   #   quicker
+    PAIRED: int = 4_000                            # samples whose mutual distances are averaged, at most
+    GRID_ROWS: int = 100_000                       # rows of the grid in memory at once
+    SPREADS: tuple[float, ...] = (0.05, 0.1, 0.2)  # probability, between the colours of the uncertainty
+    SPREAD_COLOURS: tuple[str, ...] = ("#f2f0f7", "#cbc9e2", "#8d87c0", "#54278f")
+    # up to a quarter, half and all of the threshold
+    INSIDE_COLOURS: tuple[str, ...] = ("#eff3ff", "#bdd7e7", "#6baed6")
+    OUTSIDE_COLOURS: tuple[str, ...] = ("#fdae61", "#b2470b")  # up to twice the threshold, and above
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "export_gis.py"
@@ -293,9 +291,9 @@ def main(c) -> None:
     outlines = gis.block_polygons(paths.blocks, len(state))
 
     with work_folder(paths.gis_work) as work:
-        applicability = gis.create(work / "applicability.tif", found, gdal.GDT_Float32, c.NODATA)
-        uncertainty = gis.create(work / "uncertainty.tif", found, gdal.GDT_Float32, c.NODATA) if members > 1 else None
-        fill(source, study_area.factors(c.REGION), labels,
+        applicability = gis.create(work / "applicability.tif", found, gdal.GDT_Float32, NODATA)
+        uncertainty = gis.create(work / "uncertainty.tif", found, gdal.GDT_Float32, NODATA) if members > 1 else None
+        fill(source, c.factors, labels,
              np.column_stack([samples["centre_row"], samples["centre_col"]]), encoder, ensemble, applicable,
              c.GRID_ROWS, uncertainty, applicability)
         classed = gis.create(work / "class.tif", found, gdal.GDT_Byte, 0)
@@ -359,4 +357,4 @@ def main(c) -> None:
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

@@ -34,6 +34,7 @@ Writes  tmp/<REGION>_importance.csv             block, factor, mean_abs_shap (lo
 Run     python feature_permutation.py [EXPLAINED=50 ...]
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -53,23 +54,30 @@ from lsm.run.artifacts import check, read_csv, read_npz, whole, write_csv, write
 from lsm.run.jobs import side_by_side
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
-from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
+from study_area import StudyArea
+
 
 # ----------------------------------------------------------------------------------------------------------------
-MODEL = "map"              # "map": what maps a block; "networks": its networks alone, all that the paper has
-BACKGROUND = 100           # samples whose values stand in for an absent factor, at most; published 100
-BACKGROUND_FROM = "block"  # "block": what sets a place apart from its block; "region": from the region, where a block's
-#                            model also answers for places unlike any it adapted to; not published
-EXPLAINED = 100            # samples explained in a block, at most; not published
-ORDERS = 5                 # orders of the factors, each run forwards and backwards: 145 model values a sample and
-#                            background row; published 100, of KernelSHAP
-REPEATS = 10               # shuffles of each factor for the permutation importance; not published
-TOLERANCE = 1e-4           # SHAP values and base must add up to the log-odds to this share of 1 + |log-odds|
-DIRECTION = 0.3            # rank correlation of a factor's values with its SHAP values from which it has a sign
-WORKERS = 0                # processes; 0: as many as cores
-COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#000000", "#8c8c8c", "#8c564b",
-           "#c7dbf5", "#6a3d9a", "#b2b200", "#b2001d", "#7fc97f", "#ffb3b3")
-#                            of the factors, in their order, then again: the eight of Okabe and Ito, and eight more
+@dataclass(frozen=True)
+class Constants(StudyArea):
+    """What a person may set, here or for one run as NAME=value."""
+
+    MODEL: str = "map"              # "map": what maps a block; "networks": its networks alone, all that the paper has
+    BACKGROUND: int = 100           # samples whose values stand in for an absent factor, at most; published 100
+    BACKGROUND_FROM: str = "block"  # "block": what sets a place apart from its block; "region": from the region, where
+                                    #   a block's model also answers for places unlike any it adapted to; not published
+    EXPLAINED: int = 100            # samples explained in a block, at most; not published
+    ORDERS: int = 5                 # orders of the factors, each run forwards and backwards: 145 model values a sample
+                                    #   and background row; published 100, of KernelSHAP
+    REPEATS: int = 10               # shuffles of each factor for the permutation importance; not published
+    TOLERANCE: float = 1e-4         # SHAP values and base must add up to the log-odds to this share of 1 + |log-odds|
+    DIRECTION: float = 0.3          # rank correlation of a factor's values with its SHAP values from which it has a
+                                    #   sign
+    WORKERS: int = 0                # processes; 0: as many as cores
+    #  of the factors, in their order, then again: the eight of Okabe and Ito, and eight more
+    COLOURS: tuple[str, ...] = (
+        "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#000000",
+        "#8c8c8c", "#8c564b", "#c7dbf5", "#6a3d9a", "#b2b200", "#b2001d", "#7fc97f", "#ffb3b3")
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "feature_permutation.py"
@@ -256,4 +264,4 @@ def main(c) -> None:
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

@@ -34,92 +34,42 @@ Writes  figs/<REGION>_<figure>.png and .pdf, and .csv with the numbers drawn. Fi
 Run     python figure.py   or one figure alone: python figure.py ONLY=lsm_map
 """
 
+from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 
 import matplotlib
 from tqdm import tqdm
 
-import study_area
-from lsm.figures import area_maps, factors, importance, region_checks, training
+from lsm.figures import area_maps, factors, importance, region_checks, styles, training
 from lsm.figures.common import save
 from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, method_maps, weak_labels
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, run
-from study_area import (  # noqa: F401  constants too, the same in every stage
-    BREAKS,
-    BREAKS_FROM,
-    CLASS_BREAKS,
-    CLASS_COLOURS,
-    CLASS_NAMES,
-    RECIPE,
-    REGION,
-    SEED,
-)
+from study_area import MappedArea
+
 
 # ----------------------------------------------------------------------------------------------------------------
-ONLY = ""                            # the one figure to draw; "" draws all whose inputs are there
-DPI = 300                            # of the png, and of what the pdf holds as pixels
-THIN = 16                            # samples; a block with more makes a task, as published; one with no more is shaded
-LARGEST = 2000                       # cells a side; larger rasters are read decimated
-RASTERISE = 20_000                   # points; more of them are pixels in the pdf
-TOP = 8                              # methods in colour where curves would hide each other; the others are pale
-KINDS = 4                            # of blocks, found by clustering; not published
-SHOT_STEPS = 20                      # adaptation steps of the candles over blocks and of the scatter
-SHAP_BLOCKS = ()                     # numbers of the blocks of shap_blocks: (12, 40); (): three, the best explained
-SHAP_ROWS = 10                       # factors a block that shap_blocks draws
-SWARM = 2000                         # explained samples drawn as points
-METHOD_CELLS = 720                   # cells a side of a method's small map
-FACTOR_CELLS = 450                   # cells a side of a factor's small map
-EMBEDDED = 800                       # samples in two dimensions, at most
-NEIGHBOURS = 15                      # of Isomap's graph, and of the share of neighbours alike; not published
-PERPLEXITY = 30.0                    # of t-SNE; not published
-TSNE_STEPS = 500                     # of its gradient descent; not published
+@dataclass(frozen=True)
+class Constants(MappedArea):
+    """What a person may set, here or for one run as NAME=value."""
 
-# One style for all figures: sizes in inches (the page is 190 mm wide), lightness orders the classes, shapes differ.
-WIDTH, COLUMN, MAP, PANEL = 7.48, 3.54, 5.2, 1.55
-STYLE = {"font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axes.linewidth": 0.6,
-         "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False, "legend.fontsize": 7.5,
-         "lines.linewidth": 1.2, "pdf.fonttype": 42, "image.interpolation": "none"}
-POINTS = {"non-landslide": {"marker": "o", "facecolors": "none", "edgecolors": "#5a5a5a", "linewidths": 0.25},
-          "landslide": {"marker": "^", "facecolors": "#c51b1b", "edgecolors": "none", "linewidths": 0},
-          "InSAR": {"marker": "s", "edgecolors": "black", "linewidths": 0.2}}
-BEFORE = {"color": "#7f7f7f", "linestyle": "--"}
-AFTER = {"color": "#08519c", "linestyle": "-"}
-TINTS = ("#e3ebdf", "#f0ead8", "#e6dccb", "#f7f5f2")  # terrain, low to high
-DEFORMATION = ("#b35806", "#f1a340", "#f5f1e6", "#998ec3", "#542788")  # velocity, away from the satellite to towards it
-SPEEDS = ("#9ecae1", "#2171b5", "#08306b")            # InSAR speed, low to high
-RAMP = ("#fcc35a", "#e4604e", "#8e2a86", "#1b0c41")    # any factor, low to high
-CLASS_TONES = ("#f2e3b3", "#7fb8a4", "#2f5d8a", "#b5633a", "#1f2440", "#b9a7c9", "#6f8f3a", "#8a3f4d")
-ASPECT_TONES = ("#1f2440", "#d9895a", "#fbe9b0", "#44689a", "#ffffff")  # north, east, south, west, flat
-SEA, INK = "#eef3f7", "#333333"
-PALE = "#c9c9c9"                                      # what stands behind
-MEASURES = {"accuracy": "accuracy", "kappa": "kappa", "auroc": "AUROC", "pr_auc": "PR-AUC", "brier": "Brier score",
-            "ece": "calibration\nerror", "top_tenth": "landslides on\ntop 10 % of area"}
-# One colour a method throughout: colour, line, mark. Greys are for what hardly models anything.
-METHODS = {"ours": ("#d55e00", "-", "D"),
-           "ours, networks": ("#08519c", "-", "o"),
-           "ours, networks, not adapted": ("#6baed6", "--", "o"),
-           "ours, published recipe": ("#54278f", "-", "s"),
-           "ours, published recipe, not adapted": ("#9e9ac8", "--", "s"),
-           "block alone": ("#2aa6b8", "-.", "p"),
-           "one network": ("#7bccc4", "--", "h"),
-           "one network, fine-tuned": ("#0c7c78", "-.", "h"),
-           "SVM": ("#b58900", "-", "^"),
-           "MLP": ("#e6ab02", "--", "v"),
-           "DBN": ("#8c510a", "-.", ">"),
-           "RF": ("#1b7837", "-", "<"),
-           "RF per block": ("#7fbf7b", "--", "<"),
-           "boosting": ("#f4a0c4", "-", "P"),
-           "boosting + XY": ("#c51b7d", "-", "P"),
-           "boosting + within block": ("#de77ae", "--", "X"),
-           "boosting + within block + XY": ("#8e0152", "-.", "X"),
-           "nearest neighbours in XY": ("#404040", ":", "*"),
-           "block landslide rate": ("#7a7a7a", ":", "d"),
-           "slope alone": ("#a8a8a8", ":", ".")}
-OTHER = ("#000000", ":", "H")                         # a method without a line above
-PROTOCOL_MARKS = ("o", "s", "^", "v")                 # in the order of the tables
-RULES = ("#e69f00", "#009e73", "#cc79a7", "#8c510a", "#7f3c8d", "#b8b800", "#d55e00", "#000000")  # no blue: speeds
+    ONLY: str = ""            # the one figure to draw; "" draws all whose inputs are there
+    DPI: int = 300            # of the png, and of what the pdf holds as pixels
+    THIN: int = 16            # samples; a block with more makes a task, as published; one with no more is shaded
+    LARGEST: int = 2000       # cells a side; larger rasters are read decimated
+    RASTERISE: int = 20_000   # points; more of them are pixels in the pdf
+    TOP: int = 8              # methods in colour where curves would hide each other; the others are pale
+    KINDS: int = 4            # of blocks, found by clustering; not published
+    SHOT_STEPS: int = 20      # adaptation steps of the candles over blocks and of the scatter
+    SHAP_BLOCKS: tuple = ()   # numbers of the blocks of shap_blocks: (12, 40); (): three, the best explained
+    SHAP_ROWS: int = 10       # factors a block that shap_blocks draws
+    SWARM: int = 2000         # explained samples drawn as points
+    METHOD_CELLS: int = 720   # cells a side of a method's small map
+    FACTOR_CELLS: int = 450   # cells a side of a factor's small map
+    EMBEDDED: int = 800       # samples in two dimensions, at most
+    NEIGHBOURS: int = 15      # of Isomap's graph, and of the share of neighbours alike; not published
+    PERPLEXITY: float = 30.0  # of t-SNE; not published
+    TSNE_STEPS: int = 500     # of its gradient descent; not published
 # ----------------------------------------------------------------------------------------------------------------
 
 
@@ -145,10 +95,8 @@ def main(c):
     drawers = figures()
     if c.ONLY and c.ONLY not in drawers:
         raise InputError(f"ONLY={c.ONLY}: expected one of {', '.join(drawers)}")
-    c = SimpleNamespace(**vars(c), FACTORS=study_area.factors(c.REGION), POINTS=POINTS, BEFORE=BEFORE,
-                        AFTER=AFTER, MEASURES=MEASURES, METHODS=METHODS)
     files, areas, skipped = [], None, {}
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(styles.STYLE):
         for name in tqdm([c.ONLY] if c.ONLY else list(drawers), desc="figures", disable=None):
             try:
                 fig, table = drawers[name](c)
@@ -168,4 +116,4 @@ def main(c):
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

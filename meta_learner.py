@@ -18,6 +18,8 @@ Writes  checkpoint_dir/<REGION>_split.csv                 block, row (of the sam
 Run     python meta_learner.py [RECIPE=published ITERATIONS=1000 ...]
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -39,41 +41,48 @@ from lsm.learner.network import use_one_thread
 from lsm.run.artifacts import differences, read_npz, read_record, record_path, write_csv, write_npz
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import ByRecipe, InputError, run
-from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
+from study_area import StudyArea
+
 
 # ----------------------------------------------------------------------------------------------------------------
-# tasks
-MIN_SAMPLES = 16             # a block with more is a task; published 16
-META_TRAIN_SHARE = 0.75      # of the tasks; the others are held out; published 0.75
-SUPPORT_TASKS = ByRecipe(published=False, recommended=True)  # whether the support halves of held-out blocks are
-#                              tasks of meta-training too; their query halves never are
-# start
-BASE_MODEL = "DAS"           # "DAS": the pretrained hidden layers; "MLP": all layers at random; published "DAS"
-NORMALISE = ByRecipe(published=True, recommended=False)    # batch normalisation of the hidden layers
-# inner loop
-SUPPORT = ByRecipe(published=8, recommended=16)            # samples of a task that the inner loop learns from
-QUERY = ByRecipe(published=8, recommended=16)              # samples of a task that the outer loop is judged on
-INNER_STEPS = 5              # in meta-training; published 5
-INNER_LR = ByRecipe(published=0.01, recommended=0.1)       # where the trainable inner rate starts
-RATE_PER_WEIGHT = ByRecipe(published=False, recommended=True)  # one inner rate, or one a weight (Meta-SGD)
-LINE_SHARE = ByRecipe(published=0.0, recommended=0.5)      # of the tasks drawn, those whose support and query lie on
-#                              opposite sides of a line; the other tasks' interleave
-FIRST_ORDER = False          # True drops the second derivatives; published False
-# outer loop
-META_BATCH = 16              # tasks an outer step; published 16
-META_LR = 1e-3               # of Adam; published 1e-3
-ITERATIONS = ByRecipe(published=5000, recommended=1500)    # outer steps; the paper's 5,001st is there to log
-MEMBERS = ByRecipe(published=1, recommended=3)             # models meta-trained apart, whose probabilities are averaged
-# blocks that adapt: the held-out ones here, all of them in predict_LSM.py
-ADAPT_STEPS = ByRecipe(published=5, recommended=20)
-ADAPT_BATCH = ByRecipe(published=8, recommended=0)         # samples a step, drawn anew each; 0: the whole support
-BORROW = ByRecipe(published=0, recommended=100)            # labelled samples of other blocks, the nearest to the block,
-#                              that it adapts on besides its own
-BOOSTING = ByRecipe(published=False, recommended=True)     # mean log-odds of the adapted networks and of gradient
-#                              boosting on factors, X and Y, fitted to all samples that may be learned from
-# files
-LOG_EVERY = 100              # outer steps in one compiled call, and the interval of history.csv; published 100
-SAVE_EVERY = 1000            # outer steps between checkpoints; published 1,000
+@dataclass(frozen=True)
+class Constants(StudyArea):
+    """What a person may set, here or for one run as NAME=value."""
+
+    # tasks
+    MIN_SAMPLES: int = 16           # a block with more is a task; published 16
+    META_TRAIN_SHARE: float = 0.75  # of the tasks; the others are held out; published 0.75
+    # whether the support halves of held-out blocks are tasks of meta-training too; their query halves never are
+    SUPPORT_TASKS: bool = ByRecipe(published=False, recommended=True)
+    # start
+    BASE_MODEL: str = "DAS"  # "DAS": the pretrained hidden layers; "MLP": all layers at random; published "DAS"
+    NORMALISE: bool = ByRecipe(published=True, recommended=False)  # batch normalisation of the hidden layers
+    # inner loop
+    SUPPORT: int = ByRecipe(published=8, recommended=16)  # samples of a task that the inner loop learns from
+    QUERY: int = ByRecipe(published=8, recommended=16)  # samples of a task that the outer loop is judged on
+    INNER_STEPS: int = 5       # in meta-training; published 5
+    INNER_LR: float = ByRecipe(published=0.01, recommended=0.1)  # where the trainable inner rate starts
+    RATE_PER_WEIGHT: bool = ByRecipe(published=False, recommended=True)  # one inner rate, or one a weight (Meta-SGD)
+    # of the tasks drawn, those whose support and query lie on opposite sides of a line; the other tasks'
+    # interleave
+    LINE_SHARE: float = ByRecipe(published=0.0, recommended=0.5)
+    FIRST_ORDER: bool = False  # True drops the second derivatives; published False
+    # outer loop
+    META_BATCH: int = 16   # tasks an outer step; published 16
+    META_LR: float = 1e-3  # of Adam; published 1e-3
+    ITERATIONS: int = ByRecipe(published=5000, recommended=1500)  # outer steps; the paper's 5,001st is there to log
+    MEMBERS: int = ByRecipe(published=1, recommended=3)  # models meta-trained apart, whose probabilities are averaged
+    # blocks that adapt: the held-out ones here, all of them in predict_LSM.py
+    ADAPT_STEPS: int = ByRecipe(published=5, recommended=20)
+    ADAPT_BATCH: int = ByRecipe(published=8, recommended=0)  # samples a step, drawn anew each; 0: the whole support
+    BORROW: int = ByRecipe(published=0, recommended=100)  # labelled samples of other blocks, the nearest to the block,
+                                                          #   that it adapts on besides its own
+    # mean log-odds of the adapted networks and of gradient boosting on factors, X and Y, fitted to all samples
+    # that may be learned from
+    BOOSTING: bool = ByRecipe(published=False, recommended=True)
+    # files
+    LOG_EVERY: int = 100    # outer steps in one compiled call, and the interval of history.csv; published 100
+    SAVE_EVERY: int = 1000  # outer steps between checkpoints; published 1,000
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "meta_learner.py"
@@ -216,4 +225,4 @@ def main(c) -> None:
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

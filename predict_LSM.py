@@ -25,6 +25,7 @@ Run     python predict_LSM.py [ADAPT_WITH=half BLEND=300 ...]
 """
 
 import contextlib
+from dataclasses import dataclass
 from math import ceil, sqrt
 from types import SimpleNamespace
 
@@ -33,12 +34,11 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-import study_area
 from lsm.blocks.blending import blended, check_reach, neighbour_weights
 from lsm.blocks.slic import block_of_cells
 from lsm.inputs import grid_cells
+from lsm.inputs.rasters import NODATA, locate, read_band, read_composite, write_band
 from lsm.inputs.rasters import centres as cell_centres
-from lsm.inputs.rasters import locate, read_band, read_composite, write_band
 from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Supports, adapt_members, mean_probability, rows_by_block, unflat
@@ -46,16 +46,21 @@ from lsm.learner.network import use_one_thread
 from lsm.run.artifacts import check, read_npz, whole, write_npz, write_record
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import ByRecipe, InputError, run
-from study_area import RECIPE, REGION, SEED  # noqa: F401  constants too, the same in every stage
+from study_area import StudyArea
+
 
 # ----------------------------------------------------------------------------------------------------------------
-ADAPT_WITH = ByRecipe(published="half", recommended="all")  # of a block's samples; "half": blocks with more than
-#                              MIN_SAMPLES adapt on a random half, as published; "all": no test set is kept back
-MIN_SAMPLES = 16             # blocks with no more always adapt on all their samples; published 16
-BLEND = 0.0                  # m: within that distance of other blocks their models count too, less with distance; 0:
-#                              each block ends at its border, as published
-GRID_ROWS = 500_000          # rows of the grid table in memory at once
-NODATA = -9999.0             # of the map
+@dataclass(frozen=True)
+class Constants(StudyArea):
+    """What a person may set, here or for one run as NAME=value."""
+
+    # of a block's samples; "half": blocks with more than MIN_SAMPLES adapt on a random half, as published;
+    # "all": no test set is kept back
+    ADAPT_WITH: str = ByRecipe(published="half", recommended="all")
+    MIN_SAMPLES: int = 16     # blocks with no more always adapt on all their samples; published 16
+    BLEND: float = 0.0        # m: within that distance of other blocks their models count too, less with distance; 0:
+                              #   each block ends at its border, as published
+    GRID_ROWS: int = 500_000  # rows of the grid table in memory at once
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "predict_LSM.py"
@@ -161,7 +166,7 @@ def predict_grid(paths: Paths, c, networks, states, boosting, encoder, labels, c
     counts, unseen = np.zeros(4, np.int64), {}
     source = grid_cells.grid_of(paths)
     bar = tqdm(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
-    for i, (factors, xy) in enumerate(grid_cells.chunks(source, study_area.factors(c.REGION), c.GRID_ROWS)):
+    for i, (factors, xy) in enumerate(grid_cells.chunks(source, c.factors, c.GRID_ROWS)):
         row, col, on_map = locate(raster.geotransform, labels.shape, xy)
         block, outside = block_of_cells(labels, row, col, centres)
         p = probability_of_rows(networks, boosting, encoder.transform(factors), factors, xy, block,
@@ -188,7 +193,7 @@ def main(c) -> None:
         raise InputError(f"GRID_ROWS={c.GRID_ROWS}: expected 1 or more")
     source = grid_cells.grid_of(paths)
     # A grid that cannot be read is refused now, not after adapting.
-    next(grid_cells.chunks(source, study_area.factors(c.REGION), c.GRID_ROWS), None)
+    next(grid_cells.chunks(source, c.factors, c.GRID_ROWS), None)
     trained = check(paths.model, "meta_learner.py", c)["constants"]
     model = read_npz(paths.model, "meta_learner.py", c)
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
@@ -239,4 +244,4 @@ def main(c) -> None:
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

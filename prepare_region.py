@@ -34,6 +34,7 @@ import contextlib
 import json
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -58,60 +59,69 @@ from lsm.region.warp import Grid
 from lsm.run.artifacts import record_path, whole, write_csv, write_record
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError, run
-from study_area import REGION, SEED  # noqa: F401  constants too, the same in every stage
+from study_area import Area
+
 
 # ----------------------------------------------------------------------------------------------------------------
-CHECK = False              # True: only check what is there
-OVERWRITE = False          # True: replace tables that another maker, or nobody known, wrote
+@dataclass(frozen=True)
+class Constants(Area):
+    """What a person may set, here or for one run as NAME=value."""
 
-# inputs; "": the file of that name in RAW if there is one, "none": leave it out, else a file
-RAW = ""                   # folder; "": src_data/<REGION>/raw
-DEM = ""                   # dem.tif
-INVENTORY = ""             # inventory.gpkg, .shp or .csv; file.gpkg|layername=<layer> where there are more layers
-STABLE = ""                # stable.gpkg, .shp or .csv
-LAND_USE = ""              # land_use.tif, .gpkg, ...
-LITHOLOGY = ""             # lithology.tif, .gpkg, ...
-NDVI = ""                  # ndvi.tif
-ROADS = ""                 # roads.gpkg, ...
-RIVERS = ""                # rivers.gpkg, ...
-FAULTS = ""                # faults.gpkg, ...
-CATCHMENTS = ""            # catchments.gpkg, ...
-INSAR = ""                 # insar.csv, .gpkg, ...
-POINTS_EPSG = 0            # of X, Y in CSV files; 0: the grid's, or WGS 84 for longitude, latitude
-LAND_USE_FIELD = ""        # of polygons, the field of classes; "": the only one
-LITHOLOGY_FIELD = ""       # of polygons, the field of classes; "": the only one
-CODES_OF = ""              # region whose class codes to take over, for a model carried from there; "": none
+    CHECK: bool = False      # True: only check what is there
+    OVERWRITE: bool = False  # True: replace tables that another maker, or nobody known, wrote
 
-# the grid
-EPSG = 0                   # of the area, a projected CRS in metres; 0: that of the DEM
-CELL = 0.0                 # m; 0: that of the DEM. Published: 78.18 x 75.37 m
-HOLES = 10                 # cells; smaller holes in the DEM are filled from their rims
-COVER = 0.5                # least share of the DEM's cells that must have every factor
-GRID_FORM = "auto"         # "table" (CSV), "stack" (factors.tif), "both"; "auto": the table up to TABLE_CELLS
-TABLE_CELLS = 3_000_000    # valid cells; a row takes about 120 bytes
+    # inputs; "": the file of that name in RAW if there is one, "none": leave it out, else a file
+    RAW: str = ""              # folder; "": src_data/<REGION>/raw
+    DEM: str = ""              # dem.tif
+    INVENTORY: str = ""        # inventory.gpkg, .shp or .csv; file.gpkg|layername=<layer> where there are more layers
+    STABLE: str = ""           # stable.gpkg, .shp or .csv
+    LAND_USE: str = ""         # land_use.tif, .gpkg, ...
+    LITHOLOGY: str = ""        # lithology.tif, .gpkg, ...
+    NDVI: str = ""             # ndvi.tif
+    ROADS: str = ""            # roads.gpkg, ...
+    RIVERS: str = ""           # rivers.gpkg, ...
+    FAULTS: str = ""           # faults.gpkg, ...
+    CATCHMENTS: str = ""       # catchments.gpkg, ...
+    INSAR: str = ""            # insar.csv, .gpkg, ...
+    POINTS_EPSG: int = 0       # of X, Y in CSV files; 0: the grid's, or WGS 84 for longitude, latitude
+    LAND_USE_FIELD: str = ""   # of polygons, the field of classes; "": the only one
+    LITHOLOGY_FIELD: str = ""  # of polygons, the field of classes; "": the only one
+    CODES_OF: str = ""         # region whose class codes to take over, for a model carried from there; "": none
 
-# factors; the published study says how of none
-SLOPE_FORMULA = "ZevenbergenThorne"  # of slope and aspect, which the curvature is of too; or "Horn", smoother
-FLOW_CELLS = 1             # cells a side of one cell of the flow computation; 2 takes a quarter of the memory
-CHANNEL = 40               # cells that drain through a stream cell, where no rivers are given
-NDVI_SCALE = 0.0           # what NDVI is multiplied by to be x 10,000; 0: found from the values
+    # the grid
+    EPSG: int = 0                 # of the area, a projected CRS in metres; 0: that of the DEM
+    CELL: float = 0.0             # m; 0: that of the DEM. Published: 78.18 x 75.37 m
+    HOLES: int = 10               # cells; smaller holes in the DEM are filled from their rims
+    COVER: float = 0.5            # least share of the DEM's cells that must have every factor
+    GRID_FORM: str = "auto"       # "table" (CSV), "stack" (factors.tif), "both"; "auto": the table up to TABLE_CELLS
+    TABLE_CELLS: int = 3_000_000  # valid cells; a row takes about 120 bytes
 
-# points; none of it published
-POLYGON_CELLS = "highest"  # of an inventory polygon: "highest" (its scarp), "every" EVERY-th cell, or "centroid"
-EVERY = 5                  # cells
-STRATEGY = "random"        # of drawing non-landslides: "random"; "slope": as steep as the landslides; "buffer"
-RATIO = 1.0                # non-landslides a landslide; published 8,634 to 8,459
-BUFFER = 300.0             # m from any landslide, for "buffer"
-SLOPE_CLASSES = 8          # of equally many landslides, for "slope"
-FOLD = 10                  # squares a side of the area, for the folds of the quick model
+    # factors; the published study says how of none
+    SLOPE_FORMULA: str = "ZevenbergenThorne"  # of slope and aspect, which the curvature is of too; or "Horn", smoother
+    FLOW_CELLS: int = 1                       # cells a side of one cell of the flow computation; 2 takes a quarter of
+                                              #   the memory
+    CHANNEL: int = 40                         # cells that drain through a stream cell, where no rivers are given
+    NDVI_SCALE: float = 0.0                   # what NDVI is multiplied by to be x 10,000; 0: found from the values
 
-# InSAR
-INSAR_POSITIVE = "towards" # what the source counts as positive: "towards" or "away" from the satellite
-INSAR_UNIT = "mm/yr"       # or "cm/yr", "m/yr"
-INSAR_FORM = "Ts"          # "Ts": moving slopes become weak landslides here; "insar": augment_inventory.py decides
-MIN_VELOCITY = 2.0         # mm/yr along the line of sight, for "Ts"; 97.5 % of the published points exceed it
-MIN_SLOPE = 5.0            # degrees, for "Ts"; gentler ground settles rather than slides
-SPACING = 80.0             # m, for "Ts": between InSAR points and to inventory landslides; published: median 80
+    # points; none of it published
+    POLYGON_CELLS: str = "highest"  # of an inventory polygon: "highest" (its scarp), "every" EVERY-th cell, or
+                                    #   "centroid"
+    EVERY: int = 5                  # cells
+    STRATEGY: str = "random"        # of drawing non-landslides: "random"; "slope": as steep as the landslides; "buffer"
+    RATIO: float = 1.0              # non-landslides a landslide; published 8,634 to 8,459
+    BUFFER: float = 300.0           # m from any landslide, for "buffer"
+    SLOPE_CLASSES: int = 8          # of equally many landslides, for "slope"
+    FOLD: int = 10                  # squares a side of the area, for the folds of the quick model
+
+    # InSAR
+    INSAR_POSITIVE: str = "towards"  # what the source counts as positive: "towards" or "away" from the satellite
+    INSAR_UNIT: str = "mm/yr"        # or "cm/yr", "m/yr"
+    INSAR_FORM: str = "Ts"           # "Ts": moving slopes become weak landslides here; "insar": augment_inventory.py
+                                     #   decides
+    MIN_VELOCITY: float = 2.0        # mm/yr along the line of sight, for "Ts"; 97.5 % of the published points exceed it
+    MIN_SLOPE: float = 5.0           # degrees, for "Ts"; gentler ground settles rather than slides
+    SPACING: float = 80.0            # m, for "Ts": between InSAR points and to inventory landslides; published: median
+                                     #   80
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "prepare_region.py"
@@ -210,7 +220,7 @@ def make_layers(inputs: dict, grid: Grid, folder: Path, c, codes: dict, step) ->
 
 def check(paths: Paths, c) -> None:
     """Checks a region's inputs: prints and writes the findings."""
-    findings, correlation = checks.check_region(paths, study_area.factors(c.REGION))
+    findings, correlation = checks.check_region(paths, c.factors)
     table = pd.DataFrame(findings)
     inputs = [p for p in (paths.samples, paths.composite) if p.is_file()]
     write_csv(paths.checks, table, _STAGE, c, inputs)
@@ -348,4 +358,4 @@ def report(samples, weak, scores, notes, names, complete, ground, as_csv, stage_
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

@@ -23,10 +23,11 @@ Writes  figs/report_<REGION>.html
 Run     python report.py [REGION=HK ...]
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
-import study_area
 from lsm.inputs.rasters import crs_name
 from lsm.inputs.samples import read_samples
 from lsm.maps import classes
@@ -34,28 +35,25 @@ from lsm.report import findings, map_layers, page, pictures, tables
 from lsm.run.artifacts import check, read_csv, read_npz, whole, write_record
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
-from study_area import (  # noqa: F401  constants too, the same in every stage
-    BREAKS,
-    BREAKS_FROM,
-    CLASS_BREAKS,
-    CLASS_COLOURS,
-    CLASS_NAMES,
-    RECIPE,
-    REGION,
-    SEED,
-)
+from study_area import MappedArea
+
 
 # ----------------------------------------------------------------------------------------------------------------
-LARGEST = 1200               # cells a side of what the map shows and answers from; larger rasters are read decimated
-POINTS = 20_000              # samples on the map, at most; more are drawn from
-LEADERS = 5                  # leading factors a click names
-THIN = 16                    # samples; a block with no more makes no task of meta-training, as published
-LEAKY = 0.9                  # AUROC above which a factor alone tells the labels
-FIGURE_WIDTH = 1500          # pixels of a figure
-FIGURE_QUALITY = 82          # of its WebP, up to 100
-NOTES = (("HK", "The terrain raster and the grid behind this map are stand-ins, interpolated from the published sample "
-                "points: this is no map of Hong Kong. Scores on the sample points are real."),)
-#                              what readers must be told before they look: (region, text)
+@dataclass(frozen=True)
+class Constants(MappedArea):
+    """What a person may set, here or for one run as NAME=value."""
+
+    LARGEST: int = 1200       # cells a side of what the map shows and answers from; larger rasters are read decimated
+    POINTS: int = 20_000      # samples on the map, at most; more are drawn from
+    LEADERS: int = 5          # leading factors a click names
+    THIN: int = 16            # samples; a block with no more makes no task of meta-training, as published
+    LEAKY: float = 0.9        # AUROC above which a factor alone tells the labels
+    FIGURE_WIDTH: int = 1500  # pixels of a figure
+    FIGURE_QUALITY: int = 82  # of its WebP, up to 100
+    #  what readers must be told before they look: (region, text)
+    NOTES: tuple[tuple, ...] = (
+        ("HK", "The terrain raster and the grid behind this map are stand-ins, interpolated from the published sample "
+               "points: this is no map of Hong Kong. Scores on the sample points are real."),)
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "report.py"
@@ -169,7 +167,7 @@ def some_samples(samples: dict, most: int, rng: np.random.Generator) -> str:
 
 def warnings_of(paths: Paths, got: Collector, samples, blocks, models, gis, c) -> list:
     """All findings: on the inputs, the blocks, the models and the map."""
-    out, factors = [], study_area.factors(c.REGION)
+    out, factors = [], c.factors
     if samples is not None:
         origin = got.get("leaky factors", lambda: findings.origins(paths, samples, c), paths.tasks)
         if origin is not None:
@@ -290,4 +288,4 @@ def main(c) -> None:
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

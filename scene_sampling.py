@@ -13,26 +13,33 @@ Writes  metatask_sampling/<REGION>_blocks.tif    the block of every cell, -1 whe
 Run     python scene_sampling.py [K=256 M=150 ...]
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-import study_area
 from lsm.blocks.slic import slic
 from lsm.inputs.rasters import Raster, centres, crs_name, locate, read_composite, write_band
 from lsm.inputs.samples import read_samples, unique_places
 from lsm.run.artifacts import read_csv, write_csv, write_npz
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
-from study_area import RECIPE, REGION, SEED  # noqa: F401  constants of this run, overridable as below
+from study_area import StudyArea
+
 
 # ----------------------------------------------------------------------------------------------------------------
-K = 512                         # seeds the whole raster would get, nodata included; published 512
-M = 500                         # compactness: terrain distance that counts as much as S cells; published 500, nearly
-                                #   squares; 100 to 250 follows elevation, 50 and less falls apart along aspect
-LOOPS = 5                       # of giving cells to clusters and taking the clusters' means; published 5
-WEIGHTS = (0.3, 0.1, 0.2, 0.4)  # of DEM (m), aspect (degrees), curvature, slope (degrees) in Dc^2; published
-TASK_SAMPLES = 16               # a block with more is a task for meta-training, only counted here; published 16
+@dataclass(frozen=True)
+class Constants(StudyArea):
+    """What a person may set, here or for one run as NAME=value."""
+
+    K: int = 512            # seeds the whole raster would get, nodata included; published 512
+    M: int = 500            # compactness: terrain distance that counts as much as S cells; published 500, nearly
+                            #   squares; 100 to 250 follows elevation, 50 and less falls apart along aspect
+    LOOPS: int = 5          # of giving cells to clusters and taking the clusters' means; published 5
+    WEIGHTS: tuple[float, ...] = (0.3, 0.1, 0.2, 0.4)  # of DEM (m), aspect (degrees), curvature, slope (degrees) in
+                                                       #   Dc^2; published
+    TASK_SAMPLES: int = 16  # a block with more is a task for meta-training, only counted here; published 16
 # ----------------------------------------------------------------------------------------------------------------
 
 
@@ -100,7 +107,7 @@ def main(c):
     """Runs the stage; c holds the constants."""
     paths = Paths(c.REGION)
     raster = read_composite(paths.composite)
-    samples = read_samples(paths.samples, study_area.factors(c.REGION))
+    samples = read_samples(paths.samples, c.factors)
     weight = weights(paths, samples.label, c)
     row, dropped, conflicts = unique_places(samples)
     print(f"{len(samples.label)} samples; {dropped} rows dropped that repeat a place, {conflicts} places with both "
@@ -124,7 +131,7 @@ def main(c):
         "label": samples.label[row],                         # (samples,) int8
         "weight": weight[row],                               # (samples,) float32, of the sample in every loss
         "centre_row": places[:, 0], "centre_col": places[:, 1],  # (blocks,) float32
-        "factor_names": np.array([factor.name for factor in study_area.factors(c.REGION)]),
+        "factor_names": np.array([factor.name for factor in c.factors]),
     }
     weighted = [paths.samples_origin] * paths.samples_origin.is_file()
     made_from = ("scene_sampling.py", c, [paths.composite, paths.samples, *weighted])
@@ -137,4 +144,4 @@ def main(c):
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

@@ -4,20 +4,46 @@ REGION names the input files (`src_data/samples_<REGION>.csv` and so on, see lsm
 the CRS of `src_data/<REGION>/composite.tif`, a projected one in metres; the sample tables carry none of their own.
 """
 
+from dataclasses import dataclass
+
 from lsm.inputs.samples import Factor, read_factors
 from lsm.run.paths import Paths
 
+
 # ----------------------------------------------------------------------------------------------------------------
-REGION = "demo"           # the synthetic area of src_data/make_demo.py; "HK" is the published study
-RECIPE = "recommended"    # "published": the paper's settings; "recommended": what measured better (docs/decisions.md)
-SEED = 1                  # of every random draw; not published
-# the classes of every map, in figures, rasters and the report
-BREAKS = "fixed"          # between them: fixed, quantile, equal or natural; the paper names five classes, no breaks
-CLASS_BREAKS = (0.2, 0.4, 0.6, 0.8)     # probabilities, of BREAKS=fixed
-CLASS_NAMES = ("very low", "low", "moderate", "high", "very high")          # as published
-CLASS_COLOURS = ("#ffffd4", "#fed976", "#fd8d3c", "#d0301f", "#6b0010")     # lightness orders them
-BREAKS_FROM = 10_000      # cells that natural and quantile breaks are drawn from, at most; not published
+@dataclass(frozen=True)
+class Area:
+    """The constants of every stage. A stage's own constants come after these."""
+
+    REGION: str = "demo"  # the synthetic area of src_data/make_demo.py; "HK" is the published study
+    SEED: int = 1         # of every random draw; not published
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """The factors of the region's tables."""
+        return factors(self.REGION)
+
+
+@dataclass(frozen=True)
+class StudyArea(Area):
+    """With the recipe, for the stages whose settings depend on it."""
+
+    RECIPE: str = "recommended"  # "published": the paper's settings; "recommended": what measured better
+                                 #   (docs/decisions.md)
+
+
+@dataclass(frozen=True)
+class MappedArea(StudyArea):
+    """With the classes of every map, in figures, rasters and the report."""
+
+    BREAKS: str = "fixed"  # between the classes: fixed, quantile, equal or natural; the paper names five classes, no
+                           #   breaks
+    CLASS_BREAKS: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)  # probabilities, of BREAKS=fixed
+    CLASS_NAMES: tuple[str, ...] = ("very low", "low", "moderate", "high", "very high")  # as published
+    CLASS_COLOURS: tuple[str, ...] = ("#ffffd4", "#fed976", "#fd8d3c", "#d0301f", "#6b0010")  # lightness orders them
+    BREAKS_FROM: int = 10_000  # cells that natural and quantile breaks are drawn from, at most; not published
 # ----------------------------------------------------------------------------------------------------------------
+
 
 # In the order of the published tables. A column is found under its name or any alias, whatever its place.
 FACTORS = (

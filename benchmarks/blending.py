@@ -42,7 +42,7 @@ class Models:
     """The models of all blocks and the places of cells, as stage 4 has them."""
 
     def __init__(self, paths: Paths, half: bool):
-        c = settings.constants(vars(predict_LSM), [f"REGION={paths.region}"])
+        c = settings.constants(predict_LSM.Constants, [f"REGION={paths.region}"])
         model, samples = read_npz(paths.model, "meta_learner.py", c), read_npz(paths.tasks, "scene_sampling.py", c)
         self.labels, self.place = read_band(paths.blocks), read_composite(paths.composite).geotransform
         self.encoder = Encoder.from_json(str(model["encoder"]))

@@ -19,6 +19,7 @@ Run     python src_data/make_demo.py
 """
 
 import heapq
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -27,56 +28,64 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, laplace
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from lsm.inputs.rasters import NODATA, centres, read_composite, write_band
 from lsm.inputs.rasters import TERRAIN as _TERRAIN
-from lsm.inputs.rasters import centres, read_composite, write_band
 from lsm.inputs.samples import STORED_ZERO as _STORED_ZERO
 from lsm.run.artifacts import whole, write_csv, write_record
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
 
+
 # ----------------------------------------------------------------------------------------------------------------
-REGION = "demo"           # names the files
-SEED = 1                  # of every random draw
+@dataclass(frozen=True)
+class Constants:
+    """What a person may set, here or for one run as NAME=value."""
 
-# the grid
-ROWS, COLS = 300, 400     # cells
-CELL = 50.0               # m
-EPSG = 32650              # WGS 84 / UTM zone 50N
-WEST, NORTH = 780000.0, 2500000.0  # m, the upper left corner
-LAND = 0.65               # share of cells above the sea
-NODATA = -9999.0          # in the sea
+    REGION: str = "demo"  # names the files
+    SEED: int = 1         # of every random draw
 
-# the terrain and what lies on it; lengths in cells
-PEAK = 800.0              # m, the highest cell
-PLAIN = 4.0               # m, lower land is levelled to this: flat ground, slope 0 and aspect -1
-CHANNEL = 40              # cells that drain through a cell before it is a stream
-CATCHMENT = 200           # cells; smaller basins along the coast count as one catchment
-ROAD_LENGTH = 30.0        # wave length of the field whose contour lines are the roads
-FAULT_SPACING = 45.0      # between faults
-DECIMALS = 3              # of every factor value
+    # the grid
+    ROWS: int = 300           # cells
+    COLS: int = 400
+    CELL: float = 50.0        # m
+    EPSG: int = 32650         # WGS 84 / UTM zone 50N
+    WEST: float = 780000.0    # m, the upper left corner
+    NORTH: float = 2500000.0
+    LAND: float = 0.65        # share of cells above the sea
 
-# InSAR
-HEADING, INCIDENCE = -13.0, 39.0  # degrees: ascending orbit, looking to the right
-GAPS = 0.40               # share of land without a measurement
-MOVING = 0.60             # probability above which a slope can be a slow-moving one
-VELOCITY = 9.0            # mm/yr down the slope, the mean of moving slopes
-NOISE = 0.7               # mm/yr, sd of a measurement
-THRESHOLD = 2.0           # mm/yr, |DV| from which a landslide counts as slow-moving
+    # the terrain and what lies on it; lengths in cells
+    PEAK: float = 800.0          # m, the highest cell
+    PLAIN: float = 4.0           # m, lower land is levelled to this: flat ground, slope 0 and aspect -1
+    CHANNEL: int = 40            # cells that drain through a cell before it is a stream
+    CATCHMENT: int = 200         # cells; smaller basins along the coast count as one catchment
+    ROAD_LENGTH: float = 30.0    # wave length of the field whose contour lines are the roads
+    FAULT_SPACING: float = 45.0  # between faults
+    DECIMALS: int = 3            # of every factor value
 
-# the points
-INVENTORY = 5000          # landslides of the inventory
-ABSENCE = 5500            # non-landslides
-INSAR = 1500              # InSAR points
-REPEATED = 0.02           # share of inventory and absence points in the cell of another, every second at its very place
-CONFLICTS = 0.05          # share of these that give a landslide's place as a non-landslide
+    # InSAR
+    HEADING: float = -13.0   # degrees: ascending orbit, looking to the right
+    INCIDENCE: float = 39.0
+    GAPS: float = 0.40       # share of land without a measurement
+    MOVING: float = 0.60     # probability above which a slope can be a slow-moving one
+    VELOCITY: float = 9.0    # mm/yr down the slope, the mean of moving slopes
+    NOISE: float = 0.7       # mm/yr, sd of a measurement
+    THRESHOLD: float = 2.0   # mm/yr, |DV| from which a landslide counts as slow-moving
 
-# of each environment: what standardised terms weigh in the log-odds of a landslide; the first one leads
-WEIGHTS = (
-    (("slope", 4.4), ("NDVI", -1.4), ("log dis2road", 1.4), ("cos aspect", 1.0)),
-    (("log dis2drainage", -4.4), ("NDVI", 1.6), ("slope", 1.2), ("curvature", -1.0)),
-    (("log dis2road", -4.4), ("slope", -1.4), ("log dis2drainage", -1.2), ("land use = 1", 0.8)),
-    (("NDVI", -4.4), ("log dis2drainage", 1.4), ("slope", 1.2), ("cos aspect", -1.0), ("lithology = 3", 0.8)),
-)
+    # the points
+    INVENTORY: int = 5000    # landslides of the inventory
+    ABSENCE: int = 5500      # non-landslides
+    INSAR: int = 1500        # InSAR points
+    REPEATED: float = 0.02   # share of inventory and absence points in the cell of another, every second at its very
+                             #   place
+    CONFLICTS: float = 0.05  # share of these that give a landslide's place as a non-landslide
+
+    # of each environment: what standardised terms weigh in the log-odds of a landslide; the first one leads
+    WEIGHTS: tuple[tuple, ...] = (
+        (("slope", 4.4), ("NDVI", -1.4), ("log dis2road", 1.4), ("cos aspect", 1.0)),
+        (("log dis2drainage", -4.4), ("NDVI", 1.6), ("slope", 1.2), ("curvature", -1.0)),
+        (("log dis2road", -4.4), ("slope", -1.4), ("log dis2drainage", -1.2), ("land use = 1", 0.8)),
+        (("NDVI", -4.4), ("log dis2drainage", 1.4), ("slope", 1.2), ("cos aspect", -1.0), ("lithology = 3", 0.8)),
+    )
 # ----------------------------------------------------------------------------------------------------------------
 
 _ROCKS = ("alluvium", "granite", "tuff")  # lithology 1 to 3 in the raw form, in the order of the alphabet
@@ -355,9 +364,9 @@ def polygons_of(numbers: np.ndarray, names, geotransform, c) -> list[tuple[str, 
 
 def write_raw(folder, factors, land, lines, inventory, grid, rng, geotransform, c, made_from) -> list:
     """Writes the area the way a person has it; returns the files."""
-    rasters = {"dem": (np.where(land, factors["DEM"], c.NODATA), gdal.GDT_Float32, c.NODATA),
+    rasters = {"dem": (np.where(land, factors["DEM"], NODATA), gdal.GDT_Float32, NODATA),
                "land_use": (np.where(land, factors["land use"], 0), gdal.GDT_Byte, 0),
-               "ndvi": (np.where(land, factors["NDVI"] / 10_000, c.NODATA), gdal.GDT_Float32, c.NODATA)}
+               "ndvi": (np.where(land, factors["NDVI"] / 10_000, NODATA), gdal.GDT_Float32, NODATA)}
     paths = []
     for name, (band, kind, nodata) in rasters.items():
         paths.append(folder / f"{name}.tif")
@@ -398,7 +407,7 @@ def write_composite(path, bands: list[np.ndarray], geotransform: tuple[float, ..
         dataset.SetSpatialRef(crs_of(c))
         for i, (name, band) in enumerate(zip(_TERRAIN, bands, strict=True), start=1):
             target = dataset.GetRasterBand(i)
-            target.SetNoDataValue(c.NODATA)
+            target.SetNoDataValue(NODATA)
             target.SetDescription(name)
             target.WriteArray(band)
         dataset.FlushCache()
@@ -422,7 +431,7 @@ def main(c):
     samples = pd.concat([inventory, insar]).sample(frac=1, random_state=rng)
 
     def on_map(values, dtype=np.float32):
-        raster = np.full(land.shape, c.NODATA, dtype)  # (rows, cols)
+        raster = np.full(land.shape, NODATA, dtype)  # (rows, cols)
         raster[land] = values
         return raster
 
@@ -435,7 +444,7 @@ def main(c):
     truth = {paths.truth / "probability.tif": on_map(probability),
              paths.truth / "environment.tif": on_map(environment, np.int32)}
     for path, band in truth.items():
-        write_band(path, band, like, c.NODATA, path.stem, *made_from)
+        write_band(path, band, like, NODATA, path.stem, *made_from)
     leaders = paths.truth / "leading_factor.csv"
     write_csv(leaders, planted, *made_from)
     raw = write_raw(paths.raw, factors, land, lines, inventory, grid, rng, geotransform, c, made_from)
@@ -447,4 +456,4 @@ def main(c):
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

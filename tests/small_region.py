@@ -92,4 +92,4 @@ def write_area(folder: Path) -> None:
 
 def prepare(stage, *settings: str) -> None:
     """Runs prepare_region.py on the region "own" in this process."""
-    stage.main(constants(vars(stage), ["REGION=own", *settings]))
+    stage.main(constants(stage.Constants, ["REGION=own", *settings]))

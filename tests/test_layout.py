@@ -7,13 +7,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
+from typing import get_origin
 
 import pytest
 import yaml
 
-import study_area
 from lsm.run.paths import PROJECT, Paths
-from lsm.run.settings import block
+from lsm.run.settings import ByRecipe, defaults
 
 NOT_STAGES = {"study_area"}  # modules at the root that are no stage
 STAGES = sorted([*(path for path in PROJECT.glob("*.py") if path.stem not in NOT_STAGES),
@@ -136,24 +137,24 @@ def test_a_stage_has_one_constants_block(path):
     rules = [number for number, line in enumerate(text.splitlines(), start=1) if RULE.fullmatch(line)]
     assert len(rules) == 2
     first, last = rules
-    assigned, shared = [], set()
+    block, = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == "Constants")
+    assert first < block.lineno < block.end_lineno < last
     for node in ast.parse(text).body:
         if isinstance(node, ast.Assign):
             names = [n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)]
-            if first < node.lineno < last:
-                assigned += names
-            else:
-                assert all(name.startswith("_") or not name.isupper() for name in names), (
-                    f"line {node.lineno}: {names} would be taken for constants of the run; "
-                    "a leading underscore says they are none")
-        elif first < node.lineno < last:
-            pytest.fail(f"line {node.lineno}: not a constant")
-        elif isinstance(node, ast.ImportFrom) and node.module == "study_area":
-            shared = {alias.asname or alias.name for alias in node.names} & set(block(vars(study_area)))
-    module = load(path)
-    constants = {name for name in assigned if name in block(vars(module))}
-    assert set(block(vars(module))) == constants | shared
-    assert {"REGION", "SEED"} <= constants | shared
+            assert all(name.startswith("_") or not name.isupper() for name in names), (
+                f"line {node.lineno}: {names} look like constants of the run; a leading underscore says they are none")
+    known = defaults(load(path).Constants)
+    assert all(name.isupper() for name in known)
+    assert {"REGION", "SEED"} <= set(known)
+
+
+def test_every_constant_has_the_type_it_says():
+    for path in STAGES:
+        for field in fields(load(path).Constants):
+            kind = get_origin(field.type) or field.type
+            values = field.default.values.values() if isinstance(field.default, ByRecipe) else (field.default,)
+            assert all(type(value) is kind for value in values), f"{ident(path)}: {field.name}"
 
 
 def load(path):
@@ -173,7 +174,7 @@ def test_a_stage_says_what_it_reads_and_writes(path):
         assert re.search(rf"^{word} ", doc, re.MULTILINE), word
     assert f"python {ident(path)}" in doc
     assert ast.unparse(tree.body[-1]).startswith("if __name__ == '__main__':")
-    assert "run(main, globals())" in ast.unparse(tree.body[-1])
+    assert "run(main, Constants)" in ast.unparse(tree.body[-1])
 
 
 def test_importing_a_stage_does_nothing(tmp_path):

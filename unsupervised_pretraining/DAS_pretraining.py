@@ -11,30 +11,37 @@ Writes  unsupervised_pretraining/model_init/savedmodel.npz      arr_0.. = w1, b1
 Run     python unsupervised_pretraining/DAS_pretraining.py [REGION=HK RECIPE=published ...]
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from tqdm import tqdm
 
-import study_area
 from lsm.inputs.samples import read_samples
 from lsm.learner.encoder import Encoder
 from lsm.learner.network import use_one_thread
 from lsm.run.artifacts import write_csv, write_npz
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
-from study_area import RECIPE, REGION, SEED  # noqa: F401 - constants too, the same in every stage
+from study_area import StudyArea
 from unsupervised_pretraining.stack import machines, pretrain
 
+
 # ----------------------------------------------------------------------------------------------------------------
-HIDDEN = (32, 32, 16)        # units of RBM, RBM, autoencoder; published (32, 32, 16)
-RBM_LEARNING_RATE = 1e-3     # of a batch's mean gradient; published 1e-3
-RBM_EPOCHS = 10              # published 10
-RBM_BATCH = 64               # samples; published 64
-RBM_INITIAL_SD = 0.1         # of the weights' start; not published; from 0.01, 8-12 of the second RBM's 32
-                             #   units end silent (Hong Kong, published recipe, 3 seeds), from 0.1, 1-5
-DAE_LEARNING_RATE = 5e-5     # of Adam; published 5e-5
-DAE_EPOCHS = 20              # published 20
-DAE_BATCH = 64               # samples; published 64
-DAE_NOISE = 0.01             # sd of the noise added to the second RBM's activation; published 0.01
+@dataclass(frozen=True)
+class Constants(StudyArea):
+    """What a person may set, here or for one run as NAME=value."""
+
+    HIDDEN: tuple[int, ...] = (32, 32, 16)  # units of RBM, RBM, autoencoder; published (32, 32, 16)
+    RBM_LEARNING_RATE: float = 1e-3         # of a batch's mean gradient; published 1e-3
+    RBM_EPOCHS: int = 10                    # published 10
+    RBM_BATCH: int = 64                     # samples; published 64
+    RBM_INITIAL_SD: float = 0.1             # of the weights' start; not published; from 0.01, 8-12 of the second RBM's
+                                            #   32 units end silent (Hong Kong, published recipe, 3 seeds), from 0.1,
+                                            #   1-5
+    DAE_LEARNING_RATE: float = 5e-5         # of Adam; published 5e-5
+    DAE_EPOCHS: int = 20                    # published 20
+    DAE_BATCH: int = 64                     # samples; published 64
+    DAE_NOISE: float = 0.01                 # sd of the noise added to the second RBM's activation; published 0.01
 # ----------------------------------------------------------------------------------------------------------------
 
 
@@ -56,14 +63,14 @@ def main(c) -> None:
     """Reads the samples, pretrains, writes weights, encoder and history."""
     check_constants(c)
     paths, rng = Paths(c.REGION), np.random.default_rng(c.SEED)
-    samples = read_samples(paths.samples, study_area.factors(c.REGION))
+    samples = read_samples(paths.samples, c.factors)
     use_one_thread()
 
     rows = first_rows(samples.xy)
     repeated = len(samples.xy) - len(rows)
     print(f"{len(rows):,} samples; {repeated:,} more repeat the X, Y of an earlier row and are left out")
     factors = samples.factors[rows]
-    encoder = Encoder.fit(factors, study_area.factors(c.REGION), form=c.RECIPE)
+    encoder = Encoder.fit(factors, c.factors, form=c.RECIPE)
     inputs = encoder.transform(factors)  # (samples, inputs)
 
     sizes = (inputs.shape[1], *c.HIDDEN)
@@ -86,4 +93,4 @@ def main(c) -> None:
 
 
 if __name__ == "__main__":
-    run(main, globals())
+    run(main, Constants)

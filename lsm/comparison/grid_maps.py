@@ -6,12 +6,10 @@ import numpy as np
 
 from lsm.comparison.points import grid_rows
 from lsm.comparison.score_tables import OURS, PARTS
-from lsm.inputs.rasters import inside, read_composite, write_bands
+from lsm.inputs.rasters import NODATA, inside, read_composite, write_bands
 from lsm.inputs.samples import Factor
 from lsm.learner.boosting import mixed
 from lsm.run.jobs import Job
-
-NODATA = np.float32(-9999)
 
 
 def parts_of(mapped: tuple[str, ...]) -> list[str]:
@@ -22,7 +20,7 @@ def parts_of(mapped: tuple[str, ...]) -> list[str]:
 def of_grid(paths, described: tuple[Factor, ...], methods: dict[str, Callable]) -> dict[str, np.ndarray]:
     """{name: landslide probability (rows, cols) float32, NODATA where the grid has no cell} of fitted methods."""
     shape = read_composite(paths.composite).valid.shape
-    out = {name: np.full(shape, NODATA) for name in methods}
+    out = {name: np.full(shape, NODATA, np.float32) for name in methods}
     for rows, (row, col), _ in grid_rows(paths, described):
         on_map = inside(shape, row, col)
         for name, predict in methods.items():
@@ -43,7 +41,7 @@ def write(paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -> list:
         print(f"no map of {'; '.join(missing)}: METHODS or PROTOCOLS leave them out")
     if not there:
         return []
-    write_bands(paths.method_maps, _bands(there, where), read_composite(paths.composite), float(NODATA), there, *made)
+    write_bands(paths.method_maps, _bands(there, where), read_composite(paths.composite), NODATA, there, *made)
     return [paths.method_maps]
 
 
@@ -57,7 +55,7 @@ def _bands(names: list[str], where: dict) -> Iterator[np.ndarray]:
         if name == OURS:
             networks, *boosting = map(read, PARTS)
             known = networks != NODATA
-            out = np.full(known.shape, NODATA)
+            out = np.full(known.shape, NODATA, np.float32)
             out[known] = mixed(networks[known], [p[known] for p in boosting])
             yield out
         else:

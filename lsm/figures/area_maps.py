@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 from scipy.ndimage import distance_transform_edt
 
+from lsm.figures import styles
 from lsm.figures.common import caption, input_table, need, saved
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import crs_name, open_raster
@@ -30,21 +31,21 @@ def inventory(c):
     ax.imshow(0.3 + 0.7 * ground.relief, extent=ground.extent)
     measured = deformation(c, fig, ax, panel, ground)
     pixels, handles = len(points) > c.RASTERISE, []
-    speeds = LinearSegmentedColormap.from_list("speeds", c.SPEEDS)
+    speeds = LinearSegmentedColormap.from_list("speeds", styles.SPEEDS)
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.8), ("InSAR", 2.4)):
         chosen = points[points["kind"] == kind]
         if len(chosen):
             if kind == "InSAR":
                 speed = chosen["velocity"].abs()
                 drawn = ax.scatter(chosen["X"], chosen["Y"], s=size, rasterized=pixels, c=speed, cmap=speeds,
-                                   norm=Normalize(*np.percentile(speed, (5, 95))), **c.POINTS[kind])
+                                   norm=Normalize(*np.percentile(speed, (5, 95))), **styles.POINTS[kind])
             else:
                 marks(c, ax, kind, chosen["X"], chosen["Y"], size)
             handles.append(key(c, kind, f"{kind} ({len(chosen):,})"))
     panel.legend(handles=handles, loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1))
     if "InSAR" in set(points["kind"]):
         box = panel.get_position()
-        bar_ax = fig.add_axes((box.x0 + 0.03 / c.WIDTH, box.y1 - 0.95 / fig.get_figheight(), 1.1 / c.WIDTH,
+        bar_ax = fig.add_axes((box.x0 + 0.03 / styles.WIDTH, box.y1 - 0.95 / fig.get_figheight(), 1.1 / styles.WIDTH,
                                0.1 / fig.get_figheight()))
         bar = fig.colorbar(drawn, cax=bar_ax, orientation="horizontal", extend="both")
         bar.set_label("InSAR speed (mm/yr)", fontsize=7.5)
@@ -56,7 +57,7 @@ def inventory(c):
 def deformation(c, fig, ax, panel, ground) -> str:
     """Draws the velocity of the grid's cells under the points, with its scale, where the grid has one; what the caption
     says of it."""
-    paths, velocity = Paths(c.REGION), [factor for factor in c.FACTORS if factor.zero_is_missing][:1]
+    paths, velocity = Paths(c.REGION), [factor for factor in c.factors if factor.zero_is_missing][:1]
     source = grid_cells.grid_of(paths)
     if not velocity or not source.is_file():
         return ""
@@ -67,14 +68,14 @@ def deformation(c, fig, ax, panel, ground) -> str:
     if not there.any():
         return ""
     most = np.percentile(np.abs(layer[there]), 90)
-    colours = LinearSegmentedColormap.from_list("deformation", c.DEFORMATION)
+    colours = LinearSegmentedColormap.from_list("deformation", styles.DEFORMATION)
     norm = Normalize(-most, most)
     drawn = colours(norm(layer))
     drawn[..., :3] *= (0.8 + 0.2 * ground.shade)[..., None]
     drawn[..., 3] = there
     ax.imshow(drawn, extent=ground.extent)
     box = panel.get_position()
-    bar_ax = fig.add_axes((box.x0 + 0.03 / c.WIDTH, box.y1 - 1.55 / fig.get_figheight(), 1.1 / c.WIDTH,
+    bar_ax = fig.add_axes((box.x0 + 0.03 / styles.WIDTH, box.y1 - 1.55 / fig.get_figheight(), 1.1 / styles.WIDTH,
                            0.1 / fig.get_figheight()))
     bar = fig.colorbar(matplotlib.cm.ScalarMappable(norm, colours), cax=bar_ax, orientation="horizontal", extend="both")
     bar.set_label(f"ground: {velocity[0].name} ({velocity[0].unit})", fontsize=7.5)
@@ -101,7 +102,7 @@ def inventory_points(c):
         table, record = input_table(paths.samples, "src_data/make_demo.py", c, ("X", "Y", "label"))
     points = table[["X", "Y"]].assign(kind=np.where(table["label"] == 1, "landslide", "non-landslide"), velocity=np.nan)
     if paths.samples_without_insar.is_file() and paths.insar_points.is_file():
-        names = [n for f in c.FACTORS if f.zero_is_missing for n in (f.name, *f.aliases)]
+        names = [n for f in c.factors if f.zero_is_missing for n in (f.name, *f.aliases)]
         table, _ = input_table(paths.insar_points, "src_data/make_demo.py", c, ("X", "Y"))
         column = next((name for name in (*names, "label") if name in table), None)
         if column is None:
@@ -125,7 +126,7 @@ def blocks(c):
     ax.imshow(0.5 + 0.5 * ground.relief, extent=ground.extent)  # paler, so that thin blocks stand out
     thin = np.isin(block, table.loc[table["thin"], "block"])
     veil = np.zeros((*block.shape, 4))
-    veil[thin] = (*to_rgb(c.INK), 0.45)
+    veil[thin] = (*to_rgb(styles.INK), 0.45)
     ax.imshow(veil, extent=extent)
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.6)):
         marks(c, ax, kind, *tasks["xy"][tasks["label"] == (kind == "landslide")].T, size)
@@ -135,7 +136,7 @@ def blocks(c):
     panel.legend(handles=[key(c, "landslide", f"landslide ({n:,})"),
                           key(c, "non-landslide", f"non-landslide ({len(tasks['label']) - n:,})"),
                           Line2D([], [], color="black", linewidth=0.6, label=f"block ({len(table):,})"),
-                          Patch(facecolor=(*to_rgb(c.INK), 0.45),
+                          Patch(facecolor=(*to_rgb(styles.INK), 0.45),
                                 label=f"{c.THIN} samples or\nfewer ({table['thin'].sum():,})")],
                  loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1))
     caption(fig, c, [record], f"{len(table):,} blocks, {len(tasks['label']):,} samples")
@@ -150,15 +151,16 @@ def lsm_map(c):
     ground = terrain(c)
     table = class_areas(path, breaks, list(c.CLASS_NAMES))
     probability, known, extent, _ = read_decimated(path, c.LARGEST, average=False)
-    colours = np.array([to_rgb(colour) for colour in c.CLASS_COLOURS] + [to_rgb(c.SEA)])  # (classes + 1, 3)
+    colours = np.array([to_rgb(colour) for colour in c.CLASS_COLOURS] + [to_rgb(styles.SEA)])  # (classes + 1, 3)
     drawn = colours[np.where(known, np.digitize(probability, breaks), len(breaks) + 1)]  # (rows, cols, 3)
     if ground.shade.shape == known.shape:
         drawn[known] *= (0.6 + 0.4 * ground.shade)[known, None]
     fig, ax, panel = map_page(ground, c)
     ax.imshow(drawn, extent=extent)
-    ax.plot(*as_one_line(outlines(known, extent)), color=c.INK, linewidth=0.3)  # in grey, "very low" is like the sea
+    # Without an outline, "very low" printed in grey looks like the sea.
+    ax.plot(*as_one_line(outlines(known, extent)), color=styles.INK, linewidth=0.3)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
-    handles = [Patch(facecolor=colour, edgecolor=c.INK, linewidth=0.4,
+    handles = [Patch(facecolor=colour, edgecolor=styles.INK, linewidth=0.4,
                      label=f"{name}  {low:.3g}–{high:.3g}\n{share:.1%} of area")
                for colour, (name, low, high, share) in zip(
                    c.CLASS_COLOURS, table[["class", "from", "to", "share"]].itertuples(index=False), strict=True)]
@@ -187,8 +189,8 @@ def terrain(c):
     dem = dem[row, col].astype(float)
     shade = hill_shade(dem, (extent[1] - extent[0]) / dem.shape[1], (extent[3] - extent[2]) / dem.shape[0])
     low, high = np.percentile(dem[valid], (1, 99))
-    tint = LinearSegmentedColormap.from_list("tint", c.TINTS)((dem - low) / max(high - low, 1))[..., :3]
-    relief = np.where(valid[..., None], tint * shade[..., None], to_rgb(c.SEA))
+    tint = LinearSegmentedColormap.from_list("tint", styles.TINTS)((dem - low) / max(high - low, 1))[..., :3]
+    relief = np.where(valid[..., None], tint * shade[..., None], to_rgb(styles.SEA))
     transform = dataset.GetGeoTransform()
     words = (f"{crs_name(dataset.GetProjection())}", f"cells {transform[1]:.4g} × {-transform[5]:.4g} m")
     return SimpleNamespace(relief=relief, shade=shade, extent=extent, words=words)
@@ -200,12 +202,12 @@ def map_page(ground, c, across: float = 0, beside: float = 0, least: float = 3.4
 
     across, beside  most inches of the map and inches of the panel; 0: those of the style. least  inches of height
     """
-    across, beside = across or c.MAP, beside or c.PANEL
+    across, beside = across or styles.MAP, beside or styles.PANEL
     west, east, south, north = ground.extent
     scale = min(across / (east - west), 7.5 / (north - south))  # inches a metre
     wide, tall = scale * (east - west), scale * (north - south)
     high = max(tall, least)
-    size = (c.WIDTH, high + 0.87)  # the topmost tick label stands across the frame
+    size = (styles.WIDTH, high + 0.87)  # the topmost tick label stands across the frame
     fig = Figure(figsize=size)
     ax = fig.add_axes((0.5 / size[0], (0.65 + high - tall) / size[1], wide / size[0], tall / size[1]))
     unit, metres = ("km", 1000) if max(east - west, north - south) > 5000 else ("m", 1)
@@ -232,7 +234,7 @@ def orientation(panel, ground, c, scale: float, left: float = 0.0, longest: floa
     west, east, south, north = ground.extent
     unit, metres = ("km", 1000) if max(east - west, north - south) > 5000 else ("m", 1)
     words = "\n".join(line for text in ground.words for line in textwrap.wrap(text, 24))
-    panel.text(left + 0.05, 0, words, fontsize=7, color=c.INK, verticalalignment="bottom")
+    panel.text(left + 0.05, 0, words, fontsize=7, color=styles.INK, verticalalignment="bottom")
     bar = longest / scale  # metres; the largest 1, 2 or 5 times a power of ten that fits
     bar = max(m * 10.0**e for e in range(0, 8) for m in (1, 2, 5) if m * 10**e <= max(bar, 1))
     for half, colour in ((0, "black"), (1, "white")):
@@ -250,15 +252,15 @@ def orientation(panel, ground, c, scale: float, left: float = 0.0, longest: floa
 def marks(c, ax, kind: str, x, y, size: float) -> None:
     """Points of one kind, all alike: a line of markers, which a pdf holds once and draws many times; size in points
     squared."""
-    style = c.POINTS[kind]
+    style = styles.POINTS[kind]
     ax.plot(x, y, linestyle="", marker=style["marker"], markersize=size**0.5, markerfacecolor=style["facecolors"],
             markeredgecolor=style["edgecolors"], markeredgewidth=style["linewidths"], rasterized=len(x) > c.RASTERISE)
 
 
 def key(c, kind, label):
     """The legend's mark of a kind of point."""
-    style = c.POINTS[kind]
-    face = style.get("facecolors", c.SPEEDS[1])
+    style = styles.POINTS[kind]
+    face = styles.get("facecolors", styles.SPEEDS[1])
     return Line2D([], [], linestyle="", marker=style["marker"], markersize=4.5, markerfacecolor=face,
                   markeredgecolor=face if style["edgecolors"] == "none" else style["edgecolors"], markeredgewidth=0.6,
                   label=label)

@@ -13,6 +13,7 @@ from sklearn.manifold import TSNE, Isomap
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
+from lsm.figures import styles
 from lsm.figures.area_maps import key, terrain
 from lsm.figures.common import caption, input_table, need, saved
 from lsm.inputs import grid_cells
@@ -36,29 +37,29 @@ def factor_maps(c):
     _, land, extent, dataset = read_decimated(paths.composite, c.FACTOR_CELLS, average=False)
     source = grid_cells.grid_of(paths)
     made = check(source, STAGE, c) if record_path(source).is_file() else {}
-    values, n = grid_layers(source, c.FACTORS, dataset.GetGeoTransform(),
+    values, n = grid_layers(source, c.factors, dataset.GetGeoTransform(),
                             (dataset.RasterYSize, dataset.RasterXSize), land.shape)
     classes = read_factors(paths.factors)[1] if paths.factors.is_file() else {}
-    across, down = ACROSS, -(-len(c.FACTORS) // ACROSS)
-    wide = (c.WIDTH - 0.1 - 0.12 * (across - 1)) / across
+    across, down = ACROSS, -(-len(c.factors) // ACROSS)
+    wide = (styles.WIDTH - 0.1 - 0.12 * (across - 1)) / across
     high = min(wide * (extent[3] - extent[2]) / (extent[1] - extent[0]), 2.4)
     step = high + 0.56
     tall = down * step + 0.62
-    fig = Figure(figsize=(c.WIDTH, tall))
+    fig = Figure(figsize=(styles.WIDTH, tall))
     coast, rows = as_one_line(outlines(land, extent)), []
-    for i, (factor, layer) in enumerate(zip(c.FACTORS, values, strict=True)):
+    for i, (factor, layer) in enumerate(zip(c.factors, values, strict=True)):
         x, y = 0.05 + i % across * (wide + 0.12), tall - 0.22 - i // across * step - high
-        ax = fig.add_axes((x / c.WIDTH, y / tall, wide / c.WIDTH, high / tall))
+        ax = fig.add_axes((x / styles.WIDTH, y / tall, wide / styles.WIDTH, high / tall))
         foot = (x, y - 0.14, wide)
         unit = UNITS.get(factor.unit, factor.unit)
         ax.set_title(factor.name + (f" ({unit})" if unit else ""), fontsize=7.5, pad=2.5)
-        back = np.where(land[..., None], to_rgb("white"), to_rgb(c.SEA))
+        back = np.where(land[..., None], to_rgb("white"), to_rgb(styles.SEA))
         ax.imshow(back, extent=extent)
         if factor.kind in ("categorical", "circular"):
             rows += draw_classes(c, fig, ax, foot, extent, layer, factor, classes.get(factor.name, {}))
         else:
             rows.append(draw_ramp(c, fig, ax, foot, extent, layer, factor))
-        ax.plot(*coast, color=c.INK, linewidth=0.2)
+        ax.plot(*coast, color=styles.INK, linewidth=0.2)
         ax.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
         ax.spines[:].set_linewidth(0.4)
     scale(c, fig, ax, extent, wide, tall)
@@ -72,17 +73,17 @@ def draw_ramp(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor)
     missing = (layer == 0) & factor.zero_is_missing
     known = layer[np.isfinite(layer) & ~missing]
     low, high = np.percentile(known, (2, 98)) if len(known) else (0, 1)
-    ramp = LinearSegmentedColormap.from_list("ramp", c.RAMP)
+    ramp = LinearSegmentedColormap.from_list("ramp", styles.RAMP)
     drawn = ax.imshow(np.where(missing, np.nan, layer), extent=extent, cmap=ramp,
                       norm=PowerNorm(0.5 if factor.kind == "distance" else 1, low, high if high > low else low + 1))
     x, y, wide = foot
     tall = fig.get_figheight()
-    bar = fig.add_axes(((x + 0.15) / c.WIDTH, y / tall, (wide - 0.3) / c.WIDTH, 0.07 / tall))
+    bar = fig.add_axes(((x + 0.15) / styles.WIDTH, y / tall, (wide - 0.3) / styles.WIDTH, 0.07 / tall))
     fig.colorbar(drawn, cax=bar, orientation="horizontal", extend="both").outline.set_linewidth(0.4)
     bar.tick_params(labelsize=6, length=1.5, pad=1.5)
     bar.xaxis.set_major_locator(MaxNLocator(2 if factor.kind == "distance" else 4))
     if missing.any():
-        fig.text((x + wide / 2) / c.WIDTH, (y - 0.29) / tall, fontsize=6, horizontalalignment="center",
+        fig.text((x + wide / 2) / styles.WIDTH, (y - 0.29) / tall, fontsize=6, horizontalalignment="center",
                  s=f"white: not measured ({missing.sum() / np.isfinite(layer).sum():.0%} of cells)")
     row = {"factor": factor.name, "unit": factor.unit, "class": "", "cells": np.isfinite(layer).sum(),
            "share": len(known) / max(1, np.isfinite(layer).sum())}
@@ -94,12 +95,12 @@ def draw_classes(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, fact
     finite = np.isfinite(layer)
     if factor.kind == "circular":
         code = np.where(layer < 0, 4, np.floor((layer + 45) % 360 / 90))
-        words, tones = dict(enumerate(ASPECTS)), dict(enumerate(c.ASPECT_TONES))
+        words, tones = dict(enumerate(ASPECTS)), dict(enumerate(styles.ASPECT_TONES))
     else:
         code, found = layer, np.unique(layer[finite])
         given = {float(v): k for k, v in names.items()}
         words = {v: given.get(v, f"{v:g}") for v in found}
-        tones = dict(zip(found, itertools.cycle(c.CLASS_TONES), strict=False))
+        tones = dict(zip(found, itertools.cycle(styles.CLASS_TONES), strict=False))
     drawn = np.zeros((*layer.shape, 4))
     rows, handles = [], []
     for value, word in words.items():
@@ -108,11 +109,11 @@ def draw_classes(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, fact
             drawn[here] = (*to_rgb(tones[value]), 1)
             rows.append({"factor": factor.name, "unit": factor.unit, "class": word, "cells": finite.sum(),
                          "share": here.sum() / finite.sum()})
-            handles.append(Patch(facecolor=tones[value], edgecolor=c.INK, linewidth=0.3, label=word))
+            handles.append(Patch(facecolor=tones[value], edgecolor=styles.INK, linewidth=0.3, label=word))
     ax.imshow(drawn, extent=extent)
     x, y, wide = foot
     fig.legend(handles=handles, loc="upper center", ncols=5, fontsize=6, borderaxespad=0, columnspacing=0.7,
-               bbox_to_anchor=((x + wide / 2) / c.WIDTH, (y + 0.1) / fig.get_figheight()), handlelength=1,
+               bbox_to_anchor=((x + wide / 2) / styles.WIDTH, (y + 0.1) / fig.get_figheight()), handlelength=1,
                handletextpad=0.3)
     return rows
 
@@ -122,7 +123,7 @@ def scale(c, fig, ax, extent: tuple, wide: float, tall: float) -> None:
     metres = 0.8 / min(wide / (extent[1] - extent[0]), 2.4 / (extent[3] - extent[2]))  # of 0.8 inch at most
     bar = max(m * 10.0**e for e in range(0, 8) for m in (1, 2, 5) if m * 10**e <= max(metres, 1))
     long = 0.8 * bar / metres
-    foot = fig.add_axes((1 - 1.9 / c.WIDTH, 0.28 / tall, 1.8 / c.WIDTH, 0.22 / tall))
+    foot = fig.add_axes((1 - 1.9 / styles.WIDTH, 0.28 / tall, 1.8 / styles.WIDTH, 0.22 / tall))
     foot.set(xlim=(0, 1.8), ylim=(0, 0.22))
     foot.axis("off")
     foot.plot((0.2, 0.2 + long), (0.06, 0.06), color="black", linewidth=1.6, solid_capstyle="butt")
@@ -147,7 +148,7 @@ def learned_factors(c):
     kind = kinds_of_samples(c, tasks, drawn)
     raw = Encoder.from_json(str(model["encoder"])).transform(tasks["factors"][drawn])
     spaces = {"raw: the network's inputs": raw, "learned: last hidden layer": hidden(model, raw)}
-    fig = Figure(figsize=(c.WIDTH, 5.7))
+    fig = Figure(figsize=(styles.WIDTH, 5.7))
     axes = fig.subplots(2, 3)
     fig.subplots_adjust(left=0.045, right=0.995, top=0.955, bottom=0.13, wspace=0.04, hspace=0.14)
     label, tables = tasks["label"][drawn], []
@@ -157,11 +158,11 @@ def learned_factors(c):
         for ax, (way, place) in zip(band, embeddings(x, c).items(), strict=True):
             for of in ("non-landslide", "landslide", "InSAR"):
                 chosen = kind == of
-                style = dict(c.POINTS[of]) | ({"facecolors": c.SPEEDS[1]} if of == "InSAR" else {})
+                style = dict(styles.POINTS[of]) | ({"facecolors": styles.SPEEDS[1]} if of == "InSAR" else {})
                 ax.scatter(*place[chosen].T, s=3.5, rasterized=True, **style)
             ax.set_title(f"{way}: {alike(place, label, c.NEIGHBOURS):.0%} alike", fontsize=7.5, pad=3)
             ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_color(c.PALE)
+            ax.spines[:].set_color(styles.PALE)
             tables.append(pd.DataFrame({"space": name, "way": way, "sample": drawn, "x": place[:, 0], "y": place[:, 1],
                                         "kind": kind, "label": label}))
     counts = pd.Series(kind).value_counts()

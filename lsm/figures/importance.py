@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from scipy.stats import gaussian_kde, rankdata
 
+from lsm.figures import styles
 from lsm.figures.area_maps import map_page, terrain
 from lsm.figures.common import caption, need, saved
 from lsm.figures.comparison.block_kinds import block_statistics, end_of
@@ -106,7 +107,8 @@ def leading_factor(c):
     if palette is None or not names or not set(order.index) <= set(names):
         raise InputError(f"{shown(paths.leading_factor)}: expected a colour table and names of the factors in "
                          f"{shown(paths.importance)}, found others; run {STAGE} again")
-    colours = np.array([to_rgb(c.SEA)] + [np.array(palette.GetColorEntry(i)[:3]) / 255 for i in range(1, len(names))])
+    of_factors = [np.array(palette.GetColorEntry(i)[:3]) / 255 for i in range(1, len(names))]
+    colours = np.array([to_rgb(styles.SEA), *of_factors])
     block, land, _, _ = read_decimated(paths.blocks, c.LARGEST, average=False)
     drawn = colours[np.where(known, leader, 0)]  # (rows, cols, 3)
     drawn[land & ~known] = to_rgb("white")
@@ -115,7 +117,7 @@ def leading_factor(c):
     fig, ax, side = map_page(ground, c, least=2.2 + 0.17 * len(order))
     ax.imshow(drawn, extent=extent)
     ax.add_collection(LineCollection(outlines(block, extent), colors="white", linewidths=0.5))
-    ax.add_collection(LineCollection(outlines(land, extent), colors=c.INK, linewidths=0.3))
+    ax.add_collection(LineCollection(outlines(land, extent), colors=styles.INK, linewidths=0.3))
     for b in chosen_blocks(table, blocks.set_index("block")["samples"], c.SHAP_BLOCKS):
         ax.add_collection(LineCollection(outlines(block == b, extent), colors="white", linewidths=2.4, zorder=3))
         ax.add_collection(LineCollection(outlines(block == b, extent), colors="black", linewidths=1.2, zorder=3))
@@ -124,11 +126,11 @@ def leading_factor(c):
                 verticalalignment="center", path_effects=[withStroke(linewidth=1.1, foreground="white")])
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     count = leads["factor"].value_counts()
-    handles = [Patch(facecolor=colours[names.index(name)], edgecolor=c.INK, linewidth=0.4,
+    handles = [Patch(facecolor=colours[names.index(name)], edgecolor=styles.INK, linewidth=0.4,
                      label=f"{number[name]}  {name}  {share:.0%}, {count[name]}")
                for name, share in (order / order.sum()).items()]
     if (land & ~known).any():
-        handles.append(Patch(facecolor="white", edgecolor=c.INK, linewidth=0.4, label="no adapted model"))
+        handles.append(Patch(facecolor="white", edgecolor=styles.INK, linewidth=0.4, label="no adapted model"))
     handles.append(Line2D([], [], color="black", linewidth=1.4, label="in shap_blocks"))
     side.legend(handles=handles, loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1), alignment="left",
                 title="leading factor\n(share of area, blocks)", title_fontsize=7.5, fontsize=6.5, handleheight=1,
@@ -162,7 +164,7 @@ def chosen_blocks(table: pd.DataFrame, samples: pd.Series, wanted: tuple, most: 
 
 def block_words(tasks: dict, c) -> dict[int, str]:
     """What sets each block with more than THIN samples apart from the others, in two words of its mean factors."""
-    numbers, statistics = block_statistics(tasks, c.FACTORS, c.THIN)
+    numbers, statistics = block_statistics(tasks, c.factors, c.THIN)
     out = {}
     for block, row in zip(numbers, statistics.to_numpy(), strict=True):
         far = np.argsort(-np.abs(row), kind="stable")[:2]
@@ -179,12 +181,12 @@ def rows_of(c, values: dict, names: list[str]) -> np.ndarray:
 def missing_of(c, values: dict, name: str) -> np.ndarray:
     """(samples,) bool: explained samples where a factor was not measured."""
     value = values["factors"][:, list(values["factor_names"]).index(name)]
-    return (value == 0) & any(f.name == name and f.zero_is_missing for f in c.FACTORS)
+    return (value == 0) & any(f.name == name and f.zero_is_missing for f in c.factors)
 
 
 def classes_of(c, values: dict, name: str) -> np.ndarray:
     """The classes of a factor that has no more than CLASSES of them, over all explained samples; else none."""
-    if not any(f.name == name and f.kind == "categorical" for f in c.FACTORS):
+    if not any(f.name == name and f.kind == "categorical" for f in c.factors):
         return np.empty(0)
     found = np.unique(values["factors"][:, list(values["factor_names"]).index(name)])
     return found if len(found) <= CLASSES else found[:0]
@@ -193,13 +195,14 @@ def classes_of(c, values: dict, name: str) -> np.ndarray:
 def page(c, heights: list[np.ndarray]) -> tuple:
     """A page of panels one below the other, of factors so high: figure, axes of bars, axes of violins."""
     tall = sum(TOP + ROW * high.sum() for high in heights) + BETWEEN * (len(heights) - 1) + BOTTOM
-    fig = Figure(figsize=(c.WIDTH, tall))
+    fig = Figure(figsize=(styles.WIDTH, tall))
     bars, violins, y = [], [], tall
     left = NAMES + BARS + GAP
     for high in heights:
         y -= TOP + ROW * high.sum()
-        bars.append(fig.add_axes((NAMES / c.WIDTH, y / tall, BARS / c.WIDTH, ROW * high.sum() / tall)))
-        violins.append(fig.add_axes((left / c.WIDTH, y / tall, 1 - (left + 0.3) / c.WIDTH, ROW * high.sum() / tall)))
+        bars.append(fig.add_axes((NAMES / styles.WIDTH, y / tall, BARS / styles.WIDTH, ROW * high.sum() / tall)))
+        violins.append(fig.add_axes((left / styles.WIDTH, y / tall, 1 - (left + 0.3) / styles.WIDTH,
+                                     ROW * high.sum() / tall)))
         y -= BETWEEN
     return fig, bars, violins
 
@@ -219,7 +222,7 @@ def panel(c, bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str
     values  the arrays of the SHAP values; drawn, the rows of them to draw
     """
     y = np.cumsum(high) - high / 2
-    bar.barh(y, lines["mean_abs_shap"], height=0.62, color="#9ecae1", edgecolor=c.AFTER["color"], linewidth=0.5)
+    bar.barh(y, lines["mean_abs_shap"], height=0.62, color="#9ecae1", edgecolor=styles.AFTER["color"], linewidth=0.5)
     bar.set_xlabel("mean |SHAP| (log-odds)")
     other = bar.twiny()
     other.errorbar(lines["permutation"], y, xerr=None if lines["sd"].isna().all() else lines["sd"], linestyle="",
@@ -230,13 +233,13 @@ def panel(c, bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str
     below = min(0.25, 1.3 * max(0, -least) / most)  # so that both axes share their 0
     other.set_xlim(-below * most, 1.4 * most)
     bar.set_xlim(-below * lines["mean_abs_shap"].max(), 1.4 * lines["mean_abs_shap"].max())
-    bar.axvline(0, color=c.INK, linewidth=0.6)
+    bar.axvline(0, color=styles.INK, linewidth=0.6)
     other.set_xlabel("◇ permutation (rise of log loss)")
     bar.set_yticks(y, lines["factor"], fontsize=7)
     for at, word in zip(y, words, strict=True):
-        bar.text(1, at, word, transform=bar.get_yaxis_transform(), fontsize=6, color=c.INK,
+        bar.text(1, at, word, transform=bar.get_yaxis_transform(), fontsize=6, color=styles.INK,
                  horizontalalignment="right", verticalalignment="center")
-    violin.axvline(0, color=c.INK, linewidth=0.6)
+    violin.axvline(0, color=styles.INK, linewidth=0.6)
     points = [swarm(c, violin, name, at, values, drawn) for name, at in zip(lines["factor"], y, strict=True)]
     violin.set_xlabel("SHAP value (log-odds of landslide)")
     violin.set_yticks(y, [""] * len(y))
@@ -257,7 +260,7 @@ def swarm(c, ax, name: str, at: float, values: dict, drawn: np.ndarray) -> pd.Da
     """Draws one factor's SHAP values around `at`, a violin a class where it has few classes, and returns them."""
     j = list(values["factor_names"]).index(name)
     value, effect = values["factors"][drawn, j], values["shap"][drawn, j].astype(float)
-    factor = next((f for f in c.FACTORS if f.name == name), None)
+    factor = next((f for f in c.factors if f.name == name), None)
     size, codes = float(np.clip(1400 / len(drawn), 1.2, 7)), classes_of(c, values, name)
     for k, code in enumerate(codes):
         one, middle = effect[value == code], at + CLASS * (k + 0.5 - len(codes) / 2)
@@ -273,7 +276,7 @@ def swarm(c, ax, name: str, at: float, values: dict, drawn: np.ndarray) -> pd.Da
         if not factor or factor.kind in ("continuous", "distance"):
             rank = (rankdata(value[~missing]) - 1) / max(1, (~missing).sum() - 1)
             colour = np.zeros((len(value), 4))
-            colour[~missing] = LinearSegmentedColormap.from_list("values", c.RAMP)(rank)
+            colour[~missing] = LinearSegmentedColormap.from_list("values", styles.RAMP)(rank)
         if apart:
             beside(ax, c, at + 0.5, "none")
         ax.scatter(effect[missing], place[missing], s=size, facecolors="none", edgecolors=GREY, linewidths=0.35,
@@ -299,21 +302,22 @@ def spread(effect: np.ndarray, room: float, ax, at: float) -> np.ndarray:
 def beside(ax, c, at: float, text: str) -> None:
     """What a violin at `at` is of, at the right of its axes."""
     ax.annotate(text, (1, at), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points",
-                fontsize=5.5, verticalalignment="center", color=c.INK)
+                fontsize=5.5, verticalalignment="center", color=styles.INK)
 
 
 def key(c, fig) -> None:
     """What the points' colours mean, at the foot of the page."""
-    tall, left = fig.get_figheight(), c.WIDTH - 4.0
-    ax = fig.add_axes((left / c.WIDTH, 0.47 / tall, 0.9 / c.WIDTH, 0.08 / tall))
-    ax.imshow(np.linspace(0, 1, 256)[None], cmap=LinearSegmentedColormap.from_list("values", c.RAMP), aspect="auto")
+    tall, left = fig.get_figheight(), styles.WIDTH - 4.0
+    ax = fig.add_axes((left / styles.WIDTH, 0.47 / tall, 0.9 / styles.WIDTH, 0.08 / tall))
+    ramp = LinearSegmentedColormap.from_list("values", styles.RAMP)
+    ax.imshow(np.linspace(0, 1, 256)[None], cmap=ramp, aspect="auto")
     ax.set_axis_off()
     for x, text, side in ((-8, "value of the factor: low", "right"), (264, "high", "left")):
         ax.text(x, 0, text, fontsize=6, horizontalalignment=side, verticalalignment="center")
     handles = [Line2D([], [], linestyle="", marker="o", markersize=3, color=GREY, 
                       label="no order (classes at the right)")]
-    if any(f.zero_is_missing for f in c.FACTORS):
+    if any(f.zero_is_missing for f in c.factors):
         handles.append(Line2D([], [], linestyle="", marker="o", markersize=3, markerfacecolor="none",
                               markeredgewidth=0.5, color=GREY, label="not measured (none)"))
-    fig.legend(handles=handles, loc="center left", bbox_to_anchor=((left + 1.2) / c.WIDTH, 0.51 / tall), ncols=2,
+    fig.legend(handles=handles, loc="center left", bbox_to_anchor=((left + 1.2) / styles.WIDTH, 0.51 / tall), ncols=2,
                fontsize=6, borderaxespad=0, handletextpad=0, columnspacing=0.6)

@@ -8,6 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from lsm.figures import styles
 from lsm.figures.common import caption, saved, tidy
 from lsm.region.checks import CORRELATION, VIF, summary
 from lsm.run.paths import Paths
@@ -26,9 +27,9 @@ def correlation(c):
     r, vif, n = table[names].to_numpy(float), table["VIF"].to_numpy(float), len(names)
     side = 4.0
     tall = 0.95 + side + 0.35
-    fig = Figure(figsize=(c.WIDTH, tall))
+    fig = Figure(figsize=(styles.WIDTH, tall))
     left, cell = 0.95, (4.55 - 0.95) / (n + 1)
-    ax = fig.add_axes((left / c.WIDTH, 0.35 / tall, (n + 1) * cell / c.WIDTH, side / tall))
+    ax = fig.add_axes((left / styles.WIDTH, 0.35 / tall, (n + 1) * cell / styles.WIDTH, side / tall))
     shades = LinearSegmentedColormap.from_list("r", ("#b35806", "#fdb863", "#ffffff", "#b2abd2", "#542788"))
     ax.imshow(np.where(np.eye(n, dtype=bool), np.nan, r), cmap=shades, vmin=-1, vmax=1, aspect="auto",
               extent=(-0.5, n - 0.5, n - 0.5, -0.5))
@@ -46,7 +47,7 @@ def correlation(c):
                 fontweight="bold" if vif[i] > VIF else None, horizontalalignment="center", verticalalignment="center")
         if vif[i] > VIF:
             ax.add_patch(box(n, i))
-    ax.axvline(n - 0.5, color=c.INK, linewidth=0.8)
+    ax.axvline(n - 0.5, color=styles.INK, linewidth=0.8)
     ax.set(xlim=(-0.5, n + 0.5), ylim=(n - 0.5, -0.5))
     ax.set_xticks(range(n + 1), [*names, "VIF"], rotation=60, ha="left", rotation_mode="anchor", fontsize=6.5)
     ax.set_yticks(range(n), names, fontsize=6.5)
@@ -65,7 +66,7 @@ def box(x: float, y: float):
 
 def strip(fig, c, findings: pd.DataFrame, left: float, tall: float) -> None:
     """Findings as lines of text from `left` inches on."""
-    ax = fig.add_axes((left / c.WIDTH, 0.35 / tall, 1 - (left + 0.05) / c.WIDTH, (tall - 0.5) / tall))
+    ax = fig.add_axes((left / styles.WIDTH, 0.35 / tall, 1 - (left + 0.05) / styles.WIDTH, (tall - 0.5) / tall))
     ax.axis("off")
     ax.set(xlim=(0, 1), ylim=(LINES + 1.5, 0))
     ax.text(0, 0.6, summary(findings), fontsize=7, fontweight="bold")
@@ -99,13 +100,13 @@ def non_landslides(c):
     """What a quick model scores by the way of drawing non-landslides, the chosen one marked."""
     path = Paths(c.REGION).strategies
     table, record = saved(path, STAGE, c, ("strategy", "landslides", "non_landslides", "auroc", "chosen"))
-    fig = Figure(figsize=(c.COLUMN, 0.75 + 0.36 * len(table)))
+    fig = Figure(figsize=(styles.COLUMN, 0.75 + 0.36 * len(table)))
     ax = fig.subplots()
     tall = fig.get_figheight()
     fig.subplots_adjust(left=0.17, right=0.97, top=1 - 0.1 / tall, bottom=0.62 / tall)
     y = np.arange(len(table))
-    ax.barh(y, table["auroc"].fillna(0), height=0.62, edgecolor=c.AFTER["color"], linewidth=0.8,
-            color=[c.AFTER["color"] if chosen else "white" for chosen in table["chosen"]])
+    ax.barh(y, table["auroc"].fillna(0), height=0.62, edgecolor=styles.AFTER["color"], linewidth=0.8,
+            color=[styles.AFTER["color"] if chosen else "white" for chosen in table["chosen"]])
     for i, row in enumerate(table.itertuples()):
         value = f"{row.auroc:.3f}" if np.isfinite(row.auroc) else "no score: too few squares"
         ax.text(0.02, i, f"{value}, {row.non_landslides:,} points" + (" (chosen)" if row.chosen else ""), fontsize=6.5,

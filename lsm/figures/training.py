@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from lsm.figures import styles
 from lsm.figures.common import caption, need, tidy
 from lsm.run.artifacts import check, read_csv
 from lsm.run.paths import Paths, shown
@@ -18,11 +19,11 @@ def pretraining(c):
     path, stage = Paths(c.REGION).pretraining_history, "unsupervised_pretraining/DAS_pretraining.py"
     table = need(read_csv(path, stage, c), path, ("layer", "epoch", "error"))
     layers = list(dict.fromkeys(table["layer"]))
-    fig = Figure(figsize=(c.WIDTH, 2.4))
+    fig = Figure(figsize=(styles.WIDTH, 2.4))
     axes = fig.subplots(1, len(layers), squeeze=False)[0]
     for ax, layer in zip(axes, layers, strict=True):
         rows = table[table["layer"] == layer]
-        ax.plot(rows["epoch"], rows["error"], marker="o", markersize=3, **c.AFTER)
+        ax.plot(rows["epoch"], rows["error"], marker="o", markersize=3, **styles.AFTER)
         ax.set(title=layer if isinstance(layer, str) else f"layer {layer}", xlabel="epoch", ylim=(0, None))
         ax.xaxis.get_major_locator().set_params(integer=True)
         tidy(ax)
@@ -36,15 +37,15 @@ def meta_training(c):
     """Query loss before and after the inner steps, and the learned inner rate, against iteration."""
     path = Paths(c.REGION).history
     table = need(read_csv(path, "meta_learner.py", c), path, ("iteration", "pre_loss", "post_loss", "inner_lr"))
-    fig = Figure(figsize=(c.COLUMN, 3.5))
+    fig = Figure(figsize=(styles.COLUMN, 3.5))
     ax, below = fig.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1), "hspace": 0.12})
     marker = "o" if len(table) < 30 else None
-    for column, label, style in (("pre_loss", "before adaptation", c.BEFORE),
-                                 ("post_loss", "after adaptation", c.AFTER)):
+    for column, label, style in (("pre_loss", "before adaptation", styles.BEFORE),
+                                 ("post_loss", "after adaptation", styles.AFTER)):
         ax.plot(table["iteration"], table[column], label=label, marker=marker, markersize=3, **style)
     ax.set(ylabel="query loss", ylim=(0, None))
     ax.legend(loc="best", borderaxespad=0.2)
-    below.plot(table["iteration"], table["inner_lr"], color=c.INK, marker=marker, markersize=3)
+    below.plot(table["iteration"], table["inner_lr"], color=styles.INK, marker=marker, markersize=3)
     below.set(xlabel="iteration", ylabel="inner rate", ylim=(min(0, table["inner_lr"].min()), None))
     for each in (ax, below):
         tidy(each)
@@ -71,12 +72,13 @@ def adaptation(c):
     def area(n):
         return 5 + 65 * n / each["samples"].max()
 
-    fig = Figure(figsize=(c.COLUMN, 3.75))
+    fig = Figure(figsize=(styles.COLUMN, 3.75))
     ax = fig.subplots()
     low = np.floor(10 * (each[["before", "after"]].min().min() - 0.02)) / 10
-    ax.plot((low, 1), (low, 1), color=c.INK, linewidth=0.7, linestyle=":")
-    ax.scatter(each["before"], each["after"], s=area(each["samples"]), facecolors=(*to_rgb(c.AFTER["color"]), 0.35),
-               edgecolors=c.AFTER["color"], linewidths=0.6, clip_on=False, zorder=3)
+    ax.plot((low, 1), (low, 1), color=styles.INK, linewidth=0.7, linestyle=":")
+    ax.scatter(each["before"], each["after"], s=area(each["samples"]),
+               facecolors=(*to_rgb(styles.AFTER["color"]), 0.35), edgecolors=styles.AFTER["color"], linewidths=0.6,
+               clip_on=False, zorder=3)
     ax.scatter(overall["before"], overall["after"], s=60, marker="D", facecolors="#fec44f", edgecolors="black",
                linewidths=0.9, clip_on=False, zorder=4)
     ax.set(xlim=(low, 1), ylim=(low, 1), xlabel="accuracy before adaptation", ylabel="accuracy after adaptation",
@@ -85,11 +87,11 @@ def adaptation(c):
     # Sizes in the legend: small, middling and large blocks, rounded to one digit.
     sizes = sorted({int(float(f"{n:.0e}")) for n in np.percentile(each["samples"], (0, 75, 100))})
     handles = [Line2D([], [], linestyle="", marker="o", markersize=np.sqrt(area(n)), markeredgewidth=0.6,
-                      markerfacecolor=(*to_rgb(c.AFTER["color"]), 0.35), markeredgecolor=c.AFTER["color"],
+                      markerfacecolor=(*to_rgb(styles.AFTER["color"]), 0.35), markeredgecolor=styles.AFTER["color"],
                       label=f"block, {n:,} samples") for n in sizes]
     handles += [Line2D([], [], linestyle="", marker="D", markersize=np.sqrt(60), markerfacecolor="#fec44f",
                        markeredgecolor="black", markeredgewidth=0.9, label="all samples"),
-                Line2D([], [], color=c.INK, linewidth=0.7, linestyle=":", label="no change")]
+                Line2D([], [], color=styles.INK, linewidth=0.7, linestyle=":", label="no change")]
     ax.legend(handles=handles, loc="lower right")
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
     gain = each["after"] - each["before"]
@@ -106,11 +108,11 @@ def roc(c):
     if table["label"].nunique() != 2:
         raise InputError(f"{shown(path)}: column 'label': expected both 0 and 1, found one class; run meta_learner.py "
                          "with more held-out blocks")
-    fig = Figure(figsize=(c.COLUMN, 3.75))
+    fig = Figure(figsize=(styles.COLUMN, 3.75))
     ax = fig.subplots()
-    ax.plot((0, 1), (0, 1), color=c.INK, linewidth=0.7, linestyle=":", label="chance (0.500)")
+    ax.plot((0, 1), (0, 1), color=styles.INK, linewidth=0.7, linestyle=":", label="chance (0.500)")
     curves = []
-    for when, style in (("before", c.BEFORE), ("after", c.AFTER)):
+    for when, style in (("before", styles.BEFORE), ("after", styles.AFTER)):
         false, true, _ = roc_curve(table["label"], table[f"score_{when}"])
         area = roc_auc_score(table["label"], table[f"score_{when}"])
         ax.plot(false, true, label=f"{when} adaptation ({area:.3f})", clip_on=False, zorder=3, **style)

@@ -14,6 +14,7 @@ from lsm.run.settings import InputError
 gdal.UseExceptions()
 
 TERRAIN = ("DEM", "aspect", "curvature", "slope")  # the bands of composite.tif: m, degrees, -, degrees
+NODATA = -9999.0  # of every raster of numbers that the stages write
 STRIP = 512  # rows of a raster in memory at once, where it is read strip by strip
 
 

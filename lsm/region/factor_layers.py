@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal
 
+from lsm.inputs.rasters import NODATA
 from lsm.region import terrain
 from lsm.region.warp import (
     MAX_CLASSES,
-    NODATA,
     Grid,
     borders,
     burn,

@@ -6,7 +6,8 @@ import numpy as np
 import pyflwdir
 from osgeo import gdal
 
-from lsm.region.warp import NODATA, Grid, create, flush, known, read
+from lsm.inputs.rasters import NODATA
+from lsm.region.warp import Grid, create, flush, known, read
 
 gdal.UseExceptions()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, ogr, osr
 
+from lsm.inputs.rasters import NODATA
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -19,7 +20,6 @@ gdal.UseExceptions()
 ogr.UseExceptions()
 osr.UseExceptions()
 
-NODATA = -9999.0
 WINDOW = 1 << 22        # cells in memory at once, of each layer read
 WARP_MEMORY = 128       # MB
 MAX_CLASSES = 100       # a categorical raster with more is none

@@ -1,11 +1,13 @@
-"""Constants of a script: read from its constants block, overridden by NAME=value, resolved for the recipe."""
+"""Constants of a script: a dataclass in its constants block, overridden by NAME=value, resolved for the recipe."""
 
 import ast
 import difflib
 import runpy
 import sys
 import time
-from types import SimpleNamespace
+from collections.abc import Callable
+from dataclasses import fields
+from typing import TypeVar
 
 from lsm.run.paths import PROJECT
 
@@ -15,6 +17,7 @@ class InputError(Exception):
 
 
 RECIPES = ("published", "recommended")  # what RECIPE in study_area.py may be
+Constants = TypeVar("Constants")        # the dataclass of a stage
 
 
 class ByRecipe:
@@ -27,27 +30,20 @@ class ByRecipe:
         return " | ".join(f"{value!r} ({recipe})" for recipe, value in self.values.items())
 
 
-def block(module: dict) -> dict:
-    """The constants of a script's globals, in order of appearance: UPPER_CASE names of numbers, text or tuples of such;
-    names with a leading underscore are the script's own."""
-    def plain(v):
-        return isinstance(v, (bool, int, float, str)) or (isinstance(v, tuple) and all(map(plain, v)))
-
-    def is_constant(v):
-        return plain(v) or isinstance(v, ByRecipe)
-
-    return {name: v for name, v in module.items() if name.isupper() and name[0] != "_" and is_constant(v)}
+def defaults(cls: type) -> dict:
+    """The constants of a stage by name, as its constants block has them."""
+    return {field.name: field.default for field in fields(cls)}
 
 
-def constants(module: dict, arguments: list[str]) -> SimpleNamespace:
-    """The constants of a script for one run.
+def constants(cls: type[Constants], arguments: list[str]) -> Constants:
+    """The constants of a stage for one run.
 
-    module     the script's globals()
-    arguments  "NAME=value" each; the value is read as a Python literal and must have the constant's type
-    Returns a namespace in which ByRecipe constants hold the value of RECIPE. Raises InputError for an unknown
-    name, a value of another type or a recipe that does not exist.
+    cls        the stage's dataclass of constants
+    arguments  "NAME=value" each; the value is read as a Python literal and must have the type of the default
+    Returns an instance in which ByRecipe constants hold the value of RECIPE. Raises InputError for an unknown name, a
+    value of another type or a recipe that does not exist.
     """
-    values = block(module)
+    values = defaults(cls)
     for argument in arguments:
         name, equals, text = argument.partition("=")
         if not equals or name not in values:
@@ -58,19 +54,17 @@ def constants(module: dict, arguments: list[str]) -> SimpleNamespace:
     recipe = values.get("RECIPE")
     if "RECIPE" in values and recipe not in RECIPES:
         raise InputError(f"RECIPE={recipe}: expected one of {', '.join(RECIPES)}")
-    for name, value in values.items():
-        if isinstance(value, ByRecipe):
-            values[name] = value.values[recipe]
-    return SimpleNamespace(**values)
+    return cls(**{name: value.values[recipe] if isinstance(value, ByRecipe) else value
+                  for name, value in values.items()})
 
 
-def of_stage(script: str, **values) -> SimpleNamespace:
+def of_stage(script: str, **values):
     """The constants that `script`, a path from the project's folder, would run with, some set to other values.
 
-    A stage owns its constants; one that must do what another does asks here. Importing a stage does nothing.
+    A stage owns its constants; another stage that must do the same asks here. Importing a stage does nothing.
     """
     module = runpy.run_path(str(PROJECT / script), run_name="constants")
-    return constants(module, [f"{name}={value}" for name, value in values.items()])
+    return constants(module["Constants"], [f"{name}={value}" for name, value in values.items()])
 
 
 def _parse(name: str, text: str, default):
@@ -94,16 +88,16 @@ def _alike(value, example) -> bool:
     return type(value) is type(example) or (type(value), type(example)) == (int, float)
 
 
-def run(main, module: dict) -> None:
-    """Runs a script's main(constants): help on request, one clear line and exit code 2 on unusable input."""
+def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
+    """Runs a stage's main(constants): help on request, one clear line and exit code 2 on unusable input."""
     arguments, start = sys.argv[1:], time.perf_counter()
     if arguments and arguments[0] in ("-h", "--help"):
-        print(module["__doc__"].strip(), "\n\nConstants, each can be overridden as NAME=value:")
-        for name, value in block(module).items():
+        print(sys.modules[cls.__module__].__doc__.strip(), "\n\nConstants, each can be overridden as NAME=value:")
+        for name, value in defaults(cls).items():
             print(f"  {name} = {value!r}")
         return
     try:
-        main(constants(module, arguments))
+        main(constants(cls, arguments))
     except InputError as error:
         print(f"{sys.argv[0]}: {error}", file=sys.stderr)
         sys.exit(2)

@@ -251,7 +251,7 @@ def test_a_block_with_the_intermediate_model_takes_part(copy_of_demo):
 def test_the_stage_blends_and_says_so(copy_of_demo, capsys):
     paths = Paths("demo")
     models, hard = paths.models.read_bytes(), read_band(paths.map_raster)
-    predict_LSM.main(settings.constants(vars(predict_LSM), [f"BLEND={REACH}"]))
+    predict_LSM.main(settings.constants(predict_LSM.Constants, [f"BLEND={REACH}"]))
     assert paths.models.read_bytes() == models
     soft, labels = read_band(paths.map_raster), read_band(paths.blocks)
     near = to_other_blocks(labels, read_composite(paths.composite).geotransform[1]) < REACH

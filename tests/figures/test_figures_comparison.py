@@ -18,6 +18,7 @@ from sklearn.metrics import auc, precision_recall_curve, roc_auc_score
 import compare_methods
 import figure
 from lsm.comparison import measures, score_tables, splits
+from lsm.figures import styles
 from lsm.figures.comparison import block_kinds, curves, measure_bars, method_style
 from lsm.inputs.samples import Factor
 from lsm.run import artifacts
@@ -240,7 +241,7 @@ def test_what_is_not_there_is_named_with_the_stage_to_run(drawn, tmp_path, monke
                           ("gap", "expected published, found spatial; run compare_methods.py"),
                           ("differences", "expected rows, found none; run compare_methods.py with all METHODS again")):
         with pytest.raises(InputError, match=re.escape(message)):
-            figure.main(constants(vars(figure), ["REGION=small", f"ONLY={only}"]))
+            figure.main(constants(figure.Constants, ["REGION=small", f"ONLY={only}"]))
 
 
 def test_tables_of_the_comparison_have_the_columns_that_figures_need():
@@ -264,14 +265,14 @@ def test_tables_of_the_comparison_have_the_columns_that_figures_need():
 
 def test_every_method_has_a_style_of_its_own():
     assert {"ours", *(name for names, *_ in compare_methods._FAMILIES.values() for name in names)} <= set(
-        figure.METHODS)
-    assert set(compare_methods.MAPPED) <= set(figure.METHODS)
-    assert len({colour for colour, _, _ in figure.METHODS.values()}) == len(figure.METHODS)
-    assert len({style[1:] for style in figure.METHODS.values()}) > len(figure.METHODS) / 2
-    c = SimpleNamespace(METHODS=figure.METHODS, OTHER=figure.OTHER)
+        styles.METHODS)
+    assert set(compare_methods.MAPPED) <= set(styles.METHODS)
+    assert len({colour for colour, _, _ in styles.METHODS.values()}) == len(styles.METHODS)
+    assert len({style[1:] for style in styles.METHODS.values()}) > len(styles.METHODS) / 2
+    c = SimpleNamespace(METHODS=styles.METHODS, OTHER=styles.OTHER)
     assert method_style.in_order(c, ["new", "RF", "ours"]) == ["ours", "RF", "new"]
-    assert method_style.mark_of(c, "new")["color"] == figure.OTHER[0]
-    for name in figure.METHODS:
+    assert method_style.mark_of(c, "new")["color"] == styles.OTHER[0]
+    for name in styles.METHODS:
         shade = np.dot(method_style.dark_of(c, name), (0.3, 0.59, 0.11))
         assert shade <= 0.4501
 
@@ -306,7 +307,7 @@ def test_kinds_are_the_planted_ones_and_named_by_what_leads_them():
 
 
 def test_root_axis_keeps_ticks_apart_and_inside():
-    with matplotlib.rc_context(figure.STYLE):
+    with matplotlib.rc_context(styles.STYLE):
         ax = Figure().subplots()
         measure_bars.root_axis(ax, -0.01, 0.6)
     ticks, (low, high) = np.array(sorted(ax.get_xticks())), ax.get_xlim()

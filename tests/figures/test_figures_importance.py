@@ -12,7 +12,7 @@ from osgeo import osr
 
 import feature_permutation
 import figure
-from lsm.figures import factors, importance
+from lsm.figures import factors, importance, styles
 from lsm.inputs import rasters
 from lsm.inputs.samples import Factor, write_factors
 from lsm.learner import folded_network
@@ -118,7 +118,7 @@ def write_model(paths, tasks, rng):
 
 
 def draw(paths, name, *settings):
-    figure.main(constants(vars(figure), ["REGION=small", "DPI=40", f"ONLY={name}", *settings]))
+    figure.main(constants(figure.Constants, ["REGION=small", "DPI=40", f"ONLY={name}", *settings]))
     assert paths.figure(name, "png").read_bytes().startswith(b"\x89PNG")
     assert paths.figure(name, "pdf").read_bytes().startswith(b"%PDF")
     return pd.read_csv(paths.figure(name, "csv"))
@@ -260,7 +260,7 @@ def test_points_lie_inside_their_violin():
 def test_what_is_not_there_is_named_with_the_stage_to_run(paths, capsys):
     for path in (paths.importance, paths.importance_territory, paths.grid, paths.model):
         path.unlink()
-    figure.main(constants(vars(figure), ["REGION=small", "DPI=40"]))
+    figure.main(constants(figure.Constants, ["REGION=small", "DPI=40"]))
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped")]
     for name, end in (("shap_territory", "importance_territory.csv: missing; run feature_permutation.py first"),
                       ("leading_factor", "importance.csv: missing; run feature_permutation.py first"),
@@ -276,7 +276,7 @@ def test_tones_differ_in_lightness():
     def shades(colours):
         return [np.dot([int(colour[i:i + 2], 16) for i in (1, 3, 5)], (0.299, 0.587, 0.114)) for colour in colours]
 
-    ramp = shades(figure.RAMP)
+    ramp = shades(styles.RAMP)
     assert ramp == sorted(ramp, reverse=True)
-    assert min(np.diff(sorted(shades(figure.ASPECT_TONES)))) > 15
-    assert min(np.diff(sorted(shades(figure.CLASS_TONES[:5])))) > 15
+    assert min(np.diff(sorted(shades(styles.ASPECT_TONES)))) > 15
+    assert min(np.diff(sorted(shades(styles.CLASS_TONES[:5])))) > 15

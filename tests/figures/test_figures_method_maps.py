@@ -60,7 +60,7 @@ def paths(tmp_path, monkeypatch):
 
 
 def draw(*arguments: str) -> None:
-    figure.main(constants(vars(figure), ["REGION=small", "DPI=50", "ONLY=method_maps", *arguments]))
+    figure.main(constants(figure.Constants, ["REGION=small", "DPI=50", "ONLY=method_maps", *arguments]))
 
 
 def test_classes_equal_a_count_by_hand(paths):

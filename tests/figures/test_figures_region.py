@@ -56,7 +56,7 @@ def paths(tmp_path, monkeypatch):
 
 
 def draw(paths, name):
-    figure.main(constants(vars(figure), ["REGION=small", "DPI=40", f"ONLY={name}"]))
+    figure.main(constants(figure.Constants, ["REGION=small", "DPI=40", f"ONLY={name}"]))
     assert paths.figure(name, "png").read_bytes().startswith(b"\x89PNG")
     assert paths.figure(name, "pdf").read_bytes().startswith(b"%PDF")
     return pd.read_csv(paths.figure(name, "csv"))

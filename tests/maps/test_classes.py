@@ -68,7 +68,7 @@ def test_breaks_stay_those_of_the_first_map_until_the_method_changes(tmp_path, m
     paths.map_raster.touch()
 
     def breaks(dataset, *settings):
-        c = constants(vars(study_area), ["REGION=own", *settings])
+        c = constants(study_area.MappedArea, ["REGION=own", *settings])
         return classes.breaks_of(paths, dataset, "figure.py", c)
 
     first, kept = breaks(maps[0], "BREAKS=quantile")
@@ -87,4 +87,4 @@ def test_breaks_stay_those_of_the_first_map_until_the_method_changes(tmp_path, m
     ("CLASS_BREAKS=(0.4,0.2,0.6,0.8)", "expected 4 rising probabilities")])
 def test_constants_that_give_no_classes_are_refused(setting, message):
     with pytest.raises(InputError, match=message):
-        classes.checked(constants(vars(study_area), [setting]))
+        classes.checked(constants(study_area.MappedArea, [setting]))

@@ -123,7 +123,7 @@ def test_a_sound_region_has_no_error(region):
 
 
 def test_checking_changes_nothing_else(region, made):
-    prepare_region.main(constants(vars(prepare_region), ["REGION=own", "CHECK=True"]))
+    prepare_region.main(constants(prepare_region.Constants, ["REGION=own", "CHECK=True"]))
     after = contents(region)
     assert {name: after[name] for name in made} == made
     assert set(after) - set(made) == {f"tmp/own_{n}.csv{s}" for n in ("checks", "correlation") for s in ("", ".json")}

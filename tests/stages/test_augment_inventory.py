@@ -107,7 +107,7 @@ def area(tmp_path, monkeypatch):
 
 
 def run_here(*settings):
-    c = constants(vars(augment_inventory), ["REGION=isle", *settings])
+    c = constants(augment_inventory.Constants, ["REGION=isle", *settings])
     augment_inventory.main(c)
     return c
 
@@ -291,7 +291,7 @@ def test_hong_kong_gives_the_published_table(tmp_path, monkeypatch, capsys):
     paths.samples.parent.mkdir()
     for path in (paths.samples_without_insar, paths.insar_points):
         path.symlink_to(HK / path.name)
-    augment_inventory.main(constants(vars(augment_inventory), ["REGION=HK"]))
+    augment_inventory.main(constants(augment_inventory.Constants, ["REGION=HK"]))
 
     def rows(path):
         table = text(path)

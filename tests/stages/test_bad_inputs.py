@@ -29,7 +29,7 @@ NODATA = -9999.0
 
 def attempt(stage, *arguments) -> None:
     given = [*(TRAINING if stage is meta_learner else ("K=64",) if stage is scene_sampling else ()), *arguments]
-    stage.main(constants(vars(stage), given))
+    stage.main(constants(stage.Constants, given))
 
 
 def refused(root, stage, *arguments: str) -> str:
@@ -255,7 +255,7 @@ def test_stage_1_ran_again(copy_of_demo, capsys):
          "unsupervised_pretraining/model_init/savedmodel.npz than is there now; run meta_learner.py again$")
     # A checkpoint of other inputs is left alone, and said so.
     capsys.readouterr()
-    c = constants(vars(meta_learner), [*TRAINING])
+    c = constants(meta_learner.Constants, [*TRAINING])
     assert meta_learner.newest_state(PATHS, c, [PATHS.tasks, PATHS.encoder, PATHS.saved_model]) is None
     said = capsys.readouterr().out
     assert "checkpoint_dir/demo_checkpoint_000060.npz is of another run" in said

@@ -45,8 +45,7 @@ def tiny(monkeypatch):
     """Few steps, trees and epochs, of the other stages' constants too."""
     def short(script, **values):
         c = of_stage(script, **values)
-        vars(c).update({name: v for name, v in TINY.items() if hasattr(c, name)})
-        return c
+        return replace(c, **{name: v for name, v in TINY.items() if hasattr(c, name)})
 
     monkeypatch.setattr(stage, "of_stage", short)
     for module, name, value in ((rivals, "TREES", 8), (rivals, "EPOCHS", 4), (boosting, "TREES", 8)):
@@ -62,13 +61,13 @@ def here(monkeypatch):
 
 
 def settings(*arguments: str) -> SimpleNamespace:
-    return constants(vars(stage), ["REGION=demo", "DBN_RBM_EPOCHS=1", "DBN_EPOCHS=4", "DBN_BATCH=20", *arguments])
+    return constants(stage.Constants, ["REGION=demo", "DBN_RBM_EPOCHS=1", "DBN_EPOCHS=4", "DBN_BATCH=20", *arguments])
 
 
 def run_here(monkeypatch, root, *arguments: str) -> Paths:
     monkeypatch.setenv("LSM_ROOT", str(root))
     monkeypatch.setattr(sys, "argv", ["compare_methods.py", *arguments])
-    run(stage.main, vars(stage))
+    run(stage.main, stage.Constants)
     return Paths("demo")
 
 
@@ -403,7 +402,7 @@ def test_a_lost_map_is_made_again_and_alone(compared, tmp_path, here, monkeypatc
 
 
 def test_other_constants_compute_again_and_free_ones_do_not(paths):
-    c = constants(vars(stage), ["REGION=demo", *SHORT])
+    c = constants(stage.Constants, ["REGION=demo", *SHORT])
     inputs = [paths.tasks, paths.blocks, paths.grid]
     published = {(p, s): None for p in ("published", "spatial") for s in (1, 2)}
     jobs = stage.jobs_of(paths.comparison, published, c, inputs)

@@ -152,7 +152,7 @@ def test_a_block_is_the_same_alone_and_again(explained, monkeypatch):
     saved = np.load(root / "tmp/demo_shap.npz")
     models, samples = (dict(np.load(root / name)) for name in ("models_of_blocks/demo_models.npz",
                                                                "metatask_sampling/demo_tasks.npz"))
-    c = constants(vars(stage), [*QUICK_EXPLANATION])
+    c = constants(stage.Constants, [*QUICK_EXPLANATION])
     stage.start_worker(models, samples, Boosting.of_map(models, samples, c.SEED), c)
     for block in (11, 3):
         _, rows, values, place, log_odds, base = stage.explain_block(block)
@@ -169,7 +169,7 @@ def test_a_block_is_the_same_alone_and_again(explained, monkeypatch):
 def test_settings_that_cannot_be_used(demo, monkeypatch, setting, message):
     monkeypatch.setenv("LSM_ROOT", str(demo))
     with pytest.raises(InputError, match=message):
-        stage.main(constants(vars(stage), [setting]))
+        stage.main(constants(stage.Constants, [setting]))
 
 
 def test_without_models_it_names_the_stage_to_run(tmp_path):

@@ -55,7 +55,7 @@ CHECKPOINT_RECORD = "checkpoint_dir/demo_checkpoint_{:06d}.npz.json"
 def here(script: str, *arguments: str) -> None:
     """Runs a stage in this process, which spares loading TensorFlow once more."""
     module = MODULES[script]
-    module.main(settings.constants(vars(module), list(arguments)))
+    module.main(settings.constants(module.Constants, list(arguments)))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_records_say_what_made_each_artifact(area):
         if stage != MAKER:
             assert record["recipe"] == recipe
             given = [*dict(STAGES)[stage], f"RECIPE={recipe}"]
-            expected = vars(settings.constants(vars(MODULES[stage]), given))
+            expected = vars(settings.constants(MODULES[stage].Constants, given))
             shared = {"REGION", "RECIPE", "SEED"}
             assert record["constants"] == json.loads(
                 json.dumps({k: v for k, v in expected.items() if k not in shared})), name

@@ -135,7 +135,7 @@ def test_checks_find_nothing_wrong(made):
 def test_the_pipeline_follows(made):
     for stage, given in ((DAS_pretraining, ()), (scene_sampling, ("K=64",)), (meta_learner, TRAINING),
                          (predict_LSM, ())):
-        stage.main(constants(vars(stage), ["REGION=demo_raw", *given]))
+        stage.main(constants(stage.Constants, ["REGION=demo_raw", *given]))
     p, valid = read_band(PATHS.map_raster), read_composite(PATHS.composite).valid
     assert ((p >= 0) & (p <= 1))[valid].all()
     assert (p[~valid] == -9999).all()
@@ -143,7 +143,7 @@ def test_the_pipeline_follows(made):
     stack.WriteArray(stack.ReadAsArray().astype(float).round(4).astype(np.float32))  # as the table has them
     stack = None
     PATHS.grid.unlink()  # the stack is read where there is no table
-    predict_LSM.main(constants(vars(predict_LSM), ["REGION=demo_raw"]))
+    predict_LSM.main(constants(predict_LSM.Constants, ["REGION=demo_raw"]))
     np.testing.assert_allclose(read_band(PATHS.map_raster), p, rtol=0, atol=1e-6)
 
 
@@ -178,7 +178,7 @@ def test_codes_of_another_region(own, capsys):
             (Paths("far").raw / path.name).write_bytes(path.read_bytes())
     write_vector(Paths("far").raw / "lithology.gpkg", [square(0, 0, 60, 20), square(0, 20, 60, 60)],
                  {"rock": ["basalt", "tuff"]})
-    prepare_region.main(constants(vars(prepare_region), ["REGION=far", "CODES_OF=own"]))
+    prepare_region.main(constants(prepare_region.Constants, ["REGION=far", "CODES_OF=own"]))
     assert read_factors(Paths("far").factors)[1] == {"lithology": {"basalt": 3, "tuff": 2}}
     assert "classes of lithology that own does not have: basalt" in capsys.readouterr().out
 
@@ -223,7 +223,7 @@ def test_insar_for_stage_0(own):
         area.prepare(prepare_region, "INSAR_UNIT=m/yr", "INSAR_FORM=insar", f"GRID_FORM={form}")
         assert not OWN.samples.exists()  # stage 0's of the run before would be read as this run's
         assert not OWN.samples_origin.exists()
-        augment_inventory.main(constants(vars(augment_inventory), given))
+        augment_inventory.main(constants(augment_inventory.Constants, given))
         augmented.append(pd.read_csv(OWN.samples))
     assert len(augmented[0]) > 280
     pd.testing.assert_frame_equal(*augmented, rtol=0, atol=1e-4)

@@ -307,7 +307,7 @@ def run_here(monkeypatch, root: Path, *arguments: str) -> Paths:
     """The stage's own main loop, in this process: TensorFlow takes seconds to import."""
     monkeypatch.setenv("LSM_ROOT", str(root))
     monkeypatch.setattr(sys, "argv", [SCRIPT, "REGION=made", *arguments])
-    run(stage.main, vars(stage))
+    run(stage.main, stage.Constants)
     return Paths("made")
 
 
@@ -336,7 +336,7 @@ def test_as_a_user_runs_it_twice(tmp_path, monkeypatch):
 
 def test_published_recipe(tmp_path, monkeypatch):
     paths = run_here(monkeypatch, put(tmp_path, made_table()), "RECIPE=published")
-    c = constants(vars(stage), ["REGION=made", "RECIPE=published"])
+    c = constants(stage.Constants, ["REGION=made", "RECIPE=published"])
     arrays = read_npz(paths.saved_model, SCRIPT, c)
     assert {name: a.shape for name, a in arrays.items()} == {
         "arr_0": (32, 14), "arr_1": (32,), "arr_2": (32, 32), "arr_3": (32,), "arr_4": (16, 32), "arr_5": (16,)}
@@ -372,7 +372,7 @@ def test_labels_play_no_part_and_the_seed_does(tmp_path, monkeypatch):
 
 def test_recommended_recipe_and_other_sizes(tmp_path, monkeypatch):
     paths = run_here(monkeypatch, put(tmp_path, made_table()), "RECIPE=recommended", "HIDDEN=(20, 12, 6)")
-    c = constants(vars(stage), ["REGION=made", "RECIPE=recommended"])
+    c = constants(stage.Constants, ["REGION=made", "RECIPE=recommended"])
     arrays = read_npz(paths.saved_model, SCRIPT, c)
     width = len(Encoder.from_json(str(read_npz(paths.encoder, SCRIPT, c)["encoder"])).columns)
     assert width > 14

@@ -93,7 +93,7 @@ def made(tmp_path, monkeypatch):
 
 
 def run_stage(*settings):
-    c = constants(vars(scene_sampling), [*SETTINGS, *settings])
+    c = constants(scene_sampling.Constants, [*SETTINGS, *settings])
     scene_sampling.main(c)
     return c
 
@@ -219,7 +219,7 @@ def test_hong_kong(tmp_path, monkeypatch, capsys, m):
     paths.composite.parent.mkdir(parents=True)
     paths.composite.symlink_to(HONG_KONG / "composite.tif")
     paths.samples.symlink_to(HONG_KONG / "samples_HK.csv")
-    c = constants(vars(scene_sampling), ["REGION=HK", f"M={m}"])
+    c = constants(scene_sampling.Constants, ["REGION=HK", f"M={m}"])
     scene_sampling.main(c)
     said = capsys.readouterr().out
     assert "524 rows dropped that repeat a place, 36 places with both labels" in said

@@ -37,7 +37,7 @@ def block_kinds(c):
     tasks = need(read_npz(paths.tasks, "scene_sampling.py", c), paths.tasks, ("block", "factors", "factor_names"))
     protocols = protocols_of(table, paths.block_metrics)
     table = table[table["protocol"].isin(protocols) & table["with_dv"]]
-    numbers, statistics = block_statistics(tasks, c.FACTORS, c.THIN)
+    numbers, statistics = block_statistics(tasks, c.factors, c.THIN)
     if len(numbers) < c.KINDS:
         raise InputError(f"KINDS={c.KINDS}: expected no more than the {len(numbers)} blocks with more than {c.THIN} "
                          f"samples of {shown(paths.tasks)}; lower it")

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from lsm.comparison import measures
+from lsm.figures import styles
 from lsm.figures.common import caption, need, tidy
 from lsm.figures.comparison.method_style import (
     STAGE,
@@ -101,7 +102,7 @@ def panels_of(c, n: int, height: float = 3.1) -> tuple:
     """A page of n panels, two a row; axes left over are hidden."""
     rows = (n + 1) // 2
     tall = rows * height + (rows - 1) * 0.68 + 0.9
-    fig = Figure(figsize=(c.WIDTH, tall))
+    fig = Figure(figsize=(styles.WIDTH, tall))
     axes = fig.subplots(rows, 2, squeeze=False).ravel()
     fig.subplots_adjust(left=0.07, right=0.985, top=1 - 0.22 / tall, bottom=0.68 / tall, wspace=0.17,
                         hspace=0.68 / height)
@@ -121,7 +122,7 @@ def lines_of_repeats(ax, c, table: pd.DataFrame, chosen: list[str]) -> None:
             ax.plot(wide.index, wide.mean(axis=1), linewidth=1.3, zorder=3, **line_of(c, method), **marked(c, method),
                     markevery=(0.05 + 0.02 * chosen.index(method), 0.2))
         else:
-            ax.plot(wide.index, wide.mean(axis=1), linewidth=0.8, color=c.PALE, zorder=1)
+            ax.plot(wide.index, wide.mean(axis=1), linewidth=0.8, color=styles.PALE, zorder=1)
 
 
 def marked(c, method: str) -> dict:
@@ -135,7 +136,7 @@ def legend(ax, c, labels: list[tuple[str, str]], others: int, title: str, corner
     handles = [Line2D([], [], label=text, linewidth=1.3, **line_of(c, method), **marked(c, method))
                for method, text in labels]
     if others:
-        handles.append(Line2D([], [], color=c.PALE, linewidth=0.8, label=f"{others} other" + "s" * (others > 1)))
+        handles.append(Line2D([], [], color=styles.PALE, linewidth=0.8, label=f"{others} other" + "s" * (others > 1)))
     drawn = ax.legend(handles=handles, loc=corner, fontsize=6, title=title, title_fontsize=6.5, alignment="left",
                       handlelength=2.4, labelspacing=0.25, borderaxespad=0.3, frameon=True, framealpha=0.85,
                       edgecolor="none")
@@ -159,8 +160,8 @@ def method_rates(c):
         top = top.groupby("method", sort=False).mean()
         chosen = in_colour(c, top)
         lines_of_repeats(ax, c, part, chosen)
-        ax.plot((0, 1), (0, 1), color=c.INK, linewidth=0.7, linestyle=":")
-        ax.axvline(0.1, color=c.INK, linewidth=0.6, linestyle=(0, (2, 2)))
+        ax.plot((0, 1), (0, 1), color=styles.INK, linewidth=0.7, linestyle=":")
+        ax.axvline(0.1, color=styles.INK, linewidth=0.6, linestyle=(0, (2, 2)))
         legend(ax, c, [(m, f"{m}  {top[m]:.2f}") for m in chosen], len(top) - len(chosen),
                "share on the top 10 % (dashed)", "lower right")
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the area, most susceptible first",
@@ -189,11 +190,11 @@ def reliability(c, protocol: str):
     across = 5
     down = -(-len(methods) // across)
     tall = down * 1.5 + 0.82
-    fig = Figure(figsize=(c.WIDTH, tall))
+    fig = Figure(figsize=(styles.WIDTH, tall))
     axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
     fig.subplots_adjust(left=0.065, right=0.99, top=1 - 0.27 / tall, bottom=0.72 / tall, wspace=0.1, hspace=0.25)
     for ax, method in zip(axes, methods, strict=False):
-        ax.plot((0, 1), (0, 1), color=c.INK, linewidth=0.6, linestyle=":")
+        ax.plot((0, 1), (0, 1), color=styles.INK, linewidth=0.6, linestyle=":")
         words = []
         for i, name in enumerate(protocols):
             one = drawn[(drawn["method"] == method) & (drawn["protocol"] == name)]
@@ -201,7 +202,7 @@ def reliability(c, protocol: str):
                 continue
             x, share = (one["bin"] + 0.5) / measures.BINS, one["points"] / one["points"].sum()
             if i == 0:
-                ax.bar(x, 0.4 * share / share.max(), width=0.08, color=c.PALE, zorder=0)
+                ax.bar(x, 0.4 * share / share.max(), width=0.08, color=styles.PALE, zorder=0)
                 most = share.idxmax()
                 ax.text(x[most], 0.42, f"{one.loc[most, 'points']:,}", fontsize=5.5, color="#555555",
                         horizontalalignment="left" if x[most] < 0.5 else "right")

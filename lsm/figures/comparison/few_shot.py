@@ -6,6 +6,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from lsm.figures import styles
 from lsm.figures.common import caption, tidy
 from lsm.figures.comparison.block_kinds import candle
 from lsm.figures.comparison.method_style import compared, repeats
@@ -20,7 +21,7 @@ def few_shot(c):
     path = Paths(c.REGION).method_metrics
     table, record = shots(path, c, ("subset", "measure", "mean", "sd", "seeds", "n"))
     table = table[(table["subset"] == "all") & (table["measure"] == "accuracy")]
-    fig = Figure(figsize=(c.WIDTH, 3.5))
+    fig = Figure(figsize=(styles.WIDTH, 3.5))
     axes = fig.subplots(1, 2, sharey=True)
     fig.subplots_adjust(left=0.075, right=0.86, top=0.93, bottom=0.2, wspace=0.06)
     steps = sorted(table["steps"].unique())
@@ -28,7 +29,7 @@ def few_shot(c):
     for ax, (title, ks) in zip(axes, sorts_of_k(table), strict=True):
         for i, step in enumerate(steps):
             one = table[table["steps"] == step].set_index("k").reindex(ks)
-            style = ({"color": c.BEFORE["color"], "linestyle": c.BEFORE["linestyle"]} if step == 0 else
+            style = ({"color": styles.BEFORE["color"], "linestyle": styles.BEFORE["linestyle"]} if step == 0 else
                      {"color": colours((i - 1) / max(1, len(steps) - 2))})
             x = np.arange(len(ks)) + 0.035 * (i - len(steps) / 2)  # beside each other, so that whiskers show
             ax.errorbar(x, one["mean"], yerr=one["sd"].fillna(0), marker=MARKS[i % len(MARKS)], markersize=3.2,
@@ -76,13 +77,13 @@ def few_shot_blocks(c):
         raise InputError(f"SHOT_STEPS={c.SHOT_STEPS}: expected one of {', '.join(map(str, steps))} of {shown(path)}, "
                          "beside 0")
     table = table[table["steps"].isin((0, c.SHOT_STEPS))]
-    fig = Figure(figsize=(c.WIDTH, 3.65))
+    fig = Figure(figsize=(styles.WIDTH, 3.65))
     axes = fig.subplots(1, 3, gridspec_kw={"width_ratios": (1, 1, 1.35)})
     fig.subplots_adjust(left=0.07, right=0.985, top=0.93, bottom=0.27, wspace=0.25)
     low, rows = np.floor(10 * table["accuracy"].min()) / 10, []
     for ax, (title, ks) in zip(axes, sorts_of_k(table), strict=False):
         for i, k in enumerate(ks):
-            for step, offset, style in ((0, -0.19, c.BEFORE), (c.SHOT_STEPS, 0.19, c.AFTER)):
+            for step, offset, style in ((0, -0.19, styles.BEFORE), (c.SHOT_STEPS, 0.19, styles.AFTER)):
                 values = table.loc[(table["k"] == k) & (table["steps"] == step), "accuracy"]
                 rows.append({"k": k, "steps": step} | candle(ax, i + offset, values, style["color"], True, 0.32))
         ax.set_xticks(range(len(ks)), ks)
@@ -91,15 +92,15 @@ def few_shot_blocks(c):
         tidy(ax)
     axes[0].set_ylabel("accuracy of a block")
     handles = [Patch(facecolor=(*to_rgb(style["color"]), 0.45), edgecolor=style["color"], label=steps_in_words(step))
-               for step, style in ((0, c.BEFORE), (c.SHOT_STEPS, c.AFTER))]
+               for step, style in ((0, styles.BEFORE), (c.SHOT_STEPS, styles.AFTER))]
     fig.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.985, 0.1), ncols=2, borderaxespad=0)
     most = sorts_of_k(table)[1][1][-1:] or sorts_of_k(table)[0][1][-1:]
     wide = table[table["k"] == most[0]].pivot(index=["seed", "block", "n"], columns="steps", values="accuracy")
     wide = wide.reset_index().rename(columns={0: "before", c.SHOT_STEPS: "after"})
     ax, least = axes[2], np.floor(10 * wide[["before", "after"]].min().min()) / 10
-    ax.plot((least, 1), (least, 1), color=c.INK, linewidth=0.7, linestyle=":")
+    ax.plot((least, 1), (least, 1), color=styles.INK, linewidth=0.7, linestyle=":")
     ax.scatter(wide["before"], wide["after"], s=4 + 40 * wide["n"] / wide["n"].max(), linewidths=0.6, zorder=3,
-               facecolors=(*to_rgb(c.AFTER["color"]), 0.3), edgecolors=c.AFTER["color"], clip_on=False)
+               facecolors=(*to_rgb(styles.AFTER["color"]), 0.3), edgecolors=styles.AFTER["color"], clip_on=False)
     ax.set(xlim=(least, 1), ylim=(least, 1), aspect="equal", xlabel="not adapted", ylabel=f"{c.SHOT_STEPS} steps")
     ax.set_title(f"{most[0]} of the block's samples", loc="left")
     tidy(ax)

@@ -1,11 +1,14 @@
 """Measures of the comparison by method: bars, differences, the gap between cuts, distance, subsets."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lsm.comparison.measures import LOWER_IS_BETTER
+from lsm.figures import styles
 from lsm.figures.common import caption, saved, tidy
 from lsm.figures.comparison.method_style import (
     STAGE,
@@ -37,7 +40,7 @@ def bars(c, protocol: str):
     table, record = compared(path, c, COLUMNS)
     protocols = protocols_of(table, path, protocol)
     table = table[table["protocol"].isin(protocols) & (table["subset"] == "all") & table["with_dv"]]
-    measures = [m for m in c.MEASURES if m in set(table["measure"])]
+    measures = [m for m in styles.MEASURES if m in set(table["measure"])]
     methods = {p: ranked(table[table["protocol"] == p]) for p in protocols}
     fig, axes = rows_of_methods(c, ROW * max(map(len, methods.values())), len(measures), len(protocols), top=0.42)
     for band, p in zip(axes, protocols, strict=True):
@@ -56,7 +59,7 @@ def bars(c, protocol: str):
         name_rows(c, band, methods[p])
         name_band(band, p)
     for ax, measure in zip(axes[0], measures, strict=True):
-        ax.set_title(c.MEASURES[measure] + (" ↓" if measure in LOWER_IS_BETTER else ""), fontsize=7, pad=4)
+        ax.set_title(styles.MEASURES[measure] + (" ↓" if measure in LOWER_IS_BETTER else ""), fontsize=7, pad=4)
     caption(fig, c, [record], f"mean and sd of {repeats(table.seeds)}, {counts(table[table['measure'] == 'auroc'])} "
             "points together; best AUROC first; ↓: less is better")
     return fig, table[["protocol", "method", "measure", "mean", "sd", "n", "seeds"]]
@@ -105,14 +108,14 @@ def differences(c):
             for i, (rival, row) in enumerate(one.iterrows()):
                 colour, sure = mark_of(c, rival)["color"], row["low"] > 0 or row["high"] < 0
                 ax.plot((row["low"], row["high"]), (i + offset, i + offset), color=colour, linewidth=1)
-                ax.plot(row["difference"], i + offset, marker=c.PROTOCOL_MARKS[j % len(c.PROTOCOL_MARKS)],
+                ax.plot(row["difference"], i + offset, marker=styles.PROTOCOL_MARKS[j % len(styles.PROTOCOL_MARKS)],
                         markersize=3.4, color=colour, markerfacecolor=colour if sure else "white",
                         markeredgewidth=0.8)
         of_measure = table[table["measure"] == measure]
         root_axis(ax, of_measure[["low", "difference"]].min().min(), of_measure[["high", "difference"]].max().max())
         if measure in LOWER_IS_BETTER:
             ax.invert_xaxis()
-        ax.set_title(c.MEASURES[measure], fontsize=7.5, pad=4)
+        ax.set_title(styles.MEASURES[measure], fontsize=7.5, pad=4)
         ax.set_xlabel("ours minus rival\n← rival better · ours better →", fontsize=6.5)
     name_rows(c, axes[0], rivals)
     marks_of_protocols(fig, c, protocols)
@@ -138,8 +141,9 @@ def root_axis(ax, low: float, high: float) -> None:
 
 def marks_of_protocols(fig, c, protocols: list[str]) -> None:
     """The legend of protocols in the lower left of a page of methods, below their names."""
-    handles = [Line2D([], [], linestyle="", color=c.INK, marker=c.PROTOCOL_MARKS[j % len(c.PROTOCOL_MARKS)],
-                      markersize=4, label=name) for j, name in enumerate(protocols)]
+    marks = itertools.cycle(styles.PROTOCOL_MARKS)
+    handles = [Line2D([], [], linestyle="", color=styles.INK, marker=mark, markersize=4, label=name)
+               for mark, name in zip(marks, protocols, strict=False)]
     fig.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.005, 0.36 / fig.get_figheight()), fontsize=6.5,
                borderaxespad=0, labelspacing=0.2, handletextpad=0.2, ncols=1 + (len(handles) > 3))
 
@@ -171,13 +175,14 @@ def gap(c):
                          "spatial": mean.loc[method, "spatial"], "gap": change,
                          "published_sd": sd.loc[method, "published"], "spatial_sd": sd.loc[method, "spatial"]})
         ax.set_xlim(low - 0.08 * (high - low), high + 0.42 * (high - low))
-        ax.set_title(c.MEASURES[measure] + (" ↓" if measure in LOWER_IS_BETTER else ""), fontsize=7.5, pad=4)
+        ax.set_title(styles.MEASURES[measure] + (" ↓" if measure in LOWER_IS_BETTER else ""), fontsize=7.5, pad=4)
         ax.locator_params(axis="x", nbins=5)
         ax.set_xticks([t for t in ax.get_xticks() if abs(t - (low + high) / 2) <= 0.55 * (high - low)])
     name_rows(c, axes[0], methods)
-    handles = [Line2D([], [], linestyle="", marker=mark, markersize=4, color=c.INK, markerfacecolor=face, label=text)
+    handles = [Line2D([], [], linestyle="", marker=mark, markersize=4, color=styles.INK, markerfacecolor=face,
+                      label=text)
                for mark, face, text in (("o", "white", "published: random halves"),
-                                        ("s", c.INK, "spatial: halves either side of a line"))]
+                                        ("s", styles.INK, "spatial: halves either side of a line"))]
     fig.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.99, 0.2 / fig.get_figheight()), ncols=2,
                fontsize=6.5, borderaxespad=0)
     caption(fig, c, [record], f"numbers: published minus spatial; whiskers: sd of {repeats(table.seeds)}; ↓: less is "
@@ -198,19 +203,19 @@ def distance(c):
     methods, across = in_order(c, table["method"].unique()), 5
     down = -(-len(methods) // across)
     tall = down * 1.3 + 0.87
-    fig = Figure(figsize=(c.WIDTH, tall))
+    fig = Figure(figsize=(styles.WIDTH, tall))
     axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
     fig.subplots_adjust(left=0.07, right=0.99, top=1 - 0.27 / tall, bottom=0.85 / tall, wspace=0.1, hspace=0.28)
     mean = table.pivot_table(index=["protocol", "subset"], columns="method", values="mean").max(axis=1)
     for ax, method in zip(axes, methods, strict=False):
         for j, protocol in enumerate(protocols):
-            ax.plot(range(4), [mean.get((protocol, q), np.nan) for q in QUARTERS], color=c.PALE, linewidth=1.6,
+            ax.plot(range(4), [mean.get((protocol, q), np.nan) for q in QUARTERS], color=styles.PALE, linewidth=1.6,
                     zorder=1)
             one = table[(table["method"] == method) & (table["protocol"] == protocol)].set_index("subset").reindex(
                 QUARTERS)
             ax.errorbar(range(4), one["mean"], yerr=one["sd"].fillna(0), linewidth=0.8, elinewidth=0.5, markersize=3,
                         color=mark_of(c, method)["color"], markeredgewidth=0.7, zorder=3,
-                        marker=c.PROTOCOL_MARKS[j % len(c.PROTOCOL_MARKS)],
+                        marker=styles.PROTOCOL_MARKS[j % len(styles.PROTOCOL_MARKS)],
                         markerfacecolor="white" if j % 2 else None)
         title_of(ax, c, method)
         ax.set_xticks(range(4), ("1", "2", "3", "4"))
@@ -218,10 +223,11 @@ def distance(c):
     hide_rest(axes, len(methods), across)
     low = (table["mean"] - table["sd"].fillna(0)).min()
     axes[0].set_ylim(np.floor(20 * low) / 20, 1.02)
-    handles = [Line2D([], [], color=c.INK, linewidth=0.8, marker=c.PROTOCOL_MARKS[j % len(c.PROTOCOL_MARKS)],
-                      markersize=3.5, markerfacecolor="white" if j % 2 else None, label=protocol)
-               for j, protocol in enumerate(protocols)]
-    handles.append(Line2D([], [], color=c.PALE, linewidth=1.6, label="best method of each"))
+    marks = itertools.cycle(styles.PROTOCOL_MARKS)
+    handles = [Line2D([], [], color=styles.INK, linewidth=0.8, marker=mark, markersize=3.5,
+                      markerfacecolor="white" if j % 2 else None, label=protocol)
+               for j, (mark, protocol) in enumerate(zip(marks, protocols, strict=False))]
+    handles.append(Line2D([], [], color=styles.PALE, linewidth=1.6, label="best method of each"))
     fig.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.99, 0.2 / tall), ncols=5, fontsize=6.5,
                borderaxespad=0)
     fig.supxlabel("quarter of the query points by distance to the nearest labelled point, 1 nearest", fontsize=7.5,
@@ -263,8 +269,9 @@ def subsets(c):
         name_band(band, protocol)
     for ax in axes[-1]:
         ax.set_xlabel("AUROC", fontsize=7)
-    handles = [Line2D([], [], linestyle="", marker="o", markersize=4, color=c.INK, markerfacecolor=face, label=text)
-               for face, text in ((c.INK, "with DV"), ("white", "without DV"))]
+    handles = [Line2D([], [], linestyle="", marker="o", markersize=4, color=styles.INK, markerfacecolor=face,
+                      label=text)
+               for face, text in ((styles.INK, "with DV"), ("white", "without DV"))]
     fig.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.01, 0.2 / fig.get_figheight()), ncols=2,
                fontsize=6.5, borderaxespad=0)
     caption(fig, c, [record], f"mean and sd of {repeats(table.seeds)}, n points together")

@@ -1,6 +1,6 @@
 """Susceptibility maps of the methods side by side in the classes of every map, and what each class holds."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from osgeo import gdal
 
+from lsm.figures import styles
 from lsm.figures.area_maps import orientation, terrain
 from lsm.figures.common import caption
 from lsm.figures.comparison.method_style import STAGE, compared, dark_of
@@ -39,19 +40,20 @@ def method_maps(c):
         raise InputError(f"{shown(paths.scores)}: expected scores of {', '.join(sorted(missing))} under {PROTOCOL}, "
                          f"found none; run {STAGE} again")
     table = classes_of(c, dataset, names, breaks, scores)
-    small = SimpleNamespace(**vars(c) | {"LARGEST": c.METHOD_CELLS})
+    small = replace(c, LARGEST=c.METHOD_CELLS)
     ground = terrain(small)
     west, east, south, north = ground.extent
-    scale = min((c.WIDTH - 0.1 - (MAPS - 1) * GAP) / MAPS / (east - west), TALLEST / (north - south))  # inches a metre
+    widest = (styles.WIDTH - 0.1 - (MAPS - 1) * GAP) / MAPS
+    scale = min(widest / (east - west), TALLEST / (north - south))  # inches a metre
     wide, high = scale * (east - west), max(scale * (north - south), 1.75)
     rows, bands = len(names) // MAPS + 1, -(-len(names) // BARS)  # the last of the maps' places is the legend's
     below = 0.4 + bands * (BAR_HIGH + 0.42)
     tall = 0.05 + rows * (high + HEAD) + below + FOOT
-    fig = Figure(figsize=(c.WIDTH, tall))
+    fig = Figure(figsize=(styles.WIDTH, tall))
     for i, name in enumerate([*names, None]):
-        x = 0.05 + i % MAPS * ((c.WIDTH - 0.1 - wide) / (MAPS - 1))
+        x = 0.05 + i % MAPS * ((styles.WIDTH - 0.1 - wide) / (MAPS - 1))
         y = tall - 0.05 - (i // MAPS + 1) * (high + HEAD)
-        ax = fig.add_axes((x / c.WIDTH, y / tall, wide / c.WIDTH, high / tall))
+        ax = fig.add_axes((x / styles.WIDTH, y / tall, wide / styles.WIDTH, high / tall))
         if name:
             draw_map(small, ax, ground, paths.method_maps, i + 1, breaks)
             ax.set_title(name, fontsize=8, pad=3, color=dark_of(c, name))
@@ -59,14 +61,15 @@ def method_maps(c):
             legend(c, ax, ground, table, scale, (wide, high))
     for i, name in enumerate(names):
         x, y = 0.72 + i % BARS * 1.72, FOOT + below - 0.4 - (i // BARS + 1) * (BAR_HIGH + 0.42) + 0.42
-        ax = fig.add_axes((x / c.WIDTH, y / tall, 1.38 / c.WIDTH, BAR_HIGH / tall))
+        ax = fig.add_axes((x / styles.WIDTH, y / tall, 1.38 / styles.WIDTH, BAR_HIGH / tall))
         draw_bars(c, ax, table[table["method"] == name], table, first=i % BARS == 0)
         ax.set_title(name, fontsize=7, pad=2.5, color=dark_of(c, name))
-    edge = {"edgecolor": c.INK, "linewidth": 0.4}
+    edge = {"edgecolor": styles.INK, "linewidth": 0.4}
     fig.legend(handles=[Patch(facecolor=c.CLASS_COLOURS[-2], label="share of landslides", **edge),
                         Patch(facecolor="white", hatch="//////", **edge,
                               label="share of area; beside the bars the frequency ratio: landslides over area")],
-               loc="upper left", ncols=2, bbox_to_anchor=(0.05 / c.WIDTH, (FOOT + below - 0.02) / tall), fontsize=7)
+               loc="upper left", ncols=2, fontsize=7,
+               bbox_to_anchor=(0.05 / styles.WIDTH, (FOOT + below - 0.02) / tall))
     one = table[table["method"] == names[0]]
     caption(fig, c, [record], f"{one['cells'].sum():,} cells; bars: {one['held_out_cells'].sum():,} cells and "
             f"{one['landslides'].sum():,} landslides of the {scores['block'].nunique()} blocks held out under the "
@@ -127,13 +130,13 @@ def counts_of_classes(dataset: gdal.Dataset, block: gdal.Dataset, held_out: np.n
 def draw_map(c, ax, ground, path, band: int, breaks: list[float]) -> None:
     """One method's map in classes over the shaded terrain."""
     probability, there, extent, _ = read_decimated(path, c.LARGEST, average=False, band=band)
-    colours = np.array([to_rgb(colour) for colour in c.CLASS_COLOURS] + [to_rgb(c.SEA)])  # (classes + 1, 3)
+    colours = np.array([to_rgb(colour) for colour in c.CLASS_COLOURS] + [to_rgb(styles.SEA)])  # (classes + 1, 3)
     drawn = colours[np.where(there, np.digitize(probability, breaks), len(breaks) + 1)]  # (rows, cols, 3)
     if ground.shade.shape == there.shape:
         drawn[there] *= (0.6 + 0.4 * ground.shade)[there, None]
     ax.imshow(drawn, extent=extent)
     # in grey, the lowest class and the sea are alike
-    ax.plot(*as_one_line(outlines(there, extent)), color=c.INK, linewidth=0.2)
+    ax.plot(*as_one_line(outlines(there, extent)), color=styles.INK, linewidth=0.2)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:], xticks=[], yticks=[])
     ax.spines[:].set_linewidth(0.4)
 
@@ -144,7 +147,8 @@ def legend(c, ax, ground, table: pd.DataFrame, scale: float, size: tuple) -> Non
     ax.axis("off")
     orientation(ax, ground, c, scale, size[0] - 1.25, 1.0)
     edges = table[["class", "from", "to"]].drop_duplicates()
-    ax.legend(handles=[Patch(facecolor=colour, edgecolor=c.INK, linewidth=0.4, label=f"{name}  {low:.3g}–{high:.3g}")
+    ax.legend(handles=[Patch(facecolor=colour, edgecolor=styles.INK, linewidth=0.4,
+                             label=f"{name}  {low:.3g}–{high:.3g}")
                        for colour, (name, low, high) in zip(c.CLASS_COLOURS, edges.itertuples(index=False),
                                                             strict=True)][::-1],
               loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1), fontsize=7, title="landslide susceptibility",
@@ -154,8 +158,8 @@ def legend(c, ax, ground, table: pd.DataFrame, scale: float, size: tuple) -> Non
 def draw_bars(c, ax, own: pd.DataFrame, table: pd.DataFrame, first: bool) -> None:
     """Shares of landslides over those of area, a pair a class, the highest class on top; the ratio beside them."""
     y, most = np.arange(len(own)), table[["share_of_landslides", "share_of_held_out_area"]].to_numpy().max()
-    ax.barh(y + 0.2, own["share_of_landslides"], 0.38, color=c.CLASS_COLOURS, edgecolor=c.INK, linewidth=0.4)
-    ax.barh(y - 0.2, own["share_of_held_out_area"], 0.38, color="white", edgecolor=c.INK, linewidth=0.4,
+    ax.barh(y + 0.2, own["share_of_landslides"], 0.38, color=c.CLASS_COLOURS, edgecolor=styles.INK, linewidth=0.4)
+    ax.barh(y - 0.2, own["share_of_held_out_area"], 0.38, color="white", edgecolor=styles.INK, linewidth=0.4,
             hatch="//////")
     longest = own[["share_of_landslides", "share_of_held_out_area"]].max(axis=1)
     for at, end, ratio in zip(y, longest, own["frequency_ratio"], strict=True):

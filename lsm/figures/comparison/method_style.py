@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from lsm.figures import styles
 from lsm.figures.common import saved
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -33,26 +34,26 @@ def protocols_of(table: pd.DataFrame, path, start: str = "") -> list[str]:
 
 def line_of(c, method: str) -> dict:
     """Colour and line of a method."""
-    colour, line, _ = c.METHODS.get(method, c.OTHER)
+    colour, line, _ = styles.METHODS.get(method, styles.OTHER)
     return {"color": colour, "linestyle": line}
 
 
 def mark_of(c, method: str) -> dict:
     """Colour and mark of a method, for points."""
-    colour, _, mark = c.METHODS.get(method, c.OTHER)
+    colour, _, mark = styles.METHODS.get(method, styles.OTHER)
     return {"color": colour, "marker": mark}
 
 
 def dark_of(c, method: str):
     """The method's colour, dark enough for text on white."""
-    colour = to_rgb(c.METHODS.get(method, c.OTHER)[0])
+    colour = to_rgb(styles.METHODS.get(method, styles.OTHER)[0])
     brightness = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
     return tuple(v * min(1, 0.45 / max(brightness, 1e-9)) for v in colour)
 
 
 def in_order(c, methods) -> list[str]:
     """Methods in the order of the style table, others behind."""
-    known = list(c.METHODS)
+    known = list(styles.METHODS)
     return sorted(methods, key=lambda m: (known.index(m) if m in known else len(known), m))
 
 
@@ -71,11 +72,11 @@ def rows_of_methods(c, height: float, columns: int, bands: int, left: float = 1.
 
     Returns the figure and its axes (bands, columns)."""
     tall = top + bands * height + (bands - 1) * between + bottom
-    fig = Figure(figsize=(c.WIDTH, tall))
+    fig = Figure(figsize=(styles.WIDTH, tall))
     axes = fig.subplots(bands, columns, squeeze=False, sharey="row")
-    wide = (c.WIDTH - left - 0.1 - (columns - 1) * gap) / columns
-    fig.subplots_adjust(left=left / c.WIDTH, right=1 - 0.1 / c.WIDTH, top=1 - top / tall, bottom=bottom / tall,
-                        wspace=gap / wide, hspace=between / height)
+    wide = (styles.WIDTH - left - 0.1 - (columns - 1) * gap) / columns
+    fig.subplots_adjust(left=left / styles.WIDTH, right=1 - 0.1 / styles.WIDTH, top=1 - top / tall,
+                        bottom=bottom / tall, wspace=gap / wide, hspace=between / height)
     return fig, axes
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.lines import Line2D
 
+from lsm.figures import styles
 from lsm.figures.area_maps import map_page, terrain
 from lsm.figures.common import caption, saved
 from lsm.figures.comparison.measure_bars import COLUMNS, ROW, counts, ranked
@@ -44,9 +45,9 @@ def augmentation(c):
                          f"{shown(paths.augmentation_points)}, found another number; run {STAGE} again")
     ground = terrain(c)
     dropping = [rule for rule in rules["rule"] if counted.get(rule, 0)]
-    colour = {rule: c.RULES[i % len(c.RULES)] for i, rule in enumerate(dropping)}
+    colour = {rule: styles.RULES[i % len(styles.RULES)] for i, rule in enumerate(dropping)}
     high = 0.2 + BAR * (len(dropping) + 2) + LINE * (len(rules) - 1 - len(dropping))
-    fig, ax, panel = map_page(ground, c, c.WIDTH - 0.7 - PANEL, PANEL, high + 2.17)
+    fig, ax, panel = map_page(ground, c, styles.WIDTH - 0.7 - PANEL, PANEL, high + 2.17)
     ax.imshow(0.4 + 0.6 * ground.relief, extent=ground.extent)
     pixels = len(points) > c.RASTERISE
     pale = 0.5 if pixels else 1.0  # so many dropped points would hide the weak labels
@@ -57,14 +58,14 @@ def augmentation(c):
     weak = points[points["fate"] == KEPT]
     along = weak["slope_velocity"].notna().any()
     speed = weak["slope_velocity"].fillna(weak["velocity"]).abs()
-    speeds = LinearSegmentedColormap.from_list("speeds", c.SPEEDS)
+    speeds = LinearSegmentedColormap.from_list("speeds", styles.SPEEDS)
     drawn = ax.scatter(weak["X"], weak["Y"], s=2.6, c=speed, cmap=speeds, rasterized=pixels,
-                       norm=Normalize(*np.percentile(speed, (5, 95))), **c.POINTS["InSAR"])
+                       norm=Normalize(*np.percentile(speed, (5, 95))), **styles.POINTS["InSAR"])
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     waterfall(panel, c, rules, colour)
     where = panel.get_position()
-    bar_ax = fig.add_axes((where.x0 + 0.12 / c.WIDTH, where.y1 - (high + 0.12) / fig.get_figheight(),
-                           1.5 / c.WIDTH, 0.1 / fig.get_figheight()))
+    bar_ax = fig.add_axes((where.x0 + 0.12 / styles.WIDTH, where.y1 - (high + 0.12) / fig.get_figheight(),
+                           1.5 / styles.WIDTH, 0.1 / fig.get_figheight()))
     bar = fig.colorbar(drawn, cax=bar_ax, orientation="horizontal", extend="both")
     bar.set_label("speed along the slope (mm/yr)" if along else "speed along the line of sight (mm/yr)", fontsize=7)
     bar_ax.tick_params(labelsize=7)
@@ -93,7 +94,7 @@ def waterfall(panel, c, rules, colour: dict) -> None:
             panel.barh(y - 0.19, dropped * long, 0.11, left=0.1 + kept * long, color=colour[rule])
         y -= BAR if dropped else LINE
     words("weak labels", rules["kept"].iloc[-1])
-    panel.barh(y - 0.19, rules["kept"].iloc[-1] * long, 0.11, left=0.1, color=c.SPEEDS[1], edgecolor="black",
+    panel.barh(y - 0.19, rules["kept"].iloc[-1] * long, 0.11, left=0.1, color=styles.SPEEDS[1], edgecolor="black",
                linewidth=0.5)
 
 
@@ -131,9 +132,9 @@ def weak_label_worth(c):
         for ax in column:
             ax.set_xlim(low, high)
             ax.locator_params(axis="x", nbins=3)
-        column[0].set_title(f"{c.MEASURES[measure]}\n{TESTED[subset]}", fontsize=7, pad=4)
-    handles = [Line2D([], [], linestyle="", marker="o", markersize=4, color=c.INK, label=text,
-                      markerfacecolor=face or c.INK) for text, face in LEARNED.values()]
+        column[0].set_title(f"{styles.MEASURES[measure]}\n{TESTED[subset]}", fontsize=7, pad=4)
+    handles = [Line2D([], [], linestyle="", marker="o", markersize=4, color=styles.INK, label=text,
+                      markerfacecolor=face or styles.INK) for text, face in LEARNED.values()]
     fig.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.99, 0.2 / fig.get_figheight()), ncols=2,
                fontsize=6.5, borderaxespad=0)
     caption(fig, c, [record], f"numbers: what InSAR landslides add; whiskers: sd of {repeats(table.seeds)}; "

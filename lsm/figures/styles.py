@@ -1,0 +1,46 @@
+"""One style for all figures: sizes, colours, lines and marks."""
+
+# Sizes in inches (the page is 190 mm wide). Lightness orders classes; shapes differ too.
+WIDTH, COLUMN, MAP, PANEL = 7.48, 3.54, 5.2, 1.55
+STYLE = {"font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axes.linewidth": 0.6,
+         "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False, "legend.fontsize": 7.5,
+         "lines.linewidth": 1.2, "pdf.fonttype": 42, "image.interpolation": "none"}
+POINTS = {"non-landslide": {"marker": "o", "facecolors": "none", "edgecolors": "#5a5a5a", "linewidths": 0.25},
+          "landslide": {"marker": "^", "facecolors": "#c51b1b", "edgecolors": "none", "linewidths": 0},
+          "InSAR": {"marker": "s", "edgecolors": "black", "linewidths": 0.2}}
+BEFORE = {"color": "#7f7f7f", "linestyle": "--"}
+AFTER = {"color": "#08519c", "linestyle": "-"}
+TINTS = ("#e3ebdf", "#f0ead8", "#e6dccb", "#f7f5f2")  # terrain, low to high
+DEFORMATION = ("#b35806", "#f1a340", "#f5f1e6", "#998ec3", "#542788")  # velocity, away from the satellite to towards it
+SPEEDS = ("#9ecae1", "#2171b5", "#08306b")            # InSAR speed, low to high
+RAMP = ("#fcc35a", "#e4604e", "#8e2a86", "#1b0c41")    # any factor, low to high
+CLASS_TONES = ("#f2e3b3", "#7fb8a4", "#2f5d8a", "#b5633a", "#1f2440", "#b9a7c9", "#6f8f3a", "#8a3f4d")
+ASPECT_TONES = ("#1f2440", "#d9895a", "#fbe9b0", "#44689a", "#ffffff")  # north, east, south, west, flat
+SEA, INK = "#eef3f7", "#333333"
+PALE = "#c9c9c9"                                      # what stands behind
+MEASURES = {"accuracy": "accuracy", "kappa": "kappa", "auroc": "AUROC", "pr_auc": "PR-AUC", "brier": "Brier score",
+            "ece": "calibration\nerror", "top_tenth": "landslides on\ntop 10 % of area"}
+# One colour a method throughout: colour, line, mark. Greys are for what hardly models anything.
+METHODS = {"ours": ("#d55e00", "-", "D"),
+           "ours, networks": ("#08519c", "-", "o"),
+           "ours, networks, not adapted": ("#6baed6", "--", "o"),
+           "ours, published recipe": ("#54278f", "-", "s"),
+           "ours, published recipe, not adapted": ("#9e9ac8", "--", "s"),
+           "block alone": ("#2aa6b8", "-.", "p"),
+           "one network": ("#7bccc4", "--", "h"),
+           "one network, fine-tuned": ("#0c7c78", "-.", "h"),
+           "SVM": ("#b58900", "-", "^"),
+           "MLP": ("#e6ab02", "--", "v"),
+           "DBN": ("#8c510a", "-.", ">"),
+           "RF": ("#1b7837", "-", "<"),
+           "RF per block": ("#7fbf7b", "--", "<"),
+           "boosting": ("#f4a0c4", "-", "P"),
+           "boosting + XY": ("#c51b7d", "-", "P"),
+           "boosting + within block": ("#de77ae", "--", "X"),
+           "boosting + within block + XY": ("#8e0152", "-.", "X"),
+           "nearest neighbours in XY": ("#404040", ":", "*"),
+           "block landslide rate": ("#7a7a7a", ":", "d"),
+           "slope alone": ("#a8a8a8", ":", ".")}
+OTHER = ("#000000", ":", "H")                         # a method without a line above
+PROTOCOL_MARKS = ("o", "s", "^", "v")                 # in the order of the tables
+RULES = ("#e69f00", "#009e73", "#cc79a7", "#8c510a", "#7f3c8d", "#b8b800", "#d55e00", "#000000")  # no blue: speeds
