@@ -12,8 +12,21 @@ from typing import TypeVar
 from lsm.run.paths import PROJECT
 
 
+LONGEST = 300  # characters of an error message
+
+
 class InputError(Exception):
     """Input that cannot be used. The message is one line: file, place, expected, found, what to do."""
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """`text` with its control characters escaped (an input may hold any) and its middle left out where it is long:
+    the beginning names the file, the end the remedy."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST // 2]} ... {text[-LONGEST // 2 + 5:]}"
 
 
 RECIPES = ("published", "recommended")  # what RECIPE in study_area.py may be

@@ -164,3 +164,16 @@ def test_constants_of_another_stage_come_anew_and_are_checked():
         of_stage("meta_learner.py", ITERATION=7)
     with pytest.raises(InputError, match="RECIPE=paper"):
         of_stage("meta_learner.py", RECIPE="paper")
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a\nb", "a\\nb"), ("a\tb\x00c", "a\\tb\\x00c"), ("\x1b[31m", "\\x1b[31m"),
+                                             ("Brücke 5 m², 滑坡", "Brücke 5 m², 滑坡"), ("\u2028x", "\\u2028x")])
+def test_errors_are_one_line_of_what_can_be_printed(text, shown):
+    assert str(InputError(text)) == shown
+
+
+def test_long_errors_keep_their_beginning_and_their_end():
+    message = str(InputError("src_data/x.csv: line 3: found " + "9" * 5000 + "; remove the row"))
+    assert len(message) == 300
+    assert message.startswith("src_data/x.csv: line 3: found 999")
+    assert message.endswith("999; remove the row")
