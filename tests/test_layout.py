@@ -24,6 +24,7 @@ OF_STAGE_1 |= {"unsupervised_pretraining"}  # what stages 1 and 5 share
 LIBRARY = sorted((PROJECT / "lsm").rglob("*.py"))
 CODE = [*STAGES, *LIBRARY, PROJECT / "study_area.py", *(PROJECT / "unsupervised_pretraining").glob("[!D]*.py")]
 TESTS, BENCHMARKS = (sorted((PROJECT / name).rglob("*.py")) for name in ("tests", "benchmarks"))
+DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 DISTRIBUTION = {"osgeo": "gdal", "osgeo_utils": "gdal", "sklearn": "scikit-learn", "skimage": "scikit-image",
                 "yaml": "pyyaml", "PIL": "pillow", "xstatic": "xstatic-leaflet"}
 RULE = re.compile(r"# -{100,}")
@@ -60,16 +61,18 @@ def project():
 def test_environment_repeats_the_bounds_of_pyproject(project):
     listed = yaml.safe_load((PROJECT / "environment.yml").read_text())["dependencies"]
     from_pip, = (entry["pip"] for entry in listed if isinstance(entry, dict))
-    assert from_pip == ["-e .[test]"]
-    conda = bounds([entry for entry in listed if isinstance(entry, str)])
-    assert conda.pop("pip") == ""
-    python = conda.pop("python")
+    assert from_pip[-1] == "-e .[test]"
+    conda = [entry for entry in listed if isinstance(entry, str)]
+    named = bounds([*conda, *from_pip[:-1]])
+    assert len(named) == len(conda) + len(from_pip) - 1  # none stands twice
+    assert named.pop("pip") == ""
+    python = named.pop("python")
     assert python.startswith("=")
     minimum = project["requires-python"].removeprefix(">=").split(".")
     assert [int(n) for n in python.lstrip("=").split(".")] >= [int(n) for n in minimum]
     needed = bounds(project["dependencies"])
-    assert conda == {name: needed[name] for name in conda}
-    assert {"gdal", "numpy"} <= set(conda)
+    assert named == {name: needed.get(name) for name in named}
+    assert {"tensorflow", "numpy", "pandas", "scikit-learn", "gdal", "tqdm", "matplotlib"} <= set(named)
 
 
 def test_every_dependency_has_both_bounds(project):
@@ -256,6 +259,16 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
     assert paths.checkpoint(1000) == tmp_path / "checkpoint_dir" / "HK_checkpoint_001000.npz"
     assert paths.gis_raster("class") == tmp_path / "figs" / "HK_class.tif"
     assert paths.figure("roc", "pdf") == tmp_path / "figs" / "HK_roc.pdf"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=ident)
+def test_a_document_names_only_files_that_are_there(path):
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    relative = [link.partition("#")[0] for link in links if not re.match(r"[a-z]+:|#", link)]
+    assert [link for link in relative if not (path.parent / link).exists()] == []
+    scripts = set(re.findall(r"[\w./-]*\w\.py\b", text))
+    assert sorted(name for name in scripts if not (PROJECT / name).is_file()) == []
 
 
 def test_ruff_is_content():
