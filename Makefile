@@ -1,11 +1,14 @@
 # Meta-LSM: the graph of the pipeline.
-#   make run                     set up and map the demo area           make test    set up and pass the tests
-#   make hk HK_DATA=<folder>     the same on the Hong Kong tables       make setup   only prepare .venv
-#   make test-all                the slow tests too
-#   make run REGION=<name>       an area whose inputs are in src_data/  make benchmarks
+#   make run                     set up and map the demo area
+#   make run REGION=<name>       map an area whose inputs are in src_data/
+#   make hk HK_DATA=<folder>     the same on the Hong Kong tables
 #   make explain REGION=<name>   which factor leads, block by block, after the map
+#   make compare REGION=<name>   the scores of every method on the same points (Hong Kong: about 50 minutes)
+#   make gis REGION=<name>       rasters and layers for a GIS; make check-qgis opens them in QGIS
 #   make report REGION=<name>    one HTML file to open first: the map to click, scores, figures, warnings
-#   make gis REGION=<name>       rasters and layers for a GIS               make check-qgis  opens them in QGIS
+#   make setup                   only prepare .venv
+#   make test                    set up and pass the tests; make test-all: the slow tests too
+#   make benchmarks              time the program against plain forms
 # RECIPE=published runs the published settings. In an active conda environment: make run PY=python
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,7 +25,7 @@ PY ?= $(VENV)/bin/python
 ROOT := $(or $(LSM_ROOT),.)
 ARGS := REGION=$(REGION) $(if $(RECIPE),RECIPE=$(RECIPE))
 
-# ---- set-up: a conda environment (PY=python) brings its own
+# ---- set-up: needed for .venv only; with PY=python the conda environment is ready
 ifeq ($(PY),$(VENV)/bin/python)
 READY := $(VENV)/.ready
 endif
@@ -31,7 +34,7 @@ $(VENV)/.ready: pyproject.toml tools/setup.sh
 	PYTHON_BASE=$(PYTHON_BASE) VENV=$(VENV) bash tools/setup.sh
 	touch $@
 
-# ---- inputs: those of the demo are made, those of other regions must be there
+# ---- inputs: the demo's are made here; another region's must be in src_data/
 SRC := $(ROOT)/src_data
 COMPOSITE := $(SRC)/$(REGION)/composite.tif
 SAMPLES := $(SRC)/samples_$(REGION).csv
@@ -41,7 +44,7 @@ ifeq ($(REGION),demo)
 $(COMPOSITE) $(SAMPLES) $(GRID) &: src_data/make_demo.py | $(READY)
 	$(PY) src_data/make_demo.py
 else
-# Stage 0, where there are InSAR points, and no samples table or one that stage 0 wrote: others are never made again.
+# Stage 0 runs where there are InSAR points, unless something other than stage 0 wrote the samples table: that is kept.
 INSAR := $(wildcard $(addprefix $(SRC)/,Ts_$(REGION).csv insar_$(REGION).csv insar_$(REGION).gpkg))
 OWN := $(shell [ ! -e $(SAMPLES) ] || grep -qs '"stage": "augment_inventory.py"' $(SAMPLES).json && echo yes)
 ifneq ($(and $(INSAR),$(OWN)),)
@@ -51,14 +54,14 @@ $(SAMPLES): augment_inventory.py study_area.py $(SRC)/samples_$(REGION)_noTS.csv
 endif
 endif
 
-# ---- stages: each target is what the stage writes last
+# ---- stages: the target of a rule is the file that its stage writes last
 SAVED_MODEL := $(ROOT)/unsupervised_pretraining/model_init/history.csv
 TASKS := $(ROOT)/metatask_sampling/$(REGION)_blocks.csv
 MODEL := $(ROOT)/checkpoint_dir/$(REGION)_model.npz
 MAP := $(ROOT)/figs/LSM_$(REGION).tif
 IMPORTANCE := $(ROOT)/tmp/$(REGION)_importance.csv
 
-# Files of another region (savedmodel.npz bears none in its name) or another recipe are made again.
+# Files of another region or another recipe are made again. (The files of stage 1 have no region in their names.)
 other = $(shell f=$(1).json; [ ! -e $$f ] || { grep -q '"region": "$(REGION)"' $$f && \
           grep -q '"recipe": "$(or $(RECIPE),.*)"' $$f; } || echo FORCE)
 FORCE:
@@ -77,7 +80,7 @@ explain: $(IMPORTANCE)
 $(IMPORTANCE): feature_permutation.py $(MAP) $(call other,$(IMPORTANCE))
 	$(PY) feature_permutation.py $(ARGS)
 
-# Blocks and rasters name leading factors where feature_permutation.py has run.
+# The layers name leading factors if feature_permutation.py has run.
 gis: $(MAP)
 	$(PY) export_gis.py $(ARGS)
 # Debian: apt-get install --no-install-recommends qgis python3-qgis; QGIS_PYTHON has PyQGIS. Pictures go to tmp/.
@@ -85,7 +88,7 @@ QGIS_PYTHON ?= /usr/bin/python3
 check-qgis: gis
 	QT_QPA_PLATFORM=offscreen $(QGIS_PYTHON) tools/check_qgis.py $(ROOT)/figs $(REGION) $(ROOT)/tmp/$(REGION)_qgis
 
-# What explain, gis, compare and figure.py have made of this map goes in; what they have not is named in it.
+# The report holds what explain, gis, compare and figure.py have made of this map, and names what is missing.
 report: $(MAP)
 	$(PY) report.py $(ARGS)
 
@@ -93,7 +96,7 @@ compare: $(TASKS)
 	$(PY) compare_methods.py REGION=$(REGION)
 	$(PY) figure.py $(ARGS)
 
-# ---- the published study: tables copied once into src_data/, then the same stages
+# ---- the published study: its tables are copied into src_data/ once, then the same stages run
 HK_TABLES := samples_HK.csv samples_HK_noTS.csv Ts_HK.csv
 hk: $(READY)
 	@[ -f $(HK_DATA)/samples_HK.csv ] || { echo "make hk: $(HK_DATA)/samples_HK.csv is missing: HK_DATA=<folder of the Hong Kong tables>" >&2; exit 2; }
