@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from lsm.run.paths import PROJECT
 
-
 LONGEST = 300  # characters of an error message
 
 
