@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
 from lsm.learner import maml
-from lsm.learner.folded_network import probability
+from lsm.learner.prediction import probability
 from lsm.learner.network import initial_weights, use_one_thread
 
 BLOCKS, TURNS = 250, 5

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import predict_LSM
-from lsm.learner.meta_training import mean_probability
+from lsm.learner.prediction import mean_probability
 
 ROWS, BLOCKS, TURNS, SINGLE = 215_241, 240, 15, 2_000  # rows: Hong Kong's grid; SINGLE rows one at a time
 FORMS = {"published    14-32-32-16-2": ([14, 32, 32, 16, 2], 1),

@@ -7,7 +7,7 @@ from small_split import BARE, MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_s
 
 from lsm.comparison.splits import TRAIN
 from lsm.learner import maml
-from lsm.learner.folded_network import probability
+from lsm.learner.prediction import probability
 from lsm.learner.meta_training import (
     Supports,
     adapted_scores,
