@@ -62,7 +62,7 @@ class Constants(Area):
 
     # any of these, and development (published and spatial on the blocks for development)
     PROTOCOLS: str = "published,spatial,blocked,k-shot,augmentation"
-    METHODS: str = ""                               # families to run, see lsm/comparison/methods.py, comma-separated; "" all
+    METHODS: str = ""                               # families of lsm/comparison/methods.py, comma-separated; "": all
     SEEDS: int = 5                                  # repeats of published, spatial and k-shot; published 5
     HELD_OUT_SHARE: float = 0.25                    # of the blocks with more than MIN_SAMPLES samples; published 0.25
     MIN_SAMPLES: int = 16                           # published 16
@@ -189,7 +189,7 @@ def main(c: Constants) -> None:
     write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
     run_jobs(jobs, work, c.WORKERS, start_worker, (points, roles, c))
     made = (_STAGE, c, [*inputs, paths.splits])
-    written = score_tables.write_tables(paths, jobs, points, roles, c, made)
+    written = score_tables.write_tables(paths, jobs, points, roles, c.RESAMPLES, c.SEED, made)
     written += grid_maps.write(paths, jobs, c.MAPPED, made)
     print(score_tables.summary(paths))
     for path in [paths.splits, *written]:

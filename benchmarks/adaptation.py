@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
 from lsm.learner import maml
-from lsm.learner.prediction import probability
 from lsm.learner.network import initial_weights, use_one_thread
+from lsm.learner.prediction import probability
 
 BLOCKS, TURNS = 250, 5
 FORMS = {  # sizes, normalisation, an inner rate a weight, steps

@@ -66,7 +66,7 @@ class Stages:
     rbm: Callable
 
 
-# ------------------------------------------------------------------------------------- networks that adapt to each block
+# ------------------------------------------------------------------------------------ networks that adapt to each block
 def samples_of(split: Split) -> EncodedSamples:
     """The points of a split as the networks see them, all of the same weight."""
     return EncodedSamples(split.x, split.label, split.xy, split.block, np.ones(len(split.label), np.float32))
