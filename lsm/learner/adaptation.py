@@ -22,6 +22,7 @@ from lsm.run.settings import InputError
 ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2  # state of a block
 ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call. Bounds memory whatever the number of blocks, and
 #                     keeps small blocks from being padded to the largest (six times faster than all 250 in one call)
+LARGEST = 1e6         # weight of a step that is kept; products of larger ones through four layers overflow float32
 CELLS = 2_000_000     # of a raster that are looked at for the samples nearest to each block
 
 
@@ -69,7 +70,8 @@ def _adapt_on_support(weights, inner_lr, x, y, mask, steps, normalise):
     """The inner loop of all tasks, every step on the whole support.
 
     A task ends with the weights, of all its steps, that fit its support best. Rates learned for a few steps can
-    overshoot in a block unlike the others, and a step that diverged is not kept.
+    overshoot in a block unlike the others. A step that diverged is not kept, even if its loss is 0: weights of 1e12 can
+    fit a single sample, and give no number for others.
     """
     now = _for_each_task(weights, x)
     best, lowest = now, tf.fill([tf.shape(x)[0]], np.float32(np.inf))
@@ -87,7 +89,8 @@ def _for_each_task(weights: list, x) -> list:
 
 def _better(best: list, lowest, weights: list, loss) -> tuple[list, tf.Tensor]:
     """`best`, with `weights` instead for the tasks whose loss is lower than ever before (a loss of nan never is)."""
-    lower = loss < lowest  # (tasks,)
+    largest = [tf.reduce_max(abs(w), axis=list(range(1, len(w.shape)))) for w in weights]
+    lower = (loss < lowest) & (tf.reduce_max(largest, axis=0) < LARGEST)  # (tasks,)
     kept = [tf.where(tf.reshape(lower, [-1] + [1] * (len(w.shape) - 1)), w, b)
             for w, b in zip(weights, best, strict=True)]
     return kept, tf.where(lower, loss, lowest)

@@ -81,12 +81,25 @@ def test_a_block_ends_with_the_step_that_fits_its_support_best(rate):
     weights, kept = [tf.constant(w) for w in state["weights"]], set()
     for i, own in enumerate(rows):
         paths = [reference_maml.adapt(weights, state["inner_lr"], x[own], y[own], steps, False) for steps in range(7)]
-        losses = [float(reference_maml.loss_of(w, x[own], y[own], None)) for w in paths]
+        largest = [max(float(tf.reduce_max(abs(w))) for w in weights) for weights in paths]
+        losses = [float(reference_maml.loss_of(w, x[own], y[own], None)) if size < adaptation.LARGEST else np.nan
+                  for w, size in zip(paths, largest, strict=True)]
         reached = float(reference_maml.loss_of([w[i] for w in found], x[own], y[own], None))
         assert reached == pytest.approx(np.nanmin(losses), rel=1e-3, abs=1e-5)
         assert all(np.isfinite(w[i]).all() for w in found)
         kept.add(int(np.nanargmin(losses)))
     assert min(kept) < 6  # else the test shows nothing
+
+
+def test_a_single_sample_gives_numbers_everywhere_at_any_rate():
+    x, y, _ = ragged_blocks(4)
+    tasks, kept = Tasks.of([np.array([i]) for i in range(len(x))]), []
+    for rate in (0.1, 1e3, 1e6, 1e12):
+        found = adapted(state_of() | {"inner_lr": [np.float32(rate)]}, x, y, tasks, 6, 0)
+        p = np.array([probability([w[i] for w in found], x) for i in range(len(x))])
+        assert np.isfinite(p).all(), rate
+        kept.append(np.abs(p - probability(state_of()["weights"], x)).max())
+    assert min(kept[:2]) > 0.1  # a step that did not diverge is kept
 
 
 def test_steps_on_batches_end_with_the_last_one():
