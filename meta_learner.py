@@ -24,20 +24,13 @@ import numpy as np
 import pandas as pd
 
 from lsm.comparison import measures
-from lsm.learner import maml
+from lsm.learner.adaptation import Adaptation, adapted_scores, pooled_members
 from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
-from lsm.learner.meta_training import (
-    adapted_scores,
-    flat,
-    mean_probability,
-    meta_train,
-    pooled_members,
-    rows_by_block,
-    start_states,
-    unflat,
-)
+from lsm.learner.meta_training import flat, meta_train, start_states, unflat
 from lsm.learner.network import use_one_thread
+from lsm.learner.prediction import mean_probability
+from lsm.learner.tasks import EncodedSamples, Tasks, rows_by_block
 from lsm.run.artifacts import differences, read_npz, read_record, record_path, write_csv, write_npz
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import ByRecipe, InputError, run
@@ -59,26 +52,25 @@ class Constants(StudyArea):
     NORMALISE: bool = ByRecipe(published=True, recommended=False)  # batch normalisation of the hidden layers
     # inner loop
     SUPPORT: int = ByRecipe(published=8, recommended=16)  # samples of a task that the inner loop learns from
-    QUERY: int = ByRecipe(published=8, recommended=16)  # samples of a task that the outer loop is judged on
+    QUERY: int = ByRecipe(published=8, recommended=16)  # samples of a task whose loss the outer loop lowers
     INNER_STEPS: int = 5       # in meta-training; published 5
     INNER_LR: float = ByRecipe(published=0.01, recommended=0.1)  # where the trainable inner rate starts
     RATE_PER_WEIGHT: bool = ByRecipe(published=False, recommended=True)  # one inner rate, or one a weight (Meta-SGD)
-    # of the tasks drawn, those whose support and query lie on opposite sides of a line; the other tasks'
-    # interleave
+    # share of the drawn tasks whose support and query lie on opposite sides of a line; in the others they interleave
     LINE_SHARE: float = ByRecipe(published=0.0, recommended=0.5)
     FIRST_ORDER: bool = False  # True drops the second derivatives; published False
     # outer loop
     META_BATCH: int = 16   # tasks an outer step; published 16
     META_LR: float = 1e-3  # of Adam; published 1e-3
-    ITERATIONS: int = ByRecipe(published=5000, recommended=1500)  # outer steps; the paper's 5,001st is there to log
-    MEMBERS: int = ByRecipe(published=1, recommended=3)  # models meta-trained apart, whose probabilities are averaged
+    ITERATIONS: int = ByRecipe(published=5000, recommended=1500)  # outer steps; the paper has one more, for its log
+    MEMBERS: int = ByRecipe(published=1, recommended=3)  # models trained separately; their probabilities are averaged
     # blocks that adapt: the held-out ones here, all of them in predict_LSM.py
     ADAPT_STEPS: int = ByRecipe(published=5, recommended=20)
-    ADAPT_BATCH: int = ByRecipe(published=8, recommended=0)  # samples a step, drawn anew each; 0: the whole support
+    ADAPT_BATCH: int = ByRecipe(published=8, recommended=0)  # samples a step, drawn anew; 0: the whole support
     BORROW: int = ByRecipe(published=0, recommended=100)  # labelled samples of other blocks, the nearest to the block,
                                                           #   that it adapts on besides its own
-    # mean log-odds of the adapted networks and of gradient boosting on factors, X and Y, fitted to all samples
-    # that may be learned from
+    # whether the map is the mean, in log-odds, of the adapted networks and of gradient boosting on factors, X and Y,
+    # fitted to all samples that may be learned from
     BOOSTING: bool = ByRecipe(published=False, recommended=True)
     # files
     LOG_EVERY: int = 100    # outer steps in one compiled call, and the interval of history.csv; published 100
@@ -103,12 +95,12 @@ def split_tasks(block: np.ndarray, label: np.ndarray, min_samples: int, share: f
     return role
 
 
-def newest_state(paths: Paths, c, inputs: list) -> tuple[int, list[dict], np.ndarray] | None:
-    """Step, state and history of the newest checkpoint that these constants and inputs made; None without one.
+def newest_state(paths: Paths, c: Constants, inputs: list) -> tuple[int, list[dict], np.ndarray] | None:
+    """Step, states and history of the newest checkpoint that these constants and inputs made; None without one.
 
     Raises InputError for a checkpoint of another region under this one's name.
     """
-    # training up to a step does not hang on these
+    # training up to a step does not depend on these
     free = {"ITERATIONS", "SAVE_EVERY", "ADAPT_STEPS", "ADAPT_BATCH", "BORROW", "BOOSTING"}
     afresh = ""
     for path in reversed(paths.checkpoints()):
@@ -140,8 +132,8 @@ def metrics_table(held_out: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def check_constants(c) -> None:
-    """Raises InputError for values no training can be made of."""
+def check_constants(c: Constants) -> None:
+    """Raises InputError for values that training cannot use."""
     if c.BASE_MODEL not in ("DAS", "MLP"):
         raise InputError(f"BASE_MODEL={c.BASE_MODEL}: expected DAS or MLP")
     if not 0 <= c.LINE_SHARE <= 1:
@@ -155,19 +147,19 @@ def check_constants(c) -> None:
             raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
 
 
-def main(c) -> None:
-    """Runs the stage; c holds the constants."""
+def main(c: Constants) -> None:
+    """Runs the stage."""
     check_constants(c)
     paths = Paths(c.REGION)
     inputs = [paths.tasks, paths.encoder, paths.saved_model]
-    samples = read_npz(paths.tasks, "scene_sampling.py", c)
+    table = read_npz(paths.tasks, "scene_sampling.py", c)
     pretraining = "unsupervised_pretraining/DAS_pretraining.py"
     encoder = Encoder.from_json(str(read_npz(paths.encoder, pretraining, c)["encoder"]))
     saved_model = read_npz(paths.saved_model, pretraining, c)
     use_one_thread()
 
-    block, label, weight = samples["block"], samples["label"].astype(np.int32), samples["weight"]
-    x = encoder.transform(samples["factors"])  # (samples, inputs)
+    samples = EncodedSamples.of_file(table, encoder)
+    block, label, xy = samples.block, samples.label, samples.xy
     rng = np.random.default_rng(c.SEED)
     role = split_tasks(block, label, c.MIN_SAMPLES, c.META_TRAIN_SHARE, rng)
     trained = np.unique(block[role == "meta-train"])
@@ -181,43 +173,41 @@ def main(c) -> None:
           f"blocks of {c.MIN_SAMPLES} or fewer")
 
     hidden = tuple(len(saved_model[f"arr_{i}"]) for i in (1, 3, 5))
-    states = start_states(x.shape[1], hidden, saved_model if c.BASE_MODEL == "DAS" else None, c, rng)
+    states = start_states(samples.x.shape[1], hidden, saved_model if c.BASE_MODEL == "DAS" else None, c, rng)
     done, states, history = newest_state(paths, c, inputs) or (0, states, np.empty((0, 4)))
 
     def save(step, states, history):
         write_npz(paths.checkpoint(step), flat(states) | {"history": history}, _STAGE, c, inputs)
 
-    states, history = meta_train(states, done, history, x, label, samples["xy"], maml.Tasks.of(tasks), c, save,
-                                 weight)
+    states, history = meta_train(states, done, history, samples, Tasks.of(tasks), c, save)
 
-    pooled = pooled_members(states, x[role == "meta-train"], c)
+    pooled = pooled_members(states, samples.x[role == "meta-train"], c.NORMALISE)
     query, known = role == "query", np.isin(role, ("meta-train", "support"))
-    before = mean_probability(pooled, x)
-    after, unadapted = adapted_scores(states, pooled, x, label, samples["xy"], block, known, query, c,
-                                       weight=weight)
+    before = mean_probability(pooled, samples.x)
+    after, unadapted = adapted_scores(states, pooled, samples, known, query, Adaptation.of(vars(c)),
+                                      np.random.default_rng([c.SEED, 1]))
     if c.BOOSTING:
-        places = samples["factors"], samples["xy"], block
-        boosting = Boosting(*places, label, known, block.max() + 1, c.SEED, weight)
+        places = table["factors"], xy, block
+        boosting = Boosting(*places, label, known, block.max() + 1, c.SEED, samples.weight)
         after[query] = mixed(after[query], boosting.probabilities(*(a[query] for a in places)))
-    held_out = pd.DataFrame({"sample": samples["row"], "block": block, "x": samples["xy"][:, 0],
-                             "y": samples["xy"][:, 1], "label": label, "score_before": before, "score_after": after})
-    held_out = held_out[query]
-    table = metrics_table(held_out)
+    held_out = pd.DataFrame({"sample": table["row"], "block": block, "x": xy[:, 0], "y": xy[:, 1], "label": label,
+                             "score_before": before, "score_after": after})[query]
+    metrics = metrics_table(held_out)
 
     model = flat([{k: state[k] for k in ("weights", "inner_lr")} for state in states]) | {
         "normalise": np.array(c.NORMALISE), "encoder": np.array(encoder.to_json()),
         **{f"pooled_{i}": w for i, w in enumerate(pooled)}}
     made = (_STAGE, c, inputs)
-    write_csv(paths.split, pd.DataFrame({"block": block, "row": samples["row"], "role": role}), *made)
+    write_csv(paths.split, pd.DataFrame({"block": block, "row": table["row"], "role": role}), *made)
     write_csv(paths.history, pd.DataFrame(history, columns=["iteration", "pre_loss", "post_loss", "inner_lr"]), *made)
     write_csv(paths.held_out, held_out, *made)
-    write_csv(paths.metrics, table, *made)
+    write_csv(paths.metrics, metrics, *made)
     write_npz(paths.model, model, *made)
 
     own = "its half" + (f" and {c.BORROW} samples of its neighbours" if c.BORROW else "")
-    overall = table[table.block == "all"].set_index("adapted")[["samples", "landslides", *measures.MEASURES]]
+    overall = metrics[metrics.block == "all"].set_index("adapted")[["samples", "landslides", *measures.MEASURES]]
     print(f"held-out blocks, each adapted by {c.ADAPT_STEPS} steps on {own}, scored on the other half; "
-          f"{len(unadapted)} blocks have one class to learn from and stay unadapted")
+          f"{len(unadapted)} blocks have one class to learn from and do not adapt")
     print(overall.to_string(float_format="%.4f"))
     print("The encoder and the pretraining saw the factors of all samples, held-out ones too, never a label.")
     for path in (paths.split, paths.history, paths.held_out, paths.metrics, paths.model):

@@ -1,7 +1,7 @@
-"""Times lsm/learner/maml.py's adapt_blocks, all blocks in one program, against one block at a time.
+"""Times lsm/learner/adaptation.py's adapt_blocks, all blocks in one program, against one block at a time.
 
 Three forms in one process, in turn: all blocks in one call; the same function called once a block; and a plain loop
-(benchmarks/reference_maml.py) that adapts one block at a time, operator by operator, as one would write it first. All
+(benchmarks/reference_maml.py) that adapts one block at a time, operator by operator, as one would first write it. All
 must predict the same. Blocks are as Hong Kong's: 250 of 4 to 516 samples, the median 66. Bar: 50 times.
 
 Run     python benchmarks/adaptation.py
@@ -18,9 +18,11 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
-from lsm.learner import maml
-from lsm.learner.folded_network import probability
+from lsm.learner.adaptation import Adaptation, adapt_blocks
+from lsm.learner.maml import initial_state
 from lsm.learner.network import initial_weights, use_one_thread
+from lsm.learner.prediction import probability
+from lsm.learner.tasks import EncodedSamples, Tasks
 
 BLOCKS, TURNS = 250, 5
 FORMS = {  # sizes, normalisation, an inner rate a weight, steps
@@ -49,14 +51,16 @@ def compare(name: str, widths: list, normalise: bool, per_weight: bool, steps: i
     x = rng.standard_normal((sizes.sum(), widths[0])).astype(np.float32)
     y = rng.integers(0, 2, len(x)).astype(np.int32)
     rows = np.split(np.arange(len(x)), np.cumsum(sizes)[:-1])
-    state = maml.initial_state(initial_weights(widths, None, rng), 0.05, per_weight)
-    tasks, single = maml.Tasks.of(rows), [maml.Tasks.of([r]) for r in rows]
+    state = initial_state(initial_weights(widths, None, rng), 0.05, per_weight)
+    samples = EncodedSamples(x, y, np.zeros((len(x), 2)), np.repeat(np.arange(BLOCKS), sizes),
+                             np.ones(len(x), np.float32))
+    how, tasks, single = Adaptation(steps, 0, 0, normalise), Tasks.of(rows), [Tasks.of([r]) for r in rows]
 
     def together():
-        return maml.adapt_blocks(state, x, y, tasks, steps, 0, normalise, np.random.default_rng(0))
+        return adapt_blocks(state, samples, tasks, how, np.random.default_rng(0))
 
     def one_by_one():
-        return [maml.adapt_blocks(state, x, y, one, steps, 0, normalise, np.random.default_rng(0)) for one in single]
+        return [adapt_blocks(state, samples, one, how, np.random.default_rng(0)) for one in single]
 
     def plain():
         out = []

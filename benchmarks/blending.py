@@ -3,8 +3,8 @@
 Reads what stages 2 and 3 of a finished run left, writes nothing. Seams are jumps of probability between cells side by
 side, as export_gis.py counts them. The map of boosting with X, Y, which knows no blocks, and the planted truth, where
 there is one, show how much of the jump across borders is terrain. Scores are of the half of every block's samples that
-models did not adapt on; meta-training has seen some of them, so that only differences between rows mean something. In
-the demo area the map of all samples is held against the true probability, in cells without a sample.
+models did not adapt on. Meta-training has seen some of them, so only differences between rows mean something. In the
+demo area the map of all samples is compared with the true probability, in cells without a sample.
 
 Run     python benchmarks/blending.py [region, default demo] [reach in m ..., default 0 100 300]
 """
@@ -12,7 +12,6 @@ Run     python benchmarks/blending.py [region, default demo] [reach in m ..., de
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -29,10 +28,13 @@ from lsm.blocks.slic import block_of_cells
 from lsm.comparison import measures
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import cell_of, read_band, read_composite
+from lsm.learner.adaptation import Adaptation, models_of_blocks, places_of_blocks
 from lsm.learner.boosting import Boosting
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import unflat
 from lsm.learner.network import use_one_thread
+from lsm.learner.prediction import probability_of_rows
+from lsm.learner.tasks import EncodedSamples
 from lsm.run import settings
 from lsm.run.artifacts import read_npz, read_record
 from lsm.run.paths import Paths
@@ -50,12 +52,12 @@ class Models:
         states, rng = unflat(model), np.random.default_rng(c.SEED)
         self.known = predict_LSM.known_samples(samples["block"], half, c.MIN_SAMPLES, rng)
         pooled = [model[f"pooled_{i}"] for i in range(len(states[0]["weights"]))]
-        places = predict_LSM.places_of_blocks(self.labels, self.centres, self.place)
-        trained = SimpleNamespace(**read_record(paths.model, "meta_learner.py")["constants"])
-        self.networks, _, _ = predict_LSM.models_of_blocks(
-            states, pooled, self.encoder.transform(samples["factors"]), samples, self.known, places, trained, rng)
+        places = places_of_blocks(self.labels, self.centres, self.place)
+        trained = read_record(paths.model, "meta_learner.py")["constants"]
+        encoded = EncodedSamples.of_file(samples, self.encoder)
+        self.networks, _, _ = models_of_blocks(states, pooled, encoded, self.known, places, Adaptation.of(trained), rng)
         self.boosting = Boosting(*(samples[name] for name in ("factors", "xy", "block", "label")), self.known,
-                                 len(self.centres), c.SEED, samples["weight"]) if trained.BOOSTING else None
+                                 len(self.centres), c.SEED, samples["weight"]) if trained["BOOSTING"] else None
         self.samples = samples
 
     def __call__(self, factors, xy, reach: float):
@@ -65,8 +67,8 @@ class Models:
         block, outside = block_of_cells(self.labels, row, col, self.centres)
         cell = np.where(outside, -1, row * self.labels.shape[1] + col)
         weights = neighbour_weights(self.labels, self.place, reach) if reach else None
-        p = predict_LSM.probability_of_rows(self.networks, self.boosting, self.encoder.transform(factors), factors, xy,
-                                            block, cell, weights)
+        p = probability_of_rows(self.networks, self.boosting, self.encoder.transform(factors), factors, xy, block, cell,
+                                weights)
         return p, np.diff(weights.indptr)[cell] if reach else np.zeros(len(p), int), (row, col)
 
 

@@ -18,8 +18,9 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
-from lsm.learner import maml
+from lsm.learner.maml import initial_state, outer_loop
 from lsm.learner.network import initial_weights, use_one_thread
+from lsm.learner.tasks import Tasks, draw
 
 TASKS, META_BATCH, INNER_STEPS, OUTER_LR = 180, 16, 5, 1e-3
 CALL, TURNS, CHECKED = 100, 5, 20  # outer steps a call of ours; turns; outer steps compared before timing
@@ -36,23 +37,23 @@ def made_tasks(inputs: int, rng) -> tuple:
     x = rng.standard_normal((len(block), inputs)).astype(np.float32)
     rule = rng.standard_normal((TASKS, inputs)) + rng.standard_normal(inputs)
     y = ((x * rule[block]).sum(axis=1) > 0).astype(np.int32)
-    return x, y, maml.Tasks.of(np.split(np.arange(len(x)), np.cumsum(sizes)[:-1]))
+    return x, y, Tasks.of(np.split(np.arange(len(x)), np.cumsum(sizes)[:-1]))
 
 
 def compare(name: str, sizes: list, shots: int, normalise: bool, per_weight: bool, seconds: float) -> None:
     """Checks that the two forms agree, then prints outer steps a second of both and their ratios turn by turn."""
     rng = np.random.default_rng(1)
     x, y, tasks = made_tasks(sizes[0], rng)
-    start = maml.initial_state(initial_weights(sizes, None, rng), 0.01, per_weight)
+    start = initial_state(initial_weights(sizes, None, rng), 0.01, per_weight)
 
     def drawn(steps, seed):
-        rows_s, mask_s, rows_q, mask_q = maml.draw(tasks, np.random.default_rng(seed), steps, META_BATCH, shots, shots)
+        rows_s, mask_s, rows_q, mask_q = draw(tasks, np.random.default_rng(seed), steps, META_BATCH, shots, shots)
         return [x[rows_s], y[rows_s], mask_s, x[rows_q], y[rows_q], mask_q]
 
     def of_step(batches, i):
         return tuple(tf.constant(batches[j][i]) for j in (0, 1, 3, 4))  # every task is large enough: no mask
 
-    outer_loop = maml.outer_loop(INNER_STEPS, OUTER_LR, normalise, False)
+    run = outer_loop(INNER_STEPS, OUTER_LR, normalise, False)
     step, variables = reference_maml.trainer(start["weights"], start["inner_lr"], OUTER_LR, INNER_STEPS, normalise)
     batches = drawn(CALL, 0)
 
@@ -62,14 +63,14 @@ def compare(name: str, sizes: list, shots: int, normalise: bool, per_weight: boo
         return time.perf_counter() - began
 
     kept = [v.numpy() for v in variables]
-    ours_first = first_call(lambda: outer_loop(start, tf.constant(0), tf.constant(1), batches)[1].numpy())
+    ours_first = first_call(lambda: run(start, tf.constant(0), tf.constant(1), batches)[1].numpy())
     with tf.GradientTape() as tape:
         values = [tf.constant(v) for v in kept]
         tape.watch(values)
         n = len(start["weights"])
         _, post = reference_maml.meta_loss(values[:n], values[n:], of_step(batches, 0), INNER_STEPS, normalise)
     expected = tape.gradient(post, values)
-    found = [m / 0.1 for m in outer_loop(start, tf.constant(0), tf.constant(1), batches)[0]["m"]]  # Adam's first m
+    found = [m / 0.1 for m in run(start, tf.constant(0), tf.constant(1), batches)[0]["m"]]  # Adam's first m
     largest = max(float(tf.reduce_max(abs(e))) for e in expected)
     gradient = max(float(tf.reduce_max(abs(e - f))) for e, f in zip(expected, found, strict=True)) / largest
 
@@ -77,18 +78,18 @@ def compare(name: str, sizes: list, shots: int, normalise: bool, per_weight: boo
     theirs = [float(step(of_step(batches, i))[1]) for i in range(1, CHECKED)]
     state, ours = start, []
     for i in range(CHECKED):
-        state, _, post = outer_loop(state, tf.constant(i), tf.constant(1), [np.roll(b, -i, axis=0) for b in batches])
+        state, _, post = run(state, tf.constant(i), tf.constant(1), [np.roll(b, -i, axis=0) for b in batches])
         ours.append(float(post))
     loss = np.abs(np.array(ours[1:]) - theirs).max()
     assert gradient < 1e-4, f"gradients differ by {gradient}"
     assert loss < 1e-3, f"losses differ by {loss}"
 
-    outer_loop(start, tf.constant(0), tf.constant(CALL), batches)  # another number of steps compiles again
+    run(start, tf.constant(0), tf.constant(CALL), batches)  # another number of steps compiles again
     rates = np.empty((TURNS, 2))
     for turn in range(TURNS):
         done, began = 0, time.perf_counter()
         while (spent := time.perf_counter() - began) < seconds:
-            state, _, post = outer_loop(state, tf.constant(done), tf.constant(CALL), drawn(CALL, done))
+            state, _, post = run(state, tf.constant(done), tf.constant(CALL), drawn(CALL, done))
             post.numpy()
             done += CALL
         rates[turn, 0] = done / spent

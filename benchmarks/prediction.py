@@ -1,9 +1,9 @@
-"""Times predict_LSM.predict: rows in any order, each by the network of its block.
+"""Times lsm/learner/prediction.py's predict: rows in any order, each by the networks of its block.
 
 Beside it, in turn: one shared network over all rows in one call (what a map without blocks costs), and one call a row
-for some rows. All must agree where they compute the same. Once with one BLAS thread, once with as many as cores: on
-slices this small a second one brings little, and costs much where another process wants its core. Bar: 2 million rows
-a second.
+for some rows. All must agree where they compute the same. Timed with one BLAS thread and with as many as cores: on
+slices this small a second thread brings little, and costs much where another process wants its core. Bar: 2 million
+rows a second.
 
 Run     python benchmarks/prediction.py
 """
@@ -12,14 +12,11 @@ import itertools
 import os
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import predict_LSM
-from lsm.learner.meta_training import mean_probability
+from lsm.learner.prediction import mean_probability, predict
 
 ROWS, BLOCKS, TURNS, SINGLE = 215_241, 240, 15, 2_000  # rows: Hong Kong's grid; SINGLE rows one at a time
 FORMS = {"published    14-32-32-16-2": ([14, 32, 32, 16, 2], 1),
@@ -44,7 +41,7 @@ def compare(name: str, widths: list, members: int, threads: int) -> None:
     block = np.repeat(rng.integers(0, BLOCKS, ROWS // 15 + 1), 15)[:ROWS]
     one = [w[:, 0] for w in networks]
 
-    p = predict_LSM.predict(networks, block, x)
+    p = predict(networks, block, x)
     few = rng.choice(ROWS, SINGLE, replace=False)
 
     def single():
@@ -53,7 +50,7 @@ def compare(name: str, widths: list, members: int, threads: int) -> None:
     difference = np.abs(single() - p[few]).max()
     assert difference < 1e-6, f"a row alone differs by {difference}"
     with threadpool_limits(threads, "blas"):
-        rates = np.array([(ROWS / seconds_of(lambda: predict_LSM.predict(networks, block, x)),
+        rates = np.array([(ROWS / seconds_of(lambda: predict(networks, block, x)),
                            ROWS / seconds_of(lambda: mean_probability(one, x)), SINGLE / seconds_of(single))
                           for _ in range(TURNS)]) / 1e6
     print(f"\n{name}: {ROWS:,} rows, {BLOCKS} blocks, {TURNS} turns, BLAS threads {threads}; a row "

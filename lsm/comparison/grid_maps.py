@@ -1,4 +1,4 @@
-"""Maps of the methods of the comparison: every cell of the grid by the models whose scores are quoted."""
+"""Maps of the methods of the comparison: every cell of the grid, by the same fitted models as the scores."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,14 +10,15 @@ from lsm.inputs.rasters import NODATA, inside, read_composite, write_bands
 from lsm.inputs.samples import Factor
 from lsm.learner.boosting import mixed
 from lsm.run.jobs import Job
+from lsm.run.paths import Paths
 
 
 def parts_of(mapped: tuple[str, ...]) -> list[str]:
-    """The methods that the mapped ones are made of: ours has three parts."""
+    """The methods that must be fitted to map the methods `mapped`: ours consists of three."""
     return [part for name in mapped for part in (PARTS if name == OURS else (name,))]
 
 
-def of_grid(paths, described: tuple[Factor, ...], methods: dict[str, Callable]) -> dict[str, np.ndarray]:
+def of_grid(paths: Paths, described: tuple[Factor, ...], methods: dict[str, Callable]) -> dict[str, np.ndarray]:
     """{name: landslide probability (rows, cols) float32, NODATA where the grid has no cell} of fitted methods."""
     shape = read_composite(paths.composite).valid.shape
     out = {name: np.full(shape, NODATA, np.float32) for name in methods}
@@ -28,9 +29,9 @@ def of_grid(paths, described: tuple[Factor, ...], methods: dict[str, Callable]) 
     return out
 
 
-def write(paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -> list:
-    """Writes the maps that jobs left as one raster, a band a method of `mapped` that all parts are there of, in that
-    order; says which ones are not. Returns the file, or none where there is nothing to write."""
+def write(paths: Paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -> list:
+    """Writes the maps that jobs left as one raster: a band for each method of `mapped`, in this order, whose parts are
+    all there. Prints which methods are missing. Returns the file in a list, or [] where there is nothing to write."""
     where = {}
     for job in jobs:
         if job.maps:

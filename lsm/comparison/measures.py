@@ -1,4 +1,4 @@
-"""Measures of a susceptibility score against labels; landslide (1) is the positive class throughout."""
+"""Measures of a susceptibility score against labels. Landslide (1) is the positive class everywhere."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ MEASURES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "kappa
             "ece", "log_loss")
 LOWER_IS_BETTER = ("brier", "ece", "log_loss")
 BINS = 10            # of the reliability diagram and of the calibration error
-SURELY = 1e-6        # log loss takes no probability as nearer to 0 or 1 than this: one wrong "never" would be infinite
+SURELY = 1e-6        # log loss moves probabilities this far from 0 and 1: one landslide at 0 would make it infinite
 
 
 def scores(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
     """MEASURES of probabilities (n,) against labels (n,) of 0 and 1.
 
-    The first seven take a landslide where probability >= THRESHOLD. What compares the two classes (balanced accuracy,
-    MCC, AUROC, PR-AUC) is nan where only one is present, and kappa where labels and predictions are all of one class
-    (0 / 0 by their formulas).
+    The first seven count a landslide as predicted where probability >= THRESHOLD. Balanced accuracy, MCC, AUROC and
+    PR-AUC are nan where only one class is present, and kappa where labels and predictions are all of one class: their
+    formulas give 0 / 0 there.
     """
     label, probability = np.asarray(label), np.asarray(probability, float)
     predicted = (probability >= THRESHOLD).astype(int)
@@ -41,7 +41,7 @@ def scores(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
 
 
 def reliability(label: np.ndarray, probability: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, ...]:
-    """Of equal bins of probability: samples, mean probability, share of landslides, each (bins,); nan where empty."""
+    """Samples, mean probability and share of landslides in equal bins of probability, each (bins,); nan where empty."""
     place = np.clip((np.asarray(probability) * bins).astype(int), 0, bins - 1)
     n = np.bincount(place, minlength=bins)
     with np.errstate(invalid="ignore"):
@@ -49,8 +49,8 @@ def reliability(label: np.ndarray, probability: np.ndarray, bins: int = BINS) ->
 
 
 def calibration_error(label: np.ndarray, probability: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error: |mean probability - share of landslides| of the bins, weighted by their samples
-    (Naeini et al. 2015, AAAI 29, 2901)."""
+    """Expected calibration error: the mean over bins of |mean probability - share of landslides|, weighted by their
+    samples (Naeini et al. 2015, AAAI 29, 2901)."""
     n, mean, share = reliability(label, probability, bins)
     return float(np.nansum(n * np.abs(mean - share)) / n.sum())
 
@@ -60,8 +60,8 @@ def rate_curve(landslides: np.ndarray, area: np.ndarray, shares: np.ndarray) -> 
     451): the success-rate curve for landslides a model learned from, the prediction-rate curve for others.
 
     landslides  (n,) their scores; area (cells,) the scores of cells of equal size; shares (k,) of the area, 0 .. 1
-    Where cells tie at the limit of a share, their landslides count in proportion. The whole area holds all of them,
-    those that score below every cell too.
+    Where cells tie at the limit of a share, their landslides count in proportion. The whole area holds all landslides,
+    also those that score below every cell.
     """
     order = np.unique(area)[::-1]  # limits, from the most susceptible
     covered = 1 - np.searchsorted(np.sort(area), order) / len(area)  # share of area at or above each limit
@@ -83,9 +83,9 @@ class Scored:
 def bootstrap(seeds: list[Scored], resamples: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """kappa, auroc, brier and accuracy of every method under resampled blocks, each (resamples, methods).
 
-    Blocks are drawn with replacement, the same ones for every method and seed, since points of a block are not
-    independent and one block may be held out under several seeds; a measure is the mean over the seeds. With
-    resamples = 0 every block counts once: one row, the measures themselves. nan where a seed has none of the blocks.
+    Blocks are drawn with replacement, the same ones for every method and seed: points of a block are not independent,
+    and one block may be held out under several seeds. A measure is the mean over the seeds, nan where a seed has none
+    of the drawn blocks. With resamples = 0 every block counts once: one row, the measures themselves.
     """
     blocks = np.unique(np.concatenate([s.block for s in seeds]))
     n = len(blocks)
@@ -102,8 +102,8 @@ def bootstrap(seeds: list[Scored], resamples: int, rng: np.random.Generator) -> 
 def weighted(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
     """kappa, AUROC, Brier score and accuracy under many weightings of the points at once.
 
-    label, probability (n,); weight (resamples, n). Each measure (resamples,), equal to scikit-learn's with that
-    sample_weight, which would sort the points anew for every weighting.
+    label, probability (n,); weight (resamples, n). Each measure (resamples,) equals scikit-learn's with this
+    sample_weight; scikit-learn would sort the points again for every weighting.
     """
     predicted, total = probability >= THRESHOLD, weight.sum(axis=1)
     cell = {(t, p): weight @ ((label == t) & (predicted == p)) for t in (0, 1) for p in (False, True)}

@@ -1,8 +1,9 @@
-"""The points of the comparison: labelled samples and cells of the grid, their roles under every protocol and seed."""
+"""The points of the comparison: labelled samples and cells of the grid, and their roles by protocol and seed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from lsm.inputs import grid_cells
 from lsm.inputs.rasters import cell_of, read_band, read_composite
 from lsm.inputs.samples import Factor
 from lsm.run.artifacts import read_csv, read_npz, write_csv
-from lsm.run.paths import shown
+from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
 CHUNK = 100_000  # rows of the grid in memory at once
@@ -21,7 +22,10 @@ CHUNK = 100_000  # rows of the grid in memory at once
 
 @dataclass(frozen=True)
 class Points:
-    """Samples, then cells of the grid (label -1, origin "cell"), with the points as first axis."""
+    """Samples, then cells of the grid (label -1, origin "cell"). The first axis of every array is the points.
+
+    blocks  how many there are, also those without any point
+    """
 
     sample: np.ndarray
     factors: np.ndarray
@@ -29,22 +33,42 @@ class Points:
     label: np.ndarray
     block: np.ndarray
     origin: np.ndarray
-    blocks: int  # how many there are, those without any point too
+    blocks: int
 
 
-def read_points(paths, described: tuple[Factor, ...], c) -> Points:
-    """The samples of stage 2, each place and each factor row once, and cells drawn from the grid.
+class PointConstants(Protocol):
+    """The constants of compare_methods.py that `read_points` reads."""
 
-    c  REGION, SEED and AREA_CELLS. Raises InputError.
+    REGION: str
+    SEED: int
+    AREA_CELLS: int
+
+
+class SplitConstants(Protocol):
+    """The constants of compare_methods.py that `all_splits` reads."""
+
+    SEED: int
+    SEEDS: int
+    MIN_SAMPLES: int
+    HELD_OUT_SHARE: float
+    DEVELOPMENT_SHARE: float
+    SQUARES: tuple[int, ...]
+    FOLDS: int
+
+
+def read_points(paths: Paths, described: tuple[Factor, ...], c: PointConstants) -> Points:
+    """The samples of stage 2, each place and each row of factors once, and cells drawn from the grid.
+
+    Raises InputError.
     """
-    samples = read_npz(paths.tasks, "scene_sampling.py", SimpleNamespace(REGION=c.REGION))
+    samples = read_npz(paths.tasks, "scene_sampling.py", c)
     every = np.arange(len(samples["label"]))
     same = splits.repeats(samples["factors"], every)
     kept = np.setdiff1d(every, same)
     print(f"{len(kept):,} samples, each at a place of its own (stage 2 dropped repeated places); {len(same)} more "
           "repeat the factors of another and are left out")
     part = {name: samples[name][kept] for name in ("row", "factors", "xy", "label", "block")}
-    origin = origins(paths, part)
+    origin = origins(paths, part, c)
     counts = dict(zip(*np.unique(origin, return_counts=True), strict=True))
     print(", ".join(f"{n:,} {name}" for name, n in counts.items()))
     cell_factors, cell_xy, cell_block = draw_cells(paths, described, c)
@@ -55,12 +79,12 @@ def read_points(paths, described: tuple[Factor, ...], c) -> Points:
                   len(samples["centre_row"]))
 
 
-def origins(paths, samples) -> np.ndarray:
-    """inventory, insar or absence for every sample, by the table of origins or else by the table of InSAR points."""
+def origins(paths: Paths, samples: dict, c: PointConstants) -> np.ndarray:
+    """inventory, insar or absence for every sample (samples,), by the table of origins, or by the table of InSAR points
+    where there is no table of origins."""
     out = np.where(samples["label"] == 1, "inventory", "absence").astype("<U9")
     if paths.samples_origin.is_file():
-        return read_csv(paths.samples_origin, "augment_inventory.py", SimpleNamespace(REGION=None))["origin"].to_numpy(
-            "<U9")[samples["row"]]
+        return read_csv(paths.samples_origin, "augment_inventory.py", c)["origin"].to_numpy("<U9")[samples["row"]]
     if paths.insar_points.is_file():
         seen = pd.read_csv(paths.insar_points, encoding="utf-8-sig")[["X", "Y"]].to_numpy(float)
         place = {tuple(p) for p in seen}
@@ -70,8 +94,9 @@ def origins(paths, samples) -> np.ndarray:
     return out
 
 
-def draw_cells(paths, described: tuple[Factor, ...], c) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """About c.AREA_CELLS cells of the grid, at random: factors, xy, block; those outside every block left out."""
+def draw_cells(paths: Paths, described: tuple[Factor, ...], c: PointConstants
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Factors, xy and block of c.AREA_CELLS random cells of the grid; cells outside every block are left out."""
     rng = np.random.default_rng([c.SEED, 3])
     wanted = np.sort(rng.permutation(grid_cells.count(grid_cells.grid_of(paths)))[:c.AREA_CELLS])
     parts, first = [], 0
@@ -83,9 +108,9 @@ def draw_cells(paths, described: tuple[Factor, ...], c) -> tuple[np.ndarray, np.
     return tuple(np.concatenate(values) for values in zip(*parts, strict=True))
 
 
-def grid_rows(paths, described: tuple[Factor, ...]) -> Iterator[tuple[splits.Rows, tuple, np.ndarray]]:
+def grid_rows(paths: Paths, described: tuple[Factor, ...]) -> Iterator[tuple[splits.Rows, tuple, np.ndarray]]:
     """Every cell of the grid in its block, CHUNK at a time: rows to predict, their (row, col) on the raster of blocks,
-    and which of them lie outside every block (rows,) bool, where the nearest one stands for it."""
+    and (rows,) bool which of them lie outside every block and have the nearest block instead."""
     labels, transform = read_band(paths.blocks), read_composite(paths.composite).geotransform
     with np.load(paths.tasks, allow_pickle=False) as tasks:
         centres = np.column_stack([tasks["centre_row"], tasks["centre_col"]])
@@ -95,8 +120,9 @@ def grid_rows(paths, described: tuple[Factor, ...]) -> Iterator[tuple[splits.Row
         yield splits.Rows(factors, xy, block), (row, col), outside
 
 
-def all_splits(points: Points, c) -> dict[tuple[str, int], np.ndarray]:
-    """The role of every point under each (protocol, seed); a cell is query where its block or square is held out."""
+def all_splits(points: Points, c: SplitConstants) -> dict[tuple[str, int], np.ndarray]:
+    """The role (points,) int8 of every point under each (protocol, seed). A cell is query where its block or square is
+    held out. Raises InputError."""
     sample = points.label >= 0
     block, xy = points.block[sample], points.xy[sample]
     eligible = splits.eligible_blocks(block, c.MIN_SAMPLES)
@@ -128,8 +154,8 @@ def all_splits(points: Points, c) -> dict[tuple[str, int], np.ndarray]:
     return out
 
 
-def write_splits(path, points: Points, roles: dict, made) -> None:
-    """The table of roles: a column a protocol and seed."""
+def write_splits(path: Path, points: Points, roles: dict, made: tuple) -> None:
+    """Writes the table of roles, a column for each protocol and seed; made: stage, constants, inputs."""
     sample = points.label >= 0
     table = pd.DataFrame({"sample": points.sample, "block": points.block, "x": points.xy[:, 0], "y": points.xy[:, 1],
                           "label": points.label, "origin": points.origin}

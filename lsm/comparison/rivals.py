@@ -1,9 +1,8 @@
-"""The methods ours is compared with, each fitted on the labelled points of a split.
+"""Methods of scikit-learn that ours is compared with, each fitted on the labelled points of a split.
 
-Each is a function (split, rng) -> predict, and predict (rows of splits.Rows) -> their landslide probabilities: the
-asked points of the split are scored and the cells of a map predicted by the same fitted model. SVM, MLP and RF have the
-published settings; scikit-learn does the work. Scalers, block statistics, calibration and hyper-parameters come from
-labelled points alone.
+Each is a function (split, rng) -> predict, and predict is a function (rows of splits.Rows) -> landslide probabilities.
+The same fitted model scores the asked points of the split and predicts the cells of a map. SVM, MLP and RF have the
+published settings. Scalers, block statistics, calibration and hyper-parameters come from labelled points alone.
 """
 
 import warnings
@@ -27,11 +26,11 @@ from lsm.learner.boosting import boosted
 
 TREES = 200          # of the random forests; published 200
 EPOCHS = 60          # of networks trained by scikit-learn, at most; not published
-NEIGHBOURS = (1, 3, 5, 10, 20, 40)  # of which k nearest neighbours takes the best in cross-validation
+NEIGHBOURS = (1, 3, 5, 10, 20, 40)  # cross-validation chooses k of the k nearest neighbours among these
 
 
 def fitted(model, features: Callable, split: Split) -> Callable:
-    """What predicts by a scikit-learn model of the labelled points; features (rows or split) -> (rows, features)."""
+    """The fitted method of a scikit-learn model; features: (rows or split) -> (rows, features)."""
     model.fit(features(split)[split.labelled], split.label[split.labelled])
     return lambda rows: model.predict_proba(features(rows))[:, 1]
 
@@ -45,9 +44,12 @@ def _factors(rows) -> np.ndarray:
 
 
 def svm(split: Split, rng) -> Callable:
-    """RBF kernel, C = 1, gamma = 1 / (2 var X), as published; probabilities by Platt's sigmoid, fitted on the decision
-    values of the other one of two random halves. Halves in the order of the points would lie in different blocks: a
-    machine that orders the other half's points wrongly turns the sigmoid, and with it every score, round."""
+    """RBF kernel, C = 1, gamma = 1 / (2 var X), as published.
+
+    Platt's sigmoid turns decision values into probabilities. It is fitted by cross-validation on two random halves.
+    Halves in the order of the points would lie in different blocks; a machine of one half that ranks the other half
+    the wrong way round would invert the sigmoid, and with it every score.
+    """
     machine = SVC(C=1, gamma=1 / (2 * split.x[split.labelled].var()), cache_size=1000, random_state=_state(rng))
     halves = StratifiedKFold(2, shuffle=True, random_state=_state(rng))
     return fitted(CalibratedClassifierCV(machine, cv=halves, ensemble=False), split.encoded, split)
@@ -80,9 +82,9 @@ def boosting(*parts: str):
 
 
 def random_forest_of_block(split: Split, rng) -> Callable:
-    """A random forest a block, fitted where the block is first asked for, on its own labelled points; a block of one
-    class has that class for all."""
-    everywhere = split.label[split.labelled].mean()  # of blocks without any labelled point
+    """A random forest for each block, fitted on the block's own labelled points when the block is first asked for. A
+    block whose points hold one class gets that class everywhere."""
+    everywhere = split.label[split.labelled].mean()  # for blocks without any labelled point
 
     @cache
     def of_block(b: int):
@@ -112,7 +114,7 @@ def nearest_neighbours(split: Split, rng) -> Callable:
 
 
 def block_rate(split: Split, rng) -> Callable:
-    """The share of landslides among the block's labelled points, one more point of the share of all added."""
+    """The share of landslides among the block's labelled points and one more point, which has the share of all."""
     everywhere = split.label[split.labelled].mean()
     blocks = max(split.blocks, int(split.block.max()) + 1)
     n = np.bincount(split.block, split.labelled, blocks)

@@ -9,11 +9,14 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from lsm.comparison import measures, splits
+from lsm.comparison.points import Points
 from lsm.learner.boosting import mixed
 from lsm.run.artifacts import whole, write_csv, write_record
+from lsm.run.jobs import Job
+from lsm.run.paths import Paths
 
 OURS = "ours"
-PARTS = ("ours, networks", "boosting + XY", "boosting + within block + XY")  # of ours, see lsm.learner.boosting.mixed
+PARTS = ("ours, networks", "boosting + XY", "boosting + within block + XY")  # which lsm.learner.boosting.mixed mixes
 SUBSETS = {"all": ("inventory", "insar", "absence"), "inventory": ("inventory", "absence"),
            "insar": ("insar", "absence")}
 QUARTERS = ("nearest quarter", "second quarter", "third quarter", "farthest quarter")
@@ -22,7 +25,7 @@ LISTED = ("accuracy", "precision", "recall", "f1", "kappa", "mcc", "auroc", "pr_
 SHARES = np.linspace(0, 1, 101)  # of the area, of the rate curves
 TOP = 0.1                        # share of the area whose landslides are counted as a measure
 KEYS = ("protocol", "seed", "with_dv", "method", "k", "steps")
-COLUMNS = {  # of each table; some protocols have no rows in some of them
+COLUMNS = {  # of each table; some protocols have no rows in some tables
     "scores": (*KEYS, "point", "block", "label", "origin", "score"),
     "seeds": (*KEYS, "subset", "measure", "value", "n"),
     "blocks": (*KEYS, "block", "n", "landslides", "kappa", "auroc", "brier", "accuracy"),
@@ -30,9 +33,9 @@ COLUMNS = {  # of each table; some protocols have no rows in some of them
     "differences": ("protocol", "with_dv", "rival", "measure", "difference", "low", "high")}
 
 
-def collect(jobs) -> dict[tuple, dict[str, np.ndarray]]:
-    """{(protocol, seed, with_dv): {method: scores of the asked points}} of finished jobs; "k-shot" apart from the rest.
-    """
+def collect(jobs: list[Job]) -> dict[tuple, dict[str, np.ndarray]]:
+    """{(protocol, seed, with_dv): {method: scores of the asked points}} of finished jobs, "k-shot" as a protocol of its
+    own. Ours is added where all its parts are there."""
     out = {}
     for job in jobs:
         protocol = "k-shot" if job.family == "k-shot" else job.protocol
@@ -54,21 +57,22 @@ def distance_quarters(xy: np.ndarray, labelled: np.ndarray, query: np.ndarray) -
     return np.searchsorted(np.quantile(distance, [0.25, 0.5, 0.75]), distance)
 
 
-def measure(results: dict, points, roles: dict) -> dict[str, pd.DataFrame]:
-    """Tables: scores (a row a query point and method), seeds (a row a seed, subset and measure), blocks, rates."""
+def measure(results: dict, points: Points, roles: dict) -> dict[str, pd.DataFrame]:
+    """The tables of COLUMNS without the differences; results as of `collect`, roles as of `points.all_splits`.
+
+    scores has a row for each query point and method, seeds for each seed, subset and measure.
+    """
     scores, seeds, blocks, rates = [], [], [], []
     for (protocol, seed, with_dv), methods in tqdm(results.items(), desc="measures", unit="split", disable=None):
         key = {"protocol": protocol, "seed": seed, "with_dv": with_dv}
         role = roles["published" if protocol == "k-shot" else protocol, seed]
-        if protocol == "k-shot":
-            asked = np.flatnonzero(role == splits.QUERY)
-        else:
-            asked = np.flatnonzero((role == splits.QUERY) | (role == splits.SUPPORT))
+        scored = (splits.QUERY,) if protocol == "k-shot" else (splits.QUERY, splits.SUPPORT)
+        asked = np.flatnonzero(np.isin(role, scored))
         cell = points.label[asked] < 0
         query, support = (role[asked] == splits.QUERY) & ~cell, role[asked] == splits.SUPPORT
         at = asked[query]
         label, block, origin = points.label[at], points.block[at], points.origin[at]
-        labelled = (role == splits.TRAIN) | (role == splits.SUPPORT)
+        labelled = np.isin(role, (splits.TRAIN, splits.SUPPORT))
         quarter = distance_quarters(points.xy, labelled, at)
         subsets = {name: np.isin(origin, kept) for name, kept in SUBSETS.items()}
         if protocol != "k-shot":
@@ -99,7 +103,7 @@ def measure(results: dict, points, roles: dict) -> dict[str, pd.DataFrame]:
 
 
 def _method(protocol: str, method: str) -> dict:
-    """The columns k, steps and method: those of k-shot are named "k|steps"."""
+    """The columns method, k and steps; methods of k-shot are named "k|steps"."""
     if protocol != "k-shot":
         return {"method": method, "k": "", "steps": ""}
     k, steps = method.split("|")
@@ -107,7 +111,8 @@ def _method(protocol: str, method: str) -> dict:
 
 
 def _rates(row: dict, values, cell, landslides: dict, seeds: list) -> list[dict]:
-    """Rate curves of one method on one split; the share on the top of the area is added to the measures."""
+    """Rows of the rate curves of one method on one split. Adds to `seeds` the share of landslides on the most
+    susceptible tenth of the area."""
     out = []
     for kind, chosen in landslides.items():
         if chosen.any():
@@ -120,7 +125,7 @@ def _rates(row: dict, values, cell, landslides: dict, seeds: list) -> list[dict]
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over the seeds (or folds), n points of all of them together."""
+    """Mean and standard deviation over the seeds (or folds); n is the sum of their numbers of points."""
     keys = ["protocol", "subset", "with_dv", "k", "steps", "method", "measure"]
     groups = table.groupby(keys, sort=False)
     return groups.agg(mean=("value", "mean"), sd=("value", "std"), n=("n", "sum"),
@@ -128,7 +133,8 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(scores: pd.DataFrame, resamples: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Ours minus every other method: the difference and its 95 % interval, blocks resampled (`measures.bootstrap`)."""
+    """Ours minus every other method: the difference and its 95 % interval, by resampling blocks
+    (`measures.bootstrap`)."""
     rows = []
     for (protocol, with_dv), part in scores.groupby(["protocol", "with_dv"], sort=False):
         names = list(dict.fromkeys(part.method))
@@ -151,31 +157,35 @@ def differences(scores: pd.DataFrame, resamples: int, rng: np.random.Generator) 
     return pd.DataFrame(rows, columns=COLUMNS["differences"])
 
 
-def write_tables(paths, jobs, points, roles, c, made) -> list:
-    """Computes and writes every table; returns the files."""
+def write_tables(paths: Paths, jobs: list[Job], points: Points, roles: dict, resamples: int, seed: int, made: tuple
+                 ) -> list:
+    """Computes and writes every table; returns the files.
+
+    resamples  of the bootstrap; made: stage, constants and inputs, for the records
+    """
     tables = measure(collect(jobs), points, roles)
-    gains = differences(tables["scores"], c.RESAMPLES, np.random.default_rng([c.SEED, 4]))
+    gains = differences(tables["scores"], resamples, np.random.default_rng([seed, 4]))
     out = [(paths.scores, tables["scores"]), (paths.method_metrics, over_seeds(tables["seeds"])),
            (paths.block_metrics, tables["blocks"]), (paths.rates, tables["rates"]), (paths.method_differences, gains)]
     for path, table in out:
         write_csv(path, table, *made)
     with whole(paths.results) as temporary:
-        temporary.write_text(results(paths, f"python {made[0]} REGION={c.REGION}"))
+        temporary.write_text(results(paths, f"python {made[0]} REGION={paths.region}"))
     write_record(paths.results, *made)
     return [*(path for path, _ in out), paths.results]
 
 
-def results(paths, made_by: str) -> str:
-    """The tables of docs/results.md as Markdown: every protocol, subsets, differences, k-shot."""
+def results(paths: Paths, made_by: str) -> str:
+    """The tables of docs/results.md as Markdown: every protocol, subsets, differences, k-shot. made_by: the command."""
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     gains = pd.read_csv(paths.method_differences)
     out = [f"Made by `{made_by}`. Mean, with the standard deviation over repeats in brackets.",
            "### Ours and the strongest rival of each protocol (by kappa)\n\n" + _markdown(_strongest(table))]
     for (protocol, with_dv), part in table[table.protocol != "k-shot"].groupby(["protocol", "with_dv"], sort=False):
-        whole = part[part.subset == "all"]
-        seeds, n = whole.seeds.max(), whole[whole.measure == "kappa"].n.max()
+        of_all = part[part.subset == "all"]
+        seeds, n = of_all.seeds.max(), of_all[of_all.measure == "kappa"].n.max()
         out.append(f"### {protocol}, {'all factors' if with_dv else 'without the left-out factor'}\n\n"
-                   f"{seeds} repeats, {n:,} scored points in all.\n\n" + _grid(whole, LISTED))
+                   f"{seeds} repeats, {n:,} scored points in all.\n\n" + _methods_by_measures(of_all))
         own = gains[(gains.protocol == protocol) & (gains.with_dv == with_dv)]
         if len(own):
             cells = own.assign(text=[f"{d:+.4f} [{low:+.4f}, {high:+.4f}]" for d, low, high in
@@ -184,10 +194,10 @@ def results(paths, made_by: str) -> str:
             wide = wide.reindex(dict.fromkeys(own.rival))[["kappa", "auroc", "brier"]]
             out.append("Ours less each other method, 95 % interval of a paired bootstrap over blocks (Brier: below 0 "
                        "is better):\n\n" + _markdown(wide))
-        for measure in ("kappa", "auroc"):
-            wide = part[part.measure == measure].pivot(index="method", columns="subset", values="mean")
+        for name in ("kappa", "auroc"):
+            wide = part[part.measure == name].pivot(index="method", columns="subset", values="mean")
             wide = wide.reindex(dict.fromkeys(part.method))[[s for s in (*SUBSETS, *QUARTERS) if s in wide]]
-            out.append(f"{measure} by subset of the scored points (quarters by distance to the nearest labelled "
+            out.append(f"{name} by subset of the scored points (quarters by distance to the nearest labelled "
                        "point):\n\n" + _markdown(wide))
     shots = table[(table.protocol == "k-shot") & (table.subset == "all") & (table.measure == "accuracy")]
     if len(shots):
@@ -198,7 +208,7 @@ def results(paths, made_by: str) -> str:
 
 
 def _strongest(table: pd.DataFrame) -> pd.DataFrame:
-    """Ours beside the rival of highest kappa: a row a protocol and set of factors."""
+    """Ours beside the rival of highest kappa: a row for each protocol and set of factors."""
     rows = []
     for (protocol, with_dv), part in table[(table.subset == "all") & (table.protocol != "k-shot")].groupby(
             ["protocol", "with_dv"], sort=False):
@@ -213,12 +223,17 @@ def _strongest(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("protocol") if rows else pd.DataFrame()
 
 
-def _grid(part: pd.DataFrame, measures: tuple[str, ...]) -> str:
-    """Methods by measures, "mean (sd)", the best of each column bold."""
+def _mean_and_sd(part: pd.DataFrame, wanted: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Methods by those of the wanted measures that are there: as text, "mean (sd)", and the means."""
     order = list(dict.fromkeys(part.method))
     mean, sd = (part.pivot(index="method", columns="measure", values=v).reindex(order) for v in ("mean", "sd"))
-    text = mean[[m for m in measures if m in mean]].map("{:.3f}".format)
-    text += " (" + sd[text.columns].map("{:.3f}".format) + ")"
+    mean = mean[[m for m in wanted if m in mean]]
+    return mean.map("{:.3f}".format) + " (" + sd[mean.columns].map("{:.3f}".format) + ")", mean
+
+
+def _methods_by_measures(part: pd.DataFrame) -> str:
+    """Methods by LISTED measures as Markdown, the best of each column bold."""
+    text, mean = _mean_and_sd(part, LISTED)
     for m in text:
         best = mean[m].idxmin() if m in measures.LOWER_IS_BETTER else mean[m].idxmax()
         text.loc[best, m] = f"**{text.loc[best, m]}**"
@@ -230,16 +245,11 @@ def _markdown(table: pd.DataFrame) -> str:
     return re.sub(r"[ ]{2,}|-{4,}", lambda run: run[0][:3].strip() or " ", text)  # no padding: hundreds of lines
 
 
-def summary(paths) -> str:
-    """The measures that matter most as text, a table a protocol, all factors and all points."""
+def summary(paths: Paths) -> str:
+    """The measures that matter most as text, for all factors and all points: a table for each protocol."""
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     table = table[(table.subset == "all") & table.with_dv & (table.protocol != "k-shot")]
-    wanted = ["accuracy", "kappa", "auroc", "brier", "ece", "top_tenth"]
-    out = []
-    for protocol, part in table.groupby("protocol", sort=False):
-        order = list(dict.fromkeys(part.method))
-        mean, sd = (part.pivot(index="method", columns="measure", values=v).reindex(order) for v in ("mean", "sd"))
-        shown = [m for m in wanted if m in mean]
-        text = mean[shown].map("{:.3f}".format) + " (" + sd[shown].map("{:.3f}".format) + ")"
-        out.append(f"{protocol}: mean (sd) of {part.seeds.max()} repeats\n{text.to_string()}")
-    return "\n\n".join(out)
+    wanted = ("accuracy", "kappa", "auroc", "brier", "ece", "top_tenth")
+    return "\n\n".join(f"{protocol}: mean (sd) of {part.seeds.max()} repeats\n"
+                       f"{_mean_and_sd(part, wanted)[0].to_string()}"
+                       for protocol, part in table.groupby("protocol", sort=False))

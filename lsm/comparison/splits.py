@@ -1,7 +1,11 @@
 """Which points a method may learn from and which it is scored on: the protocols of the comparison.
 
-A split gives every sample a role. train: labelled points of blocks that are not held out. support: labelled points of
-held-out blocks, for every method to learn from. query: what scores are quoted on. unused: in no set.
+A split gives every point a role:
+
+train    labelled points of blocks that are not held out
+support  labelled points of held-out blocks, for every method to learn from
+query    the points whose scores are quoted
+unused   in no set
 """
 
 from dataclasses import dataclass
@@ -18,9 +22,9 @@ ROLES = ("unused", "train", "support", "query")
 
 
 def repeats(factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Of `rows`, those whose whole factor row stands at an earlier one of them too; factors (samples, factors).
+    """The ones of `rows` whose factors all equal the factors of an earlier one; factors (samples, factors).
 
-    A model that saw the one has seen the other, so both sides of a split may not hold them.
+    A model that saw the earlier row knows the repeated one, so they must not stand on both sides of a split.
     """
     _, first = np.unique(factors[rows], axis=0, return_index=True)
     return np.setdiff1d(rows, rows[first])
@@ -37,9 +41,9 @@ def few_shot(block: np.ndarray, xy: np.ndarray, min_samples: int, candidates: np
     """Roles (samples,) int8: some blocks held out, one half of each their support and the other half the query.
 
     block       (samples,) of every sample, xy (samples, 2) its place
-    candidates  the blocks that may be held out, `held_out` of which are drawn
-    cut         "random" halves, which interleave, or "line": the halves either side of a line in a random direction
-                through the block's median, which do not
+    candidates  the blocks that may be held out; `held_out` of them are drawn
+    cut         "random": halves that interleave; "line": the two sides of a line in a random direction through the
+                block's median
     """
     eligible = eligible_blocks(block, min_samples)
     drawn = np.sort(rng.permutation(candidates)[:held_out])
@@ -61,8 +65,8 @@ def along_a_line(xy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def squares(xy: np.ndarray, counted: np.ndarray, size: float, folds: int, rng: np.random.Generator) -> np.ndarray:
     """The fold (points,) of every place, whole squares of `size` metres at a time.
 
-    xy (points, 2); counted (points,) bool: those of which the folds get like numbers. Squares, in random order, go
-    each to the fold that has the fewest by then.
+    xy (points, 2); counted (points,) bool: the points that are to be spread evenly over the folds. The squares come in
+    random order; each goes to the fold that has the fewest counted points so far.
     """
     _, square = np.unique(np.floor(xy / size).astype(np.int64), axis=0, return_inverse=True)
     square = square.ravel()
@@ -85,12 +89,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Split:
-    """What every method is given. All arrays have the points as first axis; labels of query points are not read.
+    """What every method is given. The first axis of every array is the points; labels of query points are not read.
 
     factors  (points, factors) float32, described by `described`
-    xy       (points, 2) m; label (points,) int32; block (points,); role (points,) of lsm.comparison.splits
+    xy       (points, 2) m; label (points,) int32; block (points,); role (points,): UNUSED, TRAIN, SUPPORT or QUERY
     form     of the encoder
-    blocks   how many there are, those without any point too; 0: as many as the points tell of
+    blocks   how many there are, also those without any point; 0: the highest block of the points and all below it
     """
 
     factors: np.ndarray

@@ -8,7 +8,7 @@ import shap
 from scipy.special import expit, logit
 
 from lsm.explanation.boosted_trees import Forest
-from lsm.learner import folded_network
+from lsm.learner import prediction
 from lsm.learner.boosting import Boosting, mean_log_odds
 from lsm.learner.encoder import Encoder
 
@@ -31,7 +31,7 @@ class BlockModel:
         """Log-odds (rows,) by the networks alone of factors (rows, factors)."""
         x = self.encoder.transform(factors)
         members = range(len(self.weights[0]))
-        return _mean_of_members([folded_network.log_odds([w[m] for w in self.weights], x) for m in members])
+        return _mean_of_members([prediction.log_odds([w[m] for w in self.weights], x) for m in members])
 
     def log_odds(self, factors: np.ndarray, xy: np.ndarray) -> np.ndarray:
         """Log-odds (rows,) of factors (rows, factors) at xy (rows, 2)."""
@@ -77,7 +77,7 @@ class BlockModel:
             def log_odds(own: np.ndarray, change=change) -> np.ndarray:
                 h = (own.astype(np.float32) @ change).reshape(len(own), *start.shape) + start
                 np.maximum(h, 0, out=h)
-                margins = [folded_network.log_odds([w[m] for w in others], h[:, :, m].reshape(-1, units))
+                margins = [prediction.log_odds([w[m] for w in others], h[:, :, m].reshape(-1, units))
                            for m in range(members)]
                 return _mean_of_members(margins).reshape(len(own), -1).mean(axis=1)
 

@@ -1,1 +1,1 @@
-"""The method: encoder, network, meta-training and adaptation."""
+"""The method: encoder, network, tasks, meta-training, adaptation of every block, prediction of every cell."""

@@ -1,4 +1,4 @@
-"""Gradient boosting for all blocks at once, which the adapted networks are averaged with; and a rival alone."""
+"""Gradient boosting for all blocks at once. The adapted networks are averaged with it; alone it is a rival."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ SURELY = 1e-4  # no probability counts as nearer to 0 or 1 than this in the mean
 def boosted(features: np.ndarray, label: np.ndarray, seed: int,
             weight: np.ndarray | None = None) -> HistGradientBoostingClassifier:
     """The fitted model of features (samples, columns), label and weight (samples,); the same seed, the same model."""
-    with threadpool_limits(1):  # threads add up gradients in an order of their own, and the last digits with it
+    with threadpool_limits(1):  # several threads add up gradients in a varying order, which changes the last digits
         return HistGradientBoostingClassifier(max_iter=TREES, random_state=seed).fit(features, label, weight)
 
 
@@ -22,7 +22,7 @@ def boosted(features: np.ndarray, label: np.ndarray, seed: int,
 class BlockScale:
     """Mean and standard deviation of every factor over the known samples of each block, (blocks, factors).
 
-    A block without known samples has those of all known samples.
+    A block without known samples has the mean and standard deviation of all known samples.
     """
 
     mean: np.ndarray
@@ -39,12 +39,13 @@ class BlockScale:
         return cls(mean, np.where(sd > 0, sd, 1))
 
     def transform(self, factors: np.ndarray, block: np.ndarray) -> np.ndarray:
-        """Factors (rows, factors) less the mean of their block (rows,), in its standard deviations."""
+        """Factors (rows, factors) minus the mean of their block (rows,), divided by its standard deviation."""
         return (factors - self.mean[block]) / self.sd[block]
 
 
 class Boosting:
-    """Two models of all known samples: of factors, X and Y; and of these and the factors within the block."""
+    """Two models of all known samples. One has the factors, X and Y as features, the other also the factors within the
+    block, see `BlockScale`."""
 
     def __init__(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray, label: np.ndarray, known: np.ndarray,
                  blocks: int, seed: int, weight: np.ndarray | None = None):
@@ -54,7 +55,7 @@ class Boosting:
 
     @classmethod
     def of_map(cls, models: dict, samples: dict, seed: int) -> "Boosting | None":
-        """That of the map, fitted again; None where the map has none.
+        """The boosting of the map, fitted again; None where the map has none.
 
         models   arrays of models_of_blocks/<REGION>_models.npz
         samples  arrays of metatask_sampling/<REGION>_tasks.npz
@@ -66,11 +67,11 @@ class Boosting:
                    samples["weight"])
 
     def probabilities(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray) -> list[np.ndarray]:
-        """The landslide probabilities (rows,) of each model, of rows in blocks (rows,)."""
+        """The landslide probabilities (rows,) by each model of rows in blocks (rows,)."""
         return [self.anywhere(factors, xy), self.within(factors, xy, block)]
 
     def anywhere(self, factors: np.ndarray, xy: np.ndarray) -> np.ndarray:
-        """The first model's probabilities (rows,), which hang on no block."""
+        """The first model's probabilities (rows,), the same in every block."""
         return self.models[0].predict_proba(np.column_stack([factors, xy]))[:, 1]
 
     def within(self, factors: np.ndarray, xy: np.ndarray, block: np.ndarray) -> np.ndarray:
@@ -88,11 +89,11 @@ class Boosting:
 
 
 def mixed(networks: np.ndarray, boosting: list[np.ndarray]) -> np.ndarray:
-    """Ours: the probability whose log-odds are half those of the networks, half the mean of the boosting models'."""
+    """Ours: the probability (rows,) whose log-odds are the `mean_log_odds` of the networks and the boosting models."""
     log_odds = [logit(np.clip(np.asarray(p, float), SURELY, 1 - SURELY)) for p in (networks, *boosting)]
     return expit(mean_log_odds(log_odds[0], log_odds[1:]))
 
 
 def mean_log_odds(networks: np.ndarray, boosting: list[np.ndarray]) -> np.ndarray:
-    """Half of the networks', half the mean of the boosting models'."""
+    """Half the log-odds (rows,) of the networks plus half the mean of the log-odds of the boosting models."""
     return (networks + np.mean(boosting, axis=0)) / 2

@@ -13,7 +13,7 @@ import numpy as np
 
 from lsm.inputs.samples import Factor
 
-CLIP = 6.0  # standard deviations: one absurd cell of a grid must not run off the network's range
+CLIP = 6.0  # standard deviations: one absurd cell of a grid must not leave the range the network has seen
 
 
 @dataclass(frozen=True)

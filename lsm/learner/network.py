@@ -15,8 +15,11 @@ HEAD_SD = 0.01      # of the head's truncated normal start; published
 
 
 def use_one_thread() -> None:
-    """Runs TensorFlow's operators on one thread: on networks this small a second one costs more than it brings, and
-    sums then always run in the same order. Call before the first operator."""
+    """Runs TensorFlow's operators on one thread. Call before the first operator.
+
+    On networks this small a second thread costs more than it brings, and with one thread sums always run in the same
+    order.
+    """
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
@@ -43,7 +46,7 @@ def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.
 
 
 def truncated_normal(rng: np.random.Generator, shape: tuple[int, ...], sd: float) -> np.ndarray:
-    """Normal draws of standard deviation `sd`, those beyond two of them drawn again."""
+    """Normal draws of standard deviation `sd`; draws beyond two standard deviations are drawn again."""
     draws = rng.standard_normal(shape)
     while (far := np.abs(draws) > 2).any():
         draws[far] = rng.standard_normal(far.sum())
@@ -53,8 +56,8 @@ def truncated_normal(rng: np.random.Generator, shape: tuple[int, ...], sd: float
 def masked_moments(z: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean and variance over the samples of each task: z (tasks, n, units), mask (tasks, n) -> (tasks, 1, units).
 
-    Not tf.nn.moments: that stops the gradient of the mean inside the variance, which leaves first derivatives right
-    and second ones, which MAML needs, wrong.
+    Not tf.nn.moments: it stops the gradient of the mean inside the variance. First derivatives are right without it,
+    but second derivatives, which MAML needs, are wrong.
     """
     share = (mask / tf.reduce_sum(mask, axis=1, keepdims=True))[..., None]  # (tasks, n, 1)
     mean = tf.reduce_sum(share * z, axis=1, keepdims=True)
@@ -65,7 +68,7 @@ def masked_moments(z: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
 def logits(weights: list, x: tf.Tensor, statistics: list) -> tf.Tensor:
     """Logits (tasks, n, 2) of x (tasks, n, inputs); statistics as `batch_statistics` gives them, [] for none.
 
-    The bias is added after the normalisation, where it is its centre: before, subtracting the mean would undo it.
+    The bias is added after the normalisation; before it, subtracting the mean would remove the bias again.
     """
     h = x
     for layer in range(len(weights) // 2 - 1):

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
-from lsm.learner.folded_network import probability
+from lsm.learner.prediction import probability_of_members, unnamed
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,7 @@ class Ensemble:
 
         models, samples  arrays of models_of_blocks/<REGION>_models.npz and metatask_sampling/<REGION>_tasks.npz
         """
-        layers = sum(name[0] == "w" and name[1:].isdigit() for name in models)
-        networks = [models[f"{kind}{layer}"] for layer in range(1, layers + 1) for kind in "wb"]
+        networks = unnamed(models)
         boosting, members = [], len(networks[0])
         if resampled and members > 1 and len(models["boosted"]):
             rng = np.random.default_rng([seed, 8])
@@ -43,13 +41,7 @@ class Ensemble:
 
         x  encoded factors (rows, inputs); factors (rows, factors) and xy (rows, 2) are for the boosting
         """
-        each = np.empty((len(self.networks[0]), len(x)), np.float32)
-        order = np.argsort(block, kind="stable")
-        found, start = np.unique(block[order], return_index=True)
-        with threadpool_limits(1, "blas"):
-            for b, rows in zip(found, np.split(order, start[1:]), strict=True):
-                for m, p in enumerate(each):
-                    p[rows] = probability([w[m, b] for w in self.networks], x[rows])
+        each = probability_of_members(self.networks, block, x)
         for p, boosting in zip(each, self.boosting, strict=False):
             p[:] = mixed(p, boosting.probabilities(factors, xy, block))
         return each.std(axis=0, ddof=1)

@@ -14,6 +14,7 @@ from lsm.learner import boosting
 from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
 from lsm.learner.network import use_one_thread
+from lsm.learner.prediction import predict, probability_of_rows, unnamed
 from lsm.run import settings
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import InputError
@@ -160,13 +161,13 @@ def test_a_row_is_blended_from_the_full_models_of_blocks(monkeypatch):
     networks = [rng.normal(0, 1, (2, blocks, *shape)).astype(np.float32) for shape in ((4, 5), (5,), (5, 2), (2,))]
     for both in (trees, None):
         def full(block, both=both):
-            p = predict_LSM.predict(networks, block, factors)
+            p = predict(networks, block, factors)
             return mixed(p, both.probabilities(factors, xy, block)).astype(np.float32) if both else p
 
         arguments = networks, both, factors, factors, xy, block, cell
-        hard = predict_LSM.probability_of_rows(*arguments, None)
+        hard = probability_of_rows(*arguments, None)
         np.testing.assert_array_equal(hard, full(block))
-        found = predict_LSM.probability_of_rows(*arguments, neighbour_weights(labels, PLACE, 30.0))
+        found = probability_of_rows(*arguments, neighbour_weights(labels, PLACE, 30.0))
         w = weights_by_hand(labels, 30.0).reshape(labels.size, -1)[cell]
         each = np.column_stack([full(np.full(n, b)) for b in range(blocks)])  # (rows, blocks)
         np.testing.assert_allclose(found, (w * each).sum(axis=1) / w.sum(axis=1), atol=1e-6)
@@ -185,7 +186,7 @@ def predicted(root, blend: float, rows: int = 500_000, fallback: int | None = No
     """The map and the table of the demo's networks alone; block `fallback` keeps the intermediate model."""
     paths = Paths("demo")
     with np.load(paths.models) as models, np.load(paths.model) as trained, np.load(paths.tasks) as tasks:
-        networks = [models[f"{kind}{layer}"].copy() for layer in range(1, 5) for kind in "wb"]
+        networks = [w.copy() for w in unnamed(models)]
         states, encoder = models["state"].copy(), Encoder.from_json(str(models["encoder"]))
         centres = np.column_stack([tasks["centre_row"], tasks["centre_col"]])
         if fallback is not None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from lsm.comparison import dbn
 from lsm.learner.network import use_one_thread
-from unsupervised_pretraining import dbn
 from unsupervised_pretraining.rbm import RBM
 
 use_one_thread()  # before any test runs an operator
@@ -34,7 +34,8 @@ def made_points(n: int = 300) -> tuple[np.ndarray, np.ndarray]:
 def test_learns_what_a_line_parts():
     x = np.random.default_rng(0).random((1000, 4)).astype(np.float32)
     y = (x @ [2, -1, 0.5, 0] > 0.7).astype(np.int32)
-    weights = dbn.fit(x[:800], y[:800], settings(DBN_HIDDEN=(32, 32), DBN_EPOCHS=300), np.random.default_rng(1))
+    weights = dbn.fit(x[:800], y[:800], settings(DBN_HIDDEN=(32, 32), DBN_EPOCHS=300), RBM,
+                      np.random.default_rng(1))
     assert [w.shape for w in weights] == [(4, 32), (32,), (32, 32), (32,), (32, 1), (1,)]
     p = dbn.probability(weights, x[800:])
     assert p.shape == (200,)
@@ -49,7 +50,7 @@ def test_learns_what_no_line_parts_from_the_start_that_the_machines_give():
     found = []
     for rate in (0.5, 1e-9):
         c = settings(DBN_HIDDEN=(32, 32), DBN_RBM_EPOCHS=60, DBN_RBM_LEARNING_RATE=rate, DBN_EPOCHS=60)
-        p = dbn.probability(dbn.fit(x, y, c, np.random.default_rng(1)), x)
+        p = dbn.probability(dbn.fit(x, y, c, RBM, np.random.default_rng(1)), x)
         found.append(((p >= 0.5) == y).mean())
     assert found[0] == 1
     assert found[1] < 0.6  # the same descent from the machines' random start
@@ -60,7 +61,7 @@ def test_starts_from_machines_stacked_and_a_head_of_zeros(monkeypatch):
     monkeypatch.setattr(dbn, "fine_tuned", lambda weights, *rest: seen.append(weights) or weights)
     x, y = made_points()
     c = settings()
-    dbn.fit(x, y, c, np.random.default_rng(2))
+    dbn.fit(x, y, c, RBM, np.random.default_rng(2))
     rng, values, expected = np.random.default_rng(2), x, []
     for units in c.DBN_HIDDEN:
         machine = RBM(values.shape[1], units, c.DBN_RBM_LEARNING_RATE, rng, "bernoulli", 0.01)
@@ -76,7 +77,7 @@ def test_starts_from_machines_stacked_and_a_head_of_zeros(monkeypatch):
 def test_labels_play_no_part_before_fine_tuning(monkeypatch):
     monkeypatch.setattr(dbn, "fine_tuned", lambda weights, *rest: weights)
     x, y = made_points()
-    one, other = (dbn.fit(x, labels, settings(), np.random.default_rng(2)) for labels in (y, 1 - y))
+    one, other = (dbn.fit(x, labels, settings(), RBM, np.random.default_rng(2)) for labels in (y, 1 - y))
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
@@ -104,7 +105,7 @@ def test_one_step_goes_down_the_gradient(monkeypatch):
 
 def test_units_drop_out_by_the_seed():
     x, y = made_points()
-    found = [dbn.fit(x, y, settings(DBN_DROPOUT=dropout), np.random.default_rng(seed))
+    found = [dbn.fit(x, y, settings(DBN_DROPOUT=dropout), RBM, np.random.default_rng(seed))
              for dropout, seed in ((0.1, 5), (0.1, 5), (0.0, 5), (0.1, 6))]
     assert all(np.array_equal(a, b) for a, b in zip(found[0], found[1], strict=True))
     assert not np.array_equal(found[0][0], found[2][0])
@@ -114,7 +115,7 @@ def test_units_drop_out_by_the_seed():
 
 def test_extreme_inputs_give_finite_probabilities():
     x, y = made_points()
-    weights = dbn.fit(x, y, settings(), np.random.default_rng(7))
+    weights = dbn.fit(x, y, settings(), RBM, np.random.default_rng(7))
     p = dbn.probability([100 * w for w in weights], np.array([[1e3] * 4, [-1e3] * 4], np.float32))
     assert np.isfinite(p).all()
     assert set(np.round(p, 3)) <= {0, 1}

@@ -257,10 +257,10 @@ def test_tables_of_one_protocol(tmp_path, monkeypatch, kept):
     (protocol,) = [p for p, _ in roles]
     job = put_job(tmp_path, protocol, 1, "k-shot" if kept == "k-shot" else "networks", **names)
     paths = comparison_paths(tmp_path)
-    c = SimpleNamespace(RESAMPLES=20, SEED=1, REGION="demo")
-    written = score_tables.write_tables(paths, [job], points, roles, c, ("compare_methods.py", c, []))
+    c = SimpleNamespace(SEED=1, REGION="demo")
+    written = score_tables.write_tables(paths, [job], points, roles, 20, 1, ("compare_methods.py", c, []))
     assert all(p.is_file() for p in written)
-    assert set(vars(paths).values()) == set(written)
+    assert set(vars(paths).values()) - {"demo"} == set(written)
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     assert set(table.protocol) == {kept}
     for path in set(written) - {paths.results}:
@@ -270,5 +270,5 @@ def test_tables_of_one_protocol(tmp_path, monkeypatch, kept):
 
 
 def comparison_paths(root: Path) -> SimpleNamespace:
-    return SimpleNamespace(**{name: root / f"{name}.csv" for name in (
+    return SimpleNamespace(region="demo", **{name: root / f"{name}.csv" for name in (
         "scores", "method_metrics", "block_metrics", "rates", "method_differences", "results")})

@@ -12,7 +12,7 @@ from lsm.explanation.boosted_trees import Forest
 from lsm.inputs.samples import Factor
 from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
-from lsm.learner.meta_training import mean_probability
+from lsm.learner.prediction import mean_probability
 
 FACTORS = (Factor("cover", "categorical", "class"), Factor("slope", "continuous", "degree"),
            Factor("aspect", "circular", "degree"), Factor("road", "distance", "m"),

@@ -18,6 +18,7 @@ from sklearn.metrics import auc, precision_recall_curve, roc_auc_score
 import compare_methods
 import figure
 from lsm.comparison import measures, score_tables, splits
+from lsm.comparison.methods import FAMILIES
 from lsm.figures import styles
 from lsm.figures.comparison import block_kinds, curves, measure_bars, method_style
 from lsm.inputs.samples import Factor
@@ -264,7 +265,7 @@ def test_tables_of_the_comparison_have_the_columns_that_figures_need():
 
 
 def test_every_method_has_a_style_of_its_own():
-    assert {"ours", *(name for names, *_ in compare_methods._FAMILIES.values() for name in names)} <= set(
+    assert {"ours", *(name for family in FAMILIES.values() for name in family.names)} <= set(
         styles.METHODS)
     assert set(compare_methods.MAPPED) <= set(styles.METHODS)
     assert len({colour for colour, _, _ in styles.METHODS.values()}) == len(styles.METHODS)

@@ -15,7 +15,7 @@ import figure
 from lsm.figures import factors, importance, styles
 from lsm.inputs import rasters
 from lsm.inputs.samples import Factor, write_factors
-from lsm.learner import folded_network
+from lsm.learner import prediction
 from lsm.learner.encoder import Encoder
 from lsm.maps import cartography
 from lsm.run import artifacts
@@ -214,7 +214,7 @@ def test_learned_factors_are_the_layer_before_the_networks_log_odds(paths):
     assert learned.shape == (20, 4)
     weights = [model[f"pooled_{i}"][0] for i in range(8)]
     np.testing.assert_allclose(learned @ (weights[6][:, 1] - weights[6][:, 0]) + weights[7][1] - weights[7][0],
-                               folded_network.log_odds(weights, x), rtol=1e-4, atol=1e-4)
+                               prediction.log_odds(weights, x), rtol=1e-4, atol=1e-4)
 
 
 def test_held_out_samples_in_two_dimensions(paths):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lsm.learner import folded_network, network
+from lsm.learner import network, prediction
 
 network.use_one_thread()  # before any test runs an operator
 
@@ -72,7 +72,7 @@ def test_folded_probability_is_the_softmax_of_the_logits(normalise):
     assert expected.std() > 0.2
     folded = network.folded(weights, statistics)
     for i in range(TASKS):
-        found = folded_network.probability([w[i] for w in folded], x[i])
+        found = prediction.probability([w[i] for w in folded], x[i])
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected[i], atol=1e-5 if normalise else 1e-6)
 
@@ -83,7 +83,7 @@ def test_folding_and_predicting_leave_their_inputs_alone():
     statistics = network.batch_statistics(weights, tf.constant(x), tf.constant(mask))
     folded = network.folded(weights, statistics)
     again, x_before = [w.copy() for w in folded], x.copy()
-    folded_network.probability([w[0] for w in folded], x[0])
+    prediction.probability([w[0] for w in folded], x[0])
     for a, b in zip([*weights, *folded, x], [*copies, *again, x_before], strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -91,12 +91,12 @@ def test_folding_and_predicting_leave_their_inputs_alone():
 def test_probability_at_the_extremes_is_finite():
     weights = [w[0] for w in random_network(7, scale=50.0)]
     x = 1e4 * np.random.default_rng(8).standard_normal((400, SIZES[0])).astype(np.float32)
-    p = folded_network.probability(weights, x)
+    p = prediction.probability(weights, x)
     assert np.isfinite(p).all()
     assert 0 <= p.min() < 1e-30
     assert p.max() == 1
     flipped = [*weights[:-2], weights[-2][:, ::-1], weights[-1][::-1]]
-    np.testing.assert_allclose(folded_network.probability(flipped, x) + p, 1, atol=1e-6)
+    np.testing.assert_allclose(prediction.probability(flipped, x) + p, 1, atol=1e-6)
 
 
 def test_truncated_normal_bounds_and_spread():

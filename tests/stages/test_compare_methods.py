@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,7 @@ from small_split import MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split, 
 
 import compare_methods as stage
 import study_area
-from lsm.comparison import rivals, splits
+from lsm.comparison import dbn, methods, rivals, splits
 from lsm.comparison.points import all_splits, read_points
 from lsm.comparison.splits import QUERY, ROLES, SUPPORT, UNUSED
 from lsm.inputs.rasters import cell_of, read_composite
@@ -30,7 +31,7 @@ from lsm.learner.network import use_one_thread
 from lsm.run import jobs
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import constants, of_stage, run
-from unsupervised_pretraining import dbn
+from unsupervised_pretraining.rbm import RBM
 
 use_one_thread()  # before any test runs an operator
 TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "ITERATIONS": 20, "LOG_EVERY": 20, "INNER_STEPS": 1, "FIRST_ORDER": True,
@@ -73,13 +74,17 @@ def run_here(monkeypatch, root, *arguments: str) -> Paths:
 
 # methods --------------------------------------------------------------------------------------------------------
 
+def stages(c) -> methods.Stages:
+    return methods.Stages(partial(stage.constants_of_stages, c), stage.pretrained, RBM)
+
+
 def of_family(family: str, split, seed: int = 1) -> dict[str, np.ndarray]:
     c = settings("SHOTS=(0,3)", "TWELFTHS=(2,6)", "STEPS=(0,3)")
     if family == "k-shot":
-        return stage.k_shot(split, c, seed)
-    names, method, _ = stage._FAMILIES[family]
+        return methods.k_shot(split, c, stages(c), seed)
+    names, fit, _ = methods.FAMILIES[family]
     return {name: predict(split.rows(split.asked)) for name, predict in
-            zip(names, method(split, c, seed), strict=True)}
+            zip(names, fit(split, c, stages(c), seed), strict=True)}
 
 
 NETWORKS = ("networks", "published_recipe", "block_alone", "fine_tuned", "dbn")  # test_rivals.py has the others
@@ -109,8 +114,8 @@ def test_scores_of_the_asked_points_by_what_a_method_may_know(tiny, family):
 
 
 @pytest.mark.parametrize("family", ["networks", "block_alone", "dbn"])
-def test_a_score_does_not_hang_on_the_other_query_points(tiny, monkeypatch, family):
-    monkeypatch.setitem(TINY, "BORROW", 0)  # whom a block borrows from is told by where it is asked for
+def test_a_score_does_not_depend_on_the_other_query_points(tiny, monkeypatch, family):
+    monkeypatch.setitem(TINY, "BORROW", 0)  # which samples a block borrows depends on its asked points
     split = made_split()
     rng = np.random.default_rng(8)
     hidden = (split.role == QUERY) & (rng.random(len(split.role)) < 0.5)
@@ -145,13 +150,14 @@ def test_k_shot_between_no_sample_and_the_whole_support(tiny, monkeypatch):
 def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch):
     split, seen = made_split(), []
 
-    def spy(states, pooled, x, label, xy, block, known, asked, c, one_class):
-        assert c.BORROW == 0
+    def spy(states, pooled, samples, known, asked, how, rng, one_class):
+        assert (how.BORROW, how.ADAPT_STEPS) == (0, 5)
         seen.append(known)
-        return np.zeros(len(block)), []
+        return np.zeros(len(known)), []
 
-    monkeypatch.setattr(stage, "adapted_scores", spy)
-    stage.k_shot(split, settings("SHOTS=(0,1,3,16)", "TWELFTHS=(1,3,6)", "STEPS=(5,)"), 1)
+    monkeypatch.setattr(methods, "adapted_scores", spy)
+    c = settings("SHOTS=(0,1,3,16)", "TWELFTHS=(1,3,6)", "STEPS=(5,)")
+    methods.k_shot(split, c, stages(c), 1)
     support = split.role == SUPPORT
     assert not seen[0].any()
     for known in seen:
@@ -168,7 +174,7 @@ def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch
 @pytest.mark.parametrize(("family", "supports"), [("networks", True), ("published_recipe", False), ("k-shot", False)])
 def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, supports):
     split, seen = made_split(), []
-    monkeypatch.setattr(stage, "meta_train", lambda states, done, history, x, y, xy, tasks, c: (
+    monkeypatch.setattr(methods, "meta_train", lambda states, done, history, samples, tasks, c: (
         seen.append(tasks), (states, history))[1])
     of_family(family, split)
     rows = np.concatenate([m[:n] for m, n in zip(seen[0].members, seen[0].sizes, strict=True)])
@@ -179,9 +185,8 @@ def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, s
 
 
 def test_one_network_is_the_same_before_and_without_fine_tuning(tiny):
-    split = made_split()
-    one, tuned = (predict(split.rows(split.asked)) for predict in
-                  stage.fine_tuned(split, settings("TUNING_STEPS=0"), 1))
+    split, c = made_split(), settings("TUNING_STEPS=0")
+    one, tuned = (predict(split.rows(split.asked)) for predict in methods.fine_tuned(split, c, stages(c), 1))
     np.testing.assert_allclose(tuned, one, atol=1e-5)
 
 
@@ -482,4 +487,4 @@ def test_a_refusal_as_a_user_meets_it(demo):
     done = run_stage(demo, "compare_methods.py", "METHODS=forest", "AREA_CELLS=100")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [f"{PROJECT / 'compare_methods.py'}: METHODS: expected any of "
-                                        f"{', '.join(stage._FAMILIES)}, found forest"]
+                                        f"{', '.join(methods.FAMILIES)}, found forest"]

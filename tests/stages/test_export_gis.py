@@ -16,8 +16,7 @@ from test_gis import raster
 from lsm.inputs.samples import Factor
 from lsm.learner.boosting import mixed
 from lsm.learner.encoder import Encoder
-from lsm.learner.folded_network import probability
-from lsm.learner.meta_training import mean_probability
+from lsm.learner.prediction import mean_probability, probability
 from lsm.maps import trust
 from lsm.run.paths import PROJECT
 from lsm.run.settings import InputError, constants

@@ -1,22 +1,38 @@
 """Deep belief network: binary RBMs stacked, a logistic head, then all of it fine-tuned (Hinton, Osindero and Teh 2006,
-Neural Computation 18, 1527). The baseline of that name in the comparison."""
+Neural Computation 18, 1527). A baseline of the comparison.
+
+The RBM is handed in, since lsm imports no stage: stage 1 owns it, as unsupervised_pretraining/rbm.py.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from unsupervised_pretraining.rbm import RBM
-
 STEPS_A_CALL = 1000  # of fine-tuning in one compiled call
 
 
-def fit(x: np.ndarray, y: np.ndarray, c, rng: np.random.Generator) -> list[np.ndarray]:
-    """Weights w1, b1, ..., of the head last, from x (samples, inputs) scaled to 0 .. 1 and y (samples,) of 0 and 1.
+class DBNConstants(Protocol):
+    """The constants that a DBN needs. compare_methods.py has and explains them."""
 
-    c  DBN_HIDDEN, DBN_RBM_LEARNING_RATE, DBN_RBM_EPOCHS, DBN_LEARNING_RATE, DBN_EPOCHS, DBN_BATCH, DBN_DROPOUT
+    DBN_HIDDEN: tuple[int, ...]
+    DBN_RBM_LEARNING_RATE: float
+    DBN_RBM_EPOCHS: int
+    DBN_LEARNING_RATE: float
+    DBN_EPOCHS: int
+    DBN_BATCH: int
+    DBN_DROPOUT: float
+
+
+def fit(x: np.ndarray, y: np.ndarray, c: DBNConstants, rbm: Callable, rng: np.random.Generator) -> list[np.ndarray]:
+    """Weights w1, b1, ..., the head's last, from x (samples, inputs) scaled to 0 .. 1 and y (samples,) of 0 and 1.
+
+    rbm  the class unsupervised_pretraining.rbm.RBM
     """
     values, weights = x, []
     for units in c.DBN_HIDDEN:
-        machine = RBM(values.shape[1], units, c.DBN_RBM_LEARNING_RATE, rng, "bernoulli", 0.01)
+        machine = rbm(values.shape[1], units, c.DBN_RBM_LEARNING_RATE, rng, "bernoulli", 0.01)
         machine.fit(values, c.DBN_RBM_EPOCHS, c.DBN_BATCH)
         values = machine.transform(values)
         weights += [machine.weights.T.copy(), machine.hidden_bias]
@@ -24,12 +40,13 @@ def fit(x: np.ndarray, y: np.ndarray, c, rng: np.random.Generator) -> list[np.nd
     return fine_tuned(weights, x, y, c, rng)
 
 
-def fine_tuned(weights: list, x: np.ndarray, y: np.ndarray, c, rng: np.random.Generator) -> list[np.ndarray]:
-    """The weights after plain gradient descent on the cross-entropy; hidden units drop out by chance."""
+def fine_tuned(weights: list, x: np.ndarray, y: np.ndarray, c: DBNConstants, rng: np.random.Generator
+               ) -> list[np.ndarray]:
+    """The weights after plain gradient descent on the cross-entropy; hidden units drop out at random."""
     steps = c.DBN_EPOCHS * (len(x) // c.DBN_BATCH)
     order = np.concatenate([rng.permutation(len(x))[:len(x) // c.DBN_BATCH * c.DBN_BATCH] for _ in range(c.DBN_EPOCHS)])
     for first in range(0, steps, STEPS_A_CALL):
-        # Always the same shape, so that one compilation serves; the last call goes round to the first batches.
+        # Always the same shape, so that one compilation serves; the last call starts again at the first batches.
         rows = np.take(order, np.arange(first * c.DBN_BATCH, (first + STEPS_A_CALL) * c.DBN_BATCH), mode="wrap")
         weights = _descend(weights, x[rows].reshape(STEPS_A_CALL, c.DBN_BATCH, -1),
                            y[rows].reshape(STEPS_A_CALL, c.DBN_BATCH).astype(np.float32),

@@ -1,0 +1,258 @@
+"""Adaptation: from the meta-trained states to the networks of all blocks, by the inner loop of maml.py.
+
+A block adapts on its own samples and on the nearest samples of other blocks, if they hold both classes. Otherwise it
+keeps the intermediate model.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, sqrt
+
+import numpy as np
+import tensorflow as tf
+from scipy.spatial import cKDTree
+
+from lsm.inputs.rasters import centres as cell_centres
+from lsm.learner import network
+from lsm.learner.maml import inner_step, statistics_of, task_losses
+from lsm.learner.prediction import predict
+from lsm.learner.tasks import EncodedSamples, Tasks, rows_by_block
+from lsm.run.settings import InputError
+
+ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2  # state of a block
+ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call. Bounds memory whatever the number of blocks, and
+#                     keeps small blocks from being padded to the largest (six times faster than all 250 in one call)
+LARGEST = 1e6         # weight of a step that is kept; products of larger ones through four layers overflow float32
+CELLS = 2_000_000     # of a raster that are looked at for the samples nearest to each block
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How blocks adapt. The fields are constants of meta_learner.py, which explains them."""
+
+    ADAPT_STEPS: int
+    ADAPT_BATCH: int
+    BORROW: int
+    NORMALISE: bool
+
+    @classmethod
+    def of(cls, constants: dict) -> "Adaptation":
+        """From all constants of meta_learner.py, those of a run or those in a record."""
+        return cls(*(constants[name] for name in cls.__dataclass_fields__))
+
+
+# ----------------------------------------------------------------------------------------- the inner loop, compiled
+@lru_cache
+def _program(adapt, weights: tuple, rates: tuple, normalise: bool):
+    """`adapt` for networks and inner rates of these shapes, as one graph for any number of tasks and samples.
+
+    tf.function alone would make other graphs for some sizes. They round differently in the last digit, and which of
+    them exist would depend on everything that the process has adapted before.
+    """
+    def of(*shape, dtype=tf.float32):
+        return tf.TensorSpec(shape, dtype)
+
+    steps = of(None, None, None) if adapt is _adapt_on_batches else of(dtype=tf.int32)
+    return tf.function(lambda *given: adapt(*given, normalise), input_signature=[
+        [of(*shape) for shape in weights], [of(*shape) for shape in rates], of(None, None, weights[0][0]),
+        of(None, None, dtype=tf.int32), of(None, None), steps])
+
+
+def _adapt_on_batches(weights, inner_lr, x, y, mask, step_masks, normalise):
+    """The inner loop of all tasks; step_masks (steps, tasks, n) chooses the samples of each step. The last stays."""
+    now = _for_each_task(weights, x)
+    for step in tf.range(tf.shape(step_masks)[0]):
+        now, _ = inner_step(now, inner_lr, x, y, step_masks[step], normalise, True)
+    return now, statistics_of(now, x, mask, normalise)
+
+
+def _adapt_on_support(weights, inner_lr, x, y, mask, steps, normalise):
+    """The inner loop of all tasks, every step on the whole support.
+
+    A task ends with the weights, of all its steps, that fit its support best. Rates learned for a few steps can
+    overshoot in a block unlike the others. A step that diverged is not kept, even if its loss is 0: weights of 1e12 can
+    fit a single sample, and give no number for others.
+    """
+    now = _for_each_task(weights, x)
+    best, lowest = now, tf.fill([tf.shape(x)[0]], np.float32(np.inf))
+    for _ in tf.range(steps):
+        after, loss = inner_step(now, inner_lr, x, y, mask, normalise, True)
+        best, lowest = _better(best, lowest, now, loss)
+        now = after
+    best, _ = _better(best, lowest, now, task_losses(now, x, y, mask, statistics_of(now, x, mask, normalise)))
+    return best, statistics_of(best, x, mask, normalise)
+
+
+def _for_each_task(weights: list, x) -> list:
+    return [tf.tile(w[None], tf.concat([[tf.shape(x)[0]], tf.ones(len(w.shape), tf.int32)], 0)) for w in weights]
+
+
+def _better(best: list, lowest, weights: list, loss) -> tuple[list, tf.Tensor]:
+    """`best`, with `weights` instead for the tasks whose loss is lower than ever before (a loss of nan never is)."""
+    largest = [tf.reduce_max(abs(w), axis=list(range(1, len(w.shape)))) for w in weights]
+    lower = (loss < lowest) & (tf.reduce_max(largest, axis=0) < LARGEST)  # (tasks,)
+    kept = [tf.where(tf.reshape(lower, [-1] + [1] * (len(w.shape) - 1)), w, b)
+            for w, b in zip(weights, best, strict=True)]
+    return kept, tf.where(lower, loss, lowest)
+
+
+def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, how: Adaptation,
+                 rng: np.random.Generator) -> list[np.ndarray]:
+    """The folded networks of all tasks after how.ADAPT_STEPS inner steps, as one batched program.
+
+    tasks  the support of each block; every task needs a sample
+    A step takes ADAPT_BATCH samples of a task, drawn anew for each step, or half of the task where it has no more than
+    two batches; with ADAPT_BATCH = 0 it takes the whole support. Tasks are grouped by size, as many at once as fit
+    ROWS_AT_ONCE padded rows. The result of a task does not depend on the other tasks of its group.
+    Returns a list of arrays with the tasks as first axis, float32.
+    Raises InputError where steps on batches diverge; on the whole support the last good step is kept.
+    """
+    steps, batch, normalise = how.ADAPT_STEPS, how.ADAPT_BATCH, how.NORMALISE
+    seeds = rng.integers(1 << 63, size=len(tasks.sizes))
+    out = [np.empty((len(tasks.sizes), *np.shape(w)), np.float32) for w in state["weights"]]
+    start_state = [[tf.constant(w, tf.float32) for w in state[key]] for key in ("weights", "inner_lr")]
+    shapes = (tuple(tuple(w.shape) for w in part) for part in start_state)
+    adapt = _program(_adapt_on_batches if batch else _adapt_on_support, *shapes, normalise)
+    by_size, start = np.argsort(tasks.sizes, kind="stable")[::-1], 0
+    while start < len(by_size):
+        longest = tasks.sizes[by_size[start]]
+        group = by_size[start:start + max(1, ROWS_AT_ONCE // longest)]
+        start += len(group)
+        part = Tasks(tasks.members[group, :longest], tasks.sizes[group])
+        mask = part.mask() * samples.weight[part.members].astype(np.float32)
+        steps_of_group = tf.constant(steps)
+        if batch:
+            steps_of_group = np.stack([_batches(s, n, longest, steps, batch)
+                                       for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1) * mask
+        adapted, statistics = adapt(*start_state, samples.x[part.members], samples.label[part.members].astype(np.int32),
+                                    mask, steps_of_group)
+        for target, w in zip(out, network.folded(adapted, statistics), strict=True):
+            target[group] = w
+    lost = sum(~np.isfinite(w).all(axis=tuple(range(1, w.ndim))) for w in out)
+    if lost.any():
+        raise InputError(f"adaptation: expected finite weights, found {np.count_nonzero(lost)} blocks that diverged; "
+                         "lower INNER_LR or adapt on the whole support (ADAPT_BATCH=0)")
+    return out
+
+
+def _batches(seed: int, size: int, longest: int, steps: int, batch: int) -> np.ndarray:
+    """(steps, longest) masks of random batches of one task's `size` samples."""
+    count = batch if size > 2 * batch else max(1, size // 2)
+    masks = np.zeros((steps, longest), np.float32)
+    order = np.random.default_rng(seed).random((steps, size)).argsort(axis=1)[:, :count]
+    np.put_along_axis(masks, order, 1, axis=1)
+    return masks
+
+
+def pooled_members(states: list[dict], x: np.ndarray, normalise: bool) -> list[np.ndarray]:
+    """The folded intermediate models, weights with the members as first axis.
+
+    x  (samples, inputs): its rows give the statistics of the normalisation, if there is one
+    """
+    each = []
+    for state in states:
+        weights = [tf.constant(w)[None] for w in state["weights"]]
+        statistics = statistics_of(weights, tf.constant(x)[None], tf.ones((1, len(x))), normalise)
+        each.append([w[0] for w in network.folded(weights, statistics)])
+    return [np.stack(weights) for weights in zip(*each, strict=True)]
+
+
+# ------------------------------------------------------------------------------------------ what each block adapts on
+class Supports:
+    """The samples blocks adapt on: their own known ones, and the nearest known ones of other blocks.
+
+    xy (samples, 2) and block (samples,) of all; known (samples,) bool: those to learn from
+    """
+
+    def __init__(self, xy: np.ndarray, block: np.ndarray, known: np.ndarray):
+        self.rows = np.flatnonzero(known)
+        self.xy, self.block = xy[self.rows], block[self.rows]
+        self.tree = cKDTree(self.xy)
+
+    def of(self, block: int, places: np.ndarray, borrow: int) -> np.ndarray:
+        """Rows of the block's own samples, then of the `borrow` samples of other blocks nearest to any of its places.
+
+        places (n, 2): where the block is to be predicted
+        """
+        own = self.rows[self.block == block]
+        borrow = min(borrow, len(self.rows) - len(own))
+        if not borrow:
+            return own
+        centre, among = places.mean(axis=0), 4 * borrow + len(own)
+        radius, tree = np.hypot(*(places - centre).T).max(), cKDTree(places)
+        while True:  # take the samples nearest to the centre, until no sample left out can be nearer to the block
+            from_centre, near = self.tree.query(centre, k=np.arange(1, min(among, len(self.rows)) + 1))
+            near = near[self.block[near] != block]
+            distance, _ = tree.query(self.xy[near])
+            order = np.argsort(distance, kind="stable")[:borrow]
+            if among >= len(self.rows) or (len(order) == borrow and distance[order[-1]] <= from_centre[-1] - radius):
+                return np.concatenate([own, self.rows[near[order]]])
+            among *= 2
+
+
+def places_of_blocks(labels: np.ndarray, centres: np.ndarray, geotransform: tuple) -> list[np.ndarray]:
+    """Centres of each block's cells, (cells, 2) in map coordinates; labels (rows, cols), centres (blocks, 2) row, col.
+
+    Of a large raster only every second (third, ...) row and column is looked at, about CELLS cells in all. A block
+    that has no cell there is represented by its centre alone.
+    """
+    step = ceil(sqrt(labels.size / CELLS))
+    row, col = np.nonzero(labels[::step, ::step] >= 0)
+    row, col = row * step, col * step
+    block = labels[row, col]
+    order = np.argsort(block, kind="stable")
+    xy = np.column_stack(cell_centres(geotransform, row[order], col[order]))
+    alone = np.column_stack(cell_centres(geotransform, *centres.T))[:, None]  # (blocks, 1, 2)
+    places = np.split(xy, np.searchsorted(block[order], np.arange(1, len(centres))))
+    return [p if len(p) else a for p, a in zip(places, alone, strict=True)]
+
+
+def places_of_samples(samples: EncodedSamples, asked: np.ndarray, blocks: int = 0) -> list[np.ndarray | None]:
+    """The places (n, 2) of each block's asked samples, None of a block without one; asked (samples,) bool."""
+    places = [None] * max(blocks, int(samples.block.max()) + 1)
+    for b, rows in zip(*rows_by_block(samples.block, asked), strict=True):
+        places[b] = samples.xy[rows]
+    return places
+
+
+# --------------------------------------------------------------------------------------------- the models of all blocks
+def models_of_blocks(states: list[dict], pooled: list[np.ndarray], samples: EncodedSamples, known: np.ndarray,
+                     places: list, how: Adaptation, rng: np.random.Generator, one_class: bool = False
+                     ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """The networks of all blocks, weights with (members, blocks) as first axes; the state (blocks,) of each block; and
+    the numbers (blocks, 2) of its own and of borrowed samples that it adapted on.
+
+    pooled     the intermediate models of `pooled_members`: a block that does not adapt keeps them
+    known      (samples,) bool: those to adapt on; the other labels are not read
+    places     of each block, (n, 2), where it is to be predicted: it borrows the samples nearest to these; None for a
+               block that need not adapt
+    one_class  whether a block adapts too when its support holds one class only
+    """
+    supports, nothing = Supports(samples.xy, samples.block, known), np.empty(0, np.int64)
+    rows = [nothing if p is None else supports.of(b, p, how.BORROW) for b, p in enumerate(places)]
+    state = np.array([NO_SAMPLES if not len(r) else
+                      ADAPTED if one_class or 0 < samples.label[r].mean() < 1 else ONE_CLASS for r in rows])
+    networks = [np.repeat(w[:, None], len(rows), axis=1) for w in pooled]
+    if len(adapting := np.flatnonzero(state == ADAPTED)):
+        tasks = Tasks.of([rows[b] for b in adapting])
+        for member, start in enumerate(states):
+            adapted = adapt_blocks(start, samples, tasks, how, rng)
+            for network_of_blocks, w in zip(networks, adapted, strict=True):
+                network_of_blocks[member, adapting] = w
+    support = np.array([[n := (samples.block[r] == b).sum(), len(r) - n] for b, r in enumerate(rows)])
+    return networks, state, support
+
+
+def adapted_scores(states: list[dict], pooled: list[np.ndarray], samples: EncodedSamples, known: np.ndarray,
+                   asked: np.ndarray, how: Adaptation, rng: np.random.Generator, one_class: bool = False
+                   ) -> tuple[np.ndarray, np.ndarray]:
+    """Landslide probability (samples,) of the asked samples, nan elsewhere, each by the adapted networks of its block;
+    and the blocks with asked samples that keep the intermediate models.
+
+    asked  (samples,) bool: the samples to score; their labels are not read. Other arguments as of `models_of_blocks`.
+    """
+    places = places_of_samples(samples, asked)
+    networks, state, _ = models_of_blocks(states, pooled, samples, known, places, how, rng, one_class)
+    out = np.full(len(asked), np.nan)
+    out[asked] = predict(networks, samples.block[asked], samples.x[asked])
+    return out, np.array([b for b, p in enumerate(places) if p is not None and state[b] != ADAPTED], int)

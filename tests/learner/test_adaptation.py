@@ -1,0 +1,377 @@
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_split import BARE, MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split
+
+from lsm.comparison.methods import samples_of
+from lsm.learner import adaptation, maml, network
+from lsm.learner.adaptation import (
+    Adaptation,
+    Supports,
+    adapt_blocks,
+    adapted_scores,
+    models_of_blocks,
+    places_of_blocks,
+    places_of_samples,
+    pooled_members,
+)
+from lsm.learner.prediction import mean_probability, probability
+from lsm.learner.tasks import EncodedSamples, Tasks
+from lsm.run.paths import PROJECT
+from lsm.run.settings import InputError
+
+sys.path.append(str(PROJECT / "benchmarks"))
+import reference_maml
+
+network.use_one_thread()  # before any test runs an operator
+
+SIZES = [4, 6, 5, 3]
+
+
+def adapted(state, x, y, tasks, steps, batch, normalise=False, seed=0, weight=None) -> list[np.ndarray]:
+    """`adapt_blocks` of samples without places, all of weight 1 unless weights are given."""
+    n = len(x)
+    samples = EncodedSamples(x, y, np.zeros((n, 2)), np.zeros(n, int), np.ones(n, np.float32) if weight is None
+                             else weight)
+    return adapt_blocks(state, samples, tasks, Adaptation(steps, batch, 0, normalise), np.random.default_rng(seed))
+
+
+# the inner loop -------------------------------------------------------------------------------------------------
+
+def ragged_blocks(seed: int = 0, sizes=(5, 40, 17, 9, 33, 1, 16)) -> tuple:
+    """Samples of blocks in a mixed order, each with a rule of its own."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((sum(sizes), SIZES[0])).astype(np.float32)
+    y = rng.integers(0, 2, sum(sizes))
+    return x, y, np.split(rng.permutation(sum(sizes)), np.cumsum(sizes)[:-1])
+
+
+def state_of(per_weight: bool = False) -> dict:
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(0, 0.7, w.shape).astype(np.float32) for w in network.initial_weights(SIZES, None, rng)]
+    rates = [rng.uniform(0.05, 0.15, w.shape).astype(np.float32) for w in weights] if per_weight else [np.float32(0.1)]
+    return {"weights": weights, "inner_lr": rates}
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_adapted_blocks_equal_each_alone(normalise):
+    x, y, rows = ragged_blocks()
+    state = state_of(per_weight=True)
+    found = adapted(state, x, y, Tasks.of(rows), 4, 0, normalise)
+    for i, own in enumerate(rows):
+        alone = reference_maml.adapt([tf.constant(w) for w in state["weights"]], state["inner_lr"], x[own],
+                                     y[own].astype(np.int32), 4, normalise)
+        statistics = reference_maml.moments(alone, x[own]) if normalise else None
+        expected = tf.nn.softmax(reference_maml.forward(alone, tf.constant(x), statistics))[:, 1]
+        np.testing.assert_allclose(probability([w[i] for w in found], x), expected, atol=1e-5)
+        if not normalise:
+            for a, b in zip(found, alone, strict=True):
+                np.testing.assert_allclose(a[i], b, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [3.0, 1e20])
+def test_a_block_ends_with_the_step_that_fits_its_support_best(rate):
+    x, y, rows = ragged_blocks(3)
+    y = y.astype(np.int32)
+    state = state_of() | {"inner_lr": [np.float32(rate)]}
+    found = adapted(state, x, y, Tasks.of(rows), 6, 0)
+    weights, kept = [tf.constant(w) for w in state["weights"]], set()
+    for i, own in enumerate(rows):
+        paths = [reference_maml.adapt(weights, state["inner_lr"], x[own], y[own], steps, False) for steps in range(7)]
+        largest = [max(float(tf.reduce_max(abs(w))) for w in weights) for weights in paths]
+        losses = [float(reference_maml.loss_of(w, x[own], y[own], None)) if size < adaptation.LARGEST else np.nan
+                  for w, size in zip(paths, largest, strict=True)]
+        reached = float(reference_maml.loss_of([w[i] for w in found], x[own], y[own], None))
+        assert reached == pytest.approx(np.nanmin(losses), rel=1e-3, abs=1e-5)
+        assert all(np.isfinite(w[i]).all() for w in found)
+        kept.add(int(np.nanargmin(losses)))
+    assert min(kept) < 6  # else the test shows nothing
+
+
+def test_a_single_sample_gives_numbers_everywhere_at_any_rate():
+    x, y, _ = ragged_blocks(4)
+    tasks, kept = Tasks.of([np.array([i]) for i in range(len(x))]), []
+    for rate in (0.1, 1e3, 1e6, 1e12):
+        found = adapted(state_of() | {"inner_lr": [np.float32(rate)]}, x, y, tasks, 6, 0)
+        p = np.array([probability([w[i] for w in found], x) for i in range(len(x))])
+        assert np.isfinite(p).all(), rate
+        kept.append(np.abs(p - probability(state_of()["weights"], x)).max())
+    assert min(kept[:2]) > 0.1  # a step that did not diverge is kept
+
+
+def test_steps_on_batches_end_with_the_last_one():
+    x, y, rows = ragged_blocks(3)
+    y, state, steps = y.astype(np.int32), state_of() | {"inner_lr": [np.float32(3.0)]}, 6
+    found = adapted(state, x, y, Tasks.of(rows), steps, 8)
+    seeds = np.random.default_rng(0).integers(1 << 63, size=len(rows))
+    for i, own in enumerate(rows):
+        weights = [tf.constant(w) for w in state["weights"]]
+        for mask in adaptation._batches(seeds[i], len(own), len(own), steps, 8) == 1:
+            weights = reference_maml.adapt(weights, state["inner_lr"], x[own][mask], y[own][mask], 1, False)
+        for a, b in zip(found, weights, strict=True):
+            np.testing.assert_allclose(a[i], b, rtol=1e-3, atol=1e-3)
+
+
+def test_steps_on_batches_that_diverge_are_refused():
+    x, y, rows = ragged_blocks(3)
+    with pytest.raises(InputError, match=r"[1-6] blocks that diverged; lower INNER_LR"):
+        adapted(state_of() | {"inner_lr": [np.float32(1e30)]}, x, y, Tasks.of(rows), 6, 8)
+
+
+@pytest.mark.parametrize("batch", [0, 8])
+@pytest.mark.parametrize("normalise", [False, True])
+def test_adapted_blocks_do_not_depend_on_the_grouping(normalise, batch, monkeypatch):
+    x, y, rows = ragged_blocks()
+
+    def found():
+        return adapted(state_of(), x, y, Tasks.of(rows), 3, batch, normalise, seed=4)
+
+    together = found()
+    for at_once in (1, 70):  # block by block; a few at a time
+        monkeypatch.setattr(adaptation, "ROWS_AT_ONCE", at_once)
+        for a, b in zip(together, found(), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+    assert np.ptp(together[0], axis=0).max() > 1e-2  # blocks do differ
+
+
+def test_padding_of_blocks_never_matters():
+    x, y, rows = ragged_blocks()
+    x = np.vstack([x, np.full((1, SIZES[0]), 1e3, np.float32)])  # a row of no block, for the padding to name
+    y = np.append(y, 1)
+    clean = Tasks.of(rows)
+    dirty = Tasks(np.where(clean.mask() == 1, clean.members, len(x) - 1), clean.sizes)
+    for batch in (0, 8):
+        a, b = (adapted(state_of(), x, y, tasks, 2, batch, True) for tasks in (clean, dirty))
+        for p, q in zip(a, b, strict=True):
+            np.testing.assert_allclose(p, q, atol=1e-6)
+
+
+def test_batches_depend_only_on_the_seed_of_the_task():
+    short, long = adaptation._batches(7, 33, 33, 6, 8), adaptation._batches(7, 33, 90, 6, 8)
+    np.testing.assert_array_equal(short, long[:, :33])
+    assert not long[:, 33:].any()
+    assert (short.sum(axis=1) == 8).all()
+    assert len(np.unique(short, axis=0)) > 1  # drawn anew for each step
+    assert not np.array_equal(short, adaptation._batches(8, 33, 33, 6, 8))
+    # no more than two batches: half of the block
+    assert [adaptation._batches(0, n, 40, 1, 8).sum() for n in (1, 2, 3, 9, 16, 17, 40)] == [1, 1, 1, 4, 8, 8, 8]
+
+
+def test_a_batch_adapts_on_a_part_of_the_block():
+    x, y, rows = ragged_blocks()
+    whole, part, again = (adapted(state_of(), x, y, Tasks.of(rows), 2, batch, seed=1) for batch in (0, 8, 8))
+    assert all(np.array_equal(a, b) for a, b in zip(part, again, strict=True))
+    moved = [np.abs(whole[0][i] - part[0][i]).max() for i in range(len(rows))]
+    assert moved.pop(5) == 0  # the block with one sample
+    assert min(moved) > 1e-4
+
+
+def test_pooled_network_is_the_start_with_the_statistics_of_all_rows():
+    x, _, _ = ragged_blocks()
+    state = state_of()
+    for normalise in (False, True):
+        weights = [tf.constant(w) for w in state["weights"]]
+        statistics = reference_maml.moments(weights, x) if normalise else None
+        expected = tf.nn.softmax(reference_maml.forward(weights, tf.constant(x), statistics))[:, 1]
+        found = mean_probability(pooled_members([state], x, normalise), x)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+# borrowing ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("borrow", [0, 1, 25, 300, 10_000])
+def test_borrowed_points_are_the_nearest_of_other_blocks(borrow):
+    split = made_split()
+    supports = Supports(split.xy, split.block, split.labelled)
+    for block in (MIXED, BARE, THIN, 3):
+        places = split.xy[split.block == block]
+        rows = supports.of(block, places, borrow)
+        own = np.flatnonzero((split.block == block) & split.labelled)
+        others = np.flatnonzero((split.block != block) & split.labelled)
+        np.testing.assert_array_equal(rows[:len(own)], own)
+        assert len(set(rows)) == len(rows) == len(own) + min(borrow, len(others))
+        distance = np.array([np.hypot(*(places - split.xy[i]).T).min() for i in others])
+        assert set(rows[len(own):]) == set(others[np.argsort(distance)[:borrow]])
+
+
+def test_borrowed_points_where_samples_are_far_and_clustered():
+    rng = np.random.default_rng(0)
+    xy = np.concatenate([rng.normal(0, 1, (50, 2)), rng.normal(5000, 1, (300, 2)), [[-40, 0], [60, 0]]])
+    block = np.repeat([0, 1, 2], [50, 300, 2])
+    supports = Supports(xy, block, np.ones(352, bool))
+    assert set(supports.of(0, np.array([[0.0, 0], [30, 0]]), 2)) == {*range(50), 350, 351}
+    assert set(supports.of(0, np.array([[0.0, 0], [30, 0]]), 1)) == {*range(50), 351}  # 30 m off against 40
+
+
+# scores ---------------------------------------------------------------------------------------------------------
+
+HOW = Adaptation(3, 0, 0, False)  # three steps on the whole support, nothing borrowed
+
+
+def started(split) -> list[dict]:
+    rng = np.random.default_rng(3)
+    return [maml.initial_state(network.initial_weights([split.x.shape[1], 8, 8, 4], None, rng), 0.1, True)
+            for _ in range(2)]
+
+
+def scored(split, how=HOW, states=None, known=None, label=None, one_class=False):
+    states = states or started(split)
+    known = split.labelled if known is None else known
+    samples = samples_of(split) if label is None else replace(samples_of(split), label=label)
+    return adapted_scores(states, pooled_members(states, split.x, False), samples, known, split.asked, how,
+                          np.random.default_rng([3, 1]), one_class)
+
+
+def test_blocks_without_both_classes_keep_the_intermediate_models():
+    split, how = made_split(), replace(HOW, ADAPT_STEPS=5)
+    states = started(split)
+    p, unadapted = scored(split, how, states)
+    np.testing.assert_array_equal(unadapted, [NO_LANDSLIDE, ONLY_LANDSLIDES, BARE, THIN])
+    np.testing.assert_array_equal(np.isnan(p), ~split.asked)
+    before = mean_probability(pooled_members(states, split.x, False), split.x)
+    kept = split.asked & np.isin(split.block, unadapted)
+    np.testing.assert_allclose(p[kept], before[kept], atol=1e-6)
+    adapted = split.asked & (split.block == MIXED)
+    assert np.abs(p[adapted] - before[adapted]).max() > 0.01
+    _, left = scored(split, how, states, one_class=True)
+    np.testing.assert_array_equal(left, [BARE])
+    _, left = scored(split, replace(HOW, BORROW=20), states)
+    assert len(left) == 0  # what is borrowed has both classes
+
+
+def test_scores_are_the_mean_of_members_adapted_apart():
+    split = made_split()
+    states = started(split)
+    p, _ = scored(split, states=states)
+    rows = np.flatnonzero((split.block == MIXED) & split.labelled)
+    asked = split.asked & (split.block == MIXED)
+    each = [probability([w[0] for w in adapted(state, split.x, split.label, Tasks.of([rows]), 3, 0)], split.x[asked])
+            for state in states]
+    np.testing.assert_allclose(p[asked], np.mean(each, axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("borrow", [0, 30])
+@pytest.mark.parametrize("batch", [0, 4])
+def test_labels_of_asked_points_are_not_read(borrow, batch):
+    split, how = made_split(), replace(HOW, BORROW=borrow, ADAPT_BATCH=batch)
+    label = np.where(split.labelled, split.label, np.random.default_rng(1).integers(-5, 99, len(split.label)))
+    for one, other in zip(scored(split, how), scored(split, how, label=label), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("steps", "known"), [(0, True), (5, False), (0, False)])
+def test_no_step_or_no_known_point_gives_the_intermediate_models(steps, known):
+    split = made_split()
+    states = started(split)
+    p, unadapted = scored(split, replace(HOW, ADAPT_STEPS=steps), states, known=split.labelled & known, one_class=True)
+    before = mean_probability(pooled_members(states, split.x, False), split.x)
+    np.testing.assert_allclose(p[split.asked], before[split.asked], atol=1e-6)
+    assert len(unadapted) == (1 if known else 5)
+
+
+# models_of_blocks -----------------------------------------------------------------------------------------------
+
+def made_blocks(seed: int = 5, normalise: bool = False):
+    """States of two members, their pooled networks, encoded rows and samples of blocks 0, 2, 3 and 4 of five."""
+    rng = np.random.default_rng(seed)
+    block = np.repeat([0, 2, 3, 4], [20, 10, 10, 20])
+    label = rng.integers(0, 2, 60)
+    label[block == 2], label[block == 3] = 0, 1
+    x = rng.standard_normal((60, SIZES[0])).astype(np.float32)
+    states = [{"weights": [rng.normal(0, 0.7, w.shape).astype(np.float32) for w in
+                           network.initial_weights(SIZES, None, rng)], "inner_lr": [np.float32(0.1)]} for _ in range(2)]
+    centres = np.column_stack([np.arange(5) * 100.0, np.zeros(5)])
+    samples = EncodedSamples(x, label.astype(np.int32), centres[block] + rng.uniform(-20, 20, (60, 2)), block,
+                             np.ones(60, np.float32))
+    return states, pooled_members(states, x, normalise), samples, [p[None] for p in centres], rng
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_blocks_without_both_classes_keep_the_pooled_models(normalise):
+    states, pooled, samples, places, rng = made_blocks(normalise=normalise)
+    networks, state, support = models_of_blocks(states, pooled, samples, np.ones(60, bool), places,
+                                                replace(HOW, NORMALISE=normalise), rng)
+    np.testing.assert_array_equal(state, [0, 1, 2, 2, 0])
+    assert support.tolist() == [[20, 0], [0, 0], [10, 0], [10, 0], [20, 0]]
+    for member, one in enumerate(states):
+        alone = [adapted(one, samples.x, samples.label, Tasks.of([np.flatnonzero(samples.block == b)]), 3, 0, normalise)
+                 for b in (0, 4)]
+        for i, (w, start) in enumerate(zip(networks, pooled, strict=True)):
+            for b in (1, 2, 3):
+                np.testing.assert_array_equal(w[member, b], start[member])
+            for b, own in zip((0, 4), alone, strict=True):
+                np.testing.assert_allclose(w[member, b], own[i][0], atol=1e-4)
+    assert np.abs(networks[0][0, 0] - pooled[0][0]).max() > 1e-3
+    assert np.abs(networks[0][0, 0] - networks[0][0, 4]).max() > 1e-3
+
+
+def test_a_block_borrows_the_nearest_samples_of_others():
+    states, pooled, samples, places, rng = made_blocks()
+    networks, state, support = models_of_blocks(states, pooled, samples, np.ones(60, bool), places,
+                                                replace(HOW, BORROW=15), rng)
+    assert support.tolist() == [[20, 15], [0, 15], [10, 15], [10, 15], [20, 15]]
+    distance = np.hypot(*(samples.xy - places[2]).T)
+    others = np.flatnonzero(samples.block != 2)
+    rows = np.append(np.flatnonzero(samples.block == 2), others[np.argsort(distance[others])[:15]])
+    assert state[2] == (0 if 0 < samples.label[rows].mean() < 1 else 2)
+    own = adapted(states[1], samples.x, samples.label, Tasks.of([rows]), 3, 0)
+    for w, expected in zip(networks, own, strict=True):
+        np.testing.assert_allclose(w[1, 2], expected[0], atol=1e-4)
+
+
+def test_no_block_adapts_where_none_can():
+    states, pooled, samples, places, rng = made_blocks(6)
+    samples.label[:] = 1
+    networks, state, _ = models_of_blocks(states, pooled, samples, np.ones(60, bool), places, HOW, rng)
+    np.testing.assert_array_equal(state, [2, 1, 2, 2, 2])
+    for w, start in zip(networks, pooled, strict=True):
+        for b in range(5):
+            np.testing.assert_array_equal(w[:, b], start)
+
+
+def test_places_are_the_centres_of_the_blocks_cells(monkeypatch):
+    labels = np.array([[1, 0, -1], [1, 1, 2]])
+    centres, geotransform = np.array([[0, 1], [2 / 3, 1 / 3], [1, 2]]), (100.0, 10.0, 0.0, 50.0, 0.0, -5.0)
+    places = places_of_blocks(labels, centres, geotransform)
+    assert [p.tolist() for p in places] == [[[115, 47.5]], [[105, 47.5], [105, 42.5], [115, 42.5]], [[125, 42.5]]]
+    monkeypatch.setattr(adaptation, "CELLS", 2)  # every second row and column: blocks 0 and 2 are missed
+    places = places_of_blocks(labels, centres, geotransform)
+    assert [p.tolist() for p in places] == [[[115, 47.5]], [[105, 47.5]], [[125, 42.5]]]
+
+
+def test_places_of_the_asked_samples_of_each_block():
+    samples = EncodedSamples(np.zeros((4, 1)), np.zeros(4), np.array([[1.0, 2], [3, 4], [5, 6], [7, 8]]),
+                             np.array([2, 0, 2, 3]), np.ones(4))
+    asked = np.array([True, False, True, True])
+    found = places_of_samples(samples, asked, 6)
+    assert [p if p is None else p.tolist() for p in found] == [None, None, [[1, 2], [5, 6]], [[7, 8]], None, None]
+    assert len(places_of_samples(samples, asked)) == 4
+
+
+def test_a_block_that_is_not_asked_for_keeps_the_pooled_models():
+    states, pooled, samples, places, rng = made_blocks()
+    places[0] = None
+    networks, state, support = models_of_blocks(states, pooled, samples, np.ones(60, bool), places, HOW, rng)
+    assert state.tolist() == [1, 1, 2, 2, 0]
+    assert support.tolist() == [[0, 0], [0, 0], [10, 0], [10, 0], [20, 0]]
+    for w, start in zip(networks, pooled, strict=True):
+        np.testing.assert_array_equal(w[:, 0], start)
+
+
+def test_how_blocks_adapt_is_read_from_all_constants():
+    constants = {"ITERATIONS": 5, "BORROW": 100, "NORMALISE": True, "ADAPT_BATCH": 8, "ADAPT_STEPS": 20}
+    assert Adaptation.of(constants) == Adaptation(ADAPT_STEPS=20, ADAPT_BATCH=8, BORROW=100, NORMALISE=True)
+
+
+@pytest.mark.parametrize("batch", [0, 8])
+def test_a_sample_of_weight_0_changes_nothing(batch):
+    x, y, rows = ragged_blocks()
+    weight = np.ones(len(x), np.float32)
+    weight[rows[1][:7]] = 0
+    found = adapted(state_of(), x, y, Tasks.of(rows), 3, batch, weight=weight)
+    y[rows[1][:7]] = 1 - y[rows[1][:7]]
+    for a, b in zip(found, adapted(state_of(), x, y, Tasks.of(rows), 3, batch, weight=weight), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
