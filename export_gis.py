@@ -57,8 +57,8 @@ class Constants(MappedArea):
     """What a person may set, here or for one run as NAME=value."""
 
     FOLDS: int = 10                                # of whole blocks, for the threshold of applicability; not published
-    RESAMPLED: bool = True                         # each member's boosting is fitted to samples drawn anew; False: the
-                                                   #   uncertainty is that of the networks alone, quicker
+    RESAMPLED: bool = True                         # fit a boosting for each member, to samples drawn anew; False: only
+                                                   #   the networks count for the uncertainty, quicker
     PAIRED: int = 4_000                            # samples whose mutual distances are averaged, at most
     GRID_ROWS: int = 100_000                       # rows of the grid in memory at once
     SPREADS: tuple[float, ...] = (0.05, 0.1, 0.2)  # probability, between the colours of the uncertainty
