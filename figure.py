@@ -81,7 +81,7 @@ def figures() -> dict:
              region_checks.non_landslides, curves.method_roc, curves.method_precision_recall, curves.method_rates,
              measure_bars.differences, measure_bars.gap, measure_bars.distance, measure_bars.subsets,
              weak_labels.weak_label_worth, block_kinds.block_kinds, few_shot.few_shot, few_shot.few_shot_blocks,
-             method_maps.method_maps, importance.shap_territory, importance.shap_blocks, importance.leading_factor,
+             method_maps.method_maps, importance.shap_territory, importance.shap_blocks, area_maps.leading_factor,
              factors.factor_maps, factors.learned_factors)
     out = {draw.__name__: draw for draw in plain}
     for protocol in ("published", "spatial", "blocked", "augmentation"):

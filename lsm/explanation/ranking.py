@@ -1,4 +1,4 @@
-"""What the SHAP values of all blocks say: the sign of each factor, the ranking over the territory, the printed table."""
+"""What the SHAP values of all blocks say: the sign of each factor, the ranking over the territory, a table as text."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What prepare_region.py found: correlated factors beside its checks, and how non-landslides were drawn."""
+"""What prepare_region.py found: correlated factors with its checks, and scores of ways to draw non-landslides."""
 
 import textwrap
 
@@ -9,17 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lsm.figures import styles
-from lsm.figures.common import caption, saved, tidy
+from lsm.figures.common import FigureConstants, caption, saved, tidy
 from lsm.region.checks import CORRELATION, VIF, summary
 from lsm.run.paths import Paths
 
 STAGE = "prepare_region.py"
 LEVELS = {"error": ("X", "#b2182b"), "warning": ("^", "#e08214"), "ok": ("o", "#7f7f7f")}
-LINES = 34  # of findings beside the matrix
+LINES = 34  # of text beside the matrix
 
 
-def correlation(c):
-    """Correlations of the factors and their variance inflation, and beside them what the checks found."""
+def correlation(c: FigureConstants):
+    """Correlations of the factors and their variance inflation; beside them, what the checks found."""
     paths = Paths(c.REGION)
     table, record = saved(paths.correlation, f"{STAGE} CHECK=True", c, ("factor", "VIF"))
     findings, _ = saved(paths.checks, f"{STAGE} CHECK=True", c, ("topic", "file", "level", "found"))
@@ -53,7 +53,7 @@ def correlation(c):
     ax.set_yticks(range(n), names, fontsize=6.5)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
-    strip(fig, c, findings, 4.75, tall)
+    list_of(fig, findings, 4.75)
     caption(fig, c, [record], f"{n} numeric factors; framed: |r| > {CORRELATION:g}, variance inflation (VIF) > {VIF:g}")
     both = [table.assign(part="correlation"), findings.assign(part="finding")]
     return fig, pd.concat(both)[["part", *table.columns, *findings.columns]]
@@ -64,8 +64,9 @@ def box(x: float, y: float):
     return Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor="black", linewidth=1.1)
 
 
-def strip(fig, c, findings: pd.DataFrame, left: float, tall: float) -> None:
-    """Findings as lines of text from `left` inches on."""
+def list_of(fig, findings: pd.DataFrame, left: float) -> None:
+    """Writes the findings as lines of text, from `left` inches on."""
+    tall = fig.get_figheight()
     ax = fig.add_axes((left / styles.WIDTH, 0.35 / tall, 1 - (left + 0.05) / styles.WIDTH, (tall - 0.5) / tall))
     ax.axis("off")
     ax.set(xlim=(0, 1), ylim=(LINES + 1.5, 0))
@@ -78,8 +79,11 @@ def strip(fig, c, findings: pd.DataFrame, left: float, tall: float) -> None:
 
 
 def lines_of(findings: pd.DataFrame) -> list[tuple[str, str]]:
-    """Findings as no more than LINES lines, each with its level, or "" where it goes on: errors, then warnings, each in
-    full, those that do not fit counted; then of every topic how many are in order."""
+    """The findings as at most LINES lines, each with its level; "" where a finding goes on from the line above.
+
+    First errors, then warnings, each in full; a line counts those that do not fit. Last, how many findings of each
+    topic are in order.
+    """
     fine = findings[findings["level"] == "ok"]["topic"].value_counts()
     last = [("ok", f"{topic}: {n} in order") for topic, n in fine.items()][:LINES // 2]
     blocks = []
@@ -96,8 +100,8 @@ def lines_of(findings: pd.DataFrame) -> list[tuple[str, str]]:
     return lines + last
 
 
-def non_landslides(c):
-    """What a quick model scores by the way of drawing non-landslides, the chosen one marked."""
+def non_landslides(c: FigureConstants):
+    """The score of a quick model for each way of drawing non-landslides; the chosen way is marked."""
     path = Paths(c.REGION).strategies
     table, record = saved(path, STAGE, c, ("strategy", "landslides", "non_landslides", "auroc", "chosen"))
     fig = Figure(figsize=(styles.COLUMN, 0.75 + 0.36 * len(table)))

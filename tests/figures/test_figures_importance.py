@@ -12,7 +12,8 @@ from osgeo import osr
 
 import feature_permutation
 import figure
-from lsm.figures import factors, importance, styles
+from lsm.explanation import ranking
+from lsm.figures import common, factors, importance, styles
 from lsm.inputs import rasters
 from lsm.inputs.samples import Factor, write_factors
 from lsm.learner import folded_network
@@ -98,9 +99,9 @@ def write_importance(paths, like, block, tasks, rng):
             "explained": EXPLAINED[b], "state": 0}))
     tables.append(pd.DataFrame({"block": 5, "factor": NAMES, "explained": 0, "state": 1}))
     table = pd.concat(tables, ignore_index=True).astype({"rank": "Int64", "sign": "Int64"})
-    ranking = feature_permutation.territory(table, np.full(6, 200))
+    over_territory = ranking.territory(table, np.full(6, 200))
     artifacts.write_csv(paths.importance, table, stage, c, [])
-    artifacts.write_csv(paths.importance_territory, ranking, stage, c, [])
+    artifacts.write_csv(paths.importance_territory, over_territory, stage, c, [])
     leader = np.append(1 + np.array(LEADERS), [0, 0]).astype(np.uint8)[block]
     feature_permutation.write_leaders(paths.leading_factor, leader, like, NAMES, ["#e69f00"] * 5, (stage, c, []))
 
@@ -227,17 +228,21 @@ def test_held_out_samples_in_two_dimensions(paths):
     pd.testing.assert_frame_equal(shown, again)
 
 
-def test_kinds_of_samples_are_told_by_place_or_by_origin(paths):
-    c = SimpleNamespace(REGION="small")
+def test_origins_are_told_by_place_or_by_origin(paths):
     tasks = artifacts.read_npz(paths.tasks, "scene_sampling.py", CONSTANTS)
     rows = np.arange(0, 120, 3)
+
+    def kinds() -> list[str]:
+        return [styles.KINDS[v] for v in common.origins(paths, {k: v[rows] for k, v in tasks.items() if k in (
+            "row", "label", "xy")}, CONSTANTS)]
+
     expected = np.where(tasks["label"][rows] == 0, "non-landslide", np.where(rows < 60, "InSAR", "landslide"))
-    assert list(factors.kinds_of_samples(c, tasks, rows)) == list(expected)
+    assert kinds() == list(expected)
     seen = np.arange(len(tasks["label"])) < 90
     origin = np.where(tasks["label"] == 0, "absence", np.where(seen, "insar", "inventory"))
     artifacts.write_csv(paths.samples_origin, pd.DataFrame({"origin": origin}), "augment_inventory.py", CONSTANTS, [])
     expected = np.where(tasks["label"][rows] == 0, "non-landslide", np.where(rows < 90, "InSAR", "landslide"))
-    assert list(factors.kinds_of_samples(c, tasks, rows)) == list(expected)
+    assert kinds() == list(expected)
 
 
 def test_neighbours_alike():
