@@ -138,8 +138,8 @@ def main(c: Constants) -> None:
         comparisons=tables.comparison(others) if others is not None else [],
         comparison_words=f"Means over seeds; {shown(paths.method_differences)} has differences with intervals.",
         left_out=got.left_out,
-        frame_words=f"The raster is decimated: of {frame.step:.3g} × {frame.step:.3g} cells one is shown and asked; "
-                    f"{shown(paths.map_raster)} has them all." if frame.step > 1 else "",
+        frame_words=f"The raster is decimated: one of {frame.step:.3g} × {frame.step:.3g} cells is shown; "
+                    f"{shown(paths.map_raster)} has all of them." if frame.step > 1 else "",
         run=[("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size),
              ("Coordinates", crs), ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),
              ("Versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items()))])
