@@ -1,6 +1,6 @@
 """Opens the files of export_gis.py in QGIS, as a person would, and draws every layer to a picture.
 
-Fails where a layer does not open, has no CRS, or does not use its style (the .qml file, or the style in the GeoPackage).
+Fails where a layer does not open, has no CRS, or does not use its style (.qml file, or style in the GeoPackage).
 
 Run     QT_QPA_PLATFORM=offscreen python3 tools/check_qgis.py <figs folder> <REGION> <folder for the pictures>
         with a Python that has PyQGIS (Debian: python3-qgis)
