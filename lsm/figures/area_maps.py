@@ -184,8 +184,8 @@ def leading_factor(c: FigureConstants):
     for areas, colour, width, order_drawn in lines:
         ax.add_collection(LineCollection(outlines(areas, extent), colors=colour, linewidths=width, zorder=order_drawn))
     for row in leads.itertuples():
-        ax.text(row.centre_x, row.centre_y, number[row.factor], fontsize=5, horizontalalignment="center", zorder=4,
-                verticalalignment="center", path_effects=[withStroke(linewidth=1.1, foreground="white")])
+        ax.text(row.centre_x, row.centre_y, number[row.factor], fontsize=5, ha="center", zorder=4,
+                va="center", path_effects=[withStroke(linewidth=1.1, foreground="white")])
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     count = leads["factor"].value_counts()
     handles = [patch(colours[names.index(name)], f"{number[name]}  {name}  {share:.0%}, {count[name]}")

@@ -32,10 +32,7 @@ class FigureConstants(ClassConstants, Protocol):
     NEIGHBOURS: int
     PERPLEXITY: float
     TSNE_STEPS: int
-
-    @property
-    def factors(self) -> tuple[Factor, ...]:
-        """The factors of the region's tables."""
+    factors: tuple[Factor, ...]
 
 
 def input_table(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
@@ -128,7 +125,7 @@ def caption(fig, c: FigureConstants, records: list[dict], numbers: str) -> None:
     if len(text) > 17 * fig.get_figwidth():  # characters an inch at this size
         text = "\n".join([" · ".join(words), numbers])
     fig.text(0.08 / fig.get_figwidth(), 0.08 / fig.get_figheight(), text, fontsize=6.5, linespacing=1.3,
-             color="#555555", verticalalignment="bottom")
+             color="#555555", va="bottom")
 
 
 def save(c: FigureConstants, name: str, fig, table: pd.DataFrame) -> list[Path]:

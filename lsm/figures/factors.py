@@ -91,7 +91,7 @@ def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) ->
     bar.tick_params(labelsize=6, length=1.5, pad=1.5)
     bar.xaxis.set_major_locator(MaxNLocator(2 if factor.kind == "distance" else 4))
     if missing.any():
-        fig.text((x + wide / 2) / styles.WIDTH, (y - 0.29) / tall, fontsize=6, horizontalalignment="center",
+        fig.text((x + wide / 2) / styles.WIDTH, (y - 0.29) / tall, fontsize=6, ha="center",
                  s=f"white: not measured ({missing.sum() / np.isfinite(layer).sum():.0%} of cells)")
     row = {"factor": factor.name, "unit": factor.unit, "class": "", "cells": np.isfinite(layer).sum(),
            "share": len(known) / max(1, np.isfinite(layer).sum())}

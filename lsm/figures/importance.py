@@ -177,7 +177,7 @@ def panel(bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str], 
     bar.set_yticks(y, lines["factor"], fontsize=7)
     for at, word in zip(y, words, strict=True):
         bar.text(1, at, word, transform=bar.get_yaxis_transform(), fontsize=6, color=styles.INK,
-                 horizontalalignment="right", verticalalignment="center")
+                 ha="right", va="center")
     violin.axvline(0, color=styles.INK, linewidth=0.6)
     points = [swarm(violin, name, at, values, drawn, factors) for name, at in zip(lines["factor"], y, strict=True)]
     violin.set_xlabel("SHAP value (log-odds of landslide)")
@@ -242,7 +242,7 @@ def spread(effect: np.ndarray, room: float, ax, at: float) -> np.ndarray:
 def beside(ax, at: float, text: str) -> None:
     """Writes the name of the violin at `at` on the right of its axes."""
     ax.annotate(text, (1, at), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points",
-                fontsize=5.5, verticalalignment="center", color=styles.INK)
+                fontsize=5.5, va="center", color=styles.INK)
 
 
 def key(fig, factors: tuple[Factor, ...]) -> None:
@@ -253,7 +253,7 @@ def key(fig, factors: tuple[Factor, ...]) -> None:
     ax.imshow(np.linspace(0, 1, 256)[None], cmap=ramp, aspect="auto")
     ax.set_axis_off()
     for x, text, side in ((-8, "value of the factor: low", "right"), (264, "high", "left")):
-        ax.text(x, 0, text, fontsize=6, horizontalalignment=side, verticalalignment="center")
+        ax.text(x, 0, text, fontsize=6, ha=side, va="center")
     handles = [Line2D([], [], linestyle="", marker="o", markersize=3, color=GREY,
                       label="no order (classes at the right)")]
     if any(f.zero_is_missing for f in factors):

@@ -70,7 +70,7 @@ def map_page(ground: Ground, across: float = styles.MAP, beside: float = styles.
         axis.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=(1, 2, 5, 10)))
         axis.set_major_formatter(lambda value, _: f"{value / metres:g}")
     for label in ax.get_yticklabels():
-        label.set(rotation=90, verticalalignment="center")
+        label.set(rotation=90, va="center")
     ax.tick_params(labelsize=7)
     panel = fig.add_axes(((0.65 + wide) / size[0], 0.65 / size[1], beside / size[0], high / size[1]))
     panel.set(xlim=(0, beside), ylim=(0, high))
@@ -86,7 +86,7 @@ def orientation(panel, ground: Ground, scale: float, left: float = 0.0, longest:
     """
     west, east, south, north = ground.extent
     words = "\n".join(line for text in ground.words for line in textwrap.wrap(text, 24))
-    panel.text(left + 0.05, 0, words, fontsize=7, color=styles.INK, verticalalignment="bottom")
+    panel.text(left + 0.05, 0, words, fontsize=7, color=styles.INK, va="bottom")
     scale_bar(panel, left + 0.05, 0.75, scale, longest, kilometres=max(east - west, north - south) > 5000)
     north_arrow(panel, left + 0.3, 1.1, 0.4)
 
@@ -98,7 +98,7 @@ def scale_bar(ax, x: float, y: float, scale: float, longest: float, kilometres: 
         ax.add_patch(Rectangle((x + half * bar * scale / 2, y), bar * scale / 2, 0.06, facecolor=colour,
                                edgecolor="black", linewidth=0.6))
     for at, text in ((0, "0"), (bar, f"{bar / 1000:g} km" if kilometres else f"{bar:g} m")):
-        ax.text(x + at * scale, y + 0.09, text, fontsize=7, horizontalalignment="center")
+        ax.text(x + at * scale, y + 0.09, text, fontsize=7, ha="center")
 
 
 def north_arrow(ax, x: float, y: float, high: float) -> None:
@@ -106,7 +106,7 @@ def north_arrow(ax, x: float, y: float, high: float) -> None:
     for side, colour in ((-1, "black"), (1, "white")):
         ax.add_patch(Polygon(((x + 0.25 * high * side, y), (x, y + 0.15 * high), (x, y + high)), facecolor=colour,
                              edgecolor="black", linewidth=0.6))
-    ax.text(x, y + high + 0.03, "N", fontsize=8, horizontalalignment="center")
+    ax.text(x, y + high + 0.03, "N", fontsize=8, ha="center")
 
 
 def draw_classes(ax, ground: Ground, path: Path, band: int, breaks: list[float], colours: tuple[str, ...], largest: int,

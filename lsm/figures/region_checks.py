@@ -39,12 +39,12 @@ def correlation(c: FigureConstants):
                 strong = abs(r[i, j]) > CORRELATION
                 value = f"{r[i, j]:.2f}".replace("-0.00", "0.00").replace("0.", ".").replace("-", "−")
                 ax.text(j, i, value, fontsize=5.8, fontweight="bold" if strong else None,
-                        color="white" if abs(r[i, j]) > 0.75 else "black", horizontalalignment="center",
-                        verticalalignment="center")
+                        color="white" if abs(r[i, j]) > 0.75 else "black", ha="center",
+                        va="center")
                 if strong:
                     ax.add_patch(box(j, i))
         ax.text(n, i, f"{vif[i]:.1f}" if vif[i] < 1000 else "> 999", fontsize=6,
-                fontweight="bold" if vif[i] > VIF else None, horizontalalignment="center", verticalalignment="center")
+                fontweight="bold" if vif[i] > VIF else None, ha="center", va="center")
         if vif[i] > VIF:
             ax.add_patch(box(n, i))
     ax.axvline(n - 0.5, color=styles.INK, linewidth=0.8)
@@ -75,7 +75,7 @@ def list_of(fig, findings: pd.DataFrame, left: float) -> None:
         if level:
             mark, colour = LEVELS[level]
             ax.plot(0.02, i + 1.8, marker=mark, markersize=3.6, color=colour, clip_on=False)
-        ax.text(0.06, i + 1.8, text, fontsize=6, verticalalignment="center")
+        ax.text(0.06, i + 1.8, text, fontsize=6, va="center")
 
 
 def lines_of(findings: pd.DataFrame) -> list[tuple[str, str]]:
@@ -114,7 +114,7 @@ def non_landslides(c: FigureConstants):
     for i, row in enumerate(table.itertuples()):
         value = f"{row.auroc:.3f}" if np.isfinite(row.auroc) else "no score: too few squares"
         ax.text(0.02, i, f"{value}, {row.non_landslides:,} points" + (" (chosen)" if row.chosen else ""), fontsize=6.5,
-                color="white" if row.chosen and np.isfinite(row.auroc) else "black", verticalalignment="center")
+                color="white" if row.chosen and np.isfinite(row.auroc) else "black", va="center")
     ax.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     ax.set_yticks(y, table["strategy"])
     ax.set(xlim=(0, 1), ylim=(len(table) - 0.45, -0.55), xlabel="AUROC, whole squares left out")

@@ -102,8 +102,7 @@ def ramp(colours: tuple[str, ...], count: int) -> list[str]:
     return ["#{:02x}{:02x}{:02x}".format(*np.round(rgb).astype(int)) for rgb in mixed]
 
 
-def class_layer(p: np.ndarray, known: np.ndarray, breaks: list[float],
-                c: ClassConstants) -> tuple[Layer, np.ndarray]:
+def class_layer(p: np.ndarray, known: np.ndarray, breaks: list[float], c: ClassConstants) -> tuple[Layer, np.ndarray]:
     """The layer of classes, and the class (rows, cols) of every cell from 1, 0 where there is none."""
     index = np.where(known, 1 + np.digitize(p, breaks), 0).astype(np.uint8)
     edges, total = [0, *breaks, 1], max(int(known.sum()), 1)

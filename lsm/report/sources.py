@@ -37,10 +37,7 @@ class ReportConstants(ClassConstants, Protocol):
     LEAKY: float
     FIGURE_WIDTH: int
     FIGURE_QUALITY: int
-
-    @property
-    def factors(self) -> tuple[Factor, ...]:
-        """The factors of the region's tables."""
+    factors: tuple[Factor, ...]
 
 
 class Collector:

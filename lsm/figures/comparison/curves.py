@@ -135,8 +135,7 @@ def lines_of_repeats(ax, table: pd.DataFrame, chosen: list[str]) -> None:
 
 def marked(method: str) -> dict:
     """The method's mark on its line, for readers who do not see its colour."""
-    return {"marker": mark_of(method)["marker"], "markersize": 4.8, "markeredgecolor": "white",
-            "markeredgewidth": 0.4}
+    return {"marker": mark_of(method)["marker"], "markersize": 4.8, "markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
 def legend(ax, labels: list[tuple[str, str]], others: int, title: str, corner: str) -> None:
@@ -214,12 +213,12 @@ def reliability(c: FigureConstants, protocol: str):
                 ax.bar(x, 0.4 * share / share.max(), width=0.08, color=styles.PALE, zorder=0)
                 most = share.idxmax()
                 ax.text(x[most], 0.42, f"{one.loc[most, 'points']:,}", fontsize=5.5, color="#555555",
-                        horizontalalignment="left" if x[most] < 0.5 else "right")
+                        ha="left" if x[most] < 0.5 else "right")
             ax.plot(one["predicted"], one["observed"], linewidth=0.9, markersize=3.2,
                     linestyle="--" if i else "-", markerfacecolor="white" if i else None, clip_on=False, zorder=3,
                     **mark_of(method))
             words.append(f"{error[name, method]:.3f}")
-        ax.text(0.03, 0.97, "error " + ", ".join(words), fontsize=6, transform=ax.transAxes, verticalalignment="top")
+        ax.text(0.03, 0.97, "error " + ", ".join(words), fontsize=6, transform=ax.transAxes, va="top")
         title_of(ax, method)
         ax.set(xlim=(0, 1), ylim=(0, 1))
         ax.set_xticks((0, 0.5, 1), ("0", ".5", "1"))

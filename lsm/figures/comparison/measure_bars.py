@@ -55,7 +55,7 @@ def bars(c: FigureConstants, protocol: str):
                         capsize=1.2, capthick=0.7, zorder=3)
             for i, value in zip(y, one["mean"], strict=True):
                 if np.isfinite(value):
-                    ax.text(1.06 * end, i, f"{value:.3f}".replace("0.", "."), fontsize=5.8, verticalalignment="center")
+                    ax.text(1.06 * end, i, f"{value:.3f}".replace("0.", "."), fontsize=5.8, va="center")
             ax.set_xlim(0, 1.48 * end)
             ax.set_xticks([0, *round_numbers(end / 10, end)[-1:]])
         name_rows(band, methods[p])
@@ -167,7 +167,7 @@ def gap(c: FigureConstants):
                 ax.errorbar(mean.loc[method, cut], i, xerr=np.nan_to_num(sd.loc[method, cut]), color=colour,
                             elinewidth=0.5, marker=mark, markersize=3.8, markerfacecolor=face, markeredgewidth=0.9)
             change = mean.loc[method, "published"] - mean.loc[method, "spatial"]
-            ax.text(high + 0.14 * (high - low), i, signed(change), fontsize=5.8, verticalalignment="center")
+            ax.text(high + 0.14 * (high - low), i, signed(change), fontsize=5.8, va="center")
             rows.append({"method": method, "measure": measure, "published": mean.loc[method, "published"],
                          "spatial": mean.loc[method, "spatial"], "gap": change,
                          "published_sd": sd.loc[method, "published"], "spatial_sd": sd.loc[method, "spatial"]})

@@ -147,7 +147,7 @@ def draw_bars(ax, colours: tuple[str, ...], own: pd.DataFrame, table: pd.DataFra
     longest = own[["share_of_landslides", "share_of_held_out_area"]].max(axis=1)
     for at, end, ratio in zip(y, longest, own["frequency_ratio"], strict=True):
         if np.isfinite(ratio):
-            ax.text(end + 0.03 * most, at, f"{ratio:.2f}", fontsize=6, verticalalignment="center")
+            ax.text(end + 0.03 * most, at, f"{ratio:.2f}", fontsize=6, va="center")
     ax.set(xlim=(0, 1.22 * most), ylim=(-0.55, len(own) - 0.45))
     ax.set_yticks(y, own["class"] if first else [""] * len(own), fontsize=6)
     ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")

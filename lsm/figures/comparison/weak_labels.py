@@ -78,7 +78,7 @@ def waterfall(panel, rules, colour: dict) -> None:
 
     def words(text: str, number: int) -> None:
         panel.text(0.1, y, textwrap.shorten(f"{number:,}  {text}", 46, placeholder="…"), fontsize=6.2,
-                   verticalalignment="top")
+                   va="top")
 
     words(f"{rules['rule'].iloc[0]}", total)
     panel.barh(y - 0.19, total * long, 0.11, left=0.1, color="#555555")
@@ -122,7 +122,7 @@ def weak_label_worth(c: FigureConstants):
                                 markersize=4, markerfacecolor=face, markeredgewidth=0.9, elinewidth=0.5, color=colour)
                 gain = mean.loc["published", method] - mean.loc["augmentation", method]
                 ax.text(0.99, i - 0.36, signed(gain), transform=ax.get_yaxis_transform(), fontsize=5.8,
-                        horizontalalignment="right", verticalalignment="center")
+                        ha="right", va="center")
         name_rows(band, methods)
         name_band(band, "all factors" if with_dv else f"without {record['constants'].get('WITHOUT', 'one factor')}")
     for (measure, subset), column in zip(panels, axes.T, strict=True):
