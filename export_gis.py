@@ -152,12 +152,13 @@ def main(c: Constants) -> None:
               [paths.map_raster, paths.breaks], names=["", *c.CLASS_NAMES], colours=list(c.CLASS_COLOURS),
               metadata={"BREAKS": ", ".join(f"{b:.9g}" for b in breaks), "METHOD": c.BREAKS})
         write("applicability", applicability, f"dissimilarity to the samples, applicable up to {threshold:.3g}",
-              styles_qgis.applicability(threshold, c.INSIDE_COLOURS, c.OUTSIDE_COLOURS),
+              styles_qgis.of_ramp(styles_qgis.steps_of_applicability(threshold, c.INSIDE_COLOURS, c.OUTSIDE_COLOURS),
+                                  smooth=False),
               [paths.models, paths.tasks, source, *used], metadata={"THRESHOLD": f"{threshold:.9g}"})
         if uncertainty:
             average, shares = counts.above(uncertainty, c.SPREADS)
             write("uncertainty", uncertainty, f"standard deviation of probability over {members} {of_what}",
-                  styles_qgis.uncertainty(c.SPREADS, c.SPREAD_COLOURS),
+                  styles_qgis.of_ramp(styles_qgis.steps_of_uncertainty(c.SPREADS, c.SPREAD_COLOURS), smooth=False),
                   [paths.models, paths.tasks, paths.blocks, source], metadata={"MEMBERS": str(members)})
     if leading:
         write_leaders(paths, (_STAGE, c, [paths.leading_factor]))

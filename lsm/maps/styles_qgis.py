@@ -95,18 +95,19 @@ def susceptibility(names: tuple[str, ...], colours: tuple[str, ...], breaks: lis
                        for i, name in enumerate(names)])
 
 
-def uncertainty(limits: tuple[float, ...], colours: tuple[str, ...]) -> str:
-    """Steps of the standard deviation: one colour more than limits."""
+def steps_of_uncertainty(limits: tuple[float, ...], colours: tuple[str, ...]) -> list[tuple[float, str, str]]:
+    """Upper limit, colour and label of each step of the standard deviation; there is one colour more than limits."""
     lows = (0, *limits)
     labels = [f"{low:g} to {high:g}" for low, high in zip(lows, limits, strict=False)] + [f"above {lows[-1]:g}"]
-    return of_ramp(list(zip((*limits, np.inf), colours, labels, strict=True)), smooth=False)
+    return list(zip((*limits, np.inf), colours, labels, strict=True))
 
 
-def applicability(threshold: float, inside: tuple[str, ...], outside: tuple[str, ...]) -> str:
-    """Three colours inside the area of applicability, two outside."""
-    steps = (threshold / 4, threshold / 2, threshold, 2 * threshold, np.inf)
-    labels = [f"inside, up to {v:.2g}" for v in steps[:3]] + [f"outside, up to {steps[3]:.2g}", "outside, above"]
-    return of_ramp(list(zip(steps, (*inside, *outside), labels, strict=True)), smooth=False)
+def steps_of_applicability(threshold: float, inside: tuple[str, ...],
+                           outside: tuple[str, ...]) -> list[tuple[float, str, str]]:
+    """Upper limit, colour and label of each step: three inside the area of applicability, two outside."""
+    limits = (threshold / 4, threshold / 2, threshold, 2 * threshold, np.inf)
+    labels = [f"inside, up to {v:.2g}" for v in limits[:3]] + [f"outside, up to {limits[3]:.2g}", "outside, above"]
+    return list(zip(limits, (*inside, *outside), labels, strict=True))
 
 
 def blocks() -> str:

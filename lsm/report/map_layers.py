@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lsm.maps import styles_qgis
 from lsm.maps.cartography import named_classes, read_decimated, shaded
 from lsm.maps.classes import ClassConstants
 from lsm.report.sources import ReportConstants
@@ -122,8 +123,9 @@ def probability_layer(p: np.ndarray, known: np.ndarray, c: ClassConstants) -> La
                  "Landslide probability from the cell's own factors, by the models of its block.")
 
 
-def stepped(key: str, name: str, values, known, limits, colours, labels, about: str) -> Layer:
-    """A layer of numbers in steps: one colour up to each of `limits`, and one above the last."""
+def stepped(key: str, name: str, values: np.ndarray, known: np.ndarray, steps: list, about: str) -> Layer:
+    """A layer of numbers in steps: (upper limit, colour, label) each, the last limit inf."""
+    limits, colours, labels = zip(*steps, strict=True)
     index = np.where(known, 1 + np.digitize(values, limits, right=True), 0)
     return Layer(key, name, picture(index, list(colours)), [list(x) for x in zip(colours, labels, strict=True)], about)
 
@@ -140,8 +142,7 @@ def uncertainty(path: Path, frame: Frame, c: ReportConstants) -> tuple[Layer, di
     steps, colours = record["constants"].get("SPREADS"), record["constants"].get("SPREAD_COLOURS")
     if not steps or not colours:
         raise InputError(f"{shown(path)}: expected SPREADS in its record, found none; run export_gis.py again")
-    labels = [f"up to {v:g}" for v in steps] + [f"above {steps[-1]:g}"]
-    layer = stepped("uncertainty", "Uncertainty", values, known, steps, colours, labels,
+    layer = stepped("uncertainty", "Uncertainty", values, known, styles_qgis.steps_of_uncertainty(steps, colours),
                     "Standard deviation of probability over the few members of the model. Large: the members disagree. "
                     "Small: they agree, which does not mean that they are right.")
     return layer, packed(values, known)
@@ -154,9 +155,8 @@ def applicability(path: Path, frame: Frame, c: ReportConstants) -> tuple[Layer, 
     if threshold is None or not {"INSIDE_COLOURS", "OUTSIDE_COLOURS"} <= set(made):
         raise InputError(f"{shown(path)}: expected a THRESHOLD and its colours, found none; run export_gis.py again")
     t = float(threshold)
-    labels = [*(f"inside, up to {v:.2g}" for v in (t / 4, t / 2, t)), f"outside, up to {2 * t:.2g}", "outside, above"]
-    layer = stepped("applicability", "Applicability", values, known, (t / 4, t / 2, t, 2 * t),
-                    (*made["INSIDE_COLOURS"], *made["OUTSIDE_COLOURS"]), labels,
+    steps = styles_qgis.steps_of_applicability(t, made["INSIDE_COLOURS"], made["OUTSIDE_COLOURS"])
+    layer = stepped("applicability", "Applicability", values, known, steps,
                     "How much a cell's factors differ from the factors of the nearest sample. Outside the area of "
                     "applicability no sample is like the cell, and the map guesses.")
     return layer, packed(values, known), t

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from osgeo import gdal, osr
+from osgeo import gdal
 from sklearn.metrics import auc, roc_auc_score
+from small_region import crs_of
 
 from lsm.inputs import rasters
 from lsm.maps import cartography
@@ -32,9 +33,7 @@ def make_inputs():
     row, col = np.mgrid[:SIZE, :SIZE]
     dem = (300 - 10 * np.hypot(row - 30, col - 30)).astype(np.float32)
     valid = dem > 0
-    crs = osr.SpatialReference()
-    crs.ImportFromEPSG(2326)
-    like = rasters.Raster(dem[None], valid, (WEST, CELL, 0, NORTH, 0, -CELL), crs.ExportToWkt())
+    like = rasters.Raster(dem[None], valid, (WEST, CELL, 0, NORTH, 0, -CELL), crs_of(2326).ExportToWkt())
     rasters.write_band(paths.composite, np.where(valid, dem, np.float32(-9999)), like, -9999, "DEM", "maker", c, [])
     artifacts.record_path(paths.composite).unlink()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from osgeo import osr
+from small_region import crs_of
 
 import feature_permutation
 import figure
@@ -45,11 +45,9 @@ def paths(tmp_path, monkeypatch):
     """A region of five blocks as upright strips, a sixth without a model, under LSM_ROOT."""
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths, c, rng = Paths("small"), CONSTANTS, np.random.default_rng(0)
-    crs = osr.SpatialReference()
-    crs.ImportFromEPSG(2326)
     row, col = np.mgrid[:ROWS, :COLS]
     dem = np.where(row > 1, row + col, -9999).astype(np.float32)
-    like = rasters.Raster(dem[None], dem > 0, (0, CELL, 0, ROWS * CELL, 0, -CELL), crs.ExportToWkt())
+    like = rasters.Raster(dem[None], dem > 0, (0, CELL, 0, ROWS * CELL, 0, -CELL), crs_of(2326).ExportToWkt())
     rasters.write_band(paths.composite, dem, like, -9999, "DEM", "maker", c, [])
     artifacts.record_path(paths.composite).unlink()
     write_factors(paths.factors, FACTORS, {"cover": {"rock": 1, "wood": 2, "town": 3}})

@@ -61,8 +61,8 @@ def test_a_picture_shows_the_colours_it_is_given():
 
 def test_steps_include_their_upper_limit():
     values = np.array([[0.05, 0.06, 0.1, 0.3]])
-    colours = ["#000001", "#000002", "#000003"]
-    layer = map_layers.stepped("u", "U", values, values < 0.2, [0.05, 0.1], colours, "abc", "")
+    steps = [(0.05, "#000001", "a"), (0.1, "#000002", "b"), (np.inf, "#000003", "c")]
+    layer = map_layers.stepped("u", "U", values, values < 0.2, steps, "")
     image = Image.open(io.BytesIO(base64.b64decode(layer.picture.partition(",")[2])))
     assert np.asarray(image.convert("RGBA"))[0, :, 2].tolist()[:3] == [1, 2, 2]
     assert np.asarray(image.convert("RGBA"))[0, 3, 3] == 0
