@@ -176,7 +176,7 @@ def test_missing_input_skips_one_figure_and_names_the_stage(tmp_path, monkeypatc
     assert lines[1].endswith("missing; run meta_learner.py first")
     assert lines[2].endswith("missing; run predict_LSM.py first")
     others = [line for line in skipped if line not in lines]
-    assert len(others) == len(set(others)) < 14  # a line a reason, whatever figures it holds back
+    assert len(others) == len(set(others)) < 14  # one line for each reason, however many figures it concerns
     assert "skipped augmentation: tmp/small_augmentation.csv: missing; run augment_inventory.py first" in others
     reason = next(line for line in others if line.startswith("skipped method_roc, method_precision_recall"))
     assert reason.endswith("small_scores.csv.gz: missing; run compare_methods.py first")

@@ -1,4 +1,4 @@
-"""The figures of the comparison as a user runs them, on made tables of a few methods, and the numbers behind them."""
+"""The figures of the comparison as a user runs them, on made tables of a few methods; their numbers."""
 
 import hashlib
 import os

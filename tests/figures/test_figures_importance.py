@@ -1,4 +1,4 @@
-"""Figures of what leads and of the factors, as a user runs them, on small made inputs, and the numbers behind them."""
+"""Figures of importance and of the factors, as a user runs them, on small made inputs; their numbers."""
 
 import itertools
 import re
@@ -105,7 +105,7 @@ def write_importance(paths, like, block, tasks, rng):
 
 
 def write_model(paths, tasks, rng):
-    """Two intermediate networks, and a split that holds the samples of the last two blocks out."""
+    """Writes two intermediate networks, and a split in which the last two blocks are held out."""
     stage, encoder = "meta_learner.py", Encoder.fit(tasks["factors"], FACTORS, "recommended")
     sizes = [len(encoder.columns), 8, 6, 4, 2]
     pooled = [w for a, b in itertools.pairwise(sizes) for w in (rng.normal(size=(2, a, b)), rng.normal(size=(2, b)))]

@@ -28,7 +28,7 @@ STAGE = "compare_methods.py"
 
 @pytest.fixture
 def paths(tmp_path, monkeypatch):
-    """A slope with a corner of sea, 24 blocks of which three are held out, four maps and the scores of 90 points."""
+    """A slope with a corner of sea, 24 blocks (three are held out), four maps and the scores of 90 points."""
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths, rng = Paths("small"), np.random.default_rng(0)
     row, col = np.mgrid[:ROWS, :COLS]

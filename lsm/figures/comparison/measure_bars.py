@@ -145,8 +145,7 @@ def marks_of_protocols(fig, protocols: list[str]) -> None:
 
 
 def gap(c: FigureConstants):
-    """What every method loses when support and query do not lie between each other: published against spatial halves.
-    """
+    """What every method loses with spatial instead of random halves of a block."""
     path = Paths(c.REGION).method_metrics
     table, record = compared(path, c, COLUMNS)
     for cut in CUTS:
