@@ -1,9 +1,9 @@
-"""Stage 7: every figure, from the numbers the stages saved. It computes nothing that a stage owns.
+"""Stage 7: every figure, drawn from the numbers that the stages saved. It computes nothing that another stage owns.
 
-Reads   src_data/<REGION>/composite.tif (terrain under the maps) and, each for some figures,
+Reads   src_data/<REGION>/composite.tif (the terrain under the maps) and, for the figures on the left,
         inventory      src_data/samples_<REGION>_noTS.csv and Ts_<REGION>.csv, or samples_<REGION>.csv, with
-                       <REGION>_samples_origin.csv where augment_inventory.py wrote it; and the grid's DV, where it
-                       has one: src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
+                       <REGION>_samples_origin.csv where augment_inventory.py wrote it; and the grid, for its DV:
+                       src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
         blocks         metatask_sampling/<REGION>_blocks.tif, _blocks.csv, _tasks.npz
         pretraining    unsupervised_pretraining/model_init/history.csv
         meta_training  checkpoint_dir/<REGION>_history.csv
@@ -13,24 +13,25 @@ Reads   src_data/<REGION>/composite.tif (terrain under the maps) and, each for s
         augmentation   tmp/<REGION>_augmentation.csv, _augmentation_points.csv
         correlation    tmp/<REGION>_correlation.csv, _checks.csv
         non_landslides tmp/<REGION>_non_landslides.csv
-        of compare_methods.py, a figure each or one a protocol:
+        from compare_methods.py; * stands for a protocol:
         method_roc, method_precision_recall, reliability_*   tmp/<REGION>_scores.csv.gz
         method_rates                                         tmp/<REGION>_rates.csv
         measures_*, gap, distance, subsets, few_shot,
         weak_label_worth                                     tmp/<REGION>_metrics.csv
         differences                                          tmp/<REGION>_differences.csv
-        block_kinds, few_shot_blocks                         tmp/<REGION>_block_metrics.csv, and _tasks.npz for kinds
-        method_maps                                          tmp/<REGION>_method_maps.tif, _scores.csv.gz, and
-                                                             figs/LSM_<REGION>.tif for breaks, _blocks.tif
-        of feature_permutation.py:
+        block_kinds, few_shot_blocks                         tmp/<REGION>_block_metrics.csv; block_kinds: _tasks.npz
+        method_maps                                          tmp/<REGION>_method_maps.tif, _scores.csv.gz, _blocks.tif,
+                                                             and figs/LSM_<REGION>.tif for the breaks
+        from feature_permutation.py:
         shap_territory, shap_blocks   tmp/<REGION>_shap.npz, _importance.csv, _importance_territory.csv, and _tasks.npz
         leading_factor                figs/<REGION>_leading_factor.tif, tmp/<REGION>_importance.csv
+        and for
         factor_maps                   src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
         learned_factors               checkpoint_dir/<REGION>_model.npz, _split.csv, and _tasks.npz
-Writes  figs/<REGION>_<figure>.png and .pdf, and .csv with the numbers drawn. Figures whose input is missing or
-        of another run are skipped, a line a reason that names the stage to run.
-        tmp/<REGION>_breaks.json, where there is none for this BREAKS: breaks between the classes, kept so that maps
-        can be compared; remove the file to draw new ones
+Writes  figs/<REGION>_<figure>.png and .pdf, and .csv with the numbers drawn. A figure whose input is missing or of
+        another run is skipped, and a line names the stage to run.
+        tmp/<REGION>_breaks.json, where there is none for this BREAKS: breaks between the classes. Later runs use them
+        again, so that maps can be compared; remove the file to draw new ones
 Run     python figure.py   or one figure alone: python figure.py ONLY=lsm_map
 """
 
@@ -55,33 +56,33 @@ class Constants(MappedArea):
 
     ONLY: str = ""            # the one figure to draw; "" draws all whose inputs are there
     DPI: int = 300            # of the png, and of what the pdf holds as pixels
-    THIN: int = 16            # samples; a block with more makes a task, as published; one with no more is shaded
+    THIN: int = 16            # samples; a block with more makes a task, as published; other blocks are shaded
     LARGEST: int = 2000       # cells a side; larger rasters are read decimated
-    RASTERISE: int = 20_000   # points; more of them are pixels in the pdf
-    TOP: int = 8              # methods in colour where curves would hide each other; the others are pale
+    RASTERISE: int = 20_000   # points; where there are more, the pdf holds them as pixels
+    TOP: int = 8              # methods in colour in figures of curves; the others are pale
     KINDS: int = 4            # of blocks, found by clustering; not published
-    SHOT_STEPS: int = 20      # adaptation steps of the candles over blocks and of the scatter
-    SHAP_BLOCKS: tuple = ()   # numbers of the blocks of shap_blocks: (12, 40); (): three, the best explained
-    SHAP_ROWS: int = 10       # factors a block that shap_blocks draws
+    SHOT_STEPS: int = 20      # adaptation steps of few_shot_blocks
+    SHAP_BLOCKS: tuple = ()   # numbers of the blocks of shap_blocks: (12, 40); (): three that are explained best
+    SHAP_ROWS: int = 10       # factors that shap_blocks draws for each block
     SWARM: int = 2000         # explained samples drawn as points
     METHOD_CELLS: int = 720   # cells a side of a method's small map
     FACTOR_CELLS: int = 450   # cells a side of a factor's small map
     EMBEDDED: int = 800       # samples in two dimensions, at most
-    NEIGHBOURS: int = 15      # of Isomap's graph, and of the share of neighbours alike; not published
+    NEIGHBOURS: int = 15      # in Isomap's graph and in the share of neighbours alike; not published
     PERPLEXITY: float = 30.0  # of t-SNE; not published
     TSNE_STEPS: int = 500     # of its gradient descent; not published
 # ----------------------------------------------------------------------------------------------------------------
 
 
 def figures() -> dict:
-    """Every figure by its name, in the order drawn: a function of the constants and style that returns the figure and
-    the table of what it shows."""
+    """Every figure by its name, in the order drawn: a function of the constants that returns a figure and its numbers.
+    """
     plain = (area_maps.inventory, area_maps.blocks, training.pretraining, training.meta_training, training.adaptation,
              training.roc, area_maps.lsm_map, weak_labels.augmentation, region_checks.correlation,
              region_checks.non_landslides, curves.method_roc, curves.method_precision_recall, curves.method_rates,
              measure_bars.differences, measure_bars.gap, measure_bars.distance, measure_bars.subsets,
              weak_labels.weak_label_worth, block_kinds.block_kinds, few_shot.few_shot, few_shot.few_shot_blocks,
-             method_maps.method_maps, importance.shap_territory, importance.shap_blocks, importance.leading_factor,
+             method_maps.method_maps, importance.shap_territory, importance.shap_blocks, area_maps.leading_factor,
              factors.factor_maps, factors.learned_factors)
     out = {draw.__name__: draw for draw in plain}
     for protocol in ("published", "spatial", "blocked", "augmentation"):
@@ -90,8 +91,8 @@ def figures() -> dict:
     return out
 
 
-def main(c):
-    """Draws the figures, skips those whose inputs are not there, and lists what was written."""
+def main(c: Constants) -> None:
+    """Runs the stage; c holds the constants."""
     drawers = figures()
     if c.ONLY and c.ONLY not in drawers:
         raise InputError(f"ONLY={c.ONLY}: expected one of {', '.join(drawers)}")

@@ -21,7 +21,6 @@ from scipy.stats import spearmanr
 import study_area
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import export_gis
 import predict_LSM
 from lsm.blocks.blending import check_reach, neighbour_weights
 from lsm.blocks.slic import block_of_cells
@@ -35,6 +34,7 @@ from lsm.learner.meta_training import unflat
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import probability_of_rows
 from lsm.learner.tasks import EncodedSamples
+from lsm.maps import counts
 from lsm.run import settings
 from lsm.run.artifacts import read_npz, read_record
 from lsm.run.paths import Paths
@@ -79,7 +79,7 @@ def seams(shape: tuple[int, int], cell: tuple, p: np.ndarray, blocks: gdal.Datas
     values[cell] = p
     raster.GetRasterBand(1).WriteArray(values)
     raster.GetRasterBand(1).SetNoDataValue(-1)
-    jump = export_gis.seams(raster, blocks)
+    jump = counts.seams(raster, blocks)
     return {f"{where}, {measure}": jump.loc[where, measure] for where in jump.index for measure in ("mean", "median")}
 
 

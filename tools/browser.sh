@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the browser that tests/report/test_report.py opens the report in, where this is root on Debian and it is missing.
-# Elsewhere, or without a network, those tests are skipped and say so.
+# Installs chromium for tests/report/test_report.py, as root on Debian and only where it is missing.
+# Elsewhere, or without a network, the tests that need a browser are skipped and say so.
 set -euo pipefail
 if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -1,6 +1,6 @@
-"""Opens what export_gis.py wrote in a real QGIS, as a person would, and draws every layer to a picture.
+"""Opens the files of export_gis.py in QGIS, as a person would, and draws every layer to a picture.
 
-Fails where a layer does not open, has no CRS, or did not take the style that lies beside it or in the GeoPackage.
+Fails where a layer does not open, has no CRS, or does not use its style (.qml file, or style in the GeoPackage).
 
 Run     QT_QPA_PLATFORM=offscreen python3 tools/check_qgis.py <figs folder> <REGION> <folder for the pictures>
         with a Python that has PyQGIS (Debian: python3-qgis)
@@ -31,13 +31,13 @@ except ImportError:
 
 RASTERS = {"probability": "singlebandpseudocolor", "class": "paletted", "leading": "paletted",
            "applicability": "singlebandpseudocolor", "uncertainty": "singlebandpseudocolor"}
-OPTIONAL = ("leading", "uncertainty")  # where feature_permutation.py has run; where there are members
-WIDTH, HEIGHT = 1400, 1000  # pixels of a map, its legend beside it
-PER_MM = 4  # pixels; legends are in mm
+OPTIONAL = ("leading", "uncertainty")  # only after feature_permutation.py; only with two members or more
+WIDTH, HEIGHT = 1400, 1000  # pixels of a map, without the legend
+PER_MM = 4  # pixels; QGIS measures legends in mm
 
 
 def layers(figs: Path, region: str) -> dict:
-    """Every layer, opened as QGIS opens a file: with its own style."""
+    """Every layer by its name, opened with its own style."""
     found = {}
     for product in RASTERS:
         path = figs / f"{region}_{product}.tif"
@@ -49,7 +49,7 @@ def layers(figs: Path, region: str) -> dict:
 
 
 def legend_of(layer) -> tuple[QgsLayerTree, QgsLayerTreeModel, list[str]]:
-    """The layer's legend, and its entries: the text of each, or "ramp" for a continuous one, which has none."""
+    """The layer's legend, and the text of its entries; "ramp" for a continuous entry, which has no text."""
     tree = QgsLayerTree()
     node = tree.addLayer(layer)
     model = QgsLayerTreeModel(tree)
@@ -58,7 +58,7 @@ def legend_of(layer) -> tuple[QgsLayerTree, QgsLayerTreeModel, list[str]]:
 
 
 def faults(name: str, layer, lines: list[str]) -> list[str]:
-    """What is wrong with a layer, in words; [] where nothing is."""
+    """What is wrong with a layer, a line each."""
     if not layer.isValid():
         return ["does not open"]
     found = [] if layer.crs().isValid() else ["no CRS"]
@@ -71,7 +71,7 @@ def faults(name: str, layer, lines: list[str]) -> list[str]:
 
 
 def draw(layer, below, tree, model, path: Path) -> None:
-    """The layer over `below` (or None) with its legend beside it."""
+    """Draws the layer, over `below` where there is one, with its legend on the right."""
     legend = QgsLegendRenderer(model, QgsLegendSettings())
     beside = round(PER_MM * legend.minimumSize().width()) + 1
     image = QImage(WIDTH + beside, HEIGHT, QImage.Format_ARGB32)
@@ -94,7 +94,7 @@ def draw(layer, below, tree, model, path: Path) -> None:
 
 
 def main(figs: Path, region: str, out: Path) -> int:
-    """Opens and draws all layers; the exit code."""
+    """Opens and draws all layers. Returns the exit code."""
     application = QgsApplication([], False)
     application.initQgis()
     print(f"QGIS {Qgis.QGIS_VERSION}")
@@ -110,7 +110,7 @@ def main(figs: Path, region: str, out: Path) -> int:
             print(f"{name:14}{size:>16}  {layer.crs().authid()}  {layer.renderer().type()}: {'; '.join(lines)}")
         for line in wrong:
             print(f"{name}: {line}", file=sys.stderr)
-    print(f"{len(opened) - bad} of {len(opened)} layers open right; pictures in {out}")
+    print(f"{len(opened) - bad} of {len(opened)} layers open without a fault; pictures in {out}")
     return min(bad, 1)
 
 

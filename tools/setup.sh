@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prepares $VENV: GDAL's headers from the system's packages, its bindings of the same version, then the rest
-# of pyproject.toml's list. numpy comes before gdal: bindings built without it lack osgeo.gdal_array.
+# Prepares $VENV: GDAL from the system's packages, Python bindings of the same version, then everything else in
+# pyproject.toml. numpy comes before gdal: bindings built without numpy have no osgeo.gdal_array.
 set -euo pipefail
 PYTHON_BASE=${PYTHON_BASE:-python3}
 VENV=${VENV:-.venv}
@@ -22,6 +22,6 @@ bound() { sed -n "s/^ *\"\($1[^\"]*\)\",*$/\1/p" pyproject.toml | head -n 1; }
 "$VENV/bin/pip" install --quiet --no-build-isolation --no-cache-dir "gdal==$(gdal-config --version)"
 "$VENV/bin/pip" install -qq --editable ".[test,benchmark]"
 "$VENV/bin/python" -W ignore -c 'from osgeo import gdal_array' || {
-    echo "setup: osgeo.gdal_array does not import: remove $VENV, check that 'gdal-config --version' is that of libgdal-dev, and run make setup again" >&2
+    echo "setup: osgeo.gdal_array does not import: remove $VENV, check that 'gdal-config --version' is the version of libgdal-dev, and run make setup again" >&2
     exit 2
 }

@@ -1,1 +1,1 @@
-"""Which factors a block's model uses."""
+"""Which factors the model of a block uses."""

@@ -1,4 +1,4 @@
-"""What the model of a block makes of each factor: SHAP values and permutation importance, in log-odds of landslide."""
+"""How the model of a block uses each factor: SHAP values and permutation importance, in log-odds of landslide."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import shap
 from scipy.special import expit, logit
 
-from lsm.explanation.boosted_trees import Forest
+from lsm.explanation.boosted_trees import BoostedTrees
 from lsm.learner import prediction
 from lsm.learner.boosting import Boosting, mean_log_odds
 from lsm.learner.encoder import Encoder
@@ -15,20 +15,22 @@ from lsm.learner.encoder import Encoder
 
 @dataclass(frozen=True)
 class BlockModel:
-    """What maps one block: its networks, weights (members, ...) layer by layer, and the boosting that they are averaged
-    with, where there is one.
+    """The model that maps one block: the mean of its networks and of the boosting, where the map has boosting.
 
-    The map takes neither part as surer than boosting.SURELY; here they are as they are, so that they add up.
+    weights  of the networks, layer by layer, (members, ...) each
+    trees    the boosting again, as SHAP values need it
+
+    The map limits both parts to boosting.SURELY; here they are not limited, so that SHAP values add up.
     """
 
     block: int
     weights: list[np.ndarray]
     encoder: Encoder
     boosting: Boosting | None = None
-    forest: Forest | None = None
+    trees: BoostedTrees | None = None
 
     def of_networks(self, factors: np.ndarray) -> np.ndarray:
-        """Log-odds (rows,) by the networks alone of factors (rows, factors)."""
+        """Log-odds (rows,) of factors (rows, factors), by the networks alone."""
         x = self.encoder.transform(factors)
         members = range(len(self.weights[0]))
         return _mean_of_members([prediction.log_odds([w[m] for w in self.weights], x) for m in members])
@@ -37,29 +39,30 @@ class BlockModel:
         """Log-odds (rows,) of factors (rows, factors) at xy (rows, 2)."""
         if not self.boosting:
             return self.of_networks(factors)
-        trees = self.boosting.log_odds(factors, xy, np.full(len(xy), self.block))
-        return mean_log_odds(self.of_networks(factors), trees)
+        boosted = self.boosting.log_odds(factors, xy, np.full(len(xy), self.block))
+        return mean_log_odds(self.of_networks(factors), boosted)
 
     def shap_values(self, factors, xy, background, background_xy, orders: int, seed: int) -> np.ndarray:
-        """SHAP values (samples, factors + 2), the last two of X and Y, of factors (samples, factors) at xy (samples, 2)
-        against background (rows, factors) at background_xy (rows, 2).
+        """SHAP values (samples, factors + 2) of factors (samples, factors) at xy (samples, 2); the last two: X and Y.
 
-        SHAP values of a mean of log-odds are the mean of SHAP values (linearity, Lundberg and Lee 2017).
+        background (rows, factors) at background_xy (rows, 2) replaces absent factors. The SHAP values of a mean of
+        log-odds are the mean of the SHAP values (linearity, Lundberg and Lee 2017).
         """
         values = np.array([permuted_orders(exchanged, factors.shape[1], orders, seed + i)
                            for i, exchanged in enumerate(self._exchanges(factors, background))])
         values = np.column_stack([values, np.zeros((len(values), 2))])
-        if self.forest:
-            values = mean_log_odds(values, [self.forest.shap_values(
+        if self.trees:
+            values = mean_log_odds(values, [self.trees.shap_values(
                 self.block, np.column_stack([factors, xy]), np.column_stack([background, background_xy]))])
         return values
 
     def _exchanges(self, factors: np.ndarray, background: np.ndarray) -> Iterator[Callable]:
-        """For each of factors (samples, factors): the function own (rows, factors) bool -> mean log-odds (rows,) of the
-        networks over background (rows, factors), with the sample's own values where `own` says so.
+        """Yields a function for each of factors (samples, factors): own (rows, factors) bool -> log-odds (rows,).
 
-        The first layer is linear, so each factor's part in it is computed once a value, not once an exchange: that, and
-        no encoding of exchanged rows, takes half of the time.
+        Where `own` is True a factor has the sample's value, elsewhere the values of background (rows, factors); the
+        log-odds of the networks are averaged over the background. The first layer is linear, so each factor's part in
+        it is computed once for each value, not for each exchange, and exchanged rows are never encoded. This halves the
+        time.
         """
         first, bias, *others = self.weights  # first (members, inputs, units)
         members, _, units = first.shape
@@ -85,17 +88,17 @@ class BlockModel:
 
 
 def _mean_of_members(margins: list[np.ndarray]) -> np.ndarray:
-    """Log-odds (rows,) of the members' mean probability; margins are theirs, (rows,) each."""
-    # In float64, where 1 - p is exact up to log-odds of 30.
+    """Log-odds (rows,) of the mean probability over members; margins are the members' log-odds, (rows,) each."""
+    # In float64 1 - p is exact up to log-odds of 30.
     return logit(expit(np.clip(np.array(margins, float), -30, 30)).mean(axis=0))
 
 
 def permuted_orders(log_odds: Callable, factors: int, orders: int, seed: int) -> np.ndarray:
-    """SHAP values (factors,) of one sample; log_odds(own (rows, factors) bool) is the mean over the background where a
-    sample's own values stand in some factors, the background's in the others.
+    """SHAP values (factors,) of one sample, from `orders` orders of the factors, each run forwards and backwards.
 
-    Orders of the factors run forwards and backwards: exact where no more than two factors interact (Mitchell et al.
-    2022, Sampling permutations for Shapley value estimation, JMLR 23).
+    log_odds(own (rows, factors) bool) gives (rows,): the mean over the background with the sample's own values where
+    `own` is True. The result is exact where no more than two factors interact (Mitchell et al. 2022, Sampling
+    permutations for Shapley value estimation, JMLR 23).
     """
     masker = shap.maskers.Independent(np.zeros((1, factors)))
     explainer = shap.PermutationExplainer(lambda own: log_odds(own > 0), masker, seed=seed)
@@ -104,11 +107,10 @@ def permuted_orders(log_odds: Callable, factors: int, orders: int, seed: int) ->
 
 def permutation(log_odds, x: np.ndarray, xy: np.ndarray, label: np.ndarray, repeats: int, rng
                 ) -> tuple[np.ndarray, np.ndarray]:
-    """How much the log loss of log_odds(x, xy) over x (samples, factors) at xy (samples, 2) rises when a factor is
-    shuffled among them: means and sd (factors,) over repeats.
+    """The rise of the log loss when one factor is shuffled among the samples: mean and sd (factors,) over repeats.
 
-    Like scikit-learn's permutation_importance, but with all repeats of a factor in one call: a call of the boosting
-    costs more than its rows.
+    log_odds(x, xy) gives (rows,) for factors x (samples, factors) at xy (samples, 2); label (samples,). The same as
+    scikit-learn's permutation_importance, but all repeats of a factor are one call, which the boosting does faster.
     """
     def loss(x, xy):
         signed = np.where(label == 1, -1, 1) * log_odds(x, xy).reshape(-1, len(label))

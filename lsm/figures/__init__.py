@@ -1,1 +1,1 @@
-"""The figures, a module a family; each function takes the constants and style of figure.py."""
+"""The figures: a module for each kind of figure."""

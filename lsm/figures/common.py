@@ -1,21 +1,50 @@
-"""What every figure shares: inputs checked, light axes, the line under a figure, the three files."""
+"""What every figure shares: its constants, checked inputs, light axes, the line under a figure, the three files."""
 
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
 import pandas as pd
 
-from lsm.run.artifacts import check, record_path, whole
+from lsm.inputs.samples import Factor
+from lsm.maps.classes import ClassConstants
+from lsm.run.artifacts import check, read_npz, record_path, whole
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
 
-def input_table(path, stage, c, names):
-    """A table of src_data with columns `names`, and its record where a stage made it ({} where it was given)."""
+class FigureConstants(ClassConstants, Protocol):
+    """The constants of the figures, as figure.py explains them."""
+
+    DPI: int
+    THIN: int
+    LARGEST: int
+    RASTERISE: int
+    TOP: int
+    KINDS: int
+    SHOT_STEPS: int
+    SHAP_BLOCKS: tuple
+    SHAP_ROWS: int
+    SWARM: int
+    METHOD_CELLS: int
+    FACTOR_CELLS: int
+    EMBEDDED: int
+    NEIGHBOURS: int
+    PERPLEXITY: float
+    TSNE_STEPS: int
+    factors: tuple[Factor, ...]
+
+
+def input_table(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
+    """A table of src_data with columns `names`, and its record; {} where a person put the table there. Raises
+    InputError."""
     record = check(path, stage, c) if record_path(path).is_file() else {}
     if not path.is_file():
         raise InputError(f"{shown(path)}: missing; put it there, or run {stage} first")
-    return need(pd.read_csv(path, encoding="utf-8-sig"), path, names), record
+    return need(pd.read_csv(path, encoding="utf-8-sig"), path, names, stage), record
 
 
-def saved(path, stage, c, names, **options):
+def saved(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...], **options) -> tuple[pd.DataFrame, dict]:
     """The table of a stage, with columns `names`, and its record. options are pandas.read_csv's. Raises InputError."""
     record = check(path, stage, c)
     try:
@@ -24,19 +53,52 @@ def saved(path, stage, c, names, **options):
         table = pd.DataFrame()
     if not len(table):
         raise InputError(f"{shown(path)}: expected rows, found none; run {stage} again")
-    return need(table, path, names), record
+    return need(table, path, names, stage), record
 
 
-def need(table, path, names):
-    """`table` after checking that it holds `names`."""
+def arrays(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...]) -> dict:
+    """The arrays of a stage, `names` among them. Raises InputError."""
+    return need(read_npz(path, stage, c), path, names, stage)
+
+
+def need(table, path: Path, names: tuple[str, ...], stage: str):
+    """`table` (or arrays by name), after a check that it has `names`. Raises InputError."""
     missing = [name for name in names if name not in table]
     if missing:
-        raise InputError(f"{shown(path)}: header: expected {', '.join(names)}, found no "
-                         f"{', '.join(missing)}; make it again")
+        raise InputError(f"{shown(path)}: header: expected {', '.join(names)}, found no {', '.join(missing)}; run "
+                         f"{stage} again")
     return table
 
 
-def tidy(ax):
+def origins(paths: Paths, samples: dict, c: FigureConstants) -> np.ndarray:
+    """The origin of samples of stage 2, "inventory", "insar" or "absence" (samples,).
+
+    From the table of origins. Where there is none, landslides at the place of an InSAR point are "insar".
+    samples  row, label, xy. Raises InputError.
+    """
+    if paths.samples_origin.is_file():
+        table, _ = saved(paths.samples_origin, "augment_inventory.py", c, ("origin",))
+        if len(table) <= samples["row"].max():
+            raise InputError(f"{shown(paths.samples_origin)}: expected the rows of {shown(paths.samples)}, found "
+                             f"{len(table):,}; run augment_inventory.py again")
+        return table["origin"].to_numpy("<U9")[samples["row"]]
+    out = np.where(samples["label"] == 1, "inventory", "absence").astype("<U9")
+    if paths.insar_points.is_file():
+        table, _ = input_table(paths.insar_points, "src_data/make_demo.py", c, ("X", "Y"))
+        places = set(table[["X", "Y"]].itertuples(index=False, name=None))
+        out[(samples["label"] == 1) & [tuple(p) in places for p in samples["xy"]]] = "insar"
+    return out
+
+
+def round_numbers(least: float, most: float) -> list[float]:
+    """1, 2 and 5 times all powers of ten from `least` to `most`, rising; none where `least` is not above 0."""
+    if not least > 0:
+        return []
+    powers = range(int(np.floor(np.log10(least))), int(np.floor(np.log10(most))) + 1)
+    return [v for v in (m * 10.0**e for e in powers for m in (1, 2, 5)) if least <= v <= most]
+
+
+def tidy(ax) -> None:
     """Light grid lines, no box."""
     ax.grid(color="#dddddd", linewidth=0.5)
     ax.set_axisbelow(True)
@@ -44,8 +106,17 @@ def tidy(ax):
     ax.tick_params(labelsize=7)
 
 
-def caption(fig, c, records, numbers):
-    """The line under a figure: region, recipe and seed of the run that made its numbers, and how many there are."""
+def colour_bar(fig, panel, drawn, right: float, down: float, long: float, label: str, size: float = 7.5) -> None:
+    """The scale of `drawn`, `long` inches, from `right` and `down` inches off the panel's upper left corner."""
+    wide, tall = fig.get_size_inches()
+    box = panel.get_position()
+    ax = fig.add_axes((box.x0 + right / wide, box.y1 - down / tall, long / wide, 0.1 / tall))
+    fig.colorbar(drawn, cax=ax, orientation="horizontal", extend="both").set_label(label, fontsize=size)
+    ax.tick_params(labelsize=7)
+
+
+def caption(fig, c: FigureConstants, records: list[dict], numbers: str) -> None:
+    """The line under a figure: region, recipe and seed of the run that made its numbers, and `numbers` in words."""
     made = next((record for record in records if record), {})
     words = [made.get("region") or c.REGION]
     words += [f"recipe {made['recipe']}"] if made.get("recipe") else []
@@ -54,10 +125,10 @@ def caption(fig, c, records, numbers):
     if len(text) > 17 * fig.get_figwidth():  # characters an inch at this size
         text = "\n".join([" · ".join(words), numbers])
     fig.text(0.08 / fig.get_figwidth(), 0.08 / fig.get_figheight(), text, fontsize=6.5, linespacing=1.3,
-             color="#555555", verticalalignment="bottom")
+             color="#555555", va="bottom")
 
 
-def save(c, name, fig, table):
+def save(c: FigureConstants, name: str, fig, table: pd.DataFrame) -> list[Path]:
     """Writes a figure as png and pdf, without dates, and its numbers as csv. Returns the files."""
     files = [Paths(c.REGION).figure(name, suffix) for suffix in ("png", "pdf", "csv")]
     for path, metadata in ((files[0], {"Software": None}), (files[1], {"CreationDate": None, "Producer": None})):

@@ -1,4 +1,4 @@
-"""The factors themselves: a small map of each, and what a network makes of them, in two dimensions."""
+"""The factors: a small map of each, and in two dimensions what a network learns from them."""
 
 import itertools
 
@@ -14,13 +14,13 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from lsm.figures import styles
-from lsm.figures.area_maps import key, terrain
-from lsm.figures.common import caption, input_table, need, saved
+from lsm.figures.common import FigureConstants, arrays, caption, origins, saved
+from lsm.figures.map_page import key, north_arrow, scale_bar, terrain
 from lsm.inputs import grid_cells
 from lsm.inputs.samples import read_factors
 from lsm.learner.encoder import Encoder
 from lsm.maps.cartography import as_one_line, grid_layers, outlines, read_decimated
-from lsm.run.artifacts import check, read_npz, record_path
+from lsm.run.artifacts import check, record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
@@ -30,8 +30,8 @@ UNITS = {"degree": "°", "-": "", "1e-4": "× 10⁻⁴", "class": ""}
 ACROSS = 4       # maps a row
 
 
-def factor_maps(c):
-    """A small map of every factor, from the cells that are predicted."""
+def factor_maps(c: FigureConstants):
+    """A small map of every factor, from the cells of the grid."""
     paths = Paths(c.REGION)
     ground = terrain(c)
     _, land, extent, dataset = read_decimated(paths.composite, c.FACTOR_CELLS, average=False)
@@ -56,20 +56,28 @@ def factor_maps(c):
         back = np.where(land[..., None], to_rgb("white"), to_rgb(styles.SEA))
         ax.imshow(back, extent=extent)
         if factor.kind in ("categorical", "circular"):
-            rows += draw_classes(c, fig, ax, foot, extent, layer, factor, classes.get(factor.name, {}))
+            rows += draw_codes(fig, ax, foot, extent, layer, factor, classes.get(factor.name, {}))
         else:
-            rows.append(draw_ramp(c, fig, ax, foot, extent, layer, factor))
+            rows.append(draw_ramp(fig, ax, foot, extent, layer, factor))
         ax.plot(*coast, color=styles.INK, linewidth=0.2)
         ax.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
         ax.spines[:].set_linewidth(0.4)
-    scale(c, fig, ax, extent, wide, tall)
+    feet = fig.add_axes((1 - 1.9 / styles.WIDTH, 0.28 / tall, 1.8 / styles.WIDTH, 0.24 / tall))
+    feet.set(xlim=(0, 1.8), ylim=(0, 0.24))
+    feet.axis("off")
+    scale = min(wide / (extent[1] - extent[0]), 2.4 / (extent[3] - extent[2]))  # inches a metre
+    scale_bar(feet, 0.2, 0.02, scale, 0.8, kilometres=scale <= 0.8 / 1000)
+    north_arrow(feet, 1.6, 0, 0.16)
     caption(fig, c, [made], f"{n:,} cells, drawn on {land.shape[1]} × {land.shape[0]}; arrows: beyond the 2nd or 98th "
             f"percentile; distances: colours by square root;\n{', '.join(ground.words)}")
     return fig, pd.DataFrame(rows)
 
 
-def draw_ramp(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) -> dict:
-    """A numeric factor, dark where it is high, with its scale; returns what the csv says of it."""
+def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) -> dict:
+    """Draws a numeric factor, dark where it is high, with its scale. Returns its row of the csv.
+
+    foot  left, bottom and width in inches of the place for the scale
+    """
     missing = (layer == 0) & factor.zero_is_missing
     known = layer[np.isfinite(layer) & ~missing]
     low, high = np.percentile(known, (2, 98)) if len(known) else (0, 1)
@@ -83,15 +91,15 @@ def draw_ramp(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor)
     bar.tick_params(labelsize=6, length=1.5, pad=1.5)
     bar.xaxis.set_major_locator(MaxNLocator(2 if factor.kind == "distance" else 4))
     if missing.any():
-        fig.text((x + wide / 2) / styles.WIDTH, (y - 0.29) / tall, fontsize=6, horizontalalignment="center",
+        fig.text((x + wide / 2) / styles.WIDTH, (y - 0.29) / tall, fontsize=6, ha="center",
                  s=f"white: not measured ({missing.sum() / np.isfinite(layer).sum():.0%} of cells)")
     row = {"factor": factor.name, "unit": factor.unit, "class": "", "cells": np.isfinite(layer).sum(),
            "share": len(known) / max(1, np.isfinite(layer).sum())}
     return row | ({"low": low, "high": high, "mean": known.mean(dtype=float)} if len(known) else {})
 
 
-def draw_classes(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor, names: dict) -> list[dict]:
-    """A factor of classes, or of directions in four quarters and flat ground; returns the share of each class."""
+def draw_codes(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor, names: dict) -> list[dict]:
+    """Draws a factor of classes, or a direction as four quarters and flat ground. Returns a row of the csv a class."""
     finite = np.isfinite(layer)
     if factor.kind == "circular":
         code = np.where(layer < 0, 4, np.floor((layer + 45) % 360 / 90))
@@ -118,34 +126,21 @@ def draw_classes(c, fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, fact
     return rows
 
 
-def scale(c, fig, ax, extent: tuple, wide: float, tall: float) -> None:
-    """North arrow and scale bar at the foot of the page, of all maps."""
-    metres = 0.8 / min(wide / (extent[1] - extent[0]), 2.4 / (extent[3] - extent[2]))  # of 0.8 inch at most
-    bar = max(m * 10.0**e for e in range(0, 8) for m in (1, 2, 5) if m * 10**e <= max(metres, 1))
-    long = 0.8 * bar / metres
-    foot = fig.add_axes((1 - 1.9 / styles.WIDTH, 0.28 / tall, 1.8 / styles.WIDTH, 0.22 / tall))
-    foot.set(xlim=(0, 1.8), ylim=(0, 0.22))
-    foot.axis("off")
-    foot.plot((0.2, 0.2 + long), (0.06, 0.06), color="black", linewidth=1.6, solid_capstyle="butt")
-    foot.text(0.26 + long, 0.06, f"{bar / 1000:g} km" if bar >= 1000 else f"{bar:g} m", fontsize=6.5,
-              verticalalignment="center")
-    foot.annotate("N", (1.65, 0.22), (1.65, 0), fontsize=6.5, horizontalalignment="center",
-                  arrowprops={"arrowstyle": "-|>", "linewidth": 0.8, "color": "black", "shrinkA": 0, "shrinkB": 0})
+def learned_factors(c: FigureConstants):
+    """Held-out samples in two dimensions, three ways: by the inputs of a network and by its last hidden layer.
 
-
-def learned_factors(c):
-    """Held-out samples by their factors as a network gets them, and by what its last hidden layer makes of them, each
-    in two dimensions three ways, with how alike neighbours are."""
+    Each panel says how often neighbours have the same label.
+    """
     paths = Paths(c.REGION)
-    model = need(read_npz(paths.model, LEARNER, c), paths.model, ("encoder", "pooled_0"))
+    model = arrays(paths.model, LEARNER, c, ("encoder", "pooled_0"))
     split, record = saved(paths.split, LEARNER, c, ("row", "role"))
-    tasks = need(read_npz(paths.tasks, "scene_sampling.py", c), paths.tasks, ("row", "factors", "label", "xy"))
+    tasks = arrays(paths.tasks, "scene_sampling.py", c, ("row", "factors", "label", "xy"))
     apart = np.flatnonzero(np.isin(tasks["row"], split.loc[split["role"] == "query", "row"]))
     if len(apart) <= c.NEIGHBOURS:
         raise InputError(f"{shown(paths.split)}: role: expected more than {c.NEIGHBOURS} query samples, found "
                          f"{len(apart)}; run {LEARNER} again")
     drawn = np.sort(np.random.default_rng(c.SEED).permutation(apart)[:c.EMBEDDED])
-    kind = kinds_of_samples(c, tasks, drawn)
+    kind = pd.Series(origins(paths, {name: tasks[name][drawn] for name in ("row", "label", "xy")}, c)).map(styles.KINDS)
     raw = Encoder.from_json(str(model["encoder"])).transform(tasks["factors"][drawn])
     spaces = {"raw: the network's inputs": raw, "learned: last hidden layer": hidden(model, raw)}
     fig = Figure(figsize=(styles.WIDTH, 5.7))
@@ -165,28 +160,30 @@ def learned_factors(c):
             ax.spines[:].set_color(styles.PALE)
             tables.append(pd.DataFrame({"space": name, "way": way, "sample": drawn, "x": place[:, 0], "y": place[:, 1],
                                         "kind": kind, "label": label}))
-    counts = pd.Series(kind).value_counts()
+    counts = kind.value_counts()
     shown_kinds = [k for k in ("landslide", "InSAR", "non-landslide") if k in counts]
-    fig.legend(handles=[key(c, k, f"{k} ({counts[k]:,})") for k in shown_kinds], loc="lower right", ncols=3,
+    fig.legend(handles=[key(k, f"{k} ({counts[k]:,})") for k in shown_kinds], loc="lower right", ncols=3,
                bbox_to_anchor=(0.995, 0.085), borderaxespad=0)
     most = label.mean()
-    caption(fig, c, [record], f"{len(drawn):,} query samples of held-out blocks, whose labels nothing learned from; "
-            f"first of {len(model['pooled_0'])} intermediate networks, not adapted;\nalike: label the same among the "
+    caption(fig, c, [record], f"{len(drawn):,} query samples of held-out blocks, with labels that no network has "
+            f"seen; first of {len(model['pooled_0'])} intermediate networks, not adapted;\nalike: same label among the "
             f"{c.NEIGHBOURS} nearest, by chance {most**2 + (1 - most)**2:.0%}; perplexity {c.PERPLEXITY:g}")
     return fig, pd.concat(tables).round({"x": 5, "y": 5})
 
 
 def hidden(model: dict, x: np.ndarray) -> np.ndarray:
-    """The last hidden layer (n, units) of the first intermediate network on its inputs x (n, inputs): the weights with
-    any normalisation folded in."""
+    """The last hidden layer (n, units) of the first intermediate network, from its inputs x (n, inputs).
+
+    model  holds the weights with normalisation folded in, pooled_0, pooled_1, ...
+    """
     weights = [model[f"pooled_{i}"][0] for i in range(sum(name.startswith("pooled_") for name in model))]
     for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
         x = np.maximum(x @ w + b, 0)
     return x
 
 
-def embeddings(x: np.ndarray, c) -> dict[str, np.ndarray]:
-    """x (n, numbers) in two dimensions, (n, 2) each; one thread and fixed starts, so that the same x gives the same."""
+def embeddings(x: np.ndarray, c: FigureConstants) -> dict[str, np.ndarray]:
+    """x (n, numbers) in two dimensions, (n, 2), by each way. One thread and fixed starts give the same result again."""
     ways = {"PCA": PCA(2, svd_solver="full"),
             "t-SNE": TSNE(2, perplexity=min(c.PERPLEXITY, (len(x) - 1) / 3), init="pca", random_state=c.SEED, n_jobs=1,
                           max_iter=c.TSNE_STEPS, angle=0.8),
@@ -196,20 +193,6 @@ def embeddings(x: np.ndarray, c) -> dict[str, np.ndarray]:
 
 
 def alike(x: np.ndarray, label: np.ndarray, neighbours: int) -> float:
-    """The share of each point's nearest `neighbours` with its label, over all points; x (n, numbers), label (n,)."""
+    """How many of each point's nearest `neighbours` have its label, as a share; x (n, numbers), label (n,)."""
     near = NearestNeighbors(n_neighbors=neighbours).fit(x).kneighbors(return_distance=False)
     return float((label[near] == label[:, None]).mean())
-
-
-def kinds_of_samples(c, tasks: dict, rows: np.ndarray) -> np.ndarray:
-    """landslide, non-landslide or InSAR of samples: by the table of origins, else by the places of the InSAR points."""
-    paths = Paths(c.REGION)
-    kind = np.where(tasks["label"][rows] == 1, "landslide", "non-landslide").astype("<U13")
-    if paths.samples_origin.is_file():
-        origin, _ = saved(paths.samples_origin, "augment_inventory.py", c, ("origin",))
-        kind[(origin["origin"].to_numpy()[tasks["row"][rows]] == "insar")] = "InSAR"
-    elif paths.insar_points.is_file():
-        table, _ = input_table(paths.insar_points, "src_data/make_demo.py", c, ("X", "Y"))
-        places = set(table[["X", "Y"]].itertuples(index=False, name=None))
-        kind[[tuple(p) in places and k == "landslide" for p, k in zip(tasks["xy"][rows], kind, strict=True)]] = "InSAR"
-    return kind

@@ -1,4 +1,4 @@
-"""What prepare_region.py found: correlated factors beside its checks, and how non-landslides were drawn."""
+"""What prepare_region.py found: correlated factors with its checks, and scores of ways to draw non-landslides."""
 
 import textwrap
 
@@ -9,17 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lsm.figures import styles
-from lsm.figures.common import caption, saved, tidy
+from lsm.figures.common import FigureConstants, caption, saved, tidy
 from lsm.region.checks import CORRELATION, VIF, summary
 from lsm.run.paths import Paths
 
 STAGE = "prepare_region.py"
 LEVELS = {"error": ("X", "#b2182b"), "warning": ("^", "#e08214"), "ok": ("o", "#7f7f7f")}
-LINES = 34  # of findings beside the matrix
+LINES = 34  # of text beside the matrix
 
 
-def correlation(c):
-    """Correlations of the factors and their variance inflation, and beside them what the checks found."""
+def correlation(c: FigureConstants):
+    """Correlations of the factors and their variance inflation; beside them, what the checks found."""
     paths = Paths(c.REGION)
     table, record = saved(paths.correlation, f"{STAGE} CHECK=True", c, ("factor", "VIF"))
     findings, _ = saved(paths.checks, f"{STAGE} CHECK=True", c, ("topic", "file", "level", "found"))
@@ -39,12 +39,12 @@ def correlation(c):
                 strong = abs(r[i, j]) > CORRELATION
                 value = f"{r[i, j]:.2f}".replace("-0.00", "0.00").replace("0.", ".").replace("-", "−")
                 ax.text(j, i, value, fontsize=5.8, fontweight="bold" if strong else None,
-                        color="white" if abs(r[i, j]) > 0.75 else "black", horizontalalignment="center",
-                        verticalalignment="center")
+                        color="white" if abs(r[i, j]) > 0.75 else "black", ha="center",
+                        va="center")
                 if strong:
                     ax.add_patch(box(j, i))
         ax.text(n, i, f"{vif[i]:.1f}" if vif[i] < 1000 else "> 999", fontsize=6,
-                fontweight="bold" if vif[i] > VIF else None, horizontalalignment="center", verticalalignment="center")
+                fontweight="bold" if vif[i] > VIF else None, ha="center", va="center")
         if vif[i] > VIF:
             ax.add_patch(box(n, i))
     ax.axvline(n - 0.5, color=styles.INK, linewidth=0.8)
@@ -53,7 +53,7 @@ def correlation(c):
     ax.set_yticks(range(n), names, fontsize=6.5)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
-    strip(fig, c, findings, 4.75, tall)
+    list_of(fig, findings, 4.75)
     caption(fig, c, [record], f"{n} numeric factors; framed: |r| > {CORRELATION:g}, variance inflation (VIF) > {VIF:g}")
     both = [table.assign(part="correlation"), findings.assign(part="finding")]
     return fig, pd.concat(both)[["part", *table.columns, *findings.columns]]
@@ -64,8 +64,9 @@ def box(x: float, y: float):
     return Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor="black", linewidth=1.1)
 
 
-def strip(fig, c, findings: pd.DataFrame, left: float, tall: float) -> None:
-    """Findings as lines of text from `left` inches on."""
+def list_of(fig, findings: pd.DataFrame, left: float) -> None:
+    """Writes the findings as lines of text, from `left` inches on."""
+    tall = fig.get_figheight()
     ax = fig.add_axes((left / styles.WIDTH, 0.35 / tall, 1 - (left + 0.05) / styles.WIDTH, (tall - 0.5) / tall))
     ax.axis("off")
     ax.set(xlim=(0, 1), ylim=(LINES + 1.5, 0))
@@ -74,12 +75,15 @@ def strip(fig, c, findings: pd.DataFrame, left: float, tall: float) -> None:
         if level:
             mark, colour = LEVELS[level]
             ax.plot(0.02, i + 1.8, marker=mark, markersize=3.6, color=colour, clip_on=False)
-        ax.text(0.06, i + 1.8, text, fontsize=6, verticalalignment="center")
+        ax.text(0.06, i + 1.8, text, fontsize=6, va="center")
 
 
 def lines_of(findings: pd.DataFrame) -> list[tuple[str, str]]:
-    """Findings as no more than LINES lines, each with its level, or "" where it goes on: errors, then warnings, each in
-    full, those that do not fit counted; then of every topic how many are in order."""
+    """The findings as at most LINES lines, each with its level; "" where a finding goes on from the line above.
+
+    First errors, then warnings, each in full; a line counts those that do not fit. Last, how many findings of each
+    topic are in order.
+    """
     fine = findings[findings["level"] == "ok"]["topic"].value_counts()
     last = [("ok", f"{topic}: {n} in order") for topic, n in fine.items()][:LINES // 2]
     blocks = []
@@ -96,8 +100,8 @@ def lines_of(findings: pd.DataFrame) -> list[tuple[str, str]]:
     return lines + last
 
 
-def non_landslides(c):
-    """What a quick model scores by the way of drawing non-landslides, the chosen one marked."""
+def non_landslides(c: FigureConstants):
+    """The score of a quick model for each way of drawing non-landslides; the chosen way is marked."""
     path = Paths(c.REGION).strategies
     table, record = saved(path, STAGE, c, ("strategy", "landslides", "non_landslides", "auroc", "chosen"))
     fig = Figure(figsize=(styles.COLUMN, 0.75 + 0.36 * len(table)))
@@ -110,7 +114,7 @@ def non_landslides(c):
     for i, row in enumerate(table.itertuples()):
         value = f"{row.auroc:.3f}" if np.isfinite(row.auroc) else "no score: too few squares"
         ax.text(0.02, i, f"{value}, {row.non_landslides:,} points" + (" (chosen)" if row.chosen else ""), fontsize=6.5,
-                color="white" if row.chosen and np.isfinite(row.auroc) else "black", verticalalignment="center")
+                color="white" if row.chosen and np.isfinite(row.auroc) else "black", va="center")
     ax.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     ax.set_yticks(y, table["strategy"])
     ax.set(xlim=(0, 1), ylim=(len(table) - 0.45, -0.55), xlabel="AUROC, whole squares left out")

@@ -1,6 +1,6 @@
 """One style for all figures: sizes, colours, lines and marks."""
 
-# Sizes in inches (the page is 190 mm wide). Lightness orders classes; shapes differ too.
+# Sizes in inches; a page is 190 mm wide. Classes differ in lightness and points in shape, for print in grey.
 WIDTH, COLUMN, MAP, PANEL = 7.48, 3.54, 5.2, 1.55
 STYLE = {"font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axes.linewidth": 0.6,
          "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False, "legend.fontsize": 7.5,
@@ -8,6 +8,7 @@ STYLE = {"font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axe
 POINTS = {"non-landslide": {"marker": "o", "facecolors": "none", "edgecolors": "#5a5a5a", "linewidths": 0.25},
           "landslide": {"marker": "^", "facecolors": "#c51b1b", "edgecolors": "none", "linewidths": 0},
           "InSAR": {"marker": "s", "edgecolors": "black", "linewidths": 0.2}}
+KINDS = {"inventory": "landslide", "absence": "non-landslide", "insar": "InSAR"}  # kind of point by origin
 BEFORE = {"color": "#7f7f7f", "linestyle": "--"}
 AFTER = {"color": "#08519c", "linestyle": "-"}
 TINTS = ("#e3ebdf", "#f0ead8", "#e6dccb", "#f7f5f2")  # terrain, low to high
@@ -17,10 +18,10 @@ RAMP = ("#fcc35a", "#e4604e", "#8e2a86", "#1b0c41")    # any factor, low to high
 CLASS_TONES = ("#f2e3b3", "#7fb8a4", "#2f5d8a", "#b5633a", "#1f2440", "#b9a7c9", "#6f8f3a", "#8a3f4d")
 ASPECT_TONES = ("#1f2440", "#d9895a", "#fbe9b0", "#44689a", "#ffffff")  # north, east, south, west, flat
 SEA, INK = "#eef3f7", "#333333"
-PALE = "#c9c9c9"                                      # what stands behind
+PALE = "#c9c9c9"                                      # of what is in the background
 MEASURES = {"accuracy": "accuracy", "kappa": "kappa", "auroc": "AUROC", "pr_auc": "PR-AUC", "brier": "Brier score",
             "ece": "calibration\nerror", "top_tenth": "landslides on\ntop 10 % of area"}
-# One colour a method throughout: colour, line, mark. Greys are for what hardly models anything.
+# Colour, line and mark of each method, the same in all figures. Greys are for methods that hardly model anything.
 METHODS = {"ours": ("#d55e00", "-", "D"),
            "ours, networks": ("#08519c", "-", "o"),
            "ours, networks, not adapted": ("#6baed6", "--", "o"),
@@ -41,6 +42,7 @@ METHODS = {"ours": ("#d55e00", "-", "D"),
            "nearest neighbours in XY": ("#404040", ":", "*"),
            "block landslide rate": ("#7a7a7a", ":", "d"),
            "slope alone": ("#a8a8a8", ":", ".")}
-OTHER = ("#000000", ":", "H")                         # a method without a line above
+OTHER = ("#000000", ":", "H")                         # a method that is not in METHODS
 PROTOCOL_MARKS = ("o", "s", "^", "v")                 # in the order of the tables
-RULES = ("#e69f00", "#009e73", "#cc79a7", "#8c510a", "#7f3c8d", "#b8b800", "#d55e00", "#000000")  # no blue: speeds
+# Colours of the rules of stage 0; not blue, which shows speed.
+RULES = ("#e69f00", "#009e73", "#cc79a7", "#8c510a", "#7f3c8d", "#b8b800", "#d55e00", "#000000")

@@ -1,4 +1,4 @@
-"""How training went: pretraining, meta-training, and held-out blocks before and after adaptation."""
+"""The course of training: pretraining, meta-training, and held-out blocks before and after adaptation."""
 
 import numpy as np
 import pandas as pd
@@ -8,16 +8,17 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from lsm.figures import styles
-from lsm.figures.common import caption, need, tidy
-from lsm.run.artifacts import check, read_csv
+from lsm.figures.common import FigureConstants, caption, need, saved, tidy
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
+STAGE = "meta_learner.py"
 
-def pretraining(c):
+
+def pretraining(c: FigureConstants):
     """Reconstruction error of every pretrained layer, epoch by epoch."""
     path, stage = Paths(c.REGION).pretraining_history, "unsupervised_pretraining/DAS_pretraining.py"
-    table = need(read_csv(path, stage, c), path, ("layer", "epoch", "error"))
+    table, record = saved(path, stage, c, ("layer", "epoch", "error"))
     layers = list(dict.fromkeys(table["layer"]))
     fig = Figure(figsize=(styles.WIDTH, 2.4))
     axes = fig.subplots(1, len(layers), squeeze=False)[0]
@@ -29,14 +30,14 @@ def pretraining(c):
         tidy(ax)
     axes[0].set_ylabel("reconstruction error")
     fig.subplots_adjust(left=0.085, right=0.985, top=0.89, bottom=0.28, wspace=0.28)
-    caption(fig, c, [check(path, stage, c)], f"{len(layers)} layers; each axis starts at 0")
+    caption(fig, c, [record], f"{len(layers)} layers; each axis starts at 0")
     return fig, table[["layer", "epoch", "error"]]
 
 
-def meta_training(c):
+def meta_training(c: FigureConstants):
     """Query loss before and after the inner steps, and the learned inner rate, against iteration."""
     path = Paths(c.REGION).history
-    table = need(read_csv(path, "meta_learner.py", c), path, ("iteration", "pre_loss", "post_loss", "inner_lr"))
+    table, record = saved(path, STAGE, c, ("iteration", "pre_loss", "post_loss", "inner_lr"))
     fig = Figure(figsize=(styles.COLUMN, 3.5))
     ax, below = fig.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1), "hspace": 0.12})
     marker = "o" if len(table) < 30 else None
@@ -51,17 +52,16 @@ def meta_training(c):
         tidy(each)
     fig.align_ylabels()
     fig.subplots_adjust(left=0.17, right=0.96, top=0.985, bottom=0.215)
-    caption(fig, c, [check(path, "meta_learner.py", c)], f"{int(table['iteration'].max()):,} iterations")
+    caption(fig, c, [record], f"{int(table['iteration'].max()):,} iterations")
     return fig, table[["iteration", "pre_loss", "post_loss", "inner_lr"]]
 
 
-def adaptation(c):
-    """Accuracy of every held-out block before against after adaptation."""
+def adaptation(c: FigureConstants):
+    """Accuracy of every held-out block, after adaptation against before."""
     path = Paths(c.REGION).metrics
-    table = need(read_csv(path, "meta_learner.py", c), path, ("block", "adapted", "samples", "accuracy"))
-    table["block"] = table["block"].astype(str)
+    table, record = saved(path, STAGE, c, ("block", "adapted", "samples", "accuracy"), dtype={"block": str})
     wide = table.pivot(index=["block", "samples"], columns="adapted", values="accuracy")
-    wide = need(wide.reset_index(), path, ("before", "after")).rename_axis(columns=None)
+    wide = need(wide.reset_index(), path, ("before", "after"), STAGE).rename_axis(columns=None)
     wide = wide[["block", "samples", "before", "after"]]
     each, overall = wide[wide["block"].str.isdigit()], wide[wide["block"] == "all"]
     each = each.sort_values(["samples", "block"], ascending=[False, True])
@@ -84,7 +84,7 @@ def adaptation(c):
     ax.set(xlim=(low, 1), ylim=(low, 1), xlabel="accuracy before adaptation", ylabel="accuracy after adaptation",
            aspect="equal")
     tidy(ax)
-    # Sizes in the legend: small, middling and large blocks, rounded to one digit.
+    # The legend shows a small, a middle and a large block, rounded to one digit.
     sizes = sorted({int(float(f"{n:.0e}")) for n in np.percentile(each["samples"], (0, 75, 100))})
     handles = [Line2D([], [], linestyle="", marker="o", markersize=np.sqrt(area(n)), markeredgewidth=0.6,
                       markerfacecolor=(*to_rgb(styles.AFTER["color"]), 0.35), markeredgecolor=styles.AFTER["color"],
@@ -95,16 +95,15 @@ def adaptation(c):
     ax.legend(handles=handles, loc="lower right")
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
     gain = each["after"] - each["before"]
-    caption(fig, c, [check(path, "meta_learner.py", c)],
-            f"{len(each):,} held-out blocks: {(gain > 0).sum()} gain, {(gain == 0).sum()} stay equal, "
-            f"{(gain < 0).sum()} lose")
+    caption(fig, c, [record], f"{len(each):,} held-out blocks: {(gain > 0).sum()} gain, {(gain == 0).sum()} stay "
+            f"equal, {(gain < 0).sum()} lose")
     return fig, pd.concat([overall, each])
 
 
-def roc(c):
+def roc(c: FigureConstants):
     """ROC of the held-out points before and after adaptation."""
     path = Paths(c.REGION).held_out
-    table = need(read_csv(path, "meta_learner.py", c), path, ("label", "score_before", "score_after"))
+    table, record = saved(path, STAGE, c, ("label", "score_before", "score_after"))
     if table["label"].nunique() != 2:
         raise InputError(f"{shown(path)}: column 'label': expected both 0 and 1, found one class; run meta_learner.py "
                          "with more held-out blocks")
@@ -122,6 +121,5 @@ def roc(c):
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], loc="lower right", title="AUROC", title_fontsize=7.5, alignment="left")
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
-    caption(fig, c, [check(path, "meta_learner.py", c)],
-            f"{len(table):,} held-out points, {int(table['label'].sum()):,} landslides")
+    caption(fig, c, [record], f"{len(table):,} held-out points, {int(table['label'].sum()):,} landslides")
     return fig, pd.concat(curves).round(6)

@@ -1,14 +1,14 @@
-"""Numbers behind maps: rasters read no larger than a page shows, hill shading, outlines of blocks, areas of classes."""
+"""Rasters as maps show them: read no larger than a page needs, shaded by the terrain, with outlines and colours."""
 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from osgeo import gdal
+from scipy.ndimage import distance_transform_edt
 from tqdm import tqdm
 
 from lsm.inputs import grid_cells
-from lsm.inputs.rasters import known, known_strips, locate
+from lsm.inputs.rasters import known, locate
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -19,11 +19,12 @@ CHUNK = 500_000  # rows of the grid at a time
 
 def read_decimated(path: Path, largest: int, average: bool,
                    band: int = 1) -> tuple[np.ndarray, np.ndarray, tuple, gdal.Dataset]:
-    """A band of a raster (from 1, the first unless told) with at most `largest` cells a side.
+    """A band of a raster, read with at most `largest` cells a side.
 
-    average  cells are means of the raster's cells (heights); otherwise the nearest one (classes, block numbers)
-    Returns the band (rows, cols), valid (rows, cols), its extent (west, east, south, north) in the units of the CRS,
-    and the dataset. Raises InputError.
+    average  True: means of the raster's cells (heights); False: the nearest cell (classes, block numbers)
+    band     its number, from 1
+    Returns the values (rows, cols), where they are known (rows, cols), the extent (west, east, south, north) in the
+    units of the CRS, and the dataset. Raises InputError.
     """
     try:
         dataset = gdal.Open(str(path))
@@ -40,8 +41,12 @@ def read_decimated(path: Path, largest: int, average: bool,
 
 
 def grid_layers(source, factors, geotransform: tuple, size: tuple, shape: tuple) -> tuple[np.ndarray, int]:
-    """Every factor on a raster of `shape` (rows, cols) over one of `size`: (factors, rows, cols) float32, nan where no
-    cell lies, one of its cells where many do; and the number of cells. Reads the grid a chunk at a time."""
+    """Every factor of the grid `source` on a raster of `shape` (rows, cols) that covers a raster of `size`.
+
+    geotransform  of the raster of `size`
+    Returns (factors, rows, cols) float32, nan where no grid cell lies, one of them where several do; and the number of
+    grid cells. Reads the grid a chunk at a time.
+    """
     out, n, names = np.full((len(factors), *shape), np.nan, np.float32), 0, grid_cells.chunks(source, factors, CHUNK)
     for values, xy in tqdm(names, total=-(-grid_cells.count(source) // CHUNK), desc="grid", unit="chunk", delay=2,
                            disable=None):
@@ -53,17 +58,48 @@ def grid_layers(source, factors, geotransform: tuple, size: tuple, shape: tuple)
 
 
 def hill_shade(dem: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Brightness (rows, cols) of heights in m on cells of `width` x `height` m: 1 on flat ground and brighter slopes.
+    """Brightness (rows, cols), 0 to 1, of heights in m on cells of `width` x `height` m; flat ground has 1.
 
-    Light comes from the north-west, 45 degrees high: the cosine of its angle with the normal over that of flat ground.
+    Light comes from the north-west, 45 degrees high. Brightness is the cosine of the angle between light and normal,
+    divided by the same cosine on flat ground, and no more than 1.
     """
     southward, eastward = np.gradient(dem, height, width)
     shade = (1 + (eastward + southward) / np.sqrt(2)) / np.sqrt(1 + eastward**2 + southward**2)
     return np.clip(shade, 0, 1)
 
 
+def shaded(path: Path, largest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple, gdal.Dataset]:
+    """Heights and their `hill_shade`, from the first band of a terrain raster, with at most `largest` cells a side.
+
+    Returns heights, shade and where heights are known (all (rows, cols)), the extent and the dataset, as
+    `read_decimated` does. Nodata takes the height of the nearest known cell, so that coasts cast no shade. Raises
+    InputError where no height is known.
+    """
+    heights, valid, extent, dataset = read_decimated(path, largest, average=True)
+    if not valid.any():
+        raise InputError(f"{shown(path)}: expected cells with a height, found all nodata; check the nodata value")
+    row, col = distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    heights = heights[row, col].astype(float)
+    rows, cols = heights.shape
+    west, east, south, north = extent
+    return heights, hill_shade(heights, (east - west) / cols, (north - south) / rows), valid, extent, dataset
+
+
+def named_classes(dataset: gdal.Dataset, path: Path) -> tuple[list[str], list[str]]:
+    """Names of the classes 0 (nodata), 1, ... of a raster's first band, and colours ("#rrggbb") from class 1 on.
+
+    Raises InputError where the raster has none.
+    """
+    band = dataset.GetRasterBand(1)
+    band.GetMetadata()  # else GDAL does not read the file beside the raster, which holds the names
+    names, palette = band.GetCategoryNames(), band.GetColorTable()
+    if not names or palette is None:
+        raise InputError(f"{shown(path)}: expected names and colours of its classes, found none; make it again")
+    return names, ["#{:02x}{:02x}{:02x}".format(*palette.GetColorEntry(i)[:3]) for i in range(1, len(names))]
+
+
 def outlines(block: np.ndarray, extent: tuple) -> np.ndarray:
-    """The borders between different numbers of `block` (rows, cols) as straight lines (lines, 2 ends, x and y)."""
+    """The borders between different numbers of `block` (rows, cols), as straight lines (lines, 2 ends, x and y)."""
     x = np.linspace(extent[0], extent[1], block.shape[1] + 1)
     y = np.linspace(extent[3], extent[2], block.shape[0] + 1)
     lines = []
@@ -77,22 +113,5 @@ def outlines(block: np.ndarray, extent: tuple) -> np.ndarray:
 
 
 def as_one_line(lines: np.ndarray) -> np.ndarray:
-    """x and y (2, 3 lines) of `outlines` as one line that nan breaks: drawn at once, not line by line."""
+    """x and y (2, 3 lines) of `outlines` as one line with gaps (nan), which is drawn faster than many lines."""
     return np.concatenate([lines, np.full((len(lines), 1, 2), np.nan)], axis=1).reshape(-1, 2).T
-
-
-def class_areas(path: Path, breaks: tuple[float, ...], names: list[str]) -> pd.DataFrame:
-    """Cells, area and share of every class of a probability raster, counted over all its cells strip by strip.
-
-    breaks  between the classes; a cell on a break belongs to the class above. Raises InputError.
-    """
-    dataset = gdal.Open(str(path))
-    _, width, _, _, _, height = dataset.GetGeoTransform()
-    cells = np.zeros(len(breaks) + 1, np.int64)
-    for values in known_strips(dataset):
-        cells += np.bincount(np.digitize(values, breaks), minlength=len(cells))
-    if not grid_cells.any():
-        raise InputError(f"{shown(path)}: expected cells with a probability, found none; run predict_LSM.py again")
-    edges = (0, *breaks, 1)
-    return pd.DataFrame({"class": names, "from": edges[:-1], "to": edges[1:], "cells": cells,
-                         "area_km2": cells * abs(width * height) / 1e6, "share": cells / grid_cells.sum()})

@@ -1,7 +1,8 @@
-"""The classes of a susceptibility map: breaks between them, drawn once a region and kept, so that maps compare."""
+"""The classes of a susceptibility map. Breaks between them are drawn once a region and kept, so that maps compare."""
 
 import json
 from types import SimpleNamespace
+from typing import Protocol
 
 import jenkspy
 import numpy as np
@@ -13,11 +14,22 @@ from lsm.run.paths import Paths
 from lsm.run.settings import InputError
 
 METHODS = ("fixed", "quantile", "equal", "natural")
-_CONSTANTS = ("BREAKS", "CLASS_BREAKS", "CLASS_NAMES", "CLASS_COLOURS", "BREAKS_FROM")
 
 
-def checked(c) -> None:
-    """Refuses constants of the classes that cannot be used; c holds those of study_area.py. Raises InputError."""
+class ClassConstants(Protocol):
+    """The constants of the classes, as study_area.py explains them."""
+
+    REGION: str
+    SEED: int
+    BREAKS: str
+    CLASS_BREAKS: tuple[float, ...]
+    CLASS_NAMES: tuple[str, ...]
+    CLASS_COLOURS: tuple[str, ...]
+    BREAKS_FROM: int
+
+
+def checked(c: ClassConstants) -> None:
+    """Refuses constants of the classes that cannot be used. Raises InputError."""
     if c.BREAKS not in METHODS:
         raise InputError(f"BREAKS={c.BREAKS}: expected one of {', '.join(METHODS)}")
     if len(c.CLASS_NAMES) < 2 or len(c.CLASS_COLOURS) != len(c.CLASS_NAMES):
@@ -28,12 +40,11 @@ def checked(c) -> None:
         raise InputError(f"BREAKS_FROM={c.BREAKS_FROM}: expected 100 or more")
 
 
-def breaks_of(paths: Paths, dataset: gdal.Dataset, stage: str, c) -> tuple[list[float], bool]:
-    """The breaks between the classes of a region's maps, and whether they are those of an earlier run.
+def breaks_of(paths: Paths, dataset: gdal.Dataset, stage: str, c: ClassConstants) -> tuple[list[float], bool]:
+    """The breaks between the classes of a region's maps, and whether they come from an earlier run.
 
-    Those that tmp/<REGION>_breaks.json keeps for the same BREAKS stay, whatever map they were drawn from; others are
-    drawn from `dataset`, its map of probabilities, and written there.
-    stage  who writes them; c holds the constants of study_area.py. Raises InputError.
+    Breaks in tmp/<REGION>_breaks.json that were drawn with the same BREAKS are used again, also for another map.
+    Otherwise `stage` draws them from `dataset`, the map of probabilities, and writes them there. Raises InputError.
     """
     checked(c)
     if paths.breaks.is_file():
@@ -48,14 +59,16 @@ def breaks_of(paths: Paths, dataset: gdal.Dataset, stage: str, c) -> tuple[list[
     breaks = class_breaks(c.BREAKS, c.CLASS_BREAKS, len(c.CLASS_NAMES), sample)
     with whole(paths.breaks) as temporary:
         temporary.write_text(json.dumps({"method": c.BREAKS, "breaks": breaks}, indent=1) + "\n")
-    made_by = {name: getattr(c, name) for name in ("REGION", "SEED", *_CONSTANTS)}
+    made_by = {name: getattr(c, name) for name in ClassConstants.__annotations__}
     write_record(paths.breaks, stage, SimpleNamespace(**made_by), [paths.map_raster])
     return breaks, False
 
 
 def sample_of(dataset: gdal.Dataset, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Values of the first band, ascending float64: all of them or, where there are more than `size`, the least, the
-    largest, and `size` drawn with replacement."""
+    """Values of the first band, float64, rising: all of them, or `size` drawn with replacement where there are more.
+
+    The drawn values come with the least and the largest value of each strip.
+    """
     counts = [len(values) for values in known_strips(dataset)]
     total = sum(counts)
     asked = np.arange(total) if total <= size else np.sort(rng.integers(0, total, size))
@@ -71,9 +84,9 @@ def sample_of(dataset: gdal.Dataset, size: int, rng: np.random.Generator) -> np.
 def class_breaks(method: str, fixed: tuple[float, ...], classes: int, sample: np.ndarray) -> list[float]:
     """The classes - 1 breaks between classes; a value on a break belongs to the class above.
 
-    method  "fixed": as given; "quantile": as many values in each class; "equal": as wide; "natural": the least squared
-            differences within classes (Fisher 1958; Jenks 1977)
-    sample  (values,) ascending. Raises InputError where it holds too few different values.
+    method  "fixed": as given; "quantile": equally many values in each class; "equal": classes of equal width;
+            "natural": least squared differences within classes (Fisher 1958; Jenks 1977)
+    sample  (values,) rising. Raises InputError where it holds too few different values.
     """
     if method == "fixed":
         return list(fixed)

@@ -1,8 +1,7 @@
-"""What a GIS opens without a question: cloud-optimised GeoTIFFs, layers of a GeoPackage, and the styles of both."""
+"""Files for a GIS: cloud-optimised GeoTIFFs, and the layers of a GeoPackage."""
 
 import contextlib
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -17,14 +16,11 @@ gdal.UseExceptions()
 ogr.UseExceptions()
 osr.UseExceptions()
 
-_DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-_QGIS = {"version": "3.22", "styleCategories": "Symbology"}  # the oldest QGIS these styles were opened in
-
 
 # rasters ---------------------------------------------------------------------------------------------------------
 
 def create(path: Path, like: gdal.Dataset, kind: int, nodata: float) -> gdal.Dataset:
-    """A raster of one band on the grid of `like`, every cell nodata, to be filled; kind as GDAL numbers types."""
+    """Creates a raster of one band on the grid of `like`, every cell nodata. kind  GDAL's number of the data type."""
     dataset = gdal.GetDriverByName("GTiff").Create(str(path), like.RasterXSize, like.RasterYSize, 1, kind,
                                                    ["TILED=YES", "BIGTIFF=IF_SAFER"])
     dataset.SetGeoTransform(like.GetGeoTransform())
@@ -36,7 +32,7 @@ def create(path: Path, like: gdal.Dataset, kind: int, nodata: float) -> gdal.Dat
 
 
 def put(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
-    """Sets cells (cells,) of the first band; only the rows between the first and the last of them are in memory."""
+    """Writes values (cells,) into the first band; only rows from the first to the last of the cells are in memory."""
     if len(row):
         first, band = int(row.min()), dataset.GetRasterBand(1)
         window = band.ReadAsArray(0, first, dataset.RasterXSize, int(row.max()) - first + 1)
@@ -54,7 +50,7 @@ def take(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray) -> np.ndarray:
 def statistics(dataset: gdal.Dataset) -> tuple[float, float, float, float] | None:
     """Least, largest, mean and standard deviation of the first band's known values; None where there are none.
 
-    GDAL's own would be written into a file beside the raster, which is another stage's.
+    GDAL's own function would write them to a file beside the raster, and another stage owns that raster.
     """
     moments, low, high = np.zeros(3), np.inf, -np.inf
     for values in known_strips(dataset):
@@ -71,9 +67,10 @@ def write_cog(path: Path, source: gdal.Dataset, description: str, made: tuple, n
               colours: list[str] | None = None, metadata: dict[str, str] | None = None) -> None:
     """Writes the first band of a raster as a cloud-optimised GeoTIFF with its statistics, overviews and record.
 
-    names, colours  of classes 0 (nodata), 1, ...; colours "#rrggbb" of class 1 and on. GDAL keeps the names in
-                    <path>.aux.xml. Overviews of classes take the most frequent one, others the mean
-    metadata        of the band, beside its description
+    names, colours  for a raster of classes: the names of classes 0 (nodata), 1, ...; the colours "#rrggbb" of classes
+                    1, 2, ... GDAL keeps the names in <path>.aux.xml. Its overviews take the most frequent class,
+                    overviews of numbers take the mean
+    metadata        what the band says beside its description
     made            stage, constants and inputs for the record
     """
     copy = gdal.GetDriverByName("VRT").CreateCopy("", source)  # describes the source without touching it
@@ -100,81 +97,12 @@ def write_cog(path: Path, source: gdal.Dataset, description: str, made: tuple, n
     write_record(path, *made)
 
 
-# styles ----------------------------------------------------------------------------------------------------------
-
-def palette_style(classes: list[tuple[int, str, str]]) -> str:
-    """The QGIS style of a raster of classes: value, colour, label of each."""
-    root, renderer = _raster_style({"type": "paletted"})
-    entries = ElementTree.SubElement(renderer, "colorPalette")
-    for value, colour, label in classes:
-        ElementTree.SubElement(entries, "paletteEntry", value=str(value), color=colour, alpha="255", label=label)
-    return _text(root)
-
-
-def ramp_style(stops: list[tuple[float, str, str]], smooth: bool) -> str:
-    """The QGIS style of a raster of numbers: value, colour, label of each stop, ascending.
-
-    smooth  colours run from stop to stop; otherwise a stop's colour holds up to its value, the last one's may be inf
-    """
-    finite = [value for value, _, _ in stops if np.isfinite(value)]
-    low, high = (finite[0] if smooth else 0.0), finite[-1]
-    root, renderer = _raster_style({"type": "singlebandpseudocolor", "classificationMin": f"{low:.9g}",
-                                    "classificationMax": f"{high:.9g}"})
-    shader = ElementTree.SubElement(
-        ElementTree.SubElement(renderer, "rastershader"), "colorrampshader", clip="0", classificationMode="1",
-        colorRampType="INTERPOLATED" if smooth else "DISCRETE", minimumValue=f"{low:.9g}", maximumValue=f"{high:.9g}")
-    for value, colour, label in stops:
-        ElementTree.SubElement(shader, "item", value=f"{value:.9g}", color=colour, alpha="255", label=label)
-    return _text(root)
-
-
-def category_style(kind: str, field: str, categories: list[tuple[int, str, tuple[str, dict]]]) -> str:
-    """The QGIS style of a vector layer by the values of a field.
-
-    kind        "fill" or "marker"
-    categories  value, label, and the symbol: QGIS's class of symbol layer ("SimpleFill") and its properties
-    """
-    root = ElementTree.Element("qgis", _QGIS)
-    renderer = ElementTree.SubElement(root, "renderer-v2", type="categorizedSymbol", attr=field, symbollevels="0",
-                                      forceraster="0", enableorderby="0")
-    listed, symbols = (ElementTree.SubElement(renderer, tag) for tag in ("categories", "symbols"))
-    for i, (value, label, (layer, properties)) in enumerate(categories):
-        ElementTree.SubElement(listed, "category", value=str(value), label=label, symbol=str(i), render="true",
-                               type="long")
-        symbol = ElementTree.SubElement(symbols, "symbol", type=kind, name=str(i), alpha="1", clip_to_extent="1",
-                                        force_rhr="0")
-        drawn = ElementTree.SubElement(symbol, "layer", {"class": layer, "enabled": "1", "locked": "0", "pass": "0"})
-        options = ElementTree.SubElement(drawn, "Option", type="Map")
-        for name, text in properties.items():
-            ElementTree.SubElement(options, "Option", type="QString", name=name, value=text)
-            ElementTree.SubElement(drawn, "prop", k=name, v=text)  # as QGIS before 3.20 reads it
-    return _text(root)
-
-
-def write_style(raster: Path, style: str) -> None:
-    """Writes a style beside its raster, under the same name, where QGIS looks for it."""
-    with whole(raster.with_suffix(".qml")) as temporary:
-        temporary.write_text(style, encoding="utf-8")
-
-
-def _raster_style(attributes: dict[str, str]) -> tuple[ElementTree.Element, ElementTree.Element]:
-    root = ElementTree.Element("qgis", _QGIS)
-    renderer = ElementTree.SubElement(ElementTree.SubElement(root, "pipe"), "rasterrenderer", attributes,
-                                      band="1", opacity="1", alphaBand="-1", nodataColor="")
-    return root, renderer
-
-
-def _text(root: ElementTree.Element) -> str:
-    ElementTree.indent(root, " ")
-    return _DOCTYPE + ElementTree.tostring(root, encoding="unicode") + "\n"
-
-
 # layers ----------------------------------------------------------------------------------------------------------
 
 def block_polygons(path: Path, count: int) -> list[ogr.Geometry]:
-    """The outline of every block, one multipolygon each (empty for a block without a cell), from the block raster.
+    """One multipolygon a block, from the block raster; empty for a block without a cell.
 
-    Raises InputError where the raster holds another number of blocks.
+    Raises InputError where the raster holds more than `count` blocks.
     """
     dataset = gdal.Open(str(path))
     band = dataset.GetRasterBand(1)
@@ -207,8 +135,8 @@ def write_layers(path: Path, crs: osr.SpatialReference, layers: dict[str, tuple[
                  made: tuple) -> None:
     """Writes a GeoPackage and its record; the same layers give the same bytes.
 
-    layers  by name: geometries of one type, a table with as many rows (missing values become NULL), and the QGIS style
-            that opens with the layer
+    layers  by name: geometries of one type, a table with a row a geometry (missing values become NULL), and the QGIS
+            style of the layer
     """
     before = gdal.GetConfigOption("OGR_CURRENT_DATE")
     gdal.SetConfigOption("OGR_CURRENT_DATE", "1970-01-01T00:00:00.000Z")  # else every run writes another file

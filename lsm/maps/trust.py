@@ -1,28 +1,37 @@
-"""Where to trust a map: the spread of probability over an ensemble, and the area of applicability."""
+"""Where to trust a map: the spread of probability over the members of an ensemble, and the area of applicability."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from osgeo import gdal
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 from tqdm import tqdm
 
+from lsm.blocks.slic import nearest_block
+from lsm.inputs import grid_cells
+from lsm.inputs.rasters import locate
+from lsm.inputs.samples import Factor
 from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import probability_of_members, unnamed
+from lsm.maps import gis
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Members of a map: each one's networks, weights with (members, blocks) as first axes, and its boosting, if any."""
+    """The members of a map: their networks (weights with first axes members, blocks) and their boostings, if any."""
 
     networks: list[np.ndarray]
     boosting: list[Boosting]
 
     @classmethod
     def of_map(cls, models: dict, samples: dict, resampled: bool, seed: int) -> "Ensemble":
-        """The networks of the map and, where resampled and the map has boosting, one boosting a member, fitted again
-        to samples drawn with replacement within every block.
+        """The networks of the map. Where `resampled` is True and the map has boosting, each member also gets a boosting
+        of its own, fitted to samples drawn with replacement within every block.
 
         models, samples  arrays of models_of_blocks/<REGION>_models.npz and metatask_sampling/<REGION>_tasks.npz
         """
@@ -37,9 +46,9 @@ class Ensemble:
         return cls(networks, boosting)
 
     def spread(self, block: np.ndarray, x: np.ndarray, factors: np.ndarray, xy: np.ndarray) -> np.ndarray:
-        """Standard deviation (rows,) over the members' landslide probabilities of rows in blocks (rows,).
+        """Standard deviation (rows,) of landslide probability over the members, for rows in blocks (rows,).
 
-        x  encoded factors (rows, inputs); factors (rows, factors) and xy (rows, 2) are for the boosting
+        x  encoded factors (rows, inputs), for the networks; factors (rows, factors) and xy (rows, 2), for the boosting
         """
         each = probability_of_members(self.networks, block, x)
         for p, boosting in zip(each, self.boosting, strict=False):
@@ -48,8 +57,10 @@ class Ensemble:
 
 
 def drawn_again(block: np.ndarray, known: np.ndarray, rng) -> np.ndarray:
-    """How often each sample (samples,) is among as many of the known ones of its block (samples,), drawn with
-    replacement."""
+    """How often each sample is drawn (samples,), with replacement and within its block.
+
+    block, known  (samples,). A block with n known samples has n draws among them
+    """
     times = np.zeros(len(block), np.int64)
     for b in np.unique(block[known]):
         own = np.flatnonzero(known & (block == b))
@@ -61,7 +72,10 @@ def drawn_again(block: np.ndarray, known: np.ndarray, rng) -> np.ndarray:
 class Applicability:
     """The dissimilarity index of Meyer and Pebesma (2021, Methods in Ecology and Evolution 12, 1620).
 
-    scale (inputs,) of network inputs; tree of the samples so scaled; mean distance between them; threshold of the index
+    scale      multipliers (inputs,) of network inputs
+    tree       of the scaled samples
+    mean       distance between two samples
+    threshold  of the index; a cell with a larger index is outside the area of applicability
     """
 
     scale: np.ndarray
@@ -72,8 +86,11 @@ class Applicability:
     @classmethod
     def of(cls, encoder: Encoder, factors: np.ndarray, fold: np.ndarray, weight: np.ndarray, paired: int, rng
            ) -> "Applicability":
-        """Of samples' factors (samples, factors) in folds (samples,) of two or more, with the factors' weight
-        (factors,); the mean is that of `paired` samples. Mean 0: all samples are alike."""
+        """The index of samples with factors (samples, factors) in folds (samples,), two folds or more.
+
+        weight  of each factor (factors,)
+        paired  samples whose mutual distances are averaged. Where all samples are alike the mean is 0
+        """
         x = encoder.transform(factors)
         scale = scales(encoder, x, weight)
         x = x * scale
@@ -81,16 +98,16 @@ class Applicability:
         return cls(scale, cKDTree(x), mean, largest_but_outliers(training_index(x, fold) / mean) if mean else 0.0)
 
     def index(self, x: np.ndarray) -> np.ndarray:
-        """The index (rows,) of network inputs x (rows, inputs)."""
+        """The index (rows,) of network inputs x (rows, inputs): the distance to the nearest sample, over the mean."""
         distance, _ = self.tree.query(x * self.scale)
         return (distance / self.mean).astype(np.float32)
 
 
 def scales(encoder: Encoder, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """What to multiply network inputs (samples, inputs) with, so that a factor has variance weight^2 (factors,).
+    """Multipliers (inputs,) of network inputs x (samples, inputs), by which each factor gets the variance weight^2.
 
-    The columns of one factor are standardised together: a factor counts once, however many columns it has, and a rare
-    class does not lie farther off than others because it is rare.
+    The columns of one factor are standardised together. So a factor counts once, however many columns it has, and a
+    rare class does not lie farther away because it is rare.
     """
     factor = np.array([j for j, _ in encoder.columns])
     variance = np.bincount(factor, x.var(axis=0, dtype=np.float64))
@@ -98,7 +115,7 @@ def scales(encoder: Encoder, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def training_index(x: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """The distance (samples,) from each of x (samples, inputs) to the nearest one of another fold (samples,)."""
+    """The distance (samples,) from each sample x (samples, inputs) to the nearest sample of another fold (samples,)."""
     out = np.empty(len(x))
     for f in np.unique(fold):
         out[fold == f], _ = cKDTree(x[fold != f]).query(x[fold == f])
@@ -106,6 +123,49 @@ def training_index(x: np.ndarray, fold: np.ndarray) -> np.ndarray:
 
 
 def largest_but_outliers(index: np.ndarray) -> float:
-    """The largest value that is no more than 1.5 interquartile ranges above the third quartile."""
+    """The largest value up to the third quartile plus 1.5 interquartile ranges."""
     low, high = np.quantile(index, (0.25, 0.75))
     return float(index[index <= high + 1.5 * (high - low)].max())
+
+
+def applicability_of(encoder: Encoder, samples: dict, weight: np.ndarray, blocks: int, folds: int, paired: int,
+                     seed: int, tasks: Path) -> Applicability:
+    """The index of all samples, its threshold from `folds` folds of whole blocks.
+
+    samples  arrays of metatask_sampling/<REGION>_tasks.npz, which lie at `tasks`; weight (factors,). Raises InputError.
+    """
+    rng = np.random.default_rng(seed)
+    fold = (rng.permutation(blocks) % folds)[samples["block"]]
+    if len(np.unique(fold)) < 2:
+        raise InputError(f"{shown(tasks)}: expected samples in two folds of blocks or more, found them in one; raise "
+                         "FOLDS, or cut more blocks (K of scene_sampling.py)")
+    found = Applicability.of(encoder, samples["factors"], fold, weight, paired, rng)
+    if not found.mean:
+        raise InputError(f"{shown(tasks)}: expected samples that differ in their factors, found none; check the table "
+                         "of samples")
+    return found
+
+
+def fill(source: Path, factors: tuple[Factor, ...], rows: int, labels: gdal.Dataset, centres: np.ndarray,
+         encoder: Encoder, ensemble: Ensemble, applicable: Applicability, uncertainty: gdal.Dataset | None,
+         applicability: gdal.Dataset) -> None:
+    """Fills both rasters, `rows` cells of the grid `source` at a time; uncertainty may be None.
+
+    labels   the block raster. A cell outside every block takes the nearest block, as in the map
+    centres  rows and columns of the blocks (blocks, 2)
+    """
+    bar = tqdm(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
+    for values, xy in grid_cells.chunks(source, factors, rows):
+        row, col, on_map = locate(labels.GetGeoTransform(), (labels.RasterYSize, labels.RasterXSize), xy)
+        row, col, values, at = row[on_map], col[on_map], values[on_map], xy[on_map]
+        if len(row):
+            x = encoder.transform(values)
+            gis.put(applicability, row, col, applicable.index(x))
+        if len(row) and uncertainty:
+            block = gis.take(labels, row, col)
+            outside = block < 0
+            if outside.any():
+                block[outside] = nearest_block(row[outside], col[outside], centres)
+            gis.put(uncertainty, row, col, ensemble.spread(block, x, values, at))
+        bar.update(len(xy))
+    bar.close()

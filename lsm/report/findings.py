@@ -1,42 +1,54 @@
-"""What a reader of the map must know before trusting it; each finding with its remedy."""
+"""What a reader must know before trusting the map; each finding with its remedy."""
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from lsm.inputs.samples import Factor, Samples, unique_places
+from lsm.figures.common import origins
+from lsm.inputs.samples import Factor, Samples, read_samples, unique_places
 from lsm.region.checks import Finding
-from lsm.run.artifacts import check, record_path
+from lsm.report.sources import Collector, ReportConstants, table_of
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError
 
 LISTED = 12  # blocks named in a finding, at most
 
 
-def origins(paths: Paths, samples: dict, c) -> np.ndarray:
-    """inventory, insar or absence (samples,): by the table of origins, else by the places of InSAR points where there
-    are such. Raises InputError."""
-    out = np.where(samples["label"] == 1, "inventory", "absence").astype("<U9")
-    try:
-        if paths.samples_origin.is_file():
-            check(paths.samples_origin, "augment_inventory.py", c)
-            return pd.read_csv(paths.samples_origin)["origin"].to_numpy("<U9")[samples["row"]]
-        if paths.insar_points.is_file():
-            if record_path(paths.insar_points).is_file():
-                check(paths.insar_points, "src_data/make_demo.py", c)
-            table = pd.read_csv(paths.insar_points, encoding="utf-8-sig")
-            seen = set(table[["X", "Y"]].itertuples(index=False, name=None))
-            weak = [tuple(p) in seen and y == 1 for p, y in zip(samples["xy"], samples["label"], strict=True)]
-            out[weak] = "insar"
-    except (KeyError, IndexError, ValueError) as error:
-        raise InputError(f"origins of samples of {paths.region}: expected the rows of {shown(paths.samples)} and X, Y, "
-                         f"found {error}; run augment_inventory.py again") from None
-    return out
+def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> list[Finding]:
+    """The findings on inputs, blocks, models and map, errors first.
+
+    got    collects what cannot be looked at
+    found  tables and arrays of SOURCES by name, None where there is none
+    """
+    out, samples, blocks, models, gis = [], *(found[name] for name in ("tasks", "blocks_table", "models", "gis_table"))
+    if samples is not None:
+        origin = got.get("leaky factors", paths.tasks, lambda: origins(paths, samples, c))
+        if origin is not None:
+            out += leaky(samples, origin, c.factors, c.LEAKY, shown(paths.tasks))
+    table = got.get("repeated places", paths.samples, lambda: read_samples(paths.samples, c.factors))
+    if table is not None:
+        out += repeated(table, shown(paths.samples))
+    if blocks is not None:
+        out += thin(blocks, c.THIN, shown(paths.blocks_table))
+        if models is not None:
+            out += fallen_back(models["state"], blocks["cells"].to_numpy(), shown(paths.models))
+    if gis is not None:
+        out += outside(dict(zip(gis["measure"], gis["value"], strict=True)), shown(paths.gis_table))
+    if paths.checks.is_file():
+        checks = got.get("checks of the inputs", paths.checks, lambda: table_of(
+            paths.checks, "prepare_region.py CHECK=True", c, ("topic", "file", "level", "found", "remedy")))
+        out += of_checks(checks) if checks is not None else []
+    else:
+        got.left_out.append(f"checks of the inputs: {shown(paths.checks)}: missing; run prepare_region.py CHECK=True "
+                            f"REGION={c.REGION}")
+    return sorted(out, key=lambda finding: finding.level != "error")
 
 
 def separation(values: np.ndarray, kind: str, label: np.ndarray) -> float:
-    """The AUROC at which one factor alone sorts labels (n,) of 0 and 1: by its values, by their distance from the
-    median of the 0s, or by the share of landslides in its class, whichever is best; either direction counts."""
+    """The AUROC with which one factor (n,) alone separates labels (n,) of 0 and 1; either direction counts.
+
+    The best of: its values, and their distance from the median of the 0s. Of a factor of classes: the share of
+    landslides in the class. Of a direction: its sine and its cosine.
+    """
     values = values.astype(np.float64)
     if kind == "categorical":
         _, code = np.unique(values, return_inverse=True)
@@ -49,7 +61,10 @@ def separation(values: np.ndarray, kind: str, label: np.ndarray) -> float:
 
 
 def leaky(samples: dict, origin: np.ndarray, factors: tuple[Factor, ...], limit: float, file: str) -> list[Finding]:
-    """Factors that alone tell landslides of an origin from non-landslides at an AUROC above `limit`."""
+    """Factors that alone separate landslides of one origin from non-landslides at an AUROC above `limit`.
+
+    samples, origin  of the tasks: factors (samples, factors); "inventory", "insar" or "absence" (samples,)
+    """
     out = []
     for kind, what in (("insar", "weak (InSAR) landslides"), ("inventory", "inventory landslides")):
         rows = np.isin(origin, (kind, "absence"))
@@ -61,7 +76,7 @@ def leaky(samples: dict, origin: np.ndarray, factors: tuple[Factor, ...], limit:
             if found > limit:
                 out.append(Finding(
                     "leaky factor", file, "warning",
-                    f"{factor.name} alone tells {what} from non-landslides at AUROC {found:.3f}",
+                    f"{factor.name} alone separates {what} from non-landslides at AUROC {found:.3f}",
                     f"scores on these points are partly circular; look at the scores without {factor.name} "
                     "(WITHOUT of compare_methods.py)"))
     return out
@@ -77,10 +92,10 @@ def repeated(samples: Samples, file: str) -> list[Finding]:
                            "each place is used once; remove the repeats"))
     if conflicts:
         out.append(Finding("conflicting labels", file, "warning", f"{conflicts:,} places carry both labels",
-                           "they count as landslides; look which label is right"))
+                           "they count as landslides; check which label is right"))
     if same:
         out.append(Finding("repeated factors", file, "warning", f"{same:,} rows repeat another row's factors exactly",
-                           "copies on both sides of a split flatter scores; look where they come from"))
+                           "copies on both sides of a split make scores too good; check where they come from"))
     return out
 
 
@@ -95,7 +110,7 @@ def thin(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:
             out.append(Finding("thin blocks", file, "warning",
                                f"{chosen.sum()} of {len(blocks)} blocks, {100 * share:.1f} % of the area, have {what}: "
                                + numbers(blocks.loc[chosen, "block"]),
-                               "the map there leans on samples of other blocks; map more landslides and "
+                               "the map there depends on samples of other blocks; map more landslides and "
                                "non-landslides there"))
     return out
 
@@ -113,7 +128,7 @@ def fallen_back(state: np.ndarray, cells: np.ndarray, file: str) -> list[Finding
 
 
 def outside(values: dict[str, float], file: str) -> list[Finding]:
-    """Cells outside the area of applicability; values are of the table of export_gis.py."""
+    """Cells outside the area of applicability; values by measure, from the table of export_gis.py."""
     share = values.get("share of cells outside")
     if not share:
         return []
@@ -132,6 +147,6 @@ def of_checks(table: pd.DataFrame) -> list[Finding]:
 
 
 def numbers(blocks) -> str:
-    """Numbers of blocks, the first of them where there are many."""
+    """The numbers of blocks as words, at most LISTED of them."""
     some = ", ".join(str(b) for b in list(blocks)[:LISTED])
     return some + (f" and {len(blocks) - LISTED} more" if len(blocks) > LISTED else "")

@@ -1,4 +1,4 @@
-"""What the map of the report shows: pictures of rasters, and the numbers that answer a click, both small."""
+"""The map of the report: pictures of rasters, and the numbers that answer a click, both small enough to embed."""
 
 import base64
 import io
@@ -7,20 +7,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
 
-from lsm.maps.cartography import hill_shade, read_decimated
+from lsm.maps import styles_qgis
+from lsm.maps.cartography import named_classes, read_decimated, shaded
+from lsm.maps.classes import ClassConstants
+from lsm.report.sources import ReportConstants
+from lsm.report.tables import number
+from lsm.run.artifacts import check
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
-STEPS = 65_534  # of a number of the click between its smallest and largest; 65535 stands for none
-GREYS = 40      # of the hill shading, in which 1 is white
+STEPS = 65_534  # between the smallest and the largest number of a raster; 65535 stands for none
+GREYS = 40      # steps of the hill shading
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture on the map: its key and name, a data URI, [colour, label] a line of its legend, what it means."""
+    """A picture on the map: key, name, picture (data URI), legend ([colour, label] for each line), what it means."""
 
     key: str
     name: str
@@ -31,8 +36,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Frame:
-    """The cells that pictures and numbers have: rows, cols, and their extent (west, east, south, north) in metres;
-    step: cells of the raster a side of one of these, 1 where it is not decimated."""
+    """The cells of all pictures and numbers: rows, cols, extent (west, east, south, north) in metres.
+
+    step  of the raster's cells a side, one is read; 1 where the raster is not decimated
+    """
 
     rows: int
     cols: int
@@ -41,12 +48,11 @@ class Frame:
 
 
 def read(path: Path, largest: int, frame: Frame | None = None) -> tuple:
-    """A raster's first band (rows, cols), where it is known, its frame and the dataset; never an average of cells.
+    """A raster's first band (rows, cols), where it is known (rows, cols), its frame and the dataset.
 
-    frame  the one it must have. Raises InputError.
+    Cells are never averaged. frame  what the frame must be. Raises InputError.
     """
     values, known, extent, dataset = read_decimated(path, largest, average=False)
-    dataset.GetRasterBand(1).GetMetadata()  # else GDAL does not look into the file beside it, where names are
     found = Frame(*values.shape, extent, max(1, dataset.RasterXSize / largest, dataset.RasterYSize / largest))
     if frame and found != frame:
         raise InputError(f"{shown(path)}: expected the grid of the map, {frame}, found {found}; make it again")
@@ -54,7 +60,7 @@ def read(path: Path, largest: int, frame: Frame | None = None) -> tuple:
 
 
 def box(known: np.ndarray) -> list[int]:
-    """First row, last row + 1, first column, last column + 1 of what is known (rows, cols)."""
+    """First row, last row + 1, first column, last column + 1 of the known cells (rows, cols)."""
     row, col = (np.flatnonzero(known.any(axis=axis)) for axis in (1, 0))
     return [int(row[0]), int(row[-1]) + 1, int(col[0]), int(col[-1]) + 1]
 
@@ -90,14 +96,14 @@ def uri(kind: str, content: bytes) -> str:
 
 
 def ramp(colours: tuple[str, ...], count: int) -> list[str]:
-    """`count` colours that run through those given."""
+    """`count` colours that run evenly through `colours`."""
     stops = np.array([[int(c[i:i + 2], 16) for i in (1, 3, 5)] for c in colours], float)
     at = np.linspace(0, len(stops) - 1, count)
     mixed = np.stack([np.interp(at, np.arange(len(stops)), band) for band in stops.T], axis=1)
     return ["#{:02x}{:02x}{:02x}".format(*np.round(rgb).astype(int)) for rgb in mixed]
 
 
-def class_layer(p: np.ndarray, known: np.ndarray, breaks: list[float], c) -> tuple[Layer, np.ndarray]:
+def class_layer(p: np.ndarray, known: np.ndarray, breaks: list[float], c: ClassConstants) -> tuple[Layer, np.ndarray]:
     """The layer of classes, and the class (rows, cols) of every cell from 1, 0 where there is none."""
     index = np.where(known, 1 + np.digitize(p, breaks), 0).astype(np.uint8)
     edges, total = [0, *breaks, 1], max(int(known.sum()), 1)
@@ -108,28 +114,61 @@ def class_layer(p: np.ndarray, known: np.ndarray, breaks: list[float], c) -> tup
                  "Landslide probability in classes. A cell on a break belongs to the class above."), index
 
 
-def probability_layer(p: np.ndarray, known: np.ndarray, c) -> Layer:
+def probability_layer(p: np.ndarray, known: np.ndarray, c: ClassConstants) -> Layer:
     """The layer of probabilities, running from 0 to 1."""
     colours = ramp(c.CLASS_COLOURS, 250)
     index = np.where(known, 1 + np.clip(np.floor(p * 250), 0, 249), 0)
     legend = [[colours[round(v * 249)], f"{v:g}"] for v in (0, 0.25, 0.5, 0.75, 1)]
     return Layer("probability", "Probability", picture(index, colours), legend,
-                 "What the block's models make of the cell's own factors.")
+                 "Landslide probability from the cell's own factors, by the models of its block.")
 
 
-def stepped(key: str, name: str, values, known, limits, colours, labels, about: str) -> Layer:
-    """A layer of numbers in steps: a colour up to each of `limits`, one more above the last."""
+def stepped(key: str, name: str, values: np.ndarray, known: np.ndarray, steps: list, about: str) -> Layer:
+    """A layer of numbers in steps: (upper limit, colour, label) each, the last limit inf."""
+    limits, colours, labels = zip(*steps, strict=True)
     index = np.where(known, 1 + np.digitize(values, limits, right=True), 0)
     return Layer(key, name, picture(index, list(colours)), [list(x) for x in zip(colours, labels, strict=True)], about)
 
 
-def leading_layer(values: np.ndarray, known: np.ndarray, band, path: Path) -> Layer:
-    """The layer of leading factors, in the colours and names of its raster's `band`. Raises InputError."""
-    names, palette = band.GetCategoryNames(), band.GetColorTable()
-    if not names or palette is None or (known.any() and values[known].max() >= len(names)):
-        raise InputError(f"{shown(path)}: expected names and colours of factors, found none; run "
+def raster_of(path: Path, stage: str, frame: Frame, c: ReportConstants) -> tuple:
+    """What `read` gives of a raster of this run on the frame of the map, and its record. Raises InputError."""
+    record = check(path, stage, c)
+    return *read(path, c.LARGEST, frame), record
+
+
+def uncertainty(path: Path, frame: Frame, c: ReportConstants) -> tuple[Layer, dict]:
+    """The layer of uncertainty, in the steps and colours of its record, and its numbers for the page."""
+    values, known, _, _, record = raster_of(path, "export_gis.py", frame, c)
+    steps, colours = record["constants"].get("SPREADS"), record["constants"].get("SPREAD_COLOURS")
+    if not steps or not colours:
+        raise InputError(f"{shown(path)}: expected SPREADS in its record, found none; run export_gis.py again")
+    layer = stepped("uncertainty", "Uncertainty", values, known, styles_qgis.steps_of_uncertainty(steps, colours),
+                    "Standard deviation of probability over the few members of the model. Large: the members disagree. "
+                    "Small: they agree, which does not mean that they are right.")
+    return layer, packed(values, known)
+
+
+def applicability(path: Path, frame: Frame, c: ReportConstants) -> tuple[Layer, dict, float]:
+    """The layer of applicability, in the colours of its record, its numbers for the page, and its threshold."""
+    values, known, _, dataset, record = raster_of(path, "export_gis.py", frame, c)
+    made, threshold = record["constants"], dataset.GetRasterBand(1).GetMetadataItem("THRESHOLD")
+    if threshold is None or not {"INSIDE_COLOURS", "OUTSIDE_COLOURS"} <= set(made):
+        raise InputError(f"{shown(path)}: expected a THRESHOLD and its colours, found none; run export_gis.py again")
+    t = float(threshold)
+    steps = styles_qgis.steps_of_applicability(t, made["INSIDE_COLOURS"], made["OUTSIDE_COLOURS"])
+    layer = stepped("applicability", "Applicability", values, known, steps,
+                    "How much a cell's factors differ from the factors of the nearest sample. Outside the area of "
+                    "applicability no sample is like the cell, and the map guesses.")
+    return layer, packed(values, known), t
+
+
+def leading(path: Path, frame: Frame, c: ReportConstants) -> Layer:
+    """The layer of leading factors, in the names and colours of its raster. Raises InputError."""
+    values, known, _, dataset, _ = raster_of(path, "feature_permutation.py", frame, c)
+    names, colours = named_classes(dataset, path)
+    if known.any() and values[known].max() >= len(names):
+        raise InputError(f"{shown(path)}: expected a name for each value, found {values[known].max()} without one; run "
                          "feature_permutation.py again")
-    colours = ["#{:02x}{:02x}{:02x}".format(*palette.GetColorEntry(i)[:3]) for i in range(1, len(names))]
     index = np.where(known, values, 0)
     count = np.bincount(index.ravel(), minlength=len(names))
     order = sorted(range(1, len(names)), key=lambda i: -count[i])
@@ -140,13 +179,35 @@ def leading_layer(values: np.ndarray, known: np.ndarray, band, path: Path) -> La
 
 
 def shade_picture(path: Path, frame: Frame) -> str:
-    """Hill shading of heights on the cells of `frame`, white on flat ground, as data URI. Raises InputError."""
-    heights, valid, extent, _ = read_decimated(path, max(frame.rows, frame.cols), average=True)
-    if heights.shape != (frame.rows, frame.cols) or extent != frame.extent or not valid.any():
+    """Hill shading on the cells of `frame`, white on flat ground, as data URI. Raises InputError."""
+    _, shade, valid, extent, _ = shaded(path, max(frame.rows, frame.cols))
+    if shade.shape != (frame.rows, frame.cols) or extent != frame.extent:
         raise InputError(f"{shown(path)}: expected heights on the grid of the map, found others; make it again")
-    # Nodata takes the height of the nearest valid cell, so that coasts cast no shade.
-    row, col = distance_transform_edt(~valid, return_distances=False, return_indices=True)
-    west, east, south, north = extent
-    shade = hill_shade(heights[row, col].astype(float), (east - west) / frame.cols, (north - south) / frame.rows)
-    index = np.where(valid, 1 + np.round(shade * (GREYS - 1)), 0)
-    return picture(index, ramp(("#808080", "#ffffff"), GREYS))
+    return picture(np.where(valid, 1 + np.round(shade * (GREYS - 1)), 0), ramp(("#808080", "#ffffff"), GREYS))
+
+
+def of_blocks(blocks: pd.DataFrame, models: dict | None, scores: pd.DataFrame | None, importance: pd.DataFrame | None,
+              leaders: int) -> list[dict]:
+    """What a click says about each block, with at most `leaders` leading factors."""
+    out = [{"samples": int(row.samples), "landslides": int(row.landslides)} for row in blocks.itertuples()]
+    if models is not None:
+        for block, state, (own, borrowed) in zip(out, models["state"], models["support"], strict=True):
+            block |= {"state": int(state), "own": int(own), "borrowed": int(borrowed)}
+    if scores is not None:
+        after = scores[(scores["adapted"] == "after") & (scores["block"].astype(str) != "all")]
+        for row in after.itertuples():
+            out[int(row.block)] |= {"auroc": number(row.auroc), "scored": int(row.samples)}
+    if importance is not None:
+        for b, part in importance[importance["state"] == 0].groupby("block"):
+            total = part["mean_abs_shap"].sum() or 1.0
+            out[int(b)]["leaders"] = [
+                [str(row.factor), None if pd.isna(row.sign) else int(row.sign), round(row.mean_abs_shap / total, 4)]
+                for row in part.sort_values("rank").head(leaders).itertuples()]
+    return out
+
+
+def some_samples(samples: dict, most: int, rng: np.random.Generator) -> str:
+    """X, Y and label of at most `most` samples, deflated; landslides come last, so that they are drawn on top."""
+    rows = np.sort(rng.permutation(len(samples["label"]))[:most])
+    rows = rows[np.argsort(samples["label"][rows], kind="stable")]
+    return deflated(np.column_stack([samples["xy"][rows].round(1), samples["label"][rows]]).astype("<f8"))

@@ -36,7 +36,7 @@
     if (data.samples) samples = await unpack(data.samples, Float64Array);
   } catch (error) {
     $("trouble").textContent = "This browser cannot unpack the numbers of the map (" + error.message
-      + "); the picture below is all it shows. Any browser from 2023 on can.";
+      + "). It shows only the picture below. Browsers from 2023 on can unpack them.";
     $("trouble").hidden = false;
     return;
   }
@@ -45,7 +45,7 @@
     return data.grids[name].low + data.grids[name].scale * grids[name][i];
   };
 
-  // Borders between different numbers of a grid, or around the number `only`, in runs along rows and columns.
+  // Lines between cells with different numbers of a grid, or around the cells with the number `only`.
   function borders(grid, only) {
     const id = only === undefined ? i => grid[i] : i => grid[i] === only;
     const at = (r, c) => r < 0 || c < 0 || r >= rows || c >= cols ? (only === undefined ? NONE : false) : id(r * cols + c);
@@ -67,7 +67,7 @@
   const bounds = [[south, west], [north, east]];
   const map = L.map("map", {crs: L.CRS.Simple, attributionControl: false, zoomSnap: 0.25, zoomDelta: 1, minZoom: -14,
     maxZoom: 3, keyboardPanDelta: 60, wheelPxPerZoomLevel: 120, maxBoundsViscosity: 0.6});
-  const {box} = data.frame;  // of the cells that have a probability
+  const {box} = data.frame;  // around the cells with a probability
   map.fitBounds([[north - box[1] * height, west + box[2] * width], [north - box[0] * height, west + box[3] * width]]);
   map.setMinZoom(map.getZoom() - 1);
   map.setMaxBounds(L.latLngBounds(bounds).pad(0.5));
@@ -117,7 +117,7 @@
   };
   for (const radio of document.querySelectorAll("#themes input")) {
     radio.onchange = () => theme(radio.value);
-    if (radio.checked) theme(radio.value);  // browsers keep what was chosen before a reload
+    if (radio.checked) theme(radio.value);  // after a reload browsers keep the choice
   }
   toggle($("relief"), relief);
   toggle($("outlines"), outlines);
@@ -134,7 +134,7 @@
     const u = value("uncertainty", i), a = value("applicability", i);
     if (u !== null) out.push(["Uncertainty", u.toFixed(4) + ", standard deviation over the members"]);
     if (a !== null) out.push(["Applicability", a.toFixed(3) + (a > data.threshold ? ", outside: above " : ", inside: up to ") + data.threshold.toFixed(3)]);
-    if (found === null) return p === null ? out : [...out, ["Block", "outside every block: that of the nearest"]];
+    if (found === null) return p === null ? out : [...out, ["Block", "outside every block: the model of the nearest block"]];
     out.push(["Block", String(found)]);
     if (!block) return out;
     out.push(["Samples", `${block.samples}, of them ${block.landslides} landslides`]);

@@ -1,4 +1,4 @@
-"""The page: its template filled, with styles, scripts and Leaflet inside, so that it opens from a disk."""
+"""The page: its template with values, styles, scripts and Leaflet inside, so that it opens from a disk."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ _HERE = Path(__file__).parent
 
 
 def fill(**values) -> str:
-    """The report as HTML; values are what page.html names, and every one is escaped."""
+    """The report as HTML. values  by the names in page.html; each is escaped."""
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("page.html").render(
@@ -20,12 +20,12 @@ def fill(**values) -> str:
 
 
 def own(name: str) -> Markup:
-    """A file of ours, as it is."""
+    """The text of a file of this folder."""
     return Markup((_HERE / name).read_text(encoding="utf-8"))
 
 
 def library(name: str) -> Markup:
-    """A file of Leaflet without what would have the browser look for its neighbours: pictures and source maps."""
+    """A file of Leaflet without references to other files (pictures, source maps), which a browser would look for."""
     text = (Path(leaflet.BASE_DIR) / name).read_text(encoding="utf-8")
     text = re.sub(r"url\([^)]*\)", "none", text) if name.endswith(".css") else text
     return Markup(re.sub(r"^//# sourceMappingURL=.*$", "", text, flags=re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The figures in the report: which there are, what they show, and copies small enough to inline."""
+"""The figures of the report: their captions, which of them belong to this run, and small copies to embed."""
 
 import io
 from pathlib import Path
@@ -6,12 +6,13 @@ from pathlib import Path
 from PIL import Image
 
 from lsm.report.map_layers import uri
+from lsm.report.sources import ReportConstants
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
 _COMPARE, _EXPLAIN = "compare_methods.py", "feature_permutation.py"
-FIGURES = {  # name: the file whose numbers it draws, the stage that writes that file, caption; in the order shown
+FIGURES = {  # by name, in the order shown: the file whose numbers the figure draws, the stage that writes it, caption
     "lsm_map": ("map_raster", "predict_LSM.py", "The map in classes, over the terrain"),
     "inventory": ("tasks", "scene_sampling.py", "Landslides, non-landslides and InSAR points"),
     "blocks": ("blocks", "scene_sampling.py", "Blocks and how many samples each has"),
@@ -20,19 +21,19 @@ FIGURES = {  # name: the file whose numbers it draws, the stage that writes that
     "meta_training": ("history", "meta_learner.py", "Losses in meta-training"),
     "pretraining": ("pretraining_history", "unsupervised_pretraining/DAS_pretraining.py", "Losses in pretraining"),
     "leading_factor": ("importance", _EXPLAIN, "The leading factor of every block"),
-    "shap_territory": ("shap_values", _EXPLAIN, "What the factors do, over the territory (SHAP)"),
-    "shap_blocks": ("shap_values", _EXPLAIN, "What the factors do, in some blocks (SHAP)"),
+    "shap_territory": ("shap_values", _EXPLAIN, "How each factor acts, over the territory (SHAP)"),
+    "shap_blocks": ("shap_values", _EXPLAIN, "How each factor acts, in some blocks (SHAP)"),
     "factor_maps": ("map_raster", "predict_LSM.py", "The factors"),
     "learned_factors": ("model", "meta_learner.py", "Raw and learned factors in two dimensions"),
     "method_roc": ("scores", _COMPARE, "ROC of every method"),
     "method_precision_recall": ("scores", _COMPARE, "Precision and recall of every method"),
     "method_maps": ("method_maps", _COMPARE, "The maps of the methods side by side"),
-    "method_rates": ("rates", _COMPARE, "Landslides found against area looked at"),
+    "method_rates": ("rates", _COMPARE, "Share of landslides against share of area"),
     "differences": ("method_differences", _COMPARE, "Ours minus each rival, with 95 % intervals"),
-    "gap": ("method_metrics", _COMPARE, "What crossing from random to spatial halves costs"),
+    "gap": ("method_metrics", _COMPARE, "What methods lose with spatial instead of random halves"),
     "distance": ("method_metrics", _COMPARE, "Scores by distance from the nearest labelled point"),
     "subsets": ("method_metrics", _COMPARE, "Scores on inventory and on InSAR landslides"),
-    "weak_label_worth": ("method_metrics", _COMPARE, "What InSAR landslides add to what is learned"),
+    "weak_label_worth": ("method_metrics", _COMPARE, "What methods gain by learning from InSAR landslides"),
     "block_kinds": ("block_metrics", _COMPARE, "Scores by kind of block"),
     "few_shot": ("method_metrics", _COMPARE, "Scores by number of samples and of steps"),
     "few_shot_blocks": ("block_metrics", _COMPARE, "Scores of single blocks by number of samples"),
@@ -45,11 +46,11 @@ for _protocol in ("published", "spatial", "blocked", "augmentation"):
     FIGURES[f"reliability_{_protocol}"] = ("scores", _COMPARE, f"Probability against frequency, protocol {_protocol}")
 
 
-def gather(paths: Paths, c) -> tuple[list[dict], dict[str, list[str]]]:
-    """The figures that show this run, and for the others a reason with the names it holds for.
+def gather(paths: Paths, c: ReportConstants) -> tuple[list[dict], dict[str, list[str]]]:
+    """The figures of this run, and the names of the others by the reason for leaving them out.
 
-    A figure has no record: it counts as this run's where the numbers it draws are this run's and no newer than it.
-    Figures whose numbers are not there, as those of stages that nobody asked for, give one reason a stage.
+    A figure has no record. It belongs to this run if its numbers do and are not newer than the figure. Figures without
+    numbers have one reason a stage.
     """
     out, left_out, verdict = [], {}, {}
     for name, (attribute, stage, caption) in FIGURES.items():
@@ -59,7 +60,7 @@ def gather(paths: Paths, c) -> tuple[list[dict], dict[str, list[str]]]:
         if verdict[source]:
             left_out.setdefault(verdict[source], []).append(name)
         elif not path.is_file():
-            if name in ("lsm_map", "roc", "leading_factor", "method_roc"):  # others depend on what was asked for
+            if name in ("lsm_map", "roc", "leading_factor", "method_roc"):  # figure.py may have skipped others
                 left_out.setdefault("missing; run figure.py", []).append(name)
         elif path.stat().st_mtime < source.stat().st_mtime:
             left_out.setdefault("older than the numbers they draw; run figure.py again", []).append(name)
@@ -69,8 +70,8 @@ def gather(paths: Paths, c) -> tuple[list[dict], dict[str, list[str]]]:
     return out, left_out
 
 
-def reason_against(source: Path, stage: str, c) -> str:
-    """Why a figure of these numbers would not show this run; "" where it does."""
+def reason_against(source: Path, stage: str, c: ReportConstants) -> str:
+    """Why numbers are not of this run; "" where they are."""
     if not source.is_file():
         return f"need {stage}, then figure.py"
     try:
@@ -81,7 +82,8 @@ def reason_against(source: Path, stage: str, c) -> str:
 
 
 def small(path: Path, width: int, quality: int) -> tuple[str, int, int]:
-    """A picture no wider than `width`, on white, as data URI of a WebP; its width and height. Raises InputError."""
+    """A picture at most `width` pixels wide, on white, as data URI of a WebP; its width and height. Raises InputError.
+    """
     try:
         with Image.open(path) as image:
             image = image.convert("RGBA")

@@ -1,4 +1,4 @@
-"""The tables of the report as rows of words: held-out scores, the comparison, what made each file, constants."""
+"""The tables of the report as text: held-out scores, the comparison, the origin of each file, constants."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from lsm.comparison.measures import LOWER_IS_BETTER
+from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
             "brier": "Brier", "ece": "Calibration error"}
-ARTIFACTS = (  # in the order of the stages; the stage that makes it, as in its own messages
+ARTIFACTS = (  # in the order of the stages: property of Paths, command that makes the file
     ("samples_origin", "augment_inventory.py"), ("checks", "prepare_region.py CHECK=True"),
     ("saved_model", "unsupervised_pretraining/DAS_pretraining.py"), ("blocks", "scene_sampling.py"),
     ("tasks", "scene_sampling.py"), ("blocks_table", "scene_sampling.py"), ("model", "meta_learner.py"),
@@ -23,7 +24,7 @@ ARTIFACTS = (  # in the order of the stages; the stage that makes it, as in its 
 
 
 def measures_of(names) -> list[str]:
-    """Headings of MEASURES, with the direction that is better."""
+    """Headings of measures, with an arrow to the better direction."""
     return [f"{MEASURES[name]} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in names]
 
 
@@ -43,7 +44,8 @@ def held_out(table: pd.DataFrame) -> dict:
 
 
 def comparison(table: pd.DataFrame) -> list[dict]:
-    """A table a protocol: every method's measures on all points with all factors, mean over seeds, best AUROC first."""
+    """A table a protocol: measures of every method on all points with all factors, mean over seeds, best AUROC first.
+    """
     plain = table[(table["subset"] == "all") & table["with_dv"] & table["k"].isna()]
     out = []
     for protocol, part in plain.groupby("protocol", sort=False):
@@ -61,9 +63,11 @@ def number(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.3f}"
 
 
-def provenance(paths: Paths, c) -> dict:
-    """What the records say: a row an artifact (verdict "" where it is this run's), constants by stage, inputs by path,
-    versions by library, every one as found in the records of this run."""
+def provenance(paths: Paths, c: ClassConstants) -> dict:
+    """What the records of this run say: files, constants by stage, inputs by path, versions by library.
+
+    A file of this run has the verdict ""; for another file the verdict says why it was not used.
+    """
     rows, constants, inputs, versions = [], {}, {}, {}
     for attribute, stage in ARTIFACTS:
         path = getattr(paths, attribute)
@@ -88,7 +92,7 @@ def provenance(paths: Paths, c) -> dict:
 
 
 def maker(paths: Paths, name: str) -> str:
-    """The stage that made an input, by its record; given where there is none."""
+    """The stage that made an input, from its record; "given" where there is none."""
     record = record_path(paths.samples.parents[1] / name)
     try:
         return str(json.loads(record.read_text())["stage"]) if record.is_file() else "given"
@@ -97,7 +101,7 @@ def maker(paths: Paths, name: str) -> str:
 
 
 def written(value) -> str:
-    """A constant as people type it."""
+    """A constant as text."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, bool)) else str(value)
 
 

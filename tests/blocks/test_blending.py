@@ -15,12 +15,12 @@ from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import predict, probability_of_rows, unnamed
+from lsm.maps import counts
 from lsm.run import settings
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import InputError
 
 sys.path.insert(0, str(PROJECT))
-import export_gis
 import predict_LSM
 
 use_one_thread()  # before any test runs an operator
@@ -212,7 +212,7 @@ def jumps(p: np.ndarray, blocks) -> pd.Series:
     raster = gdal.GetDriverByName("MEM").Create("", p.shape[1], p.shape[0], 1, gdal.GDT_Float32)
     raster.GetRasterBand(1).WriteArray(p)
     raster.GetRasterBand(1).SetNoDataValue(-9999.0)
-    return export_gis.seams(raster, blocks)["mean"]
+    return counts.seams(raster, blocks)["mean"]
 
 
 def test_far_cells_keep_their_bytes_and_seams_shrink(copy_of_demo):

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit
 
 from lsm.explanation.block_models import BlockModel, permutation, permuted_orders
-from lsm.explanation.boosted_trees import Forest
+from lsm.explanation.boosted_trees import BoostedTrees
 from lsm.inputs.samples import Factor
 from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
@@ -53,7 +53,7 @@ def boosting() -> Boosting:
 
 def model_of(weights, boosting=None, block: int = 1) -> BlockModel:
     encoder = Encoder.fit(values_of(300), FACTORS, "recommended")
-    return BlockModel(block, weights, encoder, boosting, Forest(boosting) if boosting else None)
+    return BlockModel(block, weights, encoder, boosting, BoostedTrees(boosting) if boosting else None)
 
 
 def exact(log_odds, x: np.ndarray, background: np.ndarray) -> np.ndarray:
@@ -85,15 +85,15 @@ def test_log_odds_are_those_of_the_map(weights, boosting):
                                    mixed(networks, trees)[~sure], atol=1e-6)
 
 
-def test_the_forest_gives_the_shapley_values_of_the_boosting(boosting):
-    forest = Forest(boosting)
+def test_the_trees_give_the_shapley_values_of_the_boosting(boosting):
+    trees = BoostedTrees(boosting)
     x, background = (np.column_stack([values_of(n, seed), places_of(n, seed)]) for n, seed in ((4, 3), (9, 4)))
     for block in (0, 2):
         def log_odds(rows, block=block):
             return np.mean(boosting.log_odds(rows[:, :5].astype(np.float32), rows[:, 5:], np.full(len(rows), block)),
                            axis=0)
 
-        found = forest.shap_values(block, x, background)
+        found = trees.shap_values(block, x, background)
         assert np.abs(found).max() > 1
         np.testing.assert_allclose(found, [exact(log_odds, row, background) for row in x], atol=1e-5)
         np.testing.assert_allclose(log_odds(background).mean() + found.sum(axis=1), log_odds(x), atol=1e-5)
@@ -101,7 +101,7 @@ def test_the_forest_gives_the_shapley_values_of_the_boosting(boosting):
 
 def test_alike_rows_have_nothing_to_explain(boosting):
     row = np.column_stack([values_of(1), places_of(1)])
-    assert not Forest(boosting).shap_values(0, np.repeat(row, 3, axis=0), np.repeat(row, 5, axis=0)).any()
+    assert not BoostedTrees(boosting).shap_values(0, np.repeat(row, 3, axis=0), np.repeat(row, 5, axis=0)).any()
 
 
 def test_shap_values_of_the_networks_are_the_shapley_values(weights):
@@ -121,7 +121,8 @@ def test_shap_values_of_the_map_are_half_and_half(weights, boosting):
     xy, background_xy = places_of(6, 3), places_of(12, 4)
     found = both.shap_values(x, xy, background, background_xy, 3, 0)
     networks = model_of(weights).shap_values(x, xy, background, background_xy, 3, 0)
-    trees = Forest(boosting).shap_values(1, np.column_stack([x, xy]), np.column_stack([background, background_xy]))
+    trees = BoostedTrees(boosting).shap_values(1, np.column_stack([x, xy]),
+                                               np.column_stack([background, background_xy]))
     np.testing.assert_allclose(found, (networks + trees) / 2)
     np.testing.assert_allclose(both.log_odds(background, background_xy).mean() + found.sum(axis=1),
                                both.log_odds(x, xy), atol=1e-4)

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from osgeo import gdal, osr
+from osgeo import gdal
 from sklearn.metrics import auc, roc_auc_score
+from small_region import crs_of
 
 from lsm.inputs import rasters
 from lsm.maps import cartography
@@ -32,9 +33,7 @@ def make_inputs():
     row, col = np.mgrid[:SIZE, :SIZE]
     dem = (300 - 10 * np.hypot(row - 30, col - 30)).astype(np.float32)
     valid = dem > 0
-    crs = osr.SpatialReference()
-    crs.ImportFromEPSG(2326)
-    like = rasters.Raster(dem[None], valid, (WEST, CELL, 0, NORTH, 0, -CELL), crs.ExportToWkt())
+    like = rasters.Raster(dem[None], valid, (WEST, CELL, 0, NORTH, 0, -CELL), crs_of(2326).ExportToWkt())
     rasters.write_band(paths.composite, np.where(valid, dem, np.float32(-9999)), like, -9999, "DEM", "maker", c, [])
     artifacts.record_path(paths.composite).unlink()
 
@@ -177,7 +176,7 @@ def test_missing_input_skips_one_figure_and_names_the_stage(tmp_path, monkeypatc
     assert lines[1].endswith("missing; run meta_learner.py first")
     assert lines[2].endswith("missing; run predict_LSM.py first")
     others = [line for line in skipped if line not in lines]
-    assert len(others) == len(set(others)) < 14  # a line a reason, whatever figures it holds back
+    assert len(others) == len(set(others)) < 14  # one line for each reason, however many figures it concerns
     assert "skipped augmentation: tmp/small_augmentation.csv: missing; run augment_inventory.py first" in others
     reason = next(line for line in others if line.startswith("skipped method_roc, method_precision_recall"))
     assert reason.endswith("small_scores.csv.gz: missing; run compare_methods.py first")

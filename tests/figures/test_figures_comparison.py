@@ -1,4 +1,4 @@
-"""The figures of the comparison as a user runs them, on made tables of a few methods, and the numbers behind them."""
+"""The figures of the comparison as a user runs them, on made tables of a few methods; their numbers."""
 
 import hashlib
 import os
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from scipy.special import expit
 from sklearn.metrics import auc, precision_recall_curve, roc_auc_score
 
 import compare_methods
@@ -20,7 +21,7 @@ import figure
 from lsm.comparison import measures, score_tables, splits
 from lsm.comparison.methods import FAMILIES
 from lsm.figures import styles
-from lsm.figures.comparison import block_kinds, curves, measure_bars, method_style
+from lsm.figures.comparison import block_kinds, curves, measure_bars, method_panels
 from lsm.inputs.samples import Factor
 from lsm.run import artifacts
 from lsm.run.paths import PROJECT, Paths
@@ -47,11 +48,11 @@ def make_tables():
             label = (rng.random(n) < 0.5).astype(int)
             for i, name in enumerate(NAMES):
                 key = {"protocol": protocol, "seed": seed, "with_dv": True, "method": name, "k": "", "steps": ""}
-                p = 1 / (1 + np.exp(-rng.normal((2 - 0.08 * i) * (2 * label - 1), 1.5)))
+                p = expit(rng.normal((2 - 0.08 * i) * (2 * label - 1), 1.5))
                 scores.append(pd.DataFrame(key | {"point": np.arange(n), "block": block, "label": label,
                                                   "origin": "inventory", "score": p}))
                 scores.append(scores[-1].assign(with_dv=False, score=1 - p))  # must not be drawn
-                found = measure_bars.scores(label, p) | {"top_tenth": 0.3}
+                found = measures.scores(label, p) | {"top_tenth": 0.3}
                 seeds += [key | {"subset": s, "with_dv": dv, "measure": m, "value": v - 0.01 * (not dv), "n": n}
                           for s in (*measure_bars.SUBSETS, *measure_bars.QUARTERS) for dv in (True, False)
                           for m, v in found.items()]
@@ -267,21 +268,19 @@ def test_tables_of_the_comparison_have_the_columns_that_figures_need():
 def test_every_method_has_a_style_of_its_own():
     assert {"ours", *(name for family in FAMILIES.values() for name in family.names)} <= set(
         styles.METHODS)
-    assert set(compare_methods.MAPPED) <= set(styles.METHODS)
+    assert set(compare_methods.Constants.MAPPED) <= set(styles.METHODS)
     assert len({colour for colour, _, _ in styles.METHODS.values()}) == len(styles.METHODS)
     assert len({style[1:] for style in styles.METHODS.values()}) > len(styles.METHODS) / 2
-    c = SimpleNamespace(METHODS=styles.METHODS, OTHER=styles.OTHER)
-    assert method_style.in_order(c, ["new", "RF", "ours"]) == ["ours", "RF", "new"]
-    assert method_style.mark_of(c, "new")["color"] == styles.OTHER[0]
+    assert method_panels.in_order(["new", "RF", "ours"]) == ["ours", "RF", "new"]
+    assert method_panels.mark_of("new")["color"] == styles.OTHER[0]
     for name in styles.METHODS:
-        shade = np.dot(method_style.dark_of(c, name), (0.3, 0.59, 0.11))
+        shade = np.dot(method_panels.dark_of(name), (0.3, 0.59, 0.11))
         assert shade <= 0.4501
 
 
 def test_ours_is_in_colour_wherever_it_stands():
-    c = SimpleNamespace(TOP=3)
     score = pd.Series({"a": 0.9, "b": 0.8, "c": 0.7, "ours": 0.1})
-    assert method_style.in_colour(c, score) == ["a", "b", "ours"]
+    assert method_panels.in_colour(score, 3) == ["a", "b", "ours"]
 
 
 def test_kinds_are_the_planted_ones_and_named_by_what_leads_them():

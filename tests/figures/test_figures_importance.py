@@ -1,4 +1,4 @@
-"""Figures of what leads and of the factors, as a user runs them, on small made inputs, and the numbers behind them."""
+"""Figures of importance and of the factors, as a user runs them, on small made inputs; their numbers."""
 
 import itertools
 import re
@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from osgeo import osr
+from small_region import crs_of
 
 import feature_permutation
 import figure
-from lsm.figures import factors, importance, styles
+from lsm.explanation import ranking
+from lsm.figures import common, factors, importance, styles
 from lsm.inputs import rasters
 from lsm.inputs.samples import Factor, write_factors
 from lsm.learner import prediction
@@ -44,11 +45,9 @@ def paths(tmp_path, monkeypatch):
     """A region of five blocks as upright strips, a sixth without a model, under LSM_ROOT."""
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths, c, rng = Paths("small"), CONSTANTS, np.random.default_rng(0)
-    crs = osr.SpatialReference()
-    crs.ImportFromEPSG(2326)
     row, col = np.mgrid[:ROWS, :COLS]
     dem = np.where(row > 1, row + col, -9999).astype(np.float32)
-    like = rasters.Raster(dem[None], dem > 0, (0, CELL, 0, ROWS * CELL, 0, -CELL), crs.ExportToWkt())
+    like = rasters.Raster(dem[None], dem > 0, (0, CELL, 0, ROWS * CELL, 0, -CELL), crs_of(2326).ExportToWkt())
     rasters.write_band(paths.composite, dem, like, -9999, "DEM", "maker", c, [])
     artifacts.record_path(paths.composite).unlink()
     write_factors(paths.factors, FACTORS, {"cover": {"rock": 1, "wood": 2, "town": 3}})
@@ -98,15 +97,15 @@ def write_importance(paths, like, block, tasks, rng):
             "explained": EXPLAINED[b], "state": 0}))
     tables.append(pd.DataFrame({"block": 5, "factor": NAMES, "explained": 0, "state": 1}))
     table = pd.concat(tables, ignore_index=True).astype({"rank": "Int64", "sign": "Int64"})
-    ranking = feature_permutation.territory(table, np.full(6, 200))
+    over_territory = ranking.territory(table, np.full(6, 200))
     artifacts.write_csv(paths.importance, table, stage, c, [])
-    artifacts.write_csv(paths.importance_territory, ranking, stage, c, [])
+    artifacts.write_csv(paths.importance_territory, over_territory, stage, c, [])
     leader = np.append(1 + np.array(LEADERS), [0, 0]).astype(np.uint8)[block]
     feature_permutation.write_leaders(paths.leading_factor, leader, like, NAMES, ["#e69f00"] * 5, (stage, c, []))
 
 
 def write_model(paths, tasks, rng):
-    """Two intermediate networks, and a split that holds the samples of the last two blocks out."""
+    """Writes two intermediate networks, and a split in which the last two blocks are held out."""
     stage, encoder = "meta_learner.py", Encoder.fit(tasks["factors"], FACTORS, "recommended")
     sizes = [len(encoder.columns), 8, 6, 4, 2]
     pooled = [w for a, b in itertools.pairwise(sizes) for w in (rng.normal(size=(2, a, b)), rng.normal(size=(2, b)))]
@@ -227,17 +226,21 @@ def test_held_out_samples_in_two_dimensions(paths):
     pd.testing.assert_frame_equal(shown, again)
 
 
-def test_kinds_of_samples_are_told_by_place_or_by_origin(paths):
-    c = SimpleNamespace(REGION="small")
+def test_origins_are_told_by_place_or_by_origin(paths):
     tasks = artifacts.read_npz(paths.tasks, "scene_sampling.py", CONSTANTS)
     rows = np.arange(0, 120, 3)
+
+    def kinds() -> list[str]:
+        return [styles.KINDS[v] for v in common.origins(paths, {k: v[rows] for k, v in tasks.items() if k in (
+            "row", "label", "xy")}, CONSTANTS)]
+
     expected = np.where(tasks["label"][rows] == 0, "non-landslide", np.where(rows < 60, "InSAR", "landslide"))
-    assert list(factors.kinds_of_samples(c, tasks, rows)) == list(expected)
+    assert kinds() == list(expected)
     seen = np.arange(len(tasks["label"])) < 90
     origin = np.where(tasks["label"] == 0, "absence", np.where(seen, "insar", "inventory"))
     artifacts.write_csv(paths.samples_origin, pd.DataFrame({"origin": origin}), "augment_inventory.py", CONSTANTS, [])
     expected = np.where(tasks["label"][rows] == 0, "non-landslide", np.where(rows < 90, "InSAR", "landslide"))
-    assert list(factors.kinds_of_samples(c, tasks, rows)) == list(expected)
+    assert kinds() == list(expected)
 
 
 def test_neighbours_alike():

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from osgeo import gdal, osr
+from osgeo import gdal
+from small_region import crs_of
 
 import figure
 from lsm.figures.comparison import method_maps
@@ -27,15 +28,13 @@ STAGE = "compare_methods.py"
 
 @pytest.fixture
 def paths(tmp_path, monkeypatch):
-    """A slope with a corner of sea, 24 blocks of which three are held out, four maps and the scores of 90 points."""
+    """A slope with a corner of sea, 24 blocks (three are held out), four maps and the scores of 90 points."""
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths, rng = Paths("small"), np.random.default_rng(0)
     row, col = np.mgrid[:ROWS, :COLS]
     valid = row + col > 8
-    crs = osr.SpatialReference()
-    crs.ImportFromEPSG(2326)
     place = (800_000.0, CELL, 0, 840_000.0, 0, -CELL)
-    like = rasters.Raster(np.zeros((1, ROWS, COLS)), valid, place, crs.ExportToWkt())
+    like = rasters.Raster(np.zeros((1, ROWS, COLS)), valid, place, crs_of(2326).ExportToWkt())
 
     def write(path, band, stage, nodata=-9999.0):
         rasters.write_band(path, np.where(valid, band, band.dtype.type(nodata)), like, nodata, "band", stage, CONSTANTS,

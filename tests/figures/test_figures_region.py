@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from osgeo import osr
+from small_region import crs_of
 
 import figure
 from lsm.figures import region_checks
@@ -24,10 +24,8 @@ def paths(tmp_path, monkeypatch):
     """Tables of stage 0 and of prepare_region.py over a slope, under LSM_ROOT."""
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths, rng = Paths("small"), np.random.default_rng(0)
-    crs = osr.SpatialReference()
-    crs.ImportFromEPSG(2326)
     dem = np.add.outer(np.arange(40), np.arange(60)).astype(np.float32)
-    like = rasters.Raster(dem[None], np.ones(dem.shape, bool), (0, 100, 0, 4000, 0, -100), crs.ExportToWkt())
+    like = rasters.Raster(dem[None], np.ones(dem.shape, bool), (0, 100, 0, 4000, 0, -100), crs_of(2326).ExportToWkt())
     rasters.write_band(paths.composite, dem, like, -9999, "DEM", "maker", CONSTANTS, [])
 
     def write(path, table, stage):

@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -7,11 +8,11 @@ from osgeo import gdal, ogr
 from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
 from small_region import PLACE, crs_of
 
-from lsm.maps import gis
+from lsm.maps import gis, styles_qgis
 from lsm.run.artifacts import read_record
-from lsm.run.settings import InputError, constants
+from lsm.run.settings import InputError
 
-MADE = ("export_gis.py", constants({"REGION": "demo", "SEED": 1}, []), [])
+MADE = ("export_gis.py", SimpleNamespace(REGION="demo", SEED=1), [])
 
 
 def raster(path, values: np.ndarray, nodata: float = -9999.0) -> gdal.Dataset:
@@ -100,16 +101,16 @@ def test_the_same_raster_gives_the_same_bytes(numbers, tmp_path):
 # styles ----------------------------------------------------------------------------------------------------------
 
 def test_styles_say_values_colours_and_labels(tmp_path):
-    palette = ElementTree.fromstring(gis.palette_style([(1, "#ff0000", "low < 1 & more"), (2, "#00ff00", "high")]))
+    palette = ElementTree.fromstring(styles_qgis.of_palette([(1, "#ff0000", "low < 1 & more"), (2, "#00ff00", "high")]))
     assert [e.attrib for e in palette.iter("paletteEntry")] == [
         {"value": "1", "color": "#ff0000", "alpha": "255", "label": "low < 1 & more"},
         {"value": "2", "color": "#00ff00", "alpha": "255", "label": "high"}]
-    ramp = ElementTree.fromstring(gis.ramp_style([(0.5, "#000000", "a"), (np.inf, "#ffffff", "b")], smooth=False))
+    ramp = ElementTree.fromstring(styles_qgis.of_ramp([(0.5, "#000000", "a"), (np.inf, "#ffffff", "b")], smooth=False))
     assert ramp.find(".//colorrampshader").get("colorRampType") == "DISCRETE"
     assert [e.get("value") for e in ramp.iter("item")] == ["0.5", "inf"]
-    smooth = ElementTree.fromstring(gis.ramp_style([(0, "#000000", "a"), (2, "#ffffff", "b")], smooth=True))
+    smooth = ElementTree.fromstring(styles_qgis.of_ramp([(0, "#000000", "a"), (2, "#ffffff", "b")], smooth=True))
     assert smooth.find(".//rasterrenderer").get("classificationMax") == "2"
-    gis.write_style(tmp_path / "map.tif", gis.palette_style([(1, "#ff0000", "µ")]))
+    styles_qgis.write(tmp_path / "map.tif", styles_qgis.of_palette([(1, "#ff0000", "µ")]))
     assert "µ" in (tmp_path / "map.qml").read_text(encoding="utf-8")
 
 

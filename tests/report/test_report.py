@@ -34,7 +34,7 @@ def data_of(text: str) -> dict:
 
 
 def unpacked(grid: dict, frame: dict) -> np.ndarray:
-    """The numbers of the page as its script reads them, nan where there is none."""
+    """The numbers of the page as its script reads them, nan where there is no number."""
     steps = np.frombuffer(zlib.decompress(base64.b64decode(grid["data"])), "<u2").reshape(frame["rows"], frame["cols"])
     return np.where(steps == 65535, np.nan, grid["low"] + grid["scale"] * steps)
 
@@ -61,8 +61,8 @@ def test_a_picture_shows_the_colours_it_is_given():
 
 def test_steps_include_their_upper_limit():
     values = np.array([[0.05, 0.06, 0.1, 0.3]])
-    colours = ["#000001", "#000002", "#000003"]
-    layer = map_layers.stepped("u", "U", values, values < 0.2, [0.05, 0.1], colours, "abc", "")
+    steps = [(0.05, "#000001", "a"), (0.1, "#000002", "b"), (np.inf, "#000003", "c")]
+    layer = map_layers.stepped("u", "U", values, values < 0.2, steps, "")
     image = Image.open(io.BytesIO(base64.b64decode(layer.picture.partition(",")[2])))
     assert np.asarray(image.convert("RGBA"))[0, :, 2].tolist()[:3] == [1, 2, 2]
     assert np.asarray(image.convert("RGBA"))[0, 3, 3] == 0
@@ -120,7 +120,7 @@ def test_the_package_ships_what_the_page_is_made_of():
 
 @pytest.fixture(scope="module")
 def reported(exported, tmp_path_factory):
-    """The root of the demo area after explanations, exports, two figures and the report; what the report printed."""
+    """The root of the demo area after stages 6 to 9 (two figures), and what the report printed."""
     root = tmp_path_factory.mktemp("reported") / "root"
     shutil.copytree(exported[0], root)
     for name in ("lsm_map", "roc"):
@@ -295,7 +295,7 @@ def wait(until, seconds=20):
 
 
 def answer(browser) -> dict[str, str]:
-    """What the page says of the place asked last."""
+    """The page's answer to the last click."""
     return browser.execute_script("return Object.fromEntries([...document.querySelectorAll('#answer dl div')].map("
                                   "line => [...line.children].map(cell => cell.textContent)))")
 
@@ -388,7 +388,7 @@ def test_it_fits_a_phone(browser):
 
 
 def test_nothing_leaves_the_file_and_nothing_is_complained_about(browser, reported):
-    """Last: of all that the tests above did."""
+    """Runs last: it looks at everything that the tests above did."""
     asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = {m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"}
     own = (reported[0] / "figs/report_demo.html").as_uri()

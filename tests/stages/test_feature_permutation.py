@@ -10,62 +10,12 @@ from osgeo import gdal
 from scipy.special import expit
 
 from lsm.inputs.rasters import cell_of, read_composite
-from lsm.inputs.samples import Factor
 from lsm.learner.boosting import Boosting
-from lsm.run.paths import PROJECT, Paths
+from lsm.run.paths import PROJECT
 from lsm.run.settings import InputError, constants
 
 sys.path.insert(0, str(PROJECT))
 import feature_permutation as stage
-
-FACTORS = (Factor("cover", "categorical", "class"), Factor("slope", "continuous", "degree"),
-           Factor("aspect", "circular", "degree"), Factor("road", "distance", "m"),
-           Factor("velocity", "continuous", "mm/yr", zero_is_missing=True))
-
-
-# the measures ----------------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("gap", [0.01, np.nan])
-def test_values_that_do_not_add_up_are_refused(gap):
-    values, log_odds = np.array([[1.0, 2.0], [0.5, -0.5]]), np.array([3.5, 0.5])
-    models = Paths("demo").models
-    stage.check_sums(values, 0.5, log_odds, 1e-6, 7, models)
-    with pytest.raises(InputError, match=r"demo_models\.npz: block 7: expected SHAP values that add up"):
-        stage.check_sums(values + np.array([[0, 0], [gap, 0]]), 0.5, log_odds, 1e-4, 7, models)
-
-
-def test_sign():
-    rng, v = np.random.default_rng(10), np.linspace(-3, 3, 60)
-    slope, velocity = FACTORS[1], FACTORS[4]
-    assert stage.sign(v, v**3, slope, 0.3) == 1
-    assert stage.sign(v, -v, slope, 0.3) == -1
-    assert stage.sign(v, v**2, slope, 0.3) == 0
-    assert np.isnan(stage.sign(np.ones(60), v, slope, 0.3))
-    assert np.isnan(stage.sign(v, np.zeros(60), slope, 0.3))
-    for factor in (FACTORS[0], FACTORS[2]):
-        assert np.isnan(stage.sign(v, v, factor, 0.3))
-    # Not measured is no velocity of 0: those samples have no say.
-    gaps = np.where(rng.random(60) < 0.5, 0, v)
-    assert stage.sign(gaps, np.where(gaps == 0, -50, v), velocity, 0.3) == 1
-    assert np.isnan(stage.sign(np.zeros(60), v, velocity, 0.3))
-
-
-def test_territory_weighs_blocks_by_area_and_leaves_out_those_without_a_model():
-    table = pd.DataFrame({
-        "block": [0, 0, 1, 1, 2, 2], "factor": ["a", "b"] * 3, "mean_abs_shap": [1.0, 2.0, 3.0, 1.0, 90.0, 99.0],
-        "permutation": [0.1, 0.2, 0.3, 0.1, 9.0, 9.0], "rank": [2, 1, 1, 2, 2, 1], "sign": [1, None, -1, None, 1, None],
-        "state": [0, 0, 0, 0, 2, 2]})
-    table["sign"] = table["sign"].astype("Int64")
-    found = stage.territory(table, np.array([30, 10, 1000])).set_index("factor")
-    assert list(found.index) == ["b", "a"]
-    assert list(found["rank"]) == [1, 2]
-    assert found.loc["a", "mean_abs_shap"] == pytest.approx((30 * 1 + 10 * 3) / 40)
-    assert found.loc["b", "permutation"] == pytest.approx((30 * 0.2 + 10 * 0.1) / 40)
-    assert list(found["blocks_led"]) == [1, 1]
-    assert found.loc["b", "area_led"] == pytest.approx(0.75)
-    assert list(found.loc["a", ["raises", "lowers"]]) == [0.5, 0.5]
-    assert found.loc["b", ["raises", "lowers"]].isna().all()
-
 
 # the stage as a user runs it --------------------------------------------------------------------------------------
 

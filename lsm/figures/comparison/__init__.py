@@ -1,1 +1,1 @@
-"""Figures of compare_methods.py: methods beside each other on the same points."""
+"""The figures of compare_methods.py, and of the weak labels: all methods on the same points."""

@@ -1,11 +1,11 @@
-"""Accuracy by kind of block: kinds found by clustering what the blocks are like, named by what leads them."""
+"""Accuracy by kind of block. Kinds are clusters of the blocks' mean factors, named by the factors that differ most."""
 
 import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
 
-from lsm.figures.common import caption, need
-from lsm.figures.comparison.method_style import (
+from lsm.figures.common import FigureConstants, arrays, caption
+from lsm.figures.comparison.method_panels import (
     compared,
     in_order,
     mark_of,
@@ -15,26 +15,25 @@ from lsm.figures.comparison.method_style import (
     repeats,
     rows_of_methods,
 )
-from lsm.run.artifacts import read_npz
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
-WORDS = {  # of a factor's low and high end; others are "low ..." and "high ..."
+WORDS = {  # for low and high values of a factor; other factors are "low ..." and "high ..."
     "DEM": ("low", "high"), "elevation": ("low", "high"), "slope": ("gentle", "steep"), "NDVI": ("bare", "green"),
     "curvature": ("hollow", "convex"), "dis2road": ("near roads", "far from roads"),
     "dis2drainage": ("near streams", "far from streams"), "dis2faults": ("near faults", "far from faults"),
     "dis2catchment": ("near divides", "far from divides"), "TWI": ("dry", "wet"),
     "SPI": ("weak streams", "strong streams"), "DV": ("still", "moving")}
 LEADING = 2   # factors in a name
-ALIKE = 1e-9  # spread of block means up to which a factor is the same in all blocks, but for rounding
+ALIKE = 1e-9  # sd of block means; up to it a factor is the same in all blocks, except for rounding
 
 
-def block_kinds(c):
+def block_kinds(c: FigureConstants):
     """Candles of accuracy over held-out blocks, a column a kind of block, a row a method, a band a protocol."""
     paths = Paths(c.REGION)
     table, record = compared(paths.block_metrics, c, ("protocol", "seed", "with_dv", "method", "block", "n",
                                                       "accuracy"))
-    tasks = need(read_npz(paths.tasks, "scene_sampling.py", c), paths.tasks, ("block", "factors", "factor_names"))
+    tasks = arrays(paths.tasks, "scene_sampling.py", c, ("block", "factors", "factor_names"))
     protocols = protocols_of(table, paths.block_metrics)
     table = table[table["protocol"].isin(protocols) & table["with_dv"]]
     numbers, statistics = block_statistics(tasks, c.factors, c.THIN)
@@ -45,8 +44,8 @@ def block_kinds(c):
     kind = pd.Series(kind, index=numbers)
     table = table[table["block"].isin(numbers)].assign(kind=lambda t: t["block"].map(kind))
     order = [k for k in range(c.KINDS) if (table["kind"] == k).any()]
-    methods = in_order(c, table["method"].unique())
-    fig, axes = rows_of_methods(c, 0.165 * len(methods), len(order), len(protocols), top=0.5, gap=0.1, between=0.75,
+    methods = in_order(table["method"].unique())
+    fig, axes = rows_of_methods(0.165 * len(methods), len(order), len(protocols), top=0.5, gap=0.1, between=0.75,
                                 bottom=0.72)
     rows = []
     for band, protocol in zip(axes, protocols, strict=True):
@@ -56,23 +55,23 @@ def block_kinds(c):
                 values = part.loc[part["method"] == method, "accuracy"]
                 if len(values):
                     rows.append({"protocol": protocol, "kind": names[k], "method": method} | candle(
-                        ax, i, values, mark_of(c, method)["color"], upright=False))
+                        ax, i, values, mark_of(method)["color"], upright=False))
             ax.set(xlim=(min(0.5, np.floor(10 * table["accuracy"].min()) / 10), 1.02))
             ax.xaxis.set_major_formatter("{x:g}")  # "0" and "1" of neighbouring panels do not touch
             ax.set_title(names[k].replace(", ", ",\n") + f"\n{part['block'].nunique()} blocks, "
                          f"{part.drop_duplicates(['block', 'seed'])['n'].sum():,} points", fontsize=6.5, pad=3)
-        name_rows(c, band, methods)
+        name_rows(band, methods)
         name_band(band, protocol)
     for ax in axes[-1]:
         ax.set_xlabel("accuracy of a block", fontsize=7)
-    caption(fig, c, [record], f"line: mean, box: sd, whisker: least and most, over held-out blocks of "
+    caption(fig, c, [record], f"line: mean; box: sd; whisker: smallest to largest; held-out blocks of "
             f"{repeats(table['seed'].nunique())}; kinds: KMeans of {len(numbers)} blocks, seed {c.SEED}")
     return fig, pd.DataFrame(rows)
 
 
 def candle(ax, place: float, values: pd.Series, colour, upright: bool, width: float = 0.6) -> dict:
-    """Draws mean, a box of one standard deviation either side, cut at the extremes, and a whisker from least to most;
-    returns them."""
+    """Draws the mean, a box of one standard deviation on both sides (within the extremes), and a whisker from the
+    smallest to the largest value. Returns these numbers."""
     mean, sd = values.mean(), values.std() if len(values) > 1 else 0.0
     low, high = max(mean - sd, values.min()), min(mean + sd, values.max())
     bar, line, mark = (ax.bar, ax.vlines, ax.hlines) if upright else (ax.barh, ax.hlines, ax.vlines)
@@ -86,10 +85,10 @@ def candle(ax, place: float, values: pd.Series, colour, upright: bool, width: fl
 
 
 def block_statistics(tasks: dict, factors, thin: int) -> tuple[np.ndarray, pd.DataFrame]:
-    """Blocks with more than `thin` samples, and their mean factors, each standardised over these blocks.
+    """Blocks with more than `thin` samples, and their mean factors (blocks, columns), standardised over the blocks.
 
-    Classes have no mean and are left out; a direction goes as its northern and eastern part, flat ground as neither; a
-    velocity as its size where it was measured, and as the mean of the others where a block has none.
+    Factors of classes have no mean and are left out. A direction becomes its northern and its eastern part, both 0 on
+    flat ground. A velocity becomes its size; a block without a measured velocity gets the mean of the other blocks.
     """
     numbers, counts = np.unique(tasks["block"], return_counts=True)
     numbers = numbers[counts > thin]
@@ -111,8 +110,11 @@ def block_statistics(tasks: dict, factors, thin: int) -> tuple[np.ndarray, pd.Da
 
 
 def kinds_of(statistics: pd.DataFrame, kinds: int, seed: int) -> tuple[np.ndarray, list[str]]:
-    """The kind of every block (blocks,), and each kind's name: the factors in which its mean block lies furthest from
-    all blocks, two of them, and more where two kinds would share a name. statistics (blocks, factors), standardised."""
+    """The kind of every block (blocks,), and a name for each kind.
+
+    A name has the LEADING factors in which the kind differs most from all blocks, and more factors where two kinds
+    would have the same name. statistics (blocks, factors), standardised.
+    """
     model = KMeans(kinds, n_init=10, random_state=seed).fit(statistics.to_numpy())
     words = []
     for centre in model.cluster_centers_:
@@ -125,7 +127,7 @@ def kinds_of(statistics: pd.DataFrame, kinds: int, seed: int) -> tuple[np.ndarra
 
 
 def end_of(name: str, high: bool) -> str:
-    """The low or high end of a factor in words."""
+    """Low or high values of a factor in words."""
     if name.startswith("facing"):
         return name if high else {"facing north": "facing south", "facing east": "facing west"}[name]
     return WORDS.get(name, (f"low {name}", f"high {name}"))[int(high)]

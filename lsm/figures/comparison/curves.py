@@ -1,6 +1,7 @@
 """Curves of the comparison: ROC, precision-recall, reliability, success and prediction rate over area."""
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from lsm.comparison import measures
 from lsm.figures import styles
-from lsm.figures.common import caption, need, tidy
-from lsm.figures.comparison.method_style import (
+from lsm.figures.common import FigureConstants, caption, need, tidy
+from lsm.figures.comparison.method_panels import (
     STAGE,
     compared,
     dark_of,
@@ -30,18 +31,22 @@ from lsm.run.paths import Paths
 GRID = np.unique(np.concatenate([np.linspace(0, 0.1, 101), np.linspace(0.1, 1, 181)]))  # finer where curves bend
 
 
-def method_roc(c):
+def method_roc(c: FigureConstants):
     """ROC of every method under every protocol: the mean over the repeats, and each repeat."""
     return scored_curves(c, roc_on_grid, "AUROC", ("false positive rate", "true positive rate"), "lower right")
 
 
-def method_precision_recall(c):
+def method_precision_recall(c: FigureConstants):
     """Precision against recall of every method under every protocol: the mean over the repeats, and each repeat."""
     return scored_curves(c, precision_on_grid, "PR-AUC", ("recall", "precision"), "lower left")
 
 
-def scored_curves(c, curve, measure: str, words: tuple[str, str], corner: str):
-    """A panel a protocol; curve(label, score) gives y on GRID and the area under it."""
+def scored_curves(c: FigureConstants, curve, measure: str, words: tuple[str, str], corner: str):
+    """A panel a protocol, with the curves of all methods.
+
+    curve    curve(label, score) gives y on GRID and the area under the curve
+    measure  the name of this area; words: labels of both axes; corner: place of the legend
+    """
     path = Paths(c.REGION).scores
     table, record = scored(path, c)
     protocols, drawn, means = protocols_of(table, path), [], []
@@ -51,12 +56,12 @@ def scored_curves(c, curve, measure: str, words: tuple[str, str], corner: str):
         drawn.append(pd.DataFrame({"protocol": protocol, "method": method, "repeat": str(seed), "x": GRID, "y": y}))
         means.append({"protocol": protocol, "method": method, "area": area})
     drawn, means = pd.concat(drawn, ignore_index=True), pd.DataFrame(means)
-    fig, axes = panels_of(c, len(protocols))
+    fig, axes = panels_of(len(protocols))
     for ax, protocol in zip(axes, protocols, strict=False):
         area = means[means["protocol"] == protocol].groupby("method", sort=False)["area"].agg(["mean", "std"])
-        chosen = in_colour(c, area["mean"])
-        lines_of_repeats(ax, c, drawn[drawn["protocol"] == protocol], chosen)
-        legend(ax, c, [(m, f"{m}  {area.loc[m, 'mean']:.3f}" + (f" ± {area.loc[m, 'std']:.3f}"
+        chosen = in_colour(area["mean"], c.TOP)
+        lines_of_repeats(ax, drawn[drawn["protocol"] == protocol], chosen)
+        legend(ax, [(m, f"{m}  {area.loc[m, 'mean']:.3f}" + (f" ± {area.loc[m, 'std']:.3f}"
                                                              if np.isfinite(area.loc[m, "std"]) else ""))
                        for m in chosen], len(area) - len(chosen), measure, corner)
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=words[0], ylabel=words[1], aspect="equal")
@@ -65,21 +70,21 @@ def scored_curves(c, curve, measure: str, words: tuple[str, str], corner: str):
         ax.set_title(f"{protocol}: {repeats(drawn_of)}, {n.min():,}"
                      + (f"–{n.max():,}" if n.max() > n.min() else "") + " points each", loc="left")
         tidy(ax)
-    caption(fig, c, [record], "lines: mean of the repeats, thin: each repeat; numbers: mean ± sd of the repeats")
+    caption(fig, c, [record], "lines: mean of the repeats; thin lines: each repeat; numbers: mean ± sd of the repeats")
     mean = drawn.groupby(["protocol", "method", "x"], sort=False)["y"].mean().reset_index().assign(repeat="mean")
     return fig, pd.concat([mean[drawn.columns], drawn]).round(6)
 
 
-def scored(path, c) -> tuple[pd.DataFrame, dict]:
-    """Query points with all factors: protocol, seed, method, label, score; and the record of the table."""
+def scored(path: Path, c: FigureConstants) -> tuple[pd.DataFrame, dict]:
+    """The scores of query points with all factors (protocol, seed, method, label, score), and the table's record."""
     record = check(path, STAGE, c)
     return _scored(path, record["sha256"]), record
 
 
-@lru_cache(maxsize=1)  # millions of rows, which several figures read
+@lru_cache(maxsize=1)  # several figures read these millions of rows
 def _scored(path, digest: str) -> pd.DataFrame:
     names = ["protocol", "seed", "with_dv", "method", "label", "score"]
-    need(pd.read_csv(path, nrows=0), path, names)
+    need(pd.read_csv(path, nrows=0), path, names, STAGE)
     table = pd.read_csv(path, usecols=names, dtype={"protocol": "category", "method": "category", "label": np.int8,
                                                     "score": np.float32})
     return table[table["with_dv"]].drop(columns="with_dv")
@@ -98,8 +103,8 @@ def precision_on_grid(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray,
     return precision[:-1][::-1][at], average_precision_score(label, score)
 
 
-def panels_of(c, n: int, height: float = 3.1) -> tuple:
-    """A page of n panels, two a row; axes left over are hidden."""
+def panels_of(n: int, height: float = 3.1) -> tuple:
+    """A page of n panels of `height` inches, two a row."""
     rows = (n + 1) // 2
     tall = rows * height + (rows - 1) * 0.68 + 0.9
     fig = Figure(figsize=(styles.WIDTH, tall))
@@ -111,29 +116,31 @@ def panels_of(c, n: int, height: float = 3.1) -> tuple:
     return fig, axes[:n]
 
 
-def lines_of_repeats(ax, c, table: pd.DataFrame, chosen: list[str]) -> None:
-    """Means over the repeats (columns method, repeat, x, y): those chosen in their style over each repeat, the best on
-    top; others pale."""
-    for method in [m for m in in_order(c, pd.unique(table["method"])) if m not in chosen] + chosen[::-1]:
+def lines_of_repeats(ax, table: pd.DataFrame, chosen: list[str]) -> None:
+    """Draws means over the repeats of every method, and each repeat as a thin line.
+
+    table   method, repeat, x, y
+    chosen  methods in their style, the best on top; the others are pale
+    """
+    for method in [m for m in in_order(pd.unique(table["method"])) if m not in chosen] + chosen[::-1]:
         wide = table[table["method"] == method].pivot(index="x", columns="repeat", values="y")
         if method in chosen:
             if wide.shape[1] > 1:
-                ax.plot(wide.index, wide, color=line_of(c, method)["color"], linewidth=0.35, alpha=0.35)
-            ax.plot(wide.index, wide.mean(axis=1), linewidth=1.3, zorder=3, **line_of(c, method), **marked(c, method),
+                ax.plot(wide.index, wide, color=line_of(method)["color"], linewidth=0.35, alpha=0.35)
+            ax.plot(wide.index, wide.mean(axis=1), linewidth=1.3, zorder=3, **line_of(method), **marked(method),
                     markevery=(0.05 + 0.02 * chosen.index(method), 0.2))
         else:
             ax.plot(wide.index, wide.mean(axis=1), linewidth=0.8, color=styles.PALE, zorder=1)
 
 
-def marked(c, method: str) -> dict:
-    """The method's mark on its line, for those who cannot go by colour."""
-    return {"marker": mark_of(c, method)["marker"], "markersize": 4.8, "markeredgecolor": "white",
-            "markeredgewidth": 0.4}
+def marked(method: str) -> dict:
+    """The method's mark on its line, for readers who do not see its colour."""
+    return {"marker": mark_of(method)["marker"], "markersize": 4.8, "markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
-def legend(ax, c, labels: list[tuple[str, str]], others: int, title: str, corner: str) -> None:
-    """Methods with their numbers, best first, in the colours of their lines; how many are pale."""
-    handles = [Line2D([], [], label=text, linewidth=1.3, **line_of(c, method), **marked(c, method))
+def legend(ax, labels: list[tuple[str, str]], others: int, title: str, corner: str) -> None:
+    """Legend of the methods with their numbers, best first, in the colours of their lines, and how many are pale."""
+    handles = [Line2D([], [], label=text, linewidth=1.3, **line_of(method), **marked(method))
                for method, text in labels]
     if others:
         handles.append(Line2D([], [], color=styles.PALE, linewidth=0.8, label=f"{others} other" + "s" * (others > 1)))
@@ -141,10 +148,10 @@ def legend(ax, c, labels: list[tuple[str, str]], others: int, title: str, corner
                       handlelength=2.4, labelspacing=0.25, borderaxespad=0.3, frameon=True, framealpha=0.85,
                       edgecolor="none")
     for text, (method, _) in zip(drawn.get_texts(), labels, strict=False):
-        text.set_color(dark_of(c, method))
+        text.set_color(dark_of(method))
 
 
-def method_rates(c):
+def method_rates(c: FigureConstants):
     """Success- and prediction-rate curves: the share of landslides on the most susceptible share of the area."""
     path = Paths(c.REGION).rates
     table, record = compared(path, c, ("protocol", "seed", "with_dv", "method", "kind", "area", "landslides"))
@@ -152,28 +159,29 @@ def method_rates(c):
     protocols = protocols_of(table, path)
     panels = [(p, k) for p in protocols for k in ("success", "prediction")
               if ((table["protocol"] == p) & (table["kind"] == k)).any()]
-    fig, axes = panels_of(c, len(panels), 2.2)
+    fig, axes = panels_of(len(panels), 2.2)
     for ax, (protocol, kind) in zip(axes, panels, strict=True):
         part = table[(table["protocol"] == protocol) & (table["kind"] == kind)].rename(
             columns={"area": "x", "landslides": "y", "seed": "repeat"})
         top = part.groupby(["method", "repeat"], sort=False)[["x", "y"]].apply(lambda g: np.interp(0.1, g["x"], g["y"]))
         top = top.groupby("method", sort=False).mean()
-        chosen = in_colour(c, top)
-        lines_of_repeats(ax, c, part, chosen)
+        chosen = in_colour(top, c.TOP)
+        lines_of_repeats(ax, part, chosen)
         ax.plot((0, 1), (0, 1), color=styles.INK, linewidth=0.7, linestyle=":")
         ax.axvline(0.1, color=styles.INK, linewidth=0.6, linestyle=(0, (2, 2)))
-        legend(ax, c, [(m, f"{m}  {top[m]:.2f}") for m in chosen], len(top) - len(chosen),
+        legend(ax, [(m, f"{m}  {top[m]:.2f}") for m in chosen], len(top) - len(chosen),
                "share on the top 10 % (dashed)", "lower right")
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the area, most susceptible first",
                ylabel="share of landslides")
         ax.set_title(f"{protocol}: {kind} rate, {repeats(part['repeat'].nunique())}", loc="left")
         tidy(ax)
-    caption(fig, c, [record], "success: landslides a method learned from; prediction: others; dotted: chance")
+    caption(fig, c, [record], "success: landslides that a method learned from; prediction: other landslides; dotted: "
+            "chance")
     return fig, table[table["protocol"].isin(protocols)][["protocol", "kind", "method", "seed", "area", "landslides"]]
 
 
-def reliability(c, protocol: str):
-    """Observed against predicted share of landslides, a panel a method, with the points of every bin."""
+def reliability(c: FigureConstants, protocol: str):
+    """Observed share of landslides against predicted probability, a panel a method, with the points of every bin."""
     path = Paths(c.REGION).scores
     table, record = scored(path, c)
     protocols = protocols_of(table, path, protocol)[:2]
@@ -186,7 +194,7 @@ def reliability(c, protocol: str):
         rows.append(pd.DataFrame({"protocol": name, "method": method, "bin": np.arange(len(n)), "points": n,
                                   "predicted": mean, "observed": share}))
     drawn = pd.concat(rows, ignore_index=True)
-    methods = in_order(c, drawn["method"].unique())
+    methods = in_order(drawn["method"].unique())
     across = 5
     down = -(-len(methods) // across)
     tall = down * 1.5 + 0.82
@@ -205,13 +213,13 @@ def reliability(c, protocol: str):
                 ax.bar(x, 0.4 * share / share.max(), width=0.08, color=styles.PALE, zorder=0)
                 most = share.idxmax()
                 ax.text(x[most], 0.42, f"{one.loc[most, 'points']:,}", fontsize=5.5, color="#555555",
-                        horizontalalignment="left" if x[most] < 0.5 else "right")
+                        ha="left" if x[most] < 0.5 else "right")
             ax.plot(one["predicted"], one["observed"], linewidth=0.9, markersize=3.2,
                     linestyle="--" if i else "-", markerfacecolor="white" if i else None, clip_on=False, zorder=3,
-                    **mark_of(c, method))
+                    **mark_of(method))
             words.append(f"{error[name, method]:.3f}")
-        ax.text(0.03, 0.97, "error " + ", ".join(words), fontsize=6, transform=ax.transAxes, verticalalignment="top")
-        title_of(ax, c, method)
+        ax.text(0.03, 0.97, "error " + ", ".join(words), fontsize=6, transform=ax.transAxes, va="top")
+        title_of(ax, method)
         ax.set(xlim=(0, 1), ylim=(0, 1))
         ax.set_xticks((0, 0.5, 1), ("0", ".5", "1"))
         ax.set_yticks((0, 0.5, 1), ("0", ".5", "1"))
@@ -222,6 +230,6 @@ def reliability(c, protocol: str):
     which = f"{protocols[0]} (solid, bars) and {protocols[1]} (dashed)" if len(protocols) == 2 else protocols[0]
     first = table[table["protocol"] == protocols[0]]
     n = first.groupby("method", observed=True).size().max()
-    caption(fig, c, [record], f"{which}, {n:,} points of {repeats(first['seed'].nunique())}; bars: points in the "
-            "tenth, the most given; error: ECE")
+    caption(fig, c, [record], f"{which}, {n:,} points of {repeats(first['seed'].nunique())}; bars: points in each "
+            "tenth, with the largest number; error: expected calibration error")
     return fig, drawn

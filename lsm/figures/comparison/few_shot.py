@@ -1,4 +1,6 @@
-"""Fast adaptation: accuracy of held-out blocks by labelled samples of a block and adaptation steps."""
+"""Fast adaptation: accuracy of held-out blocks by the number of labelled samples and of adaptation steps."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -7,17 +9,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lsm.figures import styles
-from lsm.figures.common import caption, tidy
+from lsm.figures.common import FigureConstants, caption, tidy
 from lsm.figures.comparison.block_kinds import candle
-from lsm.figures.comparison.method_style import compared, repeats
+from lsm.figures.comparison.method_panels import compared, repeats
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
 MARKS = ("o", "s", "^", "v", "D", "P", "X", "*")
 
 
-def few_shot(c):
-    """Accuracy against the samples a block adapts on, a line a number of steps: counts, and twelfths of a block."""
+def few_shot(c: FigureConstants):
+    """Accuracy against the number of samples that a block adapts on, and against their share of the block; a line a
+    number of steps."""
     path = Paths(c.REGION).method_metrics
     table, record = shots(path, c, ("subset", "measure", "mean", "sd", "seeds", "n"))
     table = table[(table["subset"] == "all") & (table["measure"] == "accuracy")]
@@ -46,8 +49,9 @@ def few_shot(c):
     return fig, table[["k", "steps", "mean", "sd", "n", "seeds"]]
 
 
-def shots(path, c, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
-    """The k-shot rows of a table, steps whole numbers, and its record. Raises InputError where there are none."""
+def shots(path: Path, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
+    """The k-shot rows of a table, with steps as whole numbers, and its record. Raises InputError where there are none.
+    """
     table, record = compared(path, c, ("protocol", "k", "steps", "method", *names))
     table = table[table["protocol"] == "k-shot"]
     if not len(table):
@@ -57,7 +61,7 @@ def shots(path, c, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
 
 
 def sorts_of_k(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
-    """Counts of samples and shares of a block, each with a title and in rising order."""
+    """Two lists of k with a title, both rising: counts of samples, and shares of a block."""
     ks = pd.unique(table["k"])
     return [("k samples", sorted((k for k in ks if "/" not in k), key=int)),
             ("the published sweep", sorted((k for k in ks if "/" in k), key=lambda k: int(k.split("/")[0])))]
@@ -68,8 +72,9 @@ def steps_in_words(step: int) -> str:
     return "not adapted" if step == 0 else f"{step} step" + ("s" if step != 1 else "")
 
 
-def few_shot_blocks(c):
-    """Blocks before and after adaptation: candles of accuracy by samples, and a point a block with the most of them."""
+def few_shot_blocks(c: FigureConstants):
+    """Accuracy of blocks before and after adaptation: candles by the number of samples, and a point a block for the
+    largest number."""
     path = Paths(c.REGION).block_metrics
     table, record = shots(path, c, ("seed", "block", "n", "accuracy"))
     steps = sorted(set(table["steps"]) - {0})

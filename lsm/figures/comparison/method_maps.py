@@ -1,34 +1,30 @@
-"""Susceptibility maps of the methods side by side in the classes of every map, and what each class holds."""
-
-from dataclasses import replace
+"""Susceptibility maps of the methods side by side, in the same classes, and what each class contains."""
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from osgeo import gdal
 
 from lsm.figures import styles
-from lsm.figures.area_maps import orientation, terrain
-from lsm.figures.common import caption
-from lsm.figures.comparison.method_style import STAGE, compared, dark_of
+from lsm.figures.common import FigureConstants, caption
+from lsm.figures.comparison.method_panels import STAGE, compared, dark_of
+from lsm.figures.map_page import Ground, draw_classes, orientation, patch, terrain
 from lsm.inputs.rasters import known, open_raster, strips
-from lsm.maps.cartography import as_one_line, outlines, read_decimated
 from lsm.maps.classes import breaks_of
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
-PROTOCOL, REPEAT = "published", 1   # whose fitted methods predicted the maps
+PROTOCOL, REPEAT = "published", 1   # the run whose fitted methods predicted the maps
 MAPS, BARS = 3, 4                   # a row
-GAP, HEAD, TALLEST = 0.1, 0.2, 2.6  # inches: between maps, of a title, of a map
+GAP, HEAD, TALLEST = 0.1, 0.2, 2.6  # inches: between maps, of a title, of a map at most
 BAR_HIGH, FOOT = 0.95, 0.42         # inches of a panel of bars, of the caption
 
 
-def method_maps(c):
-    """A map a method, one scale of classes for all; below, each class's share of the held-out blocks' area and of their
-    landslides that no method saw, with the frequency ratio."""
+def method_maps(c: FigureConstants):
+    """A map a method, all in the same classes. Below, each class's share of the held-out blocks' area and of the
+    landslides there that no method learned from, with the frequency ratio."""
     paths = Paths(c.REGION)
     record = check(paths.method_maps, STAGE, c)
     breaks, _ = breaks_of(paths, open_raster(paths.map_raster, "run predict_LSM.py"), "figure.py", c)
@@ -40,8 +36,7 @@ def method_maps(c):
         raise InputError(f"{shown(paths.scores)}: expected scores of {', '.join(sorted(missing))} under {PROTOCOL}, "
                          f"found none; run {STAGE} again")
     table = classes_of(c, dataset, names, breaks, scores)
-    small = replace(c, LARGEST=c.METHOD_CELLS)
-    ground = terrain(small)
+    ground = terrain(c, c.METHOD_CELLS)
     west, east, south, north = ground.extent
     widest = (styles.WIDTH - 0.1 - (MAPS - 1) * GAP) / MAPS
     scale = min(widest / (east - west), TALLEST / (north - south))  # inches a metre
@@ -55,18 +50,19 @@ def method_maps(c):
         y = tall - 0.05 - (i // MAPS + 1) * (high + HEAD)
         ax = fig.add_axes((x / styles.WIDTH, y / tall, wide / styles.WIDTH, high / tall))
         if name:
-            draw_map(small, ax, ground, paths.method_maps, i + 1, breaks)
-            ax.set_title(name, fontsize=8, pad=3, color=dark_of(c, name))
+            draw_classes(ax, ground, paths.method_maps, i + 1, breaks, c.CLASS_COLOURS, c.METHOD_CELLS, 0.2)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_linewidth(0.4)
+            ax.set_title(name, fontsize=8, pad=3, color=dark_of(name))
         else:
-            legend(c, ax, ground, table, scale, (wide, high))
+            legend(ax, ground, table, c.CLASS_COLOURS, scale, (wide, high))
     for i, name in enumerate(names):
         x, y = 0.72 + i % BARS * 1.72, FOOT + below - 0.4 - (i // BARS + 1) * (BAR_HIGH + 0.42) + 0.42
         ax = fig.add_axes((x / styles.WIDTH, y / tall, 1.38 / styles.WIDTH, BAR_HIGH / tall))
-        draw_bars(c, ax, table[table["method"] == name], table, first=i % BARS == 0)
-        ax.set_title(name, fontsize=7, pad=2.5, color=dark_of(c, name))
-    edge = {"edgecolor": styles.INK, "linewidth": 0.4}
-    fig.legend(handles=[Patch(facecolor=c.CLASS_COLOURS[-2], label="share of landslides", **edge),
-                        Patch(facecolor="white", hatch="//////", **edge,
+        draw_bars(ax, c.CLASS_COLOURS, table[table["method"] == name], table, first=i % BARS == 0)
+        ax.set_title(name, fontsize=7, pad=2.5, color=dark_of(name))
+    fig.legend(handles=[patch(c.CLASS_COLOURS[-2], "share of landslides"),
+                        Patch(facecolor="white", hatch="//////", edgecolor=styles.INK, linewidth=0.4,
                               label="share of area; beside the bars the frequency ratio: landslides over area")],
                loc="upper left", ncols=2, fontsize=7,
                bbox_to_anchor=(0.05 / styles.WIDTH, (FOOT + below - 0.02) / tall))
@@ -78,9 +74,12 @@ def method_maps(c):
     return fig, table
 
 
-def classes_of(c, dataset, names: list[str], breaks: list[float], scores: pd.DataFrame) -> pd.DataFrame:
-    """What every class of every band holds: cells of the map and of the held-out blocks, and query points by their own
-    score; a row a method and class."""
+def classes_of(c: FigureConstants, dataset: gdal.Dataset, names: list[str], breaks: list[float],
+               scores: pd.DataFrame) -> pd.DataFrame:
+    """A row a method and class: cells of the map, cells of the held-out blocks, query points by their own score.
+
+    dataset  has a band a method, in the order of `names`. Raises InputError.
+    """
     held_out, block = np.unique(scores["block"]), open_raster(Paths(c.REGION).blocks, "run scene_sampling.py")
     if (block.RasterXSize, block.RasterYSize) != (dataset.RasterXSize, dataset.RasterYSize):
         raise InputError(f"{shown(Paths(c.REGION).method_maps)}: expected the size of {shown(Paths(c.REGION).blocks)}, "
@@ -111,7 +110,7 @@ def share(counts: np.ndarray) -> np.ndarray:
 
 def counts_of_classes(dataset: gdal.Dataset, block: gdal.Dataset, held_out: np.ndarray,
                       breaks: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Cells of every class of every band (bands, classes), and those of them within held-out blocks; strip by strip.
+    """Cells of every class of every band (bands, classes): of the whole raster, and of the held-out blocks.
 
     block  the raster of block numbers on the same grid. A cell on a break belongs to the class above.
     """
@@ -127,44 +126,28 @@ def counts_of_classes(dataset: gdal.Dataset, block: gdal.Dataset, held_out: np.n
     return everywhere, within
 
 
-def draw_map(c, ax, ground, path, band: int, breaks: list[float]) -> None:
-    """One method's map in classes over the shaded terrain."""
-    probability, there, extent, _ = read_decimated(path, c.LARGEST, average=False, band=band)
-    colours = np.array([to_rgb(colour) for colour in c.CLASS_COLOURS] + [to_rgb(styles.SEA)])  # (classes + 1, 3)
-    drawn = colours[np.where(there, np.digitize(probability, breaks), len(breaks) + 1)]  # (rows, cols, 3)
-    if ground.shade.shape == there.shape:
-        drawn[there] *= (0.6 + 0.4 * ground.shade)[there, None]
-    ax.imshow(drawn, extent=extent)
-    # in grey, the lowest class and the sea are alike
-    ax.plot(*as_one_line(outlines(there, extent)), color=styles.INK, linewidth=0.2)
-    ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:], xticks=[], yticks=[])
-    ax.spines[:].set_linewidth(0.4)
-
-
-def legend(c, ax, ground, table: pd.DataFrame, scale: float, size: tuple) -> None:
-    """The classes, and what every map stands on, in the place of one more map; size in inches."""
+def legend(ax, ground: Ground, table: pd.DataFrame, colours: tuple[str, ...], scale: float, size: tuple) -> None:
+    """The legend of the classes, north arrow and scale bar, in the place of one more map; size in inches."""
     ax.set(xlim=(0, size[0]), ylim=(0, size[1]))
     ax.axis("off")
-    orientation(ax, ground, c, scale, size[0] - 1.25, 1.0)
+    orientation(ax, ground, scale, size[0] - 1.25, 1.0)
     edges = table[["class", "from", "to"]].drop_duplicates()
-    ax.legend(handles=[Patch(facecolor=colour, edgecolor=styles.INK, linewidth=0.4,
-                             label=f"{name}  {low:.3g}–{high:.3g}")
-                       for colour, (name, low, high) in zip(c.CLASS_COLOURS, edges.itertuples(index=False),
-                                                            strict=True)][::-1],
+    ax.legend(handles=[patch(colour, f"{name}  {low:.3g}–{high:.3g}") for colour, (name, low, high)
+                       in zip(colours, edges.itertuples(index=False), strict=True)][::-1],
               loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1), fontsize=7, title="landslide susceptibility",
               alignment="left", title_fontsize=7.5, labelspacing=0.45, handlelength=1.6)
 
 
-def draw_bars(c, ax, own: pd.DataFrame, table: pd.DataFrame, first: bool) -> None:
-    """Shares of landslides over those of area, a pair a class, the highest class on top; the ratio beside them."""
+def draw_bars(ax, colours: tuple[str, ...], own: pd.DataFrame, table: pd.DataFrame, first: bool) -> None:
+    """Two bars a class, share of landslides and share of area, the highest class on top; beside them their ratio."""
     y, most = np.arange(len(own)), table[["share_of_landslides", "share_of_held_out_area"]].to_numpy().max()
-    ax.barh(y + 0.2, own["share_of_landslides"], 0.38, color=c.CLASS_COLOURS, edgecolor=styles.INK, linewidth=0.4)
+    ax.barh(y + 0.2, own["share_of_landslides"], 0.38, color=colours, edgecolor=styles.INK, linewidth=0.4)
     ax.barh(y - 0.2, own["share_of_held_out_area"], 0.38, color="white", edgecolor=styles.INK, linewidth=0.4,
             hatch="//////")
     longest = own[["share_of_landslides", "share_of_held_out_area"]].max(axis=1)
     for at, end, ratio in zip(y, longest, own["frequency_ratio"], strict=True):
         if np.isfinite(ratio):
-            ax.text(end + 0.03 * most, at, f"{ratio:.2f}", fontsize=6, verticalalignment="center")
+            ax.text(end + 0.03 * most, at, f"{ratio:.2f}", fontsize=6, va="center")
     ax.set(xlim=(0, 1.22 * most), ylim=(-0.55, len(own) - 0.45))
     ax.set_yticks(y, own["class"] if first else [""] * len(own), fontsize=6)
     ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")

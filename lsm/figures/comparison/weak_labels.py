@@ -1,17 +1,17 @@
-"""Weak labels: which InSAR points became such and which rule dropped the others, and what the labels are worth."""
+"""Weak labels: the InSAR points that became weak labels, the rules that dropped the others, the worth of the labels."""
 
 import textwrap
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.lines import Line2D
 
 from lsm.figures import styles
-from lsm.figures.area_maps import map_page, terrain
-from lsm.figures.common import caption, saved
+from lsm.figures.common import FigureConstants, caption, colour_bar, saved
 from lsm.figures.comparison.measure_bars import COLUMNS, ROW, counts, ranked
-from lsm.figures.comparison.method_style import (
+from lsm.figures.comparison.method_panels import (
     compared,
+    foot_legend,
+    hollow,
     mark_of,
     name_band,
     name_rows,
@@ -20,21 +20,21 @@ from lsm.figures.comparison.method_style import (
     rows_of_methods,
     signed,
 )
+from lsm.figures.map_page import map_page, terrain
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
 STAGE = "augment_inventory.py"
 KEPT = "weak label"
-PANEL = 2.15  # inch, of the bars beside the map
-BAR = 0.285   # inch a rule, its words above its bar
-LINE = 0.14   # inch of a rule that dropped none
+PANEL = 2.15  # inches, of the bars beside the map
+BAR = 0.285   # inches of a rule: its words above its bar
+LINE = 0.14   # inches of a rule that dropped no point
 LEARNED = {"augmentation": ("learned without InSAR landslides", "white"), "published": ("learned with them", None)}
 TESTED = {"insar": "InSAR landslides", "inventory": "inventory landslides"}
 
 
-def augmentation(c):
-    """Weak labels as squares in the colour of their speed, dropped points in that of their rule, and beside the map
-    how many points each rule left."""
+def augmentation(c: FigureConstants):
+    """Weak labels, coloured by speed, and dropped points, coloured by rule; beside the map, how many each rule kept."""
     paths = Paths(c.REGION)
     rules, _ = saved(paths.augmentation, STAGE, c, ("rule", "dropped", "kept"))
     points, record = saved(paths.augmentation_points, STAGE, c, ("X", "Y", "velocity", "slope_velocity", "fate"))
@@ -47,7 +47,7 @@ def augmentation(c):
     dropping = [rule for rule in rules["rule"] if counted.get(rule, 0)]
     colour = {rule: styles.RULES[i % len(styles.RULES)] for i, rule in enumerate(dropping)}
     high = 0.2 + BAR * (len(dropping) + 2) + LINE * (len(rules) - 1 - len(dropping))
-    fig, ax, panel = map_page(ground, c, styles.WIDTH - 0.7 - PANEL, PANEL, high + 2.17)
+    fig, ax, panel = map_page(ground, styles.WIDTH - 0.7 - PANEL, PANEL, high + 2.17)
     ax.imshow(0.4 + 0.6 * ground.relief, extent=ground.extent)
     pixels = len(points) > c.RASTERISE
     pale = 0.5 if pixels else 1.0  # so many dropped points would hide the weak labels
@@ -62,19 +62,15 @@ def augmentation(c):
     drawn = ax.scatter(weak["X"], weak["Y"], s=2.6, c=speed, cmap=speeds, rasterized=pixels,
                        norm=Normalize(*np.percentile(speed, (5, 95))), **styles.POINTS["InSAR"])
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
-    waterfall(panel, c, rules, colour)
-    where = panel.get_position()
-    bar_ax = fig.add_axes((where.x0 + 0.12 / styles.WIDTH, where.y1 - (high + 0.12) / fig.get_figheight(),
-                           1.5 / styles.WIDTH, 0.1 / fig.get_figheight()))
-    bar = fig.colorbar(drawn, cax=bar_ax, orientation="horizontal", extend="both")
-    bar.set_label("speed along the slope (mm/yr)" if along else "speed along the line of sight (mm/yr)", fontsize=7)
-    bar_ax.tick_params(labelsize=7)
+    waterfall(panel, rules, colour)
+    colour_bar(fig, panel, drawn, 0.12, high + 0.12, 1.5,
+               f"speed along the {'slope' if along else 'line of sight'} (mm/yr)", 7)
     caption(fig, c, [record], f"{len(points):,} InSAR points, {len(weak):,} weak labels")
     return fig, points.round({"X": 2, "Y": 2})
 
 
-def waterfall(panel, c, rules, colour: dict) -> None:
-    """A bar a rule from the points it left to those it found, in inches from the panel's top; weak labels at the end.
+def waterfall(panel, rules, colour: dict) -> None:
+    """A bar a rule, from the panel's top down: the points it kept, grey, and dropped, coloured. Last, the weak labels.
     """
     total, top = rules["kept"].iloc[0], panel.get_ylim()[1]
     long = (PANEL - 0.2) / total  # inch a point
@@ -82,7 +78,7 @@ def waterfall(panel, c, rules, colour: dict) -> None:
 
     def words(text: str, number: int) -> None:
         panel.text(0.1, y, textwrap.shorten(f"{number:,}  {text}", 46, placeholder="…"), fontsize=6.2,
-                   verticalalignment="top")
+                   va="top")
 
     words(f"{rules['rule'].iloc[0]}", total)
     panel.barh(y - 0.19, total * long, 0.11, left=0.1, color="#555555")
@@ -98,9 +94,11 @@ def waterfall(panel, c, rules, colour: dict) -> None:
                linewidth=0.5)
 
 
-def weak_label_worth(c):
-    """What each method scores on InSAR and on inventory landslides after learning without and with InSAR landslides,
-    with all factors and without the one that defines them."""
+def weak_label_worth(c: FigureConstants):
+    """Scores of each method on InSAR and on inventory landslides, after learning without and with InSAR landslides.
+
+    With all factors, and without the factor that defines the InSAR landslides.
+    """
     path = Paths(c.REGION).method_metrics
     table, record = compared(path, c, COLUMNS)
     for protocol in LEARNED:
@@ -111,21 +109,21 @@ def weak_label_worth(c):
     bands = [with_dv for with_dv in (True, False) if (table["with_dv"] == with_dv).any()]
     methods = ranked(table[(table["protocol"] == "published") & table["with_dv"]])
     panels = [(measure, subset) for measure in ("auroc", "kappa") for subset in TESTED]
-    fig, axes = rows_of_methods(c, 1.5 * ROW * len(methods), len(panels), len(bands), bottom=0.72, top=0.42)
+    fig, axes = rows_of_methods(1.5 * ROW * len(methods), len(panels), len(bands), bottom=0.72, top=0.42)
     for band, with_dv in zip(axes, bands, strict=True):
         for ax, (measure, subset) in zip(band, panels, strict=True):
             one = table[(table["with_dv"] == with_dv) & (table["measure"] == measure) & (table["subset"] == subset)]
             mean, sd = (one.pivot(index="protocol", columns="method", values=v) for v in ("mean", "sd"))
             for i, method in enumerate(methods):
-                colour = mark_of(c, method)["color"]
+                colour = mark_of(method)["color"]
                 ax.plot(mean.loc[list(LEARNED), method], (i, i), color=colour, linewidth=1.6, solid_capstyle="butt")
                 for protocol, (_, face) in LEARNED.items():
                     ax.errorbar(mean.loc[protocol, method], i, xerr=np.nan_to_num(sd.loc[protocol, method]), marker="o",
                                 markersize=4, markerfacecolor=face, markeredgewidth=0.9, elinewidth=0.5, color=colour)
                 gain = mean.loc["published", method] - mean.loc["augmentation", method]
                 ax.text(0.99, i - 0.36, signed(gain), transform=ax.get_yaxis_transform(), fontsize=5.8,
-                        horizontalalignment="right", verticalalignment="center")
-        name_rows(c, band, methods)
+                        ha="right", va="center")
+        name_rows(band, methods)
         name_band(band, "all factors" if with_dv else f"without {record['constants'].get('WITHOUT', 'one factor')}")
     for (measure, subset), column in zip(panels, axes.T, strict=True):
         low, high = (f(ax.get_xlim()[i] for ax in column) for i, f in enumerate((min, max)))
@@ -133,10 +131,7 @@ def weak_label_worth(c):
             ax.set_xlim(low, high)
             ax.locator_params(axis="x", nbins=3)
         column[0].set_title(f"{styles.MEASURES[measure]}\n{TESTED[subset]}", fontsize=7, pad=4)
-    handles = [Line2D([], [], linestyle="", marker="o", markersize=4, color=styles.INK, label=text,
-                      markerfacecolor=face or styles.INK) for text, face in LEARNED.values()]
-    fig.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.99, 0.2 / fig.get_figheight()), ncols=2,
-               fontsize=6.5, borderaxespad=0)
+    foot_legend(fig, [hollow(text, face or styles.INK) for text, face in LEARNED.values()], "right")
     caption(fig, c, [record], f"numbers: what InSAR landslides add; whiskers: sd of {repeats(table.seeds)}; "
             f"{counts(table)} points together, each kind of landslide with all non-landslides")
     return fig, table[["protocol", "subset", "with_dv", "method", "measure", "mean", "sd", "n", "seeds"]]

@@ -1,0 +1,147 @@
+"""What every map shares: the terrain under it, its page, its furniture (north arrow, scale bar), points and classes."""
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Polygon, Rectangle
+
+from lsm.figures import styles
+from lsm.figures.common import FigureConstants, round_numbers
+from lsm.inputs.rasters import crs_name
+from lsm.maps.cartography import as_one_line, outlines, read_decimated, shaded
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every map stands on.
+
+    relief  the terrain in colour (rows, cols, 3); shade (rows, cols), 1 on flat ground
+    extent  of both: west, east, south, north in metres
+    words   CRS and cell size, for readers
+    """
+
+    relief: np.ndarray
+    shade: np.ndarray
+    extent: tuple[float, float, float, float]
+    words: tuple[str, str]
+
+
+def terrain(c: FigureConstants, largest: int | None = None) -> Ground:
+    """The terrain raster with at most `largest` cells a side (LARGEST unless told). Raises InputError."""
+    path = Paths(c.REGION).composite
+    if not path.is_file():
+        raise InputError(f"{shown(path)}: missing; put it there, or run src_data/make_demo.py for the demo area")
+    dem, shade, valid, extent, dataset = shaded(path, largest or c.LARGEST)
+    if dataset.GetSpatialRef() is None:
+        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found none; set it (gdal_edit.py)")
+    low, high = np.percentile(dem[valid], (1, 99))
+    tint = LinearSegmentedColormap.from_list("tint", styles.TINTS)((dem - low) / max(high - low, 1))[..., :3]
+    relief = np.where(valid[..., None], tint * shade[..., None], to_rgb(styles.SEA))
+    transform = dataset.GetGeoTransform()
+    words = (crs_name(dataset.GetProjection()), f"cells {transform[1]:.4g} × {-transform[5]:.4g} m")
+    return Ground(relief, shade, extent, words)
+
+
+def map_page(ground: Ground, across: float = styles.MAP, beside: float = styles.PANEL, least: float = 3.4) -> tuple:
+    """A page for one map: figure, axes of the map in metres, axes of the panel beside it in inches.
+
+    The panel has north arrow, scale bar, CRS and cell size at its foot and is free above.
+    across  inches of the map, at most; beside: inches of the panel; least: inches of height, at least
+    """
+    west, east, south, north = ground.extent
+    scale = min(across / (east - west), 7.5 / (north - south))  # inches a metre
+    wide, tall = scale * (east - west), scale * (north - south)
+    high = max(tall, least)
+    size = (styles.WIDTH, high + 0.87)  # the topmost tick label is wider than the frame is high there
+    fig = Figure(figsize=size)
+    ax = fig.add_axes((0.5 / size[0], (0.65 + high - tall) / size[1], wide / size[0], tall / size[1]))
+    unit, metres = ("km", 1000) if max(east - west, north - south) > 5000 else ("m", 1)
+    ax.set(xlim=(west, east), ylim=(south, north), aspect="equal", xlabel=f"easting ({unit})",
+           ylabel=f"northing ({unit})")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=(1, 2, 5, 10)))
+        axis.set_major_formatter(lambda value, _: f"{value / metres:g}")
+    for label in ax.get_yticklabels():
+        label.set(rotation=90, va="center")
+    ax.tick_params(labelsize=7)
+    panel = fig.add_axes(((0.65 + wide) / size[0], 0.65 / size[1], beside / size[0], high / size[1]))
+    panel.set(xlim=(0, beside), ylim=(0, high))
+    panel.axis("off")
+    orientation(panel, ground, scale)
+    return fig, ax, panel
+
+
+def orientation(panel, ground: Ground, scale: float, left: float = 0.0, longest: float = 1.3) -> None:
+    """North arrow, scale bar, CRS and cell size at the foot of axes in inches, from `left` on.
+
+    scale  inches a metre; longest: inches of the bar, at most
+    """
+    west, east, south, north = ground.extent
+    words = "\n".join(line for text in ground.words for line in textwrap.wrap(text, 24))
+    panel.text(left + 0.05, 0, words, fontsize=7, color=styles.INK, va="bottom")
+    scale_bar(panel, left + 0.05, 0.75, scale, longest, kilometres=max(east - west, north - south) > 5000)
+    north_arrow(panel, left + 0.3, 1.1, 0.4)
+
+
+def scale_bar(ax, x: float, y: float, scale: float, longest: float, kilometres: bool) -> None:
+    """A scale bar of a round length from (x, y) on, on axes in inches. scale and longest as for `orientation`."""
+    bar = round_numbers(1, max(longest / scale, 1))[-1]  # metres
+    for half, colour in ((0, "black"), (1, "white")):
+        ax.add_patch(Rectangle((x + half * bar * scale / 2, y), bar * scale / 2, 0.06, facecolor=colour,
+                               edgecolor="black", linewidth=0.6))
+    for at, text in ((0, "0"), (bar, f"{bar / 1000:g} km" if kilometres else f"{bar:g} m")):
+        ax.text(x + at * scale, y + 0.09, text, fontsize=7, ha="center")
+
+
+def north_arrow(ax, x: float, y: float, high: float) -> None:
+    """A north arrow of `high` inches, its foot in the middle at (x, y), on axes in inches."""
+    for side, colour in ((-1, "black"), (1, "white")):
+        ax.add_patch(Polygon(((x + 0.25 * high * side, y), (x, y + 0.15 * high), (x, y + high)), facecolor=colour,
+                             edgecolor="black", linewidth=0.6))
+    ax.text(x, y + high + 0.03, "N", fontsize=8, ha="center")
+
+
+def draw_classes(ax, ground: Ground, path: Path, band: int, breaks: list[float], colours: tuple[str, ...], largest: int,
+                 line: float) -> None:
+    """Draws a band of probabilities in classes over the shaded terrain, with an outline of `line` points."""
+    probability, known, extent, _ = read_decimated(path, largest, average=False, band=band)
+    tones = np.array([to_rgb(colour) for colour in (*colours, styles.SEA)])  # (classes + 1, 3)
+    drawn = tones[np.where(known, np.digitize(probability, breaks), len(breaks) + 1)]  # (rows, cols, 3)
+    if ground.shade.shape == known.shape:
+        drawn[known] *= (0.6 + 0.4 * ground.shade)[known, None]
+    ax.imshow(drawn, extent=extent)
+    # Printed in grey, the lowest class and the sea look the same without an outline.
+    ax.plot(*as_one_line(outlines(known, extent)), color=styles.INK, linewidth=line)
+    ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
+
+
+def patch(colour, label: str) -> Patch:
+    """A coloured box of a legend."""
+    return Patch(facecolor=colour, edgecolor=styles.INK, linewidth=0.4, label=label)
+
+
+def marks(ax, kind: str, x, y, size: float, rasterise: int) -> None:
+    """Points of one kind, `size` in points squared. As a line of markers: a pdf holds the marker once.
+
+    rasterise  more points than this are pixels in the pdf
+    """
+    style = styles.POINTS[kind]
+    ax.plot(x, y, linestyle="", marker=style["marker"], markersize=size**0.5, markerfacecolor=style["facecolors"],
+            markeredgecolor=style["edgecolors"], markeredgewidth=style["linewidths"], rasterized=len(x) > rasterise)
+
+
+def key(kind: str, label: str) -> Line2D:
+    """The legend's mark for a kind of point."""
+    style = styles.POINTS[kind]
+    face = style.get("facecolors", styles.SPEEDS[1])
+    return Line2D([], [], linestyle="", marker=style["marker"], markersize=4.5, markerfacecolor=face,
+                  markeredgecolor=face if style["edgecolors"] == "none" else style["edgecolors"], markeredgewidth=0.6,
+                  label=label)

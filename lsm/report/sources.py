@@ -1,0 +1,70 @@
+"""The files that the report is made from. All are optional except the map; missing ones are named."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from lsm.figures.common import need
+from lsm.inputs.samples import Factor
+from lsm.maps.classes import ClassConstants
+from lsm.report.tables import MEASURES
+from lsm.run.artifacts import read_csv, read_npz
+from lsm.run.paths import Paths
+from lsm.run.settings import InputError
+
+SOURCES = {  # by property of Paths: what the page shows of it, the stage that writes it, columns (none: arrays)
+    "blocks_table": ("blocks", "scene_sampling.py", ("block", "cells", "samples", "landslides")),
+    "tasks": ("samples", "scene_sampling.py", None),
+    "models": ("models of blocks", "predict_LSM.py", None),
+    "metrics": ("held-out scores", "meta_learner.py", ("block", "adapted", "samples", "landslides", *MEASURES)),
+    "method_metrics": ("other methods", "compare_methods.py",
+                       ("protocol", "subset", "with_dv", "k", "method", "measure", "mean", "n")),
+    "importance": ("leading factors of a place", "feature_permutation.py",
+                   ("block", "factor", "mean_abs_shap", "sign", "rank", "state")),
+    "gis_table": ("applicability in numbers", "export_gis.py", ("product", "measure", "value"))}
+
+
+class ReportConstants(ClassConstants, Protocol):
+    """The constants of the report, as report.py explains them."""
+
+    LARGEST: int
+    POINTS: int
+    LEADERS: int
+    THIN: int
+    LEAKY: float
+    FIGURE_WIDTH: int
+    FIGURE_QUALITY: int
+    factors: tuple[Factor, ...]
+
+
+class Collector:
+    """Reads files, remembers which were used, and writes a line for each that is missing or of another run."""
+
+    def __init__(self):
+        self.used, self.left_out = [], []
+
+    def get(self, what: str, path: Path, read: Callable):
+        """What read() gives of the file `path`; None, and a line about `what`, where the file cannot be used."""
+        try:
+            value = read()
+        except InputError as error:
+            self.left_out.append(f"{what}: {error}")
+            return None
+        self.used.append(path)
+        return value
+
+    def sources(self, paths: Paths, c: ReportConstants) -> dict:
+        """Every table and every set of arrays of SOURCES by its name, None where it cannot be used."""
+        out = {}
+        for name, (what, stage, columns) in SOURCES.items():
+            read = partial(table_of, columns=columns) if columns else read_npz
+            out[name] = self.get(what, getattr(paths, name), partial(read, getattr(paths, name), stage, c))
+        return out
+
+
+def table_of(path: Path, stage: str, c: ReportConstants, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A table of this run that has `columns`. Raises InputError."""
+    return need(read_csv(path, stage, c), path, columns, stage)
