@@ -36,7 +36,7 @@ from osgeo import gdal
 from tqdm import tqdm
 
 from lsm.blocks.slic import nearest_block
-from lsm.inputs import grid_cells
+from lsm.inputs import grid_cells, vectors
 from lsm.inputs.rasters import NODATA, known, known_strips, locate, open_raster, strips
 from lsm.learner.encoder import Encoder
 from lsm.maps import classes, gis
@@ -77,7 +77,7 @@ def write_classes(source: gdal.Dataset, target: gdal.Dataset, breaks: list[float
     band, counts = source.GetRasterBand(1), np.zeros(len(breaks) + 1, np.int64)
     for row, rows in strips(source):
         p = band.ReadAsArray(0, row, source.RasterXSize, rows)
-        value = np.where(known(p, band), 1 + np.digitize(p, breaks), 0)
+        value = np.where(known(p, band.GetNoDataValue()), 1 + np.digitize(p, breaks), 0)
         counts += np.bincount(value.ravel(), minlength=len(counts) + 1)[1:]
         target.GetRasterBand(1).WriteArray(value.astype(np.uint8), 0, row)
     return counts
@@ -90,7 +90,7 @@ def seams(source: gdal.Dataset, blocks: gdal.Dataset) -> pd.DataFrame:
     for row, rows in strips(source):
         window = (0, row, source.RasterXSize, min(rows + 1, source.RasterYSize - row))
         p, block = band.ReadAsArray(*window), blocks.GetRasterBand(1).ReadAsArray(*window)
-        there = known(p, band) & (block >= 0)
+        there = known(p, band.GetNoDataValue()) & (block >= 0)
         right = (np.s_[:rows, :-1], np.s_[:rows, 1:])  # the strip's own rows alone
         down = (np.s_[:-1], np.s_[1:])
         for a, b in (right, down):
@@ -322,9 +322,9 @@ def main(c) -> None:
         write_leaders(paths, (_STAGE, c, [paths.leading_factor]))
         written.append(paths.gis_raster("leading"))
     block_style, sample_style = layer_styles()
-    gis.write_layers(paths.gis_layers, found.GetSpatialRef(), {
+    vectors.write_layers(paths.gis_layers, found.GetSpatialRef(), {
         "blocks": (outlines, table_of_blocks(blocks, cell, models, metrics, importance), block_style),
-        "samples": (gis.points(samples["xy"]), table_of_samples(samples, names), sample_style),
+        "samples": (vectors.points(samples["xy"]), table_of_samples(samples, names), sample_style),
     }, (_STAGE, c, [paths.models, paths.tasks, paths.blocks, paths.blocks_table,
                     *[paths.metrics] * (metrics is not None), *[paths.importance] * (importance is not None)]))
 
