@@ -127,17 +127,17 @@ def test_coarser_flow_keeps_the_area(tmp_path):
 
 
 def test_flow_layers_are_on_disk_while_their_datasets_are_open(tmp_path, monkeypatch):
-    """As in the first run, when numba, compiling, keeps an exception and with it every frame below."""
+    """In the first run numba, while it compiles, holds an exception, and with it the frames of all callers."""
     kept = []
 
-    def upstream_cells(heights, real=terrain.upstream_cells):
+    def flow_of(heights, outlets=None, real=terrain.flow_of):
         try:
             raise RuntimeError
         except RuntimeError as error:
             kept.append(error)
-        return real(heights)
+        return real(heights, outlets)
 
-    monkeypatch.setattr(terrain, "upstream_cells", upstream_cells)
+    monkeypatch.setattr(terrain, "flow_of", flow_of)
     dem, grid = layer(tmp_path, heights())
     terrain.slope_and_aspect(dem, grid, tmp_path / "slope.tif", tmp_path / "aspect.tif", "Horn")
     factor_layers.flow_layers(tmp_path, grid, coarser=1, channel=40)
