@@ -39,7 +39,7 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal
 
-from lsm.inputs import grid_cells
+from lsm.inputs import grid_cells, vectors
 from lsm.inputs.rasters import NODATA, known_strips, open_raster
 from lsm.learner.encoder import Encoder
 from lsm.maps import classes, counts, gis, layer_tables, styles_qgis, trust
@@ -163,9 +163,9 @@ def main(c: Constants) -> None:
     if leading:
         write_leaders(paths, (_STAGE, c, [paths.leading_factor]))
         written.append(paths.gis_raster("leading"))
-    gis.write_layers(paths.gis_layers, found.GetSpatialRef(), {
+    vectors.write_layers(paths.gis_layers, found.GetSpatialRef(), {
         "blocks": (outlines, layer_tables.of_blocks(blocks, cell, models, metrics, importance), styles_qgis.blocks()),
-        "samples": (gis.points(samples["xy"]), layer_tables.of_samples(samples, names), styles_qgis.samples()),
+        "samples": (vectors.points(samples["xy"]), layer_tables.of_samples(samples, names), styles_qgis.samples()),
     }, (_STAGE, c, [paths.models, paths.tasks, paths.blocks, paths.blocks_table,
                     *[paths.metrics] * (metrics is not None), *[paths.importance] * (importance is not None)]))
 

@@ -38,11 +38,9 @@ Run     python feature_permutation.py [EXPLAINED=50 ...]
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from osgeo import gdal
 from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -50,10 +48,10 @@ from tqdm import tqdm
 from lsm.explanation import ranking
 from lsm.explanation.block_models import BlockModel, permutation
 from lsm.explanation.boosted_trees import BoostedTrees
-from lsm.inputs.rasters import Raster, read_band, read_composite
+from lsm.inputs.rasters import read_band, read_composite, write_classes
 from lsm.learner.boosting import Boosting
 from lsm.learner.encoder import Encoder
-from lsm.run.artifacts import check, read_csv, read_npz, whole, write_csv, write_npz, write_record
+from lsm.run.artifacts import check, read_csv, read_npz, write_csv, write_npz
 from lsm.run.jobs import side_by_side
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
@@ -123,31 +121,6 @@ def start_worker(models: dict, samples: dict, boosting: Boosting | None, c: Cons
     _HELD = models, samples, Encoder.from_json(str(models["encoder"])), boosting, trees, c
 
 
-def write_leaders(path: Path, leader: np.ndarray, like: Raster, names: list[str], colours: list[str], made) -> None:
-    """Writes classes (rows, cols) uint8, 0 = nodata, with names and colours ("#rrggbb") of classes 1, 2, ...
-
-    GDAL keeps the names in <path>.aux.xml.
-    """
-    palette = gdal.ColorTable()
-    for i, colour in enumerate(colours, start=1):
-        palette.SetColorEntry(i, (*bytes.fromhex(colour[1:]), 255))
-    with whole(path.with_name(f"{path.name}.aux.xml")) as names_file, whole(path) as temporary:
-        dataset = gdal.GetDriverByName("GTiff").Create(str(temporary), leader.shape[1], leader.shape[0], 1,
-                                                       gdal.GDT_Byte, ["COMPRESS=DEFLATE", "TILED=YES"])
-        dataset.SetGeoTransform(like.geotransform)
-        dataset.SetProjection(like.crs)
-        band = dataset.GetRasterBand(1)
-        band.SetDescription("leading factor")
-        band.SetNoDataValue(0)
-        band.SetColorTable(palette)
-        band.SetCategoryNames(["no adapted model", *names])
-        band.WriteArray(leader)
-        dataset.FlushCache()
-        del band, dataset
-        Path(f"{temporary}.aux.xml").replace(names_file)
-    write_record(path, *made)
-
-
 def checked(c: Constants) -> None:
     """Refuses constants that cannot be used. Raises InputError."""
     for name, known in (("BACKGROUND_FROM", ("block", "region")), ("MODEL", ("map", "networks"))):
@@ -204,7 +177,8 @@ def main(c: Constants) -> None:
     write_npz(paths.shap_values, {key: arrays[key].astype(kind) for key, kind in kinds.items()} | {
         "base": base, "agreement": agreement, "state": state, "factor_names": np.array(names)}, *made)
     colours = [c.COLOURS[i % len(c.COLOURS)] for i in range(len(names))]
-    write_leaders(paths.leading_factor, leader[labels], composite, names, colours, made)
+    write_classes(paths.leading_factor, leader[labels], composite, "leading factor", ["no adapted model", *names],
+                  colours, *made)
     write_csv(paths.importance_territory, over_territory, *made)
     write_csv(paths.importance, table, *made)
     print(f"{len(arrays['row'])} samples of {(state != ranking.NO_SAMPLES).sum()} blocks explained, "

@@ -43,8 +43,9 @@ from osgeo import gdal
 from tqdm import tqdm
 
 import study_area
+from lsm.inputs.layers import stack_layers
 from lsm.inputs.rasters import TERRAIN as _TERRAIN
-from lsm.inputs.rasters import crs_name
+from lsm.inputs.rasters import Grid, crs_name
 from lsm.inputs.samples import read_factors, write_factors
 from lsm.region import absences, checks, factor_layers, inventory, terrain, warp
 from lsm.region.sample_tables import (
@@ -55,7 +56,6 @@ from lsm.region.sample_tables import (
     work_folder,
     write_grid,
 )
-from lsm.region.warp import Grid
 from lsm.run.artifacts import record_path, whole, write_csv, write_record
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError, run
@@ -259,7 +259,7 @@ def write_region(paths, c, files, folder, grid, factors, classes, samples, weak,
         written.append(path)
 
     bands, units = {name: folder / f"{name}.tif" for name in _TERRAIN}, {f.name: f.unit for f in factors}
-    write(paths.composite, lambda path: warp.stack_layers(bands, units, grid, folder / "DEM.tif", path))
+    write(paths.composite, lambda path: stack_layers(bands, units, grid, folder / "DEM.tif", path))
     write(paths.factors, lambda path: write_factors(path, factors, classes))
     write_table(paths.samples_without_insar, samples)
     if len(points) and c.INSAR_FORM == "Ts":
@@ -325,7 +325,7 @@ def main(c):
         step("points")
         landslides, stable, moving, more = place_points(inputs, moving, grid, folder, c)
         step("tables")
-        warp.stack_layers(of_factors, units, grid, folder / "DEM.tif", folder / "stack.tif")
+        stack_layers(of_factors, units, grid, folder / "DEM.tif", folder / "stack.tif")
         samples, weak, scores = sample_tables(rng, landslides, stable, moving, names, grid, folder, c)
 
         as_csv = c.GRID_FORM in ("table", "both") or (c.GRID_FORM == "auto" and complete <= c.TABLE_CELLS)

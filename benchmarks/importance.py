@@ -22,10 +22,9 @@ from scipy.stats import binomtest, rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src_data"))
-import make_demo
 
 import study_area
+from lsm.demo.landslides import factor_of, term_values
 from lsm.inputs.rasters import cell_of, read_band, read_composite
 from lsm.inputs.samples import grid_chunks
 from lsm.run.paths import Paths
@@ -40,7 +39,7 @@ def true_parts(factors: np.ndarray, number: np.ndarray, planted: pd.DataFrame, n
     table, parts = pd.DataFrame(factors, columns=names), np.zeros(factors.shape)
     for term in planted.columns[3:]:
         weight = planted.set_index("environment")[term].reindex(number).to_numpy()
-        parts[:, names.index(make_demo.factor_of(term))] += weight * make_demo.term_values(term, table)
+        parts[:, names.index(factor_of(term))] += weight * term_values(term, table)
     return parts
 
 

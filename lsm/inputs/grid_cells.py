@@ -1,7 +1,7 @@
 """The cells to predict, from a table or from a stack of rasters.
 
-The table has one row a cell (lsm/inputs/samples.py). A region without one has a stack: a raster on the grid of
-composite.tif with one float band a factor, described by the factor's name, nodata declared.
+The table has one row a cell (lsm/inputs/samples.py). A region without a table has a stack: a raster on the grid of
+composite.tif with a float band for each factor, described by the factor's name, with declared nodata.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lsm.inputs import samples
-from lsm.inputs.rasters import centres, open_raster
+from lsm.inputs.rasters import centres, known, open_raster
 from lsm.inputs.samples import Factor
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
@@ -30,23 +30,23 @@ def count(path: Path) -> int:
 
 
 def chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The cells that have a value of every factor, about `rows` of the table or stack at a time.
+    """The cells that have a value of every factor, about `rows` cells of the table or stack at a time.
 
-    Yields factors (cells, factors) float32 and xy (cells, 2) float64, m. Raises InputError for a stack without a band
-    of each factor, or with undeclared nodata.
+    Yields factors (cells, factors) float32 and xy (cells, 2) float64, m. Raises InputError for a stack that lacks a
+    factor's band or its nodata value.
     """
     if path.suffix != ".tif":
         yield from samples.grid_chunks(path, factors, rows)
         return
     dataset = open_raster(path, "run prepare_region.py again")
     bands = _bands(dataset, factors, path)
-    nodata = [np.float32(dataset.GetRasterBand(b).GetNoDataValue()) for b in bands]
+    nodata = [dataset.GetRasterBand(b).GetNoDataValue() for b in bands]
     step = max(1, rows // dataset.RasterXSize)
     for top in range(0, dataset.RasterYSize, step):
         height = min(step, dataset.RasterYSize - top)
         values = dataset.ReadAsArray(0, top, dataset.RasterXSize, height, band_list=bands)
         values = values.reshape(len(bands), height, -1).astype(np.float32, copy=False)
-        row, col = np.nonzero(np.all([np.isfinite(v) & (v != n) for v, n in zip(values, nodata, strict=True)], axis=0))
+        row, col = np.nonzero(np.all([known(v, n) for v, n in zip(values, nodata, strict=True)], axis=0))
         yield values[:, row, col].T, np.column_stack(centres(dataset.GetGeoTransform(), row + top, col))
 
 
@@ -55,7 +55,7 @@ def _bands(dataset, factors: tuple[Factor, ...], path: Path) -> list[int]:
     found = {dataset.GetRasterBand(b).GetDescription().strip().lower(): b for b in range(1, dataset.RasterCount + 1)}
     out = []
     for factor in factors:
-        band = next((found[n.lower()] for n in (factor.name, *factor.aliases) if n.lower() in found), None)
+        band = samples.find_name(found, factor.name, factor.aliases)
         if band is None:
             raise InputError(f"{shown(path)}: expected a band {factor.name!r}, found {', '.join(found)}; run "
                              "prepare_region.py again")

@@ -1,103 +1,77 @@
-"""GeoTIFFs in and out, and the way from coordinates to cells. Rasters are (bands, rows, cols)."""
+"""Rasters: the grid they lie on, one way to open, create and write them, and the way from coordinates to cells.
 
+Arrays are (bands, rows, cols). Layers too large for memory: lsm/inputs/layers.py.
+"""
+
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from osgeo import gdal, osr
+from osgeo import gdal, gdal_array, osr
 
 from lsm.run.artifacts import whole, write_record
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 gdal.UseExceptions()
+osr.UseExceptions()
 
-TERRAIN = ("DEM", "aspect", "curvature", "slope")  # the bands of composite.tif: m, degrees, -, degrees
+TERRAIN = ("DEM", "aspect", "curvature", "slope")  # the bands of composite.tif: m, degrees, 1/100 m, degrees
 NODATA = -9999.0  # of every raster of numbers that the stages write
-STRIP = 512  # rows of a raster in memory at once, where it is read strip by strip
+WINDOW = 1 << 22  # cells of a band in memory at once, where a raster is read window by window
+
+
+# grids -----------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of a raster; geotransform as GDAL has it, crs as WKT."""
+
+    rows: int
+    cols: int
+    geotransform: tuple[float, ...]
+    crs: str
+
+    @classmethod
+    def of(cls, dataset: gdal.Dataset) -> "Grid":
+        """The grid of an open raster."""
+        return cls(dataset.RasterYSize, dataset.RasterXSize, dataset.GetGeoTransform(), dataset.GetProjection())
+
+    @property
+    def cell(self) -> float:
+        """Width of a cell, m."""
+        return self.geotransform[1]
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north, m."""
+        west, width, _, north, _, height = self.geotransform
+        return west, north + self.rows * height, west + self.cols * width, north
+
+    @property
+    def extent(self) -> str:
+        """The bounds, for messages."""
+        west, south, east, north = self.bounds
+        return f"X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}"
+
+    def windows(self) -> Iterator[tuple[int, int]]:
+        """First row and number of rows of windows that cover the grid, each of at most WINDOW cells (or one row)."""
+        step = max(1, min(self.rows, WINDOW // self.cols))
+        for row in range(0, self.rows, step):
+            yield row, min(step, self.rows - row)
 
 
 @dataclass(frozen=True)
 class Raster:
-    """bands (bands, rows, cols) float32; valid (rows, cols): every band holds a number there; geotransform as GDAL
-    has it; crs as WKT."""
+    """A whole raster in memory: bands (bands, rows, cols) float32; valid (rows, cols), True where every band holds a
+    number; geotransform as GDAL has it; crs as WKT."""
 
     bands: np.ndarray
     valid: np.ndarray
     geotransform: tuple[float, ...]
     crs: str
-
-
-def read_composite(path: Path) -> Raster:
-    """Reads the terrain raster (DEM, aspect, curvature, slope) and checks that it can be used. Raises InputError."""
-    remedy = f"write it with {len(TERRAIN)} float bands: {', '.join(TERRAIN)}"
-    dataset = open_raster(path, remedy)
-    bands = dataset.RasterCount
-    if bands != len(TERRAIN):
-        raise InputError(f"{shown(path)}: expected {len(TERRAIN)} bands, found {bands}; {remedy}")
-    crs = dataset.GetSpatialRef()
-    if crs is None:
-        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found none; set it "
-                         "(gdal_edit.py -a_srs EPSG:<code>)")
-    if not crs.IsProjected() or abs(crs.GetLinearUnits() - 1) > 1e-9:
-        unit = crs.GetLinearUnitsName() if crs.IsProjected() else crs.GetAngularUnitsName()
-        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found {crs.GetName()} in {unit}; "
-                         "reproject it (gdalwarp -t_srs EPSG:<code>) and the tables with it")
-    geotransform = dataset.GetGeoTransform()
-    if geotransform[2] or geotransform[4] or geotransform[1] <= 0 or geotransform[5] >= 0:
-        raise InputError(f"{shown(path)}: geotransform: expected north up, found {geotransform}; warp it (gdalwarp)")
-    try:
-        values = dataset.ReadAsArray().astype(np.float32, copy=False)
-    except RuntimeError:
-        raise InputError(f"{shown(path)}: expected a whole raster, found one that breaks off; copy it again") from None
-    valid = np.isfinite(values).all(axis=0)
-    for i in range(bands):
-        nodata = dataset.GetRasterBand(i + 1).GetNoDataValue()
-        if nodata is None:
-            raise InputError(f"{shown(path)}: band {i + 1} ({TERRAIN[i]}): nodata: expected a declared value, found "
-                             "none; declare it (gdal_edit.py -a_nodata <value>)")
-        if np.isfinite(nodata):
-            valid &= values[i] != np.float32(nodata)
-    if not valid.any():
-        raise InputError(f"{shown(path)}: expected cells with a value in every band, found all nodata; check the "
-                         "bands and the declared nodata value")
-    return Raster(values, valid, geotransform, crs.ExportToWkt())
-
-
-def read_band(path: Path) -> np.ndarray:
-    """The first band of a raster, (rows, cols)."""
-    dataset = open_raster(path, "make it again")  # kept: GDAL frees a dataset nobody holds, its bands with it
-    return dataset.GetRasterBand(1).ReadAsArray()
-
-
-def write_band(path: Path, band: np.ndarray, like: Raster, nodata: float, description: str,
-               stage: str, constants, inputs: list[Path]) -> None:
-    """Writes one band (rows, cols) as a compressed GeoTIFF on the grid of `like`, with its record."""
-    write_bands(path, [band], like, nodata, [description], stage, constants, inputs)
-
-
-def write_bands(path: Path, bands: Iterable[np.ndarray], like: Raster, nodata: float, descriptions: list[str],
-                stage: str, constants, inputs: list[Path]) -> None:
-    """Writes bands (rows, cols) of one type, each taken from `bands` when its turn has come, as `write_band` does."""
-    with whole(path) as temporary:
-        dataset = None
-        for i, (band, description) in enumerate(zip(bands, descriptions, strict=True), start=1):
-            if dataset is None:
-                kind = {"float32": gdal.GDT_Float32, "int32": gdal.GDT_Int32}[band.dtype.name]
-                options = ["COMPRESS=DEFLATE", f"PREDICTOR={3 if band.dtype.kind == 'f' else 2}", "TILED=YES",
-                           "BIGTIFF=IF_SAFER", *["INTERLEAVE=BAND"] * (len(descriptions) > 1)]
-                dataset = gdal.GetDriverByName("GTiff").Create(str(temporary), band.shape[1], band.shape[0],
-                                                               len(descriptions), kind, options)
-                dataset.SetGeoTransform(like.geotransform)
-                dataset.SetProjection(like.crs)
-            target = dataset.GetRasterBand(i)
-            target.SetNoDataValue(nodata)
-            target.SetDescription(description)
-            target.WriteArray(band)
-        dataset.FlushCache()
-        del target, dataset
-    write_record(path, stage, constants, inputs)
 
 
 def cell_of(geotransform: tuple[float, ...], xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,6 +101,18 @@ def centres(geotransform: tuple[float, ...], row: np.ndarray, col: np.ndarray) -
     return geotransform[0] + (col + 0.5) * geotransform[1], geotransform[3] + (row + 0.5) * geotransform[5]
 
 
+def crs_of(epsg: int, name: str = "EPSG") -> osr.SpatialReference:
+    """The CRS of an EPSG code, X before Y; `name` is the constant that gave the code. Raises InputError."""
+    crs = osr.SpatialReference()
+    try:
+        crs.ImportFromEPSG(epsg)
+    except RuntimeError:
+        raise InputError(f"{name}={epsg}: expected the EPSG code of a CRS, found none of that number; look it up in "
+                         "the file's metadata or at epsg.io") from None
+    crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    return crs
+
+
 def crs_name(wkt: str) -> str:
     """A CRS as people say it: "WGS 84 / UTM zone 50N (EPSG:32650)"."""
     crs = osr.SpatialReference(wkt=wkt)
@@ -134,34 +120,166 @@ def crs_name(wkt: str) -> str:
     return crs.GetName() + (f" ({crs.GetAuthorityName(None)}:{code})" if code else "")
 
 
-def open_raster(path: Path, remedy: str) -> gdal.Dataset:
-    """Opens a raster; `remedy` ends the line of the InputError where there is none.
+def other_unit(crs: osr.SpatialReference) -> str:
+    """Name and unit of a CRS that is not a projected one in metres, for a message; "" for one that is."""
+    if crs.IsProjected() and abs(crs.GetLinearUnits() - 1) <= 1e-9:
+        return ""
+    return f"{crs.GetName()} in {crs.GetLinearUnitsName() if crs.IsProjected() else crs.GetAngularUnitsName()}"
 
-    Hold the dataset while its bands are read: GDAL frees one that nobody holds.
+
+# reading ---------------------------------------------------------------------------------------------------------
+
+def open_raster(path: Path, remedy: str, what: str = "") -> gdal.Dataset:
+    """Opens a raster. `what` it is and the `remedy` are for the message. Raises InputError.
+
+    Keep the dataset in a variable while its bands are read: GDAL frees a dataset that no variable holds.
     """
+    where = f"{shown(path)}: {what}" if what else shown(path)
     if not path.is_file():
-        raise InputError(f"{shown(path)}: missing; put it there ({remedy})")
+        raise InputError(f"{where}: missing; put it there ({remedy})")
     try:
         return gdal.Open(str(path))
     except RuntimeError:
-        raise InputError(f"{shown(path)}: expected a raster that GDAL opens, found none; {remedy}") from None
+        raise InputError(f"{where}: expected a raster that GDAL opens, found none; {remedy}") from None
+
+
+def reason(error: Exception, path: Path) -> str:
+    """GDAL's message on one line, with `path` as people type it."""
+    return " ".join(str(error).replace(str(path), shown(path)).split()).rstrip(".")
+
+
+def known(values: np.ndarray, nodata: float | None = NODATA) -> np.ndarray:
+    """Where values are finite and not nodata; a band without nodata has None."""
+    return np.isfinite(values) if nodata is None else np.isfinite(values) & (values != values.dtype.type(nodata))
+
+
+def read_composite(path: Path) -> Raster:
+    """Reads the terrain raster (DEM, aspect, curvature, slope) and checks that it can be used. Raises InputError."""
+    remedy = f"write it with {len(TERRAIN)} float bands: {', '.join(TERRAIN)}"
+    dataset = open_raster(path, remedy)
+    bands = dataset.RasterCount
+    if bands != len(TERRAIN):
+        raise InputError(f"{shown(path)}: expected {len(TERRAIN)} bands, found {bands}; {remedy}")
+    crs = dataset.GetSpatialRef()
+    if crs is None:
+        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found none; set it "
+                         "(gdal_edit.py -a_srs EPSG:<code>)")
+    if other_unit(crs):
+        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found {other_unit(crs)}; "
+                         "reproject it (gdalwarp -t_srs EPSG:<code>) and the tables with it")
+    geotransform = dataset.GetGeoTransform()
+    if geotransform[2] or geotransform[4] or geotransform[1] <= 0 or geotransform[5] >= 0:
+        raise InputError(f"{shown(path)}: geotransform: expected north up, found {geotransform}; warp it (gdalwarp)")
+    try:
+        values = dataset.ReadAsArray().astype(np.float32, copy=False)
+    except RuntimeError:
+        raise InputError(f"{shown(path)}: expected a whole raster, found one that breaks off; copy it again") from None
+    valid = np.ones(values.shape[1:], bool)
+    for i, name in enumerate(TERRAIN):
+        nodata = dataset.GetRasterBand(i + 1).GetNoDataValue()
+        if nodata is None:
+            raise InputError(f"{shown(path)}: band {i + 1} ({name}): nodata: expected a declared value, found none; "
+                             "declare it (gdal_edit.py -a_nodata <value>)")
+        valid &= known(values[i], nodata)
+    if not valid.any():
+        raise InputError(f"{shown(path)}: expected cells with a value in every band, found all nodata; check the "
+                         "bands and the declared nodata value")
+    return Raster(values, valid, geotransform, crs.ExportToWkt())
+
+
+def read_band(path: Path) -> np.ndarray:
+    """The first band of a raster, (rows, cols)."""
+    dataset = open_raster(path, "make it again")
+    return dataset.GetRasterBand(1).ReadAsArray()
 
 
 def strips(dataset: gdal.Dataset) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of strips that cover a raster."""
-    for row in range(0, dataset.RasterYSize, STRIP):
-        yield row, min(STRIP, dataset.RasterYSize - row)
+    """First row and number of rows of windows that cover a raster."""
+    return Grid.of(dataset).windows()
 
 
 def known_strips(dataset: gdal.Dataset) -> Iterator[np.ndarray]:
-    """The values of the first band that are no nodata, (values,), strip by strip."""
+    """The known values of the first band, (values,), window by window."""
     band = dataset.GetRasterBand(1)
     for row, rows in strips(dataset):
         values = band.ReadAsArray(0, row, dataset.RasterXSize, rows)
-        yield values[known(values, band)]
+        yield values[known(values, band.GetNoDataValue())]
 
 
-def known(values: np.ndarray, band: gdal.Band) -> np.ndarray:
-    """Where values of a band are finite and no nodata."""
-    nodata = band.GetNoDataValue()
-    return np.isfinite(values) if nodata is None else np.isfinite(values) & (values != values.dtype.type(nodata))
+# writing ---------------------------------------------------------------------------------------------------------
+
+def create(path: Path, grid: Grid, kind: int = gdal.GDT_Float32, nodata: float | None = NODATA,
+           options: tuple[str, ...] = (), names: Iterable[str] = ("",)) -> gdal.Dataset:
+    """An empty GeoTIFF on the grid with a band a name; kind as GDAL numbers types, options its creation options."""
+    names = tuple(names)
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), grid.cols, grid.rows, len(names), kind,
+                                                   [*options, "BIGTIFF=IF_SAFER"])
+    dataset.SetGeoTransform(grid.geotransform)
+    dataset.SetProjection(grid.crs)
+    for i, name in enumerate(names, start=1):
+        band = dataset.GetRasterBand(i)
+        band.SetDescription(name)
+        if nodata is not None:
+            band.SetNoDataValue(nodata)
+    return dataset
+
+
+def write_band(path: Path, band: np.ndarray, like: Grid | Raster, nodata: float, description: str,
+               stage: str, constants, inputs: list[Path], options: tuple[str, ...] | None = None) -> None:
+    """Writes one band (rows, cols) as a compressed GeoTIFF on the grid of `like`, with its record; options as in
+    `write_bands`."""
+    write_bands(path, [band], like, nodata, [description], stage, constants, inputs, options)
+
+
+def write_bands(path: Path, bands: Iterable[np.ndarray], like: Grid | Raster, nodata: float, descriptions: list[str],
+                stage: str, constants, inputs: list[Path], options: tuple[str, ...] | None = None) -> None:
+    """Writes bands (rows, cols) of one type as a compressed GeoTIFF on the grid of `like`, with its record.
+
+    bands    may be a generator: only one band is in memory at a time
+    options  of GDAL's GeoTIFF driver in place of the usual ones
+    """
+    with whole(path) as temporary:
+        dataset = None
+        for i, (band, _) in enumerate(zip(bands, descriptions, strict=True), start=1):
+            if dataset is None:
+                if options is None:
+                    options = ("COMPRESS=DEFLATE", f"PREDICTOR={3 if band.dtype.kind == 'f' else 2}", "TILED=YES",
+                               *["INTERLEAVE=BAND"] * (len(descriptions) > 1))
+                dataset = create(temporary, Grid(*band.shape, like.geotransform, like.crs),
+                                 gdal_array.NumericTypeCodeToGDALTypeCode(band.dtype), nodata, options, descriptions)
+            dataset.GetRasterBand(i).WriteArray(band)
+        dataset.FlushCache()
+        del dataset
+    write_record(path, stage, constants, inputs)
+
+
+def write_classes(path: Path, classes: np.ndarray, like: Grid | Raster, description: str, names: list[str],
+                  colours: list[str], stage: str, constants, inputs: list[Path]) -> None:
+    """Writes classes (rows, cols) uint8, 0 = nodata, as a compressed GeoTIFF with names and colours, and its record.
+
+    names, colours  as `name_classes` takes them
+    """
+    with whole_with_names(path) as temporary:
+        dataset = create(temporary, Grid(*classes.shape, like.geotransform, like.crs), gdal.GDT_Byte, 0,
+                         ("COMPRESS=DEFLATE", "TILED=YES"), [description])
+        name_classes(dataset.GetRasterBand(1), names, colours)
+        dataset.GetRasterBand(1).WriteArray(classes)
+        dataset.FlushCache()
+        del dataset
+    write_record(path, stage, constants, inputs)
+
+
+def name_classes(band: gdal.Band, names: list[str], colours: list[str]) -> None:
+    """Gives classes 0 (nodata), 1, 2, ... of a band their names, and classes 1, 2, ... their colours ("#rrggbb")."""
+    palette = gdal.ColorTable()
+    for i, colour in enumerate(colours, start=1):
+        palette.SetColorEntry(i, (*bytes.fromhex(colour[1:]), 255))
+    band.SetColorTable(palette)
+    band.SetCategoryNames(names)
+
+
+@contextlib.contextmanager
+def whole_with_names(path: Path) -> Iterator[Path]:
+    """`whole` for a raster whose classes have names: GDAL keeps these beside the raster, in <its name>.aux.xml."""
+    with whole(path.with_name(f"{path.name}.aux.xml")), whole(path) as temporary:
+        yield temporary

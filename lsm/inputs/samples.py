@@ -1,7 +1,7 @@
-"""Sample and grid tables: one reader for each, which checks every cell before anything else happens.
+"""Sample and grid tables: one reader for each; it checks every value before it returns any.
 
 A table has one column a factor, then X and Y (m, in the CRS of composite.tif) and, for samples, label (1 landslide,
-0 non-landslide). Published tables store an exact zero as 0.000001; the readers give it back as zero.
+0 non-landslide). Published tables store an exact zero as 0.000001; the readers return zero.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ class Samples:
 def write_factors(path: Path, factors: tuple[Factor, ...], classes: dict[str, dict[str, int]]) -> None:
     """Writes a region's own list of factors to `path`, in the order of its tables.
 
-    classes  of categorical factors, what their codes stand for: {"lithology": {"granite": 1, "tuff": 2}}
+    classes  the meaning of a categorical factor's codes: {"lithology": {"granite": 1, "tuff": 2}}
     """
     text = json.dumps({"factors": [asdict(f) for f in factors], "classes": classes}, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
@@ -107,10 +107,11 @@ def count_rows(path: Path) -> int:
 
 
 def unique_places(samples: Samples) -> tuple[np.ndarray, int, int]:
-    """Rows to keep so that every place (X, Y) stands once: (rows in order, rows dropped, places with both labels).
+    """The rows to keep so that no place (X, Y) is repeated; the number of rows dropped; the number of places with both
+    labels.
 
-    The first row of a place stays, but where a place carries both labels its first landslide stays: the landslide
-    was observed, the non-landslide drawn for lack of one.
+    The first row of a place is kept. Of a place with both labels, the first landslide is kept: the landslide was
+    observed, the non-landslide was only drawn.
     """
     _, place = np.unique(samples.xy, axis=0, return_inverse=True)
     place = place.ravel()
@@ -136,7 +137,7 @@ def _present(path: Path, stage: str) -> None:
 
 @contextlib.contextmanager
 def _parsing(path: Path):
-    """Around whatever reads a table, later chunks too: what pandas cannot parse becomes an InputError."""
+    """Turns errors of pandas into InputError. It must be around the whole reading: later chunks may break too."""
     try:
         yield
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -145,16 +146,28 @@ def _parsing(path: Path):
                          "it again") from None
 
 
+def find_name(names: dict, name: str, aliases: tuple[str, ...] = ()):
+    """The entry of a dict with lower-case keys for a name or, failing that, an alias; None where there is none."""
+    return next((names[n.lower()] for n in (name, *aliases) if n.lower() in names), None)
+
+
 def _column(table: pd.DataFrame, path: Path, name: str, aliases: tuple[str, ...] = ()) -> str:
-    """The table's column for `name`, by name or alias, blanks and case aside."""
-    known = {str(c).strip().lower(): c for c in table.columns}
-    for wanted in (name, *aliases):
-        if wanted.lower() in known:
-            return known[wanted.lower()]
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    found = f"the nearest is {known[near[0]]!r}" if near else f"found {', '.join(map(str, table.columns))}"
+    """The table's column of a name or alias; blanks around it and upper case do not matter. Raises InputError."""
+    columns = {str(c).strip().lower(): c for c in table.columns}
+    column = find_name(columns, name, aliases)
+    if column is not None:
+        return column
+    near = difflib.get_close_matches(name.lower(), columns, n=1, cutoff=0.5)
+    found = f"the nearest is {columns[near[0]]!r}" if near else f"found {', '.join(map(str, table.columns))}"
     raise InputError(f"{shown(path)}: header: expected a column {name!r}; {found}; rename it, or add an alias to "
                      "FACTORS in study_area.py")
+
+
+def _numbers(table: pd.DataFrame, path: Path, column: str, expected: str, first_row: int) -> np.ndarray:
+    """A column as finite numbers (rows,). Raises InputError."""
+    values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+    _refuse(~np.isfinite(values), path, table, column, expected, first_row)
+    return values
 
 
 def _refuse(bad: np.ndarray, path: Path, table: pd.DataFrame, column: str, expected: str, first_row: int) -> None:
@@ -166,12 +179,14 @@ def _refuse(bad: np.ndarray, path: Path, table: pd.DataFrame, column: str, expec
 
 
 def _checked(table: pd.DataFrame, path: Path, factors: tuple[Factor, ...], first_row: int):
-    """Factors and coordinates of a table, every value a finite number and within its factor's kind."""
+    """Factors (rows, factors) float32 and coordinates (rows, 2) of a table, every value finite and as its kind asks.
+
+    first_row  of this part of the table in the file, for messages. Raises InputError.
+    """
     values = np.empty((len(table), len(factors)), np.float32)
     for j, factor in enumerate(factors):
         column = _column(table, path, factor.name, factor.aliases)
-        v = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
-        _refuse(~np.isfinite(v), path, table, column, "a number", first_row)
+        v = _numbers(table, path, column, "a number", first_row)
         v = np.where(v == STORED_ZERO, 0.0, v)
         if factor.kind == "categorical":
             _refuse(v != np.round(v), path, table, column, "a whole-number class code", first_row)
@@ -181,10 +196,5 @@ def _checked(table: pd.DataFrame, path: Path, factors: tuple[Factor, ...], first
             outside = ((v < 0) & (v != -1)) | (v > 360)
             _refuse(outside, path, table, column, "0 to 360 degrees, or -1 for flat", first_row)
         values[:, j] = v
-    xy = np.empty((len(table), 2))
-    for j, name in enumerate(("X", "Y")):
-        column = _column(table, path, name)
-        v = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
-        _refuse(~np.isfinite(v), path, table, column, "a coordinate in metres", first_row)
-        xy[:, j] = v
-    return values, xy
+    columns = [_column(table, path, name) for name in ("X", "Y")]
+    return values, np.column_stack([_numbers(table, path, c, "a coordinate in metres", first_row) for c in columns])

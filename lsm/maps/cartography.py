@@ -37,7 +37,7 @@ def read_decimated(path: Path, largest: int, average: bool,
                               resample_alg=gdal.GRIORA_Average if average else gdal.GRIORA_NearestNeighbour)
     west, width, _, north, _, height = dataset.GetGeoTransform()
     extent = (west, west + cols * width, north + rows * height, north)
-    return values, known(values, band), extent, dataset
+    return values, known(values, band.GetNoDataValue()), extent, dataset
 
 
 def grid_layers(source, factors, geotransform: tuple, size: tuple, shape: tuple) -> tuple[np.ndarray, int]:

@@ -38,7 +38,7 @@ def write_classes(source: gdal.Dataset, target: gdal.Dataset, breaks: list[float
     band, counts = source.GetRasterBand(1), np.zeros(len(breaks) + 1, np.int64)
     for row, rows in strips(source):
         p = band.ReadAsArray(0, row, source.RasterXSize, rows)
-        value = np.where(known(p, band), 1 + np.digitize(p, breaks), 0)
+        value = np.where(known(p, band.GetNoDataValue()), 1 + np.digitize(p, breaks), 0)
         counts += np.bincount(value.ravel(), minlength=len(counts) + 1)[1:]
         target.GetRasterBand(1).WriteArray(value.astype(np.uint8), 0, row)
     return counts
@@ -62,7 +62,7 @@ def seams(source: gdal.Dataset, blocks: gdal.Dataset) -> pd.DataFrame:
     for row, rows in strips(source):
         window = (0, row, source.RasterXSize, min(rows + 1, source.RasterYSize - row))  # and the next strip's first row
         p, block = band.ReadAsArray(*window), blocks.GetRasterBand(1).ReadAsArray(*window)
-        there = known(p, band) & (block >= 0)
+        there = known(p, band.GetNoDataValue()) & (block >= 0)
         right = (np.s_[:rows, :-1], np.s_[:rows, 1:])  # without the next strip's row
         down = (np.s_[:-1], np.s_[1:])
         for a, b in (right, down):

@@ -1,4 +1,4 @@
-"""Non-landslides: drawn by one of three strategies, and what a quick model scores with them."""
+"""Non-landslides: drawn by one of three strategies, and scored by a quick model."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from threadpoolctl import threadpool_limits
 
-from lsm.region.warp import Grid, read
+from lsm.inputs.layers import read_rows
+from lsm.inputs.rasters import Grid
 
 gdal.UseExceptions()
 
@@ -17,9 +18,10 @@ STRATEGIES = ("random", "slope", "buffer")
 
 
 def draw_cells(rng, wanted: dict[int, int], strata, windows: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of cells drawn without repeats, all cells of a stratum alike, in two passes over windows.
+    """Rows and columns of cells drawn without repeats, each cell of a stratum with the same chance, in two passes over
+    the windows.
 
-    wanted  cells by stratum; a stratum with fewer gives all it has
+    wanted  number of cells by stratum; of a stratum with fewer cells, all are drawn
     strata  (row, rows) -> stratum of the cells of a window (rows, cols) int, -1: not to be drawn
     """
     keys = sorted(wanted)
@@ -47,16 +49,17 @@ def draw_cells(rng, wanted: dict[int, int], strata, windows: list[tuple[int, int
 
 
 def strata_of(strategy: str, folder: Path, edges: np.ndarray, buffer: float):
-    """(row, rows) -> stratum of each cell: 0, or its class of slope, where a non-landslide may be drawn; else -1."""
+    """The function (row, rows) -> stratum of each cell of a window, for `draw_cells`. Where a non-landslide may be
+    drawn, the stratum is the class of slope for the strategy "slope", else 0; -1 elsewhere."""
     names = ["valid", "occupied"] + {"slope": ["slope"], "buffer": ["away"], "random": []}[strategy]
     datasets = {name: gdal.Open(str(folder / f"{name}.tif")) for name in names}
 
     def strata(row: int, rows: int) -> np.ndarray:
-        free = (read(datasets["valid"], row, rows) == 1) & (read(datasets["occupied"], row, rows) == 0)
+        layer = {name: read_rows(dataset, row, rows) for name, dataset in datasets.items()}
+        free = (layer["valid"] == 1) & (layer["occupied"] == 0)
         if strategy == "buffer":
-            free &= read(datasets["away"], row, rows) >= buffer
-        classes = np.digitize(read(datasets["slope"], row, rows), edges) if strategy == "slope" else 0
-        return np.where(free, classes, -1)
+            free &= layer["away"] >= buffer
+        return np.where(free, np.digitize(layer["slope"], edges) if strategy == "slope" else 0, -1)
 
     return strata
 
@@ -65,8 +68,9 @@ def draw_non_landslides(rng, strategy: str, slope: np.ndarray, folder: Path, gri
                         buffer: float):
     """Rows and columns of non-landslides, none twice and none in an occupied cell.
 
-    strategy  "random": every free cell alike; "slope": as many in every class of slope as landslides times `ratio`,
-              `classes` classes of equally many landslides; "buffer": at random, `buffer` m and more from landslides
+    strategy  "random": every free cell has the same chance; "slope": in every class of slope `ratio` times as many as
+              landslides, with `classes` classes of equally many landslides; "buffer": at random, at least `buffer` m
+              from landslides
     slope     (landslides,) degrees
     folder    with the layers valid, occupied, slope, and away, the distance (m) to occupied cells
     """
@@ -80,8 +84,8 @@ def draw_non_landslides(rng, strategy: str, slope: np.ndarray, folder: Path, gri
 
 
 def quick_score(x: np.ndarray, label: np.ndarray, xy: np.ndarray, grid: Grid, squares: int, seed: int) -> float:
-    """AUROC of gradient boosting on the factors, five folds of whole squares, so that neighbours stay together; nan
-    where the points do not fill folds."""
+    """AUROC of gradient boosting on the factors x (points, factors), with five folds of whole squares (`squares` a
+    side of the grid), so that neighbours stay together; nan where the points are too few for five folds."""
     west, south, east, north = grid.bounds
     place = np.floor((xy - (west, south)) / (east - west, north - south) * squares).clip(0, squares - 1)
     group = (place[:, 0] * squares + place[:, 1]).astype(int)

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal
 
-from lsm.inputs.rasters import NODATA, TERRAIN, Raster, centres, locate, read_composite
+from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, known, locate, read_composite, reason
 from lsm.inputs.samples import STORED_ZERO, Factor, grid_chunks, read_samples
-from lsm.region.warp import Grid, known, reason
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 

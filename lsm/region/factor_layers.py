@@ -1,51 +1,40 @@
-"""Factor layers: categories, NDVI, indices of flow and distances, each a file of one band on the grid."""
+"""Factor layers: categories, NDVI, indices of flow and distances, each a layer of its own in one folder."""
 
 from pathlib import Path
 
 import numpy as np
 from osgeo import gdal
 
-from lsm.inputs.rasters import NODATA
+from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
+from lsm.inputs.rasters import Grid, create, known
+from lsm.inputs.vectors import MAX_CLASSES, burn, is_areal, number_classes, number_features, open_vector
 from lsm.region import terrain
-from lsm.region.warp import (
-    MAX_CLASSES,
-    Grid,
-    borders,
-    burn,
-    create,
-    distance_to,
-    extent,
-    flush,
-    is_areal,
-    known,
-    number_classes,
-    number_features,
-    open_vector,
-    read,
-    to_grid,
-)
+from lsm.region.warp import to_grid
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 gdal.UseExceptions()
 
 
-def category_layer(name: str, file: str, field: str, given: dict, grid: Grid, folder: Path):
-    """Writes class codes, 0 without a class; returns code by class, and the share of the DEM's cells that have none.
-    A raster's classes are their own codes; field and given, of polygons, are those of `number_classes`. Raises
-    InputError."""
+def category_layer(name: str, file: str, field: str, given: dict, grid: Grid,
+                   folder: Path) -> tuple[dict[str, int], float]:
+    """Writes class codes, 0 without a class; returns code by class, and the share of the DEM's cells without a class.
+
+    file          a raster, whose values are the codes, or polygons
+    field, given  of polygons, as `number_classes` takes them. Raises InputError.
+    """
     what, path = f"{shown(Path(file))}: {name}", folder / f"{name}.tif"
     if Path(file.partition("|")[0]).suffix.lower() not in (".tif", ".tiff"):
         vector = open_vector(file, name, grid)
         if not is_areal(vector):
             raise InputError(f"{what}: expected polygons, found lines or points; export the areas")
-        codes = number_classes(vector, field, f"{name.upper().replace(' ', '_')}_FIELD", given, what)
-        burned = burn(vector, grid, path.with_suffix(".codes.tif"), "code_")
+        codes, numbers = number_classes(vector, field, f"{name.upper().replace(' ', '_')}_FIELD", given, what)
+        coded = burn(vector, grid, path.with_suffix(".codes.tif"), numbers)
     else:
         to_grid(Path(file), name, grid, path.with_suffix(".codes.tif"), categorical=True)
-        burned, values = gdal.Open(str(path.with_suffix(".codes.tif"))), set()
+        coded, values = gdal.Open(str(path.with_suffix(".codes.tif"))), set()
         for window in grid.windows():
-            v = read(burned, *window)
+            v = read_rows(coded, *window)
             values |= set(np.unique(v[known(v)]).tolist())
             parts = [v for v in values if v != round(v)]
             if len(values) > MAX_CLASSES or parts:
@@ -53,59 +42,61 @@ def category_layer(name: str, file: str, field: str, given: dict, grid: Grid, fo
                                  f"{f'{min(parts):.8g} among them' if parts else f'{len(values)} or more'}; export the "
                                  "classes, not a measure")
         codes = {f"{v:g}": int(v) for v in sorted(values)}
-    target, heights, ground, without = create(path, grid), gdal.Open(str(folder / "DEM.tif")), 0, 0
-    for row, rows in grid.windows():
-        v, here = read(burned, row, rows).astype(np.float32), known(read(heights, row, rows))
-        v = np.where(known(v), v, 0).astype(np.float32)
+    heights, ground, without = gdal.Open(str(folder / "DEM.tif")), 0, 0
+
+    def window(row: int, rows: int) -> np.ndarray:
+        nonlocal ground, without
+        v, here = read_rows(coded, row, rows).astype(np.float32), known(read_rows(heights, row, rows))
+        v = np.where(known(v), v, 0)
         ground, without = ground + int(here.sum()), without + int((here & (v == 0)).sum())
-        target.GetRasterBand(1).WriteArray(v, 0, row)
-    flush(target)
+        return v
+
+    write_layer(path, grid, window)
     if without == ground:
-        raise InputError(f"{what}: expected classes on the DEM ({extent(grid)}), found none there; check the CRS and "
+        raise InputError(f"{what}: expected classes on the DEM ({grid.extent}), found none there; check the CRS and "
                          "extent of the file, or leave it out")
     return codes, without / ground
 
 
 def ndvi_layer(file: str, scale: float, grid: Grid, path: Path) -> float:
-    """Writes NDVI x 10,000; returns what it was multiplied by."""
+    """Writes NDVI x 10,000; returns the factor that the file's values were multiplied by: `scale`, or, where that is 0,
+    the one that their range tells. Raises InputError."""
     to_grid(Path(file), "NDVI", grid, path)
-    dataset = gdal.Open(str(path), gdal.GA_Update)
-    largest = max(float(np.abs(v[known(v)]).max(initial=0)) for v in (read(dataset, *w) for w in grid.windows()))
+    dataset = gdal.Open(str(path))
+    largest = max(float(np.abs(v[known(v)]).max(initial=0)) for v in (read_rows(dataset, *w) for w in grid.windows()))
     scale = scale or (10_000.0 if largest <= 1.5 else 1.0)
     if not 300 <= largest * scale <= 15_000:
         raise InputError(f"{shown(Path(file))}: NDVI: expected values from -1 to 1 or -10,000 to 10,000, found up to "
-                         f"{largest:g}; give NDVI_SCALE, what makes 10,000 of an NDVI of 1")
-    for row, rows in grid.windows():
-        v = read(dataset, row, rows)
-        dataset.GetRasterBand(1).WriteArray(np.where(known(v), np.clip(v * scale, -10_000, 10_000), v), 0, row)
-    flush(dataset)
+                         f"{largest:g}; set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000")
+    change_layer(path, grid, lambda _, v: np.where(known(v), np.clip(v * scale, -10_000, 10_000), v))
     return scale
 
 
 def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int) -> None:
-    """Writes SPI, TWI and streams (uint8) out of the layers DEM and slope in the folder.
+    """Writes the layers SPI, TWI and streams (uint8) from the layers DEM and slope.
 
-    coarser  cells a side of one of the flow computation; channel  cells that drain through a stream's
+    coarser  as `terrain.write_upstream_area` takes it
+    channel  cells that must drain through a cell before it is a stream
     """
     terrain.write_upstream_area(folder / "DEM.tif", grid, folder / "area.tif", coarser)
     areas, slopes = gdal.Open(str(folder / "area.tif")), gdal.Open(str(folder / "slope.tif"))
-    spi, twi = create(folder / "SPI.tif", grid), create(folder / "TWI.tif", grid)
-    streams = create(folder / "streams.tif", grid, gdal.GDT_Byte, None)
-    for row, rows in grid.windows():
-        area, slope = read(areas, row, rows), read(slopes, row, rows)
-        ground = known(area) & known(slope)
-        area, slope = np.where(ground, area, 1), np.where(ground, slope, 0)
-        for target, index in ((spi, terrain.stream_power), (twi, terrain.wetness)):
-            values = np.where(ground, index(area, slope, grid.cell), NODATA)
-            target.GetRasterBand(1).WriteArray(values.astype(np.float32), 0, row)
-        streams.GetRasterBand(1).WriteArray((area >= channel * grid.cell**2).astype(np.uint8), 0, row)
-    for written in (spi, twi, streams):
-        flush(written)
+    for name, index in (("SPI", terrain.stream_power), ("TWI", terrain.wetness)):
+        def window(row: int, rows: int, index=index) -> np.ndarray:
+            area, slope = read_rows(areas, row, rows), read_rows(slopes, row, rows)
+            ground = known(area) & known(slope)
+            return np.where(ground, index(np.where(ground, area, 1), np.where(ground, slope, 0), grid.cell), np.nan)
+
+        write_layer(folder / f"{name}.tif", grid, window)
+    write_layer(folder / "streams.tif", grid,
+                lambda *window: read_rows(areas, *window) >= channel * grid.cell**2, gdal.GDT_Byte, None)
 
 
 def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channel: int) -> None:
-    """Writes the distance to a vector's lines, to the borders between its polygons for catchments, or, without a file,
-    to streams, into which `channel` cells drain. Raises InputError where there are none."""
+    """Writes the distance to a vector's lines or, for catchments given as polygons, to the borders between these.
+
+    file  None: the distance to the layer streams, where `channel` is what it was made with. Raises InputError where
+    there is nothing to measure from.
+    """
     marks = gdal.Open(str(folder / "streams.tif"))
     missing = (f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; lower "
                "it, or give RIVERS")
@@ -116,23 +107,48 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
             marks, what = borders(numbers, grid, folder / "marks.tif"), "borders between polygons"
         else:
             marks = burn(vector, grid, folder / "marks.tif")
-        missing = (f"{shown(Path(file))}: {name}: expected {what} on the grid ({extent(grid)}), found none there; "
-                   "check the CRS and extent of the file, or leave it out")
+        missing = (f"{shown(Path(file))}: {name}: expected {what} on the grid ({grid.extent}), found none there; check "
+                   "the CRS and extent of the file, or leave it out")
     distance_to(marks, grid, folder / f"{name}.tif", missing)
 
 
+def borders(numbers: gdal.Dataset, grid: Grid, path: Path) -> gdal.Dataset:
+    """Writes a layer (uint8): 1 in cells whose right or lower neighbour has another number, both numbers above 0."""
+    def window(row: int, rows: int) -> np.ndarray:
+        n = read_rows(numbers, row, min(rows + 1, grid.rows - row))  # one row more, where there is one
+        out = np.zeros(n.shape, bool)
+        out[:-1] |= (n[:-1] != n[1:]) & (n[:-1] > 0) & (n[1:] > 0)
+        out[:, :-1] |= (n[:, :-1] != n[:, 1:]) & (n[:, :-1] > 0) & (n[:, 1:] > 0)
+        return out[:rows]
+
+    return write_layer(path, grid, window, gdal.GDT_Byte, None)
+
+
+def distance_to(marks: gdal.Dataset, grid: Grid, path: Path, missing: str) -> None:
+    """Writes the distance (m) from the centre of each cell to the centre of the nearest marked (1) cell. Raises
+    InputError with the message `missing` where no cell is marked."""
+    if not any(read_rows(marks, *window).any() for window in grid.windows()):
+        raise InputError(missing)
+    target = create(path, grid)
+    gdal.ComputeProximity(marks.GetRasterBand(1), target.GetRasterBand(1), ["VALUES=1", "DISTUNITS=GEO"])
+    flush(target)
+
+
 def write_valid(names: list[str], grid: Grid, folder: Path) -> tuple[int, dict[str, int]]:
-    """Writes the layer valid (uint8), 1 where every named layer holds a value; returns these cells, and by name how
-    many of the first layer's cells each layer has."""
+    """Writes the layer valid (uint8), 1 where every named layer holds a value. Returns the number of these cells and,
+    by name, how many of the first layer's cells each layer has."""
     datasets = {name: gdal.Open(str(folder / f"{name}.tif")) for name in names}
-    target, complete, of_each = create(folder / "valid.tif", grid, gdal.GDT_Byte, None), 0, dict.fromkeys(names, 0)
-    for row, rows in grid.windows():
-        ground = known(read(datasets[names[0]], row, rows))
+    complete, of_each = 0, dict.fromkeys(names, 0)
+
+    def window(row: int, rows: int) -> np.ndarray:
+        nonlocal complete
+        ground = known(read_rows(datasets[names[0]], row, rows))
         valid = ground.copy()
         for name, dataset in datasets.items():
-            here = ground & known(read(dataset, row, rows))
+            here = ground & known(read_rows(dataset, row, rows))
             valid, of_each[name] = valid & here, of_each[name] + int(here.sum())
-        target.GetRasterBand(1).WriteArray(valid.astype(np.uint8), 0, row)
         complete += int(valid.sum())
-    flush(target)
+        return valid
+
+    write_layer(folder / "valid.tif", grid, window, gdal.GDT_Byte, None)
     return complete, of_each

@@ -14,8 +14,8 @@ import pandas as pd
 from osgeo import gdal, ogr
 from scipy.spatial import cKDTree
 
+from lsm.inputs.rasters import reason
 from lsm.inputs.samples import STORED_ZERO
-from lsm.region.warp import reason
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 

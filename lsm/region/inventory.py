@@ -1,4 +1,4 @@
-"""Points out of what people have: inventories of points or polygons, and InSAR points."""
+"""Points read from the files that people have: inventories of points or polygons, and InSAR points."""
 
 import csv
 from pathlib import Path
@@ -7,24 +7,27 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr
 
-from lsm.inputs.rasters import centres, locate
-from lsm.region.warp import Grid, burn, flush, known, open_vector, read, transform, values_at
+from lsm.inputs.layers import read_rows, values_at, write_layer
+from lsm.inputs.rasters import Grid, centres, known, locate
+from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, open_vector
+from lsm.region.warp import transform
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"))
 POLYGON_CELLS = ("highest", "every", "centroid")
-TABLES = (".csv", ".txt")  # files of points in writing; others are GDAL's to open
+TABLES = (".csv", ".txt")  # files that are read as tables of points; GDAL opens all others
 TO_MM = {"mm/yr": 1.0, "cm/yr": 10.0, "m/yr": 1000.0}
-SLOWEST, FASTEST = 0.5, 500.0  # mm/yr: noise is faster than the one, and no satellite follows an area beyond the other
+SLOWEST, FASTEST = 0.5, 500.0  # mm/yr: noise alone exceeds the first, and no satellite can follow the second
 VELOCITIES = ("velocity", "v_los", "los_velocity", "mean_velocity", "vel", "dv")
 
 
 def read_table(path: Path, what: str) -> tuple[pd.DataFrame, list[str]]:
-    """A CSV of points as people export it, and notes on what was taken as what.
+    """A CSV of points as people export it, and notes on what had to be guessed.
 
-    UTF-8 with or without BOM, else Latin-1; separated by commas, semicolons or tabs; decimal commas where the separator
-    or quotes tell them from it. Columns of numbers become numbers. Raises InputError.
+    UTF-8 with or without BOM, else Latin-1; separated by commas, semicolons or tabs. Decimal commas are understood
+    where the separator is another sign, or where quotes stand around the number. Columns of numbers become numbers.
+    Raises InputError.
     """
     notes = []
     try:
@@ -43,7 +46,7 @@ def read_table(path: Path, what: str) -> tuple[pd.DataFrame, list[str]]:
         notes.append(f"{shown(path)} is not UTF-8; read as Latin-1")
     lines = text.splitlines()
     separator = max(";\t,", key=next(line for line in lines if line.strip()).count)
-    reader = csv.reader(lines, delimiter=separator, strict=True)  # strict: a quote left open would swallow rows
+    reader = csv.reader(lines, delimiter=separator, strict=True)  # strict: else an open quote takes in the rows below
     try:
         rows = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
@@ -100,7 +103,7 @@ def points_of(path: Path, what: str, grid: Grid, epsg: int) -> tuple[pd.DataFram
 
 
 def numbers_of(table: pd.DataFrame, column: str, path: Path) -> np.ndarray:
-    """A column of a table of points as numbers (points,). Raises InputError where one is none."""
+    """A column of a table of points as numbers (points,). Raises InputError where a value is no number."""
     values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
     bad = ~np.isfinite(values)
     if bad.any():
@@ -116,29 +119,28 @@ def _transformed(xy: np.ndarray, epsg: int, grid: Grid, where: str) -> np.ndarra
     except RuntimeError:
         (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
         raise InputError(f"{where}: expected coordinates of EPSG:{epsg}, found {west:g} to {east:g} and {south:g} to "
-                         f"{north:g}; are they swapped, or is POINTS_EPSG another?") from None
+                         f"{north:g}; swap X and Y if they are swapped, else correct POINTS_EPSG") from None
 
 
 def points_of_layer(name: str, what: str, grid: Grid) -> pd.DataFrame:
     """The points of a vector file: its fields, X and Y in the CRS of the grid. Raises InputError."""
     dataset = open_vector(name, what, grid)
-    layer = dataset.GetLayer(0)
-    fields = [layer.GetLayerDefn().GetFieldDefn(i).GetName() for i in range(layer.GetLayerDefn().GetFieldCount())]
-    rows = []
+    layer, rows = dataset.GetLayer(0), []
     for number, feature in enumerate(layer, start=1):
         shape = feature.GetGeometryRef()
-        if shape is None or shape.IsEmpty() or ogr.GT_Flatten(shape.GetGeometryType()) != ogr.wkbPoint:
+        if kind_of(feature) != ogr.wkbPoint:
             found = "none" if shape is None else shape.GetGeometryName().lower()
             raise InputError(f"{shown(Path(name))}: {what}: feature {number}: expected a point, found {found}; turn "
                              "each into a point, or remove it")
-        rows.append([*(feature.GetField(i) for i in range(len(fields))), shape.GetX(), shape.GetY()])
-    return pd.DataFrame(rows, columns=[*fields, "X", "Y"])
+        rows.append([*(feature.GetField(i) for i in range(feature.GetFieldCount())), shape.GetX(), shape.GetY()])
+    return pd.DataFrame(rows, columns=[*fields_of(layer), "X", "Y"])
 
 
 def insar_points(name: str, grid: Grid, epsg: int, unit: str, positive: str) -> tuple[pd.DataFrame, list[str]]:
     """InSAR points in the CRS of the grid with `velocity` in mm/yr, positive towards the satellite, and notes.
 
-    unit  of the source, one of TO_MM; positive  what it counts so: "towards" or "away". Raises InputError.
+    unit      of the file's velocities, one of TO_MM
+    positive  the direction that the file counts as positive: "towards" or "away" from the satellite. Raises InputError.
     """
     path, notes = Path(name), []
     if path.suffix.lower() in TABLES:
@@ -152,52 +154,52 @@ def insar_points(name: str, grid: Grid, epsg: int, unit: str, positive: str) -> 
     middle, most = np.quantile(np.abs(velocity), (0.5, 0.99))
     if most < SLOWEST or middle > FASTEST:
         found = f"99 % below {most:.3g}" if most < SLOWEST else f"half of them above {middle:.3g}"
-        raise InputError(f"{shown(path)}: column {column!r}: expected {unit}, found {found} mm/yr; give INSAR_UNIT")
+        raise InputError(f"{shown(path)}: column {column!r}: expected {unit}, found {found} mm/yr; set INSAR_UNIT to "
+                         "the unit of the file")
     table = table.drop(columns=column).assign(velocity=velocity * (1 if positive == "towards" else -1))
     return table, notes
 
 
 def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str) -> np.ndarray:
-    """Which points (points, 2) lie on cells where the layer `ground` holds a value; (points,) bool.
+    """(points,) bool: which points xy (points, 2) lie on cells where the layer `ground` holds a value.
 
-    name  of the points, for the message. Raises InputError where most do not.
+    name  of the points, for the message. Raises InputError where most points lie elsewhere.
     """
     row, col, valid = locate(grid.geotransform, (grid.rows, grid.cols), xy)
     valid[valid] = known(values_at(ground, row[valid], col[valid])[:, 0])
     if valid.mean() < 0.5:
         *_, there = locate(grid.geotransform, (grid.rows, grid.cols), xy[:, ::-1])
-        swapped = there.mean() > 0.5
-        west, south, east, north = grid.bounds
-        remedy = "X and Y are swapped: rename them" if swapped else "check the CRS of both"
+        remedy = "X and Y are swapped: rename them" if there.mean() > 0.5 else "check the CRS of both"
         raise InputError(
-            f"{name}: expected points on the DEM (X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}), found "
-            f"{(~valid).sum()} of {len(xy)} outside or on nodata (X {xy[:, 0].min():.0f} to {xy[:, 0].max():.0f}, Y "
-            f"{xy[:, 1].min():.0f} to {xy[:, 1].max():.0f}); {remedy}")
+            f"{name}: expected points on the DEM ({grid.extent}), found {(~valid).sum()} of {len(xy)} outside or on "
+            f"nodata (X {xy[:, 0].min():.0f} to {xy[:, 0].max():.0f}, Y {xy[:, 1].min():.0f} to "
+            f"{xy[:, 1].max():.0f}); {remedy}")
     return valid
 
 
 def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, epsg: int, how: str, every: int,
                    folder: Path):
-    """An inventory's points, the burned polygons, and notes.
+    """Reads an inventory of points, polygons or both.
 
     what    it is, for the messages
-    how     of polygons: "highest", their highest cell (the scarp's); "every", every `every`-th cell from the highest
-            down; "centroid", a cell inside near the middle
-    folder  for layers on the way
-    Returns xy (points, 2), the dataset of polygons as burned (1 inside, None for points), notes. Raises InputError.
+    how     the points that stand for a polygon: "highest", its highest cell (the scarp); "every", every `every`-th cell
+            from the highest down; "centroid", a point inside near the middle
+    folder  for temporary layers
+    Returns xy (points, 2); the layer of burned polygons, not 0 inside (None for points alone); notes. Raises
+    InputError.
     """
     if Path(name).suffix.lower() in TABLES:
         table, notes = points_of(Path(name), what, grid, epsg)
         return table[["X", "Y"]].to_numpy(), None, notes
     dataset = open_vector(name, what, grid)
-    layer, points, polygons, others = dataset.GetLayer(0), [], [], 0
-    for feature in layer:
-        shape = feature.GetGeometryRef()
-        kind = None if shape is None or shape.IsEmpty() else ogr.GT_Flatten(shape.GetGeometryType())
+    points, polygons, others = [], {}, 0  # polygons: a point inside, by feature id
+    for feature in dataset.GetLayer(0):
+        shape, kind = feature.GetGeometryRef(), kind_of(feature)
         if kind == ogr.wkbPoint:
             points.append((shape.GetX(), shape.GetY()))
-        elif kind in (ogr.wkbPolygon, ogr.wkbMultiPolygon):
-            polygons.append(feature.GetFID())
+        elif kind in POLYGONS:
+            point = shape.PointOnSurface()
+            polygons[feature.GetFID()] = (point.GetX(), point.GetY())
         else:
             others += 1
     notes = [f"{others} features of the {what} are empty or lines and are left out"] if others else []
@@ -212,31 +214,26 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     return xy, burned, notes
 
 
-def _polygon_points(dataset, fids: list[int], grid: Grid, dem, how: str, every: int, folder: Path):
-    layer, inside = dataset.GetLayer(0), {}
-    layer.CreateField(ogr.FieldDefn("number_", ogr.OFTInteger))
-    for number, fid in enumerate(fids, start=1):
-        feature = layer.GetFeature(fid)
-        feature.SetField("number_", number)
-        layer.SetFeature(feature)
-        point = feature.GetGeometryRef().PointOnSurface()
-        inside[number] = (point.GetX(), point.GetY())
-    numbers = burn(dataset, grid, folder / "polygons.tif", "number_")
+def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: int, folder: Path):
+    """Points (points, 2) of polygons, and the layer of their numbers. polygons: a point inside, by feature id."""
+    inside = list(polygons.values())
+    field = add_numbers(dataset, {fid: number for number, fid in enumerate(polygons, start=1)})
+    numbers = burn(dataset, grid, folder / "polygons.tif", field)
     if how == "centroid":
-        return np.array(list(inside.values())), numbers
+        return np.array(inside), numbers
     found = []
     for row, rows in grid.windows():
-        n = read(numbers, row, rows)
+        n = read_rows(numbers, row, rows)
         r, c = np.nonzero(n)
-        found.append(np.column_stack([n[r, c], r + row, c, read(dem, row, rows)[r, c]]))
+        found.append(np.column_stack([n[r, c], r + row, c, read_rows(dem, row, rows)[r, c]]))
     number, row, col, height = np.concatenate(found).T
     order = np.lexsort((col, row, -height, number))
     number = number[order].astype(int)
     rank = np.arange(len(number)) - np.searchsorted(number, number)  # within its polygon, the highest first
     taken = order[(rank == 0) if how == "highest" else (rank % every == 0)]
     xy = np.column_stack(centres(grid.geotransform, row[taken], col[taken]))
-    # A polygon without a cell of its own, smaller than a cell or under another one, gives the point inside it.
-    missing = [inside[n] for n in sorted(set(inside) - set(number.tolist()))]
+    # A polygon without a cell, because it is smaller than a cell or another lies over it, gives the point inside it.
+    missing = [inside[n - 1] for n in sorted(set(range(1, len(inside) + 1)) - set(number.tolist()))]
     return np.concatenate([xy, np.array(missing).reshape(-1, 2)]), numbers
 
 
@@ -247,15 +244,18 @@ def mean_by_cell(row: np.ndarray, col: np.ndarray, values: np.ndarray, cols: int
     return cell // cols, cell % cols, mean
 
 
-def write_cells(target: gdal.Dataset, grid: Grid, row: np.ndarray, col: np.ndarray, values, below=None) -> None:
-    """Writes values (one, or one a point) into the cells of a layer; its other cells are 0, or 1 where the layer
-    `below` is not 0."""
+def write_cells(path: Path, grid: Grid, row: np.ndarray, col: np.ndarray, values, below=None,
+                **options) -> gdal.Dataset:
+    """Writes a layer with values (one for all cells, or one a cell) at the cells row, col; the other cells are 0, or 1
+    where the layer `below` is not 0. options: kind and nodata of `write_layer`."""
     values = np.broadcast_to(values, row.shape)
-    for first, rows in grid.windows():
+
+    def window(first: int, rows: int) -> np.ndarray:
         out = np.zeros((rows, grid.cols), np.float32)
         if below is not None:
-            out[read(below, first, rows) != 0] = 1
+            out[read_rows(below, first, rows) != 0] = 1
         here = (row >= first) & (row < first + rows)
         out[row[here] - first, col[here]] = values[here]
-        target.GetRasterBand(1).WriteArray(out, 0, first)
-    flush(target)
+        return out
+
+    return write_layer(path, grid, window, **options)

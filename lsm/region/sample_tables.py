@@ -14,9 +14,10 @@ from osgeo import gdal
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from lsm.inputs.rasters import cell_of, centres
-from lsm.region import absences, inventory, warp
-from lsm.region.warp import Grid, create, read
+from lsm.inputs.layers import read_rows, values_at
+from lsm.inputs.rasters import Grid, cell_of, centres
+from lsm.region import absences, inventory
+from lsm.region.factor_layers import distance_to
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -45,8 +46,8 @@ def weak_landslides(points: pd.DataFrame, folder: Path, grid: Grid, c):
     row, col, velocity = inventory.mean_by_cell(row[inside], col[inside], points["velocity"].to_numpy()[inside],
                                                 grid.cols)
     velocity = np.where(velocity == 0, 0.001, velocity)  # 0 would say that nothing was measured
-    inventory.write_cells(create(folder / "DV.tif", grid), grid, row, col, velocity)
-    moving = (np.abs(velocity) >= c.MIN_VELOCITY) & (warp.values_at(ground, row, col)[:, 0] >= c.MIN_SLOPE)
+    inventory.write_cells(folder / "DV.tif", grid, row, col, velocity)
+    moving = (np.abs(velocity) >= c.MIN_VELOCITY) & (values_at(ground, row, col)[:, 0] >= c.MIN_SLOPE)
     row, col, speed = row[moving], col[moving], np.abs(velocity[moving])
     side = max(1, round(c.SPACING / grid.cell))
     fastest = np.argsort(-speed, kind="stable")
@@ -62,7 +63,7 @@ def cells_of(file: str, what: str, grid: Grid, folder: Path, c):
                                                  c.POLYGON_CELLS, c.EVERY, folder)
     inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}")
     row, col = cell_of(grid.geotransform, xy[inside])
-    complete = warp.values_at(gdal.Open(str(folder / "valid.tif")), row, col)[:, 0] == 1
+    complete = values_at(gdal.Open(str(folder / "valid.tif")), row, col)[:, 0] == 1
     xy, row, col = xy[inside][complete], row[complete], col[complete]
     _, first = np.unique(row * grid.cols + col, return_index=True)
     first.sort()
@@ -91,12 +92,12 @@ def place_points(inputs: dict, moving, grid: Grid, folder: Path, c):
         notes += [*more, *[f"{(~other).sum()} stable places dropped in the cell of a landslide"] * (not other.all())]
     places = np.column_stack(centres(grid.geotransform, *moving))
     free = cKDTree(landslides[0]).query(places)[0] > max(c.SPACING, grid.cell)
-    free &= warp.values_at(gdal.Open(str(folder / "valid.tif")), *moving)[:, 0] == 1
+    free &= values_at(gdal.Open(str(folder / "valid.tif")), *moving)[:, 0] == 1
     moving = [m[free] for m in moving]
-    occupied = create(folder / "occupied.tif", grid, gdal.GDT_Byte, None)
     row, col = np.r_[landslides[1], moving[0]], np.r_[landslides[2], moving[1]]
-    inventory.write_cells(occupied, grid, row, col, 1, burned)
-    warp.distance_to(occupied, grid, folder / "away.tif", "inventory: expected landslides on the grid, found none")
+    occupied = inventory.write_cells(folder / "occupied.tif", grid, row, col, 1, burned, kind=gdal.GDT_Byte,
+                                     nodata=None)
+    distance_to(occupied, grid, folder / "away.tif", "inventory: expected landslides on the grid, found none")
     return landslides, stable, moving, notes
 
 
@@ -115,8 +116,8 @@ def write_grid(stack: gdal.Dataset, valid: gdal.Dataset, names: list[str], grid:
     """
     with open(path, "w", encoding="utf-8", newline="") as file:
         for row, rows in tqdm(list(grid.windows()), desc="grid table", unit="window", disable=None, delay=2):
-            r, c = np.nonzero(read(valid, row, rows))
-            values = np.stack([read(stack, row, rows, i)[r, c] for i in range(1, len(names) + 1)], axis=1)
+            r, c = np.nonzero(read_rows(valid, row, rows))
+            values = np.stack([read_rows(stack, row, rows, i)[r, c] for i in range(1, len(names) + 1)], axis=1)
             x, y = centres(grid.geotransform, r + row, c)
             as_table(names, values, np.column_stack([x, y])).to_csv(file, header=row == 0, index=False,
                                                                      float_format="%.9g")
@@ -139,7 +140,7 @@ def sample_tables(rng, landslides, stable, moving, names: list[str], grid: Grid,
 
     def table(row, col, label: int, xy=None) -> pd.DataFrame:
         xy = np.column_stack(centres(grid.geotransform, row, col)) if xy is None else xy
-        return as_table(names, warp.values_at(stack, row, col), xy).assign(label=label)
+        return as_table(names, values_at(stack, row, col), xy).assign(label=label)
 
     xy, row, col = landslides
     slides = table(row, col, 1, xy)

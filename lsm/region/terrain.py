@@ -1,4 +1,5 @@
-"""What a DEM tells: slope, aspect and curvature of its surface, and where its water goes."""
+"""Layers made from a DEM alone: slope, aspect and curvature of the surface, and the area that drains through a cell.
+"""
 
 from pathlib import Path
 
@@ -6,8 +7,8 @@ import numpy as np
 import pyflwdir
 from osgeo import gdal
 
-from lsm.inputs.rasters import NODATA
-from lsm.region.warp import Grid, create, flush, known, read
+from lsm.inputs.layers import change_layer, read_rows, write_layer
+from lsm.inputs.rasters import NODATA, Grid, known
 
 gdal.UseExceptions()
 
@@ -18,17 +19,17 @@ def slope_and_aspect(dem: Path, grid: Grid, slope: Path, aspect: Path, formula: 
     """Writes slope (degrees) and aspect (degrees clockwise from north, the way down; -1 = flat) of a DEM layer.
 
     formula  "Horn" (1981, Proceedings of the IEEE 69) or "ZevenbergenThorne" (1987, Earth Surface Processes and
-             Landforms 12). At edges and beside nodata GDAL fills in from the cell itself.
+             Landforms 12). At edges and beside nodata GDAL makes up the missing neighbours from the cell itself.
     """
     options = {"computeEdges": True, "creationOptions": ["BIGTIFF=IF_SAFER"]}
     gdal.DEMProcessing(str(slope), str(dem), "slope", alg=formula, slopeFormat="degree", **options)
     gdal.DEMProcessing(str(aspect), str(dem), "aspect", alg=formula, **options)
-    heights, ways = gdal.Open(str(dem)), gdal.Open(str(aspect), gdal.GA_Update)
-    for row, rows in grid.windows():
-        way, ground = read(ways, row, rows), known(read(heights, row, rows))
-        way = np.where(ground & ~known(way), -1, way)  # flat ground is nodata to GDAL
-        ways.GetRasterBand(1).WriteArray(way.astype(np.float32), 0, row)
-    flush(ways)
+    heights = gdal.Open(str(dem))
+
+    def with_flat_ground(row: int, way: np.ndarray) -> np.ndarray:  # GDAL gives it nodata
+        return np.where(known(read_rows(heights, row, len(way))) & ~known(way), -1, way)
+
+    change_layer(aspect, grid, with_flat_ground)
 
 
 def curvature(heights: np.ndarray, cell: float) -> np.ndarray:
@@ -46,35 +47,42 @@ def curvature(heights: np.ndarray, cell: float) -> np.ndarray:
 
 def write_curvature(dem: Path, grid: Grid, path: Path) -> None:
     """Writes the curvature of a DEM layer."""
-    heights, target = gdal.Open(str(dem)), create(path, grid)
-    for row, rows in grid.windows():
-        first, last = max(row - 1, 0), min(row + rows + 1, grid.rows)
-        z = read(heights, first, last - first)
-        z = np.pad(np.where(known(z), z, np.nan),
-                   ((first - row + 1, row + rows + 1 - last), (1, 1)), constant_values=np.nan)  # a halo of one cell
-        values = curvature(z, grid.cell)
-        target.GetRasterBand(1).WriteArray(np.where(np.isnan(values), NODATA, values).astype(np.float32), 0, row)
-    flush(target)
+    heights = gdal.Open(str(dem))
+
+    def window(row: int, rows: int) -> np.ndarray:
+        first, last = max(row - 1, 0), min(row + rows + 1, grid.rows)  # one row more on both sides
+        z = read_rows(heights, first, last - first)
+        z = np.pad(np.where(known(z), z, np.nan), ((first - row + 1, row + rows + 1 - last), (1, 1)),
+                   constant_values=np.nan)
+        return curvature(z, grid.cell)
+
+    write_layer(path, grid, window)
 
 
-def upstream_cells(heights: np.ndarray) -> np.ndarray:
-    """Cells that drain through each cell, itself included (rows, cols) int32; -9999 where there is no height.
+def flow_of(heights: np.ndarray, outlets: np.ndarray | None = None) -> pyflwdir.FlwdirRaster:
+    """Which neighbour each cell drains to, by pyflwdir; its `upstream_area("cell")` counts the cells that drain through
+    each cell, itself included (rows, cols) int32, -9999 where there is no height.
 
-    heights (rows, cols) float32, nodata -9999. Depressions are filled and flow directions found in one flood from the
-    edges (Wang and Liu 2006, International Journal of Geographical Information Science 20), by pyflwdir.
+    heights  (rows, cols), nodata -9999
+    outlets  (outlets,) numbers of cells (row * cols + col) where water leaves; None: the cells at the edges that no
+             lower edge cell drains
+    Depressions are filled and flow directions found in one flood from the outlets (Wang and Liu 2006, International
+    Journal of Geographical Information Science 20).
     """
-    _, directions = pyflwdir.dem.fill_depressions(heights, nodata=NODATA)
+    _, directions = pyflwdir.dem.fill_depressions(heights, nodata=NODATA, idxs_pit=outlets)
+    if outlets is not None:
+        directions.flat[outlets] = 0  # of two outlets side by side pyflwdir drains one into the other
     flow = pyflwdir.from_array(directions, ftype="d8", check_ftype=False)
     del directions
     flow.order_cells(method="sort")  # "walk" is faster and needs 32 bytes a cell
-    return flow.upstream_area("cell")
+    return flow
 
 
 def write_upstream_area(dem: Path, grid: Grid, path: Path, coarser: int) -> None:
     """Writes the area (m2) that drains through each cell of a DEM layer.
 
-    coarser  1, or how many cells a side go into one of the coarser cells on which the flow is computed; every cell
-             then has the area of the coarse one it lies in, less the coarse cell's own area, plus its own.
+    coarser  1, or the side, in cells, of the coarser cells on which the flow is computed. The area of a cell is then
+             the area of the coarse cell it lies in, less the coarse cell's own area, plus the cell's own.
     """
     source = gdal.Open(str(dem))
     rows, cols = -(-grid.rows // coarser), -(-grid.cols // coarser)
@@ -83,19 +91,20 @@ def write_upstream_area(dem: Path, grid: Grid, path: Path, coarser: int) -> None
         bounds = (west, north - rows * coarser * side, west + cols * coarser * side, north)
         source = gdal.Warp("", source, format="MEM", outputBounds=bounds, width=cols, height=rows,
                            resampleAlg="average", srcNodata=NODATA, dstNodata=NODATA)
-    cells = upstream_cells(source.ReadAsArray())
-    size, target, heights = (coarser * side) ** 2, create(path, grid), gdal.Open(str(dem))
-    across = np.arange(grid.cols) // coarser
-    for row, count in grid.windows():
+    cells = flow_of(source.ReadAsArray()).upstream_area("cell")
+    size, heights, across = (coarser * side) ** 2, gdal.Open(str(dem)), np.arange(grid.cols) // coarser
+
+    def window(row: int, count: int) -> np.ndarray:
         here = cells[np.arange(row, row + count) // coarser][:, across]
         area = np.where(here > 0, (here - 1) * size + side**2, side**2)
-        area = np.where(known(read(heights, row, count)), area, NODATA)
-        target.GetRasterBand(1).WriteArray(area.astype(np.float32), 0, row)
-    flush(target)
+        return np.where(known(read_rows(heights, row, count)), area, np.nan)
+
+    write_layer(path, grid, window)
 
 
 def stream_power(area: np.ndarray, slope: np.ndarray, cell: float) -> np.ndarray:
-    """SPI = ln(1 + n tan(slope)), n = area / cell2, the cells that drain through; area in m2, slope in degrees.
+    """SPI = ln(1 + n tan(slope)), where n = area / cell2 is the number of cells that drain through; area in m2, slope
+    in degrees.
 
     The stream power index (Moore, Grayson and Ladson 1991, Hydrological Processes 5), counted in cells, as a logarithm.
     """
@@ -103,7 +112,8 @@ def stream_power(area: np.ndarray, slope: np.ndarray, cell: float) -> np.ndarray
 
 
 def wetness(area: np.ndarray, slope: np.ndarray, cell: float) -> np.ndarray:
-    """TWI = ln(a / tan(slope)), a = area / cell, the area drained per metre of contour; tan(slope) at least 0.01.
+    """TWI = ln(a / tan(slope)), where a = area / cell is the area drained per metre of contour; tan(slope) counts as
+    0.01 at least.
 
     The topographic wetness index (Beven and Kirkby 1979, Hydrological Sciences Bulletin 24); area in m2, slope in
     degrees.

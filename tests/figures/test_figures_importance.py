@@ -10,7 +10,6 @@ import pytest
 from matplotlib.figure import Figure
 from small_region import crs_of
 
-import feature_permutation
 import figure
 from lsm.explanation import ranking
 from lsm.figures import common, factors, importance, styles
@@ -101,7 +100,8 @@ def write_importance(paths, like, block, tasks, rng):
     artifacts.write_csv(paths.importance, table, stage, c, [])
     artifacts.write_csv(paths.importance_territory, over_territory, stage, c, [])
     leader = np.append(1 + np.array(LEADERS), [0, 0]).astype(np.uint8)[block]
-    feature_permutation.write_leaders(paths.leading_factor, leader, like, NAMES, ["#e69f00"] * 5, (stage, c, []))
+    rasters.write_classes(paths.leading_factor, leader, like, "leading factor", ["no adapted model", *NAMES],
+                          ["#e69f00"] * 5, stage, c, [])
 
 
 def write_model(paths, tasks, rng):

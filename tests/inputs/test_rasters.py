@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 from osgeo import gdal, osr
 
-from lsm.inputs.rasters import TERRAIN, Raster, cell_of, centres, crs_name, read_band, read_composite, write_band
+from lsm.inputs.rasters import (
+    TERRAIN,
+    Grid,
+    Raster,
+    cell_of,
+    centres,
+    crs_name,
+    known,
+    read_band,
+    read_composite,
+    write_band,
+    write_bands,
+    write_classes,
+)
 from lsm.run.artifacts import check
 from lsm.run.settings import InputError
 
@@ -128,6 +141,38 @@ def test_write_band_round_trip(path, bands, dtype):
     first = path.read_bytes()
     write_band(path, band, like, -9999, "what it is", "maker.py", C, [])
     assert path.read_bytes() == first
+
+
+def test_write_bands_takes_one_band_at_a_time_and_as_many_as_names(path, bands):
+    like, path = Grid(6, 5, PLACE, wkt(32650)), path.with_name("bands.tif")
+    write_bands(path, iter(bands[:2]), like, -9999, ["one", "two"], "maker.py", C, [])
+    dataset = gdal.Open(str(path))
+    np.testing.assert_array_equal(dataset.ReadAsArray(), bands[:2])
+    assert [dataset.GetRasterBand(i).GetDescription() for i in (1, 2)] == ["one", "two"]
+    assert Grid.of(dataset) == Grid(6, 5, PLACE, dataset.GetProjection())
+    for count in (1, 3):
+        with pytest.raises(ValueError, match="zip"):
+            write_bands(path, iter(bands[:count]), like, -9999, ["one", "two"], "maker.py", C, [])
+    np.testing.assert_array_equal(gdal.Open(str(path)).ReadAsArray(), bands[:2])  # still the whole one
+
+
+def test_write_classes_keeps_names_and_colours(path):
+    classes, path = np.arange(30, dtype=np.uint8).reshape(6, 5) % 3, path.with_name("classes.tif")
+    write_classes(path, classes, Grid(6, 5, PLACE, wkt(32650)), "rock", ["none", "tuff", "marl"],
+                  ["#102030", "#ffffff"], "maker.py", C, [])
+    assert sorted(p.name for p in path.parent.iterdir()) == ["classes.tif", "classes.tif.aux.xml", "classes.tif.json"]
+    dataset = gdal.Open(str(path))
+    band = dataset.GetRasterBand(1)
+    np.testing.assert_array_equal(band.ReadAsArray(), classes)
+    assert (band.GetNoDataValue(), band.GetDescription()) == (0, "rock")
+    band.GetMetadata()
+    assert band.GetCategoryNames() == ["none", "tuff", "marl"]
+    assert [band.GetColorTable().GetColorEntry(i) for i in (1, 2)] == [(16, 32, 48, 255), (255, 255, 255, 255)]
+
+
+@pytest.mark.parametrize(("nodata", "expected"), [(-9999, [True, False]), (None, [True, True]), (np.nan, [True, True])])
+def test_known_values(nodata, expected):
+    assert known(np.array([1, -9999, np.nan, np.inf], np.float32), nodata).tolist() == [*expected, False, False]
 
 
 def test_missing_and_no_raster(path):

@@ -46,7 +46,7 @@ def test_a_sample_is_of_known_values_and_keeps_the_extremes(tmp_path, monkeypatc
     values[:350, :450] = NODATA
     write_raster(tmp_path / "map.tif", values)
     dataset = gdal.Open(str(tmp_path / "map.tif"))
-    monkeypatch.setattr(rasters, "STRIP", 100)
+    monkeypatch.setattr(rasters, "WINDOW", 100 * 900)
     known = np.sort(values[values >= 0]).astype(float)
     np.testing.assert_array_equal(classes.sample_of(dataset, values.size, np.random.default_rng(0)), known)
     drawn = classes.sample_of(dataset, 2000, np.random.default_rng(0))

@@ -2,7 +2,6 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
-import pandas as pd
 import pytest
 from osgeo import gdal, ogr
 from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
@@ -114,7 +113,7 @@ def test_styles_say_values_colours_and_labels(tmp_path):
     assert "µ" in (tmp_path / "map.qml").read_text(encoding="utf-8")
 
 
-# layers ----------------------------------------------------------------------------------------------------------
+# outlines --------------------------------------------------------------------------------------------------------
 
 def test_polygons_cover_the_cells_of_their_blocks(tmp_path):
     labels = np.full((30, 40), -1, np.int32)
@@ -128,23 +127,3 @@ def test_polygons_cover_the_cells_of_their_blocks(tmp_path):
     assert all(p.GetGeometryType() == ogr.wkbMultiPolygon and p.IsValid() for p in polygons)
     with pytest.raises(InputError, match="expected blocks 0 to 1, found 2"):
         gis.block_polygons(tmp_path / "blocks.tif", 2)
-
-
-def test_layers_keep_types_missing_values_and_styles(tmp_path):
-    table = pd.DataFrame({"n": [1, 2], "x": [0.5, np.nan], "word": ["ä", None], "yes": [True, False],
-                          "some": pd.array([None, 7], "Int64")})
-    for name in ("a.gpkg", "b.gpkg"):
-        gis.write_layers(tmp_path / name, crs_of(32650),
-                         {"places": (gis.points(np.array([[1.0, 2.0], [3.5, 4.0]])), table, "<qgis/>")}, MADE)
-    assert (tmp_path / "a.gpkg").read_bytes() == (tmp_path / "b.gpkg").read_bytes()
-    dataset = gdal.OpenEx(str(tmp_path / "a.gpkg"))
-    layer = dataset.GetLayer("places")
-    assert layer.GetSpatialRef().IsSame(crs_of(32650))
-    first, second = layer
-    assert [first.GetField(i) for i in range(5)] == [1, 0.5, "ä", True, None]
-    assert [second.GetField(i) for i in range(5)] == [2, None, None, False, 7]
-    assert (second.GetGeometryRef().GetX(), second.GetGeometryRef().GetY()) == (3.5, 4)
-    style, = dataset.GetLayer("layer_styles")
-    assert (style["f_table_name"], style["f_geometry_column"], style["styleQML"]) == ("places", "geom", "<qgis/>")
-    assert style["useAsDefault"]
-    assert style["update_time"]  # QGIS asks for this column, and takes no style without it

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from lsm.learner.folded_network import probability
 from scipy.spatial.distance import cdist
 
 from lsm.inputs.samples import Factor
 from lsm.learner.boosting import mixed
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import mean_probability
+from lsm.learner.prediction import probability
 from lsm.maps import trust
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from small_region import PLACE, crs_of
 
+from lsm.inputs.rasters import Grid
 from lsm.region.absences import draw_cells, quick_score
 from lsm.region.inventory import mean_by_cell
-from lsm.region.warp import Grid
 
 STRATA = np.random.default_rng(0).integers(-1, 3, (40, 30))
 WINDOWS = [(0, 15), (15, 15), (30, 10)]

@@ -3,8 +3,8 @@ import pytest
 from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
 
+from lsm.inputs.rasters import Grid
 from lsm.region import inventory
-from lsm.region.warp import Grid
 from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())

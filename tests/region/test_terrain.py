@@ -3,8 +3,9 @@ import pytest
 from osgeo import gdal
 from small_region import CELL, PLACE, crs_of, heights
 
+from lsm.inputs.layers import read_rows
+from lsm.inputs.rasters import NODATA, Grid, create
 from lsm.region import factor_layers, terrain
-from lsm.region.warp import NODATA, Grid, create, read
 
 PLANE = 3.0 * np.arange(12)[None, :] - 2.0 * np.arange(10)[:, None] + 100  # m; rises to the east and the north
 
@@ -53,20 +54,22 @@ def test_curvature_of_a_bowl_and_over_windows(tmp_path, monkeypatch):
     np.testing.assert_allclose(terrain.curvature(bowl, CELL), -0.4, rtol=1e-6)  # -100 times the Laplacian, 0.004
     dem, grid = layer(tmp_path, bowl)
     terrain.write_curvature(dem, grid, tmp_path / "one.tif")
-    monkeypatch.setattr("lsm.region.warp.WINDOW", 8 * 2)
+    monkeypatch.setattr("lsm.inputs.rasters.WINDOW", 8 * 2)
     assert len(list(grid.windows())) == 5
     terrain.write_curvature(dem, grid, tmp_path / "many.tif")
     np.testing.assert_array_equal(values_of(tmp_path / "one.tif"), values_of(tmp_path / "many.tif"))
     np.testing.assert_allclose(values_of(tmp_path / "one.tif")[1:-1, 1:-1], -0.4, rtol=1e-3)
 
 
-def brute_force(heights) -> np.ndarray:
-    """Upstream cells by plain flooding from the edge, the lowest cell first: a cell drains to the one that reached it,
-    an edge cell that nothing reached before its turn is an outlet. Of equal levels inner cells come first, by row."""
+def brute_force(heights, outlets=()) -> np.ndarray:
+    """Upstream cells by plain flooding from the edge, the lowest cell first: a cell drains to the cell that reached it;
+    an edge cell that nothing reached before its turn is an outlet. Of equal levels inner cells come first, by row.
+    With outlets (row, col) the flood starts there, and none of them drains into another."""
     rows, cols = heights.shape
-    edge = {(r, c) for r in range(rows) for c in range(cols) if r in (0, rows - 1) or c in (0, cols - 1)}
+    rim = {(r, c) for r in range(rows) for c in range(cols) if r in (0, rows - 1) or c in (0, cols - 1)}
+    edge = set(outlets) or rim
     level = {p: heights[p] for p in edge}
-    receiver, order, waiting = {}, [], set(level)
+    receiver, order, waiting = dict.fromkeys(outlets), [], set(level)
     while waiting:
         p = min(waiting, key=lambda q: (level[q], q in edge, q))
         waiting.remove(p)
@@ -89,13 +92,25 @@ def brute_force(heights) -> np.ndarray:
 
 def test_upstream_cells_against_brute_force():
     heights = np.random.default_rng(0).permutation(143).reshape(11, 13).astype(np.float32)  # many pits, exact numbers
-    np.testing.assert_array_equal(terrain.upstream_cells(heights), brute_force(heights))
+    np.testing.assert_array_equal(terrain.flow_of(heights).upstream_area("cell"), brute_force(heights))
+
+
+def test_water_leaves_at_given_outlets_and_nowhere_else():
+    heights = np.random.default_rng(1).permutation(143).reshape(11, 13).astype(np.float64)
+    outlets = [(0, 0), (0, 1), (4, 5), (5, 5), (10, 3)]  # two pairs side by side
+    places = np.array([r * 13 + c for r, c in outlets])
+    flow = terrain.flow_of(heights, places)
+    area = flow.upstream_area("cell")
+    np.testing.assert_array_equal(area, brute_force(heights, outlets))
+    assert area.flat[places].sum() == heights.size
+    basins = flow.basins(idxs=places)
+    np.testing.assert_array_equal(np.bincount(basins.ravel())[1:], area.flat[places])
 
 
 def test_water_ends_at_nodata():
     heights = (np.arange(6) * np.ones((3, 1))).astype(np.float32) + 1
     heights[:, 0] = NODATA
-    area = terrain.upstream_cells(heights)
+    area = terrain.flow_of(heights).upstream_area("cell")
     assert (area[:, 0] == NODATA).all()
     assert area[:, 1:].min() == 1
 
@@ -112,17 +127,17 @@ def test_coarser_flow_keeps_the_area(tmp_path):
 
 
 def test_flow_layers_are_on_disk_while_their_datasets_are_open(tmp_path, monkeypatch):
-    """As in the first run, when numba, compiling, keeps an exception and with it every frame below."""
+    """In the first run numba, while it compiles, holds an exception, and with it the frames of all callers."""
     kept = []
 
-    def upstream_cells(heights, real=terrain.upstream_cells):
+    def flow_of(heights, outlets=None, real=terrain.flow_of):
         try:
             raise RuntimeError
         except RuntimeError as error:
             kept.append(error)
-        return real(heights)
+        return real(heights, outlets)
 
-    monkeypatch.setattr(terrain, "upstream_cells", upstream_cells)
+    monkeypatch.setattr(terrain, "flow_of", flow_of)
     dem, grid = layer(tmp_path, heights())
     terrain.slope_and_aspect(dem, grid, tmp_path / "slope.tif", tmp_path / "aspect.tif", "Horn")
     factor_layers.flow_layers(tmp_path, grid, coarser=1, channel=40)
@@ -141,4 +156,4 @@ def test_indices_by_hand():
 
 def test_read_gives_rows_of_a_band(tmp_path):
     dem, _ = layer(tmp_path, PLANE)
-    np.testing.assert_allclose(read(gdal.Open(str(dem)), 3, 2), PLANE[3:5], rtol=1e-6)
+    np.testing.assert_allclose(read_rows(gdal.Open(str(dem)), 3, 2), PLANE[3:5], rtol=1e-6)

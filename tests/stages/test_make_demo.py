@@ -8,13 +8,11 @@ import pytest
 from osgeo import gdal
 from sklearn.metrics import roc_auc_score
 
+from lsm.demo import landslides
 from lsm.inputs import rasters, samples
 from lsm.run.artifacts import read_record
 from lsm.run.paths import PROJECT, Paths
 from study_area import FACTORS
-
-sys.path.insert(0, str(PROJECT / "src_data"))
-import make_demo
 
 SMALL = ("ROWS=120", "COLS=160", "INVENTORY=600", "ABSENCE=660", "INSAR=180")
 NAMES = [factor.name for factor in FACTORS]
@@ -156,11 +154,11 @@ def test_environments_have_different_leaders_and_signs_flip(paths, composite, gr
     weights = planted.drop(columns=["factor", "offset"])
     factors = pd.DataFrame(grid[0], columns=NAMES)
     environment = truth_at(paths, composite, "environment.tif", grid[1])
-    terms = pd.DataFrame({term: make_demo.term_values(term, factors) for term in weights})
+    terms = pd.DataFrame({term: landslides.term_values(term, factors) for term in weights})
     for number, row in weights.iterrows():
         strength = (row.abs() * terms[environment == number].std()).sort_values(ascending=False)
         leader = strength.index[0]
-        assert make_demo.factor_of(leader) == planted["factor"][number]
+        assert landslides.factor_of(leader) == planted["factor"][number]
         assert strength.iloc[0] > 1.5 * strength.iloc[1]
         assert (np.sign(weights[leader]) == -np.sign(row[leader])).any(), f"{leader} has one sign everywhere"
         # The planted table gives the probability back.
@@ -183,32 +181,3 @@ def test_more_points_than_cells_is_refused(tmp_path):
     assert "INVENTORY=5000: expected at most" in done.stderr
     assert "Traceback" not in done.stderr
     assert files(tmp_path) == {}
-
-
-@pytest.mark.parametrize(("east", "north", "aspect"), [(-1, 0, 90), (1, 0, 270), (0, -1, 0), (0, 1, 180), (-1, 1, 135)])
-def test_aspect_is_the_way_down(east, north, aspect):
-    row, col = np.mgrid[:5, :5]
-    slope, direction, curvature = make_demo.terrain(50.0 * (east * col - north * row), 50.0)
-    np.testing.assert_allclose(slope, np.degrees(np.arctan(np.hypot(east, north))))
-    np.testing.assert_allclose(direction, aspect)
-    np.testing.assert_allclose(curvature[1:-1, 1:-1], 0)
-
-
-def test_flat_ground_has_no_aspect():
-    _, aspect, _ = make_demo.terrain(np.full((4, 4), 4.0), 50.0)
-    assert (aspect == -1).all()
-
-
-def test_water_runs_down_the_valley_and_out_of_pits():
-    land = np.zeros((7, 9), bool)
-    land[1:-1, 1:] = True
-    row, col = np.indices(land.shape)
-    elevation = np.where(land, 5.0 * np.abs(row - 3) + col, -10.0)  # a valley along row 3, down to the west
-    elevation[3, 5] = 0.5  # with a pit
-    area, catchment = make_demo.drain(elevation, land)
-    coast = land & ~make_demo.binary_erosion(land, np.ones((3, 3)))
-    outlets = np.unique(catchment[coast])
-    assert area[3, 1] == area.max() == 1 + 3 * 6  # its own cell and all that lies inland
-    assert area[coast].sum() == land.sum()
-    assert len(outlets) == coast.sum()
-    assert (catchment[2:5, 2:8] == catchment[3, 1]).all()

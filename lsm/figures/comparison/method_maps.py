@@ -120,7 +120,7 @@ def counts_of_classes(dataset: gdal.Dataset, block: gdal.Dataset, held_out: np.n
         for i in range(dataset.RasterCount):
             band = dataset.GetRasterBand(i + 1)
             values = band.ReadAsArray(0, row, dataset.RasterXSize, rows)
-            here = known(values, band)
+            here = known(values, band.GetNoDataValue())
             for out, chosen in ((everywhere, here), (within, here & inside)):
                 out[i] += np.bincount(np.digitize(values[chosen], breaks), minlength=len(breaks) + 1)
     return everywhere, within

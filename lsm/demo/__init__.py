@@ -1,0 +1,1 @@
+"""The demo area: a synthetic island with planted landslides."""
