@@ -183,11 +183,11 @@ def warnings_of(paths: Paths, got: Collector, samples, blocks, models, gis, c) -
         out += findings.outside(dict(zip(gis["measure"], gis["value"], strict=True)), shown(paths.gis_table))
     if paths.checks.is_file():
         columns = ("topic", "file", "level", "found", "remedy")
-        checks = got.get("checks of the inputs", lambda: table_of(paths.checks, "prepare_region.py CHECK=True", columns,
-                                                                  c), paths.checks)
+        checks = got.get("checks of the inputs", lambda: table_of(paths.checks, "check_region.py", columns, c),
+                         paths.checks)
         out += findings.of_checks(checks) if checks is not None else []
     else:
-        got.left_out.append(f"checks of the inputs: {shown(paths.checks)}: missing; run prepare_region.py CHECK=True "
+        got.left_out.append(f"checks of the inputs: {shown(paths.checks)}: missing; run check_region.py "
                             f"REGION={c.REGION}")
     return sorted(out, key=lambda finding: finding.level != "error")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from lsm.checks.finding import Finding
 from lsm.inputs.samples import Factor, Samples, unique_places
-from lsm.region.checks import Finding
 from lsm.run.artifacts import check, record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
