@@ -41,7 +41,7 @@ from lsm.inputs.rasters import NODATA, known, known_strips, locate, open_raster,
 from lsm.learner.encoder import Encoder
 from lsm.maps import classes, gis
 from lsm.maps.trust import Applicability, Ensemble
-from lsm.region.sample_tables import work_folder
+from lsm.region.region_files import work_folder
 from lsm.run.artifacts import check, read_csv, read_npz, write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run

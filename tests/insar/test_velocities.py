@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from osgeo import gdal, ogr, osr
+from osgeo import ogr, osr
+from small_region import write_layer
 
 from lsm.insar.velocities import TO_MM, check_unit, column_of, negated, read_insar, towards_satellite
 from lsm.region.warp import Grid
@@ -42,29 +43,6 @@ def path(tmp_path, monkeypatch):
 
 def write(path, table=TABLE, **options):
     table.to_csv(path, index=False, **options)
-    return path
-
-
-def write_layer(path, table=TABLE, epsg=UTM, kind=ogr.wkbPoint, layers=("points",)):
-    """The table as a GeoPackage: x, y as geometry in `epsg`, the other columns as fields."""
-    dataset = gdal.GetDriverByName("GPKG").Create(str(path), 0, 0, 0, gdal.GDT_Unknown)
-    crs = osr.SpatialReference() if epsg else None
-    if epsg:
-        crs.ImportFromEPSG(epsg)
-    for name in layers:
-        layer = dataset.CreateLayer(name, crs, kind)
-        fields = [c for c in table.columns if c not in ("x", "y")]
-        for field in fields:
-            layer.CreateField(ogr.FieldDefn(field, ogr.OFTReal))
-        for row in table.to_dict("records"):
-            feature = ogr.Feature(layer.GetLayerDefn())
-            for field in fields:
-                feature.SetField(field, float(row[field]))
-            if kind == ogr.wkbPoint:
-                feature.SetGeometry(ogr.CreateGeometryFromWkt(f"POINT ({row['x']} {row['y']})"))
-            layer.CreateFeature(feature)
-        del layer
-    dataset.FlushCache()
     return path
 
 
@@ -134,7 +112,7 @@ def test_a_layer_is_its_table(path):
 
 
 def test_a_layer_of_another_crs_is_reprojected(path):
-    layer = write_layer(path.with_suffix(".gpkg"))
+    layer = write_layer(path.with_suffix(".gpkg"), TABLE)
     points = read(layer, epsg=NEIGHBOUR)
     source, target = osr.SpatialReference(), osr.SpatialReference()
     source.ImportFromEPSG(UTM)
@@ -145,12 +123,12 @@ def test_a_layer_of_another_crs_is_reprojected(path):
 
 
 def test_a_layer_without_crs(path):
-    message = refused(write_layer(path.with_suffix(".gpkg"), epsg=None))
+    message = refused(write_layer(path.with_suffix(".gpkg"), TABLE, epsg=None))
     assert message.startswith("insar_isle.gpkg: InSAR points: CRS: expected one, found none; set it (ogr2ogr -a_srs")
 
 
 def test_one_layer_of_several_is_named(path):
-    layer = write_layer(path.with_suffix(".gpkg"), layers=("a", "b"))
+    layer = write_layer(path.with_suffix(".gpkg"), TABLE, layers=("a", "b"))
     np.testing.assert_array_equal(read(f"{layer}|layername=b").velocity, TABLE["velocity"])
 
 
@@ -267,8 +245,8 @@ def test_no_layer(path):
     layer.write_bytes(b"no GeoPackage")
     assert "InSAR points: expected a vector file that GDAL opens, found none" in refused(layer)
     layer.unlink()
-    two = write_layer(layer, layers=("a", "b"))
+    two = write_layer(layer, TABLE, layers=("a", "b"))
     assert "expected one layer, found a, b; name it: insar_isle.gpkg|layername=" in refused(two)
     layer.unlink()
-    empty = write_layer(layer, kind=ogr.wkbPolygon)
+    empty = write_layer(layer, TABLE, kind=ogr.wkbPolygon)
     assert "feature 1: expected a point, found none; turn each into a point" in refused(empty)

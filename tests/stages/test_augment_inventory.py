@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from conftest import contents, run_stage
 from osgeo import gdal, osr
-from test_velocities import write_layer
+from small_region import write_layer
 
 import augment_inventory
 from lsm.inputs.rasters import read_composite
