@@ -23,6 +23,11 @@ class Finding:
     remedy: str = ""
 
 
+def graded(topic: str, file: str, level: str, found: str, remedy: str) -> Finding:
+    """A finding whose remedy counts only where something is wrong."""
+    return Finding(topic, file, level, found, "" if level == "ok" else remedy)
+
+
 def of_refusal(topic: str, path: Path, error: InputError) -> Finding:
     """A reader's refusal as a finding: the remedy is what follows the last semicolon of its message."""
     message = str(error).removeprefix(f"{shown(path)}: ")

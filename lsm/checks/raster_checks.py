@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal
 
-from lsm.checks.finding import Finding
+from lsm.checks.finding import Finding, graded
 from lsm.inputs.rasters import NODATA, TERRAIN, Raster, centres, locate
 from lsm.inputs.samples import Factor
 from lsm.region.warp import Grid, known, reason
@@ -21,8 +21,8 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
         findings.append(Finding("grid", file, "warning", f"cells of {width:.2f} x {-height:.2f} m are not square",
                                 "distances in cells differ by direction; warp it (gdalwarp -tr)"))
     share = raster.valid.mean()
-    findings.append(Finding("nodata", file, "ok" if share > 0.05 else "warning", f"{share:.1%} of the cells are valid",
-                            "" if share > 0.05 else "check the declared nodata value, or crop the raster"))
+    findings.append(graded("nodata", file, "ok" if share > 0.05 else "warning", f"{share:.1%} of the cells are valid",
+                           "check the declared nodata value, or crop the raster"))
     dem, _, _, slope = (raster.bands[TERRAIN.index(name)] for name in ("DEM", "aspect", "curvature", "slope"))
     south, east = np.gradient(np.where(raster.valid, dem, np.nan), -height, width)
     tangent = np.hypot(south, east)
@@ -42,7 +42,7 @@ def _unit_of_slope(ratio: float, largest: float, file: str, what: str) -> Findin
                        "write degrees: multiply radians by 57.2958; of rise over run take the arc tangent")
     if largest > 90:
         return Finding("units", file, "error", found + "percent", "write degrees: degrees(atan(slope / 100))")
-    # A slope averaged from finer cells is as much steeper than that of the averaged heights as percent are.
+    # Percent look like a slope averaged from finer cells: both are steeper than the slope of averaged heights.
     return Finding("units", file, "warning", found + "percent, or not of this DEM",
                    "if percent, write degrees(atan(slope / 100)); if it comes from a finer or coarser DEM, leave it")
 
@@ -55,25 +55,22 @@ def of_places(xy: pd.DataFrame, raster: Raster, file: str, is_grid: bool) -> lis
     on_data[inside] = raster.valid[row[inside], col[inside]]
     off = 1 - on_data.mean() if len(place) else 1.0
     level = "error" if off > 0.5 else "warning" if off > 0.01 else "ok"
-    findings = [Finding("alignment", file, level, f"{(~inside).sum()} points outside composite.tif, "
-                        f"{(inside & ~on_data).sum()} on its nodata, of {len(place)}",
-                        "" if level == "ok" else "bring both into one CRS; drop points without terrain")]
+    findings = [graded("alignment", file, level, f"{(~inside).sum()} points outside composite.tif, "
+                       f"{(inside & ~on_data).sum()} on its nodata, of {len(place)}",
+                       "bring both into one CRS; drop points without terrain")]
     if is_grid and len(place):
         x, y = centres(raster.geotransform, row, col)
         cell = raster.geotransform[1]
         shift = np.abs(place - np.column_stack([x, y])).max(axis=1)
         share = float((shift > 0.01 * cell).mean())
-        findings.append(Finding("alignment", file, "warning" if share > 0.01 else "ok",
-                                f"{share:.1%} of the rows lie off the centre of their cell (median "
-                                f"{np.median(shift):.3g} m)",
-                                "the grid table and composite.tif have different grids: make both again from one"
-                                if share > 0.01 else ""))
+        findings.append(graded("alignment", file, "warning" if share > 0.01 else "ok", f"{share:.1%} of the rows lie "
+                               f"off the centre of their cell (median {np.median(shift):.3g} m)",
+                               "the grid table and composite.tif have different grids: make both again from one"))
     return findings
 
 
 def of_terrain(values: pd.DataFrame, xy: pd.DataFrame, raster: Raster, file: str) -> list[Finding]:
-    """Whether a table's heights and slopes are those of composite.tif at the same places: another unit shows as their
-    ratio."""
+    """Whether a table has the heights and slopes of composite.tif at the same places; a ratio shows another unit."""
     place = xy.apply(pd.to_numeric, errors="coerce").fillna(np.inf).to_numpy(float).clip(-1e12, 1e12)
     row, col, there = locate(raster.geotransform, raster.valid.shape, place)
     there[there] = raster.valid[row[there], col[there]]
@@ -87,11 +84,10 @@ def of_terrain(values: pd.DataFrame, xy: pd.DataFrame, raster: Raster, file: str
         if not np.isfinite(ratio).any():
             continue
         middle = float(np.nanmedian(ratio))
-        fits = 0.8 < middle < 1.25
-        remedy = ("write degrees and metres: 1.75 is percent, 0.0175 radians, 3.28 feet; or the two are of different "
-                  "DEMs")
-        findings.append(Finding("units", file, "ok" if fits else "warning", f"{name} is {middle:.3g} times that of "
-                                "composite.tif at the same places (median)", "" if fits else remedy))
+        findings.append(graded("units", file, "ok" if 0.8 < middle < 1.25 else "warning", f"{name} is {middle:.3g} "
+                               "times that of composite.tif at the same places (median)",
+                               "write degrees and metres: 1.75 is percent, 0.0175 radians, 3.28 feet; or the two are "
+                               "of different DEMs"))
     return findings
 
 
