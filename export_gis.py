@@ -44,7 +44,7 @@ from lsm.inputs.rasters import NODATA, known_strips, open_raster
 from lsm.learner.encoder import Encoder
 from lsm.maps import classes, counts, gis, layer_tables, styles_qgis, trust
 from lsm.maps.cartography import named_classes
-from lsm.region.sample_tables import work_folder
+from lsm.region.region_files import work_folder
 from lsm.run.artifacts import check, read_csv, read_npz, write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run

@@ -60,6 +60,29 @@ def write_vector(path: Path, shapes: list[str], fields: dict[str, list] | None =
     del feature, layer, dataset
 
 
+def write_layer(path, table, epsg=EPSG, kind=ogr.wkbPoint, layers=("points",)):
+    """A table of points as a GeoPackage: x, y as geometry in `epsg`, the other columns as fields."""
+    dataset = gdal.GetDriverByName("GPKG").Create(str(path), 0, 0, 0, gdal.GDT_Unknown)
+    crs = osr.SpatialReference() if epsg else None
+    if epsg:
+        crs.ImportFromEPSG(epsg)
+    for name in layers:
+        layer = dataset.CreateLayer(name, crs, kind)
+        fields = [c for c in table.columns if c not in ("x", "y")]
+        for field in fields:
+            layer.CreateField(ogr.FieldDefn(field, ogr.OFTReal))
+        for row in table.to_dict("records"):
+            feature = ogr.Feature(layer.GetLayerDefn())
+            for field in fields:
+                feature.SetField(field, float(row[field]))
+            if kind == ogr.wkbPoint:
+                feature.SetGeometry(ogr.CreateGeometryFromWkt(f"POINT ({row['x']} {row['y']})"))
+            layer.CreateFeature(feature)
+        del layer
+    dataset.FlushCache()
+    return path
+
+
 def square(row: int, col: int, rows: int, cols: int) -> str:
     """The polygon around cells, as WKT."""
     west, north = WEST + col * CELL, NORTH - row * CELL

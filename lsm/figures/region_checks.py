@@ -8,9 +8,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from lsm.checks.finding import summary
+from lsm.checks.table_checks import CORRELATION, VIF
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, caption, saved, tidy
-from lsm.region.checks import CORRELATION, VIF, summary
 from lsm.run.paths import Paths
 
 STAGE = "prepare_region.py"
@@ -21,8 +22,8 @@ LINES = 34  # of text beside the matrix
 def correlation(c: FigureConstants):
     """Correlations of the factors and their variance inflation; beside them, what the checks found."""
     paths = Paths(c.REGION)
-    table, record = saved(paths.correlation, f"{STAGE} CHECK=True", c, ("factor", "VIF"))
-    findings, _ = saved(paths.checks, f"{STAGE} CHECK=True", c, ("topic", "file", "level", "found"))
+    table, record = saved(paths.correlation, "check_region.py", c, ("factor", "VIF"))
+    findings, _ = saved(paths.checks, "check_region.py", c, ("topic", "file", "level", "found"))
     names = list(table["factor"])
     r, vif, n = table[names].to_numpy(float), table["VIF"].to_numpy(float), len(names)
     side = 4.0

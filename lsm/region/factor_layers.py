@@ -9,11 +9,15 @@ from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
 from lsm.inputs.rasters import Grid, create, known
 from lsm.inputs.vectors import MAX_CLASSES, burn, is_areal, number_classes, number_features, open_vector
 from lsm.region import terrain
-from lsm.region.warp import to_grid
+from lsm.region.warp import fill_holes, to_grid
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 gdal.UseExceptions()
+
+# The constant of prepare_region.py that names a factor's file.
+DISTANCES = {"dis2road": "ROADS", "dis2drainage": "RIVERS", "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS"}
+CATEGORIES = {"land use": "LAND_USE", "lithology": "LITHOLOGY"}
 
 
 def category_layer(name: str, file: str, field: str, given: dict, grid: Grid,
@@ -152,3 +156,41 @@ def write_valid(names: list[str], grid: Grid, folder: Path) -> tuple[int, dict[s
 
     write_layer(folder / "valid.tif", grid, window, gdal.GDT_Byte, None)
     return complete, of_each
+
+
+def make_layers(inputs: dict, grid: Grid, folder: Path, c, codes: dict, step) -> tuple[dict, list[str]]:
+    """Writes one layer for each factor but DV into the folder; returns the classes of categorical factors, and notes.
+
+    inputs  the files there are, by the name of their constant; c  the constants of prepare_region.py
+    codes   of classes that keep them, by factor; step  is called with what comes next
+    """
+    notes, classes = [], {}
+    step("DEM")
+    to_grid(Path(inputs["DEM"]), "DEM", grid, folder / "DEM.tif")
+    filled = fill_holes(folder / "DEM.tif", grid, c.HOLES)
+    if filled:
+        notes.append(f"{filled} cells in holes of at most {c.HOLES} cells filled in the DEM")
+    step("slope, aspect, curvature")
+    terrain.slope_and_aspect(folder / "DEM.tif", grid, folder / "slope.tif", folder / "aspect.tif", c.SLOPE_FORMULA)
+    terrain.write_curvature(folder / "DEM.tif", grid, folder / "curvature.tif")
+    step("flow")
+    flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL)
+    for name, key in CATEGORIES.items():
+        if key in inputs:
+            step(name)
+            given, field = codes.get(name, {}), getattr(c, f"{key}_FIELD")
+            classes[name], without = category_layer(name, inputs[key], field, given, grid, folder)
+            if without:
+                notes.append(f"{without:.1%} of the DEM's cells have no class of {name}: code 0")
+            new = sorted(set(classes[name]) - set(given or classes[name]))
+            if new:
+                notes.append(f"classes of {name} that {c.CODES_OF} does not have: {', '.join(new)}")
+    if "NDVI" in inputs:
+        step("NDVI")
+        scale = ndvi_layer(inputs["NDVI"], c.NDVI_SCALE, grid, folder / "NDVI.tif")
+        notes.append(f"NDVI multiplied by {scale:g}")
+    for name, key in DISTANCES.items():
+        if key in inputs or name == "dis2drainage":
+            step(name)
+            distance_layer(name, inputs.get(key), grid, folder, c.CHANNEL)
+    return classes, notes

@@ -9,7 +9,7 @@ from osgeo import gdal, ogr
 
 from lsm.inputs.layers import read_rows, values_at, write_layer
 from lsm.inputs.rasters import Grid, centres, known, locate
-from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, open_vector
+from lsm.inputs.vectors import POLYGONS, add_numbers, burn, kind_of, open_vector
 from lsm.region.warp import transform
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -17,9 +17,6 @@ from lsm.run.settings import InputError
 COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"))
 POLYGON_CELLS = ("highest", "every", "centroid")
 TABLES = (".csv", ".txt")  # files that are read as tables of points; GDAL opens all others
-TO_MM = {"mm/yr": 1.0, "cm/yr": 10.0, "m/yr": 1000.0}
-SLOWEST, FASTEST = 0.5, 500.0  # mm/yr: noise alone exceeds the first, and no satellite can follow the second
-VELOCITIES = ("velocity", "v_los", "los_velocity", "mean_velocity", "vel", "dv")
 
 
 def read_table(path: Path, what: str) -> tuple[pd.DataFrame, list[str]]:
@@ -77,11 +74,16 @@ def read_table(path: Path, what: str) -> tuple[pd.DataFrame, list[str]]:
 
 
 def points_of(path: Path, what: str, grid: Grid, epsg: int) -> tuple[pd.DataFrame, list[str]]:
-    """A CSV of points with X and Y (m) in the CRS of the grid, its other columns kept, and notes.
+    """A CSV of points, `placed` on the grid, and notes. Raises InputError."""
+    table, notes = read_table(path, what)
+    return placed(table, path, grid, epsg), notes
+
+
+def placed(table: pd.DataFrame, path: Path, grid: Grid, epsg: int) -> pd.DataFrame:
+    """A table of points with X and Y (m) in the CRS of the grid instead of its coordinates, its other columns kept.
 
     epsg  of the coordinates; 0: the grid's, or WGS 84 where the columns are longitude and latitude. Raises InputError.
     """
-    table, notes = read_table(path, what)
     names = {name.lower(): name for name in table}
     pair = next((pair for pair in COORDINATES if set(pair) <= set(names)), None)
     if pair is None:
@@ -98,8 +100,7 @@ def points_of(path: Path, what: str, grid: Grid, epsg: int) -> tuple[pd.DataFram
                          f"found what looks like degrees ({xy[0, 0]:g}, {xy[0, 1]:g}); name them longitude "
                          "and latitude, or give POINTS_EPSG")
     xy = _transformed(xy, epsg, grid, f"{shown(path)}: columns {columns[0]}, {columns[1]}") if epsg else xy
-    table = table.drop(columns=columns).assign(X=xy[:, 0], Y=xy[:, 1])
-    return table, notes
+    return table.drop(columns=columns).assign(X=xy[:, 0], Y=xy[:, 1])
 
 
 def numbers_of(table: pd.DataFrame, column: str, path: Path) -> np.ndarray:
@@ -120,44 +121,6 @@ def _transformed(xy: np.ndarray, epsg: int, grid: Grid, where: str) -> np.ndarra
         (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
         raise InputError(f"{where}: expected coordinates of EPSG:{epsg}, found {west:g} to {east:g} and {south:g} to "
                          f"{north:g}; swap X and Y if they are swapped, else correct POINTS_EPSG") from None
-
-
-def points_of_layer(name: str, what: str, grid: Grid) -> pd.DataFrame:
-    """The points of a vector file: its fields, X and Y in the CRS of the grid. Raises InputError."""
-    dataset = open_vector(name, what, grid)
-    layer, rows = dataset.GetLayer(0), []
-    for number, feature in enumerate(layer, start=1):
-        shape = feature.GetGeometryRef()
-        if kind_of(feature) != ogr.wkbPoint:
-            found = "none" if shape is None else shape.GetGeometryName().lower()
-            raise InputError(f"{shown(Path(name))}: {what}: feature {number}: expected a point, found {found}; turn "
-                             "each into a point, or remove it")
-        rows.append([*(feature.GetField(i) for i in range(feature.GetFieldCount())), shape.GetX(), shape.GetY()])
-    return pd.DataFrame(rows, columns=[*fields_of(layer), "X", "Y"])
-
-
-def insar_points(name: str, grid: Grid, epsg: int, unit: str, positive: str) -> tuple[pd.DataFrame, list[str]]:
-    """InSAR points in the CRS of the grid with `velocity` in mm/yr, positive towards the satellite, and notes.
-
-    unit      of the file's velocities, one of TO_MM
-    positive  the direction that the file counts as positive: "towards" or "away" from the satellite. Raises InputError.
-    """
-    path, notes = Path(name), []
-    if path.suffix.lower() in TABLES:
-        table, notes = points_of(path, "InSAR points", grid, epsg)
-    else:
-        table = points_of_layer(name, "InSAR points", grid)
-    column = next((name for name in table if name.lower() in VELOCITIES), None)
-    if column is None:
-        raise InputError(f"{shown(path)}: header: expected a column velocity, found {', '.join(table)}; rename it")
-    velocity = numbers_of(table, column, path) * TO_MM[unit]
-    middle, most = np.quantile(np.abs(velocity), (0.5, 0.99))
-    if most < SLOWEST or middle > FASTEST:
-        found = f"99 % below {most:.3g}" if most < SLOWEST else f"half of them above {middle:.3g}"
-        raise InputError(f"{shown(path)}: column {column!r}: expected {unit}, found {found} mm/yr; set INSAR_UNIT to "
-                         "the unit of the file")
-    table = table.drop(columns=column).assign(velocity=velocity * (1 if positive == "towards" else -1))
-    return table, notes
 
 
 def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str) -> np.ndarray:

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from lsm.checks.finding import Finding
 from lsm.figures.common import origins
 from lsm.inputs.samples import Factor, Samples, read_samples, unique_places
-from lsm.region.checks import Finding
 from lsm.report.sources import Collector, ReportConstants, table_of
 from lsm.run.paths import Paths, shown
 

@@ -38,7 +38,7 @@ FIGURES = {  # by name, in the order shown: the file whose numbers the figure dr
     "few_shot": ("method_metrics", _COMPARE, "Scores by number of samples and of steps"),
     "few_shot_blocks": ("block_metrics", _COMPARE, "Scores of single blocks by number of samples"),
     "augmentation": ("augmentation_points", "augment_inventory.py", "InSAR points that became weak landslides"),
-    "correlation": ("correlation", "prepare_region.py CHECK=True", "Correlation of factors"),
+    "correlation": ("correlation", "check_region.py", "Correlation of factors"),
     "non_landslides": ("strategies", "prepare_region.py", "Ways to choose non-landslides"),
 }
 for _protocol in ("published", "spatial", "blocked", "augmentation"):

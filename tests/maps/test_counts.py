@@ -14,7 +14,7 @@ def test_seams_are_those_of_every_pair_of_neighbours(tmp_path, monkeypatch):
         for r2, c2 in ((r + 1, c), (r, c + 1)):
             if r2 < 23 and c2 < 31 and min(p[r, c], p[r2, c2], block[r, c], block[r2, c2]) >= 0:
                 jumps["inside" if block[r, c] == block[r2, c2] else "across"].append(abs(p[r, c] - p[r2, c2]))
-    monkeypatch.setattr("lsm.inputs.rasters.STRIP", 5)
+    monkeypatch.setattr("lsm.inputs.rasters.WINDOW", 5 * 31)
     found = counts.seams(raster(tmp_path / "p.tif", p), raster(tmp_path / "b.tif", block, -1))
     for where, expected in jumps.items():
         assert found.loc[where, "pairs"] == len(expected)

@@ -85,11 +85,3 @@ def test_points_off_the_grid(dem):
     assert inventory.on_grid(xy, dem, GRID, "points").tolist() == [True, True, False]
     with pytest.raises(InputError, match="2 of 3 outside"):
         inventory.on_grid(xy - (40, 0), dem, GRID, "points")
-
-
-@pytest.mark.parametrize(("unit", "positive", "expected"), [("mm/yr", "towards", 4), ("cm/yr", "away", -40)])
-def test_velocities_in_one_unit_and_sign(tmp_path, unit, positive, expected):
-    (tmp_path / "i.csv").write_text("X,Y,V_LOS,coherence\n501000,2499000,4,0.9\n501000,2499500,-4,0.8\n")
-    table, _ = inventory.insar_points(str(tmp_path / "i.csv"), GRID, 0, unit, positive)
-    assert table["velocity"].tolist() == [expected, -expected]
-    assert table["coherence"].tolist() == [0.9, 0.8]

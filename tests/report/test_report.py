@@ -19,9 +19,9 @@ from osgeo import gdal
 from PIL import Image
 
 import figure
+from lsm.checks.finding import Finding
 from lsm.inputs.samples import Samples
 from lsm.maps.cartography import read_decimated
-from lsm.region.checks import Finding
 from lsm.report import findings, map_layers, page, pictures
 from lsm.run.artifacts import write_csv
 from lsm.run.paths import PROJECT, Paths
@@ -184,7 +184,7 @@ def test_stages_1_to_4_are_enough_and_the_same_bytes_come_again(copy_of_demo):
     printed = succeed(copy_of_demo, "report.py")
     for words in ("leading factors of a place: tmp/demo_importance.csv: missing; run feature_permutation.py first",
                   "uncertainty: figs/demo_uncertainty.tif: missing; run export_gis.py first",
-                  "run prepare_region.py CHECK=True REGION=demo", "need compare_methods.py, then figure.py"):
+                  "run check_region.py REGION=demo", "need compare_methods.py, then figure.py"):
         assert words in printed
     first = html_of(copy_of_demo)
     for line in printed.splitlines():
@@ -239,7 +239,7 @@ def test_a_large_map_is_decimated_and_says_so(copy_of_demo):
 def test_what_tables_say_is_escaped(copy_of_demo):
     constants = SimpleNamespace(REGION="demo", RECIPE=None, SEED=1)
     table = pd.DataFrame([vars(Finding(HOSTILE, "a.csv", "error", HOSTILE, HOSTILE))])
-    write_csv(Paths("demo").checks, table, "prepare_region.py", constants, [])
+    write_csv(Paths("demo").checks, table, "check_region.py", constants, [])
     rows = [{"block": 0, "factor": HOSTILE, "mean_abs_shap": 1.0, "sign": None, "rank": 1, "state": 0}]
     write_csv(Paths("demo").importance, pd.DataFrame(rows), "feature_permutation.py", constants, [])
     succeed(copy_of_demo, "report.py", f"NOTES=(('demo', {HOSTILE!r}),)")

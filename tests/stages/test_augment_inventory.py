@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from conftest import contents, run_stage
 from osgeo import gdal, osr
-from test_insar import write_layer
+from small_region import write_layer
 
 import augment_inventory
 from lsm.inputs.rasters import read_composite
 from lsm.inputs.samples import Factor, grid_chunks, read_samples
-from lsm.region.insar import slope_cosine
+from lsm.insar.moving_slopes import slope_cosine
+from lsm.insar.weak_samples import separations
 from lsm.run.artifacts import check, read_record, record_path
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import InputError, constants
@@ -225,6 +226,19 @@ def test_geometry_as_a_constant(area):
     assert PATHS.samples.read_bytes() == table
 
 
+def test_no_geometry_at_all(area, capsys):
+    INSAR.drop(columns=["heading", "incidence"]).to_csv(PATHS.insar_table, index=False)
+    run_here()
+    fate = pd.read_csv(PATHS.augmentation_points)
+    expected = [f.replace("2 mm/yr along the slope", "2 mm/yr along the line of sight") for _, f in POINTS]
+    expected[14] = expected[13]  # 2.01 mm/yr along the slope are 1.87 along the line of sight
+    assert list(fate["fate"]) == expected
+    assert fate[["cosine", "slope_velocity"]].isna().all(axis=None)
+    said = capsys.readouterr().out
+    assert "no heading and incidence: the velocity along the line of sight stands for the velocity along" in said
+    assert "move up their slope" not in said
+
+
 @pytest.mark.parametrize(("column", "rule"), [("coherence", "coherence below"), ("velocity_error", "of its errors")])
 def test_rules_that_need_a_column_are_left_out_without_it(area, column, rule):
     INSAR.drop(columns=column).to_csv(PATHS.insar_table, index=False)
@@ -318,7 +332,7 @@ def test_what_separates_alone():
                             rng.choice((-1, 1), 300) * rng.uniform(2, 9, 300)])
     absent = np.column_stack([rng.choice((1, 3), 700), rng.uniform(160, 200, 700), rng.uniform(0, 1, 700),
                               rng.uniform(-1, 1, 700)])
-    found = dict(augment_inventory.separations(weak, absent, factors))
+    found = dict(separations(weak, absent, factors))
     assert found["land use"] == 1  # by its code 2, though codes 1 and 3 lie on both sides
     assert found["aspect"] == 1    # to the north, though 350 and 10 lie far apart as numbers
     assert found["DV"] == 1        # by speed, though velocities have both signs
@@ -373,14 +387,12 @@ def test_another_table_is_not_overwritten(area):
 @pytest.mark.parametrize(("change", "words"), [
     (lambda t: t.drop(columns="velocity"), "header: expected a column named one of velocity, v_los"),
     (lambda t: t.drop(columns="heading"), "header: expected columns heading and incidence .*, found no heading; add"),
-    (lambda t: t.drop(columns=["heading", "incidence"]), "found no heading and no incidence; add them"),
-    (lambda t: t.assign(velocity="fast"), "line 2, column 'velocity': expected a number, found 'fast'"),
-    (lambda t: t.assign(coherence=85), "line 2, column 'coherence': expected a coherence from 0 to 1, found .*85"),
-    (lambda t: t.assign(incidence=139), "line 2, column 'incidence': expected an incidence from 0 to 90"),
-    (lambda t: t.assign(velocity=t["velocity"] / 1000), "expected mm/yr, found none above 0.009; if they are in m/yr"),
-    (lambda t: t.assign(x=1e8 + t["x"]), "within X -1000 .. 4000, Y -2500 .. 1500, found X 99999050"),
-    (lambda t: t.assign(x=t["x"] + 1e6), "found X .*, 18 of 18 outside; are they in the CRS of "
-                                         r"src_data/isle/composite\.tif, WGS 84 / UTM zone 50N \(EPSG:32650\)\?$"),
+    (lambda t: t.assign(velocity="fast"), "point 1, column 'velocity': expected a number, found 'fast'"),
+    (lambda t: t.assign(coherence=85), "point 1, column 'coherence': expected a coherence from 0 to 1, found .*85"),
+    (lambda t: t.assign(incidence=139), "point 1, column 'incidence': expected an incidence from 0 to 90"),
+    (lambda t: t.assign(velocity=t["velocity"] / 1000), "expected mm/yr, found 99 % below 0.009 mm/yr; give"),
+    (lambda t: t.assign(x=1e8 + t["x"]), r"within X -1000 to 4000, Y -2500 .*, found 18 of 18 outside \(X 99999050"),
+    (lambda t: t.assign(x=t["x"] + 1e6), r"are they in WGS 84 / UTM zone 50N \(EPSG:32650\)\? If so, crop them"),
     (lambda t: t.assign(velocity=-1.5), "expected points that pass the rules, found none of 18: 2 outside the raster, "
                                         ".* below 2 mm/yr along the slope; look at units and CRS"),
     (lambda t: t[:0], "expected one row an InSAR point, found none")])
@@ -393,7 +405,7 @@ def test_an_insar_table_that_cannot_be(area, change, words):
     (lambda t: t.drop(columns="DV_InSAR"), "header: expected a column 'DV'"),
     (lambda t: t.drop(columns="slope"), "header: expected a column 'slope'"),
     (lambda t: t.assign(DV_InSAR="fast"), "line 2, column 'DV_InSAR': expected a number, found 'fast'"),
-    (lambda t: t.assign(DV_InSAR=0.006), "expected mm/yr, found none above 0.006"),
+    (lambda t: t.assign(DV_InSAR=0.006), "expected mm/yr, found 99 % below 0.006"),
     (lambda t: t[:0], "expected one row an InSAR point, found none")])
 def test_a_published_table_that_cannot_be(area, change, words):
     change(as_published(area)).to_csv(PATHS.insar_points, index=False)

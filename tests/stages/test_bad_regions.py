@@ -188,15 +188,17 @@ BROKEN = {
     "another field of classes": (lambda raw: None, ("LITHOLOGY_FIELD=roc",),
                                  "lithology: expected a field 'roc', found rock; .*LITHOLOGY_FIELD="),
     "InSAR in m/yr": (lambda raw: insar(raw, np.linspace(-0.02, 0.02, 120)), (),
-                      "insar.csv: column 'velocity': expected mm/yr, found 99 % below .*; give INSAR_UNIT"),
+                      "insar.csv: velocities: expected mm/yr, found 99 % below .*; give INSAR_UNIT"),
     "InSAR that races": (lambda raw: insar(raw, np.linspace(-20, 20, 120)), ("INSAR_UNIT=m/yr",),
-                         "insar.csv: column 'velocity': expected m/yr, found half of them above .* mm/yr; give INSAR"),
+                         "insar.csv: velocities: expected m/yr, found half of them above .* mm/yr; give INSAR"),
     "InSAR without end": (lambda raw: insar(raw, [5.0] * 119 + ["inf"]), (),
                           "insar.csv: point 120, column 'velocity': expected a number, found 'inf'"),
     "InSAR of polygons": (lambda raw: write_vector(raw / "insar.gpkg", [square(5, 5, 3, 3)], {"velocity": ["3"]}), (),
                           "insar.gpkg: InSAR points: feature 1: expected a point, found polygon; turn"),
     "InSAR without velocity": (lambda raw: insar(raw, np.ones(120), "X,Y,speed"), (),
-                               "insar.csv: header: expected a column velocity, found speed, X, Y; rename"),
+                               "insar.csv: header: expected a column named one of velocity, .*, found X, Y, speed;"),
+    "half a geometry of InSAR": (lambda raw: insar(raw, [f"{v},39" for v in range(120)], "X,Y,velocity,incidence"), (),
+                                 "insar.csv: header: expected columns heading and incidence .*, found no heading; add"),
     "a region that is a path": (lambda raw: None, ("REGION=../own",), "^REGION=../own: expected letters, digits"),
     "a share above 1": (lambda raw: None, ("COVER=50.0",), "^COVER=50.0: expected a share"),
     "a strategy that is none": (lambda raw: None, ("STRATEGY=best",), "^STRATEGY=best: expected one of random, slope"),
@@ -333,6 +335,25 @@ def test_insar_points_may_be_a_layer_in_another_crs(raw):
     (raw / "insar.csv").unlink()
     pd.testing.assert_frame_equal(in_table, grid_of_changed())
     assert (in_table["DV"] != 0).sum() == 120
+
+
+def test_insar_points_as_offices_write_them(raw):
+    insar(raw, np.linspace(-20, 20, 120))
+    plain = grid_of_changed()
+    text = (raw / "insar.csv").read_text().replace(",", ";").replace(".", ",").replace("velocity", "velocity;Ort")
+    (raw / "insar.csv").write_bytes("\n".join(f"{line};Höhe" if i else line for i, line in enumerate(
+        text.splitlines())).encode("latin-1"))
+    pd.testing.assert_frame_equal(plain, grid_of_changed())
+
+
+def test_a_dem_of_a_catchment_among_insar_points_of_a_rectangle(raw):
+    heights = area.heights()
+    heights[:, 30:] = NODATA
+    write_raster(raw / "dem.tif", heights)
+    slides = area.landslides()
+    write_points(raw / "inventory.csv", slides[slides[:, 0] < WEST + 800])
+    insar(raw, np.linspace(-20, 20, 120))
+    assert (grid_of_changed()["DV"] != 0).sum() < 60  # the points beyond the catchment are left out
 
 
 @pytest.mark.parametrize("form", ["multipart", "3-D", "shapefile in degrees"])

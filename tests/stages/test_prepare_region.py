@@ -82,7 +82,6 @@ def test_tables_belong_together(made):
     without, weak, samples = (table(p) for p in (PATHS.samples_without_insar, PATHS.insar_points, PATHS.samples))
     assert list(weak)[-4:] == ["DV_InSAR", "X", "Y", "label"]
     assert (weak["label"] == weak["DV_InSAR"]).all()
-    assert (weak["label"].abs() >= 2).all()
     assert (weak["slope"] >= 5).all()
     names = {n: n.replace("D2", "dis2") for n in weak} | {"landuse": "land use", "DV_InSAR": "DV"}
     back = weak.rename(columns=names).assign(DV=-weak["DV_InSAR"], label=1)
@@ -92,7 +91,7 @@ def test_tables_belong_together(made):
     assert not samples.duplicated(["X", "Y"]).any()
     slides = without.loc[without["label"] == 1, ["X", "Y"]].to_numpy()
     gap = np.hypot(*(weak[["X", "Y"]].to_numpy()[:, None] - slides).T).min()
-    assert gap > 80
+    assert gap >= 80
     for path in (PATHS.samples, PATHS.composite, PATHS.factors, PATHS.grid, PATHS.factor_stack):
         assert read_record(path, "prepare_region.py")["region"] == "demo_raw"
 
@@ -208,28 +207,73 @@ def test_strategies(own):
     np.testing.assert_allclose(each, 30, atol=2)
 
 
-def test_insar_for_stage_0(own):
-    xy = area.landslides()
-    lines = [f"{x},{y},{v / 1000}" for (x, y), v in zip(xy, np.linspace(-9, 9, 120), strict=True)]
-    (own / "insar.csv").write_text("\n".join(["X,Y,velocity", *lines]))
-    area.prepare(prepare_region, "INSAR_UNIT=m/yr", "INSAR_POSITIVE=away", "INSAR_FORM=insar")
+def write_insar(path, **columns) -> pd.DataFrame:
+    """Points all over the area, two a cell in places, in m/yr and positive away from the satellite."""
+    rng, n = np.random.default_rng(4), 3000
+    table = pd.DataFrame({"X": WEST + rng.uniform(-60, 80 * CELL, n).round(2),
+                          "Y": NORTH - rng.uniform(0, 60 * CELL + 60, n).round(2),
+                          "velocity": rng.normal(0, 4e-3, n).round(6), **columns})
+    table.to_csv(path, index=False)
+    return table
+
+
+GEOMETRY = {"heading": -13.0, "incidence": np.linspace(30, 45, 3000).round(2)}
+QUALITY = {"coherence": np.linspace(0.5, 1, 3000).round(3), "velocity_error": np.linspace(0, 3e-3, 3000).round(6)}
+
+
+@pytest.mark.parametrize("columns", [{}, GEOMETRY, QUALITY, GEOMETRY | QUALITY],
+                         ids=["velocity alone", "geometry", "quality", "all"])
+def test_both_forms_of_insar_follow_the_rules_of_stage_0(own, columns, capsys):
+    given = write_insar(own / "insar.csv", **columns)
+    unit = ("INSAR_UNIT=m/yr", "INSAR_POSITIVE=away")
+    area.prepare(prepare_region, *unit, "INSAR_FORM=insar")
     points = pd.read_csv(OWN.insar_table)
-    np.testing.assert_allclose(points["velocity"], np.linspace(9, -9, 120))
+    np.testing.assert_allclose(points["velocity"], -1000 * given["velocity"])
+    assert set(points) == set(given)
+    assert not OWN.samples.exists()  # stage 0 makes it
     assert not OWN.insar_points.exists()
-    assert len(pd.read_csv(OWN.samples_without_insar)) == 240
-    assert not OWN.samples.exists()  # stage 0 makes it, from either form of the grid alike
-    augmented, given = [], ["REGION=own", "GEOMETRY=(-13.0, 39.0)", "MIN_SLOPE=0", "SPACING=0"]
+    without = OWN.samples_without_insar.read_bytes()
+    augment_inventory.main(constants(augment_inventory.Constants, ["REGION=own"]))
+    by_stage_0, rules = pd.read_csv(OWN.samples)[240:], pd.read_csv(OWN.augmentation)
+
+    capsys.readouterr()
+    area.prepare(prepare_region, *unit)
+    assert OWN.samples_without_insar.read_bytes() == without
+    assert not OWN.insar_table.exists()  # stage 0 takes one of the two
+    assert not OWN.samples_origin.exists()
+    weak = pd.read_csv(OWN.insar_points)
+    assert 20 < len(weak) == len(by_stage_0)
+    names = {name: name.replace("D2", "dis2") for name in weak} | {"DV_InSAR": "DV"}
+    back = weak.rename(columns=names).assign(label=1, DV=-weak["DV_InSAR"])
+    pd.testing.assert_frame_equal(back, by_stage_0.reset_index(drop=True)[list(back)], check_dtype=False, rtol=0,
+                                  atol=1e-3)  # a table of four decimals against float32
+    assert len(pd.read_csv(OWN.samples)) == 240 + len(weak)
+    said = capsys.readouterr().out
+    for rule, dropped, _ in rules.to_numpy()[1:]:
+        assert f"{dropped:,} {rule}" in said or not dropped
+    record = read_record(OWN.insar_points, "prepare_region.py")["constants"]
+    assert record["MIN_SLOPE"] == augment_inventory.Constants().MIN_SLOPE  # the rules that decided are in the record
+
+
+def test_stage_0_gives_the_same_from_either_form_of_the_grid(own):
+    write_insar(own / "insar.csv", **GEOMETRY)
+    augmented = []
     for form in ("table", "stack"):
         area.prepare(prepare_region, "INSAR_UNIT=m/yr", "INSAR_FORM=insar", f"GRID_FORM={form}")
         assert not OWN.samples.exists()  # stage 0's of the run before would be read as this run's
         assert not OWN.samples_origin.exists()
-        augment_inventory.main(constants(augment_inventory.Constants, given))
+        augment_inventory.main(constants(augment_inventory.Constants, ["REGION=own", "SPACING=20"]))
         augmented.append(pd.read_csv(OWN.samples))
-    assert len(augmented[0]) > 280
+    assert len(augmented[0]) > 300
     pd.testing.assert_frame_equal(*augmented, rtol=0, atol=1e-4)
+
+
+def test_no_weak_landslide(own, capsys):
+    write_insar(own / "insar.csv", velocity_error=1.0)
     area.prepare(prepare_region, "INSAR_UNIT=m/yr")
-    assert OWN.insar_points.exists()
-    assert not OWN.insar_table.exists()  # stage 0 takes one of the two
+    assert "0 of 3,000 InSAR points are weak landslides" in capsys.readouterr().out
+    assert len(pd.read_csv(OWN.samples)) == 240
+    assert not OWN.insar_points.exists()
 
 
 def test_large_grids_become_a_stack(own):

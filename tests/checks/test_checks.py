@@ -1,4 +1,4 @@
-"""What CHECK=True finds in a region's tables and rasters: every planted fault, with a remedy."""
+"""What check_region.py finds in a region's tables and rasters: every planted fault, with a remedy."""
 
 import numpy as np
 import pandas as pd
@@ -8,13 +8,15 @@ from conftest import contents
 from osgeo import gdal
 from small_region import CELL, NORTH, WEST
 
+import check_region
 import prepare_region
-from lsm.region import checks
+from lsm.checks import inspection, table_checks
+from lsm.checks.finding import counted, summary
 from lsm.run.paths import Paths
 from lsm.run.settings import constants
 from study_area import FACTORS, factors
 
-PATHS = Paths("own")
+PATHS, ROWS = Paths("own"), 10**6
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +110,7 @@ FAULTS = {
 @pytest.mark.parametrize(("fault", "topic", "file", "found", "remedy"), FAULTS.values(), ids=FAULTS)
 def test_fault_is_found_with_its_remedy(region, fault, topic, file, found, remedy):
     fault()
-    findings, _ = checks.check_region(PATHS, factors("own"))
+    findings, _ = inspection.check_inputs(PATHS, factors("own"), ROWS)
     here = pd.DataFrame(findings).query("topic == @topic and level != 'ok'")
     here = here[here["file"].str.endswith(f"/{file}") & here["found"].str.contains(found)]
     assert len(here) >= 1, pd.DataFrame(findings).to_string()
@@ -116,14 +118,14 @@ def test_fault_is_found_with_its_remedy(region, fault, topic, file, found, remed
 
 
 def test_a_sound_region_has_no_error(region):
-    findings, correlation = checks.check_region(PATHS, factors("own"))
+    findings, correlation = inspection.check_inputs(PATHS, factors("own"), ROWS)
     assert not [f for f in findings if f.level == "error"]
     assert all(f.remedy for f in findings if f.level != "ok")
     assert correlation["factor"].tolist() == [f.name for f in factors("own") if f.kind != "categorical"]
 
 
 def test_checking_changes_nothing_else(region, made):
-    prepare_region.main(constants(prepare_region.Constants, ["REGION=own", "CHECK=True"]))
+    check_region.main(constants(check_region.Constants, ["REGION=own"]))
     after = contents(region)
     assert {name: after[name] for name in made} == made
     assert set(after) - set(made) == {f"tmp/own_{n}.csv{s}" for n in ("checks", "correlation") for s in ("", ".json")}
@@ -131,7 +133,7 @@ def test_checking_changes_nothing_else(region, made):
 
 def test_velocity_in_metres_and_missing_insar():
     values = pd.DataFrame({"DV": np.where(np.arange(100) < 80, 0, 0.004)})
-    findings = checks.of_units(values, FACTORS, "t.csv") + checks.of_missing(values, FACTORS, "t.csv")
+    findings = table_checks.of_units(values, FACTORS, "t.csv") + table_checks.of_missing(values, FACTORS, "t.csv")
     assert [(f.topic, f.level) for f in findings] == [("units", "error"), ("InSAR", "warning")]
     assert "m/yr" in findings[0].found
     assert "80.0%" in findings[1].found
@@ -139,12 +141,13 @@ def test_velocity_in_metres_and_missing_insar():
 
 def test_one_of_a_kind_is_counted_as_one():
     findings = pd.DataFrame({"level": ["warning", "ok", "ok"]})
-    assert checks.summary(findings) == "0 errors, 1 warning, 2 in order"
+    assert summary(findings) == "0 errors, 1 warning, 2 in order"
+    assert [counted(n, "row", "hold") for n in (0, 1, 2)] == ["0 rows hold", "1 row holds", "2 rows hold"]
 
 
 def test_no_row_is_one_finding(region):
     edit(PATHS.samples, lambda t: t[:0])
-    findings, correlation = checks.check_region(PATHS, factors("own"))
+    findings, correlation = inspection.check_inputs(PATHS, factors("own"), ROWS)
     assert [f.topic for f in findings if f.file.endswith("samples_own.csv") and "grid" not in f.file] == ["table"]
     assert correlation.empty
 
@@ -153,7 +156,7 @@ def test_variance_inflation_is_that_of_a_regression():
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 500))
     values = pd.DataFrame({"DEM": a, "slope": b, "TWI": a + b + 0.5 * rng.standard_normal(500)})
-    table, _ = checks.of_collinearity(values, FACTORS, "t.csv")
+    table, _ = table_checks.of_collinearity(values, FACTORS, "t.csv")
     x = np.column_stack([np.ones(500), a, b])
     y = values["TWI"].to_numpy()
     residual = y - x @ np.linalg.lstsq(x, y)[0]
@@ -163,7 +166,7 @@ def test_variance_inflation_is_that_of_a_regression():
 
 def test_a_missing_region_is_a_table_of_errors(tmp_path, monkeypatch):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
-    findings, correlation = checks.check_region(Paths("nowhere"), FACTORS)
+    findings, correlation = inspection.check_inputs(Paths("nowhere"), FACTORS, ROWS)
     assert {f.level for f in findings} == {"error"}
     assert correlation.empty
 

@@ -1,0 +1,47 @@
+"""One finding of the checks, and how findings are put in words."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table of checks.
+
+    level  "error": a stage stops or the map is wrong; "warning": look at it; "ok"
+    """
+
+    topic: str
+    file: str
+    level: str
+    found: str
+    remedy: str = ""
+
+
+def graded(topic: str, file: str, level: str, found: str, remedy: str) -> Finding:
+    """A finding whose remedy counts only where something is wrong."""
+    return Finding(topic, file, level, found, "" if level == "ok" else remedy)
+
+
+def of_refusal(topic: str, path: Path, error: InputError) -> Finding:
+    """A reader's refusal as a finding: the remedy is what follows the last semicolon of its message."""
+    message = str(error).removeprefix(f"{shown(path)}: ")
+    found, _, remedy = message.rpartition("; ")
+    return Finding(topic, shown(path), "error", found or message, remedy if found else "")
+
+
+def summary(findings: pd.DataFrame) -> str:
+    """How many findings there are of each level, in words."""
+    n = {level: int((findings["level"] == level).sum()) for level in ("error", "warning", "ok")}
+    return (f"{n['error']} error{'s' * (n['error'] != 1)}, {n['warning']} warning{'s' * (n['warning'] != 1)}, "
+            f"{n['ok']} in order")
+
+
+def counted(n: int, what: str, verb: str) -> str:
+    """A number, a noun and a verb that agree: "1 row holds", "2 rows hold"."""
+    return f"{n} {what} {verb}s" if n == 1 else f"{n} {what}s {verb}"

@@ -1,0 +1,95 @@
+"""All checks of a region's inputs, and the tables they leave."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from lsm.checks.finding import Finding, of_refusal, summary
+from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain
+from lsm.checks.table_checks import columns_of, of_collinearity, of_labels, of_missing, of_nodata, of_units
+from lsm.inputs.rasters import Raster, read_composite
+from lsm.inputs.samples import Factor, grid_chunks, read_samples
+from lsm.run.artifacts import write_csv
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
+
+STAGE = "check_region.py"
+
+
+def write_checks(c) -> None:
+    """Checks the inputs of a region, prints and writes the findings; c holds the constants of check_region.py."""
+    paths = Paths(c.REGION)
+    findings, correlation = check_inputs(paths, c.factors, c.SAMPLE_ROWS)
+    table, inputs = pd.DataFrame(findings), [p for p in (paths.samples, paths.composite) if p.is_file()]
+    written = {paths.checks: table} | ({paths.correlation: correlation} if len(correlation) else {})
+    for path, content in written.items():
+        write_csv(path, content, STAGE, c, inputs)
+    for f in findings:
+        print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")
+    print(summary(table))
+    for path in written:
+        print(f"wrote {shown(path)}")
+
+
+def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[list[Finding], pd.DataFrame]:
+    """All findings about a region's inputs, and its table of correlations (empty where samples cannot be read).
+
+    rows  of a grid table that statistics are made of; its reader sees every row
+    """
+    findings, correlation, raster = [], pd.DataFrame(), None
+    try:
+        raster = read_composite(paths.composite)
+        findings += of_composite(raster, shown(paths.composite))
+    except InputError as error:
+        findings.append(of_refusal("raster", paths.composite, error))
+    maker = "augment_inventory.py" if paths.insar_table.is_file() else "prepare_region.py"
+    for path in (paths.samples, paths.samples_without_insar):
+        if path.is_file() or path == paths.samples:  # the others are optional
+            findings += _refusal(path, lambda path=path: read_samples(path, factors, maker))
+            table = _table(path)
+            values = columns_of(table, factors)
+            findings += _of_columns(table, values, factors, raster, path, is_grid=False)
+            if len(values) and {"X", "Y", "label"} <= set(table):
+                findings += of_labels(table, values, shown(path)) + of_missing(values, factors, shown(path))
+                if path == paths.samples:
+                    correlation, lines = of_collinearity(values, factors, shown(path))
+                    findings += lines
+    if paths.grid.is_file():
+        findings += _refusal(paths.grid, lambda: [None for _ in grid_chunks(paths.grid, factors, rows)])
+        table = _table(paths.grid, rows)
+        findings += _of_columns(table, columns_of(table, factors), factors, raster, paths.grid, is_grid=True)
+    elif not paths.factor_stack.is_file():
+        findings.append(Finding("table", shown(paths.grid), "error", "missing, and no factors.tif either",
+                                "run prepare_region.py, or put the grid table there"))
+    if paths.factor_stack.is_file() and raster is not None:
+        findings += of_stack(paths.factor_stack, raster, factors)
+    return findings, correlation
+
+
+def _refusal(path: Path, read) -> list[Finding]:
+    """What the stages' own reader, read(), says against a table."""
+    try:
+        read()
+    except InputError as error:
+        return [of_refusal("table", path, error)]
+    return []
+
+
+def _table(path: Path, rows: int | None = None) -> pd.DataFrame:
+    """The first rows of a table, all where rows is None; empty where it cannot be read, as `_refusal` has said."""
+    try:
+        return pd.read_csv(path, encoding="utf-8-sig", nrows=rows)
+    except (ValueError, OSError):
+        return pd.DataFrame()
+
+
+def _of_columns(table: pd.DataFrame, values: pd.DataFrame, factors: tuple[Factor, ...], raster: Raster | None,
+                path: Path, is_grid: bool) -> list[Finding]:
+    """Findings about factors and places of a table; values holds its factors."""
+    if not len(values):
+        return []
+    findings = of_units(values, factors, shown(path)) + of_nodata(values, shown(path))
+    if {"X", "Y"} <= set(table) and raster is not None:
+        findings += of_places(table[["X", "Y"]], raster, shown(path), is_grid)
+        findings += of_terrain(values, table[["X", "Y"]], raster, shown(path))
+    return findings

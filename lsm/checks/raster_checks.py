@@ -1,0 +1,120 @@
+"""Checks of a region's rasters, and of its tables against them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from osgeo import gdal
+
+from lsm.checks.finding import Finding, graded
+from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, known, locate, reason
+from lsm.inputs.samples import Factor
+from lsm.run.paths import shown
+
+
+def of_composite(raster: Raster, file: str) -> list[Finding]:
+    """CRS and grid of composite.tif, and whether its slope band is in degrees: compared with the slope of its DEM."""
+    findings = [Finding("CRS", file, "ok", "a projected one in metres, north up")]
+    _, width, _, _, _, height = raster.geotransform
+    if abs(width + height) > 1e-6 * width:
+        findings.append(Finding("grid", file, "warning", f"cells of {width:.2f} x {-height:.2f} m are not square",
+                                "distances in cells differ by direction; warp it (gdalwarp -tr)"))
+    share = raster.valid.mean()
+    findings.append(graded("nodata", file, "ok" if share > 0.05 else "warning", f"{share:.1%} of the cells are valid",
+                           "check the declared nodata value, or crop the raster"))
+    dem, _, _, slope = (raster.bands[TERRAIN.index(name)] for name in ("DEM", "aspect", "curvature", "slope"))
+    south, east = np.gradient(np.where(raster.valid, dem, np.nan), -height, width)
+    tangent = np.hypot(south, east)
+    inland = np.isfinite(tangent) & (tangent > 0.05)
+    if inland.any():
+        ratio = float(np.median(slope[inland] / np.degrees(np.arctan(tangent[inland]))))
+        findings.append(_unit_of_slope(ratio, float(np.quantile(slope[raster.valid], 0.999)), file, "its band slope"))
+    return findings
+
+
+def _unit_of_slope(ratio: float, largest: float, file: str, what: str) -> Finding:
+    if 0.5 < ratio < 1.5:
+        return Finding("units", file, "ok", f"{what} agrees with the slope of the DEM in degrees (ratio {ratio:.2f})")
+    found = f"{what} is {ratio:.3f} times the slope of the DEM in degrees, largest {largest:.4g}: "
+    if ratio < 0.05:
+        return Finding("units", file, "error", found + "radians, or rise over run",
+                       "write degrees: multiply radians by 57.2958; of rise over run take the arc tangent")
+    if largest > 90:
+        return Finding("units", file, "error", found + "percent", "write degrees: degrees(atan(slope / 100))")
+    # Percent look like a slope averaged from finer cells: both are steeper than the slope of averaged heights.
+    return Finding("units", file, "warning", found + "percent, or not of this DEM",
+                   "if percent, write degrees(atan(slope / 100)); if it comes from a finer or coarser DEM, leave it")
+
+
+def of_places(xy: pd.DataFrame, raster: Raster, file: str, is_grid: bool) -> list[Finding]:
+    """Whether points lie on valid cells of composite.tif and, for a grid table, at the centres of its cells."""
+    place = xy.apply(pd.to_numeric, errors="coerce").dropna().to_numpy(float)
+    row, col, inside = locate(raster.geotransform, raster.valid.shape, place)
+    on_data = inside.copy()
+    on_data[inside] = raster.valid[row[inside], col[inside]]
+    off = 1 - on_data.mean() if len(place) else 1.0
+    level = "error" if off > 0.5 else "warning" if off > 0.01 else "ok"
+    findings = [graded("alignment", file, level, f"{(~inside).sum()} points outside composite.tif, "
+                       f"{(inside & ~on_data).sum()} on its nodata, of {len(place)}",
+                       "bring both into one CRS; drop points without terrain")]
+    if is_grid and len(place):
+        x, y = centres(raster.geotransform, row, col)
+        cell = raster.geotransform[1]
+        shift = np.abs(place - np.column_stack([x, y])).max(axis=1)
+        share = float((shift > 0.01 * cell).mean())
+        findings.append(graded("alignment", file, "warning" if share > 0.01 else "ok", f"{share:.1%} of the rows lie "
+                               f"off the centre of their cell (median {np.median(shift):.3g} m)",
+                               "the grid table and composite.tif have different grids: make both again from one"))
+    return findings
+
+
+def of_terrain(values: pd.DataFrame, xy: pd.DataFrame, raster: Raster, file: str) -> list[Finding]:
+    """Whether a table has the heights and slopes of composite.tif at the same places; a ratio shows another unit."""
+    place = xy.apply(pd.to_numeric, errors="coerce").fillna(np.inf).to_numpy(float).clip(-1e12, 1e12)
+    row, col, there = locate(raster.geotransform, raster.valid.shape, place)
+    there[there] = raster.valid[row[there], col[there]]
+    findings = []
+    for name, least in (("DEM", 10), ("slope", 3)):
+        if name not in values:
+            continue
+        of_raster = raster.bands[TERRAIN.index(name), row[there], col[there]]
+        steep = of_raster >= least
+        ratio = values[name].to_numpy(float)[there][steep] / of_raster[steep]
+        if not np.isfinite(ratio).any():
+            continue
+        middle = float(np.nanmedian(ratio))
+        findings.append(graded("units", file, "ok" if 0.8 < middle < 1.25 else "warning", f"{name} is {middle:.3g} "
+                               "times that of composite.tif at the same places (median)",
+                               "write degrees and metres: 1.75 is percent, 0.0175 radians, 3.28 feet; or the two are "
+                               "of different DEMs"))
+    return findings
+
+
+def of_stack(path: Path, raster: Raster, factors: tuple[Factor, ...]) -> list[Finding]:
+    """Whether factors.tif lies on the grid of composite.tif, has the factors as bands, and how much is nodata."""
+    try:
+        dataset = gdal.Open(str(path))
+    except RuntimeError:
+        return [Finding("raster", shown(path), "error", "GDAL does not open it", "run prepare_region.py again")]
+    names = [dataset.GetRasterBand(i).GetDescription() for i in range(1, dataset.RasterCount + 1)]
+    same = (np.allclose(dataset.GetGeoTransform(), raster.geotransform)
+            and (dataset.RasterYSize, dataset.RasterXSize) == raster.valid.shape)
+    findings = [Finding("alignment", shown(path), "ok" if same else "error", "on the grid of composite.tif" if same else
+                        "on another grid than composite.tif", "" if same else "run prepare_region.py again")]
+    if names != [f.name for f in factors]:
+        findings.append(Finding("raster", shown(path), "error", f"bands {', '.join(names)}",
+                                f"expected {', '.join(f.name for f in factors)}: run prepare_region.py again"))
+        return findings
+    if same:
+        grid, lost, land = Grid(*raster.valid.shape, raster.geotransform, raster.crs), 0, int(raster.valid.sum())
+        try:
+            for row, rows in grid.windows():
+                gaps = ~known(dataset.ReadAsArray(0, row, grid.cols, rows)).all(axis=0)
+                lost += int((gaps & raster.valid[row:row + rows]).sum())
+        except RuntimeError as error:
+            return [*findings, Finding("raster", shown(path), "error", reason(error, path),
+                                       "copy it again, or run prepare_region.py again")]
+        findings.append(Finding("nodata", shown(path), "warning" if lost > 0.05 * land else "ok",
+                                f"{lost / land:.1%} of the cells with terrain lack another factor (nodata {NODATA:g})",
+                                "these cells get no prediction; take layers that cover the DEM" if lost else ""))
+    return findings

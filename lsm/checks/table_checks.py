@@ -1,0 +1,136 @@
+"""Checks of the columns of a region's tables: units, nodata, labels, repeats, correlation."""
+
+import numpy as np
+import pandas as pd
+
+from lsm.checks.finding import Finding, counted, graded
+from lsm.inputs.samples import STORED_ZERO, Factor
+
+VIF = 10.0               # variance inflation above which the other factors predict a factor (O'Brien 2007, Quality &
+                         #   Quantity 41)
+CORRELATION = 0.8        # |r| above which two factors hold much the same information
+FEW = 100                # landslides, or non-landslides, below which no block learns and no score means much
+BALANCE = (0.2, 0.8)     # share of landslides outside which scores and thresholds mislead
+MISSING = 0.6            # share of samples without InSAR above which DV says more about gaps than about motion
+
+
+def columns_of(table: pd.DataFrame, factors: tuple[Factor, ...]) -> pd.DataFrame:
+    """The factors a table has, under their own names, as numbers; stored zeros as zeros."""
+    names = {str(name).strip().lower(): name for name in table}
+    found = {}
+    for factor in factors:
+        column = next((names[n.lower()] for n in (factor.name, *factor.aliases) if n.lower() in names), None)
+        if column is not None:
+            found[factor.name] = pd.to_numeric(table[column], errors="coerce").replace(STORED_ZERO, 0.0)
+    return pd.DataFrame(found)
+
+
+def of_units(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> list[Finding]:
+    """Units of slope, aspect, NDVI and DV, as far as the ranges of a table show them. values (rows, factors)."""
+    known = {f.name: f for f in factors}
+    found = [_unit(known[name], values[name].dropna()) for name in values if values[name].notna().any()]
+    return [graded("units", file, *unit) for unit in found if unit]
+
+
+def _unit(factor: Factor, v: pd.Series) -> tuple[str, str, str] | None:
+    """Level, what was found and remedy for the unit of one factor; None where its range shows no unit."""
+    name, low, high = factor.name, float(v.min()), float(v.max())
+    if name == "slope":
+        if high <= np.pi / 2:
+            return ("error", f"slope goes to {high:.3g}: radians, or rise over run",
+                    "write degrees: multiply radians by 57.2958")
+        if high > 90 or low < 0:
+            return ("error", f"slope goes from {low:.4g} to {high:.4g}: percent",
+                    "write degrees: degrees(atan(percent / 100))")
+        return "ok", f"slope to {high:.3g} (99 % below {v.quantile(0.99):.3g}): degrees", ""
+    if factor.kind == "circular" and 0 < high <= 2 * np.pi:
+        return "error", f"{name} goes to {high:.3g}: radians", "write degrees: multiply by 57.2958, -1 for flat ground"
+    if name == "NDVI":
+        largest, found = max(abs(low), abs(high)), f"NDVI from {low:.3g} to {high:.3g}"
+        if largest <= 1.5:
+            return ("warning", f"{found}: scale -1 to 1",
+                    "multiply by 10,000 in all tables; a model fitted on one scale misreads the other")
+        if largest < 300:
+            return ("warning", f"{found}: no known scale",
+                    "NDVI x 10,000 lies within -10,000 and 10,000; grey values are no NDVI")
+        found = f"NDVI from {low:.5g} to {high:.5g}"
+        if largest > 10_500:
+            return "error", found, "NDVI x 10,000 lies within -10,000 and 10,000; check scale and nodata"
+        return "ok", f"{found}: scale 10,000", ""
+    if factor.zero_is_missing and (v != 0).any():
+        middle = float(v[v != 0].abs().median())
+        found = f"median |{name}| where measured {middle:.3g}: "
+        return ("error", found + "m/yr", "multiply by 1,000 to mm/yr") if middle < 0.05 else ("ok", found + "mm/yr", "")
+    return None
+
+
+def of_nodata(values: pd.DataFrame, file: str) -> list[Finding]:
+    """Nodata values left in a table (-9999 and the like), and values that are no numbers."""
+    findings = []
+    for name in values:
+        v = values[name].to_numpy(float)
+        wild = np.isin(v, (-9999, -32768, -99999, 9999, 32767, 65535)) | (np.abs(v) > 1e30)
+        for rows, what in ((wild, f"{v[wild][0]:g}" if wild.any() else ""), (np.isnan(v), "no number")):
+            if rows.any():
+                findings.append(Finding("nodata", file, "error", f"{name}: {counted(rows.sum(), 'row', 'hold')} {what}",
+                                        "remove these rows, or fill them from the raster"))
+    return findings or [Finding("nodata", file, "ok", "no nodata value among the factors")]
+
+
+def of_labels(table: pd.DataFrame, values: pd.DataFrame, file: str) -> list[Finding]:
+    """Repeated places, places with both labels, repeated factor rows, and the balance of classes."""
+    places = table.dropna(subset=["X", "Y"]).groupby(["X", "Y"])["label"].nunique()
+    repeated, both = int(table.dropna(subset=["X", "Y"]).duplicated(["X", "Y"]).sum()), int((places > 1).sum())
+    same = int(values.duplicated().sum())
+    label = pd.to_numeric(table["label"], errors="coerce")
+    slides, others = int((label == 1).sum()), int((label == 0).sum())
+    few, share = min(slides, others) < FEW, slides / max(1, slides + others)
+    uneven = not BALANCE[0] <= share <= BALANCE[1]
+    remedy = ("draw about as many non-landslides as there are landslides (RATIO)" if uneven else
+              "collect more points: blocks learn from more than 16 samples each" if few else "")
+    lines = [
+        ("duplicates", repeated, f"{counted(repeated, 'row', 'repeat')} a place",
+         "the stages keep one row a place; remove the others"),
+        ("labels", both, f"{counted(both, 'place', 'hold')} both labels",
+         "the stages keep the landslide; decide which label is right"),
+        ("duplicates", same, f"{counted(same, 'row', 'repeat')} another row's factors",
+         "points in one cell: keep one of them, or training and test share them"),
+        ("balance", uneven or few, f"{share:.1%} landslides: {slides:,}, and {others:,} non-landslides", remedy)]
+    return [graded(topic, file, "warning" if wrong else "ok", found, remedy) for topic, wrong, found, remedy in lines]
+
+
+def of_missing(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> list[Finding]:
+    """Share of rows without a measurement, of factors whose zero says so."""
+    shares = {f.name: float((values[f.name] == 0).mean()) for f in factors if f.zero_is_missing and f.name in values}
+    return [graded("InSAR", file, "warning" if share > MISSING else "ok", f"{share:.1%} of the rows have no {name}",
+                   f"leave {name} out (INSAR=none), or take denser points") for name, share in shares.items()]
+
+
+def of_collinearity(values: pd.DataFrame, factors: tuple[Factor, ...], file: str):
+    """The correlations (Pearson) of the numeric factors, with their variance inflation as last column, and findings.
+
+    The inflation of a factor is the diagonal of the inverse correlation matrix (Marquardt 1970, Technometrics 12).
+    """
+    names = [f.name for f in factors if f.kind != "categorical" and f.name in values and values[f.name].notna().any()]
+    numbers = values[names].dropna()
+    numbers = numbers.loc[:, numbers.std() > 0]
+    constant = sorted(set(names) - set(numbers))
+    findings = [Finding("collinearity", file, "warning", f"{name} is the same in every row", f"leave {name} out")
+                for name in constant]
+    if numbers.shape[1] < 2 or len(numbers) <= numbers.shape[1]:
+        return pd.DataFrame(), findings
+    r = numbers.corr()
+    inflation = np.diag(np.linalg.pinv(r.to_numpy()))
+    for i, a in enumerate(r):
+        for b in r.columns[i + 1:]:
+            if abs(r.loc[a, b]) > CORRELATION:
+                findings.append(Finding("collinearity", file, "warning", f"{a} and {b} correlate at {r.loc[a, b]:.2f}",
+                                        "the two share their importance; leave one out to read it"))
+    for name, vif in zip(r, inflation, strict=True):
+        if vif > VIF:
+            findings.append(Finding("collinearity", file, "warning", f"variance inflation of {name} {vif:.1f}",
+                                    "the other factors predict it; leave it out, or one that it correlates with"))
+    if not findings:
+        findings.append(Finding("collinearity", file, "ok", f"|r| to {np.abs(r.to_numpy() - np.eye(len(r))).max():.2f},"
+                                f" variance inflation to {inflation.max():.1f}"))
+    return r.assign(VIF=inflation).rename_axis("factor").reset_index(), findings

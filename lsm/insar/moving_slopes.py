@@ -1,0 +1,193 @@
+"""Which InSAR points become weak landslide labels: the rules, in one place for every form of InSAR data.
+
+A point becomes a weak label where the slope below it moves: fast enough along the slope, on steep enough ground, well
+measured, away from inventory landslides and from faster points. The bounds are the constants of augment_inventory.py.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from lsm.inputs.rasters import TERRAIN, Raster, locate
+from lsm.insar.velocities import LIMITS, InsarPoints
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
+
+LOOKS = {"right": 1, "left": -1}  # the side of its track a satellite looks to; nearly all look right
+WEAK = "weak label"               # the fate of a point that no rule has dropped
+RULES = ("GEOMETRY", "LOOK", "MIN_COSINE", "MIN_VELOCITY", "DOWNHILL", "MIN_SLOPE", "MIN_COHERENCE", "ERRORS",
+         "SPACING")  # the constants of augment_inventory.py that the rules depend on
+NOTE = ("no heading and incidence: the velocity along the line of sight stands for the velocity along the slope, which "
+        "is never slower")
+
+
+class Sieve:
+    """Points on their way through the rules: `fate` (points,) of each, WEAK or the rule that dropped it; `rows` (rule,
+    dropped, kept of all points after it) of each rule so far."""
+
+    def __init__(self, points: int):
+        self.fate = np.full(points, WEAK, dtype=object)
+        self.rows = [("InSAR points", 0, points)]
+
+    @property
+    def left(self) -> np.ndarray:
+        """Numbers (left,) of the points that no rule has dropped yet, ascending."""
+        return np.flatnonzero(self.fate == WEAK)
+
+    def drop(self, rule: str, bad: np.ndarray) -> None:
+        """Drops the points still left that are `bad`, (points,) bool of all points."""
+        bad = bad & (self.fate == WEAK)
+        self.fate[bad] = rule
+        self.rows.append((rule, int(bad.sum()), len(self.left)))
+
+    def table(self) -> pd.DataFrame:
+        """The rows under their names: rule, dropped, kept."""
+        return pd.DataFrame(self.rows, columns=["rule", "dropped", "kept"])
+
+
+@dataclass(frozen=True)
+class Motion:
+    """InSAR points after the rules: the sieve; measured, a table of all points with X, Y, velocity (mm/yr along the
+    line of sight), cosine (C) and slope_velocity (mm/yr, positive downhill; both nan without geometry); factors (left,
+    factors) of the points that are left; and notes for a person."""
+
+    sieve: Sieve
+    measured: pd.DataFrame
+    factors: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def check_rules(c) -> None:
+    """Raises InputError for constants of RULES that mean nothing."""
+    if c.LOOK not in LOOKS:
+        raise InputError(f"LOOK={c.LOOK}: expected {' or '.join(LOOKS)}")
+    limits = (LIMITS["heading"], LIMITS["incidence"])
+    if c.GEOMETRY and not (len(c.GEOMETRY) == 2 and all(isinstance(v, (int, float)) and low <= v <= high for
+                                                        v, (low, high, _) in zip(c.GEOMETRY, limits, strict=True))):
+        raise InputError(f"GEOMETRY={c.GEOMETRY}: expected (heading, incidence) in degrees, incidence from 0 to 90")
+    for name, low, high in (("MIN_COSINE", 0.01, 1), ("MIN_VELOCITY", 0, np.inf), ("MIN_SLOPE", 0, 90),
+                            ("ERRORS", 0, np.inf), ("MIN_COHERENCE", 0, 1), ("SPACING", 0, np.inf)):
+        if not low <= getattr(c, name) <= high:
+            raise InputError(f"{name}={getattr(c, name)}: expected {low} to {high}")
+
+
+def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, factors_at, c, path: Path) -> Motion:
+    """Applies all rules.
+
+    raster      composite.tif
+    landslides  (landslides, 2), of the inventory
+    factors_at  (numbers of points) -> their factors (numbers, factors), nan where the grid has none in their cell
+    c           the constants RULES
+    path        of the points, for messages
+    Raises InputError.
+    """
+    sieve, (row, col, inside) = Sieve(len(points.xy)), locate(raster.geotransform, raster.valid.shape, points.xy)
+    sieve.drop("outside the raster", ~inside)
+    there = inside.copy()
+    there[inside] = raster.valid[row[inside], col[inside]]
+    sieve.drop("on nodata", ~there)
+    slope, aspect = np.full((2, len(row)), np.nan)
+    for values, name in ((slope, "slope"), (aspect, "aspect")):
+        values[there] = raster.bands[TERRAIN.index(name), row[there], col[there]]
+    cosine, downhill, speed, along = _along_the_slope(points, slope, aspect, c, path)
+
+    if points.coherence is not None:
+        sieve.drop(f"coherence below {c.MIN_COHERENCE:g}", points.coherence < c.MIN_COHERENCE)
+    sieve.drop(f"flat ground, slope below {c.MIN_SLOPE:g} degrees", (slope < c.MIN_SLOPE) | (aspect < 0))
+    if points.error is not None:
+        sieve.drop(f"velocity below {c.ERRORS:g} of its errors", np.abs(points.velocity) < c.ERRORS * points.error)
+    sieve.drop(f"below {c.MIN_VELOCITY:g} mm/yr along the {along}", speed < c.MIN_VELOCITY)
+    if c.DOWNHILL:
+        sieve.drop("moving up the slope", downhill < 0)
+    sieve.drop(f"within {c.SPACING:g} m of an inventory landslide", is_near(points.xy, landslides, c.SPACING))
+
+    candidates = sieve.left
+    factors = factors_at(candidates)
+    on_grid, kept = np.zeros((2, len(points.xy)), bool)
+    on_grid[candidates] = np.isfinite(factors).all(axis=1)
+    sieve.drop("not on the grid to predict", ~on_grid)
+    kept[sieve.left] = thin(points.xy[sieve.left], speed[sieve.left], c.SPACING)
+    sieve.drop(f"within {c.SPACING:g} m of a faster point", ~kept)
+    measured = pd.DataFrame({"X": points.xy[:, 0], "Y": points.xy[:, 1], "velocity": points.velocity,
+                             "cosine": cosine, "slope_velocity": downhill})
+    notes = () if along == "slope" else (NOTE,)
+    return Motion(sieve, measured, factors[np.searchsorted(candidates, sieve.left)], notes)
+
+
+def _along_the_slope(points: InsarPoints, slope: np.ndarray, aspect: np.ndarray, c, path: Path):
+    """C, V_slope and the speed that the rules judge, (points,) each, and along what it is: "slope" or "line of sight".
+
+    Heading and incidence are the points' own, else of c.GEOMETRY. Where there is neither, C is unknown, and the speed
+    is |V_LOS|: as |C| is at most 1, |V_slope| is at least this. Raises InputError for half a geometry.
+    """
+    own = {"heading": points.heading, "incidence": points.incidence}
+    missing = [name for name, values in own.items() if values is None]
+    if not c.GEOMETRY and len(missing) == 1:
+        raise InputError(f"{shown(path)}: header: expected columns heading and incidence (degrees) or neither, found "
+                         f"no {missing[0]}; add it, or say both for all points in augment_inventory.py: "
+                         'GEOMETRY="(-13.0, 39.0)"')
+    if not c.GEOMETRY and missing:
+        if c.DOWNHILL:
+            raise InputError(f"{shown(path)}: header: DOWNHILL=True expects columns heading and incidence (degrees), "
+                             'found neither; add them, or say them for all points: GEOMETRY="(-13.0, 39.0)"')
+        unknown = np.full(len(points.xy), np.nan)
+        return unknown, unknown, np.abs(points.velocity), "line of sight"
+    heading, incidence = (np.full(len(points.xy), float(c.GEOMETRY[i])) if values is None else values
+                          for i, values in enumerate(own.values()))
+    cosine = slope_cosine(slope, aspect, heading, incidence, c.LOOK)
+    downhill = slope_velocity(points.velocity, cosine, c.MIN_COSINE)
+    return cosine, downhill, np.abs(downhill), "slope"
+
+
+def slope_cosine(slope: np.ndarray, aspect: np.ndarray, heading: np.ndarray, incidence: np.ndarray,
+                 look: str = "right") -> np.ndarray:
+    """C, the cosine between steepest descent and the way to the satellite: V_LOS = C V_slope.
+
+    slope, aspect       degrees; aspect clockwise from north, the way down
+    heading, incidence  degrees: flight direction clockwise from north (about -13 ascending, 193 descending), and the
+                        angle of the line of sight off the vertical at the point
+    look                one of LOOKS
+
+    With s, a, h, i for the four and components east, north, up, the unit vector down the slope is
+        d = (cos s sin a, cos s cos a, -sin s).
+    A satellite that looks right stands, seen from the ground, at azimuth h - 90, at angle i off the vertical:
+        l = (sin i sin(h - 90), sin i cos(h - 90), cos i) = (-sin i cos h, sin i sin h, cos i),
+    and C = d . l. A left-looking one stands at h + 90, which turns the sign of the first two components. A point moving
+    at V down the slope comes nearer to the satellite at V C, so V_slope = V_LOS / C is positive downhill. Ciampalini
+    et al. (2016), Remote Sensing of Environment 184, use this projection for landslide inventories.
+    """
+    s, a, h, i = (np.radians(v) for v in (slope, aspect, heading, incidence))
+    sideways = LOOKS[look] * np.sin(i) * (np.cos(a) * np.sin(h) - np.sin(a) * np.cos(h))
+    return np.cos(s) * sideways - np.sin(s) * np.cos(i)
+
+
+def slope_velocity(velocity: np.ndarray, cosine: np.ndarray, floor: float) -> np.ndarray:
+    """V_slope = V_LOS / C in mm/yr, positive down the slope; |C| counts as at least `floor`, its sign kept.
+
+    Where the line of sight is nearly at right angles to the slope, dividing by C would turn noise into velocity, hence
+    the bound (0.3 in Ciampalini et al. 2016).
+    """
+    return velocity / np.copysign(np.maximum(np.abs(cosine), floor), cosine)
+
+
+def thin(xy: np.ndarray, strength: np.ndarray, spacing: float) -> np.ndarray:
+    """Which points (points,) to keep so that no two kept ones are nearer than `spacing` m.
+
+    The strongest first, of equals the first in the table; each drops the weaker ones nearer than `spacing`.
+    """
+    tree, keep, open_ = cKDTree(xy), np.zeros(len(xy), bool), np.ones(len(xy), bool)
+    for point in np.argsort(-strength, kind="stable"):
+        if open_[point]:
+            keep[point] = True
+            open_[tree.query_ball_point(xy[point], np.nextafter(spacing, 0))] = False
+    return keep
+
+
+def is_near(xy: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
+    """Which points (points,) lie nearer than `distance` m to any of `others` (others, 2)."""
+    if not len(xy) or not len(others):
+        return np.zeros(len(xy), bool)
+    return cKDTree(others).query(xy, distance_upper_bound=distance)[0] < distance

@@ -1,0 +1,138 @@
+"""Weak landslide labels as samples: their factors, their numbers as text, and what tells them from non-landslides."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
+
+from lsm.inputs import grid_cells
+from lsm.inputs.rasters import TERRAIN, Raster, cell_of, centres, inside
+from lsm.inputs.samples import STORED_ZERO, Factor, count_rows, grid_chunks
+from lsm.insar import velocities
+from lsm.insar.moving_slopes import Motion, Sieve, find_moving
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
+
+
+def as_text(path: Path, factors: tuple[Factor, ...], ending: tuple[str, ...]) -> pd.DataFrame:
+    """The columns of a table that its reader has accepted, under their published names, as text: every digit stays.
+
+    ending  the columns after the factors
+    """
+    table = pd.read_csv(path, encoding="utf-8-sig", dtype=str)
+    names = {f.name: (f.name, *f.aliases) for f in factors} | {name: (name,) for name in ending}
+    return pd.DataFrame({name: table[velocities.column_of(table.columns, known)] for name, known in names.items()})
+
+
+def published_points(path: Path, factors: tuple[Factor, ...], positive: str) -> tuple[pd.DataFrame, Motion]:
+    """A Ts table as samples (text) with label 1, none dropped, in the sign of this project.
+
+    positive  what the table counts as positive, one of velocities.DIRECTIONS. Raises InputError.
+    """
+    velocity = [j for j, factor in enumerate(factors) if factor.zero_is_missing]
+    if not velocity:
+        raise InputError(f"{shown(path)}: expected a factor that holds the velocity (zero_is_missing) in FACTORS of "
+                         "study_area.py, found none; give the points as insar_<REGION>.csv")
+    if not count_rows(path):
+        raise InputError(f"{shown(path)}: expected one row an InSAR point, found none; fill it or remove it")
+    values = np.concatenate([v for v, _ in grid_chunks(path, factors, 10**6)])
+    table = as_text(path, factors, ("X", "Y")).assign(label="1")
+    for j in velocity:
+        velocities.check_unit(values[:, j], path)
+        values[:, j] = velocities.towards_satellite(values[:, j], positive)
+        if positive == "away":
+            table[factors[j].name] = table[factors[j].name].map(velocities.negated)
+    measured = table[["X", "Y"]].assign(velocity=values[:, velocity[0]], cosine=np.nan, slope_velocity=np.nan)
+    return table, Motion(Sieve(len(table)), measured, values)
+
+
+def judged(c, points: velocities.InsarPoints, raster: Raster, grid: Path, factors: tuple[Factor, ...],
+           landslides: np.ndarray, path: Path) -> Motion:
+    """The points after all rules of `find_moving`, with their factors.
+
+    c       the constants of augment_inventory.py; raster  composite.tif; grid  the cells to predict, table or stack
+    landslides  (landslides, 2), of the inventory; path  of the points, for messages
+    Raises InputError.
+    """
+    def factors_of(here: np.ndarray) -> np.ndarray:
+        return factors_at(grid, factors, raster, points.xy[here], points.velocity[here], c.GRID_ROWS)
+
+    return find_moving(points, raster, landslides, factors_of, c, path)
+
+
+def factors_at(path: Path, factors: tuple[Factor, ...], raster: Raster, xy: np.ndarray, velocity: np.ndarray,
+               rows: int) -> np.ndarray:
+    """Factors (points, factors) of points: velocity as measured, terrain from composite.tif (`raster`), the others from
+    the grid `path` (table or stack, `rows` at a time), nan where it has none in a point's cell."""
+    row, col = cell_of(raster.geotransform, xy)
+    values = np.full((len(xy), len(factors)), np.nan, np.float32)
+    bands, others = [name.lower() for name in TERRAIN], []
+    for j, factor in enumerate(factors):
+        band = next((bands.index(n.lower()) for n in (factor.name, *factor.aliases) if n.lower() in bands), None)
+        if factor.zero_is_missing:
+            values[:, j] = velocity
+        elif band is not None:
+            values[:, j] = raster.bands[band, row, col]
+        else:
+            others.append(j)
+    if others:
+        cell = row * raster.valid.shape[1] + col
+        values[:, others] = nearest_rows(path, tuple(factors[j] for j in others), raster, cell, rows)
+    return values
+
+
+def nearest_rows(path: Path, factors: tuple[Factor, ...], raster: Raster, cell: np.ndarray, rows: int) -> np.ndarray:
+    """Factors (points, factors) of the grid's row in each point's cell (points,), a whole number row * cols + col; nan
+    where the grid has none there. Of several rows in a cell the row nearest to its centre, of equals the first."""
+    wanted, place = np.unique(cell, return_inverse=True)
+    values, nearest = np.full((len(wanted), len(factors)), np.nan, np.float32), np.full(len(wanted), np.inf)
+    bar = tqdm(total=grid_cells.count(path), desc="grid", unit="row", unit_scale=True, disable=None, delay=2)
+    for chunk, xy in grid_cells.chunks(path, factors, rows):
+        row, col = cell_of(raster.geotransform, xy)
+        own = np.where(inside(raster.valid.shape, row, col), row * raster.valid.shape[1] + col, -1)
+        of_chunk = np.flatnonzero(np.isin(own, wanted))
+        x, y = centres(raster.geotransform, row[of_chunk], col[of_chunk])
+        distance = np.hypot(xy[of_chunk, 0] - x, xy[of_chunk, 1] - y)
+        order = np.lexsort((distance, own[of_chunk]))
+        found, first = np.unique(own[of_chunk][order], return_index=True)
+        best, at = order[first], np.searchsorted(wanted, found)
+        closer = distance[best] < nearest[at]
+        nearest[at[closer]], values[at[closer]] = distance[best[closer]], chunk[of_chunk[best[closer]]]
+        bar.update(len(xy))
+    bar.close()
+    return values[place]
+
+
+def measured_samples(motion: Motion, factors: tuple[Factor, ...]) -> pd.DataFrame:
+    """The points left as samples (text) with label 1."""
+    left = motion.measured.iloc[motion.sieve.left]
+    columns = {f.name: left["velocity"] if f.zero_is_missing else motion.factors[:, j] for j, f in enumerate(factors)}
+    text = {name: [number(v) for v in np.asarray(values)] for name, values in (columns | {
+        "X": left["X"], "Y": left["Y"]}).items()}
+    return pd.DataFrame(text).assign(label="1")
+
+
+def number(value) -> str:
+    """The shortest decimal that reads back as `value`; zero as published tables store it."""
+    return np.format_float_positional(value if value else value.dtype.type(STORED_ZERO), trim="-")
+
+
+def separations(weak: np.ndarray, absent: np.ndarray, factors: tuple[Factor, ...]) -> list[tuple[str, float]]:
+    """Of each factor the AUROC furthest from 0.5 with which it alone tells weak labels (n, factors) from absences.
+
+    A category is taken code by code, a direction by its sine and cosine, a velocity with and without its sign.
+    """
+    label, out = np.repeat((1, 0), (len(weak), len(absent))), []
+    for factor, v in zip(factors, np.concatenate([weak, absent]).T, strict=True):
+        views = [v]
+        if factor.kind == "categorical":
+            views = [v == code for code in np.unique(v)]
+        elif factor.kind == "circular":
+            views = [np.where(v < 0, 0, turn(np.radians(v))) for turn in (np.sin, np.cos)]
+        elif factor.zero_is_missing:
+            views = [v, np.abs(v)]
+        aurocs = [roc_auc_score(label, view) for view in views]
+        out.append((factor.name, max(aurocs, key=lambda auroc: abs(auroc - 0.5))))
+    return out

@@ -1,0 +1,166 @@
+"""The rules by which InSAR points become weak labels, each against a plain reference."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import augment_inventory
+from lsm.inputs.rasters import Raster
+from lsm.insar.moving_slopes import NOTE, WEAK, Sieve, find_moving, is_near, slope_cosine, slope_velocity, thin
+from lsm.insar.velocities import InsarPoints
+from lsm.run.settings import InputError, constants
+
+# geometry -------------------------------------------------------------------------------------------------------
+
+SIN, COS = (lambda d: np.sin(np.radians(d))), (lambda d: np.cos(np.radians(d)))
+
+
+@pytest.mark.parametrize(("slope", "aspect", "heading", "incidence", "expected"), [
+    # Flying north and looking right, the satellite stands in the west.
+    (30, 90, 0, 40, -SIN(70)),              # down to the east: away and down, the slope and 40 degrees add up
+    (30, 270, 0, 40, SIN(10)),              # down to the west: towards it, but for the descent
+    (40, 270, 0, 40, 0),                    # at right angles to the line of sight: nothing is seen
+    (25, 90, 180, 25, 0),
+    (30, 0, 0, 40, -SIN(30) * COS(40)),     # down along the flight: only the descent is seen
+    (30, 180, 0, 40, -SIN(30) * COS(40)),
+    (0, 270, 0, 40, SIN(40)),               # level, to the satellite's side
+    (90, 90, 0, 40, -COS(40)),              # straight down
+    (30, 123, 77, 0, -SIN(30)),             # seen from above: the descent, whatever the directions
+    (30, 90, 180, 40, SIN(10)),             # flying south it stands in the east
+    (30, 0, 90, 40, SIN(10))])              # flying east, in the north
+def test_cosine_by_hand(slope, aspect, heading, incidence, expected):
+    assert slope_cosine(slope, aspect, heading, incidence) == pytest.approx(expected, abs=1e-12)
+
+
+def test_cosine_against_vectors():
+    rng = np.random.default_rng(1)
+    slope, aspect = rng.uniform(0.1, 89, 500), rng.uniform(0, 360, 500)
+    heading, incidence = rng.uniform(-180, 360, 500), rng.uniform(0, 80, 500)
+    found = {look: slope_cosine(slope, aspect, heading, incidence, look) for look in ("right", "left")}
+    up = np.array([0.0, 0, 1])
+    for k in range(500):
+        # The ground is the plane z = gradient . (e, n); the way down is minus the gradient, followed on the plane.
+        gradient = -np.tan(np.radians(slope[k])) * np.array([SIN(aspect[k]), COS(aspect[k])])
+        down = np.array([*-gradient, -(gradient @ gradient)])
+        flight = np.array([SIN(heading[k]), COS(heading[k]), 0])
+        for look, side in (("right", np.cross(flight, up)), ("left", np.cross(up, flight))):
+            sight = SIN(incidence[k]) * side - COS(incidence[k]) * up  # from the satellite to the ground
+            expected = down @ -sight / np.linalg.norm(down)
+            assert found[look][k] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_satellite_sees_the_velocity_that_it_was_given():
+    rng = np.random.default_rng(2)
+    cosine, velocity = rng.uniform(-1, 1, 400), rng.normal(0, 9, 400)
+    back = slope_velocity(velocity * cosine, cosine, 0.3)
+    seen = np.abs(cosine) >= 0.3
+    np.testing.assert_allclose(back[seen], velocity[seen])
+    np.testing.assert_allclose(back[~seen], (velocity * np.abs(cosine) / 0.3)[~seen])  # never more than it was
+    assert (np.abs(back) <= np.abs(velocity) + 1e-12).all()
+
+
+def test_floor_of_the_cosine():
+    cosine = np.array([0.5, 0.3, 0.1, 1e-9, -1e-9, -0.2, -0.9])
+    np.testing.assert_allclose(slope_velocity(np.full(7, 3.0), cosine, 0.3), [6, 10, 10, 10, -10, -10, -10 / 3])
+
+
+# spacing --------------------------------------------------------------------------------------------------------
+
+def thinned_by_loop(xy, strength, spacing) -> set:
+    kept = []
+    for i in sorted(range(len(xy)), key=lambda i: (-strength[i], i)):
+        if all(np.hypot(*(xy[i] - xy[j])) >= spacing for j in kept):
+            kept.append(i)
+    return set(kept)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_thinning_against_a_loop(seed):
+    rng = np.random.default_rng(seed)
+    xy, strength = rng.uniform(0, 900, (200, 2)), rng.integers(0, 30, 200).astype(float)
+    keep = thin(xy, strength, 80.0)
+    assert set(np.flatnonzero(keep)) == thinned_by_loop(xy, strength, 80.0)
+    kept = xy[keep]
+    assert min(np.hypot(*(a - b)) for a, b in itertools.combinations(kept, 2)) >= 80
+    for i in np.flatnonzero(~keep):  # whoever was dropped has one at least as strong nearby
+        near = np.hypot(*(kept - xy[i]).T) < 80
+        assert strength[keep][near].max() >= strength[i]
+
+
+def test_thinning_keeps_what_is_just_far_enough():
+    xy = np.array([(x, y) for x in range(0, 400, 80) for y in range(0, 400, 80)], float)
+    assert thin(xy, np.ones(25), 80.0).all()
+    assert thin(xy, np.ones(25), 80.001).sum() < 25
+    assert thin(xy, np.ones(25), 0.0).all()
+
+
+def test_of_points_at_one_place_the_strongest_stays():
+    np.testing.assert_array_equal(thin(np.zeros((4, 2)), np.array([1.0, 5, 5, 2]), 80), [False, True, False, False])
+
+
+def test_nearness():
+    rng = np.random.default_rng(4)
+    xy, others = rng.uniform(0, 1000, (150, 2)), rng.uniform(0, 1000, (60, 2))
+    distance = np.hypot(*(xy[:, None] - others).transpose(2, 0, 1)).min(axis=1)
+    np.testing.assert_array_equal(is_near(xy, others, 70.0), distance < 70)
+    assert not is_near(np.array([[80.0, 0]]), np.zeros((1, 2)), 80.0).any()
+    assert not is_near(xy, np.empty((0, 2)), 1e9).any()
+    assert is_near(np.empty((0, 2)), xy, 80.0).shape == (0,)
+
+
+def test_the_sieve():
+    sieve = Sieve(4)
+    sieve.drop("a", np.array([True, False, False, False]))
+    sieve.drop("b", np.array([True, False, True, False]))
+    sieve.drop("c", np.zeros(4, bool))
+    assert list(sieve.fate) == ["a", WEAK, "b", WEAK]
+    assert list(sieve.left) == [1, 3]
+    assert sieve.table().to_numpy().tolist() == [["InSAR points", 0, 4], ["a", 1, 3], ["b", 1, 2], ["c", 0, 2]]
+
+
+# geometry that is not known --------------------------------------------------------------------------------------
+
+def judge(velocity, *settings, **columns):
+    """Points on an even slope of 30 degrees down to the east, 100 m apart, after the rules."""
+    n = len(velocity)
+    bands = np.empty((4, 1, n), np.float32)  # DEM, aspect, curvature, slope
+    bands[0], bands[1], bands[2], bands[3] = 100, 90, 0, 30
+    raster = Raster(bands, np.ones((1, n), bool), (0, 100, 0, 0, 0, -100), "")
+    points = InsarPoints(np.column_stack([np.arange(n) * 100 + 50.0, np.full(n, -50.0)]), np.array(velocity), **columns)
+    c = constants(augment_inventory.Constants, ["REGION=isle", *settings])
+    return find_moving(points, raster, np.empty((0, 2)), lambda here: np.ones((len(here), 3)), c, Path("insar.csv"))
+
+
+def test_without_geometry_the_line_of_sight_is_judged():
+    motion = judge([1.99, -1.99, 2.0, -2.0, 9.0])
+    assert list(motion.sieve.left) == [2, 3, 4]
+    assert motion.sieve.fate[0] == "below 2 mm/yr along the line of sight"
+    assert motion.measured[["cosine", "slope_velocity"]].isna().all(axis=None)
+    assert motion.notes == (NOTE,)
+
+
+def test_without_geometry_no_point_is_kept_that_geometry_would_drop_as_slow():
+    velocity = np.random.default_rng(3).normal(0, 3, 400)
+    blind = judge(velocity, "SPACING=0").sieve.left
+    for heading, incidence in itertools.product((-13.0, 60.0, 193.0), (25.0, 39.0)):
+        seen = judge(velocity, "SPACING=0", f"GEOMETRY=({heading}, {incidence})")
+        assert not seen.notes
+        assert set(blind) <= set(seen.sieve.left)  # |V_LOS| is a lower bound of |V_slope|
+
+
+def test_points_bring_their_own_geometry_or_take_the_constant():
+    heading, incidence = np.full(3, -13.0), np.full(3, 39.0)
+    own = judge([5.0, 1.0, -3.0], heading=heading, incidence=incidence).measured
+    assert own.equals(judge([5.0, 1.0, -3.0], "GEOMETRY=(-13.0, 39.0)").measured)
+    assert own.equals(judge([5.0, 1.0, -3.0], "GEOMETRY=(77.0, 39.0)", heading=heading).measured)
+
+
+@pytest.mark.parametrize(("settings", "columns", "words"), [
+    ((), {"incidence": np.full(2, 39.0)}, "insar.csv: header: .* or neither, found no heading; add it, or say both"),
+    ((), {"heading": np.full(2, 39.0)}, "found no incidence; add it"),
+    (("DOWNHILL=True",), {}, "DOWNHILL=True expects columns heading and incidence .*, found neither; add them")])
+def test_half_a_geometry(settings, columns, words):
+    with pytest.raises(InputError, match=words):
+        judge([5.0, 6.0], *settings, **columns)

@@ -1,0 +1,63 @@
+"""check_region.py as a user runs it, by its own name and by prepare_region.py CHECK=True."""
+
+import pandas as pd
+import pytest
+import small_region as area
+from conftest import contents, run_stage, succeed
+
+import prepare_region
+from lsm.checks.finding import summary
+from lsm.run.artifacts import check
+from lsm.run.paths import Paths
+from lsm.run.settings import of_stage
+
+PATHS, STAGE = Paths("own"), "check_region.py"
+
+
+@pytest.fixture
+def region(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    area.write_area(PATHS.raw)
+    area.prepare(prepare_region)
+    return tmp_path
+
+
+def test_what_it_prints_and_writes(region):
+    said = succeed(region, STAGE, "REGION=own")
+    found = pd.read_csv(PATHS.checks, keep_default_na=False)
+    assert list(found) == ["topic", "file", "level", "found", "remedy"]
+    for row in found.itertuples():
+        assert f"{row.level:8}{row.topic:13}{row.file}: {row.found}" in said
+    assert summary(found) in said
+    assert not (found["level"] == "error").any()
+    table = pd.read_csv(PATHS.correlation)
+    assert list(table) == ["factor", *table["factor"], "VIF"]
+    c = of_stage(STAGE, REGION="own")
+    for path in (PATHS.checks, PATHS.correlation):
+        assert f"wrote tmp/{path.name}" in said
+        assert check(path, STAGE, c)["stage"] == STAGE
+
+
+def test_prepare_region_does_the_same_and_says_so(region):
+    said = succeed(region, STAGE, "REGION=own").splitlines()
+    first = contents(region)
+    again = succeed(region, "prepare_region.py", "REGION=own", "CHECK=True").splitlines()
+    assert again[0] == "check_region.py does this: python check_region.py REGION=own"
+    assert again[1:-1] == said[:-1]  # the last line is the time that it took
+    assert contents(region) == first
+
+
+def test_a_region_without_inputs_is_a_table_of_errors(tmp_path):
+    assert "3 errors, 0 warnings, 0 in order" in succeed(tmp_path, STAGE, "REGION=nowhere")
+    assert sorted(contents(tmp_path)) == ["tmp/nowhere_checks.csv", "tmp/nowhere_checks.csv.json"]
+
+
+def test_statistics_are_of_the_first_rows_of_a_grid(region):
+    grid = pd.read_csv(PATHS.grid)
+    grid.assign(DEM=grid["DEM"].mask(grid.index >= 50, 3 * grid["DEM"])).to_csv(PATHS.grid, index=False)
+    words = "grid_samples_own.csv: DEM is 3 times that of composite.tif"
+    assert words not in succeed(region, STAGE, "REGION=own", "SAMPLE_ROWS=50")
+    assert words in succeed(region, STAGE, "REGION=own")
+    done = run_stage(region, STAGE, "REGION=own", "SAMPLE_ROWS=0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("SAMPLE_ROWS=0: expected 1 or more\n")
