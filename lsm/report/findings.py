@@ -35,10 +35,10 @@ def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> lis
         out += outside(dict(zip(gis["measure"], gis["value"], strict=True)), shown(paths.gis_table))
     if paths.checks.is_file():
         checks = got.get("checks of the inputs", paths.checks, lambda: table_of(
-            paths.checks, "prepare_region.py CHECK=True", c, ("topic", "file", "level", "found", "remedy")))
+            paths.checks, "check_region.py", c, ("topic", "file", "level", "found", "remedy")))
         out += of_checks(checks) if checks is not None else []
     else:
-        got.left_out.append(f"checks of the inputs: {shown(paths.checks)}: missing; run prepare_region.py CHECK=True "
+        got.left_out.append(f"checks of the inputs: {shown(paths.checks)}: missing; run check_region.py "
                             f"REGION={c.REGION}")
     return sorted(out, key=lambda finding: finding.level != "error")
 
@@ -139,7 +139,7 @@ def outside(values: dict[str, float], file: str) -> list[Finding]:
 
 
 def of_checks(table: pd.DataFrame) -> list[Finding]:
-    """What prepare_region.py found with CHECK=True, errors first."""
+    """What check_region.py found, errors first."""
     rows = table[table["level"].isin(("error", "warning"))].fillna("")
     rows = rows.sort_values("level", kind="stable")  # error before warning
     return [Finding(*(str(row[name]) for name in ("topic", "file", "level", "found", "remedy")))

@@ -14,7 +14,7 @@ from lsm.run.settings import InputError
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
             "brier": "Brier", "ece": "Calibration error"}
 ARTIFACTS = (  # in the order of the stages: property of Paths, command that makes the file
-    ("samples_origin", "augment_inventory.py"), ("checks", "prepare_region.py CHECK=True"),
+    ("samples_origin", "augment_inventory.py"), ("checks", "check_region.py"),
     ("saved_model", "unsupervised_pretraining/DAS_pretraining.py"), ("blocks", "scene_sampling.py"),
     ("tasks", "scene_sampling.py"), ("blocks_table", "scene_sampling.py"), ("model", "meta_learner.py"),
     ("metrics", "meta_learner.py"), ("held_out", "meta_learner.py"), ("models", "predict_LSM.py"),

@@ -5,8 +5,7 @@ from scipy.spatial.distance import cdist
 from lsm.inputs.samples import Factor
 from lsm.learner.boosting import mixed
 from lsm.learner.encoder import Encoder
-from lsm.learner.meta_training import mean_probability
-from lsm.learner.prediction import probability
+from lsm.learner.prediction import mean_probability, probability
 from lsm.maps import trust
 
 
