@@ -1,7 +1,8 @@
 """Stage 2: cuts the study area into terrain blocks and gives every sample to the block of its cell: a block is a task.
 
 Blocks come from SLIC on DEM, aspect, curvature and slope (lsm/blocks/slic.py), so that each holds one kind of terrain.
-A place that stands in the samples table twice is used once: it must not be in a task's support and query set both.
+A place that stands in the samples table twice is used once: it must not be both in the support and in the query of a
+task.
 
 Reads   src_data/<REGION>/composite.tif          DEM (m), aspect (degrees, -1 = flat), curvature, slope (degrees)
         src_data/samples_<REGION>.csv            factors, X, Y, label
@@ -33,13 +34,13 @@ from study_area import StudyArea
 class Constants(StudyArea):
     """What a person may set, here or for one run as NAME=value."""
 
-    K: int = 512            # seeds the whole raster would get, nodata included; published 512
+    K: int = 512            # number of seeds if the whole raster were valid; published 512
     M: int = 500            # compactness: terrain distance that counts as much as S cells; published 500, nearly
                             #   squares; 100 to 250 follows elevation, 50 and less falls apart along aspect
-    LOOPS: int = 5          # of giving cells to clusters and taking the clusters' means; published 5
+    LOOPS: int = 5          # of assigning cells to clusters and computing the clusters' means; published 5
     WEIGHTS: tuple[float, ...] = (0.3, 0.1, 0.2, 0.4)  # of DEM (m), aspect (degrees), curvature, slope (degrees) in
                                                        #   Dc^2; published
-    TASK_SAMPLES: int = 16  # a block with more is a task for meta-training, only counted here; published 16
+    TASK_SAMPLES: int = 16  # blocks with more samples are counted: they are tasks for meta-training; published 16
 # ----------------------------------------------------------------------------------------------------------------
 
 
@@ -52,7 +53,7 @@ def blocks_of(labels: np.ndarray, geotransform: tuple[float, ...], xy: np.ndarra
 
 
 def check_extent(block: np.ndarray, xy: np.ndarray, raster: Raster, path, composite) -> None:
-    """Refuses samples most of which lie on no valid cell. Raises InputError."""
+    """Refuses samples of which more than half lie on no valid cell. Raises InputError."""
     if (block < 0).sum() * 2 <= len(block):
         return
     corner_x, corner_y = centres(raster.geotransform, *(np.array([-0.5, n - 0.5]) for n in raster.valid.shape))
@@ -64,8 +65,8 @@ def check_extent(block: np.ndarray, xy: np.ndarray, raster: Raster, path, compos
         f"{crs_name(raster.crs)}?")
 
 
-def weights(paths: Paths, label: np.ndarray, c) -> np.ndarray:
-    """The weight of every sample in the losses (samples,) float32: by the table of origins, 1 where there is none."""
+def weights(paths: Paths, label: np.ndarray, c: Constants) -> np.ndarray:
+    """The weight of every sample in the losses (samples,) float32: from the table of origins; 1 without that table."""
     if not paths.samples_origin.is_file():
         return np.ones(len(label), np.float32)
     origin = read_csv(paths.samples_origin, "augment_inventory.py", c)
@@ -78,7 +79,7 @@ def weights(paths: Paths, label: np.ndarray, c) -> np.ndarray:
 
 def table_of_blocks(labels: np.ndarray, block: np.ndarray, label: np.ndarray, places: np.ndarray,
                     geotransform: tuple[float, ...]) -> pd.DataFrame:
-    """One row a block. block, label (samples,): of the samples; places (blocks, 2): mean row and column."""
+    """A row for each block. block, label (samples,) of the samples; places (blocks, 2): mean row and column."""
     x, y = centres(geotransform, *places.astype(np.float64).T)
     count = len(places)
     return pd.DataFrame({
@@ -103,8 +104,8 @@ def summary(table: pd.DataFrame, task_samples: int) -> str:
     return "\n".join(lines + [f"{n:6d} {what}" for n, what in counts])
 
 
-def main(c):
-    """Runs the stage; c holds the constants."""
+def main(c: Constants) -> None:
+    """Runs the stage."""
     paths = Paths(c.REGION)
     raster = read_composite(paths.composite)
     samples = read_samples(paths.samples, c.factors)

@@ -19,7 +19,7 @@ from lsm.run.settings import ByRecipe, defaults
 NOT_STAGES = {"study_area"}  # modules at the root that are no stage
 STAGES = sorted([*(path for path in PROJECT.glob("*.py") if path.stem not in NOT_STAGES),
                  *(PROJECT / "src_data").glob("*.py"), PROJECT / "unsupervised_pretraining" / "DAS_pretraining.py"])
-OF_STAGE_1 = {f"unsupervised_pretraining.{name}" for name in ("rbm", "denoising_autoencoder", "stack", "dbn")}
+OF_STAGE_1 = {f"unsupervised_pretraining.{name}" for name in ("rbm", "denoising_autoencoder", "stack")}
 OF_STAGE_1 |= {"unsupervised_pretraining"}  # what stages 1 and 5 share
 LIBRARY = sorted((PROJECT / "lsm").rglob("*.py"))
 CODE = [*STAGES, *LIBRARY, PROJECT / "study_area.py", *(PROJECT / "unsupervised_pretraining").glob("[!D]*.py")]

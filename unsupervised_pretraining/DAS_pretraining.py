@@ -1,7 +1,7 @@
 """Stage 1: learns the network's first weights from the factors alone: two RBMs, then a denoising autoencoder.
 
-Each layer is trained to reconstruct what the layer below makes of the samples, and hands its activation on. Labels are
-read, since the reader checks the whole table, but take no part.
+Each layer learns to reconstruct the activation of the layer below it and hands on its own activation. The reader checks
+the whole samples table, so labels are read, but they are not used.
 
 Reads   src_data/samples_<REGION>.csv                            factors, X, Y, label
 Writes  unsupervised_pretraining/model_init/savedmodel.npz      arr_0.. = w1, b1, w2, b2, w3, b3; w as (out, in)
@@ -36,8 +36,8 @@ class Constants(StudyArea):
     RBM_EPOCHS: int = 10                    # published 10
     RBM_BATCH: int = 64                     # samples; published 64
     RBM_INITIAL_SD: float = 0.1             # of the weights' start; not published; from 0.01, 8-12 of the second RBM's
-                                            #   32 units end silent (Hong Kong, published recipe, 3 seeds), from 0.1,
-                                            #   1-5
+                                            #   32 units end silent, from 0.1, 1-5 (Hong Kong, published recipe, 3
+                                            #   seeds)
     DAE_LEARNING_RATE: float = 5e-5         # of Adam; published 5e-5
     DAE_EPOCHS: int = 20                    # published 20
     DAE_BATCH: int = 64                     # samples; published 64
@@ -46,12 +46,12 @@ class Constants(StudyArea):
 
 
 def first_rows(xy: np.ndarray) -> np.ndarray:
-    """The first row of every place, in order. Not lsm.inputs.samples.unique_places: that one looks at the labels."""
+    """The first row of every place, in order. Unlike lsm.inputs.samples.unique_places, it does not use the labels."""
     return np.sort(np.unique(xy, axis=0, return_index=True)[1])
 
 
-def check_constants(c) -> None:
-    """Raises InputError for constants no network can be made of."""
+def check_constants(c: Constants) -> None:
+    """Raises InputError for constants that make no network."""
     if len(c.HIDDEN) != 3 or not all(type(n) is int and n > 0 for n in c.HIDDEN):
         raise InputError(f"HIDDEN={c.HIDDEN}: expected three numbers of units, like (32, 32, 16)")
     for name in ("RBM_EPOCHS", "RBM_BATCH", "DAE_EPOCHS", "DAE_BATCH"):
@@ -59,7 +59,7 @@ def check_constants(c) -> None:
             raise InputError(f"{name}={getattr(c, name)}: expected 1 or more")
 
 
-def main(c) -> None:
+def main(c: Constants) -> None:
     """Reads the samples, pretrains, writes weights, encoder and history."""
     check_constants(c)
     paths, rng = Paths(c.REGION), np.random.default_rng(c.SEED)

@@ -1,4 +1,4 @@
-"""Denoising autoencoder: softplus code of the noisy inputs, linear decoder back to the clean ones.
+"""Denoising autoencoder: a softplus code of the noisy inputs, and a linear decoder back to the clean inputs.
 
 code = softplus(W1 (x + noise) + b1), output = W2 code + b2, loss = mean over the batch of |output - x|^2 / 2
 (Vincent et al. 2010, Journal of Machine Learning Research 11, 3371). Only W1 and b1 are handed on.
@@ -19,7 +19,7 @@ class DenoisingAutoencoder:
 
     def __init__(self, inputs: int, code: int, learning_rate: float, noise: float, rng: np.random.Generator):
         self.noise, self.rng = noise, rng
-        limit = np.sqrt(6 / (inputs + code))  # Glorot and Bengio 2010; a decoder from zero has nothing to unlearn first
+        limit = np.sqrt(6 / (inputs + code))  # Glorot and Bengio 2010; the decoder starts at zero: nothing to unlearn
         with tf.device(CPU):
             self.variables = [
                 tf.Variable(rng.uniform(-limit, limit, (inputs, code)).astype(np.float32)),

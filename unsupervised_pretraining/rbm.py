@@ -9,9 +9,10 @@ relu       real-valued visible units of unit variance and rectified hidden ones,
            NIPS 10). Every state is the one of lowest energy given the other layer, h = max(0, c + Wv) and
            v = b + W'h: mean-field contrastive divergence (Welling and Hinton 2002, ICANN), which draws nothing.
 
-Not the noisy rectified units of Nair and Hinton (2010, ICML): the variance of their noise reaches one, whatever the
-inputs' is. On Hong Kong's factors scaled to 0..1 a second machine of them ended worse than the mean of its inputs as
-a guess (3 seeds of 3, samples or rates in the statistics: squared error .006-.012, variance .004-.006).
+These are not the noisy rectified units of Nair and Hinton (2010, ICML): the variance of their noise reaches one,
+however small the variance of the inputs is. On Hong Kong's factors scaled to 0..1 a second machine of such units
+reconstructed its inputs worse than their mean does (in 3 of 3 seeds, with samples or rates in the statistics: squared
+error .006-.012, variance of the inputs .004-.006).
 """
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The stack that gives the network its first weights: RBM, RBM, denoising autoencoder, trained one after the other."""
 
+from typing import Protocol
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -9,8 +11,22 @@ from unsupervised_pretraining.denoising_autoencoder import DenoisingAutoencoder
 from unsupervised_pretraining.rbm import RBM
 
 
-def machines(inputs: int, c, rng: np.random.Generator) -> list[tuple]:
-    """The three layers from `inputs` inputs up: (model, epochs, batch) of each; c holds stage 1's constants."""
+class StackConstants(Protocol):
+    """The constants that the stack needs. DAS_pretraining.py has and explains them."""
+
+    HIDDEN: tuple[int, ...]
+    RBM_LEARNING_RATE: float
+    RBM_EPOCHS: int
+    RBM_BATCH: int
+    RBM_INITIAL_SD: float
+    DAE_LEARNING_RATE: float
+    DAE_EPOCHS: int
+    DAE_BATCH: int
+    DAE_NOISE: float
+
+
+def machines(inputs: int, c: StackConstants, rng: np.random.Generator) -> list[tuple]:
+    """The three layers, (model, epochs, batch) each; the first has `inputs` inputs."""
     sizes = (inputs, *c.HIDDEN)
     rbms = [RBM(*sizes[i:i + 2], c.RBM_LEARNING_RATE, rng, "relu", c.RBM_INITIAL_SD) for i in (0, 1)]
     autoencoder = DenoisingAutoencoder(*sizes[2:], c.DAE_LEARNING_RATE, c.DAE_NOISE, rng)
@@ -18,18 +34,18 @@ def machines(inputs: int, c, rng: np.random.Generator) -> list[tuple]:
 
 
 def pretrain(values: np.ndarray, layers: list, bar: tqdm) -> tuple[list, pd.DataFrame, list]:
-    """Trains the layers one after the other, each on the activation of the one below.
+    """Trains the layers one after the other, each on the activation of the layer below.
 
     values  (samples, inputs)
-    layers  of each: model, epochs, batch
-    Returns the weights w1, b1, ..., the errors of every epoch, and of each layer the units that no sample activates.
-    Raises InputError when a layer diverges.
+    layers  as `machines` gives them
+    Returns the weights w1, b1, ..., the table of errors by layer and epoch, and for each layer the number of units that
+    no sample activates. Raises InputError when a layer diverges.
     """
     weights, history, silent = [], [], []
     for layer, (model, epochs, batch) in enumerate(layers, start=1):
         history.append((layer, 0, model.reconstruction_error(values)))
         for epoch in range(1, epochs + 1):
-            with np.errstate(over="ignore", invalid="ignore"):  # told below, in one line
+            with np.errstate(over="ignore", invalid="ignore"):  # reported below, in one line
                 error = model.fit_epoch(values, batch)
             if not np.isfinite(error):
                 raise InputError(f"layer {layer}, epoch {epoch}: expected a finite reconstruction error, found {error}"

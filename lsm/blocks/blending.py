@@ -2,9 +2,9 @@
 
     p = sum_b w_b p_b / sum_b w_b,    w_b = max(0, 1 - d_b / reach)
 
-p_b is what block b's model says of the cell's own factors, d_b the distance (m) from the cell's centre to the nearest
-cell centre of block b, 0 in the cell's own block. A partition of unity: a weight is 0 where its block comes into reach,
-so there is no new edge, and a cell farther than `reach` from every other block keeps its number.
+p_b is the probability that block b's model gives for the cell's own factors. d_b is the distance (m) from the cell's
+centre to the nearest cell centre of block b, 0 in the cell's own block. A weight grows from 0 where its block comes
+into reach, so there is no new edge. A cell farther than `reach` from every other block keeps its number.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,11 @@ from lsm.run.settings import InputError
 
 
 def check_reach(reach: float, labels: np.ndarray, geotransform: tuple[float, ...]) -> None:
-    """Refuses a reach (m) that can be of no use. Raises InputError.
+    """Refuses a reach (m) that cannot be of use. Raises InputError.
 
-    0 is no blending. Within a cell's side lies no other cell. Beyond a block's side even the cells in its middle would
-    be averaged over many blocks, and memory would grow with the square of the reach.
+    0 is no blending. A reach of a cell's side or less meets no other cell. With a reach of more than a block's side,
+    even the cells in the middle of a block would be averaged over many blocks, and memory would grow with the square
+    of the reach.
     """
     sides = geotransform[1], -geotransform[5]
     block = sqrt((labels >= 0).sum() / max(labels.max() + 1, 1) * sides[0] * sides[1])
@@ -31,16 +32,18 @@ def check_reach(reach: float, labels: np.ndarray, geotransform: tuple[float, ...
 
 
 def neighbour_weights(labels: np.ndarray, geotransform: tuple[float, ...], reach: float) -> csr_array:
-    """w_b of every cell and every other block within `reach` (m) of it, (cells, blocks) float32; its own has 1.
+    """w_b of every cell and every other block within `reach` (m) of it, (cells, blocks) float32. The cell's own block,
+    whose weight is 1, is not stored.
 
     labels  (rows, cols) the block of every cell, -1 outside every block: such cells have no weights; cells are counted
             along rows
-    Distances are taken block by block, in the box around it grown by `reach`. Memory: 8 bytes a pair of a cell and
-    another block within its reach, three times that while they are made, and 4 bytes a cell of the raster. Pairs grow
-    with the length of borders times `reach`, as long as that is small against a block.
+    Distances are computed for one block at a time, in its bounding box widened by `reach`. Memory: 8 bytes for each pair
+    of a cell and another block within reach, three times as much while they are computed, and 4 bytes for each cell of
+    the raster. The number of pairs grows with the length of borders times `reach`, while `reach` is small against a
+    block.
     """
     sides = -geotransform[5], geotransform[1]
-    index = np.int32 if labels.size < 2**31 else np.int64  # that of the sparse array, which then copies nothing
+    index = np.int32 if labels.size < 2**31 else np.int64  # as the sparse array wants it: it copies nothing then
     cells, weights = [np.empty(0, index)], [np.empty(0, np.float32)]
     boxes = find_objects(labels + 1)
     for b, box in enumerate(boxes):
@@ -63,13 +66,13 @@ def _around(labels, b: int, box: tuple[slice, slice], sides: tuple[float, float]
 
 
 def blended(p: np.ndarray, cell: np.ndarray, weights: csr_array, by: Callable) -> np.ndarray:
-    """Rows' probabilities p (rows,), each by its own block's model, blended with those of the blocks within reach.
+    """The rows' probabilities p (rows,) by their own blocks' models, blended with the models of the blocks within reach.
 
-    cell     (rows,) place of each row's cell in `weights`, -1 where it lies outside every block: p stays
+    cell     (rows,) the row of `weights` of each row's cell; -1 outside every block, where p stays
     weights  as `neighbour_weights` gives them
     by       by(block, rows) gives the probabilities of some rows, each by the model of a block (rows,)
-    One neighbour of every row at a time, the lowest block first: memory stays that of the rows, and the order of a
-    row's sum hangs on no other row.
+    One neighbour of every row at a time, the lowest block first: memory stays proportional to the rows, and a row's sum
+    is formed in an order that does not depend on the other rows.
     """
     first = weights.indptr[cell]
     count = np.where(cell >= 0, weights.indptr[cell + 1] - first, 0)

@@ -1,13 +1,13 @@
-"""Blocks: superpixels of the terrain by SLIC, the terrain's factors weighted, and the block nearest to a cell.
+"""Blocks: superpixels of the terrain by SLIC with weighted terrain factors, and the block nearest to a cell.
 
 Achanta et al. 2012, SLIC superpixels compared to state-of-the-art superpixel methods, IEEE TPAMI 34(11), 2274-2282,
 with the colour distance replaced by a weighted distance of terrain factors:
 
     D^2 = (Dc / M)^2 + (Ds / S)^2,    Dc^2 = sum over DEM, aspect, curvature, slope of weight * difference^2
 
-Ds is the distance in cells, S = floor(sqrt(N / K)) the step between seeds, N all cells of the raster. Aspects differ
-by the smaller angle between them; flat ground (aspect -1) has no aspect and adds no aspect distance. Blocks need not
-be connected: no step of the method joins their parts.
+Ds is the distance in cells, S = floor(sqrt(N / K)) the step between seeds, N the number of all cells of the raster.
+The difference of two aspects is the smaller angle between them; flat ground (aspect -1) has no aspect and adds no
+aspect distance. A block may have several parts: no step of the method connects them.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,16 +27,16 @@ ASPECT = TERRAIN.index("aspect")
 
 
 def compiled(function: Callable) -> Callable:
-    """The function compiled by numba, and kept for the next run where a folder for that can be written."""
+    """The function compiled by numba; the compiled code is kept for the next run where its folder can be written."""
     try:
         return njit(cache=True)(function)
-    except RuntimeError:  # neither __pycache__ nor the user's own cache folder can be
+    except RuntimeError:  # neither __pycache__ nor the user's own cache folder can be written
         return njit(function)
 
 
 @dataclass(frozen=True)
 class Terrain:
-    """What the distances and the means need, float32.
+    """The terrain as distances and means need it, float32.
 
     features       (4, rows, cols): DEM, curvature and slope times sqrt(weight) / M, and aspect in degrees; 0 where not
                    valid, aspect -1 there
@@ -81,12 +81,12 @@ def slic(bands: np.ndarray, valid: np.ndarray, weights: tuple[float, ...], compa
     valid        (rows, cols) bool: the cells to cut up
     weights      of the four bands in Dc^2, same order
     compactness  M: the terrain distance that counts as much as S cells; the larger, the squarer the blocks
-    clusters     K: seeds the whole raster would get
+    clusters     K: the number of seeds if all cells of the raster were valid
     loops        of assigning cells to clusters and taking the clusters' means
     progress     wraps the range of loops: a progress bar
     Returns labels (rows, cols) int32, 0 .. blocks - 1 and -1 where not valid, and the mean row and column of each
-    block's cells, (blocks, 2) float32. Every valid cell has exactly one block: one that no window of a cluster
-    (+-S cells about its centre) reaches joins the block nearest to it. Of equally near clusters the lowest wins.
+    block's cells, (blocks, 2) float32. Every valid cell has exactly one block: a cell that lies in no cluster's window
+    (+-S cells around its centre) joins the block nearest to it. Of equally near clusters the lowest wins.
     Raises InputError.
     """
     step = _step(valid, weights, compactness, clusters, loops)
@@ -97,7 +97,7 @@ def slic(bands: np.ndarray, valid: np.ndarray, weights: tuple[float, ...], compa
     centres = np.stack([row, col, *terrain.features[:, row, col]], axis=1, dtype=np.float32)  # (clusters, 6)
     labels, nearest = np.empty(valid.shape, np.int32), np.empty(valid.shape, np.float32)
     for _ in progress(range(loops)):
-        # Distances are those of this loop: kept ones would be to clusters that have moved since.
+        # Distances are computed anew in each loop: the clusters have moved since the last one.
         _assign(labels, nearest, valid, terrain.features, terrain.aspect_weight, centres, step)
         centres, cells = _means(labels, terrain, centres)
     kept = np.flatnonzero(cells)

@@ -257,7 +257,7 @@ def test_the_stage_blends_and_says_so(copy_of_demo, capsys):
     soft, labels = read_band(paths.map_raster), read_band(paths.blocks)
     near = to_other_blocks(labels, read_composite(paths.composite).geotransform[1]) < REACH
     np.testing.assert_array_equal(soft[~near], hard[~near])
-    counted = f"{(near & (labels >= 0)).sum():,} cells of blocks lie within 200 m of others, of "
+    counted = f"{(near & (labels >= 0)).sum():,} cells lie within 200 m of other blocks (of "
     assert counted in capsys.readouterr().out
     assert (soft != hard)[near & (labels >= 0)].mean() > 0.95
     for path in (paths.map_raster, paths.map_table):
