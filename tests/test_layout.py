@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from dataclasses import fields
 from typing import get_origin
 
@@ -23,6 +24,8 @@ OF_STAGE_1 = {f"unsupervised_pretraining.{name}" for name in ("rbm", "denoising_
 OF_STAGE_1 |= {"unsupervised_pretraining"}  # what stages 1 and 5 share
 LIBRARY = sorted((PROJECT / "lsm").rglob("*.py"))
 CODE = [*STAGES, *LIBRARY, PROJECT / "study_area.py", *(PROJECT / "unsupervised_pretraining").glob("[!D]*.py")]
+ROOMS = ["run", "inputs", "region", "insar", "checks", "demo", "blocks", "learner", "comparison", "explanation", "maps",
+         "figures", "report"]  # in the order of the data
 TESTS, BENCHMARKS = (sorted((PROJECT / name).rglob("*.py")) for name in ("tests", "benchmarks"))
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 DISTRIBUTION = {"osgeo": "gdal", "osgeo_utils": "gdal", "sklearn": "scikit-learn", "skimage": "scikit-image",
@@ -104,6 +107,28 @@ def test_the_library_imports_no_stage(path):
     stages = {stage.stem for stage in STAGES}
     assert {name.split(".")[0] for name in imports(path)} & {*stages, "unsupervised_pretraining", "src_data",
                                                              "study_area"} == set()
+
+
+@pytest.mark.parametrize("path", [path for path in LIBRARY if path.parent != PROJECT / "lsm"], ids=ident)
+def test_a_room_uses_only_rooms_above_it(path):
+    """The rooms follow the data: what reads a raster cannot know what draws a map."""
+    own = ROOMS.index(path.relative_to(PROJECT / "lsm").parts[0])
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("lsm.")}
+    assert used <= set(ROOMS[:own + 1]), f"{ident(path)} uses rooms below its own"
+
+
+def test_rooms_are_small_and_no_two_modules_share_a_name():
+    modules = [path for path in LIBRARY if path.name != "__init__.py"]
+    assert sorted({path.relative_to(PROJECT / "lsm").parts[0] for path in modules}) == sorted(ROOMS)
+    shared = [name for name, n in Counter(path.stem for path in modules).items() if n > 1]
+    assert shared == []
+    crowded = {folder: n for folder, n in Counter(path.parent for path in modules).items() if n > 8}
+    assert crowded == {}
+
+
+@pytest.mark.parametrize("path", CODE, ids=ident)
+def test_a_file_fits_one_read(path):
+    assert len(path.read_text().splitlines()) <= (250 if path in STAGES else 300)
 
 
 @pytest.mark.parametrize("path", STAGES, ids=ident)

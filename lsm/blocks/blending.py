@@ -37,7 +37,7 @@ def neighbour_weights(labels: np.ndarray, geotransform: tuple[float, ...], reach
 
     labels  (rows, cols) the block of every cell, -1 outside every block: such cells have no weights; cells are counted
             along rows
-    Distances are computed for one block at a time, in its bounding box widened by `reach`. Memory: 8 bytes for each pair
+    Distances are computed one block at a time, in its bounding box widened by `reach`. Memory: 8 bytes for each pair
     of a cell and another block within reach, three times as much while they are computed, and 4 bytes for each cell of
     the raster. The number of pairs grows with the length of borders times `reach`, while `reach` is small against a
     block.
@@ -66,7 +66,7 @@ def _around(labels, b: int, box: tuple[slice, slice], sides: tuple[float, float]
 
 
 def blended(p: np.ndarray, cell: np.ndarray, weights: csr_array, by: Callable) -> np.ndarray:
-    """The rows' probabilities p (rows,) by their own blocks' models, blended with the models of the blocks within reach.
+    """The rows' probabilities p (rows,) by their own blocks' models, blended with models of blocks within reach.
 
     cell     (rows,) the row of `weights` of each row's cell; -1 outside every block, where p stays
     weights  as `neighbour_weights` gives them
