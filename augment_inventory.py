@@ -39,7 +39,7 @@ from lsm.insar import weak_samples
 from lsm.insar.moving_slopes import Motion, check_rules, is_near
 from lsm.insar.velocities import DIRECTIONS, read_insar
 from lsm.region.warp import Grid
-from lsm.run.artifacts import read_record, write_csv
+from lsm.run.artifacts import write_csv, wrote
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
 from study_area import Area
@@ -75,14 +75,6 @@ class Constants(Area):
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "augment_inventory.py"
-
-
-def is_own(path) -> bool:
-    """Whether this stage wrote the table and nobody changed it since."""
-    try:
-        return read_record(path, _STAGE)["stage"] == _STAGE
-    except InputError:
-        return False
 
 
 def check_constants(c) -> None:
@@ -131,7 +123,7 @@ def main(c) -> None:
     """Runs the stage; c holds the constants."""
     paths, factors = Paths(c.REGION), c.factors
     check_constants(c)
-    if paths.samples.is_file() and not c.OVERWRITE and not is_own(paths.samples):
+    if paths.samples.is_file() and not c.OVERWRITE and not wrote(paths.samples, (_STAGE,)):
         raise InputError(f"{shown(paths.samples)}: expected none, or one that {_STAGE} wrote, found another; move it "
                          "away, or replace it with OVERWRITE=True")
     path = source_of(paths)

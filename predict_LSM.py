@@ -42,7 +42,7 @@ from lsm.learner.meta_training import unflat
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import named, probability_of_rows
 from lsm.learner.tasks import EncodedSamples, rows_by_block
-from lsm.run.artifacts import check, read_npz, whole, write_npz, write_record
+from lsm.run.artifacts import artifact, check, read_npz, write_npz
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import ByRecipe, InputError, run
 from study_area import StudyArea
@@ -146,15 +146,13 @@ def main(c: Constants) -> None:
           f"{(states == ONE_CLASS).sum()} with one class only keep the intermediate model")
 
     made = (_STAGE, c, [paths.model, paths.tasks, paths.blocks])
-    with whole(paths.map_table) if source == paths.grid else contextlib.nullcontext() as temporary:
-        susceptibility, counts, unseen = predict_grid(paths, c, networks, states, boosting, encoder, labels, centres,
-                                                      raster, temporary)
     write_npz(paths.models, named(networks) | {
         "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"],
         "boosted": known if boosting else known[:0]}, *made)
     made = (_STAGE, c, [paths.models, paths.blocks, source])
-    if source == paths.grid:
-        write_record(paths.map_table, *made)
+    with artifact(paths.map_table, *made) if source == paths.grid else contextlib.nullcontext() as temporary:
+        susceptibility, counts, unseen = predict_grid(paths, c, networks, states, boosting, encoder, labels, centres,
+                                                      raster, temporary)
     write_band(paths.map_raster, susceptibility, raster, NODATA, "landslide probability", *made)
 
     print(f"{counts.sum():,} cells predicted: {counts[0]:,} by adapted blocks, {counts[1]:,} by the intermediate "

@@ -31,7 +31,7 @@ from lsm.inputs.rasters import crs_name
 from lsm.maps import classes
 from lsm.report import findings, map_layers, page, pictures, tables
 from lsm.report.sources import Collector
-from lsm.run.artifacts import check, whole, write_record
+from lsm.run.artifacts import artifact, check
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
 from study_area import MappedArea
@@ -143,9 +143,8 @@ def main(c: Constants) -> None:
         run=[("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size),
              ("Coordinates", crs), ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),
              ("Versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items()))])
-    with whole(paths.report) as temporary:
+    with artifact(paths.report, _STAGE, c, list(dict.fromkeys((paths.map_raster, *got.used)))) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    write_record(paths.report, _STAGE, c, list(dict.fromkeys((paths.map_raster, *got.used))))
     for line in got.left_out:
         print(f"left out: {line}")
     print(f"{len(warned)} warnings, {len(drawn)} figures")

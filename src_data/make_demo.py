@@ -31,7 +31,7 @@ from lsm.inputs.rasters import NODATA, Grid, centres, crs_of, write_band, write_
 from lsm.inputs.rasters import TERRAIN as _TERRAIN
 from lsm.inputs.samples import STORED_ZERO as _STORED_ZERO
 from lsm.region.sample_tables import published_form
-from lsm.run.artifacts import whole, write_csv, write_record
+from lsm.run.artifacts import artifact, write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import run
 
@@ -93,9 +93,8 @@ def write_table(path: Path, table: pd.DataFrame, made_from: tuple) -> None:
     """Writes an input table as the published ones are: zeros of factors stored as 0.000001, and a BOM."""
     factors = table.loc[:, :"X"].columns[:-1]
     table = table.assign(**{name: table[name].mask(table[name] == 0, _STORED_ZERO) for name in factors})
-    with whole(path) as temporary:
+    with artifact(path, *made_from) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g", encoding="utf-8-sig")
-    write_record(path, *made_from)
 
 
 def main(c) -> None:

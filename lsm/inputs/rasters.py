@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, gdal_array, osr
 
-from lsm.run.artifacts import whole, write_record
+from lsm.run.artifacts import artifact, whole
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -238,7 +238,7 @@ def write_bands(path: Path, bands: Iterable[np.ndarray], like: Grid | Raster, no
     bands    may be a generator: only one band is in memory at a time
     options  of GDAL's GeoTIFF driver in place of the usual ones
     """
-    with whole(path) as temporary:
+    with artifact(path, stage, constants, inputs) as temporary:
         dataset = None
         for i, (band, _) in enumerate(zip(bands, descriptions, strict=True), start=1):
             if dataset is None:
@@ -250,7 +250,6 @@ def write_bands(path: Path, bands: Iterable[np.ndarray], like: Grid | Raster, no
             dataset.GetRasterBand(i).WriteArray(band)
         dataset.FlushCache()
         del dataset
-    write_record(path, stage, constants, inputs)
 
 
 def write_classes(path: Path, classes: np.ndarray, like: Grid | Raster, description: str, names: list[str],
@@ -259,14 +258,13 @@ def write_classes(path: Path, classes: np.ndarray, like: Grid | Raster, descript
 
     names, colours  as `name_classes` takes them
     """
-    with whole_with_names(path) as temporary:
+    with artifact_with_names(path, stage, constants, inputs) as temporary:
         dataset = create(temporary, Grid(*classes.shape, like.geotransform, like.crs), gdal.GDT_Byte, 0,
                          ("COMPRESS=DEFLATE", "TILED=YES"), [description])
         name_classes(dataset.GetRasterBand(1), names, colours)
         dataset.GetRasterBand(1).WriteArray(classes)
         dataset.FlushCache()
         del dataset
-    write_record(path, stage, constants, inputs)
 
 
 def name_classes(band: gdal.Band, names: list[str], colours: list[str]) -> None:
@@ -279,7 +277,7 @@ def name_classes(band: gdal.Band, names: list[str], colours: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def whole_with_names(path: Path) -> Iterator[Path]:
-    """`whole` for a raster whose classes have names: GDAL keeps these beside the raster, in <its name>.aux.xml."""
-    with whole(path.with_name(f"{path.name}.aux.xml")), whole(path) as temporary:
+def artifact_with_names(path: Path, *made) -> Iterator[Path]:
+    """`artifact` for a raster whose classes have names: GDAL keeps these beside the raster, in <its name>.aux.xml."""
+    with whole(path.with_name(f"{path.name}.aux.xml")), artifact(path, *made) as temporary:
         yield temporary

@@ -8,7 +8,7 @@ from osgeo import gdal, ogr, osr
 
 from lsm.inputs.layers import flush
 from lsm.inputs.rasters import Grid, create, reason
-from lsm.run.artifacts import whole, write_record
+from lsm.run.artifacts import artifact
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -170,7 +170,7 @@ def write_layers(path: Path, crs: osr.SpatialReference, layers: dict[str, tuple[
     before = gdal.GetConfigOption("OGR_CURRENT_DATE")
     gdal.SetConfigOption("OGR_CURRENT_DATE", date)
     try:
-        with whole(path) as temporary:
+        with artifact(path, *made) as temporary:
             dataset = gdal.GetDriverByName("GPKG").Create(str(temporary), 0, 0, 0, gdal.GDT_Unknown)
             for name, (geometries, table, _) in layers.items():
                 _add_layer(dataset, name, crs, geometries, table)
@@ -185,7 +185,6 @@ def write_layers(path: Path, crs: osr.SpatialReference, layers: dict[str, tuple[
             del dataset
     finally:
         gdal.SetConfigOption("OGR_CURRENT_DATE", before)
-    write_record(path, *made)
 
 
 def _add_layer(dataset, name: str, crs, geometries: list[ogr.Geometry] | None, table: pd.DataFrame) -> None:

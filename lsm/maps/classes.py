@@ -9,7 +9,7 @@ import numpy as np
 from osgeo import gdal
 
 from lsm.inputs.rasters import known_strips
-from lsm.run.artifacts import read_record, whole, write_record
+from lsm.run.artifacts import artifact, read_record, stopped
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError
 
@@ -47,7 +47,7 @@ def breaks_of(paths: Paths, dataset: gdal.Dataset, stage: str, c: ClassConstants
     Otherwise `stage` draws them from `dataset`, the map of probabilities, and writes them there. Raises InputError.
     """
     checked(c)
-    if paths.breaks.is_file():
+    if paths.breaks.is_file() and not stopped(paths.breaks):
         read_record(paths.breaks, f"{stage} after removing it")
         kept = json.loads(paths.breaks.read_text())
         if (kept["method"] == c.BREAKS and len(kept["breaks"]) == len(c.CLASS_NAMES) - 1
@@ -57,10 +57,9 @@ def breaks_of(paths: Paths, dataset: gdal.Dataset, stage: str, c: ClassConstants
     if c.BREAKS != "fixed":
         sample = sample_of(dataset, c.BREAKS_FROM, np.random.default_rng(c.SEED))
     breaks = class_breaks(c.BREAKS, c.CLASS_BREAKS, len(c.CLASS_NAMES), sample)
-    with whole(paths.breaks) as temporary:
+    made_by = SimpleNamespace(**{name: getattr(c, name) for name in ClassConstants.__annotations__})
+    with artifact(paths.breaks, stage, made_by, [paths.map_raster]) as temporary:
         temporary.write_text(json.dumps({"method": c.BREAKS, "breaks": breaks}, indent=1) + "\n")
-    made_by = {name: getattr(c, name) for name in ClassConstants.__annotations__}
-    write_record(paths.breaks, stage, SimpleNamespace(**made_by), [paths.map_raster])
     return breaks, False
 
 

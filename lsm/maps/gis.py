@@ -7,7 +7,7 @@ from osgeo import gdal, ogr
 
 from lsm.inputs import rasters, vectors
 from lsm.inputs.rasters import Grid, known_strips
-from lsm.run.artifacts import whole, write_record
+from lsm.run.artifacts import artifact
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -75,9 +75,8 @@ def write_cog(path: Path, source: gdal.Dataset, description: str, made: tuple, n
         band.SetStatistics(*found)
     options = ["COMPRESS=DEFLATE", f"PREDICTOR={'NO' if names else 'YES'}", "BIGTIFF=IF_SAFER",
                f"OVERVIEW_RESAMPLING={'MODE' if names else 'AVERAGE'}"]
-    with (rasters.whole_with_names if names else whole)(path) as temporary:
+    with (rasters.artifact_with_names if names else artifact)(path, *made) as temporary:
         gdal.GetDriverByName("COG").CreateCopy(str(temporary), copy, options=options).FlushCache()
-    write_record(path, *made)
 
 
 # outlines --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """The files of a region: which raw files there are, and the tables and rasters made of them."""
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from lsm.inputs.layers import read_rows
 from lsm.inputs.rasters import Grid, centres
 from lsm.inputs.samples import Factor, write_factors
 from lsm.region.sample_tables import as_table
-from lsm.run.artifacts import record_path, whole, write_csv, write_record
+from lsm.run.artifacts import artifact, record_path, write_csv, wrote
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError
 
@@ -64,18 +63,11 @@ def work_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(path)
 
 
-def is_own(path: Path) -> bool:
-    """Whether the maker, or stage 0 out of the maker's tables, wrote a file, by the file's record."""
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads(record_path(path).read_text()).get("stage") in MAKERS
-    return False
-
-
 def refuse_to_replace(paths: Paths) -> None:
     """Raises InputError where the region has files that another maker wrote."""
     outputs = (paths.samples, paths.samples_without_insar, paths.insar_points, paths.insar_table, paths.grid,
                paths.composite)
-    foreign = [path for path in outputs if path.is_file() and not is_own(path)]
+    foreign = [path for path in outputs if path.is_file() and not wrote(path, MAKERS)]
     if foreign:
         raise InputError(f"{shown(foreign[0])}: expected no file of another maker in the way, found one; choose "
                          "another REGION, or OVERWRITE=True")
@@ -94,9 +86,8 @@ def write_region(paths: Paths, c, inputs: list[Path], folder: Path, grid: Grid, 
     made, written = (MAKER, c, inputs), []
 
     def write(path: Path, content) -> None:
-        with whole(path) as temporary:
+        with artifact(path, *made) as temporary:
             content(temporary)
-        write_record(path, *made)
         written.append(path)
 
     write(paths.composite, lambda path: shutil.copyfile(folder / "composite.tif", path))
@@ -110,9 +101,9 @@ def write_region(paths: Paths, c, inputs: list[Path], folder: Path, grid: Grid, 
         write(paths.factor_stack, lambda path: shutil.copyfile(folder / "stack.tif", path))
     for path in (paths.grid, paths.factor_stack, paths.insar_points, paths.insar_table, paths.samples,
                  paths.samples_origin):
-        if path not in written and is_own(path):  # of other constants: a stage would take it for a file of this run
-            path.unlink()
-            record_path(path).unlink()
+        if path not in written and wrote(path, MAKERS):  # of other constants: a stage would take it for this run's
+            path.unlink(missing_ok=True)
+            record_path(path).unlink(missing_ok=True)
     return written
 
 

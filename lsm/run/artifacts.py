@@ -1,16 +1,23 @@
 """Files that stages hand to each other: written whole, with a record of what made them, checked when read.
 
-Beside every artifact lies its record, `<name>.json`: stage, region, recipe, seed, constants,
-sha256 of the artifact and of every input, versions. A reader that finds another region, recipe or sha256 names
-the stage to run again.
+Beside every artifact lies its record, `<name>.json`: stage, region, recipe, seed, factors, constants, sha256 of the
+artifact and of every input, versions. A reader that finds another region, recipe, seed, list of factors or sha256
+names the stage to run again.
+
+The record is written first and names two digests: of the artifact it describes, and of the file that this artifact
+replaces. So no moment of a run leaves a state that cannot be told: with the first digest the artifact is whole, with
+the second (or without a file) the run was stopped before its last step, and with any other somebody changed the file.
 """
 
 import contextlib
+import glob
 import hashlib
 import json
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,21 +30,65 @@ LIBRARIES = ("gdal", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
 
 @contextlib.contextmanager
 def whole(path: Path):
-    """A temporary path beside `path`; renamed to it when the block ends well, removed when it does not.
+    """A temporary path beside `path`, this process's own; renamed to it when the block ends well, removed when not.
 
-    The record of an older `path` goes first: whoever is killed in between leaves an artifact without a record, never
-    one with another's. What a killed run left is overwritten by the next.
+    For files without a record: figures, notes, results of single jobs. Artifacts use `artifact`.
+    """
+    with _temporary(path) as temporary:
+        yield temporary
+        _to_disk(temporary)
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def artifact(path: Path, stage: str, constants, inputs: list[Path]):
+    """A temporary path beside `path`; when the block ends well, the record is written and the file renamed to `path`.
+
+    stage      the script that makes it, as it is run: "scene_sampling.py"
+    constants  the stage's constants; REGION, RECIPE and SEED are lifted out of them, and the region's factors noted
+    inputs     the files it is made from
     """
     path = Path(path)
+    with _temporary(path) as temporary:
+        yield temporary
+        _to_disk(temporary)
+        record = _record(temporary, stage, constants, inputs)
+        record["replaces"] = sha256(path) if path.is_file() else None
+        with whole(record_path(path)) as temporary_record:
+            temporary_record.write_text(json.dumps(record, indent=1) + "\n")
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path):
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".partial.{path.name}")
+    for left in path.parent.glob(f".partial.*.{glob.escape(path.name)}"):  # by a run that was killed
+        if not _alive(left.name.split(".")[2]):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f".partial.{os.getpid()}.{path.name}")
     temporary.unlink(missing_ok=True)
     try:
         yield temporary
-        record_path(path).unlink(missing_ok=True)
-        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _alive(process: str) -> bool:
+    """Whether a process of this number runs on this machine."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _to_disk(path: Path) -> None:
+    """A rename is safe from a power cut only when the file's bytes are on the disk before it."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def sha256(path: Path) -> str:
@@ -52,26 +103,26 @@ def record_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def write_record(path: Path, stage: str, constants, inputs: list[Path]) -> None:
-    """Writes the record of the artifact `path`.
-
-    stage      the script that made it, as it is run: "scene_sampling.py"
-    constants  the namespace of `settings.constants`; REGION, RECIPE and SEED are lifted out of it
-    inputs     the files it was made from
-    """
-    values = dict(vars(constants))
-    record = {
+def _record(path: Path, stage: str, constants, inputs: list[Path]) -> dict:
+    """What the record of an artifact says of its file, which lies at `path` for now."""
+    values = {name: value for name, value in vars(constants).items() if name.isupper()}
+    return {
         "stage": stage,
         "region": values.pop("REGION", None),
         "recipe": values.pop("RECIPE", None),
         "seed": values.pop("SEED", None),
+        "factors": factor_list(constants),
         "constants": values,
         "sha256": sha256(path),
         "inputs": {shown(p): sha256(p) for p in inputs},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
     }
-    with whole(record_path(path)) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def factor_list(constants) -> list[str] | None:
+    """The region's factors as records name them, in order: "DEM (continuous, m)"; None for constants without any."""
+    factors = getattr(constants, "factors", None)
+    return None if factors is None else [f"{f.name} ({f.kind}, {f.unit})" for f in factors]
 
 
 def read_record(path: Path, stage: str) -> dict:
@@ -82,26 +133,63 @@ def read_record(path: Path, stage: str) -> dict:
     for file in (path, record_path(path)):
         if not file.is_file():
             raise InputError(f"{shown(file)}: missing; run {stage} first")
+    record = _parsed(record_path(path), stage)
+    found = sha256(path)
+    if found == record["sha256"]:
+        return record
+    if found == record.get("replaces"):
+        raise InputError(f"{shown(path)}: of an earlier run, since {record['stage']} was stopped before its end; run "
+                         f"{stage} again")
+    raise InputError(f"{shown(path)}: is not the file its record describes; run {stage} again")
+
+
+def _parsed(path: Path, stage: str) -> dict:
+    """The record in the file `path`. Raises InputError where it holds none."""
     try:
-        record = json.loads(record_path(path).read_text())
-        made, *_ = (record[key] for key in ("sha256", "region", "recipe", "seed", "constants", "inputs"))
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{shown(record_path(path))}: not a record of an artifact; run {stage} again") from None
-    if made != sha256(path):
-        raise InputError(f"{shown(path)}: is not the file its record describes; run {stage} again")
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not (isinstance(record["constants"], dict) and isinstance(record["inputs"], dict)
+                and all(key in record for key in ("stage", "sha256", "region", "recipe", "seed"))):
+            raise ValueError(path)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise InputError(f"{shown(path)}: not a record of an artifact; run {stage} again") from None
     return record
 
 
-def check(path: Path, stage: str, constants) -> dict:
-    """Checks that an artifact is this run's: same REGION and RECIPE, and made from inputs that have not changed.
+def stopped(path: Path) -> bool:
+    """Whether the file at `path` is the one that a run was about to replace when it was stopped."""
+    with contextlib.suppress(InputError, OSError):
+        return sha256(path) == _parsed(record_path(path), "").get("replaces")
+    return False
 
+
+def wrote(path: Path, stages: tuple[str, ...]) -> bool:
+    """Whether one of `stages` wrote the file at `path`, or was stopped before it could, and nobody changed it since."""
+    try:
+        record = _parsed(record_path(path), "")
+        return record["stage"] in stages and (not path.is_file() or sha256(path) in (record["sha256"],
+                                                                                      record.get("replaces")))
+    except (InputError, OSError):
+        return False
+
+
+def check(path: Path, stage: str, constants) -> dict:
+    """Checks that an artifact is this run's: same REGION, RECIPE, SEED and factors, inputs that have not changed.
+
+    constants  of the reading stage; of these four, those that the constants lack are not compared
     Returns its record. Raises InputError naming the stage to run again.
     """
     record = read_record(path, stage)
-    for key, expected in (("region", constants.REGION), ("recipe", getattr(constants, "RECIPE", None))):
+    if Path(path).is_relative_to(root() / "src_data"):  # made before the study began, with a seed of its own
+        constants = SimpleNamespace(REGION=constants.REGION)
+    for key in ("region", "recipe", "seed"):
+        expected = getattr(constants, key.upper(), None)
         if record[key] is not None and expected is not None and record[key] != expected:
             raise InputError(f"{shown(path)}: expected {key} {expected}, found {record[key]}; run {stage} "
                              f"{key.upper()}={expected} again")
+    now, then = factor_list(constants), record.get("factors")
+    if now is not None and then is not None and now != then:
+        raise InputError(f"{shown(path)}: expected the factors {', '.join(now)}, found {', '.join(map(str, then))}; "
+                         f"run {stage} again")
     for name, digest in record["inputs"].items():
         source = root() / name
         if source.is_file() and sha256(source) != digest and not _of_another_region(source, record["region"]):
@@ -121,23 +209,23 @@ def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -
 
 def _of_another_region(path: Path, region: str) -> bool:
     """savedmodel.npz bears no region in its name: once another region's stands there, it says nothing about ours."""
-    return record_path(path).is_file() and json.loads(record_path(path).read_text()).get("region") != region
+    with contextlib.suppress(InputError):
+        return _parsed(record_path(path), "")["region"] != region
+    return False
 
 
 def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path]) -> None:
     """Writes arrays and their record; the same arrays give the same bytes."""
-    with whole(path) as temporary, open(temporary, "wb") as file:
+    with artifact(path, stage, constants, inputs) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
-    write_record(path, stage, constants, inputs)
 
 
 def write_csv(path: Path, table: pd.DataFrame, stage: str, constants, inputs: list[Path]) -> None:
     """Writes a table (floats to 9 digits, which keeps float32 exact), compressed where the name ends in .gz, and its
     record; the same table gives the same bytes."""
     compression = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None  # gzip would write the clock's time
-    with whole(path) as temporary:
+    with artifact(path, stage, constants, inputs) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g", compression=compression)
-    write_record(path, stage, constants, inputs)
 
 
 def read_npz(path: Path, stage: str, constants) -> dict:

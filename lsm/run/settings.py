@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import errno
 import runpy
 import sys
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import TypeVar
 
-from lsm.run.paths import PROJECT
+from lsm.run.paths import PROJECT, shown
 
 LONGEST = 300  # characters of an error message
 
@@ -100,6 +101,24 @@ def _alike(value, example) -> bool:
     return type(value) is type(example) or (type(value), type(example)) == (int, float)
 
 
+_REMEDIES = {
+    errno.ENOSPC: "free space on this disk, or set LSM_ROOT to a folder on another one",
+    errno.EACCES: "allow this user to read and write it, or set LSM_ROOT to another folder",
+    errno.EPERM: "allow this user to read and write it, or set LSM_ROOT to another folder",
+    errno.EROFS: "set LSM_ROOT to a folder that can be written",
+    errno.EISDIR: "a file is expected in this place; move the folder away",
+    errno.ENOTDIR: "a folder is expected in this place; move the file away",
+    errno.EEXIST: "a folder is expected in this place; move the file away",
+    errno.ENAMETOOLONG: "choose a shorter REGION or folder"}
+_OTHER = "check the disk and the folder, then run this again"
+
+
+def _stop(message: str) -> None:
+    """Ends the program as for every input that cannot be used: one line, exit code 2."""
+    print(f"{sys.argv[0]}: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
 def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
     """Runs a stage's main(constants): help on request, one clear line and exit code 2 on unusable input."""
     arguments, start = sys.argv[1:], time.perf_counter()
@@ -111,6 +130,12 @@ def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
     try:
         main(constants(cls, arguments))
     except InputError as error:
-        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
-        sys.exit(2)
+        _stop(str(error))
+    except OSError as error:
+        if not error.filename:
+            raise
+        _stop(one_line(f"{shown(error.filename)}: {error.strerror}; {_REMEDIES.get(error.errno, _OTHER)}"))
+    except MemoryError:
+        _stop("not enough memory; close other programs, or lower the constants that say how much is in memory at once "
+              "(--help lists them)")
     print(f"done in {time.perf_counter() - start:.1f} s ({time.process_time():.1f} s of processor time)")

@@ -1,12 +1,14 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from lsm.inputs.samples import Factor
 from lsm.run import artifacts
 from lsm.run.artifacts import (
     check,
@@ -87,7 +89,7 @@ def test_record(made, source):
     versions = record.pop("versions")
     assert set(versions) == {"python", *artifacts.LIBRARIES}
     assert record == {
-        "stage": STAGE, "region": "isle", "recipe": "published", "seed": 4,
+        "stage": STAGE, "region": "isle", "recipe": "published", "seed": 4, "factors": None, "replaces": None,
         "constants": {"K": 64, "WEIGHTS": [0.3, 0.7]}, "sha256": hashlib.sha256(made.read_bytes()).hexdigest(),
         "inputs": {"src_data/in.csv": hashlib.sha256(source.read_bytes()).hexdigest()}}
     assert read_record(made, STAGE) == check(made, STAGE, C)
@@ -103,15 +105,80 @@ def test_one_of_the_two_is_missing(made, which):
 
 @pytest.mark.parametrize(("other", "expected"), [
     ({"REGION": "HK"}, "expected region HK, found isle; run maker.py REGION=HK again"),
-    ({"RECIPE": "recommended"}, "expected recipe recommended, found published; run maker.py RECIPE=recommended again")])
-def test_of_another_region_or_recipe(made, other, expected):
+    ({"RECIPE": "recommended"}, "expected recipe recommended, found published; run maker.py RECIPE=recommended again"),
+    ({"SEED": 5}, "expected seed 5, found 4; run maker.py SEED=5 again")])
+def test_of_another_region_recipe_or_seed(made, other, expected):
     with pytest.raises(InputError) as caught:
         check(made, STAGE, but(**other))
     assert str(caught.value) == f"out/isle_thing.npz: {expected}"
 
 
 def test_other_constants_are_the_stages_own_matter(made):
-    assert check(made, STAGE, but(SEED=5, K=3))["constants"]["K"] == C.K
+    assert check(made, STAGE, but(K=3))["constants"]["K"] == C.K
+
+
+def test_of_another_list_of_factors(root):
+    path, slope, dem = root / "x.csv", Factor("slope", "continuous", "degree"), Factor("DEM", "continuous", "m")
+    write_csv(path, pd.DataFrame({"a": [1]}), STAGE, but(factors=(slope, dem)), [])
+    record = check(path, STAGE, but(factors=(slope, dem)))
+    assert record["factors"] == ["slope (continuous, degree)", "DEM (continuous, m)"]
+    for other in ((dem, slope), (slope,), (slope, Factor("DEM", "distance", "m"))):
+        with pytest.raises(InputError, match=r"^x\.csv: expected the factors .*; run maker.py again$"):
+            check(path, STAGE, but(factors=other))
+
+
+def test_makers_of_inputs_have_a_seed_of_their_own(root):
+    path = root / "src_data" / "samples_isle.csv"
+    write_csv(path, pd.DataFrame({"a": [1]}), STAGE, C, [])
+    assert check(path, STAGE, but(SEED=5))["seed"] == 4
+    with pytest.raises(InputError, match="expected region HK"):
+        check(path, STAGE, but(REGION="HK"))
+
+
+def test_a_run_stopped_before_the_last_rename_is_told_from_a_change(made, monkeypatch):
+    """The record is new, the artifact still the old one: the moment between the two renames."""
+    old, replace = made.read_bytes(), Path.replace
+
+    def killed_at_the_artifact(self, target):
+        if not str(target).endswith(".json"):
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed_at_the_artifact)
+    with pytest.raises(KeyboardInterrupt):
+        write_npz(made, {"a": np.arange(4)}, STAGE, C, [])
+    monkeypatch.undo()
+    monkeypatch.setenv("LSM_ROOT", str(made.parents[1]))
+    assert made.read_bytes() == old
+    assert artifacts.stopped(made)
+    assert artifacts.wrote(made, (STAGE,))
+    with pytest.raises(InputError, match="of an earlier run, since maker[.]py was stopped before its end"):
+        check(made, STAGE, C)
+    write_npz(made, {"a": np.arange(4)}, STAGE, C, [])
+    assert check(made, STAGE, C)["replaces"] == hashlib.sha256(old).hexdigest()
+    made.write_bytes(b"edited")
+    assert not artifacts.stopped(made)
+    assert not artifacts.wrote(made, (STAGE,))
+
+
+@pytest.mark.parametrize("text", [
+    "", "{", "[]", "null", "3", '{"sha256": 1}', "[" * 100_000,
+    '{"stage": 1, "sha256": "x", "region": 1, "recipe": 1, "seed": 1, "constants": [], "inputs": {}}'])
+def test_a_broken_record_is_one_line(made, text):
+    record_path(made).write_text(text)
+    with pytest.raises(InputError, match=r"^out/isle_thing\.npz\.json: not a record of an artifact; run maker"):
+        check(made, STAGE, C)
+    assert not artifacts.wrote(made, (STAGE,))
+
+
+def test_temporary_files_of_dead_processes_are_removed_and_of_living_ones_kept(root):
+    (root / "out").mkdir()
+    dead, living = (root / "out" / f".partial.{process}.x.csv" for process in (2**22 + 1, 1))
+    for path in (dead, living):
+        path.touch()
+    write_csv(root / "out" / "x.csv", pd.DataFrame({"a": [1]}), STAGE, C, [])
+    assert not dead.exists()
+    assert living.exists()
 
 
 def test_changed_artifact(made):
@@ -175,7 +242,7 @@ def test_csv_keeps_float32_exact(root):
 
 def test_npz_holds_no_objects(root):
     path = root / "x.npz"
-    np.savez(path, a=np.array([{}], dtype=object))
-    artifacts.write_record(path, STAGE, C, [])
+    with artifacts.artifact(path, STAGE, C, []) as temporary, open(temporary, "wb") as file:
+        np.savez(file, a=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         read_npz(path, STAGE, C)

@@ -1,5 +1,7 @@
 """What the script does."""
 
+import errno
+import os
 import runpy
 import sys
 from dataclasses import FrozenInstanceError, dataclass
@@ -177,3 +179,34 @@ def test_long_errors_keep_their_beginning_and_their_end():
     assert len(message) == 300
     assert message.startswith("src_data/x.csv: line 3: found 999")
     assert message.endswith("999; remove the row")
+
+
+@pytest.mark.parametrize(("number", "words"), [
+    (errno.ENOSPC, "No space left on device; free space on this disk"),
+    (errno.EACCES, "Permission denied; allow this user"), (errno.EROFS, "Read-only file system; set LSM_ROOT"),
+    (errno.EISDIR, "Is a directory; a file is expected"),
+    (errno.ENAMETOOLONG, "File name too long; choose a shorter REGION"),
+    (errno.EIO, "Input/output error; check the disk")])
+def test_what_the_system_refuses_is_one_line(number, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+
+    def main(c):
+        raise OSError(number, os.strerror(number), "/elsewhere/x.csv")
+
+    with pytest.raises(SystemExit) as caught:
+        run(main, Script)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"script.py: /elsewhere/x.csv: {words}")
+    assert said.count("\n") == 1
+
+
+def test_too_little_memory_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+
+    def main(c):
+        raise MemoryError
+
+    with pytest.raises(SystemExit):
+        run(main, Script)
+    assert capsys.readouterr().err.startswith("script.py: not enough memory; ")
