@@ -152,7 +152,7 @@ def test_a_run_stopped_before_the_last_rename_is_told_from_a_change(made, monkey
     assert made.read_bytes() == old
     assert artifacts.stopped(made)
     assert artifacts.wrote(made, (STAGE,))
-    with pytest.raises(InputError, match="of an earlier run, since maker[.]py was stopped before its end"):
+    with pytest.raises(InputError, match=r"of an earlier run, since maker[.]py was stopped before its end"):
         check(made, STAGE, C)
     write_npz(made, {"a": np.arange(4)}, STAGE, C, [])
     assert check(made, STAGE, C)["replaces"] == hashlib.sha256(old).hexdigest()
