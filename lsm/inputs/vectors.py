@@ -190,7 +190,6 @@ def write_layers(path: Path, crs: osr.SpatialReference, layers: dict[str, tuple[
 def _add_layer(dataset, name: str, crs, geometries: list[ogr.Geometry] | None, table: pd.DataFrame) -> None:
     shape = geometries[0].GetGeometryType() if geometries else ogr.wkbNone
     layer = dataset.CreateLayer(name, crs, shape, ["GEOMETRY_NAME=geom"] if geometries else ["FID=id"])
-    columns = []
     for field, column in table.items():
         kind = column.dtype.kind
         definition = ogr.FieldDefn(str(field), {"i": ogr.OFTInteger, "b": ogr.OFTInteger, "f": ogr.OFTReal,
@@ -198,15 +197,12 @@ def _add_layer(dataset, name: str, crs, geometries: list[ogr.Geometry] | None, t
         if kind == "b":
             definition.SetSubType(ogr.OFSTBoolean)
         layer.CreateField(definition)
-        missing = column.isna()
-        plain = {"i": int, "b": int, "f": float}.get(kind, str)
-        columns.append([None if gone else plain(v) for v, gone in zip(column, missing, strict=True)])
     layer.StartTransaction()
-    for i, values in enumerate(zip(*columns, strict=True)):
+    for i, values in enumerate(table.astype(object).itertuples(index=False)):
         feature = ogr.Feature(layer.GetLayerDefn())
         for j, value in enumerate(values):
-            if value is not None:
-                feature.SetField(j, value)
+            if not pd.isna(value):
+                feature.SetField(j, value if isinstance(value, int | float) else str(value))
         if geometries:
             feature.SetGeometry(geometries[i])
         layer.CreateFeature(feature)

@@ -128,7 +128,7 @@ BROKEN = {
                            "inventory.csv: columns X, Y: expected metres .*found what looks like degrees .117.01, "),
     "longitude for latitude": (
         lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (22.59, 117.01)), "lon,lat"), (),
-        "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.59 .*117.01; are they swapped"),
+        "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.59 .*117.01; swap X and Y if"),
     "another POINTS_EPSG": (lambda raw: None, ("POINTS_EPSG=4326",),
                             "inventory.csv: columns X, Y: expected coordinates of EPSG:4326, found 5000.*POINTS_EPSG"),
     "a column twice": (lambda raw: write_points(raw / "inventory.csv", area.landslides(), "X,X"), (),
@@ -162,7 +162,7 @@ BROKEN = {
     "no stable place": (lambda raw: (raw / "stable.csv").write_text("X,Y\n"), (),
                         "stable.csv: stable places: expected points, found a header only"),
     "NDVI as grey values": (lambda raw: write_raster(raw / "ndvi.tif", np.full((ROWS, COLS), 200)), (),
-                            "ndvi.tif: NDVI: expected values from -1 to 1 .*found up to 200; give NDVI_SCALE"),
+                            "ndvi.tif: NDVI: expected values from -1 to 1 .*found up to 200; set NDVI_SCALE"),
     "NDVI elsewhere": (lambda raw: write_raster(raw / "ndvi.tif", np.ones((ROWS, COLS)),
                                                 place=(WEST + 1e5, 30, 0, NORTH, 0, -30)), (),
                        "ndvi.tif: NDVI: expected .* on the grid .*found none"),
