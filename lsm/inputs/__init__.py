@@ -1,1 +1,1 @@
-"""Tables and rasters as stages read them, every value checked."""
+"""Tables, rasters and vector layers: read with every value checked, and written."""
