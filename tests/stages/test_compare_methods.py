@@ -415,7 +415,7 @@ def test_other_constants_compute_again_and_free_ones_do_not(paths):
     assert all(job.done for job in jobs)
     for name, value, kept in (("RESAMPLES", 7, True), ("WORKERS", 3, True), ("MAPPED", (), True),
                               ("ALONE_LR", 0.2, False), ("HELD_OUT_SHARE", 0.2, False), ("SEED", 2, False)):
-        other = SimpleNamespace(**{**vars(c), name: value})
+        other = replace(c, **{name: value})
         again = stage.jobs_of(paths.comparison, published, other, inputs)
         assert all(job.done for job in again) == kept, name
 
