@@ -10,11 +10,10 @@ Reads   checkpoint_dir/<REGION>_model.npz          the intermediate models and t
         src_data/grid_samples_<REGION>.csv         factors, X, Y of every cell to predict; or, where there is none,
         src_data/<REGION>/factors.tif              a band a factor
         src_data/<REGION>/composite.tif            for the grid of the map
-Writes  models_of_blocks/<REGION>_models.npz       w1, b1, ..., w4, b4 of all blocks (members, blocks, inputs,
-                                                   outputs), any normalisation folded in; state of each block (0
-                                                   adapted, 1 nothing to adapt on, 2 one class only); how many samples
-                                                   it adapted on (own, borrowed); the encoder; boosted (samples,),
-                                                   the samples that boosting was fitted to, empty without boosting
+Writes  models_of_blocks/<REGION>_models.npz       local_w1, local_b1, ..., regional_w1, ... of all blocks (members,
+                                                   blocks, inputs, outputs), any normalisation folded in; state of
+                                                   each block (0 adapted, 1 nothing to adapt on, 2 one class only);
+                                                   how many samples it adapted on (own, borrowed); the encoder
         figs/LSM_<REGION>.tif                      landslide probability, float32, nodata -9999
         tmp/LSM_<REGION>.csv                       X, Y, susceptibility, block, flag: 0 adapted block, 1 the block
                                                    keeps the intermediate model, 2 the cell lies outside every block
@@ -35,10 +34,9 @@ from lsm.blocks.blending import check_reach, neighbour_weights
 from lsm.blocks.slic import block_of_cells
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import NODATA, locate, read_band, read_composite, write_band
-from lsm.learner.adaptation import ADAPTED, NO_SAMPLES, ONE_CLASS, Adaptation, models_of_blocks, places_of_blocks
-from lsm.learner.boosting import Boosting
+from lsm.learner.adaptation import ADAPTED, NO_SAMPLES, ONE_CLASS, models_of_blocks, places_of_blocks
 from lsm.learner.encoder import Encoder
-from lsm.learner.meta_training import unflat
+from lsm.learner.meta_training import Training, pooled_of
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import named, probability_of_rows
 from lsm.learner.tasks import EncodedSamples, rows_by_block
@@ -74,10 +72,9 @@ def known_samples(block: np.ndarray, half: bool, min_samples: int, rng) -> np.nd
     return known
 
 
-def predict_grid(paths: Paths, c: Constants, networks, states, boosting, encoder, labels, centres, raster, temporary):
+def predict_grid(paths: Paths, c: Constants, networks, states, encoder, labels, centres, raster, temporary):
     """Predicts the grid chunk by chunk; returns the map, the numbers of cells by flag, and of unseen classes by factor.
 
-    boosting   the global models that the networks are averaged with, or None
     temporary  the csv file to write the cells to, or None
     """
     susceptibility = np.full(labels.shape, NODATA, np.float32)
@@ -92,7 +89,7 @@ def predict_grid(paths: Paths, c: Constants, networks, states, boosting, encoder
     for i, (factors, xy) in enumerate(grid_cells.chunks(source, c.factors, c.GRID_ROWS)):
         row, col, on_map = locate(raster.geotransform, labels.shape, xy)
         block, outside = block_of_cells(labels, row, col, centres)
-        p = probability_of_rows(networks, boosting, encoder.transform(factors), factors, xy, block,
+        p = probability_of_rows(networks, encoder.transform(factors, xy), block,
                                 np.where(outside, -1, row * labels.shape[1] + col), weights)
         flag = (states[block] != ADAPTED) + 2 * outside
         counts += np.bincount(flag, minlength=4)
@@ -117,7 +114,6 @@ def main(c: Constants) -> None:
     source = grid_cells.grid_of(paths)
     # A grid that cannot be read is refused now, not after adapting.
     next(grid_cells.chunks(source, c.factors, c.GRID_ROWS), None)
-    trained = check(paths.model, "meta_learner.py", c)["constants"]
     model = read_npz(paths.model, "meta_learner.py", c)
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
     cut, sampled = (check(p, "scene_sampling.py", c)["constants"] for p in (paths.blocks, paths.tasks))
@@ -129,30 +125,25 @@ def main(c: Constants) -> None:
     encoder = Encoder.from_json(str(model["encoder"]))
     use_one_thread()
 
-    states = unflat(model)
-    pooled = [model[f"pooled_{i}"] for i in range(len(states[0]["weights"]))]
+    training = Training.of_file(model)
+    pooled = pooled_of(training, model)
     centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
     rng = np.random.default_rng(c.SEED)
     known = known_samples(samples["block"], c.ADAPT_WITH == "half", c.MIN_SAMPLES, rng)
     places = places_of_blocks(labels, centres, raster.geotransform)
     encoded = EncodedSamples.of_file(samples, encoder)
-    networks, states, support = models_of_blocks(states, pooled, encoded, known, places, Adaptation.of(trained), rng)
-    boosting = None
-    if trained["BOOSTING"]:
-        boosting = Boosting(*(samples[name] for name in ("factors", "xy", "block", "label")), known, len(centres),
-                            c.SEED, samples["weight"])
+    networks, states, support = models_of_blocks(training, pooled, encoded, known, places, rng)
     print(f"{len(states)} blocks: {(states == ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
           f"samples of others alone), {(states == NO_SAMPLES).sum()} without samples and "
           f"{(states == ONE_CLASS).sum()} with one class only keep the intermediate model")
 
     made = (_STAGE, c, [paths.model, paths.tasks, paths.blocks])
     write_npz(paths.models, named(networks) | {
-        "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"],
-        "boosted": known if boosting else known[:0]}, *made)
+        "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"]}, *made)
     made = (_STAGE, c, [paths.models, paths.blocks, source])
     with artifact(paths.map_table, *made) if source == paths.grid else contextlib.nullcontext() as temporary:
-        susceptibility, counts, unseen = predict_grid(paths, c, networks, states, boosting, encoder, labels, centres,
-                                                      raster, temporary)
+        susceptibility, counts, unseen = predict_grid(paths, c, networks, states, encoder, labels, centres, raster,
+                                                      temporary)
     write_band(paths.map_raster, susceptibility, raster, NODATA, "landslide probability", *made)
 
     print(f"{counts.sum():,} cells predicted: {counts[0]:,} by adapted blocks, {counts[1]:,} by the intermediate "

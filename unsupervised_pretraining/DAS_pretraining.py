@@ -70,7 +70,7 @@ def main(c: Constants) -> None:
     repeated = len(samples.xy) - len(rows)
     print(f"{len(rows):,} samples; {repeated:,} more repeat the X, Y of an earlier row and are left out")
     factors = samples.factors[rows]
-    encoder = Encoder.fit(factors, c.factors, form=c.RECIPE)
+    encoder = Encoder.fit(factors, c.factors, c.RECIPE, samples.xy[rows])
     inputs = encoder.transform(factors)  # (samples, inputs)
 
     sizes = (inputs.shape[1], *c.HIDDEN)

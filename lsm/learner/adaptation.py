@@ -4,7 +4,6 @@ A block adapts on its own samples and on the nearest samples of other blocks, if
 keeps the intermediate model.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, sqrt
 
@@ -14,8 +13,10 @@ from scipy.spatial import cKDTree
 
 from lsm.inputs.rasters import centres as cell_centres
 from lsm.learner import network
+from lsm.learner.kinds import Kind
 from lsm.learner.maml import inner_step, statistics_of, task_losses
-from lsm.learner.prediction import predict
+from lsm.learner.meta_training import Training
+from lsm.learner.prediction import Networks, predict
 from lsm.learner.tasks import EncodedSamples, Tasks, rows_by_block
 from lsm.run.settings import InputError
 
@@ -24,21 +25,6 @@ ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call. Bounds memor
 #                     keeps small blocks from being padded to the largest (six times faster than all 250 in one call)
 LARGEST = 1e6         # weight of a step that is kept; products of larger ones through four layers overflow float32
 CELLS = 2_000_000     # of a raster that are looked at for the samples nearest to each block
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """How blocks adapt. The fields are constants of meta_learner.py, which explains them."""
-
-    ADAPT_STEPS: int
-    ADAPT_BATCH: int
-    BORROW: int
-    NORMALISE: bool
-
-    @classmethod
-    def of(cls, constants: dict) -> "Adaptation":
-        """From all constants of meta_learner.py, those of a run or those in a record."""
-        return cls(*(constants[name] for name in cls.__dataclass_fields__))
 
 
 # ----------------------------------------------------------------------------------------- the inner loop, compiled
@@ -96,18 +82,19 @@ def _better(best: list, lowest, weights: list, loss) -> tuple[list, tf.Tensor]:
     return kept, tf.where(lower, loss, lowest)
 
 
-def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, how: Adaptation,
+def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
                  rng: np.random.Generator) -> list[np.ndarray]:
-    """The folded networks of all tasks after how.ADAPT_STEPS inner steps, as one batched program.
+    """The folded networks of all tasks after kind.steps inner steps, as one batched program.
 
     tasks  the support of each block; every task needs a sample
-    A step takes ADAPT_BATCH samples of a task, drawn anew for each step, or half of the task where it has no more than
-    two batches; with ADAPT_BATCH = 0 it takes the whole support. Tasks are grouped by size, as many at once as fit
+    A step takes kind.batch samples of a task, drawn anew for each step, or half of the task where it has no more than
+    two batches; with a batch of 0 it takes the whole support. Tasks are grouped by size, as many at once as fit
     ROWS_AT_ONCE padded rows. The result of a task does not depend on the other tasks of its group.
     Returns a list of arrays with the tasks as first axis, float32.
     Raises InputError where steps on batches diverge; on the whole support the last good step is kept.
     """
-    steps, batch, normalise = how.ADAPT_STEPS, how.ADAPT_BATCH, how.NORMALISE
+    steps, batch, normalise = kind.steps, kind.batch, kind.normalise
+    x = samples.x[:, :len(state["weights"][0])]
     seeds = rng.integers(1 << 63, size=len(tasks.sizes))
     out = [np.empty((len(tasks.sizes), *np.shape(w)), np.float32) for w in state["weights"]]
     start_state = [[tf.constant(w, tf.float32) for w in state[key]] for key in ("weights", "inner_lr")]
@@ -124,7 +111,7 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, how: Adapta
         if batch:
             steps_of_group = np.stack([_batches(s, n, longest, steps, batch)
                                        for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1) * mask
-        adapted, statistics = adapt(*start_state, samples.x[part.members], samples.label[part.members].astype(np.int32),
+        adapted, statistics = adapt(*start_state, x[part.members], samples.label[part.members].astype(np.int32),
                                     mask, steps_of_group)
         for target, w in zip(out, network.folded(adapted, statistics), strict=True):
             target[group] = w
@@ -144,17 +131,21 @@ def _batches(seed: int, size: int, longest: int, steps: int, batch: int) -> np.n
     return masks
 
 
-def pooled_members(states: list[dict], x: np.ndarray, normalise: bool) -> list[np.ndarray]:
-    """The folded intermediate models, weights with the members as first axis.
+def pooled_members(training: Training, x: np.ndarray) -> Networks:
+    """The folded intermediate models: `Networks` without the axis of blocks.
 
-    x  (samples, inputs): its rows give the statistics of the normalisation, if there is one
+    x  (samples, inputs): its rows give the statistics of a normalisation
     """
-    each = []
-    for state in states:
-        weights = [tf.constant(w)[None] for w in state["weights"]]
-        statistics = statistics_of(weights, tf.constant(x)[None], tf.ones((1, len(x))), normalise)
-        each.append([w[0] for w in network.folded(weights, statistics)])
-    return [np.stack(weights) for weights in zip(*each, strict=True)]
+    out = {}
+    for kind, states in zip(training.kinds, training.states, strict=True):
+        each = []
+        for state in states:
+            weights = [tf.constant(w)[None] for w in state["weights"]]
+            rows = tf.constant(x[None, :, :len(state["weights"][0])])
+            statistics = statistics_of(weights, rows, tf.ones((1, len(x))), kind.normalise)
+            each.append([w[0] for w in network.folded(weights, statistics)])
+        out[kind.name] = [np.stack(weights) for weights in zip(*each, strict=True)]
+    return out
 
 
 # ------------------------------------------------------------------------------------------ what each block adapts on
@@ -216,11 +207,10 @@ def places_of_samples(samples: EncodedSamples, asked: np.ndarray, blocks: int = 
 
 
 # --------------------------------------------------------------------------------------------- the models of all blocks
-def models_of_blocks(states: list[dict], pooled: list[np.ndarray], samples: EncodedSamples, known: np.ndarray,
-                     places: list, how: Adaptation, rng: np.random.Generator, one_class: bool = False
-                     ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """The networks of all blocks, weights with (members, blocks) as first axes; the state (blocks,) of each block; and
-    the numbers (blocks, 2) of its own and of borrowed samples that it adapted on.
+def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, places: list,
+                     rng: np.random.Generator, one_class: bool = False) -> tuple[Networks, np.ndarray, np.ndarray]:
+    """The networks of all blocks; the state (blocks,) of each block, adapted where any kind of member is; and the
+    numbers (blocks, 2) of its own and of borrowed samples that it adapted on, of the kind that borrows most.
 
     pooled     the intermediate models of `pooled_members`: a block that does not adapt keeps them
     known      (samples,) bool: those to adapt on; the other labels are not read
@@ -229,30 +219,34 @@ def models_of_blocks(states: list[dict], pooled: list[np.ndarray], samples: Enco
     one_class  whether a block adapts too when its support holds one class only
     """
     supports, nothing = Supports(samples.xy, samples.block, known), np.empty(0, np.int64)
-    rows = [nothing if p is None else supports.of(b, p, how.BORROW) for b, p in enumerate(places)]
-    state = np.array([NO_SAMPLES if not len(r) else
-                      ADAPTED if one_class or 0 < samples.label[r].mean() < 1 else ONE_CLASS for r in rows])
-    networks = [np.repeat(w[:, None], len(rows), axis=1) for w in pooled]
-    if len(adapting := np.flatnonzero(state == ADAPTED)):
-        tasks = Tasks.of([rows[b] for b in adapting])
-        for member, start in enumerate(states):
-            adapted = adapt_blocks(start, samples, tasks, how, rng)
-            for network_of_blocks, w in zip(networks, adapted, strict=True):
-                network_of_blocks[member, adapting] = w
-    support = np.array([[n := (samples.block[r] == b).sum(), len(r) - n] for b, r in enumerate(rows)])
-    return networks, state, support
+    networks, each, support = {}, [], np.zeros((len(places), 2), np.int64)
+    for kind, states in zip(training.kinds, training.states, strict=True):
+        rows = [nothing if p is None else supports.of(b, p, kind.borrow) for b, p in enumerate(places)]
+        state = np.array([NO_SAMPLES if not len(r) else
+                          ADAPTED if one_class or 0 < samples.label[r].mean() < 1 else ONE_CLASS for r in rows])
+        networks[kind.name] = [np.repeat(w[:, None], len(rows), axis=1) for w in pooled[kind.name]]
+        if len(adapting := np.flatnonzero(state == ADAPTED)):
+            tasks = Tasks.of([rows[b] for b in adapting])
+            for member, start in enumerate(states):
+                adapted = adapt_blocks(start, samples, tasks, kind, rng)
+                for network_of_blocks, w in zip(networks[kind.name], adapted, strict=True):
+                    network_of_blocks[member, adapting] = w
+        each.append(state)
+        own = np.array([(samples.block[r] == b).sum() for b, r in enumerate(rows)])
+        support = np.maximum(support, np.column_stack([own, [len(r) for r in rows] - own]))
+    state = np.where(np.all([s == NO_SAMPLES for s in each], axis=0), NO_SAMPLES, ONE_CLASS)
+    return networks, np.where(np.any([s == ADAPTED for s in each], axis=0), ADAPTED, state), support
 
 
-def adapted_scores(states: list[dict], pooled: list[np.ndarray], samples: EncodedSamples, known: np.ndarray,
-                   asked: np.ndarray, how: Adaptation, rng: np.random.Generator, one_class: bool = False
-                   ) -> tuple[np.ndarray, np.ndarray]:
+def adapted_scores(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, asked: np.ndarray,
+                   rng: np.random.Generator, one_class: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Landslide probability (samples,) of the asked samples, nan elsewhere, each by the adapted networks of its block;
     and the blocks with asked samples that keep the intermediate models.
 
     asked  (samples,) bool: the samples to score; their labels are not read. Other arguments as of `models_of_blocks`.
     """
     places = places_of_samples(samples, asked)
-    networks, state, _ = models_of_blocks(states, pooled, samples, known, places, how, rng, one_class)
+    networks, state, _ = models_of_blocks(training, pooled, samples, known, places, rng, one_class)
     out = np.full(len(asked), np.nan)
     out[asked] = predict(networks, samples.block[asked], samples.x[asked])
     return out, np.array([b for b, p in enumerate(places) if p is not None and state[b] != ADAPTED], int)

@@ -13,24 +13,30 @@ import numpy as np
 
 from lsm.inputs.samples import Factor
 
+TINY = 1e-9  # m, where all samples share an X or a Y
 CLIP = 6.0  # standard deviations: one absurd cell of a grid must not leave the range the network has seen
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """form, factors, and of each factor its parameters: {"max"}, {"mean", "sd"} or {"codes"}."""
+    """form, factors, and of each factor its parameters: {"max"}, {"mean", "sd"} or {"codes"}.
+
+    place  mean and standard deviation of the samples' X and Y, (mean X, mean Y, sd X, sd Y), m; () where unknown
+    """
 
     form: str
     factors: tuple[Factor, ...]
     parameters: tuple[dict, ...]
+    place: tuple[float, ...] = ()
 
     @classmethod
-    def fit(cls, values: np.ndarray, factors: tuple[Factor, ...], form: str) -> "Encoder":
-        """Fits to values (samples, factors); form is "published" or "recommended"."""
+    def fit(cls, values: np.ndarray, factors: tuple[Factor, ...], form: str, xy: np.ndarray | None = None) -> "Encoder":
+        """Fits to values (samples, factors) and places xy (samples, 2); form is "published" or "recommended"."""
         columns = values.astype(np.float64).T
         fitters = {"published": _fit_published, "recommended": _fit_recommended}
         fitted = (fitters[form](v, factor) for v, factor in zip(columns, factors, strict=True))
-        return cls(form, tuple(factors), tuple(fitted))
+        place = () if xy is None else (*xy.mean(axis=0).tolist(), *(xy.std(axis=0) + TINY).tolist())
+        return cls(form, tuple(factors), tuple(fitted), place)
 
     @property
     def columns(self) -> list[tuple[int, str]]:
@@ -50,9 +56,15 @@ class Encoder:
             out += [(j, name) for name in names]
         return out
 
-    def transform(self, values: np.ndarray) -> np.ndarray:
-        """Network inputs (samples, inputs) float32 of factor values (samples, factors)."""
-        out = np.empty((len(values), len(self.columns)), np.float32)
+    def transform(self, values: np.ndarray, xy: np.ndarray | None = None) -> np.ndarray:
+        """Network inputs (samples, inputs) float32 of factor values (samples, factors).
+
+        xy  (samples, 2) m; with it two more columns follow, X and Y standardised, for the networks that know the place
+        """
+        inputs = len(self.columns)
+        out = np.empty((len(values), inputs + 2 * (xy is not None)), np.float32)
+        if xy is not None:
+            out[:, inputs:] = np.clip((xy - self.place[:2]) / self.place[2:], -CLIP, CLIP)
         end = 0
         for j, (factor, p) in enumerate(zip(self.factors, self.parameters, strict=True)):
             v = values[:, j].astype(np.float32)
@@ -83,14 +95,14 @@ class Encoder:
     def to_json(self) -> str:
         """The encoder as text that `from_json` reads back exactly; equal encoders give equal text."""
         return json.dumps({"form": self.form, "factors": [asdict(f) for f in self.factors],
-                           "parameters": self.parameters})
+                           "parameters": self.parameters, "place": self.place})
 
     @classmethod
     def from_json(cls, text: str) -> "Encoder":
         """The encoder that `to_json` wrote."""
         data = json.loads(text)
         factors = tuple(Factor(**{**f, "aliases": tuple(f["aliases"])}) for f in data["factors"])
-        return cls(data["form"], factors, tuple(data["parameters"]))
+        return cls(data["form"], factors, tuple(data["parameters"]), tuple(data["place"]))
 
 
 def _fit_published(v: np.ndarray, factor: Factor) -> dict:

@@ -1,26 +1,30 @@
-"""Meta-training of the intermediate models over the tasks: the members, their states, the outer loop over all steps."""
+"""Meta-training of the intermediate models: the outer loop over all steps, for all members of all kinds."""
 
+import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from lsm.learner.kinds import Kind, KindConstants, kinds_of
 from lsm.learner.maml import initial_state, outer_loop
 from lsm.learner.network import initial_weights
-from lsm.learner.tasks import EncodedSamples, Tasks, draw
+from lsm.learner.tasks import EncodedSamples, Tasks, draw, neighbourhoods, rows_by_block
 from lsm.run.settings import InputError
 
+HISTORY = ("iteration", "kind", "pre_loss", "post_loss", "inner_lr")  # columns; kind as its number
 
-class TrainingConstants(Protocol):
+
+class TrainingConstants(KindConstants, Protocol):
     """The constants that meta-training needs. meta_learner.py has and explains them."""
 
     SEED: int
-    MEMBERS: int
-    NORMALISE: bool
-    SUPPORT: int
-    QUERY: int
+    MIN_SAMPLES: int
     LINE_SHARE: float
     INNER_STEPS: int
     INNER_LR: float
@@ -28,68 +32,142 @@ class TrainingConstants(Protocol):
     FIRST_ORDER: bool
     META_BATCH: int
     META_LR: float
-    ITERATIONS: int
     LOG_EVERY: int
     SAVE_EVERY: int
 
 
-def start_states(inputs: int, hidden: tuple[int, ...], saved_model: dict | None, c: TrainingConstants,
-                 rng: np.random.Generator) -> list[dict]:
-    """The states of c.MEMBERS members before the first outer step.
+@dataclass
+class Training:
+    """Members on their way: the kinds, the states of each kind's members, outer steps done, history (rows, 5)."""
 
-    saved_model  the pretrained hidden layers, which all members start from: they differ in the head and in the tasks
-                 they draw; None: all layers start at random
+    kinds: list[Kind]
+    states: list[list[dict]]
+    done: int
+    history: np.ndarray
+
+    @classmethod
+    def start(cls, inputs: int, hidden: tuple[int, ...], saved_model: dict | None, c: TrainingConstants, labelled: int,
+              rng: np.random.Generator) -> "Training":
+        """Before the first outer step.
+
+        inputs       of the networks without X and Y; hidden  widths of the hidden layers
+        saved_model  the pretrained hidden layers, which all members start from: they differ in the head and in the
+                     tasks they draw; None: all layers start at random
+        labelled     how many points there are to learn from
+        """
+        kinds = kinds_of(c, labelled)
+        states = [[initial_state(initial_weights([inputs + 2 * kind.place, *hidden], saved_model, rng, kind.direct),
+                                 c.INNER_LR, c.RATE_PER_WEIGHT) for _ in range(kind.members)] for kind in kinds]
+        return cls(kinds, states, 0, np.empty((0, len(HISTORY))))
+
+    @classmethod
+    def of_file(cls, model: dict[str, np.ndarray]) -> "Training":
+        """From the arrays of checkpoint_dir/<REGION>_model.npz: trained members, ready to adapt."""
+        training = cls([Kind(**kind) for kind in json.loads(str(model["kinds"]))], [], 0, np.empty((0, len(HISTORY))))
+        training.fill(model)
+        return training
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The states as named arrays for a file, members as first axis: local_weights_0, ..., local_inner_lr_0, ..."""
+        return {f"{kind.name}_{key}_{i}": np.stack([state[key][i] for state in states])
+                for kind, states in zip(self.kinds, self.states, strict=True)
+                for key, parts in states[0].items() for i in range(len(parts))}
+
+    def fill(self, arrays: dict[str, np.ndarray]) -> None:
+        """Takes the states from the arrays that `arrays` named."""
+        self.states = [states_of(kind, arrays) for kind in self.kinds]
+
+
+def states_of(kind: Kind, arrays: dict[str, np.ndarray]) -> list[dict]:
+    """The states of a kind's members among the arrays that `Training.arrays` named."""
+    def parts(key: str) -> list[np.ndarray]:
+        count = sum(name.rpartition("_")[0] == f"{kind.name}_{key}" for name in arrays)
+        return [arrays[f"{kind.name}_{key}_{i}"] for i in range(count)]
+
+    keys = {key: parts(key) for key in ("weights", "inner_lr", "m", "v")}
+    return [{key: [w[member] for w in ws] for key, ws in keys.items() if ws} for member in range(kind.members)]
+
+
+def pooled_of(training: Training, model: dict[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """The folded intermediate models among the arrays of checkpoint_dir/<REGION>_model.npz, by kind of member."""
+    return {kind.name: [model[f"{kind.name}_pooled_{i}"] for i in range(len(states[0]["weights"]))]
+            for kind, states in zip(training.kinds, training.states, strict=True)}
+
+
+def tasks_of(kind: Kind, samples: EncodedSamples, known: np.ndarray, c: TrainingConstants) -> Tasks:
+    """The tasks that a kind of member learns from: neighbourhoods, or blocks with more than MIN_SAMPLES samples.
+
+    known  (samples,) bool: the samples to learn from
+    Raises InputError where there are none.
     """
-    return [initial_state(initial_weights([inputs, *hidden], saved_model, rng), c.INNER_LR, c.RATE_PER_WEIGHT)
-            for _ in range(c.MEMBERS)]
+    if kind.neighbourhood:
+        rows = neighbourhoods(samples, np.flatnonzero(known), kind.neighbourhood, np.random.default_rng([c.SEED, 5]))
+    else:
+        rows = [r for r in rows_by_block(samples.block, known)[1] if len(r) > c.MIN_SAMPLES]
+    if not rows:
+        raise InputError(f"{known.sum()} samples to learn from: expected tasks of both classes for {kind.name} "
+                         "members, found none; add landslides and non-landslides near each other")
+    return Tasks.of(rows)
 
 
-def flat(states: list[dict]) -> dict:
-    """The states as named arrays for a file, members as first axis: weights_0, weights_1, ..., inner_lr_0, ..."""
-    return {f"{key}_{i}": np.stack([state[key][i] for state in states])
-            for key, arrays in states[0].items() for i in range(len(arrays))}
+def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c: TrainingConstants,
+               save: Callable | None = None, threads: int = 0) -> Training:
+    """Trains all members to the end; returns `training`, changed.
 
-
-def unflat(arrays: dict) -> list[dict]:
-    """The states that `flat` named."""
-    keys = [key for key in ("weights", "inner_lr", "m", "v") if f"{key}_0" in arrays]
-    count = {key: sum(name.startswith(f"{key}_") for name in arrays) for key in keys}
-    return [{key: [arrays[f"{key}_{i}"][member] for i in range(count[key])] for key in keys}
-            for member in range(len(arrays["weights_0"]))]
-
-
-def meta_train(states: list[dict], done: int, history: np.ndarray, samples: EncodedSamples, tasks: Tasks,
-               c: TrainingConstants, save: Callable | None = None) -> tuple[list[dict], np.ndarray]:
-    """Meta-training of all members from outer step `done` to c.ITERATIONS; returns the states and history (rows, 4).
-
-    tasks  the samples of each block for meta-training; no other sample is read
-    save   save(step, states, history) is called every c.SAVE_EVERY outer steps and at the end; None saves nothing and
-           shows no progress
-    Columns of history: outer step, query loss before and after the inner loop, inner rate, means over the members.
-    Raises InputError when the query loss diverges.
+    known    (samples,) bool: the samples to learn from; no other sample is read
+    save     save(training) is called every c.SAVE_EVERY outer steps and at the end; None saves nothing and shows no
+             progress
+    threads  members trained side by side; 0: as many as cores. A member's numbers do not depend on it
+    Raises InputError when a query loss diverges.
     """
-    run = outer_loop(c.INNER_STEPS, c.META_LR, c.NORMALISE, c.FIRST_ORDER)
-    bar = tqdm(total=c.ITERATIONS, initial=done, desc="meta-training", unit="step", disable=None if save else True)
-    while done < c.ITERATIONS:
-        steps, losses = min(c.LOG_EVERY, c.ITERATIONS - done), []
-        for member, state in enumerate(states):
-            # A new generator for each call: training that goes on from a checkpoint draws what it would have drawn.
-            drawn = draw(tasks, np.random.default_rng([c.SEED, member, done]), c.LOG_EVERY, c.META_BATCH, c.SUPPORT,
-                         c.QUERY, samples.xy, c.LINE_SHARE)
-            batches = [a for rows, mask in (drawn[:2], drawn[2:])
-                       for a in (samples.x[rows], samples.label[rows], mask * samples.weight[rows])]
-            states[member], *loss = run(state, tf.constant(done), tf.constant(steps), batches)
-            losses.append(loss)
-        pre_loss, post_loss = np.mean(losses, axis=0)
-        done += steps
-        if not np.isfinite(post_loss):
-            raise InputError(f"outer step {done}: expected a finite query loss, found {post_loss}; lower META_LR or "
-                             "INNER_LR")
-        inner_lr = np.mean([np.mean(rate) for state in states for rate in state["inner_lr"]])
-        history = np.vstack([history, [done, pre_loss, post_loss, inner_lr]])
-        if save and (done % c.SAVE_EVERY < steps or done == c.ITERATIONS):
-            save(done, states, history)
-        bar.set_postfix_str(f"query loss {pre_loss:.3f} -> {post_loss:.3f}", refresh=False)
-        bar.update(steps)
+    tasks = [tasks_of(kind, samples, known, c) for kind in training.kinds]
+    end = max(kind.iterations for kind in training.kinds)
+    bar = tqdm(total=end, initial=training.done, desc="meta-training", unit="step", disable=None if save else True)
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        while training.done < end:
+            jobs = [(k, member, min(c.LOG_EVERY, kind.iterations - training.done))
+                    for k, kind in enumerate(training.kinds) if training.done < kind.iterations
+                    for member in range(kind.members)]
+            found = list(pool.map(lambda job: _some_steps(training, *job, samples, tasks[job[0]], c), jobs))
+            losses = {}
+            for (k, member, _), (state, *loss) in zip(jobs, found, strict=True):
+                training.states[k][member] = state
+                losses.setdefault(k, []).append(loss)
+            training.done = min(training.done + c.LOG_EVERY, end)
+            _log(training, losses)
+            if save and (training.done % c.SAVE_EVERY < c.LOG_EVERY or training.done == end):
+                save(training)
+            bar.set_postfix_str(f"query loss {training.history[-1, 2]:.3f} -> {training.history[-1, 3]:.3f}",
+                                refresh=False)
+            bar.update(training.done - bar.n)
     bar.close()
-    return states, history
+    return training
+
+
+def _some_steps(training: Training, k: int, member: int, steps: int, samples: EncodedSamples, tasks: Tasks,
+                c: TrainingConstants) -> tuple:
+    """`steps` outer steps of one member: its state, and its query loss before and after the inner loop."""
+    kind, done = training.kinds[k], training.done
+    run = outer_loop(c.INNER_STEPS, c.META_LR, kind.normalise, c.FIRST_ORDER)
+    # A new generator for each call: training that goes on from a checkpoint draws what it would have drawn.
+    seed = [c.SEED, member, done] if kind.name == "blocks" else [c.SEED, member, done, k]
+    drawn = draw(tasks, np.random.default_rng(seed), c.LOG_EVERY, min(c.META_BATCH, len(tasks.sizes)), kind.support,
+                 kind.query, samples.xy, c.LINE_SHARE)
+    inputs = len(training.states[k][member]["weights"][0])
+    batches = [a for rows, mask in (drawn[:2], drawn[2:])
+               for a in (samples.x[rows, :inputs], samples.label[rows], mask * samples.weight[rows])]
+    state, pre, post = run(training.states[k][member], tf.constant(done), tf.constant(steps), batches)
+    return state, float(pre), float(post)
+
+
+def _log(training: Training, losses: dict[int, list]) -> None:
+    """Adds a row of history for each kind that took steps: means over its members. Raises InputError where they are
+    no numbers."""
+    for k, of_members in losses.items():
+        pre, post = np.mean(of_members, axis=0)
+        if not np.isfinite(post):
+            raise InputError(f"outer step {training.done}, {training.kinds[k].name} members: expected a finite query "
+                             f"loss, found {post}; lower META_LR or INNER_LR")
+        rate = np.mean([np.mean(rate) for state in training.states[k] for rate in state["inner_lr"]])
+        step = min(training.done, training.kinds[k].iterations)
+        training.history = np.vstack([training.history, [step, k, pre, post, rate]])

@@ -1,8 +1,9 @@
 """The base network: linear, batch normalisation (where the recipe has it), ReLU, three times; then two logits.
 
-Weights are a list [w1, b1, w2, b2, w3, b3, w4, b4], w (inputs, outputs) and b (outputs,). With a leading axis of
-tasks, w (tasks, inputs, outputs), the same functions run one network a task as one batched product. Column 1 of the
-logits is landslide, everywhere.
+Weights are a list [w1, b1, w2, b2, w3, b3, w4, b4], w (inputs, outputs) and b (outputs,). Where the recipe has a direct
+path, w5 follows: it leads from the inputs to the logits, so that the hidden layers add to a linear model. With a
+leading axis of tasks, w (tasks, inputs, outputs), the same functions run one network a task as one batched product.
+Column 1 of the logits is landslide, everywhere.
 """
 
 import itertools
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 EPSILON = 1e-3      # of batch normalisation; published
 HEAD_SD = 0.01      # of the head's truncated normal start; published
+PLACE = 2           # inputs that tell the place, X and Y; always the last ones
 
 
 def use_one_thread() -> None:
@@ -24,12 +26,15 @@ def use_one_thread() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.Generator) -> list[np.ndarray]:
+def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.Generator,
+                    direct: bool = False) -> list[np.ndarray]:
     """The weights meta-training starts from, float32.
 
     sizes         widths from the inputs to the last hidden layer: [14, 32, 32, 16]
+    direct        adds the weights of a linear path from the inputs to the logits, all zero
     hidden_start  the arrays of savedmodel.npz (arr_0.. = w1, b1, ..., w as (out, in)), or None: hidden layers from
-                  He's truncated normal, sd sqrt(2 / inputs) (He et al. 2015, arXiv 1502.01852), biases zero
+                  He's truncated normal, sd sqrt(2 / inputs) (He et al. 2015, arXiv 1502.01852), biases zero. Inputs
+                  that the saved first layer does not have (X and Y, the last two) start from the same normal
     Raises ValueError when the saved arrays have other shapes.
     """
     weights = []
@@ -38,10 +43,13 @@ def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.
             w, b = truncated_normal(rng, (inputs, outputs), np.sqrt(2 / inputs)), np.zeros(outputs)
         else:
             w, b = hidden_start[f"arr_{2 * i}"].T, hidden_start[f"arr_{2 * i + 1}"]
+            if i == 0 and len(w) == inputs - PLACE:
+                w = np.concatenate([w, truncated_normal(rng, (PLACE, outputs), np.sqrt(2 / inputs))])
         if w.shape != (inputs, outputs) or b.shape != (outputs,):
             raise ValueError(f"layer {i + 1}: expected w {(outputs, inputs)}, found {w.T.shape}")
         weights += [w, b]
     weights += [truncated_normal(rng, (sizes[-1], 2), HEAD_SD), np.zeros(2)]
+    weights += [np.zeros((sizes[0], 2))] * direct
     return [np.ascontiguousarray(w, np.float32) for w in weights]
 
 
@@ -70,14 +78,15 @@ def logits(weights: list, x: tf.Tensor, statistics: list) -> tf.Tensor:
 
     The bias is added after the normalisation; before it, subtracting the mean would remove the bias again.
     """
-    h = x
-    for layer in range(len(weights) // 2 - 1):
+    h, layers = x, len(weights) // 2 - 1
+    for layer in range(layers):
         h = h @ weights[2 * layer]
         if statistics:
             mean, variance = statistics[layer]
             h = (h - mean) * tf.math.rsqrt(variance + EPSILON)
         h = tf.nn.relu(h + weights[2 * layer + 1][:, None])
-    return h @ weights[-2] + weights[-1][:, None]
+    z = h @ weights[2 * layers] + weights[2 * layers + 1][:, None]
+    return z + x @ weights[-1] if len(weights) % 2 else z  # an odd number of arrays: the last is the direct path
 
 
 def batch_statistics(weights: list, x: tf.Tensor, mask: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:

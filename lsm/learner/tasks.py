@@ -1,17 +1,23 @@
-"""Tasks: the samples of each block, and the random support and query samples of a meta-batch."""
+"""Tasks: the samples of each neighbourhood or block, and the random support and query samples of a meta-batch."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from scipy.spatial import cKDTree
+from sklearn.cluster import KMeans
 
 from lsm.learner.encoder import Encoder
+from lsm.run.settings import InputError
+
+TASKS = 2_000  # neighbourhoods for meta-training
 
 
 @dataclass(frozen=True)
 class EncodedSamples:
     """Samples as the networks see them. The first axis of every array is the samples.
 
-    x       (samples, inputs) float32, the encoded factors
+    x       (samples, inputs) float32, the encoded factors, then X and Y; a network without these reads the others
     label   (samples,) int32, 1 landslide, 0 non-landslide
     xy      (samples, 2) float64, m
     block   (samples,) the terrain block of each sample
@@ -27,7 +33,7 @@ class EncodedSamples:
     @classmethod
     def of_file(cls, arrays: dict, encoder: Encoder) -> "EncodedSamples":
         """From the arrays of metatask_sampling/<REGION>_tasks.npz."""
-        return cls(encoder.transform(arrays["factors"]), arrays["label"].astype(np.int32), arrays["xy"],
+        return cls(encoder.transform(arrays["factors"], arrays["xy"]), arrays["label"].astype(np.int32), arrays["xy"],
                    arrays["block"], arrays["weight"])
 
 
@@ -37,6 +43,66 @@ def rows_by_block(block: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, li
     rows = rows[np.argsort(block[rows], kind="stable")]
     blocks, start = np.unique(block[rows], return_index=True)
     return blocks, np.split(rows, start[1:])
+
+
+def neighbourhoods(samples: EncodedSamples, rows: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """The `size` samples nearest to a random sample, itself included, for many such samples: one array of rows a task.
+
+    rows  (n,) of the samples to learn from; no other sample is read
+    Block borders do not matter, so every sample teaches, however thin its block is. A neighbourhood of one class
+    teaches nothing and is left out. There are as many tasks as samples, at most TASKS, or more where each sample would
+    otherwise lie in fewer than two tasks.
+    """
+    count = min(len(rows), max(TASKS, 2 * len(rows) // max(size, 1)))
+    centres = np.sort(rng.permutation(rows)[:count])
+    size = min(max(size, 2), len(rows))
+    _, near = cKDTree(samples.xy[rows]).query(samples.xy[centres], k=size)
+    found = rows[near.reshape(len(centres), size)]  # (tasks, size)
+    share = samples.label[found].mean(axis=1)
+    return list(found[(share > 0) & (share < 1)])
+
+
+class HoldingOut(Protocol):
+    """The constants of meta_learner.py that say which samples its report holds out."""
+
+    SEED: int
+    MIN_SAMPLES: int
+    META_TRAIN_SHARE: float
+    META_BATCH: int
+    FOLDS: int
+    LOCAL_NEIGHBOURHOOD: int
+
+
+def held_out_roles(samples: EncodedSamples, c: HoldingOut, rng: np.random.Generator) -> np.ndarray:
+    """The role of every sample (samples,): meta-train, support, query or unused. Raises InputError.
+
+    A share of the blocks with more than MIN_SAMPLES samples is held out, half of each block's samples its support.
+    Where these blocks hold less than half of the samples, or are too few, one of FOLDS folds of places is held out.
+    """
+    blocks, counts = np.unique(samples.block, return_counts=True)
+    thick = counts > c.MIN_SAMPLES
+    eligible = rng.permutation(blocks[thick])
+    held_out = eligible[round(c.META_TRAIN_SHARE * len(eligible)):]
+    neighbours_teach = c.LOCAL_NEIGHBOURHOOD > 0
+    if not neighbours_teach and (len(eligible) - len(held_out) < c.META_BATCH or not len(held_out)):
+        raise InputError(f"{len(eligible)} blocks with more than {c.MIN_SAMPLES} samples: expected more than "
+                         f"{c.META_BATCH} (META_BATCH), since a task of this recipe is a block; use RECIPE=recommended")
+    role = np.full(len(samples.block), "meta-train", dtype="<U10")
+    if neighbours_teach and (len(held_out) < 2 or 2 * counts[thick].sum() < counts.sum()):
+        fold = KMeans(c.FOLDS, n_init=10, random_state=c.SEED).fit_predict(samples.xy)
+        whole = [k for k in range(c.FOLDS) if len(np.unique(samples.label[fold == k])) == 2]
+        if not whole:
+            raise InputError(f"{len(fold)} samples: expected a fold of {c.FOLDS} (FOLDS) with both classes to score, "
+                             "found none; add samples, or non-landslides near the landslides")
+        role[fold == whole[int(rng.integers(len(whole)))]] = "query"
+        return role
+    if not neighbours_teach:
+        role[~np.isin(samples.block, eligible)] = "unused"
+    for block in np.sort(held_out):
+        rows = rng.permutation(np.flatnonzero(samples.block == block))
+        role[rows[:len(rows) // 2]] = "support"
+        role[rows[len(rows) // 2:]] = "query"
+    return role
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,78 @@
+"""Kinds of members: what each kind of network learns from, and how sizes follow from the number of labelled points.
+
+Local members learn from small neighbourhoods and are normalised by their support: they are good where a block has
+samples of its own. Regional members learn from wide neighbourhoods and know the place, X and Y: they are good where
+nobody has mapped. The map is the mean of all members in log-odds (docs/trials.md has what each kind is worth).
+
+The published recipe has one kind, "blocks": a task is a terrain block.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class KindConstants(Protocol):
+    """The constants of meta_learner.py that the kinds are made of. meta_learner.py explains them."""
+
+    LOCAL_MEMBERS: int
+    LOCAL_NEIGHBOURHOOD: int
+    LOCAL_ITERATIONS: int
+    LOCAL_BORROW: int
+    REGIONAL_MEMBERS: int
+    REGIONAL_NEIGHBOURHOOD: int
+    REGIONAL_ITERATIONS: int
+    REGIONAL_SUPPORT: int
+    REGIONAL_BORROW: int
+    PLACE: bool
+    NORMALISE: bool
+    DIRECT: bool
+    SUPPORT: int
+    QUERY: int
+    ADAPT_STEPS: int
+    ADAPT_BATCH: int
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of member.
+
+    members        networks, trained apart from each other
+    neighbourhood  labelled points of a task; 0: a task is a block
+    support, query  samples of a task that the inner loop learns from, and that the outer loop is judged on
+    iterations     outer steps
+    normalise      batch normalisation of the hidden layers by the support
+    place          whether X and Y are inputs
+    direct         whether a linear path leads from the inputs to the logits beside the hidden layers
+    borrow         labelled samples of other blocks, the nearest ones, that a block adapts on besides its own
+    steps, batch   of adaptation; batch 0: every step takes the whole support
+    """
+
+    name: str
+    members: int
+    neighbourhood: int
+    support: int
+    query: int
+    iterations: int
+    normalise: bool
+    place: bool
+    direct: bool
+    borrow: int
+    steps: int
+    batch: int
+
+
+def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:
+    """The kinds of members for an inventory with so many labelled points to learn from.
+
+    The constants are meant for many points. Fewer points get smaller neighbourhoods, at most a quarter of the points
+    for local members, and fewer outer steps: one for every two points for local members and one for every four for
+    regional ones, so that a point is not seen more often than in a large inventory. A kind without members is left out.
+    """
+    blocks = not c.LOCAL_NEIGHBOURHOOD
+    local = Kind("blocks" if blocks else "local", c.LOCAL_MEMBERS, min(c.LOCAL_NEIGHBOURHOOD, labelled // 4), c.SUPPORT,
+                 c.QUERY, c.LOCAL_ITERATIONS if blocks else min(c.LOCAL_ITERATIONS, max(1, labelled // 2)), c.NORMALISE,
+                 False, c.DIRECT, c.LOCAL_BORROW, c.ADAPT_STEPS, c.ADAPT_BATCH)
+    regional = Kind("regional", c.REGIONAL_MEMBERS, min(c.REGIONAL_NEIGHBOURHOOD, labelled), c.REGIONAL_SUPPORT,
+                    c.REGIONAL_SUPPORT, min(c.REGIONAL_ITERATIONS, max(1, labelled // 4)), False, c.PLACE, c.DIRECT,
+                    c.REGIONAL_BORROW, c.ADAPT_STEPS, c.ADAPT_BATCH)
+    return [kind for kind in (local, regional) if kind.members]
