@@ -7,14 +7,19 @@ EPSILON = 1e-3
 
 
 def forward(weights: list, x: tf.Tensor, statistics: list | None) -> tf.Tensor:
-    """Logits (n, 2) of x (n, inputs); statistics: of the hidden layers, None without normalisation."""
-    for layer in range(len(weights) // 2 - 1):
+    """Logits (n, 2) of x (n, inputs); statistics: of the hidden layers, None without normalisation.
+
+    An odd number of arrays: the last one leads from the inputs to the logits.
+    """
+    layers = len(weights) // 2 - 1
+    direct = x @ weights[-1] if len(weights) % 2 else 0.0
+    for layer in range(layers):
         x = x @ weights[2 * layer]
         if statistics is not None:
             mean, variance = statistics[layer]
             x = (x - mean) / tf.sqrt(variance + EPSILON)
         x = tf.nn.relu(x + weights[2 * layer + 1])
-    return x @ weights[-2] + weights[-1]
+    return x @ weights[2 * layers] + weights[2 * layers + 1] + direct
 
 
 def moments(weights: list, x: tf.Tensor) -> list:

@@ -15,10 +15,10 @@ network.use_one_thread()  # before any test runs an operator
 SIZES, TASKS = [4, 6, 5, 3], 3
 
 
-def start(per_weight: bool, dtype=np.float32, seed: int = 0) -> tuple[list, list]:
+def start(per_weight: bool, dtype=np.float32, seed: int = 0, direct: bool = False) -> tuple[list, list]:
     """Weights far from zero and inner rates large enough that the inner loop matters."""
     rng = np.random.default_rng(seed)
-    weights = [rng.normal(0, 0.7, w.shape).astype(dtype) for w in network.initial_weights(SIZES, None, rng)]
+    weights = [rng.normal(0, 0.7, w.shape).astype(dtype) for w in network.initial_weights(SIZES, None, rng, direct)]
     rates = [rng.uniform(0.05, 0.15, w.shape).astype(dtype) for w in weights] if per_weight else [dtype(0.1)]
     return weights, rates
 
@@ -67,11 +67,14 @@ def directions(weights, rates) -> list[list]:
 
 @pytest.mark.parametrize("per_weight", [False, True])
 @pytest.mark.parametrize("normalise", [False, True])
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_meta_gradient_equals_finite_differences(steps, normalise, per_weight):
-    weights, rates = start(per_weight, np.float64)
+@pytest.mark.parametrize(("steps", "direct"), [(1, False), (2, False), (3, False), (2, True)])
+def test_meta_gradient_equals_finite_differences(steps, normalise, per_weight, direct):
+    weights, rates = start(per_weight, np.float64, direct=direct)
     support, query = made_batch(1, dtype=np.float64), made_batch(2, dtype=np.float64)
-    for direction in directions(weights, rates):
+    along = directions(weights, rates)
+    if direct:  # along the direct path alone, too: second order through the inner loop
+        along.append([*(0 * d for d in along[2][:8]), along[2][8], *(0 * np.asarray(r) for r in rates)])
+    for direction in along:
         taped, differences = directional(weights, rates, support, query, steps, normalise, direction)
         assert abs(differences) > 1e-3
         assert taped == pytest.approx(differences, rel=1e-6, abs=1e-8)
@@ -124,9 +127,10 @@ def test_first_order_still_learns_the_inner_rate():
 
 @pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("per_weight", [False, True])
-def test_inner_step_of_many_tasks_equals_each_alone(normalise, per_weight):
+@pytest.mark.parametrize("direct", [False, True])
+def test_inner_step_of_many_tasks_equals_each_alone(normalise, per_weight, direct):
     rng = np.random.default_rng(5)
-    weights, rates = start(per_weight)
+    weights, rates = start(per_weight, direct=direct)
     many = [(w + 0.1 * rng.standard_normal((TASKS, *w.shape))).astype(np.float32) for w in weights]
     x, y, mask = made_batch(6)
     found, losses = maml.inner_step([tf.constant(w) for w in many], rates, x, y, mask, normalise, False)

@@ -11,14 +11,20 @@ network.use_one_thread()  # before any test runs an operator
 SIZES, TASKS, ROWS = [5, 8, 7, 4], 3, 11
 
 
-def random_network(seed: int, scale: float = 1.0) -> list[np.ndarray]:
-    """Weights with a leading axis of tasks, every bias far from zero."""
+def random_network(seed: int, scale: float = 1.0, direct: bool = False) -> list[np.ndarray]:
+    """Weights with a leading axis of tasks, every bias far from zero; with a direct path where asked for."""
     rng = np.random.default_rng(seed)
     widths = [*SIZES, 2]
     out = []
     for a, b in itertools.pairwise(widths):
         out += [scale * rng.standard_normal((TASKS, a, b)), scale * rng.standard_normal((TASKS, b))]
+    out += [scale * rng.standard_normal((TASKS, SIZES[0], 2))] * direct
     return [w.astype(np.float32) for w in out]
+
+
+def probability(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Of one folded network."""
+    return prediction.probability(prediction.log_odds(weights, x))
 
 
 def rows_and_mask(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,12 +52,14 @@ def plain_logits(weights: list, x: np.ndarray, statistics: list) -> np.ndarray:
             mean, variance = statistics[layer]
             h = (h - mean) / np.sqrt(variance + 1e-3)
         h = np.maximum(h + weights[2 * layer + 1], 0)
-    return h @ weights[6] + weights[7]
+    z = h @ weights[6] + weights[7]
+    return z + x.astype(np.float64) @ weights[8] if len(weights) == 9 else z
 
 
+@pytest.mark.parametrize("direct", [False, True])
 @pytest.mark.parametrize("normalise", [False, True])
-def test_logits_equal_numpy_task_by_task(normalise):
-    weights, (x, mask) = random_network(1), rows_and_mask(2)
+def test_logits_equal_numpy_task_by_task(normalise, direct):
+    weights, (x, mask) = random_network(1, direct=direct), rows_and_mask(2)
     statistics = network.batch_statistics(weights, tf.constant(x), tf.constant(mask)) if normalise else []
     found = network.logits(weights, tf.constant(x), statistics)
     for i in range(TASKS):
@@ -64,26 +72,28 @@ def test_logits_equal_numpy_task_by_task(normalise):
         np.testing.assert_allclose(found[i], plain_logits(own, x[i], moments), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("direct", [False, True])
 @pytest.mark.parametrize("normalise", [False, True])
-def test_folded_probability_is_the_softmax_of_the_logits(normalise):
-    weights, (x, mask) = random_network(3), rows_and_mask(4)
+def test_folded_probability_is_the_softmax_of_the_logits(normalise, direct):
+    weights, (x, mask) = random_network(3, direct=direct), rows_and_mask(4)
     statistics = network.batch_statistics(weights, tf.constant(x), tf.constant(mask)) if normalise else []
     expected = tf.nn.softmax(network.logits(weights, tf.constant(x), statistics))[..., 1].numpy()
     assert expected.std() > 0.2
     folded = network.folded(weights, statistics)
     for i in range(TASKS):
-        found = prediction.probability([w[i] for w in folded], x[i])
+        found = probability([w[i] for w in folded], x[i])
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected[i], atol=1e-5 if normalise else 1e-6)
 
 
-def test_folding_and_predicting_leave_their_inputs_alone():
-    weights, (x, mask) = random_network(5), rows_and_mask(6)
+@pytest.mark.parametrize("direct", [False, True])
+def test_folding_and_predicting_leave_their_inputs_alone(direct):
+    weights, (x, mask) = random_network(5, direct=direct), rows_and_mask(6)
     copies = [w.copy() for w in weights]
     statistics = network.batch_statistics(weights, tf.constant(x), tf.constant(mask))
     folded = network.folded(weights, statistics)
     again, x_before = [w.copy() for w in folded], x.copy()
-    prediction.probability([w[0] for w in folded], x[0])
+    prediction.log_odds([w[0] for w in folded], x[0])
     for a, b in zip([*weights, *folded, x], [*copies, *again, x_before], strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -91,12 +101,12 @@ def test_folding_and_predicting_leave_their_inputs_alone():
 def test_probability_at_the_extremes_is_finite():
     weights = [w[0] for w in random_network(7, scale=50.0)]
     x = 1e4 * np.random.default_rng(8).standard_normal((400, SIZES[0])).astype(np.float32)
-    p = prediction.probability(weights, x)
+    p = probability(weights, x)
     assert np.isfinite(p).all()
     assert 0 <= p.min() < 1e-30
     assert p.max() == 1
     flipped = [*weights[:-2], weights[-2][:, ::-1], weights[-1][::-1]]
-    np.testing.assert_allclose(prediction.probability(flipped, x) + p, 1, atol=1e-6)
+    np.testing.assert_allclose(probability(flipped, x) + p, 1, atol=1e-6)
 
 
 def test_truncated_normal_bounds_and_spread():
@@ -137,6 +147,39 @@ def test_initial_weights_from_saved_layers():
     assert weights[6].shape == (4, 2)
     assert weights[6].any()
     assert not weights[7].any()
+
+
+def test_a_direct_path_starts_at_zero_and_changes_nothing():
+    plain, direct = (network.initial_weights(SIZES, None, np.random.default_rng(0), on) for on in (False, True))
+    assert [w.shape for w in direct[8:]] == [(SIZES[0], 2)]
+    assert direct[8].dtype == np.float32
+    assert not direct[8].any()
+    assert all(np.array_equal(a, b) for a, b in zip(plain, direct[:8], strict=True))
+    x, mask = rows_and_mask(1)
+    for normalise in (False, True):
+        found = []
+        for weights in (plain, direct):
+            tasks = [np.repeat(w[None], TASKS, axis=0) for w in weights]
+            statistics = network.batch_statistics(tasks, tf.constant(x), tf.constant(mask)) if normalise else []
+            found.append(network.logits(tasks, tf.constant(x), statistics))
+        np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(prediction.log_odds(plain, x[0]), prediction.log_odds(direct, x[0]))
+
+
+def test_regional_weights_have_two_more_rows_than_the_pretrained_ones():
+    saved = saved_arrays()
+    inputs = SIZES[0] + network.PLACE
+    weights = network.initial_weights([inputs, *SIZES[1:]], saved, np.random.default_rng(0), True)
+    assert [w.shape for w in weights] == [(inputs, 8), (8,), (8, 7), (7,), (7, 4), (4,), (4, 2), (2,), (inputs, 2)]
+    np.testing.assert_array_equal(weights[0][:-2], saved["arr_0"].T.astype(np.float32))
+    place = weights[0][-2:]
+    assert (place != 0).all()
+    assert np.abs(place).max() <= 2 * np.sqrt(2 / inputs) * (1 + 1e-6)
+    many = network.initial_weights([6, 4000, 8], {f"arr_{i}": np.zeros(shape) for i, shape in enumerate(
+        [(4000, 4), (4000,), (8, 4000), (8,)])}, np.random.default_rng(0))
+    assert many[0][-2:].std() == pytest.approx(np.sqrt(0.77374 * 2 / 6), rel=0.05)
+    for layer in (1, 2):
+        np.testing.assert_array_equal(weights[2 * layer], saved[f"arr_{2 * layer}"].T.astype(np.float32))
 
 
 def test_initial_weights_refuse_other_shapes():
