@@ -122,6 +122,41 @@ def test_json_gives_back_the_encoder_exactly(form):
     assert other.to_json() != encoder.to_json()
 
 
+# place ----------------------------------------------------------------------------------------------------------
+
+XY = np.array([[800_000, 10], [800_100, 30], [800_200, 50], [800_300, 70]], float)
+
+
+def test_the_place_is_two_columns_after_the_factors(form):
+    encoder = Encoder.fit(VALUES, FACTORS, form, XY)
+    assert encoder.columns == Encoder.fit(VALUES, FACTORS, form).columns  # of the factors alone
+    found = encoder.transform(VALUES, XY)
+    assert found.dtype == np.float32
+    assert found.shape == (4, len(encoder.columns) + 2)
+    np.testing.assert_array_equal(found[:, :-2], encoder.transform(VALUES))
+    np.testing.assert_allclose(found[:, -2:], np.repeat([[-3], [-1], [1], [3]], 2, 1) / np.sqrt(5), rtol=1e-6)
+    other = encoder.transform(VALUES[:1], np.array([[800_150, 40 - 1e9]]))[0]  # by the samples' mean and sd, clipped
+    np.testing.assert_allclose(other[-2:], [0, -CLIP], atol=1e-6)
+
+
+def test_samples_of_the_same_x_stay_finite(form):
+    xy = XY * [0, 1] + [800_000, 0]
+    found = Encoder.fit(VALUES, FACTORS, form, xy).transform(VALUES, xy)
+    np.testing.assert_array_equal(found[:, -2], 0)
+    assert np.isfinite(found).all()
+
+
+def test_json_gives_back_the_place_exactly(form):
+    xy = XY / 3
+    encoder = Encoder.fit(VALUES, FACTORS, form, xy)
+    again = Encoder.from_json(encoder.to_json())
+    assert again == encoder
+    assert again.place == encoder.place != ()
+    np.testing.assert_array_equal(again.transform(VALUES, xy), encoder.transform(VALUES, xy))
+    assert Encoder.fit(VALUES, FACTORS, form, xy + 1).to_json() != encoder.to_json()
+    assert Encoder.from_json(Encoder.fit(VALUES, FACTORS, form).to_json()).place == ()
+
+
 def test_form_must_be_known():
     with pytest.raises(KeyError):
         Encoder.fit(VALUES, FACTORS, "other")

@@ -1,42 +1,61 @@
 import itertools
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from lsm.learner import network
-from lsm.learner.prediction import mean_probability, named, predict, probability, probability_of_members, unnamed
+from lsm.learner.prediction import (
+    Networks,
+    log_odds,
+    log_odds_of_members,
+    mean_log_odds,
+    members_of,
+    named,
+    predict,
+    probability,
+    unnamed,
+)
 
 network.use_one_thread()  # before any test runs an operator
 
-SIZES, MEMBERS, BLOCKS = [4, 6, 5, 3], 2, 7
+INPUTS, WIDTHS, MEMBERS, BLOCKS = 4, [6, 5, 3], {"local": 2, "regional": 3}, 7
 
 
-def networks_of_blocks(seed: int = 0) -> list[np.ndarray]:
-    rng, out = np.random.default_rng(seed), []
-    for a, b in itertools.pairwise([*SIZES, 2]):
-        out += [rng.normal(0, 1, (MEMBERS, BLOCKS, *shape)).astype(np.float32) for shape in ((a, b), (b,))]
+def networks_of_blocks(seed: int = 0) -> Networks:
+    """Local members read the factors; regional ones the place too. Both have a direct path."""
+    rng, out = np.random.default_rng(seed), {}
+    for kind, members in MEMBERS.items():
+        inputs = INPUTS + network.PLACE * (kind == "regional")
+        shapes = [s for a, b in itertools.pairwise([inputs, *WIDTHS, 2]) for s in ((a, b), (b,))] + [(inputs, 2)]
+        out[kind] = [rng.normal(0, 1, (members, BLOCKS, *shape)).astype(np.float32) for shape in shapes]
     return out
 
 
 def cells_to_predict(seed: int, rows: int = 500) -> tuple[np.ndarray, np.ndarray]:
-    """Blocks in a mixed order, block 4 nowhere, and encoded rows."""
+    """Blocks in a mixed order, block 4 nowhere, and encoded rows with the place."""
     rng = np.random.default_rng(seed)
     block = rng.choice([0, 1, 2, 3, 5, 6], rows)
-    return block, rng.standard_normal((rows, SIZES[0])).astype(np.float32)
+    return block, rng.standard_normal((rows, INPUTS + network.PLACE)).astype(np.float32)
 
 
 # predict --------------------------------------------------------------------------------------------------------
 
 def test_each_row_by_the_networks_of_its_block():
+    """As the TensorFlow network has it: the mean of all members' log-odds, whatever their kind."""
     networks, (block, x) = networks_of_blocks(), cells_to_predict(1)
-    own = [[tf.constant(w[m, block]) for w in networks] for m in range(MEMBERS)]  # (rows, inputs, outputs)
-    each = [tf.nn.softmax(network.logits(w, tf.constant(x[:, None]), []))[:, 0, 1] for w in own]
+    each = []
+    for kind, weights in networks.items():
+        inputs = x[:, None, :len(weights[0][0, 0])]
+        assert inputs.shape[-1] == INPUTS + network.PLACE * (kind == "regional")
+        for m in range(MEMBERS[kind]):
+            z = network.logits([tf.constant(w[m, block]) for w in weights], tf.constant(inputs), [])[:, 0]
+            each.append(np.asarray(z[:, 1] - z[:, 0], np.float64))
     assert np.abs(each[0] - each[1]).max() > 0.1
-    expected = np.mean(each, axis=0)
     found = predict(networks, block, x)
     assert found.dtype == np.float32
     assert found.std() > 0.2
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-np.mean(each, axis=0))), atol=1e-6)
 
 
 def test_a_cell_is_the_same_alone_in_any_chunk_and_order():
@@ -60,28 +79,53 @@ def test_the_other_cells_do_not_matter():
 
 def test_inputs_are_left_alone():
     networks, (block, x) = networks_of_blocks(), cells_to_predict(4)
-    copies = [a.copy() for a in (*networks, block, x)]
+    arrays = [*itertools.chain(*networks.values()), block, x]
+    copies = [a.copy() for a in arrays]
     predict(networks, block, x)
-    for a, b in zip((*networks, block, x), copies, strict=True):
+    for a, b in zip(arrays, copies, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_members_apart_and_their_mean():
     networks, (block, x) = networks_of_blocks(), cells_to_predict(5)
-    each = probability_of_members(networks, block, x)
-    assert each.shape == (MEMBERS, len(x))
+    each = log_odds_of_members(networks, block, x)
+    assert each.shape == (sum(MEMBERS.values()), len(x))
     for b in np.unique(block):
         own = block == b
-        for m in range(MEMBERS):
-            np.testing.assert_allclose(each[m, own], probability([w[m, b] for w in networks], x[own]), atol=1e-6)
-        np.testing.assert_allclose(mean_probability([w[:, b] for w in networks], x[own]), each[:, own].mean(axis=0),
-                                   atol=1e-6)
-    np.testing.assert_allclose(predict(networks, block, x), each.mean(axis=0), atol=1e-6)
+        for m, weights in enumerate(members_of(networks)):  # kind by kind
+            np.testing.assert_allclose(each[m, own], log_odds([w[b] for w in weights], x[own]), rtol=1e-5, atol=1e-5)
+        of_block = {kind: [w[:, b] for w in weights] for kind, weights in networks.items()}
+        np.testing.assert_allclose(mean_log_odds(of_block, x[own]), each[:, own].mean(axis=0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(predict(networks, block, x), probability(each.mean(axis=0)), atol=1e-6)
 
 
-def test_networks_by_name_and_back():
-    networks = networks_of_blocks()
+def test_members_without_place_do_not_read_it():
+    networks, (block, x) = networks_of_blocks(), cells_to_predict(6)
+    elsewhere = x.copy()
+    elsewhere[:, -2:] += 1
+    before, after = (log_odds_of_members(networks, block, rows) for rows in (x, elsewhere))
+    np.testing.assert_array_equal(before[:2], after[:2])
+    assert (before[2:] != after[2:]).any(axis=1).all()
+    without = log_odds_of_members({"local": networks["local"]}, block, x[:, :INPUTS])
+    np.testing.assert_allclose(without, before[:2], rtol=1e-5, atol=1e-5)
+
+
+def test_probability_of_log_odds():
+    z = np.array([-1e4, -200, -1, 0, 1, 200, 1e4])
+    p = probability(z)
+    np.testing.assert_allclose(p[1:6], 1 / (1 + np.exp(np.minimum(-z[1:6], 80))), rtol=1e-12)
+    assert p[3] == 0.5
+    assert (0 < p[0] < 1e-30, p[-1]) == (True, 1)
+    assert probability(z.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("kinds", [("local", "regional"), ("regional",)])
+def test_networks_by_name_and_back(kinds):
+    networks = {kind: networks_of_blocks()[kind] for kind in kinds}
     arrays = named(networks)
-    assert list(arrays) == ["w1", "b1", "w2", "b2", "w3", "b3", "w4", "b4"]
-    back = unnamed(dict(reversed(arrays.items())) | {"weight": np.ones(3), "state": np.zeros(3)})
-    assert all(a is b for a, b in zip(back, networks, strict=True))
+    assert list(arrays) == [f"{kind}_{part}" for kind in kinds
+                            for part in ("w1", "b1", "w2", "b2", "w3", "b3", "w4", "b4", "w5")]
+    back = unnamed(arrays | {"weight": np.ones(3), "state": np.zeros(3), "support": np.zeros((3, 2))})
+    assert list(back) == list(kinds)
+    for kind in kinds:
+        assert all(a is b for a, b in zip(back[kind], networks[kind], strict=True))

@@ -1,0 +1,56 @@
+from types import SimpleNamespace
+
+import pytest
+
+import meta_learner
+from lsm.learner.kinds import Kind, kinds_of
+from lsm.run.settings import constants
+
+
+def of(labelled: int, *arguments: str) -> list[Kind]:
+    """The kinds of an inventory, by the constants of stage 3."""
+    return kinds_of(constants(meta_learner.Constants, list(arguments)), labelled)
+
+
+def test_a_large_inventory_gets_the_constants():
+    c = SimpleNamespace(LOCAL_MEMBERS=4, LOCAL_NEIGHBOURHOOD=90, LOCAL_ITERATIONS=3000, LOCAL_BORROW=70,
+                        REGIONAL_MEMBERS=2, REGIONAL_NEIGHBOURHOOD=500, REGIONAL_ITERATIONS=1000, REGIONAL_SUPPORT=24,
+                        REGIONAL_BORROW=200, PLACE=True, NORMALISE=True, DIRECT=True, SUPPORT=12, QUERY=14,
+                        ADAPT_STEPS=9, ADAPT_BATCH=5)
+    assert kinds_of(c, 100_000) == [
+        Kind("local", members=4, neighbourhood=90, support=12, query=14, iterations=3000, normalise=True, place=False,
+             direct=True, borrow=70, steps=9, batch=5),
+        Kind("regional", members=2, neighbourhood=500, support=24, query=24, iterations=1000, normalise=False,
+             place=True, direct=True, borrow=200, steps=9, batch=5)]
+    c.PLACE = c.NORMALISE = c.DIRECT = False
+    for kind in kinds_of(c, 100_000):
+        assert (kind.place, kind.normalise, kind.direct) == (False,) * 3
+
+
+@pytest.mark.parametrize(("labelled", "local", "regional"), [
+    (100_000, (80, 4000), (400, 1500)), (8000, (80, 4000), (400, 1500)), (7999, (80, 3999), (400, 1500)),
+    (6000, (80, 3000), (400, 1500)), (5999, (80, 2999), (400, 1499)), (400, (80, 200), (400, 100)),
+    (319, (79, 159), (319, 79)), (100, (25, 50), (100, 25)), (40, (10, 20), (40, 10))])
+def test_sizes_follow_from_the_number_of_labelled_points(labelled, local, regional):
+    """Neighbourhoods of at most a quarter of the points, or all; a step for every two points, or four."""
+    found = of(labelled)
+    assert [kind.name for kind in found] == ["local", "regional"]
+    assert [(kind.neighbourhood, kind.iterations) for kind in found] == [local, regional]
+
+
+def test_a_short_run_stays_short():
+    assert [kind.iterations for kind in of(100_000, "LOCAL_ITERATIONS=60", "REGIONAL_ITERATIONS=40")] == [60, 40]
+
+
+def test_published_is_one_kind_of_blocks():
+    for labelled in (10_000, 100):  # a published setting does not follow from the inventory
+        assert of(labelled, "RECIPE=published") == [
+            Kind("blocks", members=1, neighbourhood=0, support=8, query=8, iterations=5000, normalise=True, place=False,
+                 direct=False, borrow=0, steps=5, batch=8)]
+
+
+def test_a_kind_without_members_is_left_out():
+    both = of(1000)
+    assert of(1000, "REGIONAL_MEMBERS=0") == both[:1]
+    assert of(1000, "LOCAL_MEMBERS=0") == both[1:]
+    assert [kind.name for kind in of(1000, "RECIPE=published", "REGIONAL_MEMBERS=2")] == ["blocks", "regional"]
