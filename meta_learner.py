@@ -26,6 +26,7 @@ Run     python meta_learner.py [RECIPE=published LOCAL_MEMBERS=5 ...]
 
 import json
 import re
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -174,7 +175,8 @@ def main(c: Constants) -> None:
 
     samples = EncodedSamples.of_file(table, encoder)
     check_number(samples.label, paths)
-    role = held_out_roles(samples, c, np.random.default_rng(c.SEED))
+    rng = np.random.default_rng(c.SEED)
+    role = held_out_roles(samples, c, rng)
     if c.LOCAL_NEIGHBOURHOOD:  # the published protocol scored samples whose factors it had learned from
         role[splits.repeats(table["factors"], np.arange(len(role)))] = "unused"
     known, query = np.isin(role, ("meta-train", "support")), role == "query"
@@ -185,8 +187,7 @@ def main(c: Constants) -> None:
     start = saved_model if c.BASE_MODEL == "DAS" else None
 
     def untrained(labelled: np.ndarray) -> Training:
-        return Training.start(len(encoder.columns), hidden, start, c, int(labelled.sum()),
-                              np.random.default_rng(c.SEED))
+        return Training.start(len(encoder.columns), hidden, start, c, int(labelled.sum()), deepcopy(rng))
 
     def save(training: Training) -> None:
         progress = {"history": training.history, "steps": training.steps}
