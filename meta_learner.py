@@ -107,8 +107,8 @@ def go_on(training: Training, paths: Paths, c: Constants, inputs: list) -> None:
     afresh, end = "", max(kind.iterations for kind in training.kinds)
     for path in reversed(paths.checkpoints()):
         step = int(path.stem.rsplit("_", 1)[1])
-        if step > end or not record_path(path).is_file():
-            continue
+        if step > end or (step < end and step % c.LOG_EVERY) or not record_path(path).is_file():
+            continue  # longer runs do not stop where a shorter one ended between two calls: they draw other tasks
         record = read_record(path, f"{_STAGE}, after removing it,")
         if record["region"] != c.REGION:
             raise InputError(f"{shown(path)}: expected region {c.REGION}, found {record['region']}; remove the file")
