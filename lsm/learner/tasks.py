@@ -85,8 +85,9 @@ def held_out_roles(samples: EncodedSamples, c: HoldingOut, rng: np.random.Genera
     held_out = eligible[round(c.META_TRAIN_SHARE * len(eligible)):]
     neighbours_teach = c.LOCAL_NEIGHBOURHOOD > 0
     if not neighbours_teach and (len(eligible) - len(held_out) < c.META_BATCH or not len(held_out)):
-        raise InputError(f"{len(eligible)} blocks with more than {c.MIN_SAMPLES} samples: expected more than "
-                         f"{c.META_BATCH} (META_BATCH), since a task of this recipe is a block; use RECIPE=recommended")
+        raise InputError(f"{len(eligible)} blocks with more than {c.MIN_SAMPLES} samples: expected {c.META_BATCH} to "
+                         f"learn from (META_BATCH) and others to hold out, found {len(eligible) - len(held_out)} and "
+                         f"{len(held_out)}, since a task of this recipe is a block; use RECIPE=recommended")
     role = np.full(len(samples.block), "meta-train", dtype="<U10")
     if neighbours_teach and (len(held_out) < 2 or 2 * counts[thick].sum() < counts.sum()):
         fold = KMeans(c.FOLDS, n_init=10, random_state=c.SEED).fit_predict(samples.xy)
