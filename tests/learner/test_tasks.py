@@ -1,8 +1,12 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from small_split import parted_by_a_line
 
-from lsm.learner.tasks import Tasks, draw, rows_by_block
+from lsm.learner.tasks import EncodedSamples, Tasks, draw, held_out_roles, neighbourhoods, rows_by_block
+from lsm.run.settings import InputError
 
 
 def test_rows_by_block():
@@ -115,3 +119,144 @@ def test_draw_turns_the_line_and_either_half_is_the_support():
     towards = (xy[q[:, 0]].mean(axis=1) - xy[s[:, 0]].mean(axis=1)) @ [1, 1j]
     quarters = np.histogram(np.angle(towards), 4, (-np.pi, np.pi))[0]
     assert np.abs(quarters - 100).max() < 4 * np.sqrt(400 * 0.25 * 0.75)
+
+
+# neighbourhoods ---------------------------------------------------------------------------------------------------
+
+def made_samples(n: int = 300, seed: int = 0, blocks: int = 10, side: float = 1000.0) -> EncodedSamples:
+    """Samples at random places, a third of them landslides; blocks are stripes from west to east."""
+    rng = np.random.default_rng(seed)
+    xy = rng.uniform(0, side, (n, 2))
+    return EncodedSamples(rng.standard_normal((n, 4)).astype(np.float32), (rng.random(n) < 0.3).astype(np.int32), xy,
+                          (xy[:, 0] * blocks / side).astype(int), np.ones(n, np.float32))
+
+
+@pytest.mark.parametrize("size", [2, 9, 80, 300, 5000])
+def test_a_neighbourhood_is_the_nearest_points(size):
+    samples = made_samples()
+    rows = np.flatnonzero(np.random.default_rng(1).random(300) < 0.8)
+    found = neighbourhoods(samples, rows, size, np.random.default_rng(2))
+    size = min(size, len(rows))
+    expected = set()
+    for i in rows:  # all of them are centres: there are fewer than TASKS
+        nearest = rows[np.argsort(np.hypot(*(samples.xy[rows] - samples.xy[i]).T), kind="stable")[:size]]
+        assert nearest[0] == i
+        if len(set(samples.label[nearest])) == 2:
+            expected.add((i, frozenset(nearest.tolist())))
+    assert {len(set(task.tolist())) for task in found} == {size}
+    assert len(found) == len(expected)
+    assert {(task[0], frozenset(task.tolist())) for task in found} == expected
+    assert 0 < len(found) <= len(rows)
+    assert (len(found) < len(rows)) == (size < 80)  # the small ones of one class are left out
+
+
+def test_neighbourhoods_read_only_the_rows_to_learn_from():
+    samples, rng = made_samples(), np.random.default_rng(3)
+    known = rng.random(300) < 0.6
+    other = EncodedSamples(np.where(known[:, None], samples.x, 9), np.where(known, samples.label, 1 - samples.label),
+                           np.where(known[:, None], samples.xy, 0), np.where(known, samples.block, 99),
+                           np.where(known, samples.weight, 0))
+    one, again = (neighbourhoods(s, np.flatnonzero(known), 25, np.random.default_rng(4)) for s in (samples, other))
+    np.testing.assert_array_equal(one, again)
+    assert known[np.concatenate(one)].all()
+
+
+def test_block_borders_do_not_matter_to_neighbourhoods():
+    samples = made_samples()
+    one = neighbourhoods(samples, np.arange(300), 25, np.random.default_rng(5))
+    shuffled = replace(samples, block=np.random.default_rng(6).permutation(samples.block))
+    np.testing.assert_array_equal(neighbourhoods(shuffled, np.arange(300), 25, np.random.default_rng(5)), one)
+    assert np.mean([len(set(samples.block[task])) > 1 for task in one]) > 0.9
+
+
+def test_the_same_seed_gives_the_same_neighbourhoods(monkeypatch):
+    monkeypatch.setattr("lsm.learner.tasks.TASKS", 50)  # fewer than samples: centres are drawn
+    samples = made_samples()
+    one, same, other = (neighbourhoods(samples, np.arange(300), 60, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert len(one) == 50
+    assert {task[0] for task in one} != {task[0] for task in other}
+    few = neighbourhoods(samples, np.arange(300), 3, np.random.default_rng(1))
+    assert 50 < len(few) <= 200  # each sample in two tasks on average, less those of one class
+
+
+def test_every_sample_of_a_mixed_field_is_in_a_neighbourhood():
+    samples = made_samples()
+    for size in (20, 75):
+        assert set(np.concatenate(neighbourhoods(samples, np.arange(300), size, np.random.default_rng(0)))) == {
+            *range(300)}
+
+
+# held_out_roles ---------------------------------------------------------------------------------------------------
+
+def holding_out(**values) -> SimpleNamespace:
+    return SimpleNamespace(**{"SEED": 1, "MIN_SAMPLES": 16, "META_TRAIN_SHARE": 0.75, "META_BATCH": 16, "FOLDS": 5,
+                              "LOCAL_NEIGHBOURHOOD": 80} | values)
+
+
+def roles_of(samples: EncodedSamples, seed: int = 1, **values) -> np.ndarray:
+    return held_out_roles(samples, holding_out(SEED=seed, **values), np.random.default_rng(seed))
+
+
+def test_blocks_are_held_out_where_they_are_thick():
+    samples = made_samples(600, blocks=20)
+    samples.block[samples.block == 3] = 4
+    thin = np.flatnonzero(samples.block == 7)[:-10]  # block 7 keeps 10 samples
+    samples.block[thin] = 8
+    blocks, counts = np.unique(samples.block, return_counts=True)
+    role = roles_of(samples)
+    assert set(role) == {"meta-train", "support", "query"}  # thin blocks teach too
+    held_out = np.unique(samples.block[role != "meta-train"])
+    eligible = blocks[counts > 16]
+    assert len(held_out) == len(eligible) - round(0.75 * len(eligible))
+    assert set(held_out) <= set(eligible)
+    for b in held_out:
+        of_block = role[samples.block == b]
+        assert set(of_block) == {"support", "query"}
+        assert (of_block == "query").sum() - (of_block == "support").sum() in (0, 1)
+    np.testing.assert_array_equal(role, roles_of(samples))
+    assert (role != roles_of(samples, seed=2)).any()
+    published = roles_of(samples, LOCAL_NEIGHBOURHOOD=0, META_BATCH=4)
+    np.testing.assert_array_equal(np.unique(samples.block[published == "unused"]), blocks[counts <= 16])
+    used = published != "unused"
+    np.testing.assert_array_equal(published[used], role[used])
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_a_whole_fold_is_held_out_where_blocks_are_thin(seed):
+    samples = made_samples(200, blocks=40)  # five a block
+    role = roles_of(samples, seed)
+    assert set(role) == {"meta-train", "query"}
+    query = role == "query"
+    assert 0.05 < query.mean() < 0.5
+    assert len(set(samples.label[query])) == 2
+    # a fold of k-means: its samples are nearer to its own centre than to the centre of the others
+    own = samples.xy[query].mean(axis=0)
+    from_centre = np.hypot(*(samples.xy - own).T)
+    assert np.median(from_centre[query]) < 0.5 * np.median(from_centre[~query])
+    assert len(set(samples.block[query])) > 5  # blocks do not matter
+
+
+def test_the_fold_held_out_has_both_classes():
+    samples = made_samples(200, blocks=40)
+    samples.label[:] = (samples.xy < 350).all(axis=1)  # landslides in one corner alone
+    for seed in range(1, 7):
+        role = roles_of(samples, seed)
+        assert len(set(samples.label[role == "query"])) == 2
+    samples.label[:] = samples.xy[:, 0] < 500
+    samples.xy[:, 0] += np.where(samples.label, 0, 1e5)  # two clusters far apart, each of one class
+    with pytest.raises(InputError, match=r"^200 samples: expected a fold of 2 \(FOLDS\) with both classes to score, "
+                                         r"found none; add samples, or non-landslides near the landslides$"):
+        roles_of(samples, FOLDS=2)
+
+
+@pytest.mark.parametrize(("blocks", "share", "trained", "others"), [(18, 0.75, 14, 4), (16, 0.99, 16, 0)])
+def test_published_refuses_too_few_blocks_and_its_remedy_works(blocks, share, trained, others):
+    samples = made_samples(50 * blocks, blocks=blocks)
+    with pytest.raises(InputError, match=rf"^{blocks} blocks with more than 16 samples: expected 16 to learn from "
+                                         rf"\(META_BATCH\) and others to hold out, found {trained} and {others}, .*; "
+                                         r"use RECIPE=recommended$") as refused:
+        roles_of(samples, LOCAL_NEIGHBOURHOOD=0, META_TRAIN_SHARE=share)
+    assert len(str(refused.value)) < 300
+    role = roles_of(samples, META_TRAIN_SHARE=share)
+    assert {"meta-train", "query"} <= set(role)
