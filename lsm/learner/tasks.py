@@ -91,10 +91,12 @@ def held_out_roles(samples: EncodedSamples, c: HoldingOut, rng: np.random.Genera
     role = np.full(len(samples.block), "meta-train", dtype="<U10")
     if neighbours_teach and (len(held_out) < 2 or 2 * counts[thick].sum() < counts.sum()):
         fold = KMeans(c.FOLDS, n_init=10, random_state=c.SEED).fit_predict(samples.xy)
-        whole = [k for k in range(c.FOLDS) if len(np.unique(samples.label[fold == k])) == 2]
+        whole = [k for k in range(c.FOLDS)
+                 if all(len(np.unique(samples.label[part])) == 2 for part in (fold == k, fold != k))]
         if not whole:
             raise InputError(f"{len(fold)} samples: expected a fold of {c.FOLDS} (FOLDS) with both classes to score, "
-                             "found none; add samples, or non-landslides near the landslides")
+                             "and both outside it to learn from, found none; add samples, or non-landslides near the "
+                             "landslides")
         role[fold == whole[int(rng.integers(len(whole)))]] = "query"
         return role
     if not neighbours_teach:

@@ -239,14 +239,18 @@ def test_a_whole_fold_is_held_out_where_blocks_are_thin(seed):
 
 def test_the_fold_held_out_has_both_classes():
     samples = made_samples(200, blocks=40)
-    samples.label[:] = (samples.xy < 350).all(axis=1)  # landslides in one corner alone
+    samples.label[:] = (samples.xy < 350).all(axis=1)  # landslides in one corner alone, in more than one fold
     for seed in range(1, 7):
-        role = roles_of(samples, seed)
+        role = roles_of(samples, seed, FOLDS=9)
         assert len(set(samples.label[role == "query"])) == 2
+        assert len(set(samples.label[role != "query"])) == 2  # there is something to learn from
     samples.label[:] = samples.xy[:, 0] < 500
     samples.xy[:, 0] += np.where(samples.label, 0, 1e5)  # two clusters far apart, each of one class
     with pytest.raises(InputError, match=r"^200 samples: expected a fold of 2 \(FOLDS\) with both classes to score, "
-                                         r"found none; add samples, or non-landslides near the landslides$"):
+                                         r"and both outside it to learn from, found none; add samples, .*$"):
+        roles_of(samples, FOLDS=2)
+    samples.label[np.flatnonzero(samples.label == 0)[0]] = 1  # one fold has both classes, the other one nothing but 1
+    with pytest.raises(InputError, match="both outside it to learn from"):
         roles_of(samples, FOLDS=2)
 
 
