@@ -88,8 +88,8 @@ def test_shap_values_are_the_shapley_values(direct):
     found = shap_values(networks, x, background, PLAYER, 200, np.random.default_rng(0))
     expected = np.array([exact(lambda rows: mean_log_odds(networks, rows), row, background) for row in x])
     assert np.abs(expected).mean(axis=0).min() > 0.1
-    # Drawn orders: one order is up to 0.8 off here, and the error falls with their square root.
-    np.testing.assert_allclose(found, expected, atol=4 * 0.8 / np.sqrt(200))
+    # Drawn orders: with 12 for each member a value is up to 0.12 off here, and the error falls with their square root.
+    np.testing.assert_allclose(found, expected, atol=2 * 0.12 * np.sqrt(12 / 200))
     np.testing.assert_allclose(mean_log_odds(networks, background).mean() + found.sum(axis=1),
                                mean_log_odds(networks, x), atol=1e-4)
 
