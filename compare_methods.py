@@ -78,8 +78,7 @@ class Constants(Area):
                                                     #   support
     STEPS: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 20, 50)  # of adaptation; published 1 to 5
     # methods that predict the whole grid, under the first seed of published; () none
-    MAPPED: tuple[str, ...] = ("ours", "ours, networks", "ours, published recipe", "SVM", "MLP", "DBN", "RF",
-                               "boosting + XY")
+    MAPPED: tuple[str, ...] = ("ours", "ours, published recipe", "SVM", "MLP", "DBN", "RF", "boosting + XY")
     RESAMPLES: int = 1000                           # of the bootstrap over blocks
     WORKERS: int = 0                                # processes; 0: as many as cores
     # baselines
@@ -115,7 +114,7 @@ def jobs_of(folder: Path, roles: dict, c: Constants, inputs: list[Path]) -> list
     """Every job the constants ask for, the jobs of one family next to each other."""
     asked = [name.strip() for name in c.PROTOCOLS.split(",")]
     known = ("published", "spatial", "blocked", "k-shot", "augmentation", "development")
-    methods = (score_tables.OURS, *(name for family in FAMILIES.values() for name in family.names))
+    methods = tuple(name for family in FAMILIES.values() for name in family.names)
     for name, wanted, all_names in (("PROTOCOLS", asked, known), ("METHODS", families(c), tuple(FAMILIES)),
                                     ("MAPPED", c.MAPPED, methods)):
         if unknown := set(wanted) - set(all_names):
@@ -128,7 +127,7 @@ def jobs_of(folder: Path, roles: dict, c: Constants, inputs: list[Path]) -> list
         parts += [(protocol, seed, True, "k-shot") for protocol, seed in roles if protocol == "published"]
     if not parts:
         raise InputError("PROTOCOLS, METHODS and SEEDS: expected fits to do, found that together they ask for none")
-    mapped = [name for name, family in FAMILIES.items() if set(family.names) & set(grid_maps.parts_of(c.MAPPED))]
+    mapped = [name for name, family in FAMILIES.items() if set(family.names) & set(c.MAPPED)]
     free = {"PROTOCOLS", "METHODS", "SEEDS", "MAPPED", "RESAMPLES", "WORKERS"}
     base = {k: v for k, v in vars(c).items() if k not in free} | {shown(p): sha256(p) for p in inputs}
     out = []

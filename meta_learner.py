@@ -115,8 +115,10 @@ def go_on(training: Training, paths: Paths, c: Constants, inputs: list) -> None:
         if not differ:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
+            if not np.array_equal(arrays["steps"], np.minimum(step, [kind.iterations for kind in training.kinds])):
+                continue  # a kind had come to its end then, and has farther to go now
             print(f"going on from {shown(path)}")
-            training.history, training.done = arrays.pop("history"), step
+            training.history, training.done = arrays["history"], step
             training.fill(arrays)
             return
         afresh = afresh or f"{shown(path)} is of another run ({'; '.join(differ)}): training starts afresh"
@@ -187,7 +189,8 @@ def main(c: Constants) -> None:
                               np.random.default_rng(c.SEED))
 
     def save(training: Training) -> None:
-        write_npz(paths.checkpoint(training.done), training.arrays() | {"history": training.history}, _STAGE, c, inputs)
+        progress = {"history": training.history, "steps": training.steps}
+        write_npz(paths.checkpoint(training.done), training.arrays() | progress, _STAGE, c, inputs)
 
     training = untrained(taught)
     for kind in training.kinds:

@@ -5,17 +5,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from lsm.comparison.points import grid_rows
-from lsm.comparison.score_tables import OURS, PARTS
 from lsm.inputs.rasters import NODATA, inside, read_composite, write_bands
 from lsm.inputs.samples import Factor
-from lsm.learner.boosting import mixed
 from lsm.run.jobs import Job
 from lsm.run.paths import Paths
-
-
-def parts_of(mapped: tuple[str, ...]) -> list[str]:
-    """The methods that must be fitted to map the methods `mapped`: ours consists of three."""
-    return [part for name in mapped for part in (PARTS if name == OURS else (name,))]
 
 
 def of_grid(paths: Paths, described: tuple[Factor, ...], methods: dict[str, Callable]) -> dict[str, np.ndarray]:
@@ -30,14 +23,14 @@ def of_grid(paths: Paths, described: tuple[Factor, ...], methods: dict[str, Call
 
 
 def write(paths: Paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -> list:
-    """Writes the maps that jobs left as one raster: a band for each method of `mapped`, in this order, whose parts are
-    all there. Prints which methods are missing. Returns the file in a list, or [] where there is nothing to write."""
+    """Writes the maps that jobs left as one raster: a band for each method of `mapped`, in this order that
+    is there. Prints which methods are missing. Returns the file in a list, or [] where there is nothing to write."""
     where = {}
     for job in jobs:
         if job.maps:
             with np.load(job.maps, allow_pickle=False) as file:
                 where |= dict.fromkeys(file.files, job.maps)
-    there = [name for name in mapped if set(parts_of((name,))) <= set(where)]
+    there = [name for name in mapped if name in where]
     if missing := [name for name in mapped if name not in there]:
         print(f"no map of {'; '.join(missing)}: METHODS or PROTOCOLS leave them out")
     if not there:
@@ -48,16 +41,6 @@ def write(paths: Paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -
 
 def _bands(names: list[str], where: dict) -> Iterator[np.ndarray]:
     """The map (rows, cols) float32 of each method in turn."""
-    def read(name: str) -> np.ndarray:
-        with np.load(where[name], allow_pickle=False) as file:
-            return file[name]
-
     for name in names:
-        if name == OURS:
-            networks, *boosting = map(read, PARTS)
-            known = networks != NODATA
-            out = np.full(known.shape, NODATA, np.float32)
-            out[known] = mixed(networks[known], [p[known] for p in boosting])
-            yield out
-        else:
-            yield read(name)
+        with np.load(where[name], allow_pickle=False) as file:
+            yield file[name]

@@ -17,13 +17,13 @@ from sklearn.preprocessing import MinMaxScaler
 
 from lsm.comparison import dbn, rivals
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, Split
-from lsm.learner.adaptation import Adaptation, adapted_scores, models_of_blocks, places_of_samples, pooled_members
+from lsm.learner.adaptation import adapted_scores, models_of_blocks, places_of_samples, pooled_members
+from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
-from lsm.learner.meta_training import TrainingConstants, meta_train, start_states
+from lsm.learner.meta_training import HISTORY, Training, TrainingConstants, meta_train
 from lsm.learner.network import initial_weights
-from lsm.learner.prediction import mean_probability, predict
-from lsm.learner.tasks import EncodedSamples, Tasks, rows_by_block
-from lsm.run.settings import InputError
+from lsm.learner.prediction import Networks, mean_log_odds, predict, probability
+from lsm.learner.tasks import EncodedSamples, rows_by_block
 
 
 class PretrainingConstants(Protocol):
@@ -33,11 +33,9 @@ class PretrainingConstants(Protocol):
 
 
 class LearnerConstants(TrainingConstants, Protocol):
-    """The constants of stage 3: of meta-training, of `Adaptation`, and these."""
+    """The constants of stage 3: of meta-training, and this one."""
 
     BASE_MODEL: str
-    MIN_SAMPLES: int
-    SUPPORT_TASKS: bool
 
 
 class MethodConstants(dbn.DBNConstants, Protocol):
@@ -69,67 +67,79 @@ class Stages:
 # ------------------------------------------------------------------------------------ networks that adapt to each block
 def samples_of(split: Split) -> EncodedSamples:
     """The points of a split as the networks see them, all of the same weight."""
-    return EncodedSamples(split.x, split.label, split.xy, split.block, np.ones(len(split.label), np.float32))
+    return EncodedSamples(split.encoder.transform(split.factors, split.xy), split.label, split.xy, split.block,
+                          np.ones(len(split.label), np.float32))
 
 
-def trained(split: Split, one: PretrainingConstants, three: LearnerConstants, pretrained: Callable, seed: int
-            ) -> tuple[list[dict], list[np.ndarray]]:
-    """The members' states after meta-training, and the intermediate models, not adapted.
+def trained(split: Split, recipe: str, stages: Stages, seed: int, known: np.ndarray) -> tuple[Training, Networks]:
+    """The members after meta-training, and the intermediate models, not adapted.
 
-    one, three  the constants of stages 1 and 3
+    known  (points,) bool: the points to learn from
     """
-    rng, x = np.random.default_rng(seed), split.x
-    start = pretrained(x[split.labelled], one, rng) if three.BASE_MODEL == "DAS" else None
-    states = start_states(x.shape[1], one.HIDDEN, start, three, rng)
-    rows = [r for r in rows_by_block(split.block, split.role == TRAIN)[1] if len(r) > three.MIN_SAMPLES]
-    if three.SUPPORT_TASKS:
-        rows += [r for r in rows_by_block(split.block, split.role == SUPPORT)[1] if len(r) > 1]
-    if len(rows) < three.META_BATCH:
-        raise InputError(f"META_BATCH={three.META_BATCH} of meta_learner.py: expected as many blocks for meta-training "
-                         f"or more, found {len(rows)}; lower it, or raise K of scene_sampling.py")
-    states, _ = meta_train(states, 0, np.empty((0, 4)), samples_of(split), Tasks.of(rows), three)
-    return states, pooled_members(states, x[split.role == TRAIN], three.NORMALISE)
+    one, three = stages.constants(recipe, seed)
+    rng, samples = np.random.default_rng(seed), samples_of(split)
+    start = stages.pretrained(split.x[split.labelled], one, rng) if three.BASE_MODEL == "DAS" else None
+    training = Training.start(split.x.shape[1], one.HIDDEN, start, three, int(known.sum()), rng)
+    meta_train(training, samples, known, three, threads=1)
+    return training, pooled_members(training, samples.x[known])
 
 
-def on_own_points(states: list[dict], pooled: list[np.ndarray], split: Split, how: Adaptation, seed: int) -> Callable:
-    """Each block predicted by networks adapted on its own labelled points and, with how.BORROW, on its neighbours'."""
+def on_own_points(training: Training, pooled: Networks, split: Split, seed: int) -> Callable:
+    """(rows) -> Networks of all blocks, and the encoded rows: each block adapted on its own labelled points and, where
+    the kind of member borrows, on its neighbours'."""
     blocks = max(split.blocks, int(split.block.max()) + 1)
     held_out = np.bincount(split.block, split.asked, blocks) > 0
 
-    def adapted(asked: np.ndarray) -> list[np.ndarray]:
+    def adapted(asked: np.ndarray) -> Networks:
         samples = samples_of(split)
-        return models_of_blocks(states, pooled, samples, split.labelled, places_of_samples(samples, asked, blocks), how,
+        return models_of_blocks(training, pooled, samples, split.labelled, places_of_samples(samples, asked, blocks),
                                 np.random.default_rng([seed, 1]))[0]
 
     scored = adapted(split.asked)
 
     @cache
-    def everywhere() -> list[np.ndarray]:  # the held-out blocks as scored: what a map asks for changes no score
+    def everywhere() -> Networks:  # the held-out blocks as scored: what a map asks for changes no score
         others = adapted(~held_out[split.block])
-        for w, of_scored in zip(others, scored, strict=True):
-            w[:, held_out] = of_scored[:, held_out]
+        for kind, weights in others.items():
+            for w, of_scored in zip(weights, scored[kind], strict=True):
+                w[:, held_out] = of_scored[:, held_out]
         return others
 
-    return lambda rows: predict(scored if held_out[rows.block].all() else everywhere(), rows.block, split.encoded(rows))
+    return lambda rows: scored if held_out[rows.block].all() else everywhere()
+
+
+def by_networks(networks_for: Callable, split: Split, kind: str = "") -> Callable:
+    """A fitted method: each block predicted by its networks, or by those of one kind of member alone."""
+    def predicted(rows) -> np.ndarray:
+        networks = networks_for(rows)
+        chosen = {kind: networks[kind]} if kind else networks
+        return predict(chosen, rows.block, split.encoder.transform(rows.factors, rows.xy))
+
+    return predicted
 
 
 def ours(recipe: str) -> Callable:
-    """Meta-learned, then adapted to each block on its own labelled points; and the same not adapted."""
-    def fit(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable, Callable]:
+    """Meta-learned, then adapted to each block on its own labelled points; each kind of member alone, where there are
+    two kinds; and the intermediate models, not adapted."""
+    def fit(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable, ...]:
         split = replace(split, form=recipe)
-        one, three = stages.constants(recipe, seed)
-        states, pooled = trained(split, one, three, stages.pretrained, seed)
-        return (on_own_points(states, pooled, split, Adaptation.of(vars(three)), three.SEED),
-                lambda rows: mean_probability(pooled, split.encoded(rows)))
+        known = split.role == TRAIN if recipe == "published" else split.labelled
+        training, pooled = trained(split, recipe, stages, seed, known)
+        networks_for = on_own_points(training, pooled, split, seed)
+        kinds = [kind.name for kind in training.kinds]
+        return (by_networks(networks_for, split),
+                *(by_networks(networks_for, split, kind) for kind in kinds if len(kinds) > 1),
+                lambda rows: probability(mean_log_odds(pooled, split.encoder.transform(rows.factors, rows.xy))))
 
     return fit
 
 
 def from_one_network(weights: list[np.ndarray], rate: float, split: Split, steps: int) -> Callable:
     """Each block predicted by a network that starts from these weights and descends the gradient for `steps` steps."""
-    states = [initial_state(weights, rate, False)]
-    pooled = pooled_members(states, split.x[split.labelled], False)
-    return on_own_points(states, pooled, split, Adaptation(steps, 0, 0, False), 0)
+    kind = Kind("alone", 1, 0, 0, 0, 0, False, False, False, 0, steps, 0)
+    training = Training([kind], [[initial_state(weights, rate, False)]], 0, np.empty((0, len(HISTORY))))
+    pooled = pooled_members(training, split.x[split.labelled])
+    return by_networks(on_own_points(training, pooled, split, 0), split)
 
 
 def block_alone(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable]:
@@ -158,9 +168,7 @@ def k_shot(split: Split, c: MethodConstants, stages: Stages, seed: int) -> dict[
     A block adapts too where its k samples hold one class. Held-out blocks take no part in meta-training and borrow
     nothing.
     """
-    one, three = stages.constants("recommended", seed)
-    three = replace(three, SUPPORT_TASKS=False, BORROW=0)
-    states, pooled = trained(split, one, three, stages.pretrained, seed)
+    training, pooled = trained(split, "recommended", stages, seed, split.role == TRAIN)
     order = np.random.default_rng([seed, 2]).permutation(len(split.role))
     place = np.empty(len(order), np.int64)  # of every support sample among the support of its block
     for rows in rows_by_block(split.block[order], split.role[order] == SUPPORT)[1]:
@@ -171,9 +179,9 @@ def k_shot(split: Split, c: MethodConstants, stages: Stages, seed: int) -> dict[
     for k, most in shots:
         known = (split.role == SUPPORT) & (place < most[split.block])
         for steps in c.STEPS:
-            how = replace(Adaptation.of(vars(three)), ADAPT_STEPS=steps)
-            scores, _ = adapted_scores(states, pooled, samples_of(split), known, query, how,
-                                       np.random.default_rng([three.SEED, 1]), one_class=True)
+            kinds = [replace(kind, steps=steps, borrow=0) for kind in training.kinds]
+            scores, _ = adapted_scores(replace(training, kinds=kinds), pooled, samples_of(split), known, query,
+                                       np.random.default_rng([seed, 1]), one_class=True)
             out[k, steps] = scores[query]
     return out
 
@@ -213,7 +221,8 @@ _FEW_SHOT = ("published", "spatial")
 _THREE = (*_FEW_SHOT, "blocked")
 _ALL = (*_THREE, "augmentation")
 FAMILIES = {
-    "networks": Family(("ours, networks", "ours, networks, not adapted"), ours("recommended"), _ALL),
+    "ours": Family(("ours", "ours, local members", "ours, regional members", "ours, not adapted"), ours("recommended"),
+                   _ALL),
     "published_recipe": Family(("ours, published recipe", "ours, published recipe, not adapted"), ours("published"),
                                _THREE),
     "svm": Family(("SVM",), rival(rivals.svm), _THREE),

@@ -10,13 +10,11 @@ from tqdm import tqdm
 
 from lsm.comparison import measures, splits
 from lsm.comparison.points import Points
-from lsm.learner.boosting import mixed
 from lsm.run.artifacts import artifact, write_csv
 from lsm.run.jobs import Job
 from lsm.run.paths import Paths
 
 OURS = "ours"
-PARTS = ("ours, networks", "boosting + XY", "boosting + within block + XY")  # which lsm.learner.boosting.mixed mixes
 SUBSETS = {"all": ("inventory", "insar", "absence"), "inventory": ("inventory", "absence"),
            "insar": ("insar", "absence")}
 QUARTERS = ("nearest quarter", "second quarter", "third quarter", "farthest quarter")
@@ -42,12 +40,6 @@ def collect(jobs: list[Job]) -> dict[tuple, dict[str, np.ndarray]]:
         with np.load(job.path, allow_pickle=False) as file:
             scores = {name: file[name].astype(float) for name in file.files if name != "made_of"}
         out.setdefault((protocol, job.seed, job.with_dv), {}).update(scores)
-    for methods in out.values():
-        if set(PARTS) <= set(methods):
-            networks, *boosting = (methods[name] for name in PARTS)
-            rest = dict(methods)
-            methods.clear()
-            methods.update({OURS: mixed(networks, boosting)} | rest)
     return out
 
 
@@ -107,7 +99,7 @@ def _method(protocol: str, method: str) -> dict:
     if protocol != "k-shot":
         return {"method": method, "k": "", "steps": ""}
     k, steps = method.split("|")
-    return {"method": PARTS[0], "k": k, "steps": int(steps)}
+    return {"method": OURS, "k": k, "steps": int(steps)}
 
 
 def _rates(row: dict, values, cell, landslides: dict, seeds: list) -> list[dict]:

@@ -119,7 +119,7 @@ class Split:
     @cached_property
     def encoder(self) -> Encoder:
         """Fitted on the labelled points."""
-        return Encoder.fit(self.factors[self.labelled], self.described, self.form)
+        return Encoder.fit(self.factors[self.labelled], self.described, self.form, self.xy[self.labelled])
 
     @cached_property
     def x(self) -> np.ndarray:

@@ -23,8 +23,9 @@ MEASURES = {"accuracy": "accuracy", "kappa": "kappa", "auroc": "AUROC", "pr_auc"
             "ece": "calibration\nerror", "top_tenth": "landslides on\ntop 10 % of area"}
 # Colour, line and mark of each method, the same in all figures. Greys are for methods that hardly model anything.
 METHODS = {"ours": ("#d55e00", "-", "D"),
-           "ours, networks": ("#08519c", "-", "o"),
-           "ours, networks, not adapted": ("#6baed6", "--", "o"),
+           "ours, local members": ("#08519c", "-", "o"),
+           "ours, regional members": ("#2c7fb8", "-.", "o"),
+           "ours, not adapted": ("#6baed6", "--", "o"),
            "ours, published recipe": ("#54278f", "-", "s"),
            "ours, published recipe, not adapted": ("#9e9ac8", "--", "s"),
            "block alone": ("#2aa6b8", "-.", "p"),

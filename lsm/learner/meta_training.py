@@ -73,6 +73,11 @@ class Training:
                 for kind, states in zip(self.kinds, self.states, strict=True)
                 for key, parts in states[0].items() for i in range(len(parts))}
 
+    @property
+    def steps(self) -> np.ndarray:
+        """Outer steps that each kind has taken, (kinds,)."""
+        return np.array([min(self.done, kind.iterations) for kind in self.kinds])
+
     def fill(self, arrays: dict[str, np.ndarray]) -> None:
         """Takes the states from the arrays that `arrays` named."""
         self.states = [states_of(kind, arrays) for kind in self.kinds]
