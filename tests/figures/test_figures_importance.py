@@ -23,7 +23,7 @@ from lsm.run import artifacts
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, constants
 
-CONSTANTS = SimpleNamespace(REGION="small", SEED=3)
+CONSTANTS = SimpleNamespace(REGION="small", SEED=1)
 FACTORS = (Factor("cover", "categorical", "class"), Factor("slope", "continuous", "degree"),
            Factor("aspect", "circular", "degree"), Factor("dis2road", "distance", "m"),
            Factor("DV", "continuous", "mm/yr", zero_is_missing=True))
@@ -228,10 +228,10 @@ def test_learned_factors_are_of_the_first_kind_of_member(paths, monkeypatch, kin
     model["kinds"] = np.array(json.dumps([{"name": kind, "members": 2}]))
     artifacts.write_npz(paths.model, model, "meta_learner.py", CONSTANTS, [])
     given = []
-    monkeypatch.setattr(factors, "hidden", lambda weights, x: given.append((weights, x)) or x[:, :3])
-    draw(paths, "learned_factors", "EMBEDDED=30", "NEIGHBOURS=8", "PERPLEXITY=5.0")
+    monkeypatch.setattr(factors, "hidden", lambda weights, x: given.append((weights, x)) or x)
+    draw(paths, "learned_factors", "EMBEDDED=50", "NEIGHBOURS=8", "PERPLEXITY=10.0")
     (weights, x), = given
-    assert x.shape == (30, len(model[f"{kind}_pooled_0"][0]))
+    assert x.shape == (50, len(model[f"{kind}_pooled_0"][0]))
     assert len(weights) == 9
     for i, w in enumerate(weights):
         np.testing.assert_array_equal(w, model[f"{kind}_pooled_{i}"][0])
