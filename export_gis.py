@@ -2,10 +2,9 @@
 
 Two rasters beside the probability say where to trust it.
 
-Uncertainty is the standard deviation of landslide probability over the members of the model. There are three members
-in the recommended recipe, so it is a rough figure; there is one in the published recipe, so there is no raster. Each
-member has its own networks and, where the map has boosting, its own boosting, fitted to samples drawn with replacement
-within each block.
+Uncertainty is the standard deviation of landslide probability over the members of the model, of both kinds. There are
+six members in the recommended recipe, so it is a rough figure; there is one in the published recipe, so there is no
+raster.
 
 Applicability is the dissimilarity index of Meyer and Pebesma (2021, Methods in Ecology and Evolution 12, 1620): the
 distance from a cell's factors to the factors of the nearest sample, over the mean distance between samples. Factors are
@@ -42,6 +41,7 @@ from osgeo import gdal
 from lsm.inputs import grid_cells, vectors
 from lsm.inputs.rasters import NODATA, known_strips, open_raster
 from lsm.learner.encoder import Encoder
+from lsm.learner.prediction import unnamed
 from lsm.maps import classes, counts, gis, layer_tables, styles_qgis, trust
 from lsm.maps.cartography import named_classes
 from lsm.region.region_files import work_folder
@@ -57,8 +57,6 @@ class Constants(MappedArea):
     """What a person may set, here or for one run as NAME=value."""
 
     FOLDS: int = 10                                # of whole blocks, for the threshold of applicability; not published
-    RESAMPLED: bool = True                         # fit a boosting for each member, to samples drawn anew; False: only
-                                                   #   the networks count for the uncertainty, quicker
     PAIRED: int = 4_000                            # samples whose mutual distances are averaged, at most
     GRID_ROWS: int = 100_000                       # rows of the grid in memory at once
     SPREADS: tuple[float, ...] = (0.05, 0.1, 0.2)  # probability, between the colours of the uncertainty
@@ -115,7 +113,8 @@ def main(c: Constants) -> None:
     leading = optional(lambda: check(paths.leading_factor, explains, c), "no raster of leading factors")
     metrics = optional(lambda: read_csv(paths.metrics, "meta_learner.py", c), "blocks without held-out AUROC")
 
-    encoder, state, members = Encoder.from_json(str(models["encoder"])), models["state"], len(models["w1"])
+    encoder, state, networks = Encoder.from_json(str(models["encoder"])), models["state"], unnamed(models)
+    members = sum(len(weights[0]) for weights in networks.values())
     names = [factor.name for factor in encoder.factors]
     weight = np.ones(len(names))
     if ranking is not None:
@@ -124,8 +123,6 @@ def main(c: Constants) -> None:
     cell = abs(found.GetGeoTransform()[1] * found.GetGeoTransform()[5]) / 1e6  # km^2
     applicable = trust.applicability_of(encoder, samples, weight, len(state), c.FOLDS, c.PAIRED, c.SEED, paths.tasks)
     threshold = applicable.threshold
-    ensemble = trust.Ensemble.of_map(models, samples, c.RESAMPLED, c.SEED)
-    of_what = "members" if ensemble.boosting or not len(models["boosted"]) else "members' networks"
     used = [paths.importance_territory] * (ranking is not None)
     breaks, kept = classes.breaks_of(paths, found, _STAGE, c)
     outlines = gis.block_polygons(paths.blocks, len(state))
@@ -140,7 +137,7 @@ def main(c: Constants) -> None:
         applicability = gis.create(work / "applicability.tif", found, gdal.GDT_Float32, NODATA)
         uncertainty = gis.create(work / "uncertainty.tif", found, gdal.GDT_Float32, NODATA) if members > 1 else None
         trust.fill(source, c.factors, c.GRID_ROWS, labels,
-                   np.column_stack([samples["centre_row"], samples["centre_col"]]), encoder, ensemble, applicable,
+                   np.column_stack([samples["centre_row"], samples["centre_col"]]), encoder, networks, applicable,
                    uncertainty, applicability)
         classed = gis.create(work / "class.tif", found, gdal.GDT_Byte, 0)
         cells = counts.write_classes(found, classed, breaks)
@@ -157,7 +154,7 @@ def main(c: Constants) -> None:
               [paths.models, paths.tasks, source, *used], metadata={"THRESHOLD": f"{threshold:.9g}"})
         if uncertainty:
             average, shares = counts.above(uncertainty, c.SPREADS)
-            write("uncertainty", uncertainty, f"standard deviation of probability over {members} {of_what}",
+            write("uncertainty", uncertainty, f"standard deviation of probability over {members} members",
                   styles_qgis.of_ramp(styles_qgis.steps_of_uncertainty(c.SPREADS, c.SPREAD_COLOURS), smooth=False),
                   [paths.models, paths.tasks, paths.blocks, source], metadata={"MEMBERS": str(members)})
     if leading:
@@ -186,9 +183,10 @@ def main(c: Constants) -> None:
           f"borders of blocks, {jumps.loc['inside', 'mean']:.3f} inside blocks; median "
           f"{jumps.loc['across', 'median']:.3f} and {jumps.loc['inside', 'median']:.3f}")
     print(f"{outside:.1%} of cells outside the area of applicability (dissimilarity above {threshold:.3g})")
-    print(f"standard deviation of probability over {members} {of_what}, few of them: mean {average:.3f}, above "
+    print(f"standard deviation of probability over {members} members, few of them: mean {average:.3f}, above "
           + ", ".join(f"{s:g} in {v:.1%}" for s, v in zip(c.SPREADS, shares, strict=True)) + " of cells"
-          if uncertainty else "no raster of uncertainty: the model has one member only; see MEMBERS of meta_learner.py")
+          if uncertainty else "no raster of uncertainty: the model has one member only; see LOCAL_MEMBERS and "
+          "REGIONAL_MEMBERS of meta_learner.py")
     print(f"{(state != 0).sum()} of {len(state)} blocks keep the intermediate model")
     for path in (paths.gis_raster("leading"), paths.gis_raster("uncertainty")):
         if path.is_file() and path not in written:

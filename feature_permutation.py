@@ -1,14 +1,14 @@
 """Stage 6: which factor leads, block by block: SHAP values and permutation importance of the model that maps a block.
 
-The model of a block is the mean of its adapted networks and, where the map has boosting, of the boosting; stage 4
-averages them in the same way. All numbers are in log-odds of landslide. Log-odds add up over the factors, as SHAP
-values do; probabilities flatten near 0 and 1, where a block's model is surest.
+The model of a block is the mean of its adapted networks in log-odds, as in stage 4. All numbers are in log-odds of
+landslide. Log-odds add up over the factors, as SHAP values do; probabilities flatten near 0 and 1, where a block's
+model is surest.
 
-A factor is one player. Its whole value is exchanged before the encoder, never a one-hot, sine or flag column alone. The
-shap library explains the boosting with its tree explainer, exactly, and the networks with its permutation explainer. In
-the same time the permutation explainer came closer to the exact values than the kernel explainer, which the paper used
-and which by default keeps only ten factors. The boosting also uses X and Y. They are no factors: their part is counted
-apart, and they lead no block.
+A factor is one player: its whole value is exchanged, never a one-hot, sine or flag column alone. Orders of the players
+are drawn at random, as by the permutation explainer of the shap library. In the same time it came closer to the exact
+values than the kernel explainer, which the paper used and which by default keeps only ten factors. Here every row of
+the background has an order of its own, which comes closer again. Regional members also know X and Y. They are no
+factors: their part is counted apart, and they lead no block.
 
 Permutation importance is the rise of the log loss over a block's samples when the values of one factor are shuffled
 among these samples. It is defined in a block of one class too, and it still measures a difference where a model sorts
@@ -46,11 +46,10 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from lsm.explanation import ranking
-from lsm.explanation.block_models import BlockModel, permutation
-from lsm.explanation.boosted_trees import BoostedTrees
+from lsm.explanation.block_models import permutation, players_of, shap_values
 from lsm.inputs.rasters import read_band, read_composite, write_classes
-from lsm.learner.boosting import Boosting
 from lsm.learner.encoder import Encoder
+from lsm.learner.prediction import mean_log_odds, unnamed
 from lsm.run.artifacts import check, read_csv, read_npz, write_csv, write_npz
 from lsm.run.jobs import side_by_side
 from lsm.run.paths import Paths, shown
@@ -63,13 +62,12 @@ from study_area import StudyArea
 class Constants(StudyArea):
     """What a person may set, here or for one run as NAME=value."""
 
-    MODEL: str = "map"              # "map": networks and boosting; "networks": the networks alone, as published
     BACKGROUND: int = 100           # samples whose values replace an absent factor, at most; published 100
     BACKGROUND_FROM: str = "block"  # "block": compares a place with its block; "region": with the region, where a
                                     #   block's model also sees places unlike those it adapted to; not published
     EXPLAINED: int = 100            # samples explained in a block, at most; not published
-    ORDERS: int = 5                 # orders of the factors, each run forwards and backwards: 145 model values for each
-                                    #   sample and background row; published 100, for KernelSHAP
+    ORDERS: int = 50                # orders of the factors for each member, at least, each run forwards and backwards;
+                                    #   published 100, for KernelSHAP
     REPEATS: int = 10               # shuffles of each factor for the permutation importance; not published
     TOLERANCE: float = 1e-4         # largest gap between SHAP values and log-odds, as a share of 1 + |log-odds|
     DIRECTION: float = 0.3          # least rank correlation of values and SHAP values for which a factor has a sign
@@ -89,43 +87,41 @@ def explain_block(block: int) -> tuple:
     Returns the table of the block, a row a factor; rows (explained,) of the explained samples in tasks.npz; their SHAP
     values (explained, factors), the part of X and Y together (explained,), their log-odds (explained,); and the base.
     """
-    models, samples, encoder, boosting, trees, c = _HELD
-    layers = sum(name[0] == "w" and name[1:].isdigit() for name in models)
-    weights = [models[f"{kind}{i}"][:, block] for i in range(1, layers + 1) for kind in "wb"]  # (members, ...)
-    model = BlockModel(block, weights, encoder, boosting, trees)
+    networks, samples, encoder, c = _HELD
+    networks = {kind: [w[:, block] for w in weights] for kind, weights in networks.items()}
     rng = np.random.default_rng([c.SEED, block])
     own = np.arange(*np.searchsorted(samples["block"], [block, block + 1]))
     chosen = np.sort(rng.permutation(own)[:c.EXPLAINED])
     stand_in = rng.permutation(own if c.BACKGROUND_FROM == "block" else len(samples["block"]))[:c.BACKGROUND]
-    x, xy = samples["factors"], samples["xy"]
+    player = players_of(encoder)
+    x, background, every = (encoder.transform(samples["factors"][rows], samples["xy"][rows])
+                            for rows in (chosen, stand_in, own))
     # On so little data threads wait for each other longer than they work.
     with threadpool_limits(1):
-        values = model.shap_values(x[chosen], xy[chosen], x[stand_in], xy[stand_in], c.ORDERS, int(rng.integers(2**31)))
-        found, base = model.log_odds(x[chosen], xy[chosen]), float(model.log_odds(x[stand_in], xy[stand_in]).mean())
-        mean, sd = permutation(model.log_odds, x[own], xy[own], samples["label"][own], c.REPEATS, rng)
+        values = shap_values(networks, x, background, player, c.ORDERS, rng)
+        found, base = mean_log_odds(networks, x), float(mean_log_odds(networks, background).mean())
+        mean, sd = permutation(networks, every, samples["label"][own], player, c.REPEATS, rng)
     ranking.check_sums(values, base, found, c.TOLERANCE, block, Paths(c.REGION).models)
-    values, place = values[:, :-2], values[:, -2:].sum(axis=1)
+    values, place = values[:, :-1], values[:, -1]
     size = np.abs(values).mean(axis=0)
     table = pd.DataFrame({
         "factor": [factor.name for factor in encoder.factors], "mean_abs_shap": size,
-        "sign": [ranking.sign(x[chosen, j], values[:, j], factor, c.DIRECTION)
+        "sign": [ranking.sign(samples["factors"][chosen, j], values[:, j], factor, c.DIRECTION)
                  for j, factor in enumerate(encoder.factors)],
         "permutation": mean, "sd": sd, "rank": 1 + np.argsort(np.argsort(-size, kind="stable"))})
     return table.assign(block=block, explained=len(chosen)), chosen, values, place, found, base
 
 
-def start_worker(models: dict, samples: dict, boosting: Boosting | None, c: Constants) -> None:
+def start_worker(models: dict, samples: dict, c: Constants) -> None:
     """Gives a process what explain_block needs for every block."""
     global _HELD
-    trees = BoostedTrees(boosting) if boosting else None
-    _HELD = models, samples, Encoder.from_json(str(models["encoder"])), boosting, trees, c
+    _HELD = unnamed(models), samples, Encoder.from_json(str(models["encoder"])), c
 
 
 def checked(c: Constants) -> None:
     """Refuses constants that cannot be used. Raises InputError."""
-    for name, known in (("BACKGROUND_FROM", ("block", "region")), ("MODEL", ("map", "networks"))):
-        if getattr(c, name) not in known:
-            raise InputError(f"{name}={getattr(c, name)}: expected {' or '.join(known)}")
+    if c.BACKGROUND_FROM not in ("block", "region"):
+        raise InputError(f"BACKGROUND_FROM={c.BACKGROUND_FROM}: expected block or region")
     for name in ("BACKGROUND", "EXPLAINED", "ORDERS", "REPEATS"):
         if getattr(c, name) < 1:
             raise InputError(f"{name}={getattr(c, name)}: expected 1 or more")
@@ -145,13 +141,10 @@ def main(c: Constants) -> None:
     if not (state == ranking.ADAPTED).any():
         raise InputError(f"{shown(paths.models)}: expected adapted models, found none; see what predict_LSM.py says")
 
-    boosting = None
-    if c.MODEL == "map" and (boosting := Boosting.of_map(models, samples, c.SEED)) is None:
-        print("the map has no boosting: the networks alone are explained")
     tables, explained = [], {key: [] for key in ("row", "shap", "place", "log_odds")}
     base, agreement = np.full(len(state), np.nan), np.full(len(state), np.nan)
     sampled = np.flatnonzero(state != ranking.NO_SAMPLES)
-    results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker, (models, samples, boosting, c))
+    results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker, (models, samples, c))
     for block, (table, *found, base[block]) in zip(sampled, tqdm(results, "blocks", len(sampled), unit="block",
                                                                  disable=None), strict=True):
         if np.ptp(table["mean_abs_shap"]) and np.ptp(table["permutation"]):
@@ -184,7 +177,7 @@ def main(c: Constants) -> None:
     print(f"{len(arrays['row'])} samples of {(state != ranking.NO_SAMPLES).sum()} blocks explained, "
           f"{(state != ranking.ADAPTED).sum()} of {len(state)} blocks without an adapted model")
     print(ranking.as_text(over_territory, agreement, state))
-    if boosting:
+    if arrays["place"].any():
         print(f"X and Y together, beside the factors: mean |SHAP| {np.abs(arrays['place']).mean():.3f}")
     for path in (paths.importance, paths.importance_territory, paths.shap_values, paths.leading_factor):
         print(f"wrote {shown(path)}")

@@ -25,7 +25,7 @@ from lsm.inputs.rasters import Raster, centres, crs_name, locate, read_composite
 from lsm.inputs.samples import read_samples, unique_places
 from lsm.run.artifacts import read_csv, write_csv, write_npz
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, run
+from lsm.run.settings import ByRecipe, InputError, run
 from study_area import StudyArea
 
 
@@ -34,7 +34,10 @@ from study_area import StudyArea
 class Constants(StudyArea):
     """What a person may set, here or for one run as NAME=value."""
 
-    K: int = 512            # number of seeds if the whole raster were valid; published 512
+    # seeds the whole raster would get, nodata included; 0: so many that a block has about BLOCK_SAMPLES samples
+    K: int = ByRecipe(published=512, recommended=0)
+    BLOCK_SAMPLES: int = 80  # of a block on average, for K=0, but never fewer than FEWEST_BLOCKS blocks; not published
+    FEWEST_BLOCKS: int = 12
     M: int = 500            # compactness: terrain distance that counts as much as S cells; published 500, nearly
                             #   squares; 100 to 250 follows elevation, 50 and less falls apart along aspect
     LOOPS: int = 5          # of assigning cells to clusters and computing the clusters' means; published 5
@@ -42,6 +45,17 @@ class Constants(StudyArea):
                                                        #   Dc^2; published
     TASK_SAMPLES: int = 16  # blocks with more samples are counted: they are tasks for meta-training; published 16
 # ----------------------------------------------------------------------------------------------------------------
+
+
+def number_of_seeds(samples: int, valid: np.ndarray, c: Constants) -> int:
+    """K: the constant or, where it is 0, what gives a block about BLOCK_SAMPLES samples.
+
+    valid (rows, cols): seeds on cells that are not valid make no block, so they are counted on top
+    """
+    if c.K:
+        return c.K
+    blocks = max(c.FEWEST_BLOCKS, round(samples / c.BLOCK_SAMPLES))
+    return min(round(blocks * valid.size / max(valid.sum(), 1)), valid.size // 4)
 
 
 def blocks_of(labels: np.ndarray, geotransform: tuple[float, ...], xy: np.ndarray) -> np.ndarray:
@@ -114,7 +128,9 @@ def main(c: Constants) -> None:
     print(f"{len(samples.label)} samples; {dropped} rows dropped that repeat a place, {conflicts} places with both "
           "labels kept as landslides")
 
-    labels, places = slic(raster.bands, raster.valid, c.WEIGHTS, c.M, c.K, c.LOOPS,
+    seeds = number_of_seeds(len(row), raster.valid, c)
+    print(f"K = {seeds}" + ("" if c.K else f", for about {c.BLOCK_SAMPLES} samples a block"))
+    labels, places = slic(raster.bands, raster.valid, c.WEIGHTS, c.M, seeds, c.LOOPS,
                           lambda loops: tqdm(loops, desc="SLIC", unit="loop", delay=2))
     block = blocks_of(labels, raster.geotransform, samples.xy[row])
     check_extent(block, samples.xy[row], raster, paths.samples, paths.composite)

@@ -1,6 +1,7 @@
 """The factors: a small map of each, and in two dimensions what a network learns from them."""
 
 import itertools
+import json
 
 import numpy as np
 import pandas as pd
@@ -129,10 +130,13 @@ def draw_codes(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor, n
 def learned_factors(c: FigureConstants):
     """Held-out samples in two dimensions, three ways: by the inputs of a network and by its last hidden layer.
 
+    The network is the first of the first kind of member: a local one, which reads factors alone, where there is one.
     Each panel says how often neighbours have the same label.
     """
     paths = Paths(c.REGION)
-    model = arrays(paths.model, LEARNER, c, ("encoder", "pooled_0"))
+    model = arrays(paths.model, LEARNER, c, ("encoder", "kinds"))
+    kind_of_member = json.loads(str(model["kinds"]))[0]
+    weights = [w[0] for name, w in model.items() if name.startswith(f"{kind_of_member['name']}_pooled_")]
     split, record = saved(paths.split, LEARNER, c, ("row", "role"))
     tasks = arrays(paths.tasks, "scene_sampling.py", c, ("row", "factors", "label", "xy"))
     apart = np.flatnonzero(np.isin(tasks["row"], split.loc[split["role"] == "query", "row"]))
@@ -141,8 +145,9 @@ def learned_factors(c: FigureConstants):
                          f"{len(apart)}; run {LEARNER} again")
     drawn = np.sort(np.random.default_rng(c.SEED).permutation(apart)[:c.EMBEDDED])
     kind = pd.Series(origins(paths, {name: tasks[name][drawn] for name in ("row", "label", "xy")}, c)).map(styles.KINDS)
-    raw = Encoder.from_json(str(model["encoder"])).transform(tasks["factors"][drawn])
-    spaces = {"raw: the network's inputs": raw, "learned: last hidden layer": hidden(model, raw)}
+    raw = Encoder.from_json(str(model["encoder"])).transform(tasks["factors"][drawn], tasks["xy"][drawn])
+    raw = raw[:, :len(weights[0])]
+    spaces = {"raw: the network's inputs": raw, "learned: last hidden layer": hidden(weights, raw)}
     fig = Figure(figsize=(styles.WIDTH, 5.7))
     axes = fig.subplots(2, 3)
     fig.subplots_adjust(left=0.045, right=0.995, top=0.955, bottom=0.13, wspace=0.04, hspace=0.14)
@@ -166,18 +171,17 @@ def learned_factors(c: FigureConstants):
                bbox_to_anchor=(0.995, 0.085), borderaxespad=0)
     most = label.mean()
     caption(fig, c, [record], f"{len(drawn):,} query samples of held-out blocks, with labels that no network has "
-            f"seen; first of {len(model['pooled_0'])} intermediate networks, not adapted;\nalike: same label among the "
-            f"{c.NEIGHBOURS} nearest, by chance {most**2 + (1 - most)**2:.0%}; perplexity {c.PERPLEXITY:g}")
+            f"seen; first of {kind_of_member['members']} {kind_of_member['name']} members, not adapted;\nalike: same "
+            f"label among the {c.NEIGHBOURS} nearest, by chance {most**2 + (1 - most)**2:.0%}; perplexity "
+            f"{c.PERPLEXITY:g}")
     return fig, pd.concat(tables).round({"x": 5, "y": 5})
 
 
-def hidden(model: dict, x: np.ndarray) -> np.ndarray:
-    """The last hidden layer (n, units) of the first intermediate network, from its inputs x (n, inputs).
-
-    model  holds the weights with normalisation folded in, pooled_0, pooled_1, ...
-    """
-    weights = [model[f"pooled_{i}"][0] for i in range(sum(name.startswith("pooled_") for name in model))]
-    for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+def hidden(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """The last hidden layer (n, units) of a folded network, from its inputs x (n, inputs). It is not what the direct
+    path adds."""
+    layers = len(weights) // 2 - 1
+    for w, b in zip(weights[:2 * layers:2], weights[1:2 * layers:2], strict=True):
         x = np.maximum(x @ w + b, 0)
     return x
 

@@ -35,25 +35,36 @@ def pretraining(c: FigureConstants):
 
 
 def meta_training(c: FigureConstants):
-    """Query loss before and after the inner steps, and the learned inner rate, against iteration."""
+    """Query loss before and after the inner steps, and the learned inner rate, against iteration, a column for each
+    kind of member."""
     path = Paths(c.REGION).history
-    table, record = saved(path, STAGE, c, ("iteration", "pre_loss", "post_loss", "inner_lr"))
-    fig = Figure(figsize=(styles.COLUMN, 3.5))
-    ax, below = fig.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1), "hspace": 0.12})
-    marker = "o" if len(table) < 30 else None
-    for column, label, style in (("pre_loss", "before adaptation", styles.BEFORE),
-                                 ("post_loss", "after adaptation", styles.AFTER)):
-        ax.plot(table["iteration"], table[column], label=label, marker=marker, markersize=3, **style)
+    table, record = saved(path, STAGE, c, ("iteration", "kind", "pre_loss", "post_loss", "inner_lr"))
+    kinds = list(dict.fromkeys(table["kind"]))
+    wide = styles.COLUMN if len(kinds) == 1 else styles.WIDTH
+    fig = Figure(figsize=(wide, 3.5))
+    axes = fig.subplots(2, len(kinds), sharex="col", sharey="row", squeeze=False,
+                        gridspec_kw={"height_ratios": (3, 1), "hspace": 0.12, "wspace": 0.1})
+    for kind, (ax, below) in zip(kinds, axes.T, strict=True):
+        rows = table[table["kind"] == kind]
+        marker = "o" if len(rows) < 30 else None
+        for column, label, style in (("pre_loss", "before adaptation", styles.BEFORE),
+                                     ("post_loss", "after adaptation", styles.AFTER)):
+            ax.plot(rows["iteration"], rows[column], label=label, marker=marker, markersize=3, **style)
+        below.plot(rows["iteration"], rows["inner_lr"], color=styles.INK, marker=marker, markersize=3)
+        below.set_xlabel("iteration")
+        if len(kinds) > 1:
+            ax.set_title(f"{kind} members")
+        for each in (ax, below):
+            tidy(each)
+    ax, below = axes[:, 0]
     ax.set(ylabel="query loss", ylim=(0, None))
     ax.legend(loc="best", borderaxespad=0.2)
-    below.plot(table["iteration"], table["inner_lr"], color=styles.INK, marker=marker, markersize=3)
-    below.set(xlabel="iteration", ylabel="inner rate", ylim=(min(0, table["inner_lr"].min()), None))
-    for each in (ax, below):
-        tidy(each)
-    fig.align_ylabels()
-    fig.subplots_adjust(left=0.17, right=0.96, top=0.985, bottom=0.215)
-    caption(fig, c, [record], f"{int(table['iteration'].max()):,} iterations")
-    return fig, table[["iteration", "pre_loss", "post_loss", "inner_lr"]]
+    below.set(ylabel="inner rate", ylim=(min(0, table["inner_lr"].min()), None))
+    fig.align_ylabels(axes[:, 0])
+    fig.subplots_adjust(left=0.6 / wide, right=1 - 0.14 / wide, top=0.985 - 0.055 * (len(kinds) > 1), bottom=0.215)
+    lengths = table.groupby("kind", sort=False)["iteration"].max()
+    caption(fig, c, [record], ", ".join(f"{int(n):,}" for n in lengths) + " iterations")
+    return fig, table[["iteration", "kind", "pre_loss", "post_loss", "inner_lr"]]
 
 
 def adaptation(c: FigureConstants):

@@ -1,4 +1,4 @@
-"""Where to trust a map: the spread of probability over the members of an ensemble, and the area of applicability."""
+"""Where to trust a map: the spread of probability over the members of the model, and the area of applicability."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,66 +13,28 @@ from lsm.blocks.slic import nearest_block
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import locate
 from lsm.inputs.samples import Factor
-from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import probability_of_members, unnamed
+from lsm.learner.prediction import Networks, log_odds_of_members, probability
 from lsm.maps import gis
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 
-@dataclass(frozen=True)
-class Ensemble:
-    """The members of a map: their networks (weights with first axes members, blocks) and their boostings, if any."""
+def spread(networks: Networks, block: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Standard deviation (rows,) of landslide probability over the members of all kinds, two or more.
 
-    networks: list[np.ndarray]
-    boosting: list[Boosting]
-
-    @classmethod
-    def of_map(cls, models: dict, samples: dict, resampled: bool, seed: int) -> "Ensemble":
-        """The networks of the map. Where `resampled` is True and the map has boosting, each member also gets a boosting
-        of its own, fitted to samples drawn with replacement within every block.
-
-        models, samples  arrays of models_of_blocks/<REGION>_models.npz and metatask_sampling/<REGION>_tasks.npz
-        """
-        networks = unnamed(models)
-        boosting, members = [], len(networks[0])
-        if resampled and members > 1 and len(models["boosted"]):
-            rng = np.random.default_rng([seed, 8])
-            for _ in tqdm(range(members), desc="boosting again", unit="member", disable=None):
-                times = drawn_again(samples["block"], models["boosted"], rng)
-                boosting.append(Boosting(*(samples[name] for name in ("factors", "xy", "block", "label")), times > 0,
-                                         len(models["state"]), seed, samples["weight"] * times))
-        return cls(networks, boosting)
-
-    def spread(self, block: np.ndarray, x: np.ndarray, factors: np.ndarray, xy: np.ndarray) -> np.ndarray:
-        """Standard deviation (rows,) of landslide probability over the members, for rows in blocks (rows,).
-
-        x  encoded factors (rows, inputs), for the networks; factors (rows, factors) and xy (rows, 2), for the boosting
-        """
-        each = probability_of_members(self.networks, block, x)
-        for p, boosting in zip(each, self.boosting, strict=False):
-            p[:] = mixed(p, boosting.probabilities(factors, xy, block))
-        return each.std(axis=0, ddof=1)
-
-
-def drawn_again(block: np.ndarray, known: np.ndarray, rng) -> np.ndarray:
-    """How often each sample is drawn (samples,), with replacement and within its block.
-
-    block, known  (samples,). A block with n known samples has n draws among them
+    x  encoded rows (rows, inputs) of the grid, in blocks (rows,)
     """
-    times = np.zeros(len(block), np.int64)
-    for b in np.unique(block[known]):
-        own = np.flatnonzero(known & (block == b))
-        times += np.bincount(rng.choice(own, len(own)), minlength=len(block))
-    return times
+    return probability(log_odds_of_members(networks, block, x)).std(axis=0, ddof=1)
 
 
 @dataclass(frozen=True)
 class Applicability:
     """The dissimilarity index of Meyer and Pebesma (2021, Methods in Ecology and Evolution 12, 1620).
 
-    scale      multipliers (inputs,) of network inputs
+    It compares factors, not places: its inputs are the encoded factors without X and Y.
+
+    scale      multipliers (inputs,) of these inputs
     tree       of the scaled samples
     mean       distance between two samples
     threshold  of the index; a cell with a larger index is outside the area of applicability
@@ -98,13 +60,14 @@ class Applicability:
         return cls(scale, cKDTree(x), mean, largest_but_outliers(training_index(x, fold) / mean) if mean else 0.0)
 
     def index(self, x: np.ndarray) -> np.ndarray:
-        """The index (rows,) of network inputs x (rows, inputs): the distance to the nearest sample, over the mean."""
-        distance, _ = self.tree.query(x * self.scale)
+        """The index (rows,) of encoded rows x (rows, inputs or more): the distance to the nearest sample, over the
+        mean. Columns after the factors, X and Y, are not read."""
+        distance, _ = self.tree.query(x[:, :len(self.scale)] * self.scale)
         return (distance / self.mean).astype(np.float32)
 
 
 def scales(encoder: Encoder, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Multipliers (inputs,) of network inputs x (samples, inputs), by which each factor gets the variance weight^2.
+    """Multipliers (inputs,) of encoded factors x (samples, inputs), by which each factor gets the variance weight^2.
 
     The columns of one factor are standardised together. So a factor counts once, however many columns it has, and a
     rare class does not lie farther away because it is rare.
@@ -147,7 +110,7 @@ def applicability_of(encoder: Encoder, samples: dict, weight: np.ndarray, blocks
 
 
 def fill(source: Path, factors: tuple[Factor, ...], rows: int, labels: gdal.Dataset, centres: np.ndarray,
-         encoder: Encoder, ensemble: Ensemble, applicable: Applicability, uncertainty: gdal.Dataset | None,
+         encoder: Encoder, networks: Networks, applicable: Applicability, uncertainty: gdal.Dataset | None,
          applicability: gdal.Dataset) -> None:
     """Fills both rasters, `rows` cells of the grid `source` at a time; uncertainty may be None.
 
@@ -159,13 +122,13 @@ def fill(source: Path, factors: tuple[Factor, ...], rows: int, labels: gdal.Data
         row, col, on_map = locate(labels.GetGeoTransform(), (labels.RasterYSize, labels.RasterXSize), xy)
         row, col, values, at = row[on_map], col[on_map], values[on_map], xy[on_map]
         if len(row):
-            x = encoder.transform(values)
+            x = encoder.transform(values, at)
             gis.put(applicability, row, col, applicable.index(x))
         if len(row) and uncertainty:
             block = gis.take(labels, row, col)
             outside = block < 0
             if outside.any():
                 block[outside] = nearest_block(row[outside], col[outside], centres)
-            gis.put(uncertainty, row, col, ensemble.spread(block, x, values, at))
+            gis.put(uncertainty, row, col, spread(networks, block, x))
         bar.update(len(xy))
     bar.close()

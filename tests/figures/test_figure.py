@@ -15,13 +15,15 @@ from osgeo import gdal
 from sklearn.metrics import auc, roc_auc_score
 from small_region import crs_of
 
+import figure
+from lsm.figures import training
 from lsm.inputs import rasters
 from lsm.maps import cartography
-from lsm.run import artifacts
+from lsm.run import artifacts, settings
 from lsm.run.paths import PROJECT, Paths
 
 FIGURES = ("inventory", "blocks", "pretraining", "meta_training", "adaptation", "roc", "lsm_map")
-CONSTANTS = SimpleNamespace(REGION="small", RECIPE="recommended", SEED=3)
+CONSTANTS = SimpleNamespace(REGION="small", RECIPE="recommended", SEED=1)
 PRETRAINING, SAMPLING = "unsupervised_pretraining/DAS_pretraining.py", "scene_sampling.py"
 LEARNER, PREDICTION = "meta_learner.py", "predict_LSM.py"
 SIZE, CELL, WEST, NORTH = 60, 50.0, 800_000.0, 840_000.0
@@ -56,8 +58,9 @@ def make_inputs():
 
     layers = [{"layer": k, "epoch": e, "error": 1 / (k * e)} for k in (1, 2, 3) for e in (1, 2, 3)]
     artifacts.write_csv(paths.pretraining_history, pd.DataFrame(layers), PRETRAINING, c, [])
-    history = pd.DataFrame({"iteration": [0, 10, 20], "pre_loss": [0.7, 0.7, 0.6], "post_loss": [0.7, 0.5, 0.3],
-                            "inner_lr": [0.01, 0.02, 0.03]})
+    history = pd.DataFrame({"iteration": [10, 10, 20, 15, 30], "kind": ["local", "regional"] * 2 + ["local"],
+                            "pre_loss": [0.7, 0.7, 0.6, 0.6, 0.6], "post_loss": [0.7, 0.5, 0.3, 0.4, 0.2],
+                            "inner_lr": [0.01, 0.02, 0.03, -0.01, 0.04]})
     artifacts.write_csv(paths.history, history, LEARNER, c, [])
     held_out = pd.DataFrame({"sample": np.arange(500), "block": number, "x": x, "y": y, "label": label,
                              "score_before": rng.random(500), "score_after": 0.4 * label + 0.6 * rng.random(500)})
@@ -152,6 +155,21 @@ def test_numbers_of_the_other_figures_are_those_saved(drawn):
     for when in ("before", "after"):
         saved = metrics[metrics["adapted"] == when].set_index("block")["accuracy"]
         np.testing.assert_allclose(shown.set_index("block")[when], saved[shown["block"]])
+
+
+def test_meta_training_draws_every_kind_of_member(drawn, monkeypatch):
+    root, paths, _ = drawn
+    monkeypatch.setenv("LSM_ROOT", str(root))
+    table = pd.read_csv(paths.history)
+    fig, _ = training.meta_training(settings.constants(figure.Constants, ["REGION=small"]))
+    losses, rates = fig.axes[:2], fig.axes[2:]
+    assert [ax.get_title() for ax in losses] == ["local members", "regional members"]
+    for kind, loss, rate in zip(("local", "regional"), losses, rates, strict=True):
+        rows = table[table["kind"] == kind]
+        drawn_lines = [*loss.get_lines(), *rate.get_lines()]
+        for line, column in zip(drawn_lines, ("pre_loss", "post_loss", "inner_lr"), strict=True):
+            np.testing.assert_array_equal(line.get_xydata(), rows[["iteration", column]])
+    assert rates[0].get_ylim()[0] < 0  # of all kinds: inner rates may be negative
 
 
 def test_second_run_writes_the_same_bytes(drawn):

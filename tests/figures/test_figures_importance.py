@@ -1,6 +1,7 @@
 """Figures of importance and of the factors, as a user runs them, on small made inputs; their numbers."""
 
 import itertools
+import json
 import re
 from types import SimpleNamespace
 
@@ -22,7 +23,7 @@ from lsm.run import artifacts
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, constants
 
-CONSTANTS = SimpleNamespace(REGION="small", SEED=3)
+CONSTANTS = SimpleNamespace(REGION="small", SEED=1)
 FACTORS = (Factor("cover", "categorical", "class"), Factor("slope", "continuous", "degree"),
            Factor("aspect", "circular", "degree"), Factor("dis2road", "distance", "m"),
            Factor("DV", "continuous", "mm/yr", zero_is_missing=True))
@@ -105,12 +106,14 @@ def write_importance(paths, like, block, tasks, rng):
 
 
 def write_model(paths, tasks, rng):
-    """Writes two intermediate networks, and a split in which the last two blocks are held out."""
-    stage, encoder = "meta_learner.py", Encoder.fit(tasks["factors"], FACTORS, "recommended")
-    sizes = [len(encoder.columns), 8, 6, 4, 2]
-    pooled = [w for a, b in itertools.pairwise(sizes) for w in (rng.normal(size=(2, a, b)), rng.normal(size=(2, b)))]
-    artifacts.write_npz(paths.model, {"encoder": np.array(encoder.to_json())}
-                        | {f"pooled_{i}": w.astype(np.float32) for i, w in enumerate(pooled)}, stage, CONSTANTS, [])
+    """Writes two intermediate networks of each kind, and a split in which the last two blocks are held out."""
+    stage, encoder = "meta_learner.py", Encoder.fit(tasks["factors"], FACTORS, "recommended", tasks["xy"])
+    kinds = [{"name": "local", "members": 2}, {"name": "regional", "members": 2}]
+    model = {"encoder": np.array(encoder.to_json()), "kinds": np.array(json.dumps(kinds))}
+    for kind, inputs, last in (("local", len(encoder.columns), 4), ("regional", len(encoder.columns) + 2, 5)):
+        shapes = [s for a, b in itertools.pairwise([inputs, 8, 6, last, 2]) for s in ((a, b), (b,))] + [(inputs, 2)]
+        model |= {f"{kind}_pooled_{i}": rng.normal(size=(2, *s)).astype(np.float32) for i, s in enumerate(shapes)}
+    artifacts.write_npz(paths.model, model, stage, CONSTANTS, [])
     role = np.where(tasks["block"] >= 3, "query", "meta-train")
     artifacts.write_csv(paths.split, pd.DataFrame({"block": tasks["block"], "row": tasks["row"], "role": role}), stage,
                         CONSTANTS, [])
@@ -208,12 +211,33 @@ def test_layers_hold_a_cell_of_each_place_and_nothing_elsewhere(paths):
 
 def test_learned_factors_are_the_layer_before_the_networks_log_odds(paths):
     model = artifacts.read_npz(paths.model, "meta_learner.py", CONSTANTS)
-    x = np.random.default_rng(1).normal(size=(20, model["pooled_0"].shape[1])).astype(np.float32)
-    learned = factors.hidden(model, x)
+    weights = [model[f"local_pooled_{i}"][0] for i in range(9)]
+    x = np.random.default_rng(1).normal(size=(20, len(weights[0]))).astype(np.float32)
+    learned = factors.hidden(weights, x)
     assert learned.shape == (20, 4)
-    weights = [model[f"pooled_{i}"][0] for i in range(8)]
-    np.testing.assert_allclose(learned @ (weights[6][:, 1] - weights[6][:, 0]) + weights[7][1] - weights[7][0],
+    np.testing.assert_array_equal(factors.hidden(weights[:8], x), learned)  # without a direct path
+    head, direct = (w[:, 1] - w[:, 0] for w in (weights[6], weights[8]))
+    np.testing.assert_allclose(learned @ head + weights[7][1] - weights[7][0] + x @ direct,
                                prediction.log_odds(weights, x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["local", "regional"])
+def test_learned_factors_are_of_the_first_kind_of_member(paths, monkeypatch, kind):
+    """A regional member reads X and Y too."""
+    model = artifacts.read_npz(paths.model, "meta_learner.py", CONSTANTS)
+    model["kinds"] = np.array(json.dumps([{"name": kind, "members": 2}]))
+    artifacts.write_npz(paths.model, model, "meta_learner.py", CONSTANTS, [])
+    given = []
+    monkeypatch.setattr(factors, "hidden", lambda weights, x: given.append((weights, x)) or x)
+    draw(paths, "learned_factors", "EMBEDDED=50", "NEIGHBOURS=8", "PERPLEXITY=10.0")
+    (weights, x), = given
+    assert x.shape == (50, len(model[f"{kind}_pooled_0"][0]))
+    assert len(weights) == 9
+    for i, w in enumerate(weights):
+        np.testing.assert_array_equal(w, model[f"{kind}_pooled_{i}"][0])
+    tasks = artifacts.read_npz(paths.tasks, "scene_sampling.py", CONSTANTS)
+    every = Encoder.from_json(str(model["encoder"])).transform(tasks["factors"], tasks["xy"])[:, :x.shape[1]]
+    assert {row.tobytes() for row in x} <= {row.tobytes() for row in np.ascontiguousarray(every)}
 
 
 def test_held_out_samples_in_two_dimensions(paths):

@@ -3,9 +3,8 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from lsm.inputs.samples import Factor
-from lsm.learner.boosting import mixed
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import mean_probability, probability
+from lsm.learner.prediction import predict, probability
 from lsm.maps import trust
 
 
@@ -37,44 +36,33 @@ def test_the_threshold_leaves_outliers_out():
     assert trust.largest_but_outliers(np.append(index, [1.55, 9.0])) == 1.0
 
 
-def networks_of(rng) -> list[np.ndarray]:
-    """Three members of four blocks, five inputs."""
-    return [rng.normal(size=(3, 4, *shape)).astype(np.float32) for shape in [(5, 6), (6,), (6, 2), (2,)]]
-
-
-def test_spread_is_the_sd_over_members():
-    rng = np.random.default_rng(4)
-    networks = networks_of(rng)
-    x, block = rng.normal(size=(30, 5)).astype(np.float32), rng.integers(0, 4, 30)
-    found = trust.Ensemble(networks, []).spread(block, x, x, x[:, :2])
-    for i in range(30):
-        each = [probability([w[m, block[i]] for w in networks], x[i:i + 1])[0] for m in range(3)]
-        assert found[i] == pytest.approx(np.std(each, ddof=1), abs=1e-6)
-        assert mean_probability([w[:, block[i]] for w in networks], x[i:i + 1])[0] == pytest.approx(np.mean(each))
-    assert found.max() > 0.1
-
-
-def test_spread_has_each_member_with_its_boosting():
+def test_the_index_reads_factors_and_no_places():
+    factors = (Factor("slope", "continuous", "degree"), Factor("road", "distance", "m"))
     rng = np.random.default_rng(5)
-    networks, block = networks_of(rng), np.arange(200) % 4
-    x, xy = rng.normal(size=(200, 5)).astype(np.float32), rng.uniform(0, 1000, (200, 2))
-    models = {f"{kind}{layer}": w for (layer, kind), w in zip([(1, "w"), (1, "b"), (2, "w"), (2, "b")], networks,
-                                                              strict=True)}
-    models |= {"boosted": np.arange(200) < 180, "state": np.zeros(4, np.int8)}
-    label = (x[:, 0] > rng.normal(size=200)).astype(np.int8)
-    samples = {"factors": x, "xy": xy, "block": np.sort(block), "label": label, "weight": np.ones(200, np.float32)}
-    ensemble = trust.Ensemble.of_map(models, samples, True, 3)
-    each = [mixed(np.concatenate([probability([w[m, block[i]] for w in networks], x[i:i + 1]) for i in range(200)]),
-                  boosting.probabilities(x, xy, block)) for m, boosting in enumerate(ensemble.boosting)]
-    np.testing.assert_allclose(ensemble.spread(block, x, x, xy), np.std(each, axis=0, ddof=1), atol=1e-6)
-    assert np.ptp([boosting.probabilities(x, xy, block)[0] for boosting in ensemble.boosting], axis=0).max() > 0.1
-    for resampled, boosted in ((False, models["boosted"]), (True, np.zeros(0, bool))):
-        assert trust.Ensemble.of_map(models | {"boosted": boosted}, samples, resampled, 3).boosting == []
+    values, xy = rng.uniform(0, 60, (80, 2)).astype(np.float32), rng.uniform(0, 1000, (80, 2))
+    encoder = Encoder.fit(values, factors, "recommended", xy)
+    found = trust.Applicability.of(encoder, values, np.arange(80) % 4, np.ones(2), 80, rng)
+    other = rng.uniform(0, 60, (30, 2)).astype(np.float32)
+    index = found.index(encoder.transform(other))
+    samples, cells = (encoder.transform(v) * found.scale for v in (values, other))
+    np.testing.assert_allclose(index, cdist(cells, samples).min(axis=1) / found.mean, rtol=1e-5)
+    np.testing.assert_array_equal(found.index(encoder.transform(other, rng.uniform(0, 9000, (30, 2)))), index)
 
 
-def test_samples_are_drawn_again_within_their_block():
-    block, known = np.repeat([0, 2], [40, 60]), np.arange(100) % 5 > 0
-    times = trust.drawn_again(block, known, np.random.default_rng(6))
-    assert not times[~known].any()
-    assert np.bincount(block, times).tolist() == [32, 0, 48]
-    assert times.max() > 1
+def test_spread_is_the_sd_over_the_members_of_all_kinds():
+    rng, blocks = np.random.default_rng(4), 4
+    networks = {kind: [rng.normal(size=(members, blocks, *shape)).astype(np.float32)
+                       for shape in [(inputs, 6), (6,), (6, 2), (2,), (inputs, 2)]]
+                for kind, members, inputs in (("local", 3, 5), ("regional", 2, 7))}
+    x, block = rng.normal(size=(30, 7)).astype(np.float32), rng.integers(0, blocks, 30)
+    found = trust.spread(networks, block, x)
+    for i in range(30):
+        each = []
+        for kind, members, inputs in (("local", 3, 5), ("regional", 2, 7)):
+            for m in range(members):
+                w1, b1, w2, b2, w5 = (w[m, block[i]].astype(float) for w in networks[kind])
+                z = np.maximum(x[i, :inputs] @ w1 + b1, 0) @ w2 + b2 + x[i, :inputs] @ w5
+                each.append(z[1] - z[0])
+        assert found[i] == pytest.approx(np.std(probability(np.array(each)), ddof=1), abs=1e-5)
+        assert predict(networks, block, x)[i] == pytest.approx(probability(np.mean(each)), abs=1e-5)
+    assert found.max() > 0.1

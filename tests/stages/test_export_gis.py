@@ -17,7 +17,6 @@ from lsm.run.settings import InputError, constants
 sys.path.insert(0, str(PROJECT))
 import export_gis as stage
 
-NETWORKS = "RESAMPLED=False"  # quicker
 PRODUCTS = ("probability", "class", "applicability", "uncertainty", "leading")
 
 
@@ -84,7 +83,7 @@ def test_uncertainty_and_applicability_stand_wherever_the_map_does(exported):
     outside = (dataset.ReadAsArray()[known] > threshold).mean()
     assert f"{outside:.1%} of cells outside the area of applicability" in printed
     assert 0 < opened(root, "uncertainty").ReadAsArray()[known].max() <= 0.58
-    assert "over 3 members, few of them" in printed
+    assert "over 6 members, few of them" in printed
     assert not (root / "tmp/demo_gis").exists()
 
 
@@ -129,14 +128,14 @@ def test_a_raster_of_an_earlier_run_is_named(exported, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(exported[0], root)
     (root / "figs/demo_leading_factor.tif").unlink()
-    printed = succeed(root, "export_gis.py", NETWORKS)
+    printed = succeed(root, "export_gis.py")
     assert "figs/demo_leading.tif: of an earlier run, not of this map; remove it" in printed
 
 
 def test_natural_breaks_replace_those_of_another_method(exported, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(exported[0], root)
-    assert "classes, natural breaks:" in succeed(root, "export_gis.py", NETWORKS, "BREAKS=natural")
+    assert "classes, natural breaks:" in succeed(root, "export_gis.py", "BREAKS=natural")
     kept = json.loads((root / "tmp/demo_breaks.json").read_text())
     assert kept["method"] == "natural"
     assert kept["breaks"] == sorted(set(kept["breaks"]))
@@ -148,10 +147,9 @@ def test_natural_breaks_replace_those_of_another_method(exported, tmp_path):
 
 def test_without_what_is_optional_it_says_which_stage_to_run(copy_of_demo):
     (copy_of_demo / "checkpoint_dir/demo_metrics.csv").unlink()
-    printed = succeed(copy_of_demo, "export_gis.py", NETWORKS)
+    printed = succeed(copy_of_demo, "export_gis.py")
     assert "no raster of leading factors: figs/demo_leading_factor.tif: missing; run feature_permutation.py" in printed
     assert "blocks without held-out AUROC: checkpoint_dir/demo_metrics.csv: missing; run meta_learner.py" in printed
-    assert "over 3 members' networks, few of them" in printed
     assert not (copy_of_demo / "figs/demo_leading.tif").exists()
     dataset = gdal.OpenEx(str(copy_of_demo / "figs/demo_blocks.gpkg"))
     first = dataset.GetLayer("blocks").GetNextFeature()

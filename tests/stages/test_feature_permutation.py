@@ -10,7 +10,6 @@ from osgeo import gdal
 from scipy.special import expit
 
 from lsm.inputs.rasters import cell_of, read_composite
-from lsm.learner.boosting import Boosting
 from lsm.run.paths import PROJECT
 from lsm.run.settings import InputError, constants
 
@@ -103,7 +102,7 @@ def test_a_block_is_the_same_alone_and_again(explained, monkeypatch):
     models, samples = (dict(np.load(root / name)) for name in ("models_of_blocks/demo_models.npz",
                                                                "metatask_sampling/demo_tasks.npz"))
     c = constants(stage.Constants, [*QUICK_EXPLANATION])
-    stage.start_worker(models, samples, Boosting.of_map(models, samples, c.SEED), c)
+    stage.start_worker(models, samples, c)
     for block in (11, 3):
         _, rows, values, place, log_odds, base = stage.explain_block(block)
         own = saved["block"] == block
@@ -115,7 +114,7 @@ def test_a_block_is_the_same_alone_and_again(explained, monkeypatch):
 
 @pytest.mark.parametrize(("setting", "message"), [
     ("BACKGROUND_FROM=cell", "BACKGROUND_FROM=cell: expected block or region"),
-    ("MODEL=trees", "MODEL=trees: expected map or networks"), ("ORDERS=0", "ORDERS=0: expected 1")])
+    ("ORDERS=0", "ORDERS=0: expected 1")])
 def test_settings_that_cannot_be_used(demo, monkeypatch, setting, message):
     monkeypatch.setenv("LSM_ROOT", str(demo))
     with pytest.raises(InputError, match=message):
