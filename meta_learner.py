@@ -69,6 +69,8 @@ class Constants(StudyArea):
     # start
     BASE_MODEL: str = "DAS"  # "DAS": the pretrained hidden layers; "MLP": all layers at random; published "DAS"
     NORMALISE: bool = True   # batch normalisation of the hidden layers of local members, by the support; published True
+    # from so many labelled points on; fewer vary too little within a neighbourhood
+    NORMALISE_FROM: int = ByRecipe(published=0, recommended=2000)
     DIRECT: bool = ByRecipe(published=False, recommended=True)  # a linear path from the inputs beside the hidden layers
     # inner loop
     SUPPORT: int = ByRecipe(published=8, recommended=16)  # samples of a task that the inner loop learns from
@@ -82,6 +84,7 @@ class Constants(StudyArea):
     # outer loop
     META_BATCH: int = 16   # tasks an outer step, or all there are; published 16
     META_LR: float = 1e-3  # of Adam; published 1e-3
+    DECAY: float = ByRecipe(published=0.0, recommended=500.0)  # of the weights: so much over the labelled points
     # blocks that adapt: the held-out ones here, all of them in predict_LSM.py
     ADAPT_STEPS: int = ByRecipe(published=5, recommended=20)
     ADAPT_BATCH: int = ByRecipe(published=8, recommended=0)  # samples a step, drawn anew; 0: the whole support

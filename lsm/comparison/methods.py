@@ -136,7 +136,7 @@ def ours(recipe: str) -> Callable:
 
 def from_one_network(weights: list[np.ndarray], rate: float, split: Split, steps: int) -> Callable:
     """Each block predicted by a network that starts from these weights and descends the gradient for `steps` steps."""
-    kind = Kind("alone", 1, 0, 0, 0, 0, False, False, False, 0, steps, 0)
+    kind = Kind("alone", 1, 0, 0, 0, 0, False, False, False, 0, steps, 0, 0.0)
     training = Training([kind], [[initial_state(weights, rate, False)]], 0, np.empty((0, len(HISTORY))))
     pooled = pooled_members(training, split.x[split.labelled])
     return by_networks(on_own_points(training, pooled, split, 0), split)

@@ -25,6 +25,8 @@ class KindConstants(Protocol):
     REGIONAL_BORROW: int
     PLACE: bool
     NORMALISE: bool
+    NORMALISE_FROM: int
+    DECAY: float
     DIRECT: bool
     SUPPORT: int
     QUERY: int
@@ -45,6 +47,7 @@ class Kind:
     direct         whether a linear path leads from the inputs to the logits beside the hidden layers
     borrow         labelled samples of other blocks, the nearest ones, that a block adapts on besides its own
     steps, batch   of adaptation; batch 0: every step takes the whole support
+    decay          of the weights, in the outer loop
     """
 
     name: str
@@ -59,6 +62,7 @@ class Kind:
     borrow: int
     steps: int
     batch: int
+    decay: float
 
 
 def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:
@@ -69,10 +73,12 @@ def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:
     regional ones, so that a point is not seen more often than in a large inventory. A kind without members is left out.
     """
     blocks = not c.LOCAL_NEIGHBOURHOOD
+    decay = round(c.DECAY / max(labelled, 1), 3)
     local = Kind("blocks" if blocks else "local", c.LOCAL_MEMBERS, min(c.LOCAL_NEIGHBOURHOOD, labelled // 4), c.SUPPORT,
-                 c.QUERY, c.LOCAL_ITERATIONS if blocks else min(c.LOCAL_ITERATIONS, max(1, labelled // 2)), c.NORMALISE,
-                 False, c.DIRECT, c.LOCAL_BORROW, c.ADAPT_STEPS, c.ADAPT_BATCH)
+                 c.QUERY, c.LOCAL_ITERATIONS if blocks else min(c.LOCAL_ITERATIONS, max(1, labelled // 2)),
+                 c.NORMALISE and labelled >= c.NORMALISE_FROM, False, c.DIRECT, c.LOCAL_BORROW, c.ADAPT_STEPS,
+                 c.ADAPT_BATCH, decay)
     regional = Kind("regional", c.REGIONAL_MEMBERS, min(c.REGIONAL_NEIGHBOURHOOD, labelled), c.REGIONAL_SUPPORT,
                     c.REGIONAL_SUPPORT, min(c.REGIONAL_ITERATIONS, max(1, labelled // 4)), False, c.PLACE, c.DIRECT,
-                    c.REGIONAL_BORROW, c.ADAPT_STEPS, c.ADAPT_BATCH)
+                    c.REGIONAL_BORROW, c.ADAPT_STEPS, c.ADAPT_BATCH, decay)
     return [kind for kind in (local, regional) if kind.members]

@@ -73,13 +73,15 @@ def initial_state(weights: list[np.ndarray], inner_lr: float, per_weight: bool) 
 
 
 @lru_cache  # many trainings in one process share the compiled loop
-def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: bool, xla: bool = True):
+def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: bool, decay: float = 0.0,
+               xla: bool = True):
     """A compiled function that runs many outer steps in one call.
 
     Returns run(state, step, steps, batches) -> (state, pre_loss, post_loss): `steps` outer steps of Adam (Kingma and
     Ba 2015), starting with number `step` (from 0), over batches whose first axis is at least `steps` long. The
-    losses are means over these steps. Adam is written out here because its state must pass through the compiled loop
-    and lie in checkpoints as plain arrays.
+    losses are means over these steps. Weights (not biases, not inner rates) shrink by outer_lr * decay of themselves at
+    every step (Loshchilov and Hutter 2019, arXiv 1711.05101). Adam is written out here because its state must pass
+    through the compiled loop and lie in checkpoints as plain arrays.
     """
     beta_1, beta_2, epsilon = 0.9, 0.999, 1e-7
 
@@ -100,7 +102,9 @@ def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: 
             rate = outer_lr * tf.sqrt(1 - beta_2 ** t) / (1 - beta_1 ** t)
             m = [beta_1 * a + (1 - beta_1) * g for a, g in zip(state["m"], gradients, strict=True)]
             v = [beta_2 * a + (1 - beta_2) * g * g for a, g in zip(state["v"], gradients, strict=True)]
-            moved = [p - rate * a / (tf.sqrt(b) + epsilon) for p, a, b in zip(parameters, m, v, strict=True)]
+            shrink = [outer_lr * decay * (j < n and len(p.shape) == 2) for j, p in enumerate(parameters)]
+            moved = [p * (1 - s) - rate * a / (tf.sqrt(b) + epsilon)
+                     for p, s, a, b in zip(parameters, shrink, m, v, strict=True)]
             state = {"weights": moved[:n], "inner_lr": moved[n:], "m": m, "v": v}
             pre_sum += pre
             post_sum += post

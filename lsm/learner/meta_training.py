@@ -153,7 +153,7 @@ def _some_steps(training: Training, k: int, member: int, steps: int, samples: En
                 c: TrainingConstants) -> tuple:
     """`steps` outer steps of one member: its state, and its query loss before and after the inner loop."""
     kind, done = training.kinds[k], training.done
-    run = outer_loop(c.INNER_STEPS, c.META_LR, kind.normalise, c.FIRST_ORDER)
+    run = outer_loop(c.INNER_STEPS, c.META_LR, kind.normalise, c.FIRST_ORDER, kind.decay)
     # A new generator for each call: training that goes on from a checkpoint draws what it would have drawn.
     seed = [c.SEED, member, done] if kind.name == "blocks" else [c.SEED, member, done, k]
     drawn = draw(tasks, np.random.default_rng(seed), c.LOG_EVERY, min(c.META_BATCH, len(tasks.sizes)), kind.support,
