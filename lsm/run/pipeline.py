@@ -113,6 +113,8 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     PREPARE ran once with the constants of that area (RAW, a field of classes, ...): they hold until others are given.
     """
     known = defaults(constants_class(script))
+    if script in (DEMO, PREPARE, AUGMENT):  # the inputs' draws have a seed of their own: SEED=2 is another run on them
+        del known["SEED"]
     own = [a for a in arguments if a.partition("=")[0] in known and not a.startswith("REGION=")]
     if script == PREPARE:
         given = {a.partition("=")[0] for a in own}

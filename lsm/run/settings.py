@@ -145,8 +145,8 @@ def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
         c = constants(cls, arguments)
         with only_run(c.REGION) as holder:
             if holder:
-                raise InputError(f"REGION={c.REGION}: expected no other run in {root()}, found {holder} at work; wait for "
-                                 "it, or set LSM_ROOT to another folder")
+                raise InputError(f"REGION={c.REGION}: expected no other run in {root()}, found {holder} at work; wait "
+                                 "for it, or set LSM_ROOT to another folder")
             main(c)
     except InputError as error:
         _stop(str(error))

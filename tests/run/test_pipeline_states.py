@@ -74,8 +74,8 @@ def test_a_lost_artifact_and_a_lost_record(finished):
 
 
 def test_changed_code(finished, monkeypatch):
-    monkeypatch.setattr(pipeline, "code_of", lambda script: "another" if script == pipeline.MAP else
-                        json.loads(record_path(Paths("demo").model).read_text())["code"])
+    real = pipeline.code_of
+    monkeypatch.setattr(pipeline, "code_of", lambda script: "another" if script == pipeline.MAP else real(script))
     found = states(finished[1])
     assert found[pipeline.MAP] == "stale: the code has changed"
 
