@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import platform
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from lsm.run.code import code_of
 from lsm.run.paths import root, shown
 from lsm.run.settings import InputError
 
@@ -93,6 +95,13 @@ def _to_disk(path: Path) -> None:
 
 def sha256(path: Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
+    state = os.stat(path)
+    return _sha256(str(path), state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(10_000)
+def _sha256(path: str, *state: int) -> str:
+    """As `sha256`; one run reads an unchanged file once, however many artifacts were made from it."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -114,6 +123,7 @@ def _record(path: Path, stage: str, constants, inputs: list[Path]) -> dict:
         "factors": factor_list(constants),
         "constants": values,
         "sha256": sha256(path),
+        "code": code_of(stage),
         "inputs": {shown(p): sha256(p) for p in inputs},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
     }
@@ -204,7 +214,8 @@ def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -
     then = record["constants"] | {"REGION": record["region"], "RECIPE": record["recipe"], "SEED": record["seed"]}
     found = [f"{name} = {then.get(name)!r}, now {now[name]!r}"
              for name in now if name not in ignore and then.get(name) != now[name]]
-    return found + [f"another {shown(p)}" for p in inputs if record["inputs"].get(shown(p)) != sha256(p)]
+    return found + [f"another {shown(p)}" for p in inputs
+                    if not p.is_file() or record["inputs"].get(shown(p)) != sha256(p)]
 
 
 def _of_another_region(path: Path, region: str) -> bool:

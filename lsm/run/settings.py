@@ -3,14 +3,15 @@
 import ast
 import difflib
 import errno
-import runpy
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import TypeVar
 
-from lsm.run.paths import PROJECT, shown
+from lsm.run.lock import only_run
+from lsm.run.paths import PROJECT, root, shown
 
 LONGEST = 300  # characters of an error message
 
@@ -74,10 +75,23 @@ def constants(cls: type[Constants], arguments: list[str]) -> Constants:
 def of_stage(script: str, **values):
     """The constants that `script`, a path from the project's folder, would run with, some set to other values.
 
-    A stage owns its constants; another stage that must do the same asks here. Importing a stage does nothing.
+    A stage owns its constants; another stage that must do the same asks here.
     """
-    module = runpy.run_path(str(PROJECT / script), run_name="constants")
-    return constants(module["Constants"], [f"{name}={value}" for name, value in values.items()])
+    return constants(constants_class(script), [f"{name}={value}" for name, value in values.items()])
+
+
+@lru_cache
+def constants_class(script: str) -> type:
+    """The dataclass of constants of `script`, a path from the project's folder.
+
+    Only its constants block is run, with what study_area.py has: a stage's imports take seconds.
+    """
+    path = PROJECT / script
+    block = [node for node in ast.parse(path.read_bytes()).body if (isinstance(node, ast.ClassDef)
+             and node.name == "Constants") or (isinstance(node, ast.ImportFrom) and node.module == "study_area")]
+    names = {"dataclass": dataclass, "ByRecipe": ByRecipe, "__name__": "constants"}
+    exec(compile(ast.Module(block, []), str(path), "exec"), names)
+    return names["Constants"]
 
 
 def _parse(name: str, text: str, default):
@@ -128,7 +142,12 @@ def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
             print(f"  {name} = {value!r}")
         return
     try:
-        main(constants(cls, arguments))
+        c = constants(cls, arguments)
+        with only_run(c.REGION) as holder:
+            if holder:
+                raise InputError(f"REGION={c.REGION}: expected no other run in {root()}, found {holder} at work; wait "
+                                 "for it, or set LSM_ROOT to another folder")
+            main(c)
     except InputError as error:
         _stop(str(error))
     except OSError as error:

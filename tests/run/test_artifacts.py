@@ -90,6 +90,7 @@ def test_record(made, source):
     assert set(versions) == {"python", *artifacts.LIBRARIES}
     assert record == {
         "stage": STAGE, "region": "isle", "recipe": "published", "seed": 4, "factors": None, "replaces": None,
+        "code": "",  # of a stage that does not exist
         "constants": {"K": 64, "WEIGHTS": [0.3, 0.7]}, "sha256": hashlib.sha256(made.read_bytes()).hexdigest(),
         "inputs": {"src_data/in.csv": hashlib.sha256(source.read_bytes()).hexdigest()}}
     assert read_record(made, STAGE) == check(made, STAGE, C)

@@ -1,0 +1,50 @@
+"""The code that a script runs, as one digest: of itself and of all modules of this project that it imports."""
+
+import ast
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from lsm.run.paths import PROJECT
+
+OWN = ("lsm", "unsupervised_pretraining")  # packages of this project; study_area holds constants, which records have
+
+
+@lru_cache
+def code_of(script: str) -> str:
+    """The digest (hexadecimal) of the code of `script`, a path from the project's folder; "" where there is none.
+
+    Comments, docstrings and the layout of lines do not count.
+    """
+    todo, seen = [PROJECT / script], {}
+    while todo:
+        path = todo.pop()
+        if path in seen or not path.is_file():
+            continue
+        tree = ast.parse(path.read_bytes())
+        todo += _imported(tree)
+        seen[path] = ast.dump(_without_docstrings(tree))
+    if not seen:
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(seen):
+        digest.update(f"{path.relative_to(PROJECT)}\n{seen[path]}\n".encode())
+    return digest.hexdigest()
+
+
+def _imported(tree: ast.AST) -> list[Path]:
+    """Files of this project that a module imports, those that may be packages or names in a module too."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [PROJECT / f"{name.replace('.', '/')}.py" for name in names if name.split(".")[0] in OWN]
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return tree

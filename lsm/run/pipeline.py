@@ -1,0 +1,146 @@
+"""Which stages of a region are fresh, by their records alone: contents (sha256), constants, code, never clocks.
+
+An artifact is fresh when its record describes it, and names this region, recipe, seed, these constants, the inputs that
+are there now and the code that would make it now; and when the stages that made its inputs are fresh.
+"""
+
+import contextlib
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lsm.run.artifacts import differences, factor_list, read_record, wrote
+from lsm.run.code import code_of
+from lsm.run.paths import Paths, root
+from lsm.run.settings import InputError, constants, constants_class, defaults
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the graph.
+
+    script   as it is run
+    outputs  (paths) -> the files that every run of the stage writes, each with a record
+    after    scripts of the stages whose files it reads
+    free     constants that change nothing that it writes
+    """
+
+    script: str
+    outputs: Callable[[Paths], list[Path]]
+    after: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+
+
+DEMO, PREPARE, AUGMENT = "src_data/make_demo.py", "prepare_region.py", "augment_inventory.py"
+PRETRAIN, BLOCKS, LEARN = "unsupervised_pretraining/DAS_pretraining.py", "scene_sampling.py", "meta_learner.py"
+MAP, COMPARE, EXPLAIN, GIS = "predict_LSM.py", "compare_methods.py", "feature_permutation.py", "export_gis.py"
+REPORT = "report.py"
+STAGES = (
+    Stage(DEMO, lambda p: [p.composite, p.samples, p.samples_without_insar, p.insar_points, p.grid]),
+    Stage(PREPARE, lambda p: [p.composite, p.factors, p.samples_without_insar], free=("OVERWRITE", "CHECK")),
+    Stage(AUGMENT, lambda p: [p.samples, p.samples_origin], (PREPARE,), ("OVERWRITE", "GRID_ROWS")),
+    Stage(PRETRAIN, lambda p: [p.saved_model, p.encoder, p.pretraining_history], (DEMO, PREPARE, AUGMENT)),
+    Stage(BLOCKS, lambda p: [p.blocks, p.tasks, p.blocks_table], (DEMO, PREPARE, AUGMENT)),
+    Stage(LEARN, lambda p: [p.model, p.split, p.history, p.held_out, p.metrics], (PRETRAIN, BLOCKS), ("SAVE_EVERY",)),
+    Stage(MAP, lambda p: [p.models, p.map_raster], (BLOCKS, LEARN), ("GRID_ROWS",)),
+    Stage(COMPARE, lambda p: [p.scores, p.method_metrics], (BLOCKS,), ("WORKERS",)),
+    Stage(EXPLAIN, lambda p: [p.importance, p.importance_territory, p.shap_values, p.leading_factor], (MAP,),
+          ("WORKERS",)),
+    Stage(GIS, lambda p: [p.gis_layers, p.gis_table], (MAP,), ("GRID_ROWS",)),
+    Stage(REPORT, lambda p: [p.report], (MAP,)),
+)
+FROM_TASKS = (PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS)  # what depends on the list of factors
+
+
+def of_region(region: str, raw: bool) -> list[Stage]:
+    """The stages that make this region's files, in order.
+
+    The demo's inputs are made by DEMO; another region's are there already, or PREPARE makes them where raw layers are
+    given (`raw`) or where it made them before. AUGMENT takes part where InSAR points wait for it.
+    """
+    paths = Paths(region)
+    prepared = raw or _made_by(paths.composite, PREPARE)
+    insar = [p for p in (paths.insar_table, paths.insar_layer, paths.insar_points) if p.is_file()]
+    augmented = insar and not _made_by(paths.samples, PREPARE) and (
+        not paths.samples.is_file() or _made_by(paths.samples, AUGMENT))
+    absent = {*([DEMO] * (region != "demo")), *([PREPARE] * (not prepared)),
+              *([AUGMENT] * (region == "demo" or not augmented))}
+    return [stage for stage in STAGES if stage.script not in absent]
+
+
+def states_of(region: str, arguments: list[str], raw: bool = False) -> dict[str, str]:
+    """Of every stage of a region: "fresh", "missing" or "stale: ...", the reason.
+
+    arguments  NAME=value for the stages that know NAME
+    """
+    paths, out = Paths(region), {}
+    for stage in of_region(region, raw):
+        waiting = [script for script in stage.after if out.get(script, "fresh") != "fresh"]
+        there = [path for path in stage.outputs(paths) if path.is_file()]
+        if not there:
+            out[stage.script] = "missing"
+        elif waiting:
+            out[stage.script] = f"stale: {', '.join(waiting)} must run first"
+        else:
+            found = _reasons(stage, paths, arguments)
+            out[stage.script] = f"stale: {'; '.join(found)}" if found else "fresh"
+    return out
+
+
+def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
+    """Why a stage must run again; [] where it need not. The first artifact that is not fresh gives the reasons."""
+    now = constants(constants_class(stage.script), arguments_of(stage.script, paths.region, arguments))
+    for path in stage.outputs(paths):
+        try:
+            record = read_record(path, stage.script)
+        except InputError as error:
+            return [str(error).partition("; ")[0]]
+        found = differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))
+        factors = factor_list(now) if stage.script in FROM_TASKS else None
+        if factors is not None and record.get("factors") not in (None, factors):
+            found.append("another list of factors")
+        if record.get("code") != code_of(stage.script):
+            found.append("the code has changed")
+        if found:
+            return found
+    return []
+
+
+def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
+    """The arguments that a stage knows, and its region.
+
+    PREPARE ran once with the constants of that area (RAW, a field of classes, ...): they hold until others are given.
+    """
+    known = defaults(constants_class(script))
+    if script in (DEMO, PREPARE, AUGMENT):  # the inputs' draws have a seed of their own: SEED=2 is another run on them
+        del known["SEED"]
+    own = [a for a in arguments if a.partition("=")[0] in known and not a.startswith("REGION=")]
+    if script == PREPARE:
+        given = {a.partition("=")[0] for a in own}
+        with contextlib.suppress(InputError):
+            made = read_record(Paths(region).composite, PREPARE)["constants"]
+            own += [f"{name}={value}" for name, value in made.items()
+                    if name in known and name not in given and _plain(known[name]) != value]
+    return [f"REGION={region}", *own]
+
+
+def _plain(value):
+    """A constant as a record holds it: lists for tuples."""
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """Refuses a NAME=value whose NAME no stage knows. Raises InputError."""
+    known = {name for stage in STAGES for name in defaults(constants_class(stage.script))}
+    known |= set(defaults(constants_class("figure.py")))
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise InputError(f"argument {argument!r}: expected NAME=value with a constant of a stage"
+                             + (f"; did you mean {near[0]}?" if near else "; --help of each stage lists them"))
+
+
+def _made_by(path: Path, script: str) -> bool:
+    return path.is_file() and wrote(path, (script,))

@@ -1,0 +1,96 @@
+"""`make status` and what make decides by: records, after each kind of change."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from lsm.run import pipeline
+from lsm.run.artifacts import record_path
+from lsm.run.paths import PROJECT, Paths
+from lsm.run.settings import InputError
+
+K = "K=64"  # as conftest makes the demo
+TRAINING = ("LOG_EVERY=20", "SAVE_EVERY=20")
+
+
+@pytest.fixture
+def finished(copy_of_demo):
+    """The demo after stages 1 to 4, with the arguments that made it."""
+    made = json.loads(record_path(Paths("demo").model).read_text())["constants"]
+    area = json.loads(record_path(Paths("demo").composite).read_text())["constants"]
+    arguments = [K, *(f"{name}={value}" for name, value in made.items() if "ITERATIONS" in name), *TRAINING]
+    arguments += [f"{name}={area[name]}" for name in ("ROWS", "COLS", "INVENTORY", "ABSENCE", "INSAR")]
+    return copy_of_demo, arguments
+
+
+def states(arguments) -> dict[str, str]:
+    return {script: state for script, state in pipeline.states_of("demo", arguments).items()
+            if script in (pipeline.DEMO, pipeline.PRETRAIN, pipeline.BLOCKS, pipeline.LEARN, pipeline.MAP)}
+
+
+def test_after_a_run_all_is_fresh_and_clocks_do_not_count(finished):
+    root, arguments = finished
+    assert set(states(arguments).values()) == {"fresh"}
+    for path in root.rglob("*.csv"):
+        path.touch()
+    assert set(states(arguments).values()) == {"fresh"}
+
+
+def test_an_edited_input_makes_what_depends_on_it_stale(finished):
+    _, arguments = finished
+    with open(Paths("demo").samples, "a") as file:
+        file.write("\n")
+    found = states(arguments)
+    assert found[pipeline.DEMO] == "stale: src_data/samples_demo.csv: is not the file its record describes"
+    assert all(found[script].startswith("stale") for script in (pipeline.PRETRAIN, pipeline.BLOCKS, pipeline.MAP))
+
+
+def test_a_changed_constant_is_named(finished):
+    _, arguments = finished
+    found = states([*arguments, "M=400"])
+    assert found[pipeline.BLOCKS] == "stale: M = 500, now 400"
+    assert found[pipeline.PRETRAIN] == "fresh"
+    assert found[pipeline.LEARN] == "stale: scene_sampling.py must run first"
+
+
+@pytest.mark.parametrize("argument", ["SEED=2", "RECIPE=published"])
+def test_another_seed_or_recipe(finished, argument):
+    name, value = argument.split("=")
+    state = states([*finished[1], argument])[pipeline.PRETRAIN]
+    assert state.startswith("stale: ")
+    assert f"{name} = " in state
+    assert f"now {int(value) if value.isdigit() else value!r}" in state
+
+
+def test_a_lost_artifact_and_a_lost_record(finished):
+    _, arguments = finished
+    Paths("demo").tasks.unlink()
+    assert states(arguments)[pipeline.BLOCKS] == "stale: metatask_sampling/demo_tasks.npz: missing"
+    record_path(Paths("demo").blocks).unlink()
+    assert states(arguments)[pipeline.BLOCKS].startswith("stale: metatask_sampling/demo_blocks.tif.json: missing")
+
+
+def test_changed_code(finished, monkeypatch):
+    real = pipeline.code_of
+    monkeypatch.setattr(pipeline, "code_of", lambda script: "another" if script == pipeline.MAP else real(script))
+    found = states(finished[1])
+    assert found[pipeline.MAP] == "stale: the code has changed"
+
+
+def test_names_that_no_stage_knows():
+    with pytest.raises(InputError, match=r"argument 'ITERATION=3': .*did you mean"):
+        pipeline.check_arguments(["ITERATION=3"])
+
+
+def test_status_prints_states_files_and_commands(finished):
+    root, arguments = finished
+    shutil.rmtree(root / "models_of_blocks")
+    done = subprocess.run([sys.executable, "tools/pipeline.py", "status", "REGION=demo", *arguments], cwd=PROJECT,
+                          text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert "meta_learner.py: fresh\n" in done.stdout
+    assert "predict_LSM.py: stale: models_of_blocks/demo_models.npz: missing\n" in done.stdout
+    assert "    python predict_LSM.py REGION=demo\n" in done.stdout

@@ -1,0 +1,96 @@
+"""Says which artifacts of a region are fresh, and runs the stages that must run to make what is asked for.
+
+Reads   the records beside the artifacts of a region (<file>.json), the constants and code of all stages
+Writes  nothing itself; with a target it runs stages, which do
+Run     python tools/pipeline.py [TARGET] [NAME=value ...]        (the Makefile calls it)
+        TARGET   status (the default), or what to make: map, explain, compare, gis, report; run is the map, its figures
+                 and the report
+        NAME     REGION, or any constant of a stage, which every stage that knows it gets; RAW=<folder> prepares the
+                 region from raw layers first
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lsm.run import pipeline
+from lsm.run.paths import PROJECT, Paths, shown
+from lsm.run.settings import InputError, of_stage
+
+TARGETS = {"map": pipeline.MAP, "explain": pipeline.EXPLAIN, "compare": pipeline.COMPARE, "gis": pipeline.GIS,
+           "report": pipeline.REPORT}
+
+
+def wanted(target: str, region: str, raw: bool) -> list[str]:
+    """The scripts that must be fresh for a target, in order."""
+    stages = pipeline.of_region(region, raw)
+    needed = {TARGETS[target]}
+    for stage in reversed(stages):
+        if stage.script in needed:
+            needed.update(stage.after)
+    return [stage.script for stage in stages if stage.script in needed]
+
+
+def make(target: str, region: str, arguments: list[str], raw: bool) -> None:
+    """Runs the stages of a target that are not fresh. A stage that fails ends everything with its exit code."""
+    for script in wanted(target, region, raw):
+        state = pipeline.states_of(region, arguments, raw)[script]
+        if state == "fresh" and script != pipeline.REPORT:
+            continue
+        run(script, region, arguments)
+        if script == pipeline.PREPARE:
+            run("check_region.py", region, arguments)
+
+
+def run(script: str, region: str, arguments: list[str]) -> None:
+    """Runs one stage as a person would."""
+    command = [script, *pipeline.arguments_of(script, region, arguments)]
+    print(f"-- python {' '.join(command)}", flush=True)
+    done = subprocess.run([sys.executable, *command], cwd=PROJECT)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def status(region: str, arguments: list[str], raw: bool) -> None:
+    """Prints the state of every stage and of its files, and the command that makes what is not fresh."""
+    paths = Paths(region)
+    for script, state in pipeline.states_of(region, arguments, raw).items():
+        stage = next(stage for stage in pipeline.STAGES if stage.script == script)
+        print(f"{script}: {state}")
+        for path in stage.outputs(paths):
+            print(f"    {shown(path)}{'' if path.is_file() else '  (missing)'}")
+        if state != "fresh":
+            print(f"    python {script} {' '.join(pipeline.arguments_of(script, region, arguments))}")
+
+
+def main(arguments: list[str]) -> None:
+    """Reads the target and the arguments, then says or makes."""
+    target = "status"
+    if arguments and "=" not in arguments[0]:
+        target, *arguments = arguments
+    if target not in ("status", "run", *TARGETS):
+        raise InputError(f"argument {target!r}: expected one of status, run, {', '.join(TARGETS)}")
+    pipeline.check_arguments(arguments)
+    given = dict(a.split("=", 1) for a in arguments)
+    region = given.get("REGION") or of_stage(pipeline.BLOCKS).REGION
+    if target == "status":
+        status(region, arguments, "RAW" in given)
+        return
+    make("map" if target == "run" else target, region, arguments, "RAW" in given)
+    if target in ("run", "compare"):
+        run("figure.py", region, arguments)
+    if target == "run":
+        run(pipeline.REPORT, region, arguments)
+
+
+if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv):
+        print(__doc__.strip())
+        sys.exit()
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+        sys.exit(2)
