@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from lsm.comparison.points import grid_rows
-from lsm.comparison.score_tables import OURS, PARTS
+from lsm.comparison.tables.score_tables import OURS, PARTS
 from lsm.inputs.rasters import NODATA, inside, read_composite, write_bands
 from lsm.inputs.samples import Factor
 from lsm.learner.boosting import mixed

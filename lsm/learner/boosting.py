@@ -11,11 +11,18 @@ TREES = 500    # not published
 SURELY = 1e-4  # no probability counts as nearer to 0 or 1 than this in the mean of log-odds
 
 
-def boosted(features: np.ndarray, label: np.ndarray, seed: int,
-            weight: np.ndarray | None = None) -> HistGradientBoostingClassifier:
-    """The fitted model of features (samples, columns), label and weight (samples,); the same seed, the same model."""
+def boosted(features: np.ndarray, label: np.ndarray, seed: int, weight: np.ndarray | None = None, rate: float = 0.1,
+            trees: int | None = None) -> HistGradientBoostingClassifier:
+    """The fitted model of features (samples, columns), label and weight (samples,); the same seed, the same model.
+
+    rate   learning rate
+    trees  how many; None: TREES. All are grown: by itself scikit-learn would hold 10 % of the samples back above
+           10,000 and stop where they no longer gain
+    """
+    model = HistGradientBoostingClassifier(max_iter=trees or TREES, learning_rate=rate, early_stopping=False,
+                                           random_state=seed)
     with threadpool_limits(1):  # several threads add up gradients in a varying order, which changes the last digits
-        return HistGradientBoostingClassifier(max_iter=TREES, random_state=seed).fit(features, label, weight)
+        return model.fit(features, label, weight)
 
 
 @dataclass(frozen=True)

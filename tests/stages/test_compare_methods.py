@@ -21,8 +21,10 @@ from small_split import MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split, 
 
 import compare_methods as stage
 import study_area
-from lsm.comparison import dbn, methods, rivals, splits
+from lsm.comparison import methods, splits
+from lsm.comparison.ours import networks
 from lsm.comparison.points import all_splits, read_points
+from lsm.comparison.rivals import baselines, dbn
 from lsm.comparison.splits import QUERY, ROLES, SUPPORT, UNUSED
 from lsm.inputs.rasters import cell_of, read_composite
 from lsm.learner import boosting
@@ -49,7 +51,7 @@ def tiny(monkeypatch):
         return replace(c, **{name: v for name, v in TINY.items() if hasattr(c, name)})
 
     monkeypatch.setattr(stage, "of_stage", short)
-    for module, name, value in ((rivals, "TREES", 8), (rivals, "EPOCHS", 4), (boosting, "TREES", 8)):
+    for module, name, value in ((baselines, "TREES", 8), (baselines, "EPOCHS", 4), (boosting, "TREES", 8)):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(dbn, "STEPS_A_CALL", 50)
 
@@ -74,14 +76,14 @@ def run_here(monkeypatch, root, *arguments: str) -> Paths:
 
 # methods --------------------------------------------------------------------------------------------------------
 
-def stages(c) -> methods.Stages:
-    return methods.Stages(partial(stage.constants_of_stages, c), stage.pretrained, RBM)
+def stages(c) -> networks.Stages:
+    return networks.Stages(partial(stage.constants_of_stages, c), stage.pretrained, RBM)
 
 
 def of_family(family: str, split, seed: int = 1) -> dict[str, np.ndarray]:
     c = settings("SHOTS=(0,3)", "TWELFTHS=(2,6)", "STEPS=(0,3)")
     if family == "k-shot":
-        return methods.k_shot(split, c, stages(c), seed)
+        return networks.k_shot(split, c, stages(c), seed)
     names, fit, _ = methods.FAMILIES[family]
     return {name: predict(split.rows(split.asked)) for name, predict in
             zip(names, fit(split, c, stages(c), seed), strict=True)}
@@ -155,9 +157,9 @@ def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch
         seen.append(known)
         return np.zeros(len(known)), []
 
-    monkeypatch.setattr(methods, "adapted_scores", spy)
+    monkeypatch.setattr(networks, "adapted_scores", spy)
     c = settings("SHOTS=(0,1,3,16)", "TWELFTHS=(1,3,6)", "STEPS=(5,)")
-    methods.k_shot(split, c, stages(c), 1)
+    networks.k_shot(split, c, stages(c), 1)
     support = split.role == SUPPORT
     assert not seen[0].any()
     for known in seen:
@@ -174,7 +176,7 @@ def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch
 @pytest.mark.parametrize(("family", "supports"), [("networks", True), ("published_recipe", False), ("k-shot", False)])
 def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, supports):
     split, seen = made_split(), []
-    monkeypatch.setattr(methods, "meta_train", lambda states, done, history, samples, tasks, c: (
+    monkeypatch.setattr(networks, "meta_train", lambda states, done, history, samples, tasks, c: (
         seen.append(tasks), (states, history))[1])
     of_family(family, split)
     rows = np.concatenate([m[:n] for m, n in zip(seen[0].members, seen[0].sizes, strict=True)])
@@ -186,7 +188,7 @@ def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, s
 
 def test_one_network_is_the_same_before_and_without_fine_tuning(tiny):
     split, c = made_split(), settings("TUNING_STEPS=0")
-    one, tuned = (predict(split.rows(split.asked)) for predict in methods.fine_tuned(split, c, stages(c), 1))
+    one, tuned = (predict(split.rows(split.asked)) for predict in networks.fine_tuned(split, c, stages(c), 1))
     np.testing.assert_allclose(tuned, one, atol=1e-5)
 
 

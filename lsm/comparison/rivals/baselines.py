@@ -1,4 +1,4 @@
-"""Methods of scikit-learn that ours is compared with, each fitted on the labelled points of a split.
+"""The published baselines and simple methods, each fitted on the labelled points of a split.
 
 Each is a function (split, rng) -> predict, and predict is a function (rows of splits.Rows) -> landslide probabilities.
 The same fitted model scores the asked points of the split and predicts the cells of a map. SVM, MLP and RF have the
