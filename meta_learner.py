@@ -9,7 +9,8 @@ Reads   metatask_sampling/<REGION>_tasks.npz              samples by block
         unsupervised_pretraining/model_init/encoder.npz   from factors to network inputs
         unsupervised_pretraining/model_init/savedmodel.npz
 Writes  checkpoint_dir/<REGION>_split.csv                 block, row (of the samples table), role: meta-train, support,
-                                                          query, unused (blocks too thin for a task)
+                                                          query, unused (blocks too thin for a task, and rows with
+                                                          the factors of an earlier row)
         checkpoint_dir/<REGION>_checkpoint_<step>.npz     the state of training; a stopped run goes on from the newest
         checkpoint_dir/<REGION>_history.csv               iteration, pre_loss, post_loss (of the query), inner_lr
         checkpoint_dir/<REGION>_model.npz                 the intermediate model, its inner rates and its encoder
@@ -24,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.comparison import measures
+from lsm.comparison.splits import repeats
 from lsm.learner.adaptation import Adaptation, adapted_scores, pooled_members
 from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
@@ -162,6 +164,8 @@ def main(c: Constants) -> None:
     block, label, xy = samples.block, samples.label, samples.xy
     rng = np.random.default_rng(c.SEED)
     role = split_tasks(block, label, c.MIN_SAMPLES, c.META_TRAIN_SHARE, rng)
+    same = repeats(table["factors"], np.flatnonzero(role != "unused"))
+    role[same] = "unused"  # a model that saw the factors of the other row knows this one
     trained = np.unique(block[role == "meta-train"])
     _, tasks = rows_by_block(block, np.isin(role, ["meta-train"] + ["support"] * c.SUPPORT_TASKS))
     held_out_blocks = len(np.unique(block[role == "query"]))
@@ -170,7 +174,7 @@ def main(c: Constants) -> None:
                          f"a held-out one, found {len(trained)} and {held_out_blocks}; lower META_BATCH here or raise "
                          "K in scene_sampling.py")
     print(f"{len(trained)} blocks for meta-training, {held_out_blocks} held out; {(role == 'unused').sum()} samples in "
-          f"blocks of {c.MIN_SAMPLES} or fewer")
+          f"blocks of {c.MIN_SAMPLES} or fewer, or with the factors of another")
 
     hidden = tuple(len(saved_model[f"arr_{i}"]) for i in (1, 3, 5))
     states = start_states(samples.x.shape[1], hidden, saved_model if c.BASE_MODEL == "DAS" else None, c, rng)
