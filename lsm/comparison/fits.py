@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from lsm.comparison import grid_maps
-from lsm.comparison.methods import FAMILIES, Family
+from lsm.comparison.methods import FAMILIES, LEFT_OUT, Family
 from lsm.comparison.ours.networks import tasks_of
 from lsm.comparison.points import Points
 from lsm.comparison.protocols import KINDS, kind_of
@@ -91,8 +91,7 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
     learner = cache(learner)
     factor_left_out = [True, False] if any(f.name == c.WITHOUT for f in c.factors) else [True]
     parts = [(protocol, seed, with_dv, name) for name in named for with_dv in factor_left_out
-             if with_dv or FAMILIES[name].left_out for protocol, seed in roles if kind_of(protocol) in asked
-             and _compared(protocol, FAMILIES[name])]
+             for protocol, seed in roles if kind_of(protocol) in asked and _compared(protocol, FAMILIES[name], with_dv)]
     if "k-shot" in asked:
         parts += [(protocol, seed, True, "k-shot") for protocol, seed in roles if protocol == "published"]
     if STEPS in asked:
@@ -118,9 +117,9 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
                  f"{', '.join(dict.fromkeys(protocols))}: {missing}" for (family, missing), protocols in cannot.items()]
 
 
-def _compared(protocol: str, family: Family) -> bool:
-    kind = kind_of(protocol)
-    return ("published" if kind == "development" else kind) in family.protocols
+def _compared(protocol: str, family: Family, with_dv: bool) -> bool:
+    kind = "published" if kind_of(protocol) == "development" else kind_of(protocol)
+    return kind in family.protocols and (with_dv or (family.left_out and kind in LEFT_OUT))
 
 
 def _missing(points: Points, roles: dict, protocol: str, seed: int, family: str, learner: Callable) -> str:

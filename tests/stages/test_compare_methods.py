@@ -85,7 +85,7 @@ def of_family(family: str, split, seed: int = 1) -> dict[str, np.ndarray]:
     c = settings("SHOTS=(0,3)", "TWELFTHS=(2,6)", "STEPS=(0,3)")
     if family == "k-shot":
         return networks.k_shot(split, c, stages(c), seed)
-    names, fit, _ = methods.FAMILIES[family]
+    names, fit = methods.FAMILIES[family].names, methods.FAMILIES[family].fit
     return {name: predict(split.rows(split.asked)) for name, predict in
             zip(names, fit(split, c, stages(c), seed), strict=True)}
 

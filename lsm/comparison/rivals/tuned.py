@@ -22,8 +22,9 @@ from lsm.learner import boosting as trees
 from lsm.learner.boosting import BlockScale
 
 FOLDS = 3                        # of the validation
-LEAVES = (1, 3, 10, 30)          # least samples of a leaf, of random forests
-RATES = (0.03, 0.1, 0.3)         # learning rates of boosting
+LEAVES = (1, 5, 20)              # least samples of a leaf, of random forests
+TRIED = 50                       # trees of a forest that is only tried
+RATES = (0.03, 0.1)              # learning rates of boosting
 NUMBERS = (25, 50, 100, 200, 350, 500)  # of trees of boosting
 SURELY = 1e-4                    # log loss moves probabilities this far from 0 and 1: one leaf must not decide alone
 
@@ -100,7 +101,7 @@ def random_forest(*parts: str) -> Callable:
         state = int(rng.integers(1 << 31))
 
         def predicted(x, y, asked) -> dict:
-            return {leaf: RandomForestClassifier(TREES // 2, min_samples_leaf=leaf, random_state=state).fit(
+            return {leaf: RandomForestClassifier(TRIED, min_samples_leaf=leaf, random_state=state).fit(
                 x, y).predict_proba(asked)[:, 1] for leaf in LEAVES}
 
         leaf = best(list(LEAVES), split, parts, predicted, rng)
