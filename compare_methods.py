@@ -1,55 +1,65 @@
 """Stage 5: the same points and the same labels for every method, scored on points that none of them has seen.
 
-published  some blocks are held out; a random half of each is its support, the other half the query
-spatial    the same, the halves lying on opposite sides of a line through the block
-blocked    whole squares are held out without any support: what a method is worth where nobody has mapped
-k-shot     ours with k samples of a held-out block and some adaptation steps
+published   some blocks are held out; a random half of each is its support, the other half the query
+spatial     the same, the halves lying on opposite sides of a line through the block
+blocked     whole squares are held out without any support: what a method is worth where nobody has mapped
+partitions  the area is cut by k-means of the points' places, and each part is held out in turn, as the spatial
+            cross-validation of R's sperrorest and mlr3 does; beside it random folds
+temporal    the older landslides teach and the newer ones are asked, where the inventory has dates
+k-shot      ours with k samples of a held-out block and some adaptation steps
 augmentation  as published, but no method sees the label of an InSAR point: what the weak labels are worth
+published-steps  the published recipe under the published protocol, then made honest step by step: a table of its own
 
 Every method learns from the labelled points outside the held-out blocks and from their supports. Encoder, pretraining,
-scalers and thresholds are fitted on these alone, anew for each split. A part of the blocks is for development: choices
-were settled there (PROTOCOLS=development), and they are never held out otherwise, except by the squares of blocked.
+scalers, settings and thresholds are fitted on these alone, anew for each split. A part of the blocks is for
+development: choices were settled there (PROTOCOLS=development). Published, spatial, k-shot and augmentation never hold
+these out. What an area is too small for is left out, and named.
 
 Reads   metatask_sampling/<REGION>_tasks.npz, <REGION>_blocks.tif   samples by block, the block of every cell
         src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif cells, for curves over area, and maps
         src_data/<REGION>/composite.tif                             for the grid of the maps
         src_data/<REGION>_samples_origin.csv, or Ts_<REGION>.csv    which landslides InSAR saw
+        src_data/<REGION>_samples_dates.csv                         the years of landslides, for temporal
+        src_data/samples_<REGION>.csv                               with its repeated places, for published-steps
         constants of stages 1 and 3
 Writes  tmp/<REGION>_splits.csv.gz       the role of every sample under every protocol and seed
         tmp/<REGION>_scores.csv.gz       protocol, seed, with_dv, method, point, block, label, origin, score of query
         tmp/<REGION>_metrics.csv         protocol, subset, with_dv, k, steps, method, measure, mean, sd, n
         tmp/<REGION>_block_metrics.csv   the same per held-out block
         tmp/<REGION>_differences.csv     ours minus each rival, with the 95 % interval of a paired bootstrap over blocks
+                                         or squares
+        tmp/<REGION>_intervals.csv       kappa, AUROC, Brier score of each method, with the intervals of the same draws
         tmp/<REGION>_rates.csv           success- and prediction-rate curves
         tmp/<REGION>_results.md          the tables as Markdown; docs/results.md holds those of Hong Kong
         tmp/<REGION>_method_maps.tif     the grid by every method of MAPPED, a band each, float32, nodata -9999: by the
                                          models that the first seed of published scores, so no method saw its query
+        tmp/<REGION>_published_steps.csv, .md   by PROTOCOLS=published-steps: the measures of each step and run
         tmp/<REGION>_comparison/         one file a (protocol, seed, method), and one of its maps: what is there is not
                                          computed again
 Run     python compare_methods.py [REGION=HK SEEDS=2 PROTOCOLS=published ...]
 """
 
-import hashlib
-import json
-import re
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from lsm.comparison import grid_maps, score_tables
-from lsm.comparison.methods import FAMILIES, Stages, k_shot
-from lsm.comparison.points import Points, all_splits, read_points, write_splits
+from lsm.comparison import fits, grid_maps
+from lsm.comparison.methods import FAMILIES
+from lsm.comparison.ours import published_steps
+from lsm.comparison.ours.networks import Stages, k_shot
+from lsm.comparison.points import Points, read_points
+from lsm.comparison.protocols import all_splits, units_of, write_splits
 from lsm.comparison.splits import Split
+from lsm.comparison.tables import pages, score_tables
 from lsm.inputs import grid_cells
 from lsm.learner.network import use_one_thread
-from lsm.run.artifacts import check, sha256
+from lsm.run.artifacts import check
 from lsm.run.jobs import Job, keep, run_jobs
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, of_stage, run
+from lsm.run.settings import of_stage, run
 from study_area import Area
 from unsupervised_pretraining.rbm import RBM
 from unsupervised_pretraining.stack import machines, pretrain
@@ -60,16 +70,22 @@ from unsupervised_pretraining.stack import machines, pretrain
 class Constants(Area):
     """What a person may set, here or for one run as NAME=value."""
 
-    # any of these, and development (published and spatial on the blocks for development)
-    PROTOCOLS: str = "published,spatial,blocked,k-shot,augmentation"
+    # any of these, development (published and spatial on the blocks for development) and published-steps
+    PROTOCOLS: str = "published,spatial,blocked,partitions,temporal,k-shot,augmentation"
     METHODS: str = ""                               # families of lsm/comparison/methods.py, comma-separated; "": all
-    SEEDS: int = 5                                  # repeats of published, spatial and k-shot; published 5
+    SEEDS: int = 5                                  # repeats of published, spatial, temporal, k-shot; published 5
     HELD_OUT_SHARE: float = 0.25                    # of the blocks with more than MIN_SAMPLES samples; published 0.25
     MIN_SAMPLES: int = 16                           # published 16
     DEVELOPMENT_SHARE: float = 0.4                  # of these blocks, on which choices were settled; never held out
                                                     #   otherwise
-    SQUARES: tuple[int, ...] = (5000, 10000)        # m, sides of the squares of blocked
-    FOLDS: int = 5                                  # of blocked
+    SQUARES: tuple = ()                             # m, sides of the squares of blocked; (): a tenth and a fifth of the
+                                                    #   area, rounded (Hong Kong: 5 and 10 km)
+    FOLDS: int = 5                                  # of blocked and partitions
+    REPEATS: int = 0                                # of partitions; 0: one from 5,000 samples on, else up to 10
+    BUFFER: float = 0.0                             # m, around what is asked, in which nothing teaches; of spatial,
+                                                    #   blocked and partitions
+    NEWER: float = 0.3                              # of temporal: the share of landslides that are asked, the newest;
+                                                    #   or the first year that is asked
     WITHOUT: str = "DV"                             # the factor also left out; the one that defines the weak labels. ""
                                                     #   leaves none out
     AREA_CELLS: int = 20_000                        # cells drawn from the grid, for curves over area
@@ -110,59 +126,21 @@ def pretrained(inputs: np.ndarray, one, rng: np.random.Generator) -> dict[str, n
     return {f"arr_{i}": w for i, w in enumerate(weights)}
 
 
-def jobs_of(folder: Path, roles: dict, c: Constants, inputs: list[Path]) -> list[Job]:
-    """Every job the constants ask for, the jobs of one family next to each other."""
-    asked = [name.strip() for name in c.PROTOCOLS.split(",")]
-    known = ("published", "spatial", "blocked", "k-shot", "augmentation", "development")
-    methods = tuple(name for family in FAMILIES.values() for name in family.names)
-    for name, wanted, all_names in (("PROTOCOLS", asked, known), ("METHODS", families(c), tuple(FAMILIES)),
-                                    ("MAPPED", c.MAPPED, methods)):
-        if unknown := set(wanted) - set(all_names):
-            raise InputError(f"{name}: expected any of {', '.join(all_names)}, found {', '.join(sorted(unknown))}")
-    factor_left_out = [True, False] if any(f.name == c.WITHOUT for f in c.factors) else [True]
-    parts = [(protocol, seed, with_dv, family) for family in families(c) for with_dv in factor_left_out
-             for protocol, seed in roles if (kind := re.split("[ _]", protocol)[0]) in asked
-             and ("published" if kind == "development" else kind) in FAMILIES[family].protocols]
-    if "k-shot" in asked:
-        parts += [(protocol, seed, True, "k-shot") for protocol, seed in roles if protocol == "published"]
-    if not parts:
-        raise InputError("PROTOCOLS, METHODS and SEEDS: expected fits to do, found that together they ask for none")
-    mapped = [name for name, family in FAMILIES.items() if set(family.names) & set(c.MAPPED)]
-    free = {"PROTOCOLS", "METHODS", "SEEDS", "MAPPED", "RESAMPLES", "WORKERS"}
-    base = {k: v for k, v in vars(c).items() if k not in free} | {shown(p): sha256(p) for p in inputs}
-    out = []
-    for protocol, seed, with_dv, family in parts:
-        learner = [vars(s) for recipe in ("published", "recommended") for s in constants_of_stages(c, recipe, seed)]
-        text = json.dumps([base, protocol, seed, with_dv, family, learner], default=list)
-        name = f"{protocol}-{seed}-{'with' if with_dv else 'without'}-{family}".replace(" ", "_")
-        maps = (protocol, seed, with_dv) == ("published", 1, True) and family in mapped
-        out.append(Job(protocol, seed, with_dv, family, folder / f"{name}.npz",
-                       hashlib.sha256(text.encode()).hexdigest(), folder / f"{name}-map.npz" if maps else None))
-    return out
-
-
-def families(c: Constants) -> list[str]:
-    """The families of methods to run; slope alone only where WITHOUT does not leave the slope out."""
-    asked = [name.strip() for name in c.METHODS.split(",")] if c.METHODS else list(FAMILIES)
-    names = {factor.name for factor in c.factors} - {c.WITHOUT}
-    return [name for name in asked if name != "slope" or "slope" in names]
-
-
-def start_worker(points: Points, roles: dict, c: Constants) -> None:
+def start_worker(points: Points, roles: dict, inventory: published_steps.Inventory | None, c: Constants) -> None:
     """Gives a process what all its jobs need. One thread each, since as many processes run as there are cores."""
-    global _POINTS, _ROLES, _C
-    _POINTS, _ROLES, _C = points, roles, c
+    global _POINTS, _ROLES, _INVENTORY, _C
+    _POINTS, _ROLES, _INVENTORY, _C = points, roles, inventory, c
     use_one_thread()
 
 
 def work(job: Job) -> None:
     """Fits one family to one split and writes its methods' scores and, where they are asked for, maps."""
-    points, described = _POINTS, _C.factors
-    used = [j for j, factor in enumerate(described) if job.with_dv or factor.name != _C.WITHOUT]
-    split = Split(points.factors[:, used], tuple(described[j] for j in used), points.xy, points.label,
-                  points.block, _ROLES[job.protocol, job.seed], "recommended", points.blocks)
     stages = Stages(partial(constants_of_stages, _C), pretrained, RBM)
     with threadpool_limits(1):
+        if job.family == fits.STEPS:
+            keep(job.path, job.made_of, published_steps.scores(_INVENTORY, stages, job.seed))
+            return
+        split = split_of(job)
         if job.family == "k-shot":
             scores = {f"{k}|{steps}": s for (k, steps), s in k_shot(split, _C, stages, job.seed).items()}
         else:
@@ -170,27 +148,44 @@ def work(job: Job) -> None:
             methods = dict(zip(family.names, family.fit(split, _C, stages, job.seed), strict=True))
             scores = {name: predict(split.rows(split.asked)) for name, predict in methods.items()}
         if job.maps:
-            keep(job.maps, job.made_of, grid_maps.of_grid(Paths(_C.REGION), described, methods),
-                 np.savez_compressed)
+            keep(job.maps, job.made_of, grid_maps.of_grid(Paths(_C.REGION), _C.factors, methods), np.savez_compressed)
     keep(job.path, job.made_of, {name: s.astype(np.float32) for name, s in scores.items()})
+
+
+def split_of(job: Job) -> Split:
+    """What every method of the job is given."""
+    used = [j for j, factor in enumerate(_C.factors) if job.with_dv or factor.name != _C.WITHOUT]
+    return Split(_POINTS.factors[:, used], tuple(_C.factors[j] for j in used), _POINTS.xy, _POINTS.label, _POINTS.block,
+                 _ROLES[job.protocol, job.seed], "recommended", _POINTS.blocks)
 
 
 def main(c: Constants) -> None:
     """Runs the stage."""
     paths = Paths(c.REGION)
     check(paths.blocks, "scene_sampling.py", c)
+    asked = fits.asked_protocols(c)
     points = read_points(paths, c.factors, c)
-    roles = all_splits(points, c)
+    roles, cannot = all_splits(points, c)
+    inventory = published_steps.read_inventory(paths, c) if fits.STEPS in asked else None
     inputs = [paths.tasks, paths.blocks, grid_cells.grid_of(paths)]
+    inputs += [path for path in (paths.samples_origin, paths.samples_dates) if path.is_file()]
     folder = paths.comparison
+    jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c))
+    if named := [text for kinds, text in cannot if set(kinds) & set(asked)] + more:
+        print("cannot be scored: " + "; ".join(named))
+    print(fits.estimate(jobs, points, roles, c.WORKERS))
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = jobs_of(folder, roles, c, inputs)
     write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
-    run_jobs(jobs, work, c.WORKERS, start_worker, (points, roles, c))
-    made = (_STAGE, c, [*inputs, paths.splits])
-    written = score_tables.write_tables(paths, jobs, points, roles, c.RESAMPLES, c.SEED, made)
-    written += grid_maps.write(paths, jobs, c.MAPPED, made)
-    print(score_tables.summary(paths))
+    run_jobs(jobs, work, c.WORKERS, start_worker, (points, roles, inventory, c))
+    made, written = (_STAGE, c, [*inputs, paths.splits]), []
+    steps, jobs = ([job for job in jobs if (job.family == fits.STEPS) == own] for own in (True, False))
+    if steps:
+        written += published_steps.write(paths, inventory, steps, (_STAGE, c, [*inputs, paths.samples]))
+    if jobs:
+        units = units_of(points, roles, c)
+        written += score_tables.write_tables(paths, jobs, points, roles, units, c.RESAMPLES, c.SEED, made)
+        written += grid_maps.write(paths, jobs, c.MAPPED, made)
+        print(pages.summary(paths))
     for path in [paths.splits, *written]:
         print(f"wrote {shown(path)}")
 

@@ -18,6 +18,7 @@ Writes  src_data/<REGION>/composite.tif         DEM, aspect, curvature, slope
         src_data/samples_<REGION>_noTS.csv      landslides and non-landslides: factors, X, Y, label
         src_data/samples_<REGION>.csv           the same and the weak InSAR landslides; with INSAR_FORM = insar
                                                 augment_inventory.py makes it
+        src_data/<REGION>_samples_dates.csv     X, Y, year of the landslides, where the inventory has dates
         src_data/Ts_<REGION>.csv                the weak InSAR landslides in the published form (INSAR_FORM = Ts)
         src_data/insar_<REGION>.csv             all InSAR points for augment_inventory.py (INSAR_FORM = insar)
         src_data/grid_samples_<REGION>.csv      factors, X, Y of every cell; or, by GRID_FORM,
@@ -75,6 +76,7 @@ class Constants(Area):
     FAULTS: str = ""           # faults.gpkg, ...
     CATCHMENTS: str = ""       # catchments.gpkg, ...
     INSAR: str = ""            # insar.csv, .gpkg, ...
+    DATE_FIELD: str = ""       # of the inventory, years or dates; "": recognised by its name (Year, date, Year_obs)
     POINTS_EPSG: int = 0       # of X, Y in CSV files; 0: the grid's, or WGS 84 for longitude, latitude
     LAND_USE_FIELD: str = ""   # of polygons, the field of classes; "": the only one
     LITHOLOGY_FIELD: str = ""  # of polygons, the field of classes; "": the only one
@@ -203,6 +205,10 @@ def main(c) -> None:
         samples, scores = sample_tables(rng, landslides, stable, names, grid, folder, c)
 
         tables = {paths.samples_without_insar: samples, paths.samples: samples, paths.strategies: scores}
+        if len(dates := inventory.table_of_dates(landslides)):
+            tables[paths.samples_dates] = dates
+            notes.append(f"{len(dates):,} of {len(landslides[0]):,} landslides have a year, {dates['year'].min()} to "
+                         f"{dates['year'].max()}")
         if points is not None and c.INSAR_FORM == "insar":
             tables[paths.insar_table] = points.table()
             del tables[paths.samples]  # stage 0 makes it; without the weak labels it is not what to train on

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from lsm.blocks.slic import slic
 from lsm.inputs.rasters import Raster, centres, crs_name, locate, read_composite, write_band
 from lsm.inputs.samples import read_samples, unique_places
-from lsm.run.artifacts import read_csv, write_csv, write_npz
+from lsm.insar.origins import weights
+from lsm.run.artifacts import write_csv, write_npz
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import ByRecipe, InputError, run
 from study_area import StudyArea
@@ -77,18 +78,6 @@ def check_extent(block: np.ndarray, xy: np.ndarray, raster: Raster, path, compos
         f"{shown(path)}: columns X, Y: expected points within {expected}, found {found}, {(block == -2).sum()} of "
         f"{len(block)} outside and {(block == -1).sum()} on nodata; are they in the CRS of {shown(composite)}, "
         f"{crs_name(raster.crs)}?")
-
-
-def weights(paths: Paths, label: np.ndarray, c: Constants) -> np.ndarray:
-    """The weight of every sample in the losses (samples,) float32: from the table of origins; 1 without that table."""
-    if not paths.samples_origin.is_file():
-        return np.ones(len(label), np.float32)
-    origin = read_csv(paths.samples_origin, "augment_inventory.py", c)
-    if len(origin) != len(label) or ((origin["origin"] == "absence") != (label == 0)).any():
-        raise InputError(f"{shown(paths.samples_origin)}: expected a row for each of the {len(label)} rows of "
-                         f"{shown(paths.samples)}, absence where its label is 0, found {len(origin)} rows of another "
-                         "table; remove it, or run augment_inventory.py again")
-    return origin["weight"].to_numpy(np.float32)
 
 
 def table_of_blocks(labels: np.ndarray, block: np.ndarray, label: np.ndarray, places: np.ndarray,

@@ -41,7 +41,7 @@ def main():
     for name, columns in (("gradient boosting, factors", False), ("gradient boosting, factors and X, Y", True)):
         def table(f, p, columns=columns):
             return np.hstack([f, p]) if columns else f
-        model = HistGradientBoostingClassifier(random_state=0)
+        model = HistGradientBoostingClassifier(early_stopping=False, random_state=0)
         model.fit(table(samples.factors[keep], samples.xy[keep]), samples.label[keep])
         maps[name] = model.predict_proba(table(factors, xy))[:, 1]
     p = truth[cell][unseen]

@@ -64,7 +64,8 @@ def main():
     ranks = rankdata(np.hstack([x, xy]), method="dense", axis=0)
     boosting = {}
     for name, values in (("factors", ranks[:, :len(names)]), ("factors, X, Y", ranks)):
-        boosting[name] = HistGradientBoostingClassifier(random_state=SEED).fit(values, label), values
+        model = HistGradientBoostingClassifier(early_stopping=False, random_state=SEED)
+        boosting[name] = model.fit(values, label), values
     overall = {name: shap.TreeExplainer(model).shap_values(values)[:, :len(names)]
                for name, (model, values) in boosting.items()}
     rng, rows = np.random.default_rng(SEED), []

@@ -276,6 +276,8 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
         "splits": "tmp/HK_splits.csv.gz", "scores": "tmp/HK_scores.csv.gz", "method_metrics": "tmp/HK_metrics.csv",
         "block_metrics": "tmp/HK_block_metrics.csv", "method_differences": "tmp/HK_differences.csv",
         "rates": "tmp/HK_rates.csv", "results": "tmp/HK_results.md", "comparison": "tmp/HK_comparison",
+        "intervals": "tmp/HK_intervals.csv", "samples_dates": "src_data/HK_samples_dates.csv",
+        "published_steps": "tmp/HK_published_steps.csv", "published_steps_page": "tmp/HK_published_steps.md",
         "method_maps": "tmp/HK_method_maps.tif",
         "importance": "tmp/HK_importance.csv", "importance_territory": "tmp/HK_importance_territory.csv",
         "shap_values": "tmp/HK_shap.npz", "leading_factor": "figs/HK_leading_factor.tif",

@@ -73,30 +73,34 @@ def rate_curve(landslides: np.ndarray, area: np.ndarray, shares: np.ndarray) -> 
 # ------------------------------------------------------------------------------------- differences, with their interval
 @dataclass(frozen=True)
 class Scored:
-    """Query points of one seed, scored by some methods: block (n,), label (n,), scores (methods, n)."""
+    """Query points of one seed, scored by some methods: unit (n,), label (n,), scores (methods, n)."""
 
-    block: np.ndarray
+    unit: np.ndarray
     label: np.ndarray
     scores: np.ndarray
 
 
 def bootstrap(seeds: list[Scored], resamples: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """kappa, auroc, brier and accuracy of every method under resampled blocks, each (resamples, methods).
+    """kappa, auroc, brier and accuracy of every method under resampled units, each (resamples, methods).
 
-    Blocks are drawn with replacement, the same ones for every method and seed: points of a block are not independent,
-    and one block may be held out under several seeds. A measure is the mean over the seeds, nan where a seed has none
-    of the drawn blocks. With resamples = 0 every block counts once: one row, the measures themselves.
+    Units (blocks, or squares) are drawn with replacement, the same ones for every method and seed: points of a unit are
+    not independent, and a unit may be held out under several seeds. A measure is the mean over the seeds that have it:
+    a seed (or fold) with none of the drawn units, or with one class among them, has no AUROC. With resamples = 0 every
+    unit counts once: one row, the measures themselves.
     """
-    blocks = np.unique(np.concatenate([s.block for s in seeds]))
-    n = len(blocks)
+    units = np.unique(np.concatenate([s.unit for s in seeds]))
+    n = len(units)
     times = rng.multinomial(n, np.full(n, 1 / n), size=resamples) if resamples else np.ones((1, n))  # (resamples, n)
-    sums = dict.fromkeys(("kappa", "auroc", "brier", "accuracy"), 0.0)
+    sums, counts = (dict.fromkeys(("kappa", "auroc", "brier", "accuracy"), 0.0) for _ in range(2))
     for s in seeds:
-        weight = times[:, np.searchsorted(blocks, s.block)].astype(np.float32)  # (resamples, n)
+        weight = times[:, np.searchsorted(units, s.unit)].astype(np.float32)  # (resamples, n)
         each = [weighted(s.label, p, weight) for p in s.scores]
         for name in sums:
-            sums[name] = sums[name] + np.stack([m[name] for m in each], axis=1) / len(seeds)
-    return sums
+            values = np.stack([m[name] for m in each], axis=1)
+            sums[name] = sums[name] + np.nan_to_num(values)
+            counts[name] = counts[name] + np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return {name: sums[name] / counts[name] for name in sums}
 
 
 def weighted(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:

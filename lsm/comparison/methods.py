@@ -1,192 +1,17 @@
-"""Every method of the comparison: ours, the networks that differ from ours in where blocks start, and the rivals.
+"""Every method of the comparison in one table: its name, how it is fitted, under which protocols, and what it costs."""
 
-A fitted method is a function (rows of splits.Rows) -> landslide probabilities, as in lsm/comparison/rivals.py. lsm
-imports no stage: what the methods need of stages 1 and 3 comes in as `Stages`.
-"""
-
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
-from typing import NamedTuple, Protocol
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import MinMaxScaler
 
-from lsm.comparison import dbn, rivals
-from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, Split
-from lsm.learner.adaptation import adapted_scores, models_of_blocks, places_of_samples, pooled_members
-from lsm.learner.kinds import Kind
-from lsm.learner.maml import initial_state
-from lsm.learner.meta_training import HISTORY, Training, TrainingConstants, meta_train
-from lsm.learner.network import initial_weights
-from lsm.learner.prediction import Networks, mean_log_odds, predict, probability
-from lsm.learner.tasks import EncodedSamples, rows_by_block
+from lsm.comparison.ours.networks import MethodConstants, Stages, block_alone, fine_tuned, ours
+from lsm.comparison.rivals import baselines, dbn, tuned
+from lsm.comparison.splits import Split
 
 
-class PretrainingConstants(Protocol):
-    """The constant of stage 1 that is read here; `Stages.pretrained` reads the others."""
-
-    HIDDEN: tuple[int, ...]
-
-
-class LearnerConstants(TrainingConstants, Protocol):
-    """The constants of stage 3: of meta-training, and this one."""
-
-    BASE_MODEL: str
-
-
-class MethodConstants(dbn.DBNConstants, Protocol):
-    """The constants of compare_methods.py that its methods read."""
-
-    ALONE_STEPS: int
-    ALONE_LR: float
-    TUNING_STEPS: int
-    TUNING_LR: float
-    SHOTS: tuple[int, ...]
-    TWELFTHS: tuple[int, ...]
-    STEPS: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Stages:
-    """What methods need of the stages.
-
-    constants   (recipe, seed) -> the constants that stages 1 and 3 would run with
-    pretrained  (inputs (samples, inputs), constants of stage 1, rng) -> the arrays of savedmodel.npz
-    rbm         the restricted Boltzmann machine of stage 1, a class
-    """
-
-    constants: Callable[[str, int], tuple[PretrainingConstants, LearnerConstants]]
-    pretrained: Callable[[np.ndarray, PretrainingConstants, np.random.Generator], dict[str, np.ndarray]]
-    rbm: Callable
-
-
-# ------------------------------------------------------------------------------------ networks that adapt to each block
-def samples_of(split: Split) -> EncodedSamples:
-    """The points of a split as the networks see them, all of the same weight."""
-    return EncodedSamples(split.encoder.transform(split.factors, split.xy), split.label, split.xy, split.block,
-                          np.ones(len(split.label), np.float32))
-
-
-def trained(split: Split, recipe: str, stages: Stages, seed: int, known: np.ndarray) -> tuple[Training, Networks]:
-    """The members after meta-training, and the intermediate models, not adapted.
-
-    known  (points,) bool: the points to learn from
-    """
-    one, three = stages.constants(recipe, seed)
-    rng, samples = np.random.default_rng(seed), samples_of(split)
-    start = stages.pretrained(split.x[split.labelled], one, rng) if three.BASE_MODEL == "DAS" else None
-    training = Training.start(split.x.shape[1], one.HIDDEN, start, three, int(known.sum()), rng)
-    meta_train(training, samples, known, three, threads=1)
-    return training, pooled_members(training, samples.x[known])
-
-
-def on_own_points(training: Training, pooled: Networks, split: Split, seed: int) -> Callable:
-    """(rows) -> Networks of all blocks, and the encoded rows: each block adapted on its own labelled points and, where
-    the kind of member borrows, on its neighbours'."""
-    blocks = max(split.blocks, int(split.block.max()) + 1)
-    held_out = np.bincount(split.block, split.asked, blocks) > 0
-
-    def adapted(asked: np.ndarray) -> Networks:
-        samples = samples_of(split)
-        return models_of_blocks(training, pooled, samples, split.labelled, places_of_samples(samples, asked, blocks),
-                                np.random.default_rng([seed, 1]))[0]
-
-    scored = adapted(split.asked)
-
-    @cache
-    def everywhere() -> Networks:  # the held-out blocks as scored: what a map asks for changes no score
-        others = adapted(~held_out[split.block])
-        for kind, weights in others.items():
-            for w, of_scored in zip(weights, scored[kind], strict=True):
-                w[:, held_out] = of_scored[:, held_out]
-        return others
-
-    return lambda rows: scored if held_out[rows.block].all() else everywhere()
-
-
-def by_networks(networks_for: Callable, split: Split, kind: str = "") -> Callable:
-    """A fitted method: each block predicted by its networks, or by those of one kind of member alone."""
-    def predicted(rows) -> np.ndarray:
-        networks = networks_for(rows)
-        chosen = {kind: networks[kind]} if kind else networks
-        return predict(chosen, rows.block, split.encoder.transform(rows.factors, rows.xy))
-
-    return predicted
-
-
-def ours(recipe: str) -> Callable:
-    """Meta-learned, then adapted to each block on its own labelled points; each kind of member alone, where there are
-    two kinds; and the intermediate models, not adapted."""
-    def fit(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable, ...]:
-        split = replace(split, form=recipe)
-        known = split.role == TRAIN if recipe == "published" else split.labelled
-        training, pooled = trained(split, recipe, stages, seed, known)
-        networks_for = on_own_points(training, pooled, split, seed)
-        kinds = [kind.name for kind in training.kinds]
-        return (by_networks(networks_for, split),
-                *(by_networks(networks_for, split, kind) for kind in kinds if len(kinds) > 1),
-                lambda rows: probability(mean_log_odds(pooled, split.encoder.transform(rows.factors, rows.xy))))
-
-    return fit
-
-
-def from_one_network(weights: list[np.ndarray], rate: float, split: Split, steps: int) -> Callable:
-    """Each block predicted by a network that starts from these weights and descends the gradient for `steps` steps."""
-    kind = Kind("alone", 1, 0, 0, 0, 0, False, False, False, 0, steps, 0, 0.0)
-    training = Training([kind], [[initial_state(weights, rate, False)]], 0, np.empty((0, len(HISTORY))))
-    pooled = pooled_members(training, split.x[split.labelled])
-    return by_networks(on_own_points(training, pooled, split, 0), split)
-
-
-def block_alone(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable]:
-    """The same network, trained in every block from a random start on the block's own labelled points."""
-    one, _ = stages.constants("recommended", seed)
-    weights = initial_weights([split.x.shape[1], *one.HIDDEN], None, np.random.default_rng(seed))
-    return (from_one_network(weights, c.ALONE_LR, split, c.ALONE_STEPS),)
-
-
-def fine_tuned(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable, Callable]:
-    """One network for all blocks, fitted to all labelled points; and the same fine-tuned to each block."""
-    one, _ = stages.constants("recommended", seed)
-    network = MLPClassifier(one.HIDDEN, batch_size=128, max_iter=rivals.EPOCHS, random_state=seed)
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # a fixed number of epochs is meant
-        everywhere = rivals.fitted(network, split.encoded, split)
-    weights = [a for pair in zip(network.coefs_, network.intercepts_, strict=True) for a in pair]
-    weights[-2:] = [np.stack([-w / 2, w / 2], axis=-1).reshape(*w.shape[:-1], 2) for w in weights[-2:]]  # two logits
-    weights = [w.astype(np.float32) for w in weights]
-    return everywhere, from_one_network(weights, c.TUNING_LR, split, c.TUNING_STEPS)
-
-
-def k_shot(split: Split, c: MethodConstants, stages: Stages, seed: int) -> dict[tuple, np.ndarray]:
-    """Ours with k samples of each held-out block (in a random order, drawn once) and some adaptation steps.
-
-    Returns {(k, steps): scores of the query}. k is a number of samples, or a text like "3/12" for a share of the block.
-    A block adapts too where its k samples hold one class. Held-out blocks take no part in meta-training and borrow
-    nothing.
-    """
-    training, pooled = trained(split, "recommended", stages, seed, split.role == TRAIN)
-    order = np.random.default_rng([seed, 2]).permutation(len(split.role))
-    place = np.empty(len(order), np.int64)  # of every support sample among the support of its block
-    for rows in rows_by_block(split.block[order], split.role[order] == SUPPORT)[1]:
-        place[order[rows]] = np.arange(len(rows))
-    size = np.bincount(split.block, np.isin(split.role, (SUPPORT, QUERY)) & (split.label >= 0))
-    query, out = split.role == QUERY, {}
-    shots = [(k, np.full(len(size), k)) for k in c.SHOTS] + [(f"{n}/12", np.round(size * n / 12)) for n in c.TWELFTHS]
-    for k, most in shots:
-        known = (split.role == SUPPORT) & (place < most[split.block])
-        for steps in c.STEPS:
-            kinds = [replace(kind, steps=steps, borrow=0) for kind in training.kinds]
-            scores, _ = adapted_scores(replace(training, kinds=kinds), pooled, samples_of(split), known, query,
-                                       np.random.default_rng([seed, 1]), one_class=True)
-            out[k, steps] = scores[query]
-    return out
-
-
-# ---------------------------------------------------------------------------------------------------------- the rivals
 def deep_belief_network(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable]:
     """Two RBMs and a head, fine-tuned; factors scaled to 0 .. 1."""
     scaler = MinMaxScaler(clip=True).fit(split.x[split.labelled])
@@ -200,7 +25,7 @@ def deep_belief_network(split: Split, c: MethodConstants, stages: Stages, seed: 
 
 
 def rival(method: Callable, form: str = "published") -> Callable:
-    """A method of lsm/comparison/rivals.py."""
+    """A method of lsm/comparison/rivals/ as `Family.fit`."""
     return lambda split, c, stages, seed: (method(replace(split, form=form), np.random.default_rng(seed)),)
 
 
@@ -209,34 +34,51 @@ class Family(NamedTuple):
 
     names      as the tables name them
     fit        (split, constants, stages, seed) -> a fitted method for each name
-    protocols  under which they are compared; without a support some are not defined
+    protocols  under which they are compared: some need a support, and some are too slow for every protocol
+    cost       processor seconds of one fit on 10,000 labelled points of 14 factors, scores included; measured on Hong
+               Kong on one core
+    left_out   whether they are also compared without the factor WITHOUT, under LEFT_OUT
+    recipe     of the meta-training, "" where there is none
     """
 
     names: tuple[str, ...]
     fit: Callable
     protocols: tuple[str, ...]
+    cost: float
+    left_out: bool = True
+    recipe: str = ""
 
 
+LEFT_OUT = ("published", "spatial", "augmentation")  # more would take the whole comparison beyond an hour
 _FEW_SHOT = ("published", "spatial")
-_THREE = (*_FEW_SHOT, "blocked")
-_ALL = (*_THREE, "augmentation")
+_WHERE_NONE = ("blocked", "partitions", "temporal")
+_MOST = (*_FEW_SHOT, *_WHERE_NONE)
+_ALL = (*_MOST, "augmentation")
 FAMILIES = {
     "ours": Family(("ours", "ours, local members", "ours, regional members", "ours, not adapted"), ours("recommended"),
-                   _ALL),
+                   _ALL, 100.0, recipe="recommended"),
     "published_recipe": Family(("ours, published recipe", "ours, published recipe, not adapted"), ours("published"),
-                               _THREE),
-    "svm": Family(("SVM",), rival(rivals.svm), _THREE),
-    "mlp": Family(("MLP",), rival(rivals.mlp), _THREE),
-    "dbn": Family(("DBN",), deep_belief_network, _THREE),
-    "rf": Family(("RF",), rival(rivals.random_forest), _ALL),
-    "boosting": Family(("boosting",), rival(rivals.boosting()), _THREE),
-    "boosting_xy": Family(("boosting + XY",), rival(rivals.boosting("xy")), _ALL),
-    "boosting_block": Family(("boosting + within block",), rival(rivals.boosting("block")), _FEW_SHOT),
-    "boosting_block_xy": Family(("boosting + within block + XY",), rival(rivals.boosting("block", "xy")), _ALL),
-    "rf_block": Family(("RF per block",), rival(rivals.random_forest_of_block), _FEW_SHOT),
-    "block_alone": Family(("block alone",), block_alone, _FEW_SHOT),
-    "fine_tuned": Family(("one network", "one network, fine-tuned"), fine_tuned, _FEW_SHOT),
-    "knn": Family(("nearest neighbours in XY",), rival(rivals.nearest_neighbours), _THREE),
-    "block_rate": Family(("block landslide rate",), rival(rivals.block_rate), _FEW_SHOT),
-    "slope": Family(("slope alone",), rival(rivals.slope_alone), _THREE),
+                               (*_FEW_SHOT, "partitions"), 25, False, "published"),
+    "logistic": Family(("logistic regression",), rival(tuned.logistic()), _ALL, 0.1),
+    "logistic_xy": Family(("logistic regression + XY",), rival(tuned.logistic("xy")), _MOST, 0.1),
+    "svm": Family(("SVM",), rival(baselines.svm), _MOST, 6, False),
+    "mlp": Family(("MLP",), rival(baselines.mlp), _MOST, 7, False),
+    "dbn": Family(("DBN",), deep_belief_network, _MOST, 5, False),
+    "rf": Family(("RF",), rival(baselines.random_forest), _ALL, 4.5),
+    "rf_tuned": Family(("RF, tuned",), rival(tuned.random_forest()), _MOST, 9.5, False),
+    "rf_tuned_xy": Family(("RF, tuned + XY",), rival(tuned.random_forest("xy")), _MOST, 12, False),
+    "boosting": Family(("boosting",), rival(baselines.boosting()), _MOST, 1.5),
+    "boosting_xy": Family(("boosting + XY",), rival(baselines.boosting("xy")), _ALL, 1.5),
+    "boosting_block": Family(("boosting + within block",), rival(baselines.boosting("block")), _FEW_SHOT, 2, False),
+    "boosting_block_xy": Family(("boosting + within block + XY",), rival(baselines.boosting("block", "xy")), _ALL, 2),
+    "boosting_tuned": Family(("boosting, tuned",), rival(tuned.boosting()), _MOST, 8, False),
+    "boosting_tuned_xy": Family(("boosting, tuned + XY",), rival(tuned.boosting("xy")), _MOST, 9, False),
+    "boosting_tuned_block_xy": Family(("boosting, tuned + within block + XY",),
+                                      rival(tuned.boosting("block", "xy")), _MOST, 12, False),
+    "rf_block": Family(("RF per block",), rival(baselines.random_forest_of_block), _FEW_SHOT, 9, False),
+    "block_alone": Family(("block alone",), block_alone, _FEW_SHOT, 1, False),
+    "fine_tuned": Family(("one network", "one network, fine-tuned"), fine_tuned, _FEW_SHOT, 2.5, False),
+    "knn": Family(("nearest neighbours in XY",), rival(baselines.nearest_neighbours), _MOST, 0.5),
+    "block_rate": Family(("block landslide rate",), rival(baselines.block_rate), _FEW_SHOT, 0.1),
+    "slope": Family(("slope alone",), rival(baselines.slope_alone), _MOST, 0.1),
 }

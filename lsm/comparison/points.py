@@ -1,8 +1,7 @@
-"""The points of the comparison: labelled samples and cells of the grid, and their roles by protocol and seed."""
+"""The points of the comparison: labelled samples, and cells of the grid."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +12,8 @@ from lsm.comparison import splits
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import cell_of, read_band, read_composite
 from lsm.inputs.samples import Factor
-from lsm.run.artifacts import read_csv, read_npz, write_csv
+from lsm.insar.origins import origins
+from lsm.run.artifacts import check, read_npz, record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
@@ -25,6 +25,7 @@ class Points:
     """Samples, then cells of the grid (label -1, origin "cell"). The first axis of every array is the points.
 
     blocks  how many there are, also those without any point
+    year    of a landslide, nan where it is not known, and of every other point
     """
 
     sample: np.ndarray
@@ -34,6 +35,7 @@ class Points:
     block: np.ndarray
     origin: np.ndarray
     blocks: int
+    year: np.ndarray
 
 
 class PointConstants(Protocol):
@@ -42,18 +44,6 @@ class PointConstants(Protocol):
     REGION: str
     SEED: int
     AREA_CELLS: int
-
-
-class SplitConstants(Protocol):
-    """The constants of compare_methods.py that `all_splits` reads."""
-
-    SEED: int
-    SEEDS: int
-    MIN_SAMPLES: int
-    HELD_OUT_SHARE: float
-    DEVELOPMENT_SHARE: float
-    SQUARES: tuple[int, ...]
-    FOLDS: int
 
 
 def read_points(paths: Paths, described: tuple[Factor, ...], c: PointConstants) -> Points:
@@ -67,8 +57,10 @@ def read_points(paths: Paths, described: tuple[Factor, ...], c: PointConstants) 
     kept = np.setdiff1d(every, same)
     print(f"{len(kept):,} samples, each at a place of its own (stage 2 dropped repeated places); {len(same)} more "
           "repeat the factors of another and are left out")
+    origin, note = origins(paths, samples, c)
+    print(*note, sep="\n", end="\n" * bool(note))
     part = {name: samples[name][kept] for name in ("row", "factors", "xy", "label", "block")}
-    origin = origins(paths, part, c)
+    origin = origin[kept]
     counts = dict(zip(*np.unique(origin, return_counts=True), strict=True))
     print(", ".join(f"{n:,} {name}" for name, n in counts.items()))
     cell_factors, cell_xy, cell_block = draw_cells(paths, described, c)
@@ -76,22 +68,29 @@ def read_points(paths: Paths, described: tuple[Factor, ...], c: PointConstants) 
     return Points(np.append(part["row"], np.full(n, -1)), np.concatenate([part["factors"], cell_factors]),
                   np.concatenate([part["xy"], cell_xy]), np.append(part["label"].astype(np.int32), np.full(n, -1)),
                   np.append(part["block"], cell_block), np.append(origin, np.full(n, "cell")),
-                  len(samples["centre_row"]))
+                  len(samples["centre_row"]), np.append(years(paths, part, c), np.full(n, np.nan)))
 
 
-def origins(paths: Paths, samples: dict, c: PointConstants) -> np.ndarray:
-    """inventory, insar or absence for every sample (samples,), by the table of origins, or by the table of InSAR points
-    where there is no table of origins."""
-    out = np.where(samples["label"] == 1, "inventory", "absence").astype("<U9")
-    if paths.samples_origin.is_file():
-        return read_csv(paths.samples_origin, "augment_inventory.py", c)["origin"].to_numpy("<U9")[samples["row"]]
-    if paths.insar_points.is_file():
-        seen = pd.read_csv(paths.insar_points, encoding="utf-8-sig")[["X", "Y"]].to_numpy(float)
-        place = {tuple(p) for p in seen}
-        out[[tuple(p) in place and y == 1 for p, y in zip(samples["xy"], samples["label"], strict=True)]] = "insar"
-    else:
-        print(f"{shown(paths.insar_points)} is missing: every landslide counts as inventory")
-    return out
+def years(paths: Paths, samples: dict, c: PointConstants) -> np.ndarray:
+    """The year (samples,) of every landslide by its place in the table of dates; nan where it has none. Raises
+    InputError.
+
+    By place, not by row: stage 0 writes the samples table in another order than prepare_region.py.
+    """
+    path = paths.samples_dates
+    if not path.is_file():
+        return np.full(len(samples["label"]), np.nan)
+    if record_path(path).is_file():
+        check(path, "prepare_region.py", c)
+    table = pd.read_csv(path)
+    if not {"X", "Y", "year"} <= set(table):
+        raise InputError(f"{shown(path)}: header: expected X, Y, year, found {', '.join(table)}; run prepare_region.py "
+                         "again, or remove the file")
+    dated = table.assign(year=pd.to_numeric(table["year"], errors="coerce"), X=table["X"].round(2),
+                         Y=table["Y"].round(2)).drop_duplicates(["X", "Y"])
+    places = pd.DataFrame(samples["xy"].round(2), columns=["X", "Y"])
+    found = places.merge(dated[["X", "Y", "year"]], how="left", on=["X", "Y"])["year"].to_numpy(float)
+    return np.where(samples["label"] == 1, found, np.nan)
 
 
 def draw_cells(paths: Paths, described: tuple[Factor, ...], c: PointConstants
@@ -118,46 +117,3 @@ def grid_rows(paths: Paths, described: tuple[Factor, ...]) -> Iterator[tuple[spl
         row, col = cell_of(transform, xy)
         block, outside = block_of_cells(labels, row, col, centres)
         yield splits.Rows(factors, xy, block), (row, col), outside
-
-
-def all_splits(points: Points, c: SplitConstants) -> dict[tuple[str, int], np.ndarray]:
-    """The role (points,) int8 of every point under each (protocol, seed). A cell is query where its block or square is
-    held out. Raises InputError."""
-    sample = points.label >= 0
-    block, xy = points.block[sample], points.xy[sample]
-    eligible = splits.eligible_blocks(block, c.MIN_SAMPLES)
-    shuffled = np.random.default_rng([c.SEED, 0]).permutation(eligible)
-    development = shuffled[:round(c.DEVELOPMENT_SHARE * len(eligible))]
-    held_out = round(c.HELD_OUT_SHARE * len(eligible))
-    pools = {"": np.setdiff1d(eligible, development), "development_": development}
-    if min(map(len, pools.values())) < held_out or not held_out:
-        raise InputError(f"HELD_OUT_SHARE={c.HELD_OUT_SHARE} of {len(eligible)} blocks: expected 1 or more, and no "
-                         f"more than the {len(development)} of DEVELOPMENT_SHARE and the others; change either")
-    out = {}
-    for prefix, pool in pools.items():
-        for name, cut in (("published", "random"), ("spatial", "line")):
-            for seed in range(1, c.SEEDS + 1):  # the same blocks under both cuts
-                role = splits.few_shot(block, xy, c.MIN_SAMPLES, np.sort(pool), held_out, cut,
-                                       np.random.default_rng([c.SEED, 1, seed]))
-                held = np.unique(block[role == splits.QUERY])
-                cell_role = np.where(np.isin(points.block[~sample], held), splits.QUERY, splits.UNUSED)
-                out[prefix + name, seed] = np.append(role, cell_role).astype(np.int8)
-    for seed in range(1, c.SEEDS + 1):
-        role = out["published", seed]
-        taught = np.isin(role, (splits.TRAIN, splits.SUPPORT))
-        out["augmentation", seed] = np.where(taught & (points.origin == "insar"), splits.UNUSED, role).astype(np.int8)
-    for size in c.SQUARES:
-        fold = splits.squares(points.xy, sample, size, c.FOLDS, np.random.default_rng([c.SEED, 2, size]))
-        for k in range(c.FOLDS):
-            outside = np.where(sample, splits.TRAIN, splits.UNUSED)
-            out[f"blocked {size / 1000:g} km", k + 1] = np.where(fold == k, splits.QUERY, outside).astype(np.int8)
-    return out
-
-
-def write_splits(path: Path, points: Points, roles: dict, made: tuple) -> None:
-    """Writes the table of roles, a column for each protocol and seed; made: stage, constants, inputs."""
-    sample = points.label >= 0
-    table = pd.DataFrame({"sample": points.sample, "block": points.block, "x": points.xy[:, 0], "y": points.xy[:, 1],
-                          "label": points.label, "origin": points.origin}
-                         | {f"{name} {seed}": np.array(splits.ROLES)[role] for (name, seed), role in roles.items()})
-    write_csv(path, table[sample], *made)

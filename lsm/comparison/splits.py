@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.spatial import cKDTree
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
+from lsm.comparison.rivals.boosting import BlockScale
 from lsm.inputs.samples import Factor
-from lsm.learner.boosting import BlockScale
 from lsm.learner.encoder import Encoder
 
 UNUSED, TRAIN, SUPPORT, QUERY = range(4)
@@ -22,7 +25,7 @@ ROLES = ("unused", "train", "support", "query")
 
 
 def repeats(factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The ones of `rows` whose factors all equal the factors of an earlier one; factors (samples, factors).
+    """Those of `rows` whose factors all equal the factors of an earlier row; factors (samples, factors).
 
     A model that saw the earlier row knows the repeated one, so they must not stand on both sides of a split.
     """
@@ -78,6 +81,46 @@ def squares(xy: np.ndarray, counted: np.ndarray, size: float, folds: int, rng: n
     return fold[square]
 
 
+def partition(xy: np.ndarray, folds: int, rng: np.random.Generator, of: np.ndarray | None = None) -> np.ndarray:
+    """The fold (points,) of every place by k-means of the places, from random starts: the spatial cross-validation of
+    R's sperrorest (partition_kmeans) and mlr3 (Brenning 2012, IGARSS, 5372).
+
+    xy (points, 2) m; of (points,) bool: the points that make the folds, None for all; each other joins the fold whose
+    mean place is nearest
+    """
+    centred = xy - xy.mean(axis=0)  # squared distances of large coordinates would lose digits
+    means = KMeans(folds, init="random", n_init=1, random_state=int(rng.integers(1 << 31)))
+    with threadpool_limits(1):  # the same sums in the same order, whatever the number of threads
+        return means.fit(centred if of is None else centred[of]).predict(centred)
+
+
+def without_strip(role: np.ndarray, xy: np.ndarray, buffer: float) -> np.ndarray:
+    """Roles (points,) in which no labelled point lies nearer than `buffer` m to a query point: those are unused."""
+    query, taught = role == QUERY, np.flatnonzero((role == TRAIN) | (role == SUPPORT))
+    if not buffer or not query.any():
+        return role
+    distance, _ = cKDTree(xy[query]).query(xy[taught])
+    out = role.copy()
+    out[taught[distance < buffer]] = UNUSED
+    return out
+
+
+def newest(year: np.ndarray, newer: float) -> float:
+    """The first year of the newest landslides; year (landslides,), nan where it is not known.
+
+    newer  below 1: the share of dated landslides that should be the newest; else the year itself
+    A year's landslides stay together, so the share is met as nearly as whole years allow. nan where fewer than two
+    years are known.
+    """
+    years, counts = np.unique(year[np.isfinite(year)], return_counts=True)
+    if len(years) < 2:
+        return np.nan
+    if newer >= 1:
+        return float(newer)
+    share = counts[::-1].cumsum()[::-1] / counts.sum()  # of landslides in or after each year
+    return float(years[1:][np.abs(share[1:] - newer).argmin()])
+
+
 @dataclass(frozen=True)
 class Rows:
     """What a fitted method predicts: factors (rows, factors) float32, xy (rows, 2) m, block (rows,)."""
@@ -117,9 +160,14 @@ class Split:
         return (self.role == QUERY) | (self.role == SUPPORT)
 
     @cached_property
+    def seen(self) -> np.ndarray:
+        """(points,) bool: points whose factors the encoder and the pretraining see, the labelled ones."""
+        return self.labelled
+
+    @cached_property
     def encoder(self) -> Encoder:
-        """Fitted on the labelled points."""
-        return Encoder.fit(self.factors[self.labelled], self.described, self.form, self.xy[self.labelled])
+        """Fitted on the points `seen`."""
+        return Encoder.fit(self.factors[self.seen], self.described, self.form, self.xy[self.seen])
 
     @cached_property
     def x(self) -> np.ndarray:

@@ -70,26 +70,6 @@ def need(table, path: Path, names: tuple[str, ...], stage: str):
     return table
 
 
-def origins(paths: Paths, samples: dict, c: FigureConstants) -> np.ndarray:
-    """The origin of samples of stage 2, "inventory", "insar" or "absence" (samples,).
-
-    From the table of origins. Where there is none, landslides at the place of an InSAR point are "insar".
-    samples  row, label, xy. Raises InputError.
-    """
-    if paths.samples_origin.is_file():
-        table, _ = saved(paths.samples_origin, "augment_inventory.py", c, ("origin",))
-        if len(table) <= samples["row"].max():
-            raise InputError(f"{shown(paths.samples_origin)}: expected the rows of {shown(paths.samples)}, found "
-                             f"{len(table):,}; run augment_inventory.py again")
-        return table["origin"].to_numpy("<U9")[samples["row"]]
-    out = np.where(samples["label"] == 1, "inventory", "absence").astype("<U9")
-    if paths.insar_points.is_file():
-        table, _ = input_table(paths.insar_points, "src_data/make_demo.py", c, ("X", "Y"))
-        places = set(table[["X", "Y"]].itertuples(index=False, name=None))
-        out[(samples["label"] == 1) & [tuple(p) in places for p in samples["xy"]]] = "insar"
-    return out
-
-
 def round_numbers(least: float, most: float) -> list[float]:
     """1, 2 and 5 times all powers of ten from `least` to `most`, rising; none where `least` is not above 0."""
     if not least > 0:

@@ -15,10 +15,11 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, arrays, caption, origins, saved
+from lsm.figures.common import FigureConstants, arrays, caption, saved
 from lsm.figures.map_page import key, north_arrow, scale_bar, terrain
 from lsm.inputs import grid_cells
 from lsm.inputs.samples import read_factors
+from lsm.insar.origins import origins
 from lsm.learner.encoder import Encoder
 from lsm.maps.cartography import as_one_line, grid_layers, outlines, read_decimated
 from lsm.run.artifacts import check, record_path
@@ -144,7 +145,8 @@ def learned_factors(c: FigureConstants):
         raise InputError(f"{shown(paths.split)}: role: expected more than {c.NEIGHBOURS} query samples, found "
                          f"{len(apart)}; run {LEARNER} again")
     drawn = np.sort(np.random.default_rng(c.SEED).permutation(apart)[:c.EMBEDDED])
-    kind = pd.Series(origins(paths, {name: tasks[name][drawn] for name in ("row", "label", "xy")}, c)).map(styles.KINDS)
+    origin, _ = origins(paths, {name: tasks[name] for name in ("row", "label", "xy")}, c)
+    kind = pd.Series(origin[drawn]).map(styles.KINDS)
     raw = Encoder.from_json(str(model["encoder"])).transform(tasks["factors"][drawn], tasks["xy"][drawn])
     raw = raw[:, :len(weights[0])]
     spaces = {"raw: the network's inputs": raw, "learned: last hidden layer": hidden(weights, raw)}

@@ -40,10 +40,17 @@ METHODS = {"ours": ("#d55e00", "-", "D"),
            "boosting + XY": ("#c51b7d", "-", "P"),
            "boosting + within block": ("#de77ae", "--", "X"),
            "boosting + within block + XY": ("#8e0152", "-.", "X"),
+           "logistic regression": ("#3a7d44", ":", "1"),
+           "logistic regression + XY": ("#5fa052", ":", "2"),
+           "RF, tuned": ("#00441b", "-", "3"),
+           "RF, tuned + XY": ("#41ab5d", "--", "4"),
+           "boosting, tuned": ("#67001f", "-", "+"),
+           "boosting, tuned + XY": ("#e7298a", "--", "x"),
+           "boosting, tuned + within block + XY": ("#980043", "-.", "|"),
            "nearest neighbours in XY": ("#404040", ":", "*"),
            "block landslide rate": ("#7a7a7a", ":", "d"),
            "slope alone": ("#a8a8a8", ":", ".")}
 OTHER = ("#000000", ":", "H")                         # a method that is not in METHODS
-PROTOCOL_MARKS = ("o", "s", "^", "v")                 # in the order of the tables
+PROTOCOL_MARKS = ("o", "s", "^", "v", "D", "P", "X")                 # in the order of the tables
 # Colours of the rules of stage 0; not blue, which shows speed.
 RULES = ("#e69f00", "#009e73", "#cc79a7", "#8c510a", "#7f3c8d", "#b8b800", "#d55e00", "#000000")

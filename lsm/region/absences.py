@@ -94,7 +94,7 @@ def quick_score(x: np.ndarray, label: np.ndarray, xy: np.ndarray, grid: Grid, sq
     folds = list(GroupKFold(5).split(x, label, group))
     if not all(0 < label[training].mean() < 1 for training, _ in folds):
         return np.nan
-    model = HistGradientBoostingClassifier(max_iter=60, random_state=seed)
+    model = HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=seed)
     with threadpool_limits(1):  # on so few points threads wait for each other, minutes on a busy machine
         p = cross_val_predict(model, x, label, cv=folds, method="predict_proba")
     return float(roc_auc_score(label, p[:, 1]))

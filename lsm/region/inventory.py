@@ -1,6 +1,7 @@
 """Points read from the files that people have: inventories of points or polygons, and InSAR points."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ from osgeo import gdal, ogr
 
 from lsm.inputs.layers import read_rows, values_at, write_layer
 from lsm.inputs.rasters import Grid, centres, known, locate
-from lsm.inputs.vectors import POLYGONS, add_numbers, burn, kind_of, open_vector
+from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, open_vector
 from lsm.region.warp import transform
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"))
 POLYGON_CELLS = ("highest", "every", "centroid")
+DATES = ("year", "date", "year_obs", "obs_year", "date_obs", "obs_date", "event_date", "event_year", "yr")  # any case
+YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d{1,2}(?!\d))")  # 2014, 2014-07-16, 16.07.2014, 20140716
 TABLES = (".csv", ".txt")  # files that are read as tables of points; GDAL opens all others
 
 
@@ -140,50 +143,78 @@ def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str) -> np.n
     return valid
 
 
+def date_field(names: list[str], given: str, path: Path) -> str | None:
+    """The field of dates: the one `given`, else the first name of DATES that is there; None without one. Raises
+    InputError where the field given is not there."""
+    by_name = {name.lower(): name for name in names}
+    if given and given.lower() not in by_name:
+        raise InputError(f"{shown(path)}: header: expected the field {given!r} (DATE_FIELD), found "
+                         f"{', '.join(names) or 'no field'}; name one of these")
+    return next((by_name[name] for name in ([given.lower()] if given else DATES) if name in by_name), None)
+
+
+def year_of(value) -> float:
+    """The year in a date as people write it; nan where there is none."""
+    found = YEAR.search("" if value is None else str(value))
+    return float(found[1]) if found else np.nan
+
+
 def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, epsg: int, how: str, every: int,
-                   folder: Path):
+                   folder: Path, date: str = ""):
     """Reads an inventory of points, polygons or both.
 
     what    it is, for the messages
     how     the points that stand for a polygon: "highest", its highest cell (the scarp); "every", every `every`-th cell
             from the highest down; "centroid", a point inside near the middle
     folder  for temporary layers
-    Returns xy (points, 2); the layer of burned polygons, not 0 inside (None for points alone); notes. Raises
-    InputError.
+    date    the field of dates; "": recognised by its name
+    Returns xy (points, 2); year (points,), nan where it is not known; the layer of burned polygons, not 0 inside (None
+    for points alone); notes. Raises InputError.
     """
-    if Path(name).suffix.lower() in TABLES:
-        table, notes = points_of(Path(name), what, grid, epsg)
-        return table[["X", "Y"]].to_numpy(), None, notes
+    path = Path(str(name).partition("|")[0])
+    if path.suffix.lower() in TABLES:
+        table, notes = points_of(path, what, grid, epsg)
+        field = date_field([column for column in table if column not in ("X", "Y")], date, path)
+        years = np.array([year_of(value) for value in table[field]]) if field else np.full(len(table), np.nan)
+        return table[["X", "Y"]].to_numpy(), years, None, notes
     dataset = open_vector(name, what, grid)
+    field = date_field(list(fields_of(dataset.GetLayer(0))), date, path)
     points, polygons, others = [], {}, 0  # polygons: a point inside, by feature id
+    of_points, of_polygons = [], []       # their years
     for feature in dataset.GetLayer(0):
         shape, kind = feature.GetGeometryRef(), kind_of(feature)
+        year = year_of(feature.GetFieldAsString(field)) if field else np.nan
         if kind == ogr.wkbPoint:
             points.append((shape.GetX(), shape.GetY()))
+            of_points.append(year)
         elif kind in POLYGONS:
             point = shape.PointOnSurface()
             polygons[feature.GetFID()] = (point.GetX(), point.GetY())
+            of_polygons.append(year)
         else:
             others += 1
     notes = [f"{others} features of the {what} are empty or lines and are left out"] if others else []
     if not points and not polygons:
         raise InputError(f"{shown(Path(str(name)))}: {what}: expected points or polygons, found {others} features "
                          "that are neither; buffer lines to polygons, or export the points")
-    xy, burned = np.array(points, np.float64).reshape(-1, 2), None
+    xy, years, burned = np.array(points, np.float64).reshape(-1, 2), np.array(of_points, float), None
     if polygons:
-        of_polygons, burned = _polygon_points(dataset, polygons, grid, dem, how, every, folder)
-        xy = np.concatenate([xy, of_polygons])
-        notes.append(f"{len(polygons)} polygons give {len(of_polygons)} points (POLYGON_CELLS = {how})")
-    return xy, burned, notes
+        inside, number, burned = _polygon_points(dataset, polygons, grid, dem, how, every, folder)
+        xy, years = np.concatenate([xy, inside]), np.append(years, np.array(of_polygons)[number - 1])
+        notes.append(f"{len(polygons)} polygons give {len(inside)} points (POLYGON_CELLS = {how})")
+    return xy, years, burned, notes
 
 
 def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: int, folder: Path):
-    """Points (points, 2) of polygons, and the layer of their numbers. polygons: a point inside, by feature id."""
+    """Points (points, 2) of polygons, the number (points,) of each one's polygon, from 1, and the layer of numbers.
+
+    polygons  a point inside, by feature id
+    """
     inside = list(polygons.values())
     field = add_numbers(dataset, {fid: number for number, fid in enumerate(polygons, start=1)})
     numbers = burn(dataset, grid, folder / "polygons.tif", field)
     if how == "centroid":
-        return np.array(inside), numbers
+        return np.array(inside), np.arange(1, len(inside) + 1), numbers
     found = []
     for row, rows in grid.windows():
         n = read_rows(numbers, row, rows)
@@ -193,11 +224,19 @@ def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: i
     order = np.lexsort((col, row, -height, number))
     number = number[order].astype(int)
     rank = np.arange(len(number)) - np.searchsorted(number, number)  # within its polygon, the highest first
-    taken = order[(rank == 0) if how == "highest" else (rank % every == 0)]
+    stands = (rank == 0) if how == "highest" else (rank % every == 0)
+    taken = order[stands]
     xy = np.column_stack(centres(grid.geotransform, row[taken], col[taken]))
     # A polygon without a cell, because it is smaller than a cell or another lies over it, gives the point inside it.
-    missing = [inside[n - 1] for n in sorted(set(range(1, len(inside) + 1)) - set(number.tolist()))]
-    return np.concatenate([xy, np.array(missing).reshape(-1, 2)]), numbers
+    missing = np.setdiff1d(np.arange(1, len(inside) + 1), number)
+    return np.concatenate([xy, np.array(inside)[missing - 1]]), np.append(number[stands], missing), numbers
+
+
+def table_of_dates(landslides) -> pd.DataFrame:
+    """X, Y, year of the landslides whose year is known; landslides  xy, rows, columns, years."""
+    xy, _, _, years = landslides
+    known = np.isfinite(years)
+    return pd.DataFrame({"X": xy[known, 0].round(3), "Y": xy[known, 1].round(3), "year": years[known].astype(int)})
 
 
 def mean_by_cell(row: np.ndarray, col: np.ndarray, values: np.ndarray, cols: int):

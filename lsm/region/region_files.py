@@ -100,7 +100,7 @@ def write_region(paths: Paths, c, inputs: list[Path], folder: Path, grid: Grid, 
     if as_stack:
         write(paths.factor_stack, lambda path: shutil.copyfile(folder / "stack.tif", path))
     for path in (paths.grid, paths.factor_stack, paths.insar_points, paths.insar_table, paths.samples,
-                 paths.samples_origin):
+                 paths.samples_origin, paths.samples_dates):
         if path not in written and wrote(path, MAKERS):  # of other constants: a stage would take it for this run's
             path.unlink(missing_ok=True)
             record_path(path).unlink(missing_ok=True)

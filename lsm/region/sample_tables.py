@@ -20,14 +20,17 @@ gdal.UseExceptions()
 
 
 def cells_of(file: str, what: str, grid: Grid, folder: Path, c):
-    """The points of an inventory, one a cell: xy (points, 2), rows, columns, polygons as burned, and notes. Raises
-    InputError."""
-    xy, burned, notes = inventory.read_inventory(file, what, grid, gdal.Open(str(folder / "DEM.tif")), c.POINTS_EPSG,
-                                                 c.POLYGON_CELLS, c.EVERY, folder)
+    """The points of an inventory, one a cell: xy (points, 2), rows, columns, years, polygons as burned, and notes.
+
+    Raises InputError.
+    """
+    xy, years, burned, notes = inventory.read_inventory(
+        file, what, grid, gdal.Open(str(folder / "DEM.tif")), c.POINTS_EPSG, c.POLYGON_CELLS, c.EVERY, folder,
+        c.DATE_FIELD if what == "inventory" else "")
     inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}")
     row, col = cell_of(grid.geotransform, xy[inside])
     complete = values_at(gdal.Open(str(folder / "valid.tif")), row, col)[:, 0] == 1
-    xy, row, col = xy[inside][complete], row[complete], col[complete]
+    xy, row, col, years = xy[inside][complete], row[complete], col[complete], years[inside][complete]
     _, first = np.unique(row * grid.cols + col, return_index=True)
     first.sort()
     notes += [f"{n} points of the {what} dropped {why}" for n, why in (
@@ -36,12 +39,12 @@ def cells_of(file: str, what: str, grid: Grid, folder: Path, c):
     if not len(first):
         raise InputError(f"{shown(Path(file))}: {what}: expected points where every factor is known, found none; take "
                          "layers that cover them")
-    return xy[first], row[first], col[first], burned, notes
+    return xy[first], row[first], col[first], years[first], burned, notes
 
 
 def place_points(inputs: dict, grid: Grid, folder: Path, c):
-    """The landslides and the stable places (None where none are given), each as xy (points, 2), rows, columns; the
-    inventory's polygons as burned, else None; notes. Raises InputError."""
+    """The landslides and the stable places (None where none are given), each as xy (points, 2), rows, columns, years;
+    the inventory's polygons as burned, else None; notes. Raises InputError."""
     *landslides, burned, notes = cells_of(inputs["INVENTORY"], "inventory", grid, folder, c)
     if "STABLE" not in inputs:
         return landslides, None, burned, notes
@@ -58,7 +61,7 @@ def mark_occupied(landslides, weak_xy: np.ndarray, burned, grid: Grid, folder: P
     """Writes the layers occupied (cells with a landslide, a weak one or an inventory polygon) and away, the distance
     (m) to occupied cells.
 
-    landslides  xy, rows, columns; weak_xy  (points, 2); burned  the inventory's polygons as burned, or None
+    landslides  xy, rows, columns, years; weak_xy  (points, 2); burned  the inventory's polygons as burned, or None
     """
     weak_row, weak_col = cell_of(grid.geotransform, weak_xy)
     row, col = np.r_[landslides[1], weak_row], np.r_[landslides[2], weak_col]
@@ -82,7 +85,7 @@ def published_form(points: pd.DataFrame) -> pd.DataFrame:
 def sample_tables(rng, landslides, stable, names: list[str], grid: Grid, folder: Path, c):
     """The table of landslides and non-landslides, and the table of scores by strategy.
 
-    landslides  xy, rows, columns; stable  the same of places known to be stable, or None
+    landslides  xy, rows, columns, years; stable  the same of places known to be stable, or None
     Raises InputError where no cell is left to draw non-landslides from.
     """
     stack, chosen = gdal.Open(str(folder / "stack.tif")), "given" if stable else c.STRATEGY
@@ -91,7 +94,7 @@ def sample_tables(rng, landslides, stable, names: list[str], grid: Grid, folder:
         xy = np.column_stack(centres(grid.geotransform, row, col)) if xy is None else xy
         return as_table(names, values_at(stack, row, col), xy).assign(label=label)
 
-    xy, row, col = landslides
+    xy, row, col, _ = landslides
     slides = table(row, col, 1, xy)
     by_strategy = {"given": table(stable[1], stable[2], 0, stable[0])} if stable else {}
     for strategy, own_rng in zip(absences.STRATEGIES, rng.spawn(len(absences.STRATEGIES)), strict=True):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
 from lsm.checks.finding import Finding
-from lsm.figures.common import origins
 from lsm.inputs.samples import Factor, Samples, read_samples, unique_places
+from lsm.insar.origins import origins
+from lsm.insar.weak_samples import separations
 from lsm.report.sources import Collector, ReportConstants, table_of
 from lsm.run.paths import Paths, shown
 
@@ -23,7 +23,7 @@ def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> lis
     if samples is not None:
         origin = got.get("leaky factors", paths.tasks, lambda: origins(paths, samples, c))
         if origin is not None:
-            out += leaky(samples, origin, c.factors, c.LEAKY, shown(paths.tasks))
+            out += leaky(samples, origin[0], c.factors, c.LEAKY, shown(paths.tasks))
     table = got.get("repeated places", paths.samples, lambda: read_samples(paths.samples, c.factors))
     if table is not None:
         out += repeated(table, shown(paths.samples))
@@ -43,23 +43,6 @@ def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> lis
     return sorted(out, key=lambda finding: finding.level != "error")
 
 
-def separation(values: np.ndarray, kind: str, label: np.ndarray) -> float:
-    """The AUROC with which one factor (n,) alone separates labels (n,) of 0 and 1; either direction counts.
-
-    The best of: its values, and their distance from the median of the 0s. Of a factor of classes: the share of
-    landslides in the class. Of a direction: its sine and its cosine.
-    """
-    values = values.astype(np.float64)
-    if kind == "categorical":
-        _, code = np.unique(values, return_inverse=True)
-        forms = [(np.bincount(code, label) / np.bincount(code))[code]]
-    elif kind == "circular":
-        forms = [np.sin(np.radians(values)), np.cos(np.radians(values))]
-    else:
-        forms = [values, np.abs(values - np.median(values[label == 0]))]
-    return max(max(a, 1 - a) for a in (roc_auc_score(label, form) for form in forms))
-
-
 def leaky(samples: dict, origin: np.ndarray, factors: tuple[Factor, ...], limit: float, file: str) -> list[Finding]:
     """Factors that alone separate landslides of one origin from non-landslides at an AUROC above `limit`.
 
@@ -67,17 +50,16 @@ def leaky(samples: dict, origin: np.ndarray, factors: tuple[Factor, ...], limit:
     """
     out = []
     for kind, what in (("insar", "weak (InSAR) landslides"), ("inventory", "inventory landslides")):
-        rows = np.isin(origin, (kind, "absence"))
-        label = (origin[rows] == kind).astype(int)
-        if len(np.unique(label)) < 2:
+        landslides, absent = (samples["factors"][origin == name] for name in (kind, "absence"))
+        if not len(landslides) or not len(absent):
             continue
-        for j, factor in enumerate(factors):
-            found = separation(samples["factors"][rows, j], factor.kind, label)
+        for name, auroc in separations(landslides, absent, factors):
+            found = max(auroc, 1 - auroc)
             if found > limit:
                 out.append(Finding(
                     "leaky factor", file, "warning",
-                    f"{factor.name} alone separates {what} from non-landslides at AUROC {found:.3f}",
-                    f"scores on these points are partly circular; look at the scores without {factor.name} "
+                    f"{name} alone separates {what} from non-landslides at AUROC {found:.3f}",
+                    f"scores on these points are partly circular; look at the scores without {name} "
                     "(WITHOUT of compare_methods.py)"))
     return out
 

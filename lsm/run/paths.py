@@ -37,6 +37,9 @@ class Paths:
     insar_layer = property(lambda self: self._at("src_data", f"insar_{self.region}.gpkg"))
     truth = property(lambda self: self._at("src_data", f"{self.region}/truth"))
 
+    # the year of each landslide, where the inventory has dates; prepare_region.py writes it
+    samples_dates = property(lambda self: self._at("src_data", f"{self.region}_samples_dates.csv"))
+
     # stage 0, beside `samples`
     samples_origin = property(lambda self: self._at("src_data", f"{self.region}_samples_origin.csv"))
     augmentation = property(lambda self: self._at("tmp", f"{self.region}_augmentation.csv"))
@@ -88,6 +91,9 @@ class Paths:
     method_differences = property(lambda self: self._at("tmp", f"{self.region}_differences.csv"))
     rates = property(lambda self: self._at("tmp", f"{self.region}_rates.csv"))
     results = property(lambda self: self._at("tmp", f"{self.region}_results.md"))
+    intervals = property(lambda self: self._at("tmp", f"{self.region}_intervals.csv"))
+    published_steps = property(lambda self: self._at("tmp", f"{self.region}_published_steps.csv"))
+    published_steps_page = property(lambda self: self._at("tmp", f"{self.region}_published_steps.md"))
     method_maps = property(lambda self: self._at("tmp", f"{self.region}_method_maps.tif"))
     comparison = property(lambda self: self._at("tmp", f"{self.region}_comparison"))
 

@@ -9,9 +9,9 @@ from osgeo import gdal
 from scipy.ndimage import distance_transform_edt
 
 from lsm.blocks.blending import blended, check_reach, neighbour_weights
+from lsm.comparison.rivals import boosting
+from lsm.comparison.rivals.boosting import Boosting, mixed
 from lsm.inputs.rasters import read_band, read_composite
-from lsm.learner import boosting
-from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import predict, probability_of_rows, unnamed

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lsm.comparison import dbn
+from lsm.comparison.rivals import dbn
 from lsm.learner.network import use_one_thread
 from unsupervised_pretraining.rbm import RBM
 

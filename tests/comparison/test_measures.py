@@ -188,10 +188,10 @@ def test_bootstrap_without_resamples_is_the_mean_of_the_measures():
 def test_bootstrap_draws_whole_blocks_the_same_for_every_method_and_seed():
     seeds = made_seeds()
     found = bootstrap(seeds, 50, np.random.default_rng(4))
-    blocks = np.unique(np.concatenate([s.block for s in seeds]))
+    blocks = np.unique(np.concatenate([s.unit for s in seeds]))
     times = np.random.default_rng(4).multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=50)
     for i, drawn in enumerate(times):
-        repeated = [np.concatenate([np.tile(np.flatnonzero(s.block == b), n)
+        repeated = [np.concatenate([np.tile(np.flatnonzero(s.unit == b), n)
                                     for b, n in zip(blocks, drawn, strict=True)]) for s in seeds]
         for m in range(3):
             each = [scores(s.label[rows], s.scores[m][rows]) for s, rows in zip(seeds, repeated, strict=True)]
@@ -200,7 +200,7 @@ def test_bootstrap_draws_whole_blocks_the_same_for_every_method_and_seed():
 
 
 def test_bootstrap_of_identical_methods_differs_by_exactly_0():
-    seeds = [Scored(s.block, s.label, s.scores[[0, 2, 0]]) for s in made_seeds()]
+    seeds = [Scored(s.unit, s.label, s.scores[[0, 2, 0]]) for s in made_seeds()]
     for values in bootstrap(seeds, 200, np.random.default_rng(0)).values():
         assert (values[:, 0] == values[:, 2]).all()
         assert (values[:, 0] != values[:, 1]).any()
@@ -214,13 +214,19 @@ def test_bootstrap_over_equal_seeds_is_that_of_one():
         np.testing.assert_allclose(twice[name], drawn[name], rtol=1e-12)
 
 
-def test_bootstrap_leaves_out_draws_without_a_seed_s_blocks():
+def test_a_seed_without_a_drawn_unit_does_not_count_in_that_draw():
     label, score = np.array([0, 1]), np.array([[0.2, 0.9]])
-    seeds = [Scored(np.zeros(2, int), label, score), Scored(np.ones(2, int), label, score)]
+    seeds = [Scored(np.zeros(2, int), label, score), Scored(np.ones(2, int), label, score - [[0.1, 0.3]])]
     found = bootstrap(seeds, 64, np.random.default_rng(0))
-    assert 0 < np.isnan(found["brier"]).sum() < 64  # both blocks are drawn in every second resample
-    np.testing.assert_allclose(found["brier"][~np.isnan(found["brier"])], 0.025)
-    assert (np.isnan(found["accuracy"]) == np.isnan(found["brier"])).all()
+    times = np.random.default_rng(0).multinomial(2, [0.5, 0.5], size=64)
+    brier = np.array([0.025, 0.085])  # (.2^2 + .1^2) / 2 and (.1^2 + .4^2) / 2
+    expected = [brier[drawn > 0].mean() for drawn in times]
+    np.testing.assert_allclose(found["brier"][:, 0], expected, atol=1e-7)
+    assert {tuple(drawn > 0) for drawn in times} == {(True, True), (True, False), (False, True)}
+    one_class = Scored(np.full(2, 2), np.ones(2, int), score)  # a fold without an AUROC
+    with_it = bootstrap([*seeds, one_class], 0, np.random.default_rng(0))
+    assert with_it["auroc"][0, 0] == 1
+    assert np.isfinite(with_it["kappa"]).all()
 
 
 def test_bootstrap_interval_is_wider_where_blocks_agree_within_themselves():

@@ -11,21 +11,25 @@ from sklearn.svm import SVC
 from small_split import BARE, MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split
 from threadpoolctl import threadpool_limits
 
-from lsm.comparison import rivals
+from lsm.comparison.rivals import baselines, tuned
 from lsm.comparison.splits import QUERY, SUPPORT, UNUSED
 from lsm.learner import boosting
 
-METHODS = {"svm": rivals.svm, "mlp": rivals.mlp, "random_forest": rivals.random_forest, "boosting": rivals.boosting(),
-           "boosting xy": rivals.boosting("xy"), "boosting block": rivals.boosting("block"),
-           "boosting block xy": rivals.boosting("block", "xy"), "of block": rivals.random_forest_of_block,
-           "neighbours": rivals.nearest_neighbours, "block rate": rivals.block_rate, "slope": rivals.slope_alone}
+METHODS = {"svm": baselines.svm, "mlp": baselines.mlp, "random_forest": baselines.random_forest,
+           "boosting": baselines.boosting(), "boosting xy": baselines.boosting("xy"),
+           "boosting block": baselines.boosting("block"), "boosting block xy": baselines.boosting("block", "xy"),
+           "of block": baselines.random_forest_of_block, "neighbours": baselines.nearest_neighbours,
+           "block rate": baselines.block_rate, "slope": baselines.slope_alone, "logistic": tuned.logistic(),
+           "logistic xy": tuned.logistic("xy"), "tuned forest": tuned.random_forest("block", "xy"),
+           "tuned boosting": tuned.boosting("block", "xy")}
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
     """Few trees and epochs: what is tested here does not hang on their number."""
-    for module, name, value in ((rivals, "TREES", 8), (rivals, "EPOCHS", 4), (boosting, "TREES", 8)):
+    for module, name, value in ((baselines, "TREES", 8), (baselines, "EPOCHS", 4), (boosting, "TREES", 8),
+                                (tuned, "TREES", 8), (tuned, "TRIED", 4), (tuned, "NUMBERS", (2, 8))):
         monkeypatch.setattr(module, name, value)
     with threadpool_limits(1):  # as the comparison runs them
         yield
@@ -88,10 +92,10 @@ def test_labelled_points_are_read(method):
 
 def test_svm_has_the_published_settings(monkeypatch):
     made = []
-    original = rivals.SVC
-    monkeypatch.setattr(rivals, "SVC", lambda **settings: made.append(settings) or original(**settings))
+    original = baselines.SVC
+    monkeypatch.setattr(baselines, "SVC", lambda **settings: made.append(settings) or original(**settings))
     split = made_split(form="published")
-    scored(rivals.svm, split)
+    scored(baselines.svm, split)
     assert made[0]["C"] == 1
     assert made[0]["gamma"] == pytest.approx(1 / (2 * split.x[split.labelled].var()))
     assert "kernel" not in made[0]
@@ -105,16 +109,16 @@ def test_svm_keeps_the_order_of_its_decision_values_where_one_half_of_the_area_c
     split = replace(split, label=np.where(split.label < 0, -1, (steep != north).astype(int)))
     x, known = split.x, split.labelled
     machine = SVC(C=1, gamma=1 / (2 * x[known].var())).fit(x[known], split.label[known])
-    decision, p = machine.decision_function(x[split.asked]), scored(rivals.svm, split)
+    decision, p = machine.decision_function(x[split.asked]), scored(baselines.svm, split)
     assert spearmanr(decision, p).statistic > 0.999
 
 
 def test_mlp_has_the_published_settings(monkeypatch):
     made = []
-    original = rivals.MLPClassifier
-    monkeypatch.setattr(rivals, "MLPClassifier",
+    original = baselines.MLPClassifier
+    monkeypatch.setattr(baselines, "MLPClassifier",
                         lambda *a, **settings: made.append((a, settings)) or original(*a, **settings))
-    scored(rivals.mlp, made_split(form="published"))
+    scored(baselines.mlp, made_split(form="published"))
     (layers,), settings = made[0]
     assert layers == (32, 32, 16)
     assert (settings["alpha"], settings["batch_size"]) == (0.01, 32)
@@ -130,12 +134,80 @@ def test_boosting_has_the_inputs_of_its_name(parts, more):
     state = int(np.random.default_rng(1).integers(1 << 31))
     model = HistGradientBoostingClassifier(max_iter=8, random_state=state).fit(x[split.labelled],
                                                                               split.label[split.labelled])
-    np.testing.assert_array_equal(scored(rivals.boosting(*parts), split), model.predict_proba(x[split.asked])[:, 1])
+    np.testing.assert_array_equal(scored(baselines.boosting(*parts), split), model.predict_proba(x[split.asked])[:, 1])
+
+
+def test_every_tree_is_grown_above_10_000_rows():
+    """By itself scikit-learn holds 10 % back above 10,000 rows and stops where they no longer gain."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((12_000, 2)), rng.integers(0, 2, 12_000)  # nothing to learn: it would stop at once
+    model = boosting.boosted(x, y, 1, trees=30)
+    assert model.n_iter_ == 30
+    assert not model.do_early_stopping_
+    assert boosting.boosted(x, y, 1, rate=0.5, trees=3).learning_rate == 0.5
+
+
+def test_logistic_regression_is_glm_on_raw_factors_and_classes():
+    split = made_split()
+    p, known = scored(tuned.logistic(), split), split.labelled
+    classes = split.factors[:, [2]] == np.unique(split.factors[known][:, 2])[1:]  # R's contrasts: all but the first
+    x = np.column_stack([np.delete(split.factors, 2, axis=1), classes]).astype(float)
+    x = (x - x[known].mean(axis=0)) / x[known].std(axis=0)
+    x = np.column_stack([np.ones(len(x)), x])
+    beta, y = np.zeros(x.shape[1]), split.label[known]
+    for _ in range(30):  # iteratively reweighted least squares, as glm
+        mean = 1 / (1 + np.exp(-x[known] @ beta))
+        beta += np.linalg.solve((x[known].T * (mean * (1 - mean))) @ x[known], x[known].T @ (y - mean))
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(-x[split.asked] @ beta)), atol=2e-3)
+
+
+def test_settings_are_chosen_on_places_apart_inside_the_labelled_points():
+    split = made_split()
+    folds = list(tuned.validation(split, ("xy",), np.random.default_rng(1)))
+    assert len(folds) == tuned.FOLDS
+    places, means = [], []
+    for x, y, asked, truth in folds:
+        assert len(x) + len(asked) == split.labelled.sum()
+        assert len(y), len(truth) == (len(x), len(asked))
+        assert not {tuple(p) for p in x[:, -2:]} & {tuple(p) for p in asked[:, -2:]}
+        places.append(asked[:, -2:])
+        means.append(asked[:, -2:].mean(axis=0))
+    for k, own in enumerate(places):  # k-means: each place is nearest to the mean of its own fold
+        assert (np.hypot(*(own[:, None] - means).transpose(2, 0, 1)).argmin(axis=1) == k).all()
+
+
+def test_the_better_setting_is_taken():
+    split = made_split()
+    truth = {tuple(f): y for f, y in zip(split.factors, split.label, strict=True)}
+
+    def predicted(x, y, asked) -> dict:
+        label = np.array([truth[tuple(f)] for f in asked.astype(np.float32)])
+        return {"blind": np.full(len(asked), 0.5), "good": 0.2 + 0.6 * label, "wrong": 0.8 - 0.6 * label}
+
+    assert tuned.best(["blind", "good", "wrong"], split, (), predicted, np.random.default_rng(0)) == "good"
+    one_class = replace(split, label=np.where(split.label == 0, 1, split.label))
+    assert tuned.best(["a", "b", "c"], one_class, (), predicted, np.random.default_rng(0)) == "b"
+
+
+def test_tuned_trees_take_the_setting_the_validation_names(monkeypatch):
+    split, made = made_split(), []
+    monkeypatch.setattr(tuned, "best", lambda settings, *rest: settings[1])
+    original = tuned.RandomForestClassifier
+    monkeypatch.setattr(tuned, "RandomForestClassifier", lambda *a, **s: made.append((a, s)) or original(*a, **s))
+    scored(tuned.random_forest(), split)
+    assert made[-1][0] == (8,)
+    assert made[-1][1]["min_samples_leaf"] == tuned.LEAVES[1]
+    boosted = []
+    monkeypatch.setattr(tuned, "best", lambda settings, *rest: settings[-2])
+    original_boosted = boosting.boosted
+    monkeypatch.setattr(tuned.trees, "boosted", lambda *a, **s: boosted.append(s) or original_boosted(*a, **s))
+    scored(tuned.boosting(), split)
+    assert boosted[-1] == {"rate": tuned.RATES[-1], "trees": tuned.NUMBERS[-2]}
 
 
 def test_random_forest_of_a_block_learns_from_the_block_alone():
     split = made_split()
-    p = scored(rivals.random_forest_of_block, split)
+    p = scored(baselines.random_forest_of_block, split)
     own = (split.block == MIXED) & split.labelled
     state = int(np.random.default_rng(1).integers(1 << 31))  # of the first block asked for
     model = RandomForestClassifier(8, random_state=state).fit(split.factors[own], split.label[own])
@@ -149,7 +221,7 @@ def test_random_forest_of_a_block_learns_from_the_block_alone():
 
 def test_block_rate_equals_hand_computed():
     split = made_split()
-    p = scored(rivals.block_rate, split)
+    p = scored(baselines.block_rate, split)
     everywhere = split.label[split.labelled].mean()
     for b in (MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, BARE):
         own = split.label[(split.block == b) & split.labelled]
@@ -158,11 +230,11 @@ def test_block_rate_equals_hand_computed():
 
 def test_nearest_neighbours_use_places_alone():
     split = made_split()
-    p = scored(rivals.nearest_neighbours, split)
+    p = scored(baselines.nearest_neighbours, split)
     strange = replace(split, factors=np.zeros_like(split.factors))
-    np.testing.assert_array_equal(scored(rivals.nearest_neighbours, strange), p)
+    np.testing.assert_array_equal(scored(baselines.nearest_neighbours, strange), p)
     mirrored = np.where(split.asked & ~split.labelled, 1, 0)[:, None] * [5000, 0]
-    assert (scored(rivals.nearest_neighbours, replace(split, xy=split.xy + mirrored)) != p).any()
+    assert (scored(baselines.nearest_neighbours, replace(split, xy=split.xy + mirrored)) != p).any()
     # an asked point that is labelled is its own nearest neighbour
     support = (split.role == SUPPORT)[split.asked]
     np.testing.assert_array_equal(p[support], split.label[split.role == SUPPORT])
@@ -172,8 +244,8 @@ def test_slope_alone_uses_slope_alone():
     split = made_split()
     strange = split.factors.copy()
     strange[:, 1:] = 0
-    p = scored(rivals.slope_alone, split)
-    np.testing.assert_array_equal(scored(rivals.slope_alone, replace(split, factors=strange)), p)
+    p = scored(baselines.slope_alone, split)
+    np.testing.assert_array_equal(scored(baselines.slope_alone, replace(split, factors=strange)), p)
     slope = split.factors[:, :1]
     scaler = StandardScaler().fit(slope[split.labelled])
     model = LogisticRegression().fit(scaler.transform(slope[split.labelled]), split.label[split.labelled])

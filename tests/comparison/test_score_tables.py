@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from lsm.comparison import measures, score_tables
-from lsm.comparison.score_tables import OURS, PARTS, QUARTERS
+from lsm.comparison import measures
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
+from lsm.comparison.tables import pages, score_tables
+from lsm.comparison.tables.score_tables import OURS, PARTS, QUARTERS
 
 BLOCKS, EACH, CELLS = 6, 40, 30
 
@@ -211,7 +212,11 @@ def test_over_seeds_equals_hand_computed():
 
 def test_differences_from_ours(measured):
     *_, tables = measured
-    found = score_tables.differences(tables["scores"], 200, np.random.default_rng(0))
+    found, own = score_tables.resampled(tables["scores"], 200, np.random.default_rng(0))
+    assert tuple(own) == score_tables.COLUMNS["intervals"]
+    assert set(own.method) == {OURS, "a rival", "a twin"}
+    assert (own.low <= own.value).all()
+    assert (own.value <= own.high).all()
     assert list(found) == ["protocol", "with_dv", "rival", "measure", "difference", "low", "high"]
     assert set(found.rival) == {"a rival", "a twin"}
     mean = score_tables.over_seeds(tables["seeds"]).query("subset == 'all'")
@@ -229,7 +234,7 @@ def test_a_twin_of_ours_differs_by_exactly_0(measured):
     *_, tables = measured
     scores = tables["scores"]
     twin = scores[scores.method == OURS].assign(method="a copy")
-    found = score_tables.differences(pd.concat([scores, twin]), 100, np.random.default_rng(0))
+    found, _ = score_tables.resampled(pd.concat([scores, twin]), 100, np.random.default_rng(0))
     copy = found[found.rival == "a copy"]
     assert len(copy) == 8
     assert (copy[["difference", "low", "high"]] == 0).all(axis=None)
@@ -239,7 +244,9 @@ def test_a_twin_of_ours_differs_by_exactly_0(measured):
 def test_no_differences_without_ours(measured):
     *_, tables = measured
     rivals = tables["scores"].query("method != @OURS")
-    assert len(score_tables.differences(rivals, 10, np.random.default_rng(0))) == 0
+    gains, own = score_tables.resampled(rivals, 10, np.random.default_rng(0))
+    assert len(gains) == 0
+    assert set(own.method) == {"a rival", "a twin"}
 
 
 # a run of k-shot alone, or of blocked alone, has tables without rows ---------------------------------------------
@@ -258,17 +265,17 @@ def test_tables_of_one_protocol(tmp_path, monkeypatch, kept):
     job = put_job(tmp_path, protocol, 1, "k-shot" if kept == "k-shot" else "networks", **names)
     paths = comparison_paths(tmp_path)
     c = SimpleNamespace(SEED=1, REGION="demo")
-    written = score_tables.write_tables(paths, [job], points, roles, 20, 1, ("compare_methods.py", c, []))
+    written = score_tables.write_tables(paths, [job], points, roles, {}, 20, 1, ("compare_methods.py", c, []))
     assert all(p.is_file() for p in written)
     assert set(vars(paths).values()) - {"demo"} == set(written)
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     assert set(table.protocol) == {kept}
     for path in set(written) - {paths.results}:
         assert len(path.read_text().splitlines()[0].split(",")) > 4, f"{path.name} without a header"
-    said = score_tables.summary(paths)
+    said = pages.summary(paths)
     assert said.startswith(f"{kept}: mean (sd) of 1 repeats") if kept != "k-shot" else said == ""
 
 
 def comparison_paths(root: Path) -> SimpleNamespace:
     return SimpleNamespace(region="demo", **{name: root / f"{name}.csv" for name in (
-        "scores", "method_metrics", "block_metrics", "rates", "method_differences", "results")})
+        "scores", "method_metrics", "block_metrics", "rates", "method_differences", "intervals", "results")})

@@ -18,8 +18,9 @@ from sklearn.metrics import auc, precision_recall_curve, roc_auc_score
 
 import compare_methods
 import figure
-from lsm.comparison import measures, score_tables, splits
+from lsm.comparison import measures, splits
 from lsm.comparison.methods import FAMILIES
+from lsm.comparison.tables import score_tables
 from lsm.figures import styles
 from lsm.figures.comparison import block_kinds, curves, measure_bars, method_panels
 from lsm.inputs.samples import Factor

@@ -13,9 +13,10 @@ from small_region import crs_of
 
 import figure
 from lsm.explanation import ranking
-from lsm.figures import common, factors, importance, styles
+from lsm.figures import factors, importance, styles
 from lsm.inputs import rasters
 from lsm.inputs.samples import Factor, write_factors
+from lsm.insar.origins import origins
 from lsm.learner import prediction
 from lsm.learner.encoder import Encoder
 from lsm.maps import cartography
@@ -255,8 +256,7 @@ def test_origins_are_told_by_place_or_by_origin(paths):
     rows = np.arange(0, 120, 3)
 
     def kinds() -> list[str]:
-        return [styles.KINDS[v] for v in common.origins(paths, {k: v[rows] for k, v in tasks.items() if k in (
-            "row", "label", "xy")}, CONSTANTS)]
+        return [styles.KINDS[v] for v in origins(paths, tasks, CONSTANTS)[0][rows]]
 
     expected = np.where(tasks["label"][rows] == 0, "non-landslide", np.where(rows < 60, "InSAR", "landslide"))
     assert kinds() == list(expected)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from small_split import BARE, MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split
 
-from lsm.comparison.methods import samples_of
+from lsm.comparison.ours.networks import samples_of
 from lsm.learner import adaptation, maml, network
 from lsm.learner.adaptation import (
     Adaptation,

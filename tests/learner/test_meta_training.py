@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from small_split import made_split
 
-from lsm.comparison.methods import samples_of
+from lsm.comparison.ours.networks import samples_of
 from lsm.comparison.splits import TRAIN
 from lsm.learner.meta_training import flat, meta_train, start_states, unflat
 from lsm.learner.network import use_one_thread

@@ -21,16 +21,18 @@ from small_split import MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split, 
 
 import compare_methods as stage
 import study_area
-from lsm.comparison import dbn, methods, rivals, splits
-from lsm.comparison.points import all_splits, read_points
+from lsm.comparison import fits, methods, splits
+from lsm.comparison.ours import networks
+from lsm.comparison.points import read_points
+from lsm.comparison.protocols import all_splits
+from lsm.comparison.rivals import baselines, boosting, dbn
+from lsm.comparison.rivals.boosting import mixed
 from lsm.comparison.splits import QUERY, ROLES, SUPPORT, UNUSED
 from lsm.inputs.rasters import cell_of, read_composite
-from lsm.learner import boosting
-from lsm.learner.boosting import mixed
 from lsm.learner.network import use_one_thread
 from lsm.run import jobs
 from lsm.run.paths import PROJECT, Paths
-from lsm.run.settings import constants, of_stage, run
+from lsm.run.settings import constants, of_stage, one_line, run
 from unsupervised_pretraining.rbm import RBM
 
 use_one_thread()  # before any test runs an operator
@@ -38,7 +40,7 @@ TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "ITERATIONS": 20, "LOG_EVERY": 20, "IN
         "META_BATCH": 4, "ADAPT_STEPS": 3, "MEMBERS": 2, "BORROW": 10}
 SHORT = ("SEEDS=2", "SQUARES=(1000,)", "FOLDS=3", "AREA_CELLS=2000", "RESAMPLES=50", "METHODS=knn,block_rate,slope",
          "PROTOCOLS=published,spatial,blocked", "WORKERS=1", "MAPPED=('slope alone', 'nearest neighbours in XY')")
-OUTPUTS = ("splits", "scores", "method_metrics", "block_metrics", "method_differences", "rates")
+OUTPUTS = ("splits", "scores", "method_metrics", "block_metrics", "method_differences", "intervals", "rates")
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def tiny(monkeypatch):
         return replace(c, **{name: v for name, v in TINY.items() if hasattr(c, name)})
 
     monkeypatch.setattr(stage, "of_stage", short)
-    for module, name, value in ((rivals, "TREES", 8), (rivals, "EPOCHS", 4), (boosting, "TREES", 8)):
+    for module, name, value in ((baselines, "TREES", 8), (baselines, "EPOCHS", 4), (boosting, "TREES", 8)):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(dbn, "STEPS_A_CALL", 50)
 
@@ -74,15 +76,15 @@ def run_here(monkeypatch, root, *arguments: str) -> Paths:
 
 # methods --------------------------------------------------------------------------------------------------------
 
-def stages(c) -> methods.Stages:
-    return methods.Stages(partial(stage.constants_of_stages, c), stage.pretrained, RBM)
+def stages(c) -> networks.Stages:
+    return networks.Stages(partial(stage.constants_of_stages, c), stage.pretrained, RBM)
 
 
 def of_family(family: str, split, seed: int = 1) -> dict[str, np.ndarray]:
     c = settings("SHOTS=(0,3)", "TWELFTHS=(2,6)", "STEPS=(0,3)")
     if family == "k-shot":
-        return methods.k_shot(split, c, stages(c), seed)
-    names, fit, _ = methods.FAMILIES[family]
+        return networks.k_shot(split, c, stages(c), seed)
+    names, fit = methods.FAMILIES[family].names, methods.FAMILIES[family].fit
     return {name: predict(split.rows(split.asked)) for name, predict in
             zip(names, fit(split, c, stages(c), seed), strict=True)}
 
@@ -130,6 +132,7 @@ def test_a_score_does_not_depend_on_the_other_query_points(tiny, monkeypatch, fa
 def test_k_shot_between_no_sample_and_the_whole_support(tiny, monkeypatch):
     for name, value in (("BORROW", 0), ("SUPPORT_TASKS", False)):  # as in k-shot
         monkeypatch.setitem(TINY, name, value)
+    monkeypatch.setattr(splits.Split, "seen", property(lambda split: split.role == splits.TRAIN))
     split = made_split()
     found, ours = of_family("k-shot", split), of_family("networks", split)
     assert list(found) == [(k, steps) for k in (0, 3, "2/12", "6/12") for steps in (0, 3)]
@@ -147,6 +150,16 @@ def test_k_shot_between_no_sample_and_the_whole_support(tiny, monkeypatch):
     assert (found["6/12", 3][block == NO_LANDSLIDE] != unadapted[block == NO_LANDSLIDE]).any()  # one class adapts too
 
 
+def test_the_encoder_of_k_shot_sees_no_held_out_sample(tiny, monkeypatch):
+    split, fitted = made_split(), []
+    fit = splits.Encoder.fit
+    monkeypatch.setattr(splits.Encoder, "fit", lambda values, *rest: fitted.append(values) or fit(values, *rest))
+    c = settings("SHOTS=(1,)", "TWELFTHS=()", "STEPS=(0,)")
+    networks.k_shot(split, c, stages(c), 1)
+    assert len(fitted) == 1
+    np.testing.assert_array_equal(fitted[0], split.factors[split.role == splits.TRAIN])
+
+
 def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch):
     split, seen = made_split(), []
 
@@ -155,9 +168,9 @@ def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch
         seen.append(known)
         return np.zeros(len(known)), []
 
-    monkeypatch.setattr(methods, "adapted_scores", spy)
+    monkeypatch.setattr(networks, "adapted_scores", spy)
     c = settings("SHOTS=(0,1,3,16)", "TWELFTHS=(1,3,6)", "STEPS=(5,)")
-    methods.k_shot(split, c, stages(c), 1)
+    networks.k_shot(split, c, stages(c), 1)
     support = split.role == SUPPORT
     assert not seen[0].any()
     for known in seen:
@@ -174,7 +187,7 @@ def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch
 @pytest.mark.parametrize(("family", "supports"), [("networks", True), ("published_recipe", False), ("k-shot", False)])
 def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, supports):
     split, seen = made_split(), []
-    monkeypatch.setattr(methods, "meta_train", lambda states, done, history, samples, tasks, c: (
+    monkeypatch.setattr(networks, "meta_train", lambda states, done, history, samples, tasks, c: (
         seen.append(tasks), (states, history))[1])
     of_family(family, split)
     rows = np.concatenate([m[:n] for m, n in zip(seen[0].members, seen[0].sizes, strict=True)])
@@ -186,7 +199,7 @@ def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, s
 
 def test_one_network_is_the_same_before_and_without_fine_tuning(tiny):
     split, c = made_split(), settings("TUNING_STEPS=0")
-    one, tuned = (predict(split.rows(split.asked)) for predict in methods.fine_tuned(split, c, stages(c), 1))
+    one, tuned = (predict(split.rows(split.asked)) for predict in networks.fine_tuned(split, c, stages(c), 1))
     np.testing.assert_allclose(tuned, one, atol=1e-5)
 
 
@@ -212,10 +225,11 @@ def roles(paths) -> pd.DataFrame:
 
 
 def test_files_have_the_promised_columns(compared, paths):
-    columns = {"scores": "protocol,seed,with_dv,method,k,steps,point,block,label,origin,score",
+    columns = {"scores": "protocol,seed,with_dv,method,k,steps,point,block,unit,label,origin,score",
                "method_metrics": "protocol,subset,with_dv,k,steps,method,measure,mean,sd,n,seeds",
                "block_metrics": "protocol,seed,with_dv,method,k,steps,block,n,landslides,kappa,auroc,brier,accuracy",
                "method_differences": "protocol,with_dv,rival,measure,difference,low,high",
+               "intervals": "protocol,with_dv,method,measure,value,low,high,units",
                "rates": "protocol,seed,with_dv,method,k,steps,kind,area,landslides"}
     for name, expected in columns.items():
         table = pd.read_csv(getattr(paths, name))
@@ -281,6 +295,17 @@ def test_held_out_blocks(paths):
     quoted = set().union(*(held_out[c] for c in few_shot if not c.startswith("development")))
     assert not of_development & quoted
     assert held_out["published 1"] != held_out["published 2"]
+
+
+def test_partitions_hold_out_every_place_once(paths):
+    table = roles(paths)
+    for name in ("partitions", "random folds"):
+        folds = table[[c for c in table if c.startswith(f"{name} ")]]
+        assert folds.shape[1] % 3 == 0  # of three folds, repeated
+        for first in range(0, folds.shape[1], 3):
+            one = folds.iloc[:, first:first + 3]
+            assert ((one == "query").sum(axis=1) == 1).all()
+            assert set(one.to_numpy().ravel()) == {"train", "query"}
 
 
 def test_blocked_holds_out_every_square_once_without_support(paths):
@@ -364,7 +389,7 @@ def of_cells(paths, family: str, c) -> tuple[dict, tuple]:
     """The drawn cells that the first seed of published scores: their scores by method, and their place on the raster.
     """
     points = read_points(paths, study_area.factors("demo"), c)
-    role = all_splits(points, c)["published", 1]
+    role = all_splits(points, c)[0]["published", 1]
     asked = np.isin(role, (QUERY, SUPPORT))
     cell = points.label[asked] < 0
     place = cell_of(read_composite(paths.composite).geotransform, points.xy[asked][cell])
@@ -406,22 +431,53 @@ def test_a_lost_map_is_made_again_and_alone(compared, tmp_path, here, monkeypatc
     assert contents(tmp_path / "root" / "tmp") == before
 
 
-def test_other_constants_compute_again_and_free_ones_do_not(paths):
+def test_other_constants_compute_again_and_free_ones_do_not(paths, monkeypatch):
     c = constants(stage.Constants, ["REGION=demo", *SHORT])
     inputs = [paths.tasks, paths.blocks, paths.grid]
     published = {(p, s): None for p in ("published", "spatial") for s in (1, 2)}
-    jobs = stage.jobs_of(paths.comparison, published, c, inputs)
+
+    def asked(c) -> list:
+        return fits.jobs_of(paths.comparison, None, published, c, inputs, partial(stage.constants_of_stages, c))[0]
+
+    jobs = asked(c)
     assert len(jobs) == 2 * 2 * 3 * 2  # protocols, seeds, methods, with and without DV
     assert all(job.done for job in jobs)
     for name, value, kept in (("RESAMPLES", 7, True), ("WORKERS", 3, True), ("MAPPED", (), True),
                               ("ALONE_LR", 0.2, False), ("HELD_OUT_SHARE", 0.2, False), ("SEED", 2, False)):
         other = replace(c, **{name: value})
-        again = stage.jobs_of(paths.comparison, published, other, inputs)
-        assert all(job.done for job in again) == kept, name
+        assert all(job.done for job in asked(other)) == kept, name
+    described = replace(c.factors[0], unit="another")
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.Constants, "factors", (described, *c.factors[1:]))
+        assert not any(job.done for job in asked(c))
+    with monkeypatch.context() as patch:
+        patch.setattr(fits, "version", lambda name: "0.0")
+        assert not any(job.done for job in asked(c))
+    with monkeypatch.context() as patch:
+        patch.setattr(fits, "code", lambda: "other code")
+        assert not any(job.done for job in asked(c))
+    assert all(job.done for job in asked(c))
+
+
+def test_the_code_of_a_score_is_that_of_the_rooms_it_may_depend_on(tmp_path, monkeypatch):
+    for folder in ("lsm", "unsupervised_pretraining"):
+        shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
+    shutil.copy(PROJECT / "compare_methods.py", tmp_path)
+    monkeypatch.setattr(fits, "PROJECT", tmp_path)
+    code = fits.code.__wrapped__
+    before = code()
+    (tmp_path / "lsm/figures/styles.py").write_text("WIDTH = 1")
+    assert code() == before
+    for name in ("lsm/learner/maml.py", "lsm/comparison/rivals/tuned.py", "unsupervised_pretraining/rbm.py"):
+        path = tmp_path / name
+        path.write_text(path.read_text() + "\n")
+        assert code() != before, name
+        before = code()
 
 
 def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, monkeypatch, capsys):
     monkeypatch.setitem(TINY, "SUPPORT_TASKS", False)  # as in k-shot
+    monkeypatch.setattr(splits.Split, "seen", property(lambda split: split.role == splits.TRAIN))
     for folder in ("src_data", "metatask_sampling"):
         (tmp_path / folder).symlink_to(demo / folder)
     paths = run_here(monkeypatch, tmp_path, "SEEDS=1", "PROTOCOLS=published,k-shot",
@@ -486,5 +542,5 @@ def test_unusable_constants_are_one_line(demo, tmp_path, monkeypatch, capsys, ar
 def test_a_refusal_as_a_user_meets_it(demo):
     done = run_stage(demo, "compare_methods.py", "METHODS=forest", "AREA_CELLS=100")
     assert done.returncode == 2
-    assert done.stderr.splitlines() == [f"{PROJECT / 'compare_methods.py'}: METHODS: expected any of "
-                                        f"{', '.join(methods.FAMILIES)}, found forest"]
+    message = one_line(f"METHODS: expected any of {', '.join(methods.FAMILIES)}, found forest")
+    assert done.stderr.splitlines() == [f"{PROJECT / 'compare_methods.py'}: {message}"]

@@ -15,6 +15,7 @@ from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 STAGE = "compare_methods.py"
+COMPARING = ("published", "spatial", "blocked", "partitions", "random folds", "temporal")  # protocols of all methods
 
 
 def compared(path: Path, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
@@ -29,9 +30,9 @@ def protocols_of(table: pd.DataFrame, path, start: str = "") -> list[str]:
     InputError where there is none.
     """
     names = [str(p) for p in pd.unique(table["protocol"])]
-    found = [p for p in names if p.startswith(start or ("published", "spatial", "blocked"))]
+    found = [p for p in names if p.startswith(start or COMPARING)]
     if not found:
-        raise InputError(f"{shown(path)}: column 'protocol': expected {start or 'published, spatial or blocked'}, "
+        raise InputError(f"{shown(path)}: column 'protocol': expected {start or ', '.join(COMPARING)}, "
                          f"found {', '.join(names) or 'no row'}; run {STAGE} with it among PROTOCOLS")
     return found
 

@@ -1,4 +1,4 @@
-"""Methods of scikit-learn that ours is compared with, each fitted on the labelled points of a split.
+"""The published baselines and simple methods, each fitted on the labelled points of a split.
 
 Each is a function (split, rng) -> predict, and predict is a function (rows of splits.Rows) -> landslide probabilities.
 The same fitted model scores the asked points of the split and predicts the cells of a map. SVM, MLP and RF have the
@@ -21,8 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from lsm.comparison.rivals.boosting import boosted
 from lsm.comparison.splits import Split
-from lsm.learner.boosting import boosted
 
 TREES = 200          # of the random forests; published 200
 EPOCHS = 60          # of networks trained by scikit-learn, at most; not published

@@ -1,0 +1,148 @@
+"""The fits of a comparison: which are asked for, what each depends on, and how long those not there yet will take."""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from lsm.comparison.methods import FAMILIES, LEFT_OUT, Family
+from lsm.comparison.points import Points
+from lsm.comparison.protocols import KINDS, kind_of
+from lsm.comparison.splits import SUPPORT, TRAIN, eligible_blocks
+from lsm.inputs.samples import Factor
+from lsm.run.artifacts import LIBRARIES, sha256
+from lsm.run.jobs import Job
+from lsm.run.paths import PROJECT, shown
+from lsm.run.settings import InputError
+
+STEPS = "published-steps"    # a protocol of its own: the published recipe step by step
+STEPS_COST = 160.0           # processor seconds of one run of it
+SHOTS_COST = 2.0             # of k-shot, in fits of our networks
+LEAST = 0.1                  # of the cost of 10,000 points: what a fit costs however few points there are
+LATER_ROOMS = ("explanation", "maps", "figures", "report")  # rooms below this one: no score depends on them
+FREE = {"PROTOCOLS", "METHODS", "SEEDS", "MAPPED", "RESAMPLES", "WORKERS"}  # constants that change no fit
+
+
+class FitConstants(Protocol):
+    """The constants of compare_methods.py that `jobs_of` reads; the others go into what a fit depends on."""
+
+    PROTOCOLS: str
+    METHODS: str
+    MAPPED: tuple
+    WITHOUT: str
+    SEEDS: int
+    factors: tuple[Factor, ...]
+
+
+def asked_protocols(c: FitConstants) -> list[str]:
+    """The members of KINDS that are asked for, and STEPS. Raises InputError."""
+    asked = [name.strip() for name in c.PROTOCOLS.split(",")]
+    _refuse_unknown("PROTOCOLS", asked, (*KINDS, STEPS))
+    return asked
+
+
+def families(c: FitConstants) -> list[str]:
+    """The families of methods to run; slope alone only where WITHOUT does not leave the slope out.
+
+    Raises InputError.
+    """
+    asked = [name.strip() for name in c.METHODS.split(",")] if c.METHODS else list(FAMILIES)
+    _refuse_unknown("METHODS", asked, FAMILIES)
+    names = {factor.name for factor in c.factors} - {c.WITHOUT}
+    return [name for name in asked if name != "slope" or "slope" in names]
+
+
+def _refuse_unknown(name: str, wanted, known) -> None:
+    if unknown := set(wanted) - set(known):
+        raise InputError(f"{name}: expected any of {', '.join(known)}, found {', '.join(sorted(unknown))}")
+
+
+@cache
+def code() -> str:
+    """The sha256 of all source files that a score may depend on."""
+    rooms = [folder for folder in (PROJECT / "lsm").iterdir() if folder.is_dir() and folder.name not in LATER_ROOMS]
+    files = [PROJECT / "compare_methods.py", *(PROJECT / "unsupervised_pretraining").glob("*.py"),
+             *(path for room in rooms for path in room.rglob("*.py"))]
+    text = [f"{path.relative_to(PROJECT)} {sha256(path)}" for path in sorted(files)]
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()
+
+
+def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: list[Path], learner: Callable
+            ) -> tuple[list[Job], list[str]]:
+    """Every fit the constants ask for, the fits of one family next to each other, and in words what cannot be fitted.
+
+    learner  (recipe, seed) -> the constants that stages 1 and 3 would run with
+    A fit depends on the code, the versions of the libraries, the factors, the inputs, the constants of this stage
+    without FREE, those of stages 1 and 3, and its split. Raises InputError.
+    """
+    asked, named = asked_protocols(c), families(c)
+    methods = tuple(name for family in FAMILIES.values() for name in family.names)
+    _refuse_unknown("MAPPED", c.MAPPED, methods)
+    learner = cache(learner)
+    factor_left_out = [True, False] if any(f.name == c.WITHOUT for f in c.factors) else [True]
+    parts = [(protocol, seed, with_dv, name) for name in named for with_dv in factor_left_out
+             for protocol, seed in roles if kind_of(protocol) in asked and _compared(protocol, FAMILIES[name], with_dv)]
+    if "k-shot" in asked:
+        parts += [(protocol, seed, True, "k-shot") for protocol, seed in roles if protocol == "published"]
+    if STEPS in asked:
+        parts += [(STEPS, seed, True, STEPS) for seed in range(1, c.SEEDS + 1)]
+    if not parts:
+        raise InputError("PROTOCOLS, METHODS and SEEDS: expected fits to do, found that together they ask for none")
+    mapped = [name for name, family in FAMILIES.items() if set(family.names) & set(c.MAPPED)]
+    base = {k: v for k, v in vars(c).items() if k not in FREE} | {shown(p): sha256(p) for p in inputs} | {
+        "code": code(), "factors": [vars(f) for f in c.factors],
+        "versions": [platform.python_version(), *(version(name) for name in LIBRARIES)]}
+    out, cannot = [], {}
+    for protocol, seed, with_dv, family in parts:
+        if missing := _missing(points, roles, protocol, seed, family, learner):
+            cannot.setdefault((family, missing), []).append(protocol)
+            continue
+        own = [vars(s) for recipe in ("published", "recommended") for s in learner(recipe, seed)]
+        text = json.dumps([base, protocol, seed, with_dv, family, own], default=list)
+        name = f"{protocol}-{seed}-{'with' if with_dv else 'without'}-{family}".replace(" ", "_")
+        maps = (protocol, seed, with_dv) == ("published", 1, True) and family in mapped
+        out.append(Job(protocol, seed, with_dv, family, folder / f"{name}.npz",
+                       hashlib.sha256(text.encode()).hexdigest(), folder / f"{name}-map.npz" if maps else None))
+    return out, [f"{', '.join(FAMILIES[family].names) if family in FAMILIES else family} under "
+                 f"{', '.join(dict.fromkeys(protocols))}: {missing}" for (family, missing), protocols in cannot.items()]
+
+
+def _compared(protocol: str, family: Family, with_dv: bool) -> bool:
+    kind = "published" if kind_of(protocol) == "development" else kind_of(protocol)
+    return kind in family.protocols and (with_dv or (family.left_out and kind in LEFT_OUT))
+
+
+def _missing(points: Points, roles: dict, protocol: str, seed: int, family: str, learner: Callable) -> str:
+    """What a family lacks on a split, in words; "" where it can be fitted."""
+    recipe = "recommended" if family == "k-shot" else FAMILIES[family].recipe if family in FAMILIES else ""
+    if not recipe:
+        return ""
+    _, three = learner(recipe, seed)
+    if three.LOCAL_NEIGHBOURHOOD:  # any samples make neighbourhoods
+        return ""
+    found = len(eligible_blocks(points.block[roles[protocol, seed] == TRAIN], three.MIN_SAMPLES))
+    return "" if found >= three.META_BATCH else (
+        f"meta-training needs {three.META_BATCH} blocks with more than {three.MIN_SAMPLES} samples (META_BATCH, "
+        "MIN_SAMPLES of meta_learner.py)")
+
+
+def estimate(jobs: list[Job], points: Points, roles: dict, workers: int) -> str:
+    """How long the fits not there yet will take, in words, by the costs of the families."""
+    todo = [job for job in jobs if not job.done]
+    seconds = 0.0
+    for job in todo:
+        if job.family == STEPS:
+            seconds += STEPS_COST
+            continue
+        taught = np.isin(roles[job.protocol, job.seed], (TRAIN, SUPPORT))
+        cost = SHOTS_COST * FAMILIES["networks"].cost if job.family == "k-shot" else FAMILIES[job.family].cost
+        seconds += cost * max(LEAST, taught.sum() / 10_000)
+    cores = min(workers or os.cpu_count(), max(1, len(todo)))
+    return f"{len(todo)} fits: about {max(1, np.ceil(seconds / cores / 60)):.0f} minutes on {cores} cores"

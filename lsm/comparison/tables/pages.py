@@ -1,0 +1,116 @@
+"""The tables of the comparison as Markdown and as text."""
+
+import re
+
+import pandas as pd
+from tabulate import tabulate
+
+from lsm.comparison import measures
+from lsm.run.paths import Paths
+
+OURS = "ours"
+SUBSETS = {"all": ("inventory", "insar", "absence"), "inventory": ("inventory", "absence"),
+           "insar": ("insar", "absence")}
+QUARTERS = ("nearest quarter", "second quarter", "third quarter", "farthest quarter")
+LISTED = ("accuracy", "precision", "recall", "f1", "kappa", "mcc", "auroc", "pr_auc", "brier", "ece", "log_loss",
+          "top_tenth")
+FIRST = ("auroc", "brier", "kappa")  # of the table that comes first
+
+
+def results(paths: Paths, made_by: str) -> str:
+    """The tables of docs/results.md as Markdown: every protocol, subsets, differences, k-shot. made_by: the command."""
+    table = pd.read_csv(paths.method_metrics, dtype={"k": str})
+    gains, own = pd.read_csv(paths.method_differences), pd.read_csv(paths.intervals)
+    out = [f"Made by `{made_by}`. Mean, with the standard deviation over repeats in brackets.",
+           "### AUROC / Brier score / kappa of each method, all factors\n\n95 % intervals of a bootstrap over blocks "
+           "or squares, drawn alike for all methods.\n\n" + by_area(dict(list(own[own.with_dv.astype(bool)].groupby(
+               "protocol", sort=False)))),
+           "### Ours and the strongest rival of each protocol (by kappa)\n\n" + _markdown(_strongest(table))]
+    for (protocol, with_dv), part in table[table.protocol != "k-shot"].groupby(["protocol", "with_dv"], sort=False):
+        of_all = part[part.subset == "all"]
+        seeds, n = of_all.seeds.max(), of_all[of_all.measure == "kappa"].n.max()
+        out.append(f"### {protocol}, {'all factors' if with_dv else 'without the left-out factor'}\n\n"
+                   f"{seeds} repeats, {n:,} scored points in all.\n\n" + _methods_by_measures(of_all))
+        gain = gains[(gains.protocol == protocol) & (gains.with_dv == with_dv)]
+        if len(gain):
+            cells = gain.assign(text=[f"{d:+.4f} [{low:+.4f}, {high:+.4f}]" for d, low, high in
+                                      zip(gain.difference, gain.low, gain.high, strict=True)])
+            wide = cells.pivot(index="rival", columns="measure", values="text")
+            wide = wide.reindex(dict.fromkeys(gain.rival))[["kappa", "auroc", "brier"]]
+            out.append("Ours less each other method, 95 % interval of a paired bootstrap over blocks or squares "
+                       "(Brier: below 0 is better):\n\n" + _markdown(wide))
+        for name in ("kappa", "auroc"):
+            wide = part[part.measure == name].pivot(index="method", columns="subset", values="mean")
+            wide = wide.reindex(dict.fromkeys(part.method))[[s for s in (*SUBSETS, *QUARTERS) if s in wide]]
+            out.append(f"{name} by subset of the scored points (quarters by distance to the nearest labelled "
+                       "point):\n\n" + _markdown(wide))
+    shots = table[(table.protocol == "k-shot") & (table.subset == "all") & (table.measure == "accuracy")]
+    if len(shots):
+        wide = shots.pivot(index="k", columns="steps", values="mean").reindex(dict.fromkeys(shots.k))
+        out.append("### k-shot\n\nAccuracy of the networks alone with k samples of a held-out block (or a share "
+                   "of it), by adaptation steps.\n\n" + _markdown(wide))
+    return "\n\n".join(out) + "\n"
+
+
+def by_area(tables: dict[str, pd.DataFrame]) -> str:
+    """One table as Markdown: a row a method, a column for each table of intervals, by its name; in a cell the measures
+    of FIRST, each with its interval."""
+    columns = {}
+    for name, table in tables.items():
+        wide = table.set_index(["method", "measure"])
+        columns[name] = {method: " / ".join(_with_interval(wide.loc[(method, m)]) for m in FIRST)
+                         for method in dict.fromkeys(table.method)}
+    return _markdown(pd.DataFrame(columns).fillna(""))
+
+
+def _with_interval(row: pd.Series) -> str:
+    value, low, high = (f"{row[name]:.3f}".replace("0.", ".") for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _strongest(table: pd.DataFrame) -> pd.DataFrame:
+    """Ours beside the rival of highest kappa: a row for each protocol and set of factors."""
+    rows = []
+    for (protocol, with_dv), part in table[(table.subset == "all") & (table.protocol != "k-shot")].groupby(
+            ["protocol", "with_dv"], sort=False):
+        wide = part.pivot(index="method", columns="measure", values="mean")
+        rivals = wide[[not name.startswith(OURS) for name in wide.index]]
+        if OURS in wide.index and len(rivals):
+            best = rivals.kappa.idxmax()
+            rows.append({"protocol": protocol, "factors": "all" if with_dv else "one left out"}
+                        | {f"ours: {m}": wide.loc[OURS, m] for m in ("kappa", "auroc", "brier")}
+                        | {"strongest rival": best}
+                        | {f"its {m}": wide.loc[best, m] for m in ("kappa", "auroc", "brier")})
+    return pd.DataFrame(rows).set_index("protocol") if rows else pd.DataFrame()
+
+
+def _mean_and_sd(part: pd.DataFrame, wanted: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Methods by those of the wanted measures that are there: as text, "mean (sd)", and the means."""
+    order = list(dict.fromkeys(part.method))
+    mean, sd = (part.pivot(index="method", columns="measure", values=v).reindex(order) for v in ("mean", "sd"))
+    mean = mean[[m for m in wanted if m in mean]]
+    return mean.map("{:.3f}".format) + " (" + sd[mean.columns].map("{:.3f}".format) + ")", mean
+
+
+def _methods_by_measures(part: pd.DataFrame) -> str:
+    """Methods by LISTED measures as Markdown, the best of each column bold."""
+    text, mean = _mean_and_sd(part, LISTED)
+    for m in text:
+        best = mean[m].idxmin() if m in measures.LOWER_IS_BETTER else mean[m].idxmax()
+        text.loc[best, m] = f"**{text.loc[best, m]}**"
+    return _markdown(text)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    text = tabulate(table, headers="keys", tablefmt="pipe", floatfmt=".3f")
+    return re.sub(r"[ ]{2,}|-{4,}", lambda run: run[0][:3].strip() or " ", text)  # no padding: hundreds of lines
+
+
+def summary(paths: Paths) -> str:
+    """The measures that matter most as text, for all factors and all points: a table for each protocol."""
+    table = pd.read_csv(paths.method_metrics, dtype={"k": str})
+    table = table[(table.subset == "all") & table.with_dv & (table.protocol != "k-shot")]
+    wanted = ("accuracy", "kappa", "auroc", "brier", "ece", "top_tenth")
+    return "\n\n".join(f"{protocol}: mean (sd) of {part.seeds.max()} repeats\n"
+                       f"{_mean_and_sd(part, wanted)[0].to_string()}"
+                       for protocol, part in table.groupby("protocol", sort=False))

@@ -1,0 +1,136 @@
+import itertools
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_split import DESCRIBED, made_split
+
+import compare_methods as stage
+from lsm.comparison.ours import published_steps as steps
+from lsm.comparison.ours.networks import Stages
+from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
+from lsm.learner.maml import initial_state
+from lsm.learner.network import EPSILON, initial_weights, use_one_thread
+from lsm.run.settings import constants, of_stage
+from unsupervised_pretraining.rbm import RBM
+
+use_one_thread()  # before any test runs an operator
+TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "ITERATIONS": 20, "LOG_EVERY": 20, "INNER_STEPS": 1, "FIRST_ORDER": True,
+        "META_BATCH": 4}
+
+
+@pytest.fixture
+def stages(monkeypatch) -> Stages:
+    def short(script, **values):
+        c = of_stage(script, **values)
+        return replace(c, **{name: v for name, v in TINY.items() if hasattr(c, name)})
+
+    monkeypatch.setattr(stage, "of_stage", short)
+    c = constants(stage.Constants, ["REGION=demo"])
+    return Stages(partial(stage.constants_of_stages, c), stage.pretrained, RBM)
+
+
+def made_inventory() -> steps.Inventory:
+    """Samples of the small split; some stand twice."""
+    split = made_split()
+    rows = np.flatnonzero(split.label >= 0)
+    rows = np.sort(np.append(rows, rows[::50]))  # the second of two equal rows follows the first
+    return steps.Inventory(split.factors[rows], DESCRIBED, split.xy[rows], split.label[rows], split.block[rows],
+                           np.append(False, rows[1:] == rows[:-1]))
+
+
+def test_a_quarter_of_the_blocks_is_held_out_and_halved():
+    inventory = made_inventory()
+    role = steps.roles_of(inventory, 16, 0.75, seed=3)
+    blocks = {r: set(inventory.block[role == r]) for r in (TRAIN, SUPPORT, QUERY)}
+    assert (len(blocks[TRAIN]), len(blocks[QUERY])) == (18, 6)
+    assert blocks[SUPPORT] == blocks[QUERY]
+    assert not blocks[TRAIN] & blocks[QUERY]
+    sizes = [np.bincount(inventory.block[role == r])[sorted(blocks[QUERY])] for r in (SUPPORT, QUERY)]
+    assert set(sizes[1] - sizes[0]) <= {0, 1}
+    assert (role != steps.roles_of(inventory, 16, 0.75, seed=4)).any()
+
+
+def test_every_step_scores_the_query_and_what_changes_is_what_it_says(stages):
+    inventory = made_inventory()
+    found = steps.scores(inventory, stages, 1)
+    assert list(found) == [*steps.WHAT, "role"]
+    query = found["role"] == QUERY
+    for name in steps.WHAT:
+        kept = query if name == "published" else query & ~inventory.repeated
+        np.testing.assert_array_equal(np.isfinite(found[name]), kept, err_msg=name)
+        assert found[name][kept].min() >= 0
+        assert found[name][kept].max() <= 1
+    assert inventory.repeated[query].any()
+    names = [name for name in steps.WHAT if name != "published"]
+    for one, other in itertools.pairwise(names):  # each step changes something
+        kept = query & ~inventory.repeated
+        assert np.abs(found[one][kept] - found[other][kept]).max() > 1e-4, other
+
+
+def test_query_labels_are_not_read(stages):
+    inventory = made_inventory()
+    found = steps.scores(inventory, stages, 1)
+    label = np.where(found["role"] == QUERY, 1 - inventory.label, inventory.label)
+    again = steps.scores(replace(inventory, label=label), stages, 1)
+    for name in found:
+        np.testing.assert_array_equal(again[name], found[name], err_msg=name)
+
+
+def test_the_encoder_sees_the_query_only_in_the_published_steps():
+    split = made_split(form="published")
+    strange = split.factors.copy()
+    strange[split.role == QUERY] *= 100
+    other = replace(split, factors=strange)
+    assert other.encoder == split.encoder
+    published = steps.AllSeen(**vars_of(other))
+    assert published.encoder != steps.AllSeen(**vars_of(split)).encoder
+    np.testing.assert_array_equal(published.seen, split.role != UNUSED)
+
+
+def vars_of(split: Split) -> dict:
+    return {name: getattr(split, name) for name in Split.__dataclass_fields__}
+
+
+def test_the_tested_half_is_normalised_by_itself():
+    """Without a step the prediction is the network's, each layer normalised by the query of the block."""
+    split = made_split(form="published")
+    weights = initial_weights([split.x.shape[1], 8, 8, 4], None, np.random.default_rng(0))
+    weights[-2] *= 100  # a start of .01 would give .5 everywhere
+    states = [initial_state(weights, 0.01, False)]
+    how = SimpleNamespace(ADAPT_STEPS=0, ADAPT_BATCH=8)
+    found = steps.by_tested_half(states, split, how, 1)
+    both = np.intersect1d(split.block[split.role == SUPPORT], split.block[split.role == QUERY])
+    assert len(both) >= 4
+    for b in both:
+        asked = (split.block == b) & (split.role == QUERY)
+        h = split.x[asked].astype(float)
+        for w, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+            z = h @ w
+            h = np.maximum((z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + EPSILON) + bias, 0)
+        z = h @ weights[-2] + weights[-1]
+        np.testing.assert_allclose(found[asked], 1 / (1 + np.exp(z[:, 0] - z[:, 1])), atol=1e-4)
+    fewer = replace(split, role=np.where((split.role == QUERY) & (np.arange(len(split.role)) % 2 == 0), UNUSED,
+                                         split.role).astype(np.int8))
+    left = steps.by_tested_half(states, fewer, how, 1)
+    kept = np.isfinite(left) & np.isfinite(found)
+    assert np.abs(left[kept] - found[kept]).max() > 1e-3  # the score depends on what else is asked
+
+
+def test_table_and_page():
+    inventory = made_inventory()
+    rng, n = np.random.default_rng(0), len(inventory.label)
+    runs = {run: {name: np.where(rng.random(n) < 0.3, rng.random(n), np.nan) for name in steps.WHAT} for run in (1, 2)}
+    table = steps.table(inventory, runs)
+    assert list(table) == ["step", "run", "n", *steps.MEASURES]
+    assert len(table) == 2 * len(steps.WHAT)
+    text = steps.page(table)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["in the paper", *steps.WHAT]
+    assert "0.971" in lines[2]
+    mean = table[table.step == "no repeats"]["kappa"].mean()
+    assert f"{mean:.3f} (" in lines[4]
+    assert isinstance(table, pd.DataFrame)
