@@ -142,7 +142,7 @@ def estimate(jobs: list[Job], points: Points, roles: dict, workers: int) -> str:
             seconds += STEPS_COST
             continue
         taught = np.isin(roles[job.protocol, job.seed], (TRAIN, SUPPORT))
-        cost = SHOTS_COST * FAMILIES["networks"].cost if job.family == "k-shot" else FAMILIES[job.family].cost
+        cost = SHOTS_COST * FAMILIES["ours"].cost if job.family == "k-shot" else FAMILIES[job.family].cost
         seconds += cost * max(LEAST, taught.sum() / 10_000)
     cores = min(workers or os.cpu_count(), max(1, len(todo)))
     return f"{len(todo)} fits: about {max(1, np.ceil(seconds / cores / 60)):.0f} minutes on {cores} cores"

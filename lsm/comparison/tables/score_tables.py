@@ -9,7 +9,7 @@ from lsm.comparison import measures, splits
 from lsm.comparison.points import Points
 from lsm.comparison.protocols import of_blocks
 from lsm.comparison.tables.pages import OURS, QUARTERS, SUBSETS, results
-from lsm.run.artifacts import whole, write_csv, write_record
+from lsm.run.artifacts import artifact, write_csv
 from lsm.run.jobs import Job
 from lsm.run.paths import Paths
 
@@ -168,7 +168,6 @@ def write_tables(paths: Paths, jobs: list[Job], points: Points, roles: dict, uni
            (paths.intervals, own)]
     for path, table in out:
         write_csv(path, table, *made)
-    with whole(paths.results) as temporary:
+    with artifact(paths.results, *made) as temporary:
         temporary.write_text(results(paths, f"python {made[0]} REGION={paths.region}"))
-    write_record(paths.results, *made)
     return [*(path for path, _ in out), paths.results]
