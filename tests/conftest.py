@@ -15,7 +15,7 @@ from lsm.run.paths import PROJECT
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 AREA = ("ROWS=120", "COLS=160", "INVENTORY=600", "ABSENCE=660", "INSAR=180")
-TRAINING = ("ITERATIONS=60", "LOG_EVERY=20", "SAVE_EVERY=20")
+TRAINING = ("LOCAL_ITERATIONS=60", "REGIONAL_ITERATIONS=40", "LOG_EVERY=20", "SAVE_EVERY=20")
 STAGES = (("src_data/make_demo.py", AREA), ("unsupervised_pretraining/DAS_pretraining.py", ()),
           ("scene_sampling.py", ("K=64",)), ("meta_learner.py", TRAINING), ("predict_LSM.py", ()))
 # Of stage 6, in this process: each other one would load TensorFlow.
