@@ -56,7 +56,7 @@ class Constants(MappedArea):
 
     ONLY: str = ""            # the one figure to draw; "" draws all whose inputs are there
     DPI: int = 300            # of the png, and of what the pdf holds as pixels
-    THIN: int = 16            # samples; a block with more makes a task, as published; other blocks are shaded
+    THIN: int = 16            # samples; a block with no more is shaded as thin; published 16, for tasks
     LARGEST: int = 2000       # cells a side; larger rasters are read decimated
     RASTERISE: int = 20_000   # points; where there are more, the pdf holds them as pixels
     TOP: int = 8              # methods in colour in figures of curves; the others are pale

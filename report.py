@@ -45,7 +45,7 @@ class Constants(MappedArea):
     LARGEST: int = 1200       # cells a side of the map on the page; larger rasters are read decimated
     POINTS: int = 20_000      # samples on the map, at most, drawn at random from more
     LEADERS: int = 5          # leading factors that a click names
-    THIN: int = 16            # samples; a block with no more makes no task of meta-training, as published
+    THIN: int = 16            # samples; a block with no more is named as thin; published 16, for tasks of meta-training
     LEAKY: float = 0.9        # AUROC above which a factor alone separates the labels
     FIGURE_WIDTH: int = 1500  # pixels of a figure
     FIGURE_QUALITY: int = 82  # of its WebP, up to 100

@@ -1,10 +1,11 @@
 """What blending does to seams and to scores: the map of stage 4 with the borders of blocks cut and blended.
 
 Reads what stages 2 and 3 of a finished run left, writes nothing. Seams are jumps of probability between cells side by
-side, as export_gis.py counts them. The map of boosting with X, Y, which knows no blocks, and the planted truth, where
-there is one, show how much of the jump across borders is terrain. Scores are of the half of every block's samples that
-models did not adapt on. Meta-training has seen some of them, so only differences between rows mean something. In the
-demo area the map of all samples is compared with the true probability, in cells without a sample.
+side, as export_gis.py counts them. Each kind of member is shown alone too. The map of the intermediate models, which
+knows no blocks, and the planted truth, where there is one, show how much of the jump across borders is terrain. Scores
+are of the half of every block's samples that models did not adapt on. Meta-training has seen some of them, so only
+differences between rows mean something. In the demo area the map of all samples is compared with the true probability,
+in cells without a sample.
 
 Run     python benchmarks/blending.py [region, default demo] [reach in m ..., default 0 100 300]
 """
@@ -29,14 +30,15 @@ from lsm.comparison.rivals.boosting import Boosting
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import cell_of, read_band, read_composite
 from lsm.learner.adaptation import Adaptation, models_of_blocks, places_of_blocks
+from lsm.learner.adaptation import models_of_blocks, places_of_blocks
 from lsm.learner.encoder import Encoder
-from lsm.learner.meta_training import unflat
+from lsm.learner.meta_training import Training, pooled_of
 from lsm.learner.network import use_one_thread
-from lsm.learner.prediction import probability_of_rows
+from lsm.learner.prediction import mean_log_odds, probability, probability_of_rows
 from lsm.learner.tasks import EncodedSamples
 from lsm.maps import counts
 from lsm.run import settings
-from lsm.run.artifacts import read_npz, read_record
+from lsm.run.artifacts import read_npz
 from lsm.run.paths import Paths
 
 
@@ -49,27 +51,30 @@ class Models:
         self.labels, self.place = read_band(paths.blocks), read_composite(paths.composite).geotransform
         self.encoder = Encoder.from_json(str(model["encoder"]))
         self.centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
-        states, rng = unflat(model), np.random.default_rng(c.SEED)
+        rng = np.random.default_rng(c.SEED)
         self.known = predict_LSM.known_samples(samples["block"], half, c.MIN_SAMPLES, rng)
-        pooled = [model[f"pooled_{i}"] for i in range(len(states[0]["weights"]))]
+        training = Training.of_file(model)
+        self.pooled = pooled_of(training, model)
         places = places_of_blocks(self.labels, self.centres, self.place)
-        trained = read_record(paths.model, "meta_learner.py")["constants"]
         encoded = EncodedSamples.of_file(samples, self.encoder)
-        self.networks, _, _ = models_of_blocks(states, pooled, encoded, self.known, places, Adaptation.of(trained), rng)
-        self.boosting = Boosting(*(samples[name] for name in ("factors", "xy", "block", "label")), self.known,
-                                 len(self.centres), c.SEED, samples["weight"]) if trained["BOOSTING"] else None
+        self.networks, _, _ = models_of_blocks(training, self.pooled, encoded, self.known, places, rng)
         self.samples = samples
 
-    def __call__(self, factors, xy, reach: float):
-        """Probability (rows,) of rows, how many other blocks lie within reach of each, and the cell of each."""
+    def __call__(self, factors, xy, reach: float, kinds: list[str] | None = None):
+        """Probability (rows,) of rows by these kinds of members (None: all), how many other blocks lie within reach of
+        each, and the cell of each."""
         check_reach(reach, self.labels, self.place)
         row, col = cell_of(self.place, xy)
         block, outside = block_of_cells(self.labels, row, col, self.centres)
         cell = np.where(outside, -1, row * self.labels.shape[1] + col)
         weights = neighbour_weights(self.labels, self.place, reach) if reach else None
-        p = probability_of_rows(self.networks, self.boosting, self.encoder.transform(factors), factors, xy, block, cell,
-                                weights)
+        networks = {kind: self.networks[kind] for kind in kinds or self.networks}
+        p = probability_of_rows(networks, self.encoder.transform(factors, xy), block, cell, weights)
         return p, np.diff(weights.indptr)[cell] if reach else np.zeros(len(p), int), (row, col)
+
+    def without_blocks(self, factors, xy) -> np.ndarray:
+        """Probability (rows,) by the intermediate models, the same everywhere."""
+        return probability(mean_log_odds(self.pooled, self.encoder.transform(factors, xy)))
 
 
 def seams(shape: tuple[int, int], cell: tuple, p: np.ndarray, blocks: gdal.Dataset) -> dict[str, float]:
@@ -92,10 +97,12 @@ def main():
                    zip(*grid_cells.chunks(grid_cells.grid_of(paths), described, 500_000), strict=True))
     models, rows = Models(paths, half=False), []
     truth = read_band(paths.truth / "probability.tif") if paths.truth.is_dir() else None
-    for reach in reaches:
+    maps = [("", None, reach) for reach in reaches]
+    maps += [(f"{kind}, ", [kind], 0.0) for kind in models.networks if len(models.networks) > 1]
+    for name, kinds, reach in maps:
         start = time.process_time()
-        p, others, cell = models(factors, xy, reach)
-        row = {"BLEND": f"{reach:g} m", "cells": (others > 0).mean(), "processor s": time.process_time() - start}
+        p, others, cell = models(factors, xy, reach, kinds)
+        row = {"BLEND": f"{name}{reach:g} m", "cells": (others > 0).mean(), "processor s": time.process_time() - start}
         row |= seams(models.labels.shape, cell, p, blocks)
         if truth is not None:
             unseen = np.ones(truth.shape, bool)
@@ -104,9 +111,7 @@ def main():
             row |= {"rank correlation": spearmanr(p[unseen], truth[cell][unseen]).statistic,
                     "error": np.abs(p - truth[cell])[unseen].mean()}
         rows.append(row)
-    if models.boosting:
-        without = seams(models.labels.shape, cell, models.boosting.anywhere(factors, xy), blocks)
-        rows.append({"BLEND": "no blocks"} | without)
+    rows.append({"BLEND": "no blocks"} | seams(models.labels.shape, cell, models.without_blocks(factors, xy), blocks))
     if truth is not None:
         rows.append({"BLEND": "truth"} | seams(models.labels.shape, cell, truth[cell], blocks))
     print(pd.DataFrame(rows).set_index("BLEND").round(4).to_string(na_rep=""))

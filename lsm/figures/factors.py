@@ -172,7 +172,7 @@ def learned_factors(c: FigureConstants):
     fig.legend(handles=[key(k, f"{k} ({counts[k]:,})") for k in shown_kinds], loc="lower right", ncols=3,
                bbox_to_anchor=(0.995, 0.085), borderaxespad=0)
     most = label.mean()
-    caption(fig, c, [record], f"{len(drawn):,} query samples of held-out blocks, with labels that no network has "
+    caption(fig, c, [record], f"{len(drawn):,} held-out samples, with labels that no network has "
             f"seen; first of {kind_of_member['members']} {kind_of_member['name']} members, not adapted;\nalike: same "
             f"label among the {c.NEIGHBOURS} nearest, by chance {most**2 + (1 - most)**2:.0%}; perplexity "
             f"{c.PERPLEXITY:g}")

@@ -106,7 +106,8 @@ def fallen_back(state: np.ndarray, cells: np.ndarray, file: str) -> list[Finding
     return [Finding("intermediate model", file, "warning",
                     f"{len(kept)} of {len(state)} blocks, {100 * share:.1f} % of the area, "
                     f"keep the intermediate model, not adapted: {numbers(kept)}",
-                    "no samples, or one class only; add samples, or let blocks borrow (BORROW of meta_learner.py)")]
+                    "no samples, or one class only; add samples, or let blocks borrow (LOCAL_BORROW of "
+                    "meta_learner.py)")]
 
 
 def outside(values: dict[str, float], file: str) -> list[Finding]:

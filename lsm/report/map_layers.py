@@ -143,7 +143,7 @@ def uncertainty(path: Path, frame: Frame, c: ReportConstants) -> tuple[Layer, di
     if not steps or not colours:
         raise InputError(f"{shown(path)}: expected SPREADS in its record, found none; run export_gis.py again")
     layer = stepped("uncertainty", "Uncertainty", values, known, styles_qgis.steps_of_uncertainty(steps, colours),
-                    "Standard deviation of probability over the few members of the model. Large: the members disagree. "
+                    "Standard deviation of probability over the few networks of a block. Large: they disagree. "
                     "Small: they agree, which does not mean that they are right.")
     return layer, packed(values, known)
 

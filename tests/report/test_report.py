@@ -176,7 +176,7 @@ def test_scores_figures_and_constants_are_in(reported):
     after = metrics[(metrics["block"] == "all") & (metrics["adapted"] == "after")]
     assert f"<td>{after['auroc'].iloc[0]:.3f}</td>" in text
     assert text.count("<figure>") == 2
-    for name, value in (("ITERATIONS", 60), ("K", 64), ("EXPLAINED", 6)):
+    for name, value in (("LOCAL_ITERATIONS", 60), ("K", 64), ("EXPLAINED", 6)):
         assert f'<code>{name}</code></th><td><code>{value}</code>' in text
 
 
