@@ -180,8 +180,7 @@ def main(c: Constants) -> None:
     check_number(samples.label, paths)
     rng = np.random.default_rng(c.SEED)
     role = held_out_roles(samples, c, rng)
-    if c.LOCAL_NEIGHBOURHOOD:  # the published protocol scored samples whose factors it had learned from
-        role[splits.repeats(table["factors"], np.arange(len(role)))] = "unused"
+    role[splits.repeats(table["factors"], np.flatnonzero(role != "unused"))] = "unused"  # known by its twin
     known, query = np.isin(role, ("meta-train", "support")), role == "query"
     taught = known if c.LOCAL_NEIGHBOURHOOD else role == "meta-train"
     print(", ".join(f"{(role == name).sum():,} samples {name}" for name in dict.fromkeys(role)))

@@ -18,16 +18,20 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
-from lsm.learner.adaptation import Adaptation, adapt_blocks
+from lsm.learner.adaptation import adapt_blocks
+from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
 from lsm.learner.network import initial_weights, use_one_thread
-from lsm.learner.prediction import probability
+from lsm.learner.prediction import log_odds, probability
 from lsm.learner.tasks import EncodedSamples, Tasks
 
 BLOCKS, TURNS = 250, 5
-FORMS = {  # sizes, normalisation, an inner rate a weight, steps
-    "published    14-32-32-16-2, batch normalisation, 5 steps": ([14, 32, 32, 16], True, False, 5),
-    "recommended  23-32-32-16-2, a rate a weight, 20 steps": ([23, 32, 32, 16], False, True, 20),
+FORMS = {  # sizes, normalisation, an inner rate a weight, a direct path, steps
+    "published             14-32-32-16-2, batch normalisation, 5 steps": ([14, 32, 32, 16], True, False, False, 5),
+    "recommended local     23-32-32-16-2 and a direct path, batch normalisation, a rate a weight, 20 steps":
+        ([23, 32, 32, 16], True, True, True, 20),
+    "recommended regional  25-32-32-16-2 and a direct path, a rate a weight, 20 steps":
+        ([25, 32, 32, 16], False, True, True, 20),
 }
 
 
@@ -44,23 +48,25 @@ def timed(function) -> tuple[float, object]:
     return time.perf_counter() - began, result
 
 
-def compare(name: str, widths: list, normalise: bool, per_weight: bool, steps: int) -> None:
+def compare(name: str, widths: list, normalise: bool, per_weight: bool, direct: bool, steps: int) -> None:
     """Checks that the forms agree and prints their seconds and ratios turn by turn."""
     rng = np.random.default_rng(1)
     sizes = block_sizes(rng)
     x = rng.standard_normal((sizes.sum(), widths[0])).astype(np.float32)
     y = rng.integers(0, 2, len(x)).astype(np.int32)
     rows = np.split(np.arange(len(x)), np.cumsum(sizes)[:-1])
-    state = initial_state(initial_weights(widths, None, rng), 0.05, per_weight)
+    state = initial_state(initial_weights(widths, None, rng, direct), 0.05, per_weight)
     samples = EncodedSamples(x, y, np.zeros((len(x), 2)), np.repeat(np.arange(BLOCKS), sizes),
                              np.ones(len(x), np.float32))
-    how, tasks, single = Adaptation(steps, 0, 0, normalise), Tasks.of(rows), [Tasks.of([r]) for r in rows]
+    kind = Kind("benchmark", members=1, neighbourhood=0, support=0, query=0, iterations=0, normalise=normalise,
+                place=False, direct=direct, borrow=0, steps=steps, batch=0)
+    tasks, single = Tasks.of(rows), [Tasks.of([r]) for r in rows]
 
     def together():
-        return adapt_blocks(state, samples, tasks, how, np.random.default_rng(0))
+        return adapt_blocks(state, samples, tasks, kind, np.random.default_rng(0))
 
     def one_by_one():
-        return [adapt_blocks(state, samples, one, how, np.random.default_rng(0)) for one in single]
+        return [adapt_blocks(state, samples, one, kind, np.random.default_rng(0)) for one in single]
 
     def plain():
         out = []
@@ -74,9 +80,9 @@ def compare(name: str, widths: list, normalise: bool, per_weight: bool, steps: i
     alone, reference = one_by_one(), plain()
     difference = 0.0
     for i in range(BLOCKS):
-        p = probability([w[i] for w in all_blocks], x[:500])
+        p = probability(log_odds([w[i] for w in all_blocks], x[:500]))
         weights, statistics = reference[i]
-        for other in (probability([w[0] for w in alone[i]], x[:500]),
+        for other in (probability(log_odds([w[0] for w in alone[i]], x[:500])),
                       tf.nn.softmax(reference_maml.forward(weights, tf.constant(x[:500]), statistics))[:, 1].numpy()):
             difference = max(difference, np.abs(p - other).max())
     assert difference < 1e-2, f"probabilities differ by {difference}"

@@ -26,10 +26,8 @@ import predict_LSM
 from lsm.blocks.blending import check_reach, neighbour_weights
 from lsm.blocks.slic import block_of_cells
 from lsm.comparison import measures
-from lsm.comparison.rivals.boosting import Boosting
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import cell_of, read_band, read_composite
-from lsm.learner.adaptation import Adaptation, models_of_blocks, places_of_blocks
 from lsm.learner.adaptation import models_of_blocks, places_of_blocks
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, pooled_of

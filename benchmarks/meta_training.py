@@ -24,15 +24,21 @@ from lsm.learner.tasks import Tasks, draw
 
 TASKS, META_BATCH, INNER_STEPS, OUTER_LR = 180, 16, 5, 1e-3
 CALL, TURNS, CHECKED = 100, 5, 20  # outer steps a call of ours; turns; outer steps compared before timing
-FORMS = {  # sizes, support = query, normalisation, an inner rate a weight
-    "published    14-32-32-16-2, 8+8, batch normalisation": ([14, 32, 32, 16], 8, True, False),
-    "recommended  23-32-32-16-2, 16+16, a rate a weight": ([23, 32, 32, 16], 16, False, True),
+FORMS = {  # sizes, support = query, samples of a task (0: as many as blocks have), normalisation, an inner rate a
+    #        weight, a direct path
+    "published             14-32-32-16-2, 8+8, batch normalisation": ([14, 32, 32, 16], 8, 0, True, False, False),
+    "recommended local     23-32-32-16-2 and a direct path, 16+16, batch normalisation, a rate a weight":
+        ([23, 32, 32, 16], 16, 80, True, True, True),
+    "recommended regional  25-32-32-16-2 and a direct path, 32+32, a rate a weight":
+        ([25, 32, 32, 16], 32, 400, False, True, True),
 }
 
 
-def made_tasks(inputs: int, rng) -> tuple:
-    """Samples of blocks whose labels each follow a rule of their own; 33 to 516 samples, the median about 70."""
+def made_tasks(inputs: int, size: int, rng) -> tuple:
+    """Samples of tasks whose labels each follow a rule of their own; `size` samples each, or, where it is 0, 33 to 516,
+    the median about 70."""
     sizes = np.clip(np.exp(rng.normal(np.log(70), 0.8, TASKS)), 33, 516).astype(int)
+    sizes = np.full(TASKS, size) if size else sizes
     block = np.repeat(np.arange(TASKS), sizes)
     x = rng.standard_normal((len(block), inputs)).astype(np.float32)
     rule = rng.standard_normal((TASKS, inputs)) + rng.standard_normal(inputs)
@@ -40,11 +46,12 @@ def made_tasks(inputs: int, rng) -> tuple:
     return x, y, Tasks.of(np.split(np.arange(len(x)), np.cumsum(sizes)[:-1]))
 
 
-def compare(name: str, sizes: list, shots: int, normalise: bool, per_weight: bool, seconds: float) -> None:
+def compare(name: str, sizes: list, shots: int, size: int, normalise: bool, per_weight: bool, direct: bool,
+            seconds: float) -> None:
     """Checks that the two forms agree, then prints outer steps a second of both and their ratios turn by turn."""
     rng = np.random.default_rng(1)
-    x, y, tasks = made_tasks(sizes[0], rng)
-    start = initial_state(initial_weights(sizes, None, rng), 0.01, per_weight)
+    x, y, tasks = made_tasks(sizes[0], size, rng)
+    start = initial_state(initial_weights(sizes, None, rng, direct), 0.01, per_weight)
 
     def drawn(steps, seed):
         rows_s, mask_s, rows_q, mask_q = draw(tasks, np.random.default_rng(seed), steps, META_BATCH, shots, shots)

@@ -2,8 +2,8 @@
 
 Beside it, in turn: one shared network over all rows in one call (what a map without blocks costs), and one call a row
 for some rows. All must agree where they compute the same. Timed with one BLAS thread and with as many as cores: on
-slices this small a second thread brings little, and costs much where another process wants its core. Bar: 2 million
-rows a second.
+slices this small a second thread brings little, and costs much where another process wants its core. Bar: 1 million
+rows a second, with the members of all kinds.
 
 Run     python benchmarks/prediction.py
 """
@@ -16,11 +16,14 @@ import time
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from lsm.learner.prediction import mean_probability, predict
+from lsm.learner.prediction import Networks, mean_log_odds, predict, probability
 
 ROWS, BLOCKS, TURNS, SINGLE = 215_241, 240, 15, 2_000  # rows: Hong Kong's grid; SINGLE rows one at a time
-FORMS = {"published    14-32-32-16-2": ([14, 32, 32, 16, 2], 1),
-         "recommended  3 x 23-32-32-16-2": ([23, 32, 32, 16, 2], 3)}
+HIDDEN = [32, 32, 16]
+FORMS = {  # of each kind: members, inputs, a direct path
+    "published    14-32-32-16-2": {"blocks": (1, 14, False)},
+    "recommended  3 x 23-32-32-16-2 and 3 x 25-32-32-16-2, each with a direct path": {"local": (3, 23, True),
+                                                                                      "regional": (3, 25, True)}}
 
 
 def seconds_of(function) -> float:
@@ -29,29 +32,43 @@ def seconds_of(function) -> float:
     return time.perf_counter() - began
 
 
-def compare(name: str, widths: list, members: int, threads: int) -> None:
+def made_networks(kinds: dict, rng) -> Networks:
+    """Random networks of all blocks; kinds as in FORMS."""
+    out = {}
+    for kind, (members, inputs, direct) in kinds.items():
+        out[kind] = []
+        for a, b in itertools.pairwise([inputs, *HIDDEN, 2]):
+            out[kind] += [rng.normal(0, np.sqrt(2 / a), (members, BLOCKS, a, b)),
+                          rng.normal(0, 0.1, (members, BLOCKS, b))]
+        out[kind] += [rng.normal(0, 0.1, (members, BLOCKS, inputs, 2))] * direct
+        out[kind] = [w.astype(np.float32) for w in out[kind]]
+    return out
+
+
+def compare(name: str, kinds: dict, threads: int) -> None:
     """Prints rows a second of the three, medians and extremes of the turns."""
     rng = np.random.default_rng(1)
-    networks = []
-    for a, b in itertools.pairwise(widths):
-        networks += [rng.normal(0, np.sqrt(2 / a), (members, BLOCKS, a, b)).astype(np.float32),
-                     rng.normal(0, 0.1, (members, BLOCKS, b)).astype(np.float32)]
-    x = rng.standard_normal((ROWS, widths[0])).astype(np.float32)
+    networks = made_networks(kinds, rng)
+    x = rng.standard_normal((ROWS, max(inputs for _, inputs, _ in kinds.values()))).astype(np.float32)
     # a grid table runs along rows of the raster, so its block changes every few cells, back and forth
     block = np.repeat(rng.integers(0, BLOCKS, ROWS // 15 + 1), 15)[:ROWS]
-    one = [w[:, 0] for w in networks]
+
+    def of_block(b: int) -> Networks:
+        return {kind: [w[:, b] for w in weights] for kind, weights in networks.items()}
+
+    one = of_block(0)
 
     p = predict(networks, block, x)
     few = rng.choice(ROWS, SINGLE, replace=False)
 
     def single():
-        return np.array([mean_probability([w[:, block[i]] for w in networks], x[i:i + 1])[0] for i in few])
+        return np.array([probability(mean_log_odds(of_block(block[i]), x[i:i + 1]))[0] for i in few])
 
     difference = np.abs(single() - p[few]).max()
     assert difference < 1e-6, f"a row alone differs by {difference}"
     with threadpool_limits(threads, "blas"):
         rates = np.array([(ROWS / seconds_of(lambda: predict(networks, block, x)),
-                           ROWS / seconds_of(lambda: mean_probability(one, x)), SINGLE / seconds_of(single))
+                           ROWS / seconds_of(lambda: mean_log_odds(one, x)), SINGLE / seconds_of(single))
                           for _ in range(TURNS)]) / 1e6
     print(f"\n{name}: {ROWS:,} rows, {BLOCKS} blocks, {TURNS} turns, BLAS threads {threads}; a row "
           f"alone differs by {difference:.0e} at most")
@@ -68,7 +85,7 @@ def main():
           f"{os.getloadavg()[0]:.1f}; {', '.join(blas)}")
     for name, form in FORMS.items():
         for threads in dict.fromkeys((1, os.cpu_count())):
-            compare(name, *form, threads)
+            compare(name, form, threads)
 
 
 if __name__ == "__main__":

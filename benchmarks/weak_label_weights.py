@@ -3,7 +3,7 @@
 Runs the stages as a user does, in a folder of its own, on the region's inputs in src_data/: samples without InSAR, a Ts
 table and composite.tif. A seed draws one split for all weights, so differences are within the same held-out points.
 Landslides of the inventory and InSAR landslides are scored apart, each with all held-out non-landslides. The scores
-are those of stage 3: with boosting where the recipe has it.
+are those of stage 3.
 
 Run     python benchmarks/weak_label_weights.py [region, default HK] [seeds, default 3]
 """

@@ -8,8 +8,6 @@ from osgeo import gdal
 from scipy.ndimage import distance_transform_edt
 
 from lsm.blocks.blending import blended, check_reach, neighbour_weights
-from lsm.comparison.rivals import boosting
-from lsm.comparison.rivals.boosting import Boosting, mixed
 from lsm.inputs.rasters import read_band, read_composite
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, pooled_of

@@ -4,12 +4,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from lsm.comparison.score_tables import OURS, QUARTERS
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from lsm.comparison import measures
+from lsm.comparison import measures, score_tables
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
 from lsm.comparison.tables import pages, score_tables
-from lsm.comparison.tables.score_tables import OURS, PARTS, QUARTERS
+from lsm.comparison.tables.score_tables import OURS, QUARTERS
 
 BLOCKS, EACH, CELLS = 6, 40, 30
 
@@ -68,19 +69,18 @@ def put_job(folder: Path, protocol: str, seed: int, family: str, **scores) -> Si
     return SimpleNamespace(protocol=protocol, seed=seed, with_dv=True, family=family, path=path)
 
 
-def test_collect_puts_the_mean_first_and_k_shot_apart(tmp_path):
-    jobs = [put_job(tmp_path, "published", 1, "boosting_xy", **{PARTS[1]: [0.25, 0.9]}),
-            put_job(tmp_path, "published", 1, "boosting_block_xy", **{PARTS[2]: [0.25, 0.5]}),
-            put_job(tmp_path, "published", 1, "networks", **{PARTS[0]: [0.75, 0.5], "not adapted": [0.5, 0.5]}),
+def test_collect_puts_k_shot_apart(tmp_path):
+    jobs = [put_job(tmp_path, "published", 1, "ours", **{OURS: [0.75, 0.5], "not adapted": [0.5, 0.5]}),
+            put_job(tmp_path, "published", 1, "boosting_xy", **{"boosting + XY": [0.25, 0.9]}),
             put_job(tmp_path, "published", 1, "k-shot", **{"0|5": [0.125], "3/12|20": [1]}),
-            put_job(tmp_path, "spatial", 1, "boosting_xy", **{PARTS[1]: [0.25, 1]})]
+            put_job(tmp_path, "spatial", 1, "boosting_xy", **{"boosting + XY": [0.25, 1]})]
     found = score_tables.collect(jobs)
     assert set(found) == {("published", 1, True), ("k-shot", 1, True), ("spatial", 1, True)}
-    assert list(found["published", 1, True]) == [OURS, PARTS[1], PARTS[2], PARTS[0], "not adapted"]
-    # log-odds (log 3 - log 3) / 2 and (0 + log 9 / 2) / 2, whose odds are 9 ** .25
-    np.testing.assert_allclose(found["published", 1, True][OURS], [0.5, 9**0.25 / (1 + 9**0.25)], rtol=1e-6)
+    assert list(found["published", 1, True]) == [OURS, "not adapted", "boosting + XY"]
+    np.testing.assert_array_equal(found["published", 1, True][OURS], [0.75, 0.5])  # alone, mixed with nothing
+    np.testing.assert_allclose(found["published", 1, True]["boosting + XY"], [0.25, 0.9], rtol=1e-6)
     assert list(found["k-shot", 1, True]) == ["0|5", "3/12|20"]
-    assert list(found["spatial", 1, True]) == [PARTS[1]]  # no mean of one
+    assert list(found["spatial", 1, True]) == ["boosting + XY"]
 
 
 # measures -------------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def test_k_shot_has_its_own_rows():
     assert len(tables["scores"]) == 0
     assert len(tables["rates"]) == 0
     found = tables["seeds"].query("subset == 'all' and measure == 'auroc'")
-    assert found[["k", "steps", "method"]].to_numpy().tolist() == [["3", 20, PARTS[0]], ["2/12", 0, PARTS[0]]]
+    assert found[["k", "steps", "method"]].to_numpy().tolist() == [["3", 20, OURS], ["2/12", 0, OURS]]
     sample = points.label[query] >= 0
     assert found.value.to_list() == pytest.approx([roc_auc_score(points.label[query][sample], values[sample])] * 2)
     assert set(tables["seeds"].subset) == {"all", "inventory", "insar"}
@@ -259,10 +259,10 @@ def test_tables_of_one_protocol(tmp_path, monkeypatch, kept):
     roles = {("published" if kept == "k-shot" else kept, 1): role}
     asked = role == QUERY if kept == "k-shot" else (role == QUERY) | (role == SUPPORT)
     values = np.random.default_rng(0).random(asked.sum())
-    names = dict(zip((*PARTS, "SVM"), (values, values**2, values, values), strict=True))
+    names = dict(zip((OURS, "ours, not adapted", "SVM"), (values, values**2, values), strict=True))
     names = {"3|20": values} if kept == "k-shot" else names
     (protocol,) = [p for p, _ in roles]
-    job = put_job(tmp_path, protocol, 1, "k-shot" if kept == "k-shot" else "networks", **names)
+    job = put_job(tmp_path, protocol, 1, "k-shot" if kept == "k-shot" else "ours", **names)
     paths = comparison_paths(tmp_path)
     c = SimpleNamespace(SEED=1, REGION="demo")
     written = score_tables.write_tables(paths, [job], points, roles, {}, 20, 1, ("compare_methods.py", c, []))

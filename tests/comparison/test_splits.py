@@ -130,11 +130,11 @@ def test_labelled_and_asked_part_the_points():
 @pytest.mark.parametrize("form", ["published", "recommended"])
 def test_the_encoder_is_fitted_on_labelled_points(form):
     split = made_split(form=form)
-    assert split.encoder == Encoder.fit(split.factors[split.labelled], split.described, form)
+    assert split.encoder == Encoder.fit(split.factors[split.labelled], split.described, form, split.xy[split.labelled])
     np.testing.assert_array_equal(split.x, split.encoder.transform(split.factors))
     strange = split.factors.copy()
     strange[~split.labelled] = 1e6
-    other = replace(split, factors=strange)
+    other = replace(split, factors=strange, xy=np.where(split.labelled[:, None], split.xy, 1e6))
     assert other.encoder == split.encoder
     np.testing.assert_array_equal(other.x[split.labelled], split.x[split.labelled])
     assert replace(split, role=np.where(split.role == TRAIN, UNUSED, split.role)).encoder != split.encoder
@@ -158,7 +158,7 @@ def test_within_block_uses_labelled_points_alone():
     split = made_split()
     strange = split.factors.copy()
     strange[~split.labelled] = -99
-    other = replace(split, factors=strange)
+    other = replace(split, factors=strange, xy=np.where(split.labelled[:, None], split.xy, 1e6))
     np.testing.assert_array_equal(within_block(other)[split.labelled], within_block(split)[split.labelled])
     own = (split.block == MIXED) & split.labelled
     np.testing.assert_allclose(within_block(split)[own].mean(axis=0), 0, atol=1e-4)

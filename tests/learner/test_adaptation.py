@@ -9,7 +9,6 @@ from small_split import BARE, MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_s
 from lsm.comparison.ours.networks import samples_of
 from lsm.learner import adaptation, maml, network
 from lsm.learner.adaptation import (
-    Adaptation,
     Supports,
     adapt_blocks,
     adapted_scores,
@@ -18,7 +17,10 @@ from lsm.learner.adaptation import (
     places_of_samples,
     pooled_members,
 )
-from lsm.learner.prediction import mean_probability, probability
+from lsm.learner.kinds import Kind
+from lsm.learner.meta_training import HISTORY, Training
+from lsm.learner.prediction import log_odds, mean_log_odds
+from lsm.learner.prediction import probability as of_log_odds
 from lsm.learner.tasks import EncodedSamples, Tasks
 from lsm.run.paths import PROJECT
 from lsm.run.settings import InputError
@@ -31,12 +33,27 @@ network.use_one_thread()  # before any test runs an operator
 SIZES = [4, 6, 5, 3]
 
 
+def kind_of(steps=3, batch=0, borrow=0, normalise=False, name="local", place=False) -> Kind:
+    """A kind of two members that adapts so; how it was trained does not matter here."""
+    return Kind(name, 2, 0, 0, 0, 0, normalise, place, False, borrow, steps, batch)
+
+
+def training_of(*kinds_and_states: tuple[Kind, list[dict]]) -> Training:
+    kinds, states = zip(*kinds_and_states, strict=True)
+    return Training(list(kinds), list(states), 0, np.empty((0, len(HISTORY))))
+
+
+def probability(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Of one folded network."""
+    return of_log_odds(log_odds(weights, x))
+
+
 def adapted(state, x, y, tasks, steps, batch, normalise=False, seed=0, weight=None) -> list[np.ndarray]:
     """`adapt_blocks` of samples without places, all of weight 1 unless weights are given."""
     n = len(x)
     samples = EncodedSamples(x, y, np.zeros((n, 2)), np.zeros(n, int), np.ones(n, np.float32) if weight is None
                              else weight)
-    return adapt_blocks(state, samples, tasks, Adaptation(steps, batch, 0, normalise), np.random.default_rng(seed))
+    return adapt_blocks(state, samples, tasks, kind_of(steps, batch, 0, normalise), np.random.default_rng(seed))
 
 
 # the inner loop -------------------------------------------------------------------------------------------------
@@ -49,17 +66,19 @@ def ragged_blocks(seed: int = 0, sizes=(5, 40, 17, 9, 33, 1, 16)) -> tuple:
     return x, y, np.split(rng.permutation(sum(sizes)), np.cumsum(sizes)[:-1])
 
 
-def state_of(per_weight: bool = False) -> dict:
+def state_of(per_weight: bool = False, direct: bool = False) -> dict:
     rng = np.random.default_rng(0)
-    weights = [rng.normal(0, 0.7, w.shape).astype(np.float32) for w in network.initial_weights(SIZES, None, rng)]
+    weights = [rng.normal(0, 0.7, w.shape).astype(np.float32)
+               for w in network.initial_weights(SIZES, None, rng, direct)]
     rates = [rng.uniform(0.05, 0.15, w.shape).astype(np.float32) for w in weights] if per_weight else [np.float32(0.1)]
     return {"weights": weights, "inner_lr": rates}
 
 
 @pytest.mark.parametrize("normalise", [False, True])
-def test_adapted_blocks_equal_each_alone(normalise):
+@pytest.mark.parametrize("direct", [False, True])
+def test_adapted_blocks_equal_each_alone(normalise, direct):
     x, y, rows = ragged_blocks()
-    state = state_of(per_weight=True)
+    state = state_of(per_weight=True, direct=direct)
     found = adapted(state, x, y, Tasks.of(rows), 4, 0, normalise)
     for i, own in enumerate(rows):
         alone = reference_maml.adapt([tf.constant(w) for w in state["weights"]], state["inner_lr"], x[own],
@@ -176,8 +195,10 @@ def test_pooled_network_is_the_start_with_the_statistics_of_all_rows():
         weights = [tf.constant(w) for w in state["weights"]]
         statistics = reference_maml.moments(weights, x) if normalise else None
         expected = tf.nn.softmax(reference_maml.forward(weights, tf.constant(x), statistics))[:, 1]
-        found = mean_probability(pooled_members([state], x, normalise), x)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        pooled = pooled_members(training_of((kind_of(normalise=normalise), [state])), x)
+        assert {kind: [w.shape for w in weights] for kind, weights in pooled.items()} == {
+            "local": [(1, *w.shape) for w in state["weights"]]}
+        np.testing.assert_allclose(of_log_odds(mean_log_odds(pooled, x)), expected, atol=1e-5)
 
 
 # borrowing ------------------------------------------------------------------------------------------------------
@@ -208,74 +229,93 @@ def test_borrowed_points_where_samples_are_far_and_clustered():
 
 # scores ---------------------------------------------------------------------------------------------------------
 
-HOW = Adaptation(3, 0, 0, False)  # three steps on the whole support, nothing borrowed
-
-
-def started(split) -> list[dict]:
+def started(split, local: Kind | None = None, regional: Kind | None = None) -> Training:
+    """Two members of each kind, not trained; by default three steps on the whole support, nothing borrowed."""
     rng = np.random.default_rng(3)
-    return [maml.initial_state(network.initial_weights([split.x.shape[1], 8, 8, 4], None, rng), 0.1, True)
-            for _ in range(2)]
+    kinds = [local or kind_of(), *[regional] * bool(regional)]
+    return training_of(*[(kind, [maml.initial_state(network.initial_weights(
+        [split.x.shape[1] + network.PLACE * kind.place, 8, 8, 4], None, rng, kind.place), 0.1, True) for _ in range(2)])
+        for kind in kinds])
 
 
-def scored(split, how=HOW, states=None, known=None, label=None, one_class=False):
-    states = states or started(split)
+def scored(split, training=None, known=None, label=None, one_class=False):
+    training = training or started(split)
     known = split.labelled if known is None else known
-    samples = samples_of(split) if label is None else replace(samples_of(split), label=label)
-    return adapted_scores(states, pooled_members(states, split.x, False), samples, known, split.asked, how,
-                          np.random.default_rng([3, 1]), one_class)
+    samples = samples_of(split)
+    pooled = pooled_members(training, samples.x)
+    samples = samples if label is None else replace(samples, label=label)
+    return adapted_scores(training, pooled, samples, known, split.asked, np.random.default_rng([3, 1]), one_class)
+
+
+def unadapted_scores(split, training) -> np.ndarray:
+    x = samples_of(split).x
+    return of_log_odds(mean_log_odds(pooled_members(training, x), x))
 
 
 def test_blocks_without_both_classes_keep_the_intermediate_models():
-    split, how = made_split(), replace(HOW, ADAPT_STEPS=5)
-    states = started(split)
-    p, unadapted = scored(split, how, states)
+    split = made_split()
+    training = started(split, kind_of(5))
+    p, unadapted = scored(split, training)
     np.testing.assert_array_equal(unadapted, [NO_LANDSLIDE, ONLY_LANDSLIDES, BARE, THIN])
     np.testing.assert_array_equal(np.isnan(p), ~split.asked)
-    before = mean_probability(pooled_members(states, split.x, False), split.x)
+    before = unadapted_scores(split, training)
     kept = split.asked & np.isin(split.block, unadapted)
     np.testing.assert_allclose(p[kept], before[kept], atol=1e-6)
     adapted = split.asked & (split.block == MIXED)
     assert np.abs(p[adapted] - before[adapted]).max() > 0.01
-    _, left = scored(split, how, states, one_class=True)
+    _, left = scored(split, training, one_class=True)
     np.testing.assert_array_equal(left, [BARE])
-    _, left = scored(split, replace(HOW, BORROW=20), states)
+    _, left = scored(split, started(split, kind_of(borrow=20)))
     assert len(left) == 0  # what is borrowed has both classes
+    regional = kind_of(borrow=20, name="regional", place=True)
+    _, left = scored(split, started(split, kind_of(), regional))
+    assert len(left) == 0  # one kind that adapts is enough
 
 
 def test_scores_are_the_mean_of_members_adapted_apart():
+    """In log-odds, over both kinds, each on its own and borrowed samples and on the inputs it knows."""
     split = made_split()
-    states = started(split)
-    p, _ = scored(split, states=states)
-    rows = np.flatnonzero((split.block == MIXED) & split.labelled)
+    regional = kind_of(4, borrow=25, name="regional", place=True)
+    training, samples = started(split, kind_of(), regional), samples_of(split)
+    p, _ = scored(split, training)
     asked = split.asked & (split.block == MIXED)
-    each = [probability([w[0] for w in adapted(state, split.x, split.label, Tasks.of([rows]), 3, 0)], split.x[asked])
-            for state in states]
-    np.testing.assert_allclose(p[asked], np.mean(each, axis=0), atol=1e-6)
+    supports, each = Supports(split.xy, split.block, split.labelled), []
+    for kind, states in zip(training.kinds, training.states, strict=True):
+        rows = supports.of(MIXED, split.xy[asked], kind.borrow)
+        assert len(rows) == ((split.block == MIXED) & split.labelled).sum() + kind.borrow
+        x = samples.x if kind.place else split.x
+        each += [log_odds([w[0] for w in adapted(state, x, split.label, Tasks.of([rows]), kind.steps, 0)], x[asked])
+                 for state in states]
+    assert np.std(each, axis=0).max() > 1e-3
+    np.testing.assert_allclose(p[asked], of_log_odds(np.mean(each, axis=0)), atol=1e-6)
 
 
 @pytest.mark.parametrize("borrow", [0, 30])
 @pytest.mark.parametrize("batch", [0, 4])
 def test_labels_of_asked_points_are_not_read(borrow, batch):
-    split, how = made_split(), replace(HOW, BORROW=borrow, ADAPT_BATCH=batch)
+    split = made_split()
+    training = started(split, kind_of(batch=batch, borrow=borrow),
+                       kind_of(batch=batch, borrow=2 * borrow, name="regional", place=True))
     label = np.where(split.labelled, split.label, np.random.default_rng(1).integers(-5, 99, len(split.label)))
-    for one, other in zip(scored(split, how), scored(split, how, label=label), strict=True):
+    for one, other in zip(scored(split, training), scored(split, training, label=label), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(("steps", "known"), [(0, True), (5, False), (0, False)])
 def test_no_step_or_no_known_point_gives_the_intermediate_models(steps, known):
     split = made_split()
-    states = started(split)
-    p, unadapted = scored(split, replace(HOW, ADAPT_STEPS=steps), states, known=split.labelled & known, one_class=True)
-    before = mean_probability(pooled_members(states, split.x, False), split.x)
+    training = started(split, kind_of(steps), kind_of(steps, name="regional", place=True))
+    p, unadapted = scored(split, training, known=split.labelled & known, one_class=True)
+    before = unadapted_scores(split, training)
     np.testing.assert_allclose(p[split.asked], before[split.asked], atol=1e-6)
     assert len(unadapted) == (1 if known else 5)
 
 
 # models_of_blocks -----------------------------------------------------------------------------------------------
 
-def made_blocks(seed: int = 5, normalise: bool = False):
-    """States of two members, their pooled networks, encoded rows and samples of blocks 0, 2, 3 and 4 of five."""
+def made_blocks(seed: int = 5, kind: Kind | None = None):
+    """Two members of a kind, their pooled networks, encoded samples of blocks 0, 2, 3 and 4 of five, and the places of
+    all five."""
     rng = np.random.default_rng(seed)
     block = np.repeat([0, 2, 3, 4], [20, 10, 10, 20])
     label = rng.integers(0, 2, 60)
@@ -286,17 +326,19 @@ def made_blocks(seed: int = 5, normalise: bool = False):
     centres = np.column_stack([np.arange(5) * 100.0, np.zeros(5)])
     samples = EncodedSamples(x, label.astype(np.int32), centres[block] + rng.uniform(-20, 20, (60, 2)), block,
                              np.ones(60, np.float32))
-    return states, pooled_members(states, x, normalise), samples, [p[None] for p in centres], rng
+    training = training_of((kind or kind_of(), states))
+    return training, pooled_members(training, x), samples, [p[None] for p in centres], rng
 
 
 @pytest.mark.parametrize("normalise", [False, True])
 def test_blocks_without_both_classes_keep_the_pooled_models(normalise):
-    states, pooled, samples, places, rng = made_blocks(normalise=normalise)
-    networks, state, support = models_of_blocks(states, pooled, samples, np.ones(60, bool), places,
-                                                replace(HOW, NORMALISE=normalise), rng)
+    training, pooled, samples, places, rng = made_blocks(kind=kind_of(normalise=normalise))
+    networks, state, support = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
+    assert list(networks) == ["local"]
+    networks, pooled = networks["local"], pooled["local"]
     np.testing.assert_array_equal(state, [0, 1, 2, 2, 0])
     assert support.tolist() == [[20, 0], [0, 0], [10, 0], [10, 0], [20, 0]]
-    for member, one in enumerate(states):
+    for member, one in enumerate(training.states[0]):
         alone = [adapted(one, samples.x, samples.label, Tasks.of([np.flatnonzero(samples.block == b)]), 3, 0, normalise)
                  for b in (0, 4)]
         for i, (w, start) in enumerate(zip(networks, pooled, strict=True)):
@@ -309,25 +351,24 @@ def test_blocks_without_both_classes_keep_the_pooled_models(normalise):
 
 
 def test_a_block_borrows_the_nearest_samples_of_others():
-    states, pooled, samples, places, rng = made_blocks()
-    networks, state, support = models_of_blocks(states, pooled, samples, np.ones(60, bool), places,
-                                                replace(HOW, BORROW=15), rng)
+    training, pooled, samples, places, rng = made_blocks(kind=kind_of(borrow=15))
+    networks, state, support = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
     assert support.tolist() == [[20, 15], [0, 15], [10, 15], [10, 15], [20, 15]]
     distance = np.hypot(*(samples.xy - places[2]).T)
     others = np.flatnonzero(samples.block != 2)
     rows = np.append(np.flatnonzero(samples.block == 2), others[np.argsort(distance[others])[:15]])
     assert state[2] == (0 if 0 < samples.label[rows].mean() < 1 else 2)
-    own = adapted(states[1], samples.x, samples.label, Tasks.of([rows]), 3, 0)
-    for w, expected in zip(networks, own, strict=True):
+    own = adapted(training.states[0][1], samples.x, samples.label, Tasks.of([rows]), 3, 0)
+    for w, expected in zip(networks["local"], own, strict=True):
         np.testing.assert_allclose(w[1, 2], expected[0], atol=1e-4)
 
 
 def test_no_block_adapts_where_none_can():
-    states, pooled, samples, places, rng = made_blocks(6)
+    training, pooled, samples, places, rng = made_blocks(6)
     samples.label[:] = 1
-    networks, state, _ = models_of_blocks(states, pooled, samples, np.ones(60, bool), places, HOW, rng)
+    networks, state, _ = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
     np.testing.assert_array_equal(state, [2, 1, 2, 2, 2])
-    for w, start in zip(networks, pooled, strict=True):
+    for w, start in zip(networks["local"], pooled["local"], strict=True):
         for b in range(5):
             np.testing.assert_array_equal(w[:, b], start)
 
@@ -352,18 +393,50 @@ def test_places_of_the_asked_samples_of_each_block():
 
 
 def test_a_block_that_is_not_asked_for_keeps_the_pooled_models():
-    states, pooled, samples, places, rng = made_blocks()
+    training, pooled, samples, places, rng = made_blocks()
     places[0] = None
-    networks, state, support = models_of_blocks(states, pooled, samples, np.ones(60, bool), places, HOW, rng)
+    networks, state, support = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
     assert state.tolist() == [1, 1, 2, 2, 0]
     assert support.tolist() == [[0, 0], [0, 0], [10, 0], [10, 0], [20, 0]]
-    for w, start in zip(networks, pooled, strict=True):
+    for w, start in zip(networks["local"], pooled["local"], strict=True):
         np.testing.assert_array_equal(w[:, 0], start)
 
 
-def test_how_blocks_adapt_is_read_from_all_constants():
-    constants = {"ITERATIONS": 5, "BORROW": 100, "NORMALISE": True, "ADAPT_BATCH": 8, "ADAPT_STEPS": 20}
-    assert Adaptation.of(constants) == Adaptation(ADAPT_STEPS=20, ADAPT_BATCH=8, BORROW=100, NORMALISE=True)
+def test_each_kind_adapts_in_its_own_way():
+    """State and support of a block tell of the kind that gets farthest."""
+    _, _, samples, places, rng = made_blocks()
+    rng = np.random.default_rng(0)
+    samples = replace(samples, x=np.concatenate([samples.x, rng.standard_normal((60, 2)).astype(np.float32)], axis=1))
+    regional = kind_of(5, borrow=45, name="regional", place=True)
+    states = {kind.name: [{"weights": [rng.normal(0, 0.7, w.shape).astype(np.float32) for w in network.initial_weights(
+        [SIZES[0] + 2 * kind.place, *SIZES[1:]], None, rng, kind.place)], "inner_lr": [np.float32(0.1)]}
+        for _ in range(2)] for kind in (kind_of(), regional)}
+    training = training_of((kind_of(), states["local"]), (regional, states["regional"]))
+    pooled = pooled_members(training, samples.x)
+    networks, state, support = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
+    assert state.tolist() == [0, 0, 0, 0, 0]  # local members of blocks 1, 2 and 3 have not both classes
+    assert support.tolist() == [[20, 40], [0, 45], [10, 45], [10, 45], [20, 40]]
+    assert networks["local"][0].shape == (2, 5, 4, 6)
+    assert networks["regional"][0].shape == (2, 5, 6, 6)
+    assert networks["regional"][8].shape == (2, 5, 6, 2)
+    for b in (1, 2, 3):
+        np.testing.assert_array_equal(networks["local"][0][:, b], pooled["local"][0])
+        assert np.abs(networks["regional"][0][:, b] - pooled["regional"][0]).max() > 1e-3
+    rows = Supports(samples.xy, samples.block, np.ones(60, bool)).of(2, places[2], 45)
+    alone = adapt_blocks(states["regional"][1], samples, Tasks.of([rows]), regional, rng)
+    for w, expected in zip(networks["regional"], alone, strict=True):
+        np.testing.assert_allclose(w[1, 2], expected[0], atol=1e-4)
+
+
+def test_a_local_network_reads_the_columns_before_the_place():
+    x, y, rows = ragged_blocks()
+    wide = np.concatenate([x, np.full((len(x), 2), np.nan, np.float32)], axis=1)
+    for a, b in zip(*(adapted(state_of(), rows_of, y, Tasks.of(rows), 3, 0, True) for rows_of in (x, wide)),
+                    strict=True):
+        np.testing.assert_array_equal(a, b)
+    training = training_of((kind_of(normalise=True), [state_of()]))
+    for a, b in zip(pooled_members(training, x)["local"], pooled_members(training, wide)["local"], strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("batch", [0, 8])

@@ -1,4 +1,5 @@
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,111 +8,280 @@ from small_split import made_split
 
 from lsm.comparison.ours.networks import samples_of
 from lsm.comparison.splits import TRAIN
-from lsm.learner.meta_training import flat, meta_train, start_states, unflat
+from lsm.learner import meta_training
+from lsm.learner.meta_training import Training, meta_train, pooled_of, tasks_of
 from lsm.learner.network import use_one_thread
-from lsm.learner.tasks import Tasks, rows_by_block
+from lsm.learner.tasks import rows_by_block
 from lsm.run.settings import InputError
 
 use_one_thread()  # before any test runs an operator
+HIDDEN = (8, 8, 4)
 
 
 def settings(**values) -> SimpleNamespace:
     return SimpleNamespace(**{
-        "MEMBERS": 2, "INNER_LR": 0.1, "RATE_PER_WEIGHT": True, "INNER_STEPS": 2, "META_LR": 1e-2, "NORMALISE": False,
-        "FIRST_ORDER": True, "ITERATIONS": 40, "LOG_EVERY": 10, "SAVE_EVERY": 20, "META_BATCH": 4, "SUPPORT": 8,
-        "QUERY": 8, "LINE_SHARE": 0.5, "SEED": 3} | values)
+        "LOCAL_MEMBERS": 2, "LOCAL_NEIGHBOURHOOD": 40, "LOCAL_ITERATIONS": 40, "LOCAL_BORROW": 10,
+        "REGIONAL_MEMBERS": 2, "REGIONAL_NEIGHBOURHOOD": 120, "REGIONAL_ITERATIONS": 40, "REGIONAL_SUPPORT": 12,
+        "REGIONAL_BORROW": 30,
+        "PLACE": True, "NORMALISE": True, "DIRECT": True, "ADAPT_STEPS": 3, "ADAPT_BATCH": 0, "MIN_SAMPLES": 16,
+        "INNER_LR": 0.1, "RATE_PER_WEIGHT": True, "INNER_STEPS": 2, "META_LR": 1e-2, "FIRST_ORDER": True,
+        "LOG_EVERY": 10, "SAVE_EVERY": 20, "META_BATCH": 4, "SUPPORT": 8, "QUERY": 8, "LINE_SHARE": 0.5, "SEED": 3}
+        | values)
 
 
-def started(split, c) -> list[dict]:
-    return start_states(split.x.shape[1], (8, 8, 4), None, c, np.random.default_rng(c.SEED))
+def blocks(**values) -> SimpleNamespace:
+    """The constants of a kind whose tasks are blocks, as the published recipe has it."""
+    return settings(**{"LOCAL_NEIGHBOURHOOD": 0, "REGIONAL_MEMBERS": 0, "NORMALISE": False, "DIRECT": False} | values)
 
 
-def tasks_of(split) -> Tasks:
-    return Tasks.of(rows_by_block(split.block, split.role == TRAIN)[1])
+def started(split, c, saved=None, seed=None) -> Training:
+    known = split.role == TRAIN
+    return Training.start(split.x.shape[1], HIDDEN, saved, c, int(known.sum()),
+                          np.random.default_rng(c.SEED if seed is None else seed))
 
 
-def trained(split, c, states=None, done=0, history=None, save=None):
-    history = np.empty((0, 4)) if history is None else history
-    return meta_train(states or started(split, c), done, history, samples_of(split), tasks_of(split), c, save)
+def trained(split, c, training=None, save=None, samples=None, threads=0) -> Training:
+    training, samples = training or started(split, c), samples or samples_of(split)
+    return meta_train(training, samples, split.role == TRAIN, c, save, threads)
 
 
-def equal(one: list[dict], other: list[dict]) -> bool:
-    one, other = flat(one), flat(other)
+def copied(training: Training) -> Training:
+    """As a file brings it back: by the names of its arrays."""
+    out = Training(training.kinds, [], training.done, training.history.copy())
+    out.fill({name: array.copy() for name, array in training.arrays().items()})
+    return out
+
+
+def equal(one: Training, other: Training) -> bool:
+    one, other = one.arrays(), other.arrays()
     return list(one) == list(other) and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 # members --------------------------------------------------------------------------------------------------------
 
 def test_members_start_apart_and_share_what_was_pretrained():
-    split, c = made_split(), settings(MEMBERS=3)
-    states = started(split, c)
-    assert len({s["weights"][0].tobytes() for s in states}) == 3
+    split, c = made_split(), settings(LOCAL_MEMBERS=3)
+    training = started(split, c)
+    assert [len(states) for states in training.states] == [3, 2]
+    assert len({s["weights"][0].tobytes() for states in training.states for s in states}) == 5
     n = split.x.shape[1]
     saved = {f"arr_{i}": np.full(shape, i + 0.5, np.float32)
              for i, shape in enumerate(((8, n), (8,), (8, 8), (8,), (4, 8), (4,)))}
-    states = start_states(n, (8, 8, 4), saved, c, np.random.default_rng(0))
-    for state in states:
-        np.testing.assert_array_equal(state["weights"][0], saved["arr_0"].T)
-    assert len({s["weights"][6].tobytes() for s in states}) == 3
-    assert all(float(np.mean(rate)) == pytest.approx(0.1) for s in states for rate in s["inner_lr"])
+    local, regional = started(split, c, saved).states
+    for state in (*local, *regional):
+        np.testing.assert_array_equal(state["weights"][0][:n], saved["arr_0"].T)
+        np.testing.assert_array_equal(state["weights"][2], saved["arr_2"].T)
+        assert not state["weights"][8].any()  # the direct path
+    assert {(s["weights"][0].shape, s["weights"][8].shape) for s in local} == {((n, 8), (n, 2))}
+    assert {(s["weights"][0].shape, s["weights"][8].shape) for s in regional} == {((n + 2, 8), (n + 2, 2))}
+    assert len({s["weights"][6].tobytes() for s in (*local, *regional)}) == 5
+    assert all(float(np.mean(rate)) == pytest.approx(0.1) for s in local for rate in s["inner_lr"])
+    without = started(split, settings(PLACE=False, DIRECT=False))
+    assert {(len(s["weights"]), s["weights"][0].shape) for states in without.states for s in states} == {(8, (n, 8))}
 
 
-def test_flat_and_back():
+@pytest.mark.parametrize("per_weight", [True, False])
+def test_states_by_name_and_back(per_weight):
+    training = started(made_split(), settings(RATE_PER_WEIGHT=per_weight))
+    assert equal(copied(training), training)
+    rates = 9 if per_weight else 1
+    assert sum(name.startswith("regional_inner_lr_") for name in training.arrays()) == rates
+    for one, other in zip(training.states, copied(training).states, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert {key: len(parts) for key, parts in a.items()} == {key: len(parts) for key, parts in b.items()}
+
+
+def test_a_model_file_gives_back_kinds_weights_and_pooled_models():
+    training = started(made_split(), settings())
+    arrays = {name: w for name, w in training.arrays().items() if "_m_" not in name and "_v_" not in name}
+    model = arrays | {"kinds": np.array(json.dumps([asdict(kind) for kind in training.kinds])), "encoder": np.array("")}
+    pooled = {kind.name: [w + 1 for w in states[0]["weights"]]
+              for kind, states in zip(training.kinds, training.states, strict=True)}
+    model |= {f"{kind}_pooled_{i}": w for kind, ws in pooled.items() for i, w in enumerate(ws)}
+    again = Training.of_file(model)
+    assert again.kinds == training.kinds
+    assert list(again.arrays()) == list(arrays)
+    assert all(np.array_equal(again.arrays()[name], w) for name, w in arrays.items())
+    found = pooled_of(again, model)
+    assert list(found) == ["local", "regional"]
+    for kind, weights in pooled.items():
+        assert all(np.array_equal(a, b) for a, b in zip(found[kind], weights, strict=True))
+
+
+# tasks ----------------------------------------------------------------------------------------------------------
+
+def test_tasks_of_blocks_are_those_with_more_than_the_minimum():
     split = made_split()
-    for per_weight in (True, False):
-        states = started(split, settings(RATE_PER_WEIGHT=per_weight))
-        assert equal(unflat(flat(states)), states)
+    samples, known = samples_of(split), split.role == TRAIN
+    known[np.flatnonzero(split.block == 4)[16:]] = False  # 16 samples
+    known[np.flatnonzero(split.block == 5)[17:]] = False  # 17
+    kind, = started(split, blocks()).kinds
+    tasks = tasks_of(kind, samples, known, blocks())
+    found = [set(rows[:n]) for rows, n in zip(tasks.members, tasks.sizes, strict=True)]
+    expected = [set(rows) for b, rows in zip(*rows_by_block(split.block, known), strict=True) if b != 4]
+    assert found == expected
+    assert 17 in tasks.sizes
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_every_labelled_point_teaches(k):
+    """Each is in a neighbourhood, however thin its block is."""
+    split = made_split()
+    samples, known = samples_of(split), split.role == TRAIN
+    known[np.flatnonzero(split.block == 4)[2:]] = False  # a block with two samples
+    kind = started(split, settings()).kinds[k]
+    tasks = tasks_of(kind, samples, known, settings())
+    assert set(tasks.sizes) == {kind.neighbourhood}
+    assert set(tasks.members.ravel()) == set(np.flatnonzero(known))
+    assert len(tasks.sizes) <= known.sum()
+
+
+def test_a_point_of_a_thin_block_changes_every_member():
+    split, c = made_split(), settings()
+    i = np.flatnonzero((split.block == 4) & (split.role == TRAIN))[0]
+    samples, known = samples_of(split), split.role == TRAIN
+    known[(split.block == 4) & (np.arange(len(known)) != i)] = False
+    x = samples.x.copy()
+    x[i, 0] += 1
+    one, other = (meta_train(started(split, c), s, known, c) for s in (samples, replace(samples, x=x)))
+    for a, b in zip(one.states, other.states, strict=True):
+        for m, n in zip(a, b, strict=True):
+            assert not np.array_equal(m["weights"][0], n["weights"][0])
+
+
+@pytest.mark.parametrize("c", [settings(), blocks()])
+def test_nothing_to_learn_from_is_told(c):
+    split = made_split()
+    samples = samples_of(split)
+    samples.label[:] = 1
+    known = (split.role == TRAIN) & (split.block == 0) & (np.cumsum(split.block == 0) <= 16)
+    with pytest.raises(InputError, match=r"^16 samples to learn from: expected tasks of both classes for "
+                                         rf"{'local' if c.LOCAL_NEIGHBOURHOOD else 'blocks'} members, found none; add"):
+        meta_train(started(split, c), samples, known, c)
 
 
 # training -------------------------------------------------------------------------------------------------------
 
-def test_training_lowers_the_loss_of_every_member():
-    split, c = made_split(), settings(ITERATIONS=150, LOG_EVERY=50)
-    states, history = trained(split, c)
-    assert history[:, 0].tolist() == [50, 100, 150]
-    assert history[-1, 2] < history[0, 2]
-    assert history[-1, 2] < history[-1, 1]  # adaptation helps
-    assert (history[:, 3] > 0).all()
-    assert len({np.asarray(s["weights"][0]).tobytes() for s in states}) == 2
-    assert not equal(states, started(split, c))
+def test_training_lowers_the_loss_of_every_kind():
+    split, c = made_split(), settings(LOCAL_ITERATIONS=150, REGIONAL_ITERATIONS=100, LOG_EVERY=50)
+    training = trained(split, c)
+    for k, steps in enumerate(([50, 100, 150], [50, 100])):
+        history = training.history[training.history[:, 1] == k]
+        assert history[:, 0].tolist() == steps
+        assert history[-1, 3] < history[0, 3]
+        assert (history[:, 4] > 0).all()
+        assert len({np.asarray(s["weights"][0]).tobytes() for s in training.states[k]}) == 2
+    assert (training.done, training.steps.tolist()) == (150, [150, 100])
+    begun = started(split, c)
+    for states, before in zip(training.states, begun.states, strict=True):
+        for state, at_first in zip(states, before, strict=True):
+            assert all(not np.array_equal(a, b) for a, b in zip(state["weights"], at_first["weights"], strict=True))
 
 
-def test_training_that_goes_on_equals_training_at_once():
-    split, c, saved = made_split(), settings(), {}
-    states, history = trained(split, c, save=lambda step, states, history: saved.update({step: (
-        unflat(flat(states)), history.copy())}))
+def test_training_on_blocks_that_differ_learns_to_adapt():
+    split, c = made_split(), blocks(LOCAL_ITERATIONS=150, LOG_EVERY=50)
+    training = trained(split, c)
+    assert training.history[:, :2].tolist() == [[50, 0], [100, 0], [150, 0]]
+    assert training.history[-1, 3] < training.history[0, 3]
+    assert training.history[-1, 3] < training.history[-1, 2]  # adaptation helps
+    assert (training.history[:, 4] > 0).all()
+    assert len({np.asarray(s["weights"][0]).tobytes() for s in training.states[0]}) == 2
+    assert not equal(training, started(split, c))
+
+
+@pytest.mark.parametrize("iterations", [(40, 40), (25, 40), (40, 15)])
+def test_training_that_goes_on_equals_training_at_once(iterations):
+    """Also where the kinds end at different steps, between two checkpoints, and between two calls."""
+    c, split, saved = settings(LOCAL_ITERATIONS=iterations[0], REGIONAL_ITERATIONS=iterations[1]), made_split(), {}
+    training = trained(split, c, save=lambda training: saved.update({training.done: copied(training)}))
     assert list(saved) == [20, 40]
-    again, history_again = trained(split, c, saved[20][0], 20, saved[20][1])
-    assert equal(again, states)
-    np.testing.assert_array_equal(history_again, history)
-    assert not equal(trained(split, settings(SEED=4), started(split, c))[0], states)
+    assert saved[20].steps.tolist() == [min(20, n) for n in iterations]
+    again = trained(split, c, saved[20])
+    assert equal(again, training)
+    np.testing.assert_array_equal(again.history, training.history)
+    assert equal(saved[40], training)
+    other = settings(LOCAL_ITERATIONS=iterations[0], REGIONAL_ITERATIONS=iterations[1], SEED=4)
+    assert not equal(trained(split, other, started(split, c)), training)
 
 
 def test_steps_that_no_interval_divides():
     split, steps = made_split(), []
-    _, history = trained(split, settings(ITERATIONS=25), save=lambda step, *_: steps.append(step))
-    assert history[:, 0].tolist() == [10, 20, 25]
-    assert steps == [20, 25]
+    training = trained(split, settings(LOCAL_ITERATIONS=25, REGIONAL_MEMBERS=0),
+                       save=lambda training: steps.append((training.done, *training.steps)))
+    assert training.history[:, 0].tolist() == [10, 20, 25]
+    assert steps == [(20, 20), (25, 25)]
 
 
-def test_members_do_not_depend_on_each_other():
+def test_a_kind_that_ended_is_left_alone():
+    split, seen = made_split(), []
+    training = trained(split, settings(LOCAL_ITERATIONS=15),
+                       save=lambda training: seen.append((training.steps.tolist(), copied(training))))
+    assert [steps for steps, _ in seen] == [[15, 20], [15, 40]]
+    early, late = (training.arrays() for _, training in seen)
+    assert all(np.array_equal(early[name], late[name]) == name.startswith("local_") for name in early)
+    assert training.history[:, :2].tolist() == [[10, 0], [10, 1], [15, 0], [20, 1], [30, 1], [40, 1]]
+
+
+def test_members_and_kinds_do_not_depend_on_each_other():
     split = made_split()
-    two, _ = trained(split, settings())
-    one, _ = trained(split, settings(MEMBERS=1), started(split, settings())[:1])
-    assert equal(one, two[:1])
+    every = trained(split, settings())
+    one = started(split, settings(LOCAL_MEMBERS=1))
+    one.states[0] = started(split, settings()).states[0][:1]
+    one.states[1] = started(split, settings()).states[1]
+    one = trained(split, settings(LOCAL_MEMBERS=1), one)
+    for key in ("weights", "inner_lr", "m", "v"):
+        for a, b in zip(one.states[0][0][key], every.states[0][0][key], strict=True):
+            np.testing.assert_array_equal(a, b)
+    alone = started(split, settings(REGIONAL_MEMBERS=0))
+    alone.states[0] = started(split, settings()).states[0]
+    alone = trained(split, settings(REGIONAL_MEMBERS=0), alone)
+    local = {name: w for name, w in every.arrays().items() if name.startswith("local_")}
+    assert list(alone.arrays()) == list(local)
+    assert all(np.array_equal(w, local[name]) for name, w in alone.arrays().items())
 
 
-def test_only_points_of_the_tasks_are_read():
-    split, c = made_split(), settings()
+def test_threads_give_the_same_bytes():
+    split, c = made_split(), settings(LOCAL_ITERATIONS=30)
+    one, two = (trained(split, c, threads=threads) for threads in (1, 2))
+    assert equal(one, two)
+    np.testing.assert_array_equal(one.history, two.history)
+
+
+@pytest.mark.parametrize("c", [settings(), blocks()])
+def test_only_points_to_learn_from_are_read(c):
+    split = made_split()
     outside = split.role != TRAIN
-    other = replace(samples_of(split), label=np.where(outside, 1 - split.label, split.label),
-                    x=np.where(outside[:, None], 9, split.x).astype(np.float32),
+    samples = samples_of(split)
+    other = replace(samples, label=np.where(outside, 1 - split.label, split.label).astype(np.int32),
+                    x=np.where(outside[:, None], 9, samples.x).astype(np.float32),
                     xy=np.where(outside[:, None], 0, split.xy), weight=np.where(outside, 5, 1).astype(np.float32))
-    found = meta_train(started(split, c), 0, np.empty((0, 4)), other, tasks_of(split), c)
-    assert equal(found[0], trained(split, c)[0])
+    assert equal(trained(split, c, samples=other), trained(split, c))
 
 
-def test_divergence_is_told():
+def test_local_members_do_not_read_the_place_and_regional_ones_do():
+    split, c = made_split(), settings(LOCAL_ITERATIONS=10, REGIONAL_ITERATIONS=10)
+    samples = samples_of(split)
+    x = samples.x.copy()
+    x[:, -2:] = np.random.default_rng(0).permutation(x[:, -2:])
+    (local, regional), (local_2, regional_2) = (trained(split, c, samples=s).states
+                                                for s in (samples, replace(samples, x=x)))
+    np.testing.assert_array_equal(local[0]["weights"][0], local_2[0]["weights"][0])
+    assert not np.array_equal(regional[0]["weights"][0], regional_2[0]["weights"][0])
+
+
+def test_a_meta_batch_takes_the_tasks_there_are(monkeypatch):
+    split, c, asked = made_split(), blocks(META_BATCH=100, LOCAL_ITERATIONS=10), []
+    drawn = meta_training.draw
+    monkeypatch.setattr(meta_training, "draw", lambda tasks, rng, steps, meta_batch, *rest: (
+        asked.append((meta_batch, len(tasks.sizes))), drawn(tasks, rng, steps, meta_batch, *rest))[1])
+    assert np.isfinite(trained(split, c).history).all()
+    assert set(asked) == {(19, 19)}
+
+
+@pytest.mark.parametrize(("c", "kind"), [(settings(REGIONAL_MEMBERS=0), "local"), (blocks(), "blocks")])
+def test_divergence_is_told(c, kind):
     split = made_split()
-    with pytest.raises(InputError, match=r"^outer step \d+: expected a finite query loss, .*lower META_LR"):
-        trained(split, settings(META_LR=1e30, ITERATIONS=100))
+    c.META_LR, c.LOCAL_ITERATIONS = 1e30, 100
+    with pytest.raises(InputError, match=rf"^outer step \d+, {kind} members: expected a finite query loss, "
+                                         r"found \S+; lower META_LR or INNER_LR$"):
+        trained(split, c)

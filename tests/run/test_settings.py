@@ -156,14 +156,14 @@ def test_constants_of_another_stage_are_those_it_runs_with(script, recipe, monke
 
 
 def test_constants_of_another_stage_come_anew_and_are_checked():
-    one = of_stage("meta_learner.py", ITERATIONS=7)
+    one = of_stage("meta_learner.py", LOCAL_ITERATIONS=7)
     two = of_stage("meta_learner.py")
     with pytest.raises(FrozenInstanceError):
         one.META_BATCH = -1
-    assert one.ITERATIONS == 7
-    assert two.ITERATIONS != 7
-    with pytest.raises(InputError, match="did you mean ITERATIONS"):
-        of_stage("meta_learner.py", ITERATION=7)
+    assert one.LOCAL_ITERATIONS == 7
+    assert two.LOCAL_ITERATIONS != 7
+    with pytest.raises(InputError, match="did you mean LOCAL_ITERATIONS"):
+        of_stage("meta_learner.py", LOCAL_ITERATION=7)
     with pytest.raises(InputError, match="RECIPE=paper"):
         of_stage("meta_learner.py", RECIPE="paper")
 

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import TRAINING, contents, run_stage
@@ -16,6 +17,8 @@ from osgeo import gdal, osr
 import meta_learner
 import predict_LSM
 import scene_sampling
+from lsm.learner.kinds import kinds_of
+from lsm.learner.meta_training import HISTORY, Training
 from lsm.learner.network import use_one_thread
 from lsm.run.artifacts import record_path, sha256
 from lsm.run.paths import Paths
@@ -205,11 +208,22 @@ def test_samples_in_another_crs(copy_of_demo):
 # artifacts ------------------------------------------------------------------------------------------------------
 
 def test_too_few_tasks(copy_of_demo):
-    says(refused(copy_of_demo, meta_learner, "META_BATCH=100"),
-         r"^metatask_sampling/demo_tasks.npz: expected 100 meta-training tasks \(META_BATCH\) or more",
-         "found 32 and 11; lower META_BATCH")
-    attempt(scene_sampling, "K=12")
-    says(refused(copy_of_demo, meta_learner), "expected 16 meta-training tasks", "raise K in scene_sampling.py")
+    """Of the published recipe, where a task is a block."""
+    attempt(DAS_pretraining, "RECIPE=published", "RBM_EPOCHS=1", "DAE_EPOCHS=1")
+    attempt(scene_sampling, "RECIPE=published")
+    says(refused(copy_of_demo, meta_learner, "RECIPE=published", "META_BATCH=100"),
+         r"^43 blocks with more than 16 samples: expected 100 to learn from \(META_BATCH\) and others to hold out, "
+         "found 32 and 11, .*; use RECIPE=recommended$")
+    attempt(scene_sampling, "RECIPE=published", "K=12")
+    says(refused(copy_of_demo, meta_learner, "RECIPE=published"), "expected 16 to learn from", "RECIPE=recommended$")
+
+
+def test_too_few_samples(copy_of_demo):
+    edit(PATHS.samples, lambda t: pd.concat([t[t.label == "1"][:19], t[t.label == "0"][:100]]))
+    attempt(DAS_pretraining, "RBM_EPOCHS=1", "DAE_EPOCHS=1")
+    attempt(scene_sampling)
+    says(refused(copy_of_demo, meta_learner), "^metatask_sampling/demo_tasks.npz: expected 20 landslides and 20 "
+         r"non-landslides or more, found 19 and \d+; scores mean something from about 100 of each on$")
 
 
 @pytest.fixture
@@ -255,12 +269,38 @@ def test_stage_1_ran_again(copy_of_demo, capsys):
          "unsupervised_pretraining/model_init/savedmodel.npz than is there now; run meta_learner.py again$")
     # A checkpoint of other inputs is left alone, and said so.
     capsys.readouterr()
-    c = constants(meta_learner.Constants, [*TRAINING])
-    assert meta_learner.newest_state(PATHS, c, [PATHS.tasks, PATHS.encoder, PATHS.saved_model]) is None
+    assert found_by_go_on().done == 0
     said = capsys.readouterr().out
     assert "checkpoint_dir/demo_checkpoint_000060.npz is of another run" in said
     assert "another unsupervised_pretraining/model_init/savedmodel.npz" in said
     assert said.count("\n") == 1
+
+
+def found_by_go_on(*arguments: str) -> Training:
+    """What training of the demo area would go on from; it has not read anything where `done` is 0."""
+    c = constants(meta_learner.Constants, [*TRAINING, *arguments])
+    training = Training(kinds_of(c, 1500), [], 0, np.empty((0, len(HISTORY))))
+    meta_learner.go_on(training, PATHS, c, [PATHS.tasks, PATHS.encoder, PATHS.saved_model])
+    assert bool(training.states) == (training.done > 0)
+    return training
+
+
+@pytest.mark.parametrize(("local", "regional", "step"), [
+    (60, 40, 60), (60, 20, 20), (40, 40, 40), (20, 40, 20), (100, 40, 60), (60, 100, 40), (100, 100, 40),
+    (30, 30, 20), (10, 10, 0)])
+def test_a_checkpoint_is_gone_on_from_where_every_kind_is_on_its_way(copy_of_demo, local, regional, step):
+    """The demo's regional members ended after 40 of 60 steps: step 60 is none for a run that takes them farther."""
+    training = found_by_go_on(f"LOCAL_ITERATIONS={local}", f"REGIONAL_ITERATIONS={regional}")
+    assert training.done == step
+    assert set(training.history[:, 0]) == set(range(20, step + 1, 20))
+
+
+def test_a_checkpoint_between_two_calls_is_of_no_use_to_a_longer_run(copy_of_demo):
+    """Training at once would not have stopped there, and would have drawn other tasks."""
+    attempt(meta_learner, "LOCAL_ITERATIONS=70", "REGIONAL_ITERATIONS=40", "TRAIN_ON_ALL=0")
+    assert PATHS.checkpoint(70).is_file()
+    assert found_by_go_on("LOCAL_ITERATIONS=70").done == 70
+    assert found_by_go_on("LOCAL_ITERATIONS=100").done == 60
 
 
 def test_another_encoder(copy_of_demo):
@@ -342,8 +382,11 @@ def test_argument(copy_of_demo, stage, argument, parts):
     (scene_sampling, "K=0"), (scene_sampling, "M=0"), (scene_sampling, "LOOPS=0"), (scene_sampling, "WEIGHTS=(1.0,)"),
     (meta_learner, "BASE_MODEL=CNN"), (meta_learner, "META_BATCH=0"), (meta_learner, "LOG_EVERY=0"),
     (meta_learner, "SAVE_EVERY=0"), (meta_learner, "SUPPORT=0"), (meta_learner, "QUERY=0"),
-    (meta_learner, "INNER_STEPS=0"), (meta_learner, "ITERATIONS=0"), (meta_learner, "META_TRAIN_SHARE=1.5"),
-    (meta_learner, "ADAPT_STEPS=-1"),
+    (meta_learner, "INNER_STEPS=0"), (meta_learner, "LOCAL_ITERATIONS=0"), (meta_learner, "REGIONAL_ITERATIONS=0"),
+    (meta_learner, "META_TRAIN_SHARE=1.5"), (meta_learner, "ADAPT_STEPS=-1"), (meta_learner, "LOCAL_MEMBERS=0"),
+    (meta_learner, "REGIONAL_MEMBERS=-1"), (meta_learner, "LOCAL_NEIGHBOURHOOD=-1"), (meta_learner, "LINE_SHARE=1.5"),
+    (meta_learner, "REGIONAL_NEIGHBOURHOOD=1"), (meta_learner, "REGIONAL_SUPPORT=0"), (meta_learner, "FOLDS=1"),
+    (meta_learner, "LOCAL_BORROW=-1"), (meta_learner, "REGIONAL_BORROW=-1"), (meta_learner, "TRAIN_ON_ALL=-1"),
     (predict_LSM, "ADAPT_WITH=none"), (predict_LSM, "GRID_ROWS=0"), (predict_LSM, "BLEND=-1"),
     (predict_LSM, "BLEND=99999"), (predict_LSM, "BLEND=nan")])
 def test_value_out_of_range(copy_of_demo, stage, argument):

@@ -26,9 +26,10 @@ from lsm.comparison.ours import networks
 from lsm.comparison.points import read_points
 from lsm.comparison.protocols import all_splits
 from lsm.comparison.rivals import baselines, boosting, dbn
-from lsm.comparison.rivals.boosting import mixed
 from lsm.comparison.splits import QUERY, ROLES, SUPPORT, UNUSED
 from lsm.inputs.rasters import cell_of, read_composite
+from lsm.learner import boosting
+from lsm.learner.meta_training import tasks_of
 from lsm.learner.network import use_one_thread
 from lsm.run import jobs
 from lsm.run.paths import PROJECT, Paths
@@ -36,8 +37,9 @@ from lsm.run.settings import constants, of_stage, one_line, run
 from unsupervised_pretraining.rbm import RBM
 
 use_one_thread()  # before any test runs an operator
-TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "ITERATIONS": 20, "LOG_EVERY": 20, "INNER_STEPS": 1, "FIRST_ORDER": True,
-        "META_BATCH": 4, "ADAPT_STEPS": 3, "MEMBERS": 2, "BORROW": 10}
+TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "LOCAL_ITERATIONS": 20, "REGIONAL_ITERATIONS": 20, "LOG_EVERY": 20,
+        "INNER_STEPS": 1, "FIRST_ORDER": True, "META_BATCH": 4, "ADAPT_STEPS": 3, "LOCAL_MEMBERS": 2,
+        "LOCAL_BORROW": 10, "REGIONAL_BORROW": 20}
 SHORT = ("SEEDS=2", "SQUARES=(1000,)", "FOLDS=3", "AREA_CELLS=2000", "RESAMPLES=50", "METHODS=knn,block_rate,slope",
          "PROTOCOLS=published,spatial,blocked", "WORKERS=1", "MAPPED=('slope alone', 'nearest neighbours in XY')")
 OUTPUTS = ("splits", "scores", "method_metrics", "block_metrics", "method_differences", "intervals", "rates")
@@ -89,7 +91,7 @@ def of_family(family: str, split, seed: int = 1) -> dict[str, np.ndarray]:
             zip(names, fit(split, c, stages(c), seed), strict=True)}
 
 
-NETWORKS = ("networks", "published_recipe", "block_alone", "fine_tuned", "dbn")  # test_rivals.py has the others
+NETWORKS = ("ours", "published_recipe", "block_alone", "fine_tuned", "dbn")  # test_rivals.py has the others
 
 
 @pytest.mark.parametrize("family", [*NETWORKS, "k-shot"])
@@ -115,9 +117,10 @@ def test_scores_of_the_asked_points_by_what_a_method_may_know(tiny, family):
         np.testing.assert_array_equal(again[name], p, err_msg=str(name))
 
 
-@pytest.mark.parametrize("family", ["networks", "block_alone", "dbn"])
+@pytest.mark.parametrize("family", ["ours", "block_alone", "dbn"])
 def test_a_score_does_not_depend_on_the_other_query_points(tiny, monkeypatch, family):
-    monkeypatch.setitem(TINY, "BORROW", 0)  # which samples a block borrows depends on its asked points
+    for name in ("LOCAL_BORROW", "REGIONAL_BORROW"):  # which samples a block borrows depends on its asked points
+        monkeypatch.setitem(TINY, name, 0)
     split = made_split()
     rng = np.random.default_rng(8)
     hidden = (split.role == QUERY) & (rng.random(len(split.role)) < 0.5)
@@ -129,15 +132,22 @@ def test_a_score_does_not_depend_on_the_other_query_points(tiny, monkeypatch, fa
         np.testing.assert_allclose(fewer_scores[name], p[~hidden[split.asked]], atol=1e-5, err_msg=name)
 
 
-def test_k_shot_between_no_sample_and_the_whole_support(tiny, monkeypatch):
-    for name, value in (("BORROW", 0), ("SUPPORT_TASKS", False)):  # as in k-shot
-        monkeypatch.setitem(TINY, name, value)
+@pytest.fixture
+def no_support_teaches(monkeypatch):
+    """Encoder, pretraining and meta-training see only blocks that are not held out, as for k-shot."""
     monkeypatch.setattr(splits.Split, "seen", property(lambda split: split.role == splits.TRAIN))
+    monkeypatch.setattr(networks, "trained", lambda split, one, three, pretrained, seed, known, train=networks.trained:
+                        train(split, one, three, pretrained, seed, split.role == splits.TRAIN))
+
+
+def test_k_shot_between_no_sample_and_the_whole_support(tiny, no_support_teaches, monkeypatch):
+    for name in ("LOCAL_BORROW", "REGIONAL_BORROW"):  # as in k-shot
+        monkeypatch.setitem(TINY, name, 0)
     split = made_split()
-    found, ours = of_family("k-shot", split), of_family("networks", split)
+    found, ours = of_family("k-shot", split), of_family("ours", split)
     assert list(found) == [(k, steps) for k in (0, 3, "2/12", "6/12") for steps in (0, 3)]
     query = (split.role == QUERY)[split.asked]
-    unadapted = ours["ours, networks, not adapted"][query]
+    unadapted = ours["ours, not adapted"][query]
     np.testing.assert_array_equal(found[0, 0], found[0, 3])
     np.testing.assert_allclose(found[0, 0], unadapted, atol=1e-6)
     for k in (3, "2/12", "6/12"):
@@ -146,7 +156,7 @@ def test_k_shot_between_no_sample_and_the_whole_support(tiny, monkeypatch):
     # 6/12 is the whole support, so where that has both classes ours is met again
     block = split.block[split.role == QUERY]
     mixed = ~np.isin(block, (NO_LANDSLIDE, ONLY_LANDSLIDES, THIN))
-    np.testing.assert_allclose(found["6/12", 3][mixed], ours["ours, networks"][query][mixed], atol=1e-6)
+    np.testing.assert_allclose(found["6/12", 3][mixed], ours["ours"][query][mixed], atol=1e-6)
     assert (found["6/12", 3][block == NO_LANDSLIDE] != unadapted[block == NO_LANDSLIDE]).any()  # one class adapts too
 
 
@@ -163,8 +173,8 @@ def test_the_encoder_of_k_shot_sees_no_held_out_sample(tiny, monkeypatch):
 def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch):
     split, seen = made_split(), []
 
-    def spy(states, pooled, samples, known, asked, how, rng, one_class):
-        assert (how.BORROW, how.ADAPT_STEPS) == (0, 5)
+    def spy(training, pooled, samples, known, asked, rng, one_class):
+        assert [(kind.borrow, kind.steps) for kind in training.kinds] == [(0, 5), (0, 5)]
         seen.append(known)
         return np.zeros(len(known)), []
 
@@ -184,17 +194,36 @@ def test_k_shot_takes_k_support_samples_of_each_held_out_block(tiny, monkeypatch
     assert [int((known & (split.block == THIN)).sum()) for known in seen] == [0, 1, 2, 2, 2, 2, 2]
 
 
-@pytest.mark.parametrize(("family", "supports"), [("networks", True), ("published_recipe", False), ("k-shot", False)])
+def test_ours_is_the_mean_of_both_kinds_of_members(tiny):
+    found = of_family("ours", made_split())
+    assert list(found) == ["ours", "ours, local members", "ours, regional members", "ours, not adapted"]
+
+    def log_odds(name: str) -> np.ndarray:
+        return np.log(found[name].astype(float)) - np.log1p(-found[name].astype(float))
+
+    members = of_stage("meta_learner.py").REGIONAL_MEMBERS
+    mean = (TINY["LOCAL_MEMBERS"] * log_odds("ours, local members") + members * log_odds("ours, regional members")
+            ) / (TINY["LOCAL_MEMBERS"] + members)
+    np.testing.assert_allclose(log_odds("ours"), mean, atol=1e-4)
+    assert np.abs(found["ours, local members"] - found["ours, regional members"]).max() > 0.01
+    assert np.abs(found["ours"] - found["ours, not adapted"]).max() > 0.01
+
+
+@pytest.mark.parametrize(("family", "supports"), [("ours", True), ("published_recipe", False), ("k-shot", False)])
 def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, supports):
     split, seen = made_split(), []
-    monkeypatch.setattr(networks, "meta_train", lambda states, done, history, samples, tasks, c: (
-        seen.append(tasks), (states, history))[1])
+    monkeypatch.setattr(networks, "meta_train", lambda training, samples, known, c, threads: seen.extend(
+        (kind, tasks_of(kind, samples, known, c)) for kind in training.kinds))
     of_family(family, split)
-    rows = np.concatenate([m[:n] for m, n in zip(seen[0].members, seen[0].sizes, strict=True)])
     expected = split.labelled if supports else split.role == splits.TRAIN
-    assert sorted(rows) == np.flatnonzero(expected).tolist()
-    for members, size in zip(seen[0].members, seen[0].sizes, strict=True):
-        assert len(set(split.block[members[:size]])) == 1
+    assert [kind.name for kind, _ in seen] == (["blocks"] if family == "published_recipe" else ["local", "regional"])
+    for kind, tasks in seen:
+        rows = np.concatenate([m[:n] for m, n in zip(tasks.members, tasks.sizes, strict=True)])
+        assert set(rows) == set(np.flatnonzero(expected))
+        if kind.name == "blocks":
+            assert len(rows) == len(set(rows))
+            for members, size in zip(tasks.members, tasks.sizes, strict=True):
+                assert len(set(split.block[members[:size]])) == 1
 
 
 def test_one_network_is_the_same_before_and_without_fine_tuning(tiny):
@@ -475,39 +504,32 @@ def test_the_code_of_a_score_is_that_of_the_rooms_it_may_depend_on(tmp_path, mon
         before = code()
 
 
-def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, monkeypatch, capsys):
-    monkeypatch.setitem(TINY, "SUPPORT_TASKS", False)  # as in k-shot
-    monkeypatch.setattr(splits.Split, "seen", property(lambda split: split.role == splits.TRAIN))
+def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, no_support_teaches, monkeypatch, capsys):
     for folder in ("src_data", "metatask_sampling"):
         (tmp_path / folder).symlink_to(demo / folder)
-    paths = run_here(monkeypatch, tmp_path, "SEEDS=1", "PROTOCOLS=published,k-shot",
-                     "METHODS=networks,boosting_xy,boosting_block_xy", "WITHOUT=", "AREA_CELLS=500", "RESAMPLES=50",
-                     "SQUARES=(1000,)", "FOLDS=2", "SHOTS=(0,3)", "TWELFTHS=(6,)", "STEPS=(0,3)",
-                     "MAPPED=('ours', 'SVM', 'ours, networks', 'boosting + XY')")
+    paths = run_here(monkeypatch, tmp_path, "SEEDS=1", "PROTOCOLS=published,k-shot", "METHODS=ours,boosting_xy",
+                     "WITHOUT=", "AREA_CELLS=500", "RESAMPLES=50", "SQUARES=(1000,)", "FOLDS=2", "SHOTS=(0,3)",
+                     "TWELFTHS=(6,)", "STEPS=(0,3)", "MAPPED=('ours', 'SVM', 'boosting + XY')")
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     every = table[(table.subset == "all") & (table.measure == "auroc")].set_index(["protocol", "method"])["mean"]
-    assert set(every["published"].index) == {"ours", "ours, networks", "ours, networks, not adapted", "boosting + XY",
-                                              "boosting + within block + XY"}
+    assert set(every["published"].index) == {"ours", "ours, local members", "ours, regional members",
+                                             "ours, not adapted", "boosting + XY"}
     shots = table[(table.protocol == "k-shot") & (table.subset == "all")].set_index(["k", "steps", "measure"])["mean"]
     assert {(k, steps) for k, steps, _ in shots.index} == {(k, s) for k in ("0", "3", "6/12") for s in (0, 3)}
     assert shots["0", 0, "auroc"] == shots["0", 3, "auroc"]
-    assert shots["0", 0, "auroc"] == pytest.approx(every["published", "ours, networks, not adapted"], abs=1e-3)
+    assert shots["0", 0, "auroc"] == pytest.approx(every["published", "ours, not adapted"], abs=1e-3)
     gains = pd.read_csv(paths.method_differences)
     assert set(gains.rival) == set(every["published"].index) - {"ours"}
     maps = mapped(paths)
-    assert list(maps) == ["ours", "ours, networks", "boosting + XY"]
-    for name, family in (("ours, networks", "networks"), ("boosting + XY", "boosting_xy")):
+    assert list(maps) == ["ours", "boosting + XY"]
+    for name, family in (("ours", "ours"), ("boosting + XY", "boosting_xy")):
         values, place = of_cells(paths, family, settings("SEEDS=1", "AREA_CELLS=500", "SQUARES=(1000,)", "FOLDS=2"))
         np.testing.assert_allclose(maps[name][place], values[name], atol=1e-5)
-    between = np.stack([maps["ours, networks"], maps["boosting + XY"]])
-    assert np.isfinite(maps["ours"]).sum() == np.isfinite(between[0]).sum() > 1000
+    assert np.isfinite(maps["ours"]).sum() == np.isfinite(maps["boosting + XY"]).sum() > 1000
     blocks = gdal.Open(str(paths.blocks)).ReadAsArray()
-    with np.load(paths.comparison / "published-1-with-networks-map.npz") as file:
-        changed = np.abs(file["ours, networks"] - file["ours, networks, not adapted"])
+    with np.load(paths.comparison / "published-1-with-ours-map.npz") as file:
+        changed = np.abs(file["ours"] - file["ours, not adapted"])
     assert pd.Series(changed[blocks >= 0]).groupby(blocks[blocks >= 0]).max().gt(1e-3).mean() > 0.9  # blocks adapt
-    scores = pd.read_csv(paths.scores).pivot(index="point", columns="method", values="score")
-    expected = mixed(scores["ours, networks"], [scores["boosting + XY"], scores["boosting + within block + XY"]])
-    np.testing.assert_allclose(scores["ours"], expected, atol=1e-6)
     said = capsys.readouterr().out
     assert "no map of SVM: METHODS or PROTOCOLS leave them out" in said
     assert re.search(r"^published: mean \(sd\) of 1 repeats$", said, re.M)
@@ -518,7 +540,7 @@ def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, monkeypatch, cap
     ("PROTOCOLS=published,spatal", ", found spatal"),
     ("PROTOCOLS=", "PROTOCOLS: expected any of "),
     ("METHODS=svm,forest", "found forest"),
-    ("MAPPED=('ours', 'forest')", "MAPPED: expected any of ours, ours, networks, "),
+    ("MAPPED=('ours', 'forest')", "MAPPED: expected any of ours, ours, local members, "),
     ("HELD_OUT_SHARE=0.6", "HELD_OUT_SHARE=0.6 of "),
     ("HELD_OUT_SHARE=0.0", "HELD_OUT_SHARE=0.0 of "),
     ("DEVELOPMENT_SHARE=0.0", "DEVELOPMENT_SHARE"),

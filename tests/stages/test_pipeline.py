@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,8 +21,14 @@ import meta_learner
 import predict_LSM
 import scene_sampling
 from lsm.inputs.rasters import cell_of
+from lsm.learner.adaptation import adapted_scores, pooled_members
+from lsm.learner.encoder import Encoder
+from lsm.learner.meta_training import Training
 from lsm.learner.network import use_one_thread
+from lsm.learner.prediction import mean_log_odds, probability
+from lsm.learner.tasks import EncodedSamples
 from lsm.run import settings
+from lsm.run.artifacts import write_npz
 from lsm.run.paths import PROJECT
 from unsupervised_pretraining import DAS_pretraining
 
@@ -151,24 +158,26 @@ def test_map_table_has_one_row_a_grid_row(area):
 
 
 def test_no_sample_is_on_both_sides(area):
-    root, _ = area
+    """Under the published recipe samples of thin blocks are unused; under the other one they teach."""
+    root, recipe = area
     split = pd.read_csv(root / "checkpoint_dir/demo_split.csv")
     samples = pd.read_csv(root / SAMPLES, encoding="utf-8-sig")
-    assert set(split.role) == {"meta-train", "support", "query", "unused"}
     assert split.row.is_unique
     place = samples.loc[split.row, ["X", "Y"]].apply(tuple, axis=1).to_numpy()
     assert split.role.groupby(place).nunique().max() == 1
     sizes = split.groupby("block").size()
-    in_tasks = (split.block.map(sizes) > 16).to_numpy()
+    in_tasks = (split.block.map(sizes) > 16).to_numpy() | (recipe == "recommended")
     factors = samples.drop(columns=["X", "Y", "label"]).astype(np.float32).replace(np.float32(1e-6), 0)
     repeated = np.zeros(len(split), bool)
     repeated[in_tasks] = factors.loc[split.row[in_tasks]].duplicated().to_numpy()
     np.testing.assert_array_equal(split.role == "unused", ~in_tasks | repeated)  # no row is known by its twin
     roles = split[~repeated].groupby("block").role.agg(lambda r: tuple(sorted(set(r))))
-    assert set(roles) == {("meta-train",), ("query", "support"), ("unused",)}
-    np.testing.assert_array_equal(sizes > 16, roles != ("unused",))
-    tasks = (roles != ("unused",)).sum()
-    assert (roles == ("meta-train",)).sum() == round(0.75 * tasks) >= 16
+    thin = "unused" if recipe == "published" else "meta-train"
+    assert set(roles) == {("meta-train",), ("query", "support"), (thin,)}
+    assert set(roles[sizes <= 16]) == {(thin,)}
+    assert set(roles[sizes > 16]) == {("meta-train",), ("query", "support")}
+    tasks = (sizes > 16).sum()
+    assert (roles[sizes > 16] == ("meta-train",)).sum() == round(0.75 * tasks) >= 16
     held_out = split[split.role.isin(["support", "query"])].groupby("block").role.value_counts().unstack()
     dropped = split[repeated].groupby("block").size().reindex(held_out.index, fill_value=0)
     assert ((held_out["query"] - held_out["support"] - 0.5).abs() <= 0.5 + dropped).all()
@@ -208,17 +217,76 @@ def test_metrics_follow_from_the_held_out_scores(area):
     pd.testing.assert_frame_equal(metrics[expected.columns], expected, check_dtype=False, rtol=0, atol=1e-8)
 
 
-def test_history_has_one_row_an_interval(area):
-    root, _ = area
+def test_history_has_one_row_an_interval_and_kind(area):
+    root, recipe = area
     history = pd.read_csv(root / "checkpoint_dir/demo_history.csv")
-    assert history.iteration.tolist() == [20, 40, 60]
-    assert np.isfinite(history).all(axis=None)
-    assert history.post_loss.iloc[-1] < history.post_loss.iloc[0]
+    assert list(history) == ["iteration", "kind", "pre_loss", "post_loss", "inner_lr"]
+    steps = {"blocks": [20, 40, 60]} if recipe == "published" else {"local": [20, 40, 60], "regional": [20, 40]}
+    assert {kind: part.iteration.tolist() for kind, part in history.groupby("kind")} == steps
+    assert np.isfinite(history.drop(columns="kind")).all(axis=None)
+    for kind in steps:
+        losses = history.post_loss[history.kind == kind]
+        assert losses.iloc[-1] < losses.iloc[0]
+
+
+def arrays(path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def same_members(one: dict, other: dict) -> bool:
+    names = [name for name in one if re.search("_(weights|inner_lr)_[0-9]+$", name)]
+    assert len(names) >= 9
+    return all(np.array_equal(one[name], other[name]) for name in names)
+
+
+def test_held_out_scores_are_of_models_that_never_saw_the_query(area):
+    """The report's models are those of the last checkpoint. Below TRAIN_ON_ALL samples the map has models of its own,
+    which learned from all samples."""
+    root, recipe = area
+    model, last = arrays(root / MODEL), arrays(root / "checkpoint_dir/demo_checkpoint_000060.npz")
+    assert same_members(model, last) == (recipe == "published")
+    training, table = Training.of_file(model), arrays(root / TASKS)
+    training.fill(last)
+    samples = EncodedSamples.of_file(table, Encoder.from_json(str(model["encoder"])))
+    role = pd.read_csv(root / "checkpoint_dir/demo_split.csv").role.to_numpy()
+    pooled = pooled_members(training, samples.x[role == "meta-train"])
+    known, query = np.isin(role, ("meta-train", "support")), role == "query"
+    after, _ = adapted_scores(training, pooled, samples, known, query, np.random.default_rng([1, 1]))
+    held_out = pd.read_csv(root / "checkpoint_dir/demo_heldout.csv")
+    np.testing.assert_allclose(held_out.score_after, after[query], atol=1e-6)
+    np.testing.assert_allclose(held_out.score_before, probability(mean_log_odds(pooled, samples.x[query])), atol=1e-6)
+
+
+def test_the_report_does_not_depend_on_the_labels_of_its_query(demo, copy_of_demo):
+    role = pd.read_csv(demo / "checkpoint_dir/demo_split.csv").role.to_numpy()
+    shutil.rmtree(copy_of_demo / "checkpoint_dir")
+    table = arrays(copy_of_demo / TASKS)
+    table["label"] = np.where(role == "query", 1 - table["label"], table["label"])
+    constants = settings.constants(scene_sampling.Constants, list(dict(STAGES)[SAMPLING]))
+    write_npz(copy_of_demo / TASKS, table, SAMPLING, constants, [copy_of_demo / COMPOSITE, copy_of_demo / SAMPLES])
+    here(LEARNER, *TRAINING)
+    before, after = (arrays(root / "checkpoint_dir/demo_checkpoint_000060.npz") for root in (demo, copy_of_demo))
+    assert list(before) == list(after)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    before, after = (pd.read_csv(root / "checkpoint_dir/demo_heldout.csv") for root in (demo, copy_of_demo))
+    assert (before.label == 1 - after.label).all()
+    pd.testing.assert_frame_equal(before.drop(columns="label"), after.drop(columns="label"))
+    assert not same_members(arrays(demo / MODEL), arrays(copy_of_demo / MODEL))  # the map learns from them
+
+
+def test_the_map_s_models_are_the_report_s_where_there_are_enough_samples(demo, copy_of_demo):
+    shutil.rmtree(copy_of_demo / "models_of_blocks")
+    here(LEARNER, *TRAINING, "TRAIN_ON_ALL=0")  # goes on from the last checkpoint
+    assert same_members(arrays(copy_of_demo / MODEL), arrays(demo / "checkpoint_dir/demo_checkpoint_000060.npz"))
+    for name in ("heldout", "metrics", "split", "history"):
+        path = f"checkpoint_dir/demo_{name}.csv"
+        assert (copy_of_demo / path).read_bytes() == (demo / path).read_bytes()
 
 
 def test_recipes_differ(demo, published):
     assert (demo / MAP).read_bytes() != (published / MAP).read_bytes()
-    assert (demo / BLOCKS).read_bytes() == (published / BLOCKS).read_bytes()  # no setting of stage 2 hangs on it
+    assert (demo / BLOCKS).read_bytes() == (published / BLOCKS).read_bytes()  # no setting of stage 2 depends on it
 
 
 @pytest.mark.slow
@@ -259,7 +327,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(demo, copy_of_demo, capsys):
     for directory in ("checkpoint_dir", "models_of_blocks", "figs", "tmp"):
         shutil.rmtree(copy_of_demo / directory)
     # Many more steps than wanted, so that the kill comes in mid-training however fast the machine is.
-    kill_after_first_checkpoint(copy_of_demo, *TRAINING, "ITERATIONS=100000")
+    kill_after_first_checkpoint(copy_of_demo, *TRAINING, "LOCAL_ITERATIONS=100000", "REGIONAL_ITERATIONS=100000")
     assert not (copy_of_demo / MODEL).exists()
     here(LEARNER, *TRAINING)
     assert "going on from checkpoint_dir/demo_checkpoint_0000" in capsys.readouterr().out
@@ -267,7 +335,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(demo, copy_of_demo, capsys):
     found, expected = without_dot_files(contents(copy_of_demo)), contents(demo)
     last = "checkpoint_dir/demo_checkpoint_000060"  # the killed run may have come further
     found = {name: data for name, data in found.items() if "_checkpoint_" not in name or name.split(".")[0] <= last}
-    # The records of the killed run's checkpoints hold the ITERATIONS it was started with.
+    # The records of the killed run's checkpoints hold the numbers of iterations it was started with.
     same(found, expected, but=tuple(CHECKPOINT_RECORD.format(step) for step in (20, 40, 60)))
 
 
