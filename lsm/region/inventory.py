@@ -9,10 +9,11 @@ from osgeo import gdal, ogr
 
 from lsm.inputs.layers import read_rows, values_at, write_layer
 from lsm.inputs.rasters import Grid, centres, known, locate
-from lsm.inputs.vectors import POLYGONS, add_numbers, burn, kind_of, open_vector
+from lsm.inputs.vectors import POLYGONS, add_numbers, burn, kind_of
 from lsm.region.warp import transform
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
+from lsm.sources.vector_files import open_vector
 
 COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"))
 POLYGON_CELLS = ("highest", "every", "centroid")
