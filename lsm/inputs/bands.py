@@ -93,6 +93,8 @@ def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str) -> N
     bad = (values < lowest) | (values > highest) | (values == NODATA)
     if kind == "circular":
         bad |= (values < 0) & (values != -1)
+    elif kind == "categorical":
+        bad |= values != np.round(values)
     if bad.any():
         wild = float(values[bad][0])
         raise InputError(f"{where}: expected {expected}, found {wild:.9g} in {int(bad.sum())} cells; if it marks gaps, "
