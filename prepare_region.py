@@ -3,9 +3,9 @@
 The DEM gives the grid; everything else is brought onto it. A factor without data is left out of all tables, and
 factors.json says which factors there are. How to get the data, and what the constants do: docs/new_region.md.
 
-Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name (dem.tif, inventory.gpkg, ...):
-        dem                             elevation (m), any CRS that EPSG can warp
-        inventory                       landslides, points or polygons, GeoPackage, Shapefile or CSV
+Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name, in any format that GDAL opens or CSV:
+        dem                             elevation (m, or the unit it states), any CRS that EPSG can warp
+        inventory                       landslides, points or polygons
         stable                          places known not to slide, in the same forms; none are drawn then (optional,
                                         like all that follow)
         land_use, lithology             classes, raster or polygons
@@ -13,6 +13,7 @@ Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name (
         roads, rivers, faults           lines; without rivers, streams are where CHANNEL cells drain through
         catchments                      polygons or lines
         insar                           points, CSV (X, Y) or a layer, with the velocity along the line of sight
+        mask                            polygons or raster: no points and no map there (water, glaciers)
 Writes  src_data/<REGION>/composite.tif         DEM, aspect, curvature, slope
         src_data/<REGION>/factors.json          the factors of this region and what class codes stand for
         src_data/samples_<REGION>_noTS.csv      landslides and non-landslides: factors, X, Y, label

@@ -12,8 +12,8 @@ from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 FACTORS = (Factor("DEM", "continuous", "m"), Factor("slope", "continuous", "degree"),
-           Factor("aspect", "circular", "degree"), Factor("TWI", "continuous", "-"), Factor("dis2road", "distance", "m"),
-           Factor("soil", "categorical", "class"))
+           Factor("aspect", "circular", "degree"), Factor("TWI", "continuous", "-"),
+           Factor("dis2road", "distance", "m"), Factor("soil", "categorical", "class"))
 
 
 def write(path, change=lambda values: None, grid=GRID, names=tuple(f.name for f in FACTORS), **options):
