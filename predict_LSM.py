@@ -101,6 +101,9 @@ def predict_grid(paths: Paths, c: Constants, networks, states, encoder, labels, 
             table.to_csv(temporary, mode="a", header=i == 0, index=False, float_format="%.9g")
         bar.update(len(xy))
     bar.close()
+    if not (susceptibility != NODATA).any():
+        raise InputError(f"{shown(source)}: expected cells on {shown(paths.composite)}, found all {counts.sum():,} "
+                         "elsewhere; bring both into one CRS")
     return susceptibility, counts, unseen
 
 

@@ -3,9 +3,9 @@
 The DEM gives the grid; everything else is brought onto it. A factor without data is left out of all tables, and
 factors.json says which factors there are. How to get the data, and what the constants do: docs/new_region.md.
 
-Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name (dem.tif, inventory.gpkg, ...):
-        dem                             elevation (m), any CRS that EPSG can warp
-        inventory                       landslides, points or polygons, GeoPackage, Shapefile or CSV
+Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name, in any format that GDAL opens or CSV:
+        dem                             elevation (m, or the unit it states), any CRS that EPSG can warp
+        inventory                       landslides, points or polygons
         stable                          places known not to slide, in the same forms; none are drawn then (optional,
                                         like all that follow)
         land_use, lithology             classes, raster or polygons
@@ -13,6 +13,7 @@ Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name (
         roads, rivers, faults           lines; without rivers, streams are where CHANNEL cells drain through
         catchments                      polygons or lines
         insar                           points, CSV (X, Y) or a layer, with the velocity along the line of sight
+        mask                            polygons or raster: no points and no map there (water, glaciers)
 Writes  src_data/<REGION>/composite.tif         DEM, aspect, curvature, slope
         src_data/<REGION>/factors.json          the factors of this region and what class codes stand for
         src_data/samples_<REGION>_noTS.csv      landslides and non-landslides: factors, X, Y, label
@@ -30,7 +31,6 @@ Run     python prepare_region.py REGION=<name> [RAW=<folder> EPSG=32650 ...]
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -40,18 +40,21 @@ from tqdm import tqdm
 
 import study_area
 from lsm.checks.inspection import write_checks
+from lsm.inputs.crs import crs_name
 from lsm.inputs.layers import stack_layers
 from lsm.inputs.rasters import TERRAIN as _TERRAIN
-from lsm.inputs.rasters import Grid, crs_name, read_composite
-from lsm.inputs.samples import read_factors
+from lsm.inputs.rasters import read_composite
+from lsm.inputs.samples import Factor
 from lsm.insar.moving_slopes import RULES as _RULES
 from lsm.insar.moving_slopes import check_rules
 from lsm.insar.velocities import DIRECTIONS, TO_MM, read_insar, write_velocity_layer
 from lsm.insar.weak_samples import judged
 from lsm.region import absences, factor_layers, inventory, region_files, terrain, warp
-from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables
+from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables, valid_cells
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError, of_stage, run
+from lsm.sources.files import library_notes, path_of
+from lsm.sources.raster_files import METRES, open_raster_file
 from study_area import Area
 
 
@@ -77,15 +80,20 @@ class Constants(Area):
     CATCHMENTS: str = ""       # catchments.gpkg, ...
     INSAR: str = ""            # insar.csv, .gpkg, ...
     DATE_FIELD: str = ""       # of the inventory, years or dates; "": recognised by its name (Year, date, Year_obs)
+    MASK: str = ""             # mask.gpkg, .tif, ...: water, glaciers; no points and no map there
+    MASK_KEEPS: bool = False   # True: points and map only there, as inside a study area
     POINTS_EPSG: int = 0       # of X, Y in CSV files; 0: the grid's, or WGS 84 for longitude, latitude
     LAND_USE_FIELD: str = ""   # of polygons, the field of classes; "": the only one
-    LITHOLOGY_FIELD: str = ""  # of polygons, the field of classes; "": the only one
+    LITHOLOGY_FIELD: str = ""  # the same
+    DEM_UNIT: str = ""         # of the heights: m, dm, cm, mm, km, ft, us-ft; "": as the file says, else m
     CODES_OF: str = ""         # region whose class codes to take over, for a model fitted there; "": none
 
     # the grid
     EPSG: int = 0                 # of the area, a projected CRS in metres; 0: the CRS of the DEM
     CELL: float = 0.0             # m; 0: the cell of the DEM. Published: 78.18 x 75.37 m
     HOLES: int = 10               # cells; smaller holes in the DEM are filled from their rims
+    WATER_CELLS: int = 100        # a connected area of exactly one height this large is water, left out of map and
+                                  #   points; of whole-number heights other than 0 ten times as large; 0: none is
     COVER: float = 0.5            # least share of the DEM's cells that must have every factor
     GRID_FORM: str = "auto"       # "table" (CSV), "stack" (factors.tif), "both"; "auto": the table up to TABLE_CELLS
     TABLE_CELLS: int = 3_000_000  # valid cells; a row takes about 120 bytes
@@ -96,6 +104,10 @@ class Constants(Area):
                                               #   the memory
     CHANNEL: int = 40                         # cells that drain through a stream cell, where no rivers are given
     NDVI_SCALE: float = 0.0                   # factor that makes NDVI x 10,000 of the values; 0: found from them
+    FACTORS_MORE: tuple = ()                  # (("rainfall", "rain.tif", "continuous", "mm"), ...); kinds: continuous,
+                                              #   distance, circular, categorical
+    TERRAIN_MORE: tuple = ()                  # names of lsm/region/terrain.py: ("TPI", "relief", "HAND", ...)
+    RELIEF_CELLS: int = 5                     # cells that the relief looks to each side
 
     # points; none of it published
     POLYGON_CELLS: str = "highest"  # of an inventory polygon: "highest" (its scarp), "every" EVERY-th cell, or
@@ -122,37 +134,19 @@ def check_constants(c) -> None:
     for name, choices in (("GRID_FORM", ("auto", "table", "stack", "both")), ("SLOPE_FORMULA", terrain.FORMULAS),
                           ("POLYGON_CELLS", inventory.POLYGON_CELLS), ("STRATEGY", absences.STRATEGIES),
                           ("INSAR_POSITIVE", DIRECTIONS), ("INSAR_UNIT", tuple(TO_MM)),
-                          ("INSAR_FORM", ("Ts", "insar"))):
-        if getattr(c, name) not in choices:
-            raise InputError(f"{name}={getattr(c, name)}: expected one of {', '.join(choices)}")
+                          ("INSAR_FORM", ("Ts", "insar")), ("DEM_UNIT", ("", *METRES)), ("TERRAIN_MORE", terrain.MORE)):
+        value = getattr(c, name)
+        if not set(value if isinstance(value, tuple) else (value,)) <= set(choices):
+            raise InputError(f"{name}={getattr(c, name)}: expected one of {', '.join(filter(None, choices))}")
     for name, least in (("CELL", 0), ("HOLES", 0), ("COVER", 0), ("FLOW_CELLS", 1), ("CHANNEL", 2), ("NDVI_SCALE", 0),
-                        ("EVERY", 1), ("RATIO", 0.01), ("BUFFER", 0), ("SLOPE_CLASSES", 1), ("FOLD", 2)):
+                        ("EVERY", 1), ("WATER_CELLS", 0), ("RELIEF_CELLS", 1), ("RATIO", 0.01), ("BUFFER", 0),
+                        ("SLOPE_CLASSES", 1), ("FOLD", 2)):
         if getattr(c, name) < least:
             raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
     if c.COVER > 1:
         raise InputError(f"COVER={c.COVER}: expected a share, 1 at most")
     if not re.fullmatch(r"[\w-]+", c.REGION):
         raise InputError(f"REGION={c.REGION}: expected letters, digits, - and _; it names files")
-
-
-def codes_of(region: str) -> dict[str, dict[str, int]]:
-    """The class codes of another region, by factor. Raises InputError where it has none."""
-    given = Paths(region).factors
-    if not given.is_file():
-        raise InputError(f"CODES_OF={region}: {shown(given)}: missing; prepare that region first, or name another")
-    return read_factors(given)[1]
-
-
-def valid_cells(c, names: list[str], grid: Grid, folder: Path) -> tuple[int, int]:
-    """How many cells have every factor, and how many the DEM has. Raises InputError where that is too small a share."""
-    complete, of_each = factor_layers.write_valid(["DEM", *(n for n in names if n != "DEM")], grid, folder)
-    ground = of_each["DEM"]
-    if complete < c.COVER * ground:
-        least = min(of_each, key=of_each.get)
-        raise InputError(f"{least}: expected every factor on {c.COVER:.0%} of the DEM's cells, found it on "
-                         f"{of_each[least] / ground:.1%} and all together on {complete / ground:.1%}; take a layer "
-                         "that covers the DEM, leave it out (NAME=none), or lower COVER")
-    return complete, ground
 
 
 def main(c) -> None:
@@ -165,37 +159,52 @@ def main(c) -> None:
     check_rules(rules)
     if not c.OVERWRITE:
         region_files.refuse_to_replace(paths)
-    inputs = region_files.find_inputs(root() / c.RAW if c.RAW else paths.raw, c)
-    codes = codes_of(c.CODES_OF) if c.CODES_OF else {}
+    raw, notes = root() / c.RAW if c.RAW else paths.raw, []
+    inputs, own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
+    notes += region_files.unused(raw, [*inputs.values(), *own.values()])
+    codes = region_files.codes_of(c.CODES_OF)
     gdal.SetCacheMax(_CACHE)
-    grid, aligned = warp.grid_of(Path(inputs["DEM"].partition("|")[0]), c.EPSG, c.CELL)
+    with library_notes(notes):
+        prepare(c, paths, rules, inputs, own, codes, notes)
+
+
+def prepare(c, paths: Paths, rules, inputs: dict, own: dict, codes: dict, notes: list[str]) -> None:
+    """Makes the region of its files.
+
+    rules   the constants of augment_inventory.py
+    inputs  files by the name of their constant; own  files of further factors; codes  of classes, by factor
+    notes   what a person should know so far
+    """
+    grid, aligned = warp.grid_of(open_raster_file(inputs["DEM"], "DEM", []), c.EPSG, c.CELL)
     print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
           f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
     rng, points, weak = np.random.default_rng(c.SEED), None, pd.DataFrame({"X": [], "Y": []})
-    steps = 6 + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR"})
+    steps = 6 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR", "MASK"})
     with (region_files.work_folder(root() / "tmp" / f".{c.REGION}_layers") as folder,
           tqdm(total=steps, unit="step", disable=None, delay=1) as bar):
         def step(text: str) -> None:
             bar.set_description(text)
             bar.update()
 
-        classes, notes = factor_layers.make_layers(inputs, grid, folder, c, codes, step)
+        classes, more = factor_layers.make_layers(inputs, own, grid, folder, c, codes, step)
+        notes += more
         if "INSAR" in inputs:
             points, more = read_insar(inputs["INSAR"], grid, c.POINTS_EPSG, c.INSAR_UNIT, c.INSAR_POSITIVE)
             write_velocity_layer(points, grid, folder)
             notes += more
-        factors = tuple(f for f in study_area.FACTORS if (folder / f"{f.name}.tif").is_file())
+        further = (*(Factor(name, "continuous", terrain.MORE[name]) for name in c.TERRAIN_MORE), *own)
+        factors = tuple(f for f in (*study_area.FACTORS, *further) if (folder / f"{f.name}.tif").is_file())
         names, units = [f.name for f in factors], {f.name: f.unit for f in factors}
-        complete, ground = valid_cells(c, names, grid, folder)
+        complete, total = valid_cells(names, c.COVER, grid, folder)
         for stack, bands in (("composite", _TERRAIN), ("stack", names)):
             files = {name: folder / f"{name}.tif" for name in bands}
-            stack_layers(files, units, grid, folder / "DEM.tif", folder / f"{stack}.tif")
+            stack_layers(files, units, grid, folder / "ground.tif", folder / f"{stack}.tif")
         step("points")
         landslides, stable, burned, more = place_points(inputs, grid, folder, c)
         notes += more
         if points is not None:
             motion = judged(rules, points, read_composite(folder / "composite.tif"), folder / "stack.tif", factors,
-                            landslides[0], Path(inputs["INSAR"]))
+                            landslides[0], path_of(inputs["INSAR"]))
             weak = as_table(names, motion.factors, points.xy[motion.sieve.left]).assign(label=1)
             dropped = "; ".join(f"{n:,} {rule}" for rule, n, _ in motion.sieve.rows if n)
             notes += [*motion.notes, f"{len(weak):,} of {len(points.xy):,} InSAR points are weak landslides; dropped: "
@@ -218,11 +227,11 @@ def main(c) -> None:
         as_csv = c.GRID_FORM in ("table", "both") or (c.GRID_FORM == "auto" and complete <= c.TABLE_CELLS)
         of_run = SimpleNamespace(**vars(c), **{name: getattr(rules, name) for name in _RULES if points is not None})
         written = region_files.write_region(
-            paths, of_run, [Path(p.partition("|")[0]) for p in inputs.values()], folder, grid, factors, classes, tables,
-            as_csv, not as_csv or c.GRID_FORM == "both")
+            paths, of_run, region_files.read_files([*inputs.values(), *own.values()]), folder, grid, factors, classes,
+            tables, as_csv, not as_csv or c.GRID_FORM == "both")
         step("done")
     notes += ["the grid is factors.tif, no table (GRID_FORM, TABLE_CELLS)"] * (not as_csv)
-    report(samples, scores, [f"{complete:,} of {ground:,} cells of the DEM have every factor", *notes], names)
+    report(samples, scores, [f"{complete:,} of {total:,} cells of the DEM have every factor", *notes], names)
     if paths.samples not in written:
         print("no samples table yet: augment_inventory.py makes it out of the InSAR points; make run does so by itself")
     for path in written:

@@ -27,7 +27,7 @@ from functools import partial
 
 import numpy as np
 
-from lsm.inputs.rasters import crs_name
+from lsm.inputs.crs import crs_name
 from lsm.maps import classes
 from lsm.report import findings, map_layers, page, pictures, tables
 from lsm.report.sources import Collector

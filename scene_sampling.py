@@ -21,7 +21,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from lsm.blocks.slic import slic
-from lsm.inputs.rasters import Raster, centres, crs_name, locate, read_composite, write_band
+from lsm.inputs.crs import crs_name
+from lsm.inputs.rasters import Raster, centres, locate, read_composite, write_band
 from lsm.inputs.samples import read_samples, unique_places
 from lsm.insar.origins import weights
 from lsm.run.artifacts import write_csv, write_npz

@@ -27,7 +27,8 @@ import pandas as pd
 from lsm.demo.island import make_factors, noise
 from lsm.demo.landslides import draw_points, make_environments, make_probability, make_velocity
 from lsm.demo.raw_layers import write_raw
-from lsm.inputs.rasters import NODATA, Grid, centres, crs_of, write_band, write_bands
+from lsm.inputs.crs import crs_of
+from lsm.inputs.rasters import NODATA, Grid, centres, write_band, write_bands
 from lsm.inputs.rasters import TERRAIN as _TERRAIN
 from lsm.inputs.samples import STORED_ZERO as _STORED_ZERO
 from lsm.region.sample_tables import published_form

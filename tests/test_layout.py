@@ -24,8 +24,8 @@ OF_STAGE_1 = {f"unsupervised_pretraining.{name}" for name in ("rbm", "denoising_
 OF_STAGE_1 |= {"unsupervised_pretraining"}  # what stages 1 and 5 share
 LIBRARY = sorted((PROJECT / "lsm").rglob("*.py"))
 CODE = [*STAGES, *LIBRARY, PROJECT / "study_area.py", *(PROJECT / "unsupervised_pretraining").glob("[!D]*.py")]
-ROOMS = ["run", "inputs", "region", "insar", "checks", "demo", "blocks", "learner", "comparison", "explanation", "maps",
-         "figures", "report"]  # in the order of the data
+ROOMS = ["run", "inputs", "sources", "region", "insar", "checks", "demo", "blocks", "learner", "comparison",
+         "explanation", "maps", "figures", "report"]  # in the order of the data
 TESTS, BENCHMARKS = (sorted((PROJECT / name).rglob("*.py")) for name in ("tests", "benchmarks"))
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 DISTRIBUTION = {"osgeo": "gdal", "osgeo_utils": "gdal", "sklearn": "scikit-learn", "skimage": "scikit-image",

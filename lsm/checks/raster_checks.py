@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from osgeo import gdal
+from osgeo import gdal, osr
 
 from lsm.checks.finding import Finding, graded
+from lsm.inputs.crs import crs_name, ground_scale
 from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, known, locate, reason
 from lsm.inputs.samples import Factor
 from lsm.run.paths import shown
@@ -22,14 +23,55 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
     share = raster.valid.mean()
     findings.append(graded("nodata", file, "ok" if share > 0.05 else "warning", f"{share:.1%} of the cells are valid",
                            "check the declared nodata value, or crop the raster"))
-    dem, _, _, slope = (raster.bands[TERRAIN.index(name)] for name in ("DEM", "aspect", "curvature", "slope"))
+    findings.append(_scale(raster, file))
+    dem, aspect, _, slope = (raster.bands[TERRAIN.index(name)] for name in ("DEM", "aspect", "curvature", "slope"))
     south, east = np.gradient(np.where(raster.valid, dem, np.nan), -height, width)
     tangent = np.hypot(south, east)
     inland = np.isfinite(tangent) & (tangent > 0.05)
     if inland.any():
         ratio = float(np.median(slope[inland] / np.degrees(np.arctan(tangent[inland]))))
         findings.append(_unit_of_slope(ratio, float(np.quantile(slope[raster.valid], 0.999)), file, "its band slope"))
+        way = np.degrees(np.arctan2(-east, south)) % 360  # downhill, clockwise from north
+        seen = inland & (aspect >= 0)
+        if seen.any():
+            findings.append(_way_of_aspect(aspect[seen], way[seen], file))
     return findings
+
+
+def _scale(raster: Raster, file: str) -> Finding:
+    """Whether the metres of the map are metres on the ground."""
+    west, south, east, north = Grid(*raster.valid.shape, raster.geotransform, raster.crs).bounds
+    try:
+        scale = ground_scale(osr.SpatialReference(wkt=raster.crs), (west + east) / 2, (south + north) / 2)
+    except RuntimeError:
+        return Finding("CRS", file, "error", f"{crs_name(raster.crs)} has no place at {west:.0f}, {south:.0f}",
+                       "set the right CRS (gdal_edit.py -a_srs EPSG:<code>)")
+    return graded("CRS", file, "ok" if abs(scale - 1) <= 0.01 else "error",
+                  f"{scale:.4f} m of the map stand for 1 m on the ground",
+                  "slopes and distances are wrong: warp to a CRS true to scale there, like UTM, and make the tables "
+                  "again")
+
+
+def _way_of_aspect(aspect: np.ndarray, way: np.ndarray, file: str) -> Finding:
+    """Whether aspects are degrees clockwise from north, downhill, as the DEM says; another convention is named."""
+    def apart(values: np.ndarray) -> float:
+        return float(np.median(np.abs((values - way + 180) % 360 - 180)))
+
+    found = f"its band aspect lies {apart(aspect):.0f} degrees (median) from the way down of the DEM"
+    others = {"counter-clockwise from east": (450 - aspect, "write (450 - aspect) % 360"),
+              "counter-clockwise from north": (360 - aspect, "write (360 - aspect) % 360"),
+              "clockwise from east": (aspect + 90, "write (aspect + 90) % 360"),
+              "the way up": (aspect + 180, "write (aspect + 180) % 360"),
+              "the way up, counter-clockwise from east": (270 - aspect, "write (270 - aspect) % 360"),
+              "radians": (np.degrees(aspect), "write degrees: multiply radians by 57.2958")}
+    if apart(aspect) < 30:
+        return Finding("aspect", file, "ok", found)
+    name, (values, remedy) = min(others.items(), key=lambda other: apart(other[1][0]))
+    if apart(values) < 30:
+        return Finding("aspect", file, "error", f"{found}: it reads as {name}",
+                       f"{remedy}, clockwise from north, downhill")
+    return Finding("aspect", file, "warning", found, "if it is not of another DEM, write degrees clockwise from north, "
+                   "downhill")
 
 
 def _unit_of_slope(ratio: float, largest: float, file: str, what: str) -> Finding:

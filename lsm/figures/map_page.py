@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Polygon, Rectangle
 
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, round_numbers
-from lsm.inputs.rasters import crs_name
+from lsm.inputs.crs import crs_name
 from lsm.maps.cartography import as_one_line, outlines, read_decimated, shaded
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError

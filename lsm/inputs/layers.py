@@ -44,7 +44,7 @@ def change_layer(path: Path, grid: Grid, values_of: Callable[[int, np.ndarray], 
 def write_rows(dataset: gdal.Dataset, row: int, values: np.ndarray, band: int = 1) -> None:
     """Writes values (rows, cols) into a band from `row` on; nan becomes NODATA."""
     if values.dtype.kind == "f":
-        values = np.where(np.isnan(values), NODATA, values).astype(np.float32)
+        values = np.where(np.isnan(values), NODATA, values)
     elif values.dtype.kind == "b":
         values = values.astype(np.uint8)
     dataset.GetRasterBand(band).WriteArray(values, 0, row)

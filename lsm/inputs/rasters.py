@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, gdal_array, osr
 
+from lsm.inputs.bands import NODATA, Band, known, refuse_impossible
+from lsm.inputs.crs import other_unit
 from lsm.run.artifacts import artifact, whole
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -19,7 +21,8 @@ gdal.UseExceptions()
 osr.UseExceptions()
 
 TERRAIN = ("DEM", "aspect", "curvature", "slope")  # the bands of composite.tif: m, degrees, 1/100 m, degrees
-NODATA = -9999.0  # of every raster of numbers that the stages write
+KINDS = ("continuous", "circular", "continuous", "continuous")
+MAX_CELLS = 2_000_000_000  # cells of a raster that is read whole; more are refused before any is read
 WINDOW = 1 << 22  # cells of a band in memory at once, where a raster is read window by window
 
 
@@ -101,32 +104,6 @@ def centres(geotransform: tuple[float, ...], row: np.ndarray, col: np.ndarray) -
     return geotransform[0] + (col + 0.5) * geotransform[1], geotransform[3] + (row + 0.5) * geotransform[5]
 
 
-def crs_of(epsg: int, name: str = "EPSG") -> osr.SpatialReference:
-    """The CRS of an EPSG code, X before Y; `name` is the constant that gave the code. Raises InputError."""
-    crs = osr.SpatialReference()
-    try:
-        crs.ImportFromEPSG(epsg)
-    except RuntimeError:
-        raise InputError(f"{name}={epsg}: expected the EPSG code of a CRS, found none of that number; look it up in "
-                         "the file's metadata or at epsg.io") from None
-    crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
-    return crs
-
-
-def crs_name(wkt: str) -> str:
-    """A CRS as people say it: "WGS 84 / UTM zone 50N (EPSG:32650)"."""
-    crs = osr.SpatialReference(wkt=wkt)
-    code = crs.GetAuthorityCode(None)
-    return crs.GetName() + (f" ({crs.GetAuthorityName(None)}:{code})" if code else "")
-
-
-def other_unit(crs: osr.SpatialReference) -> str:
-    """Name and unit of a CRS that is not a projected one in metres, for a message; "" for one that is."""
-    if crs.IsProjected() and abs(crs.GetLinearUnits() - 1) <= 1e-9:
-        return ""
-    return f"{crs.GetName()} in {crs.GetLinearUnitsName() if crs.IsProjected() else crs.GetAngularUnitsName()}"
-
-
 # reading ---------------------------------------------------------------------------------------------------------
 
 def open_raster(path: Path, remedy: str, what: str = "") -> gdal.Dataset:
@@ -138,19 +115,18 @@ def open_raster(path: Path, remedy: str, what: str = "") -> gdal.Dataset:
     if not path.is_file():
         raise InputError(f"{where}: missing; put it there ({remedy})")
     try:
-        return gdal.Open(str(path))
+        dataset = gdal.Open(str(path))
     except RuntimeError:
         raise InputError(f"{where}: expected a raster that GDAL opens, found none; {remedy}") from None
+    if dataset.RasterYSize * dataset.RasterXSize > MAX_CELLS:
+        raise InputError(f"{where}: expected at most {MAX_CELLS:,} cells, found {dataset.RasterYSize} x "
+                         f"{dataset.RasterXSize}; cut it to the area, or take larger cells (gdalwarp -te -tr)")
+    return dataset
 
 
 def reason(error: Exception, path: Path) -> str:
     """GDAL's message on one line, with `path` as people type it."""
     return " ".join(str(error).replace(str(path), shown(path)).split()).rstrip(".")
-
-
-def known(values: np.ndarray, nodata: float | None = NODATA) -> np.ndarray:
-    """Where values are finite and not nodata; a band without nodata has None."""
-    return np.isfinite(values) if nodata is None else np.isfinite(values) & (values != values.dtype.type(nodata))
 
 
 def read_composite(path: Path) -> Raster:
@@ -170,17 +146,25 @@ def read_composite(path: Path) -> Raster:
     geotransform = dataset.GetGeoTransform()
     if geotransform[2] or geotransform[4] or geotransform[1] <= 0 or geotransform[5] >= 0:
         raise InputError(f"{shown(path)}: geotransform: expected north up, found {geotransform}; warp it (gdalwarp)")
-    try:
-        values = dataset.ReadAsArray().astype(np.float32, copy=False)
-    except RuntimeError:
-        raise InputError(f"{shown(path)}: expected a whole raster, found one that breaks off; copy it again") from None
-    valid = np.ones(values.shape[1:], bool)
+    shape = dataset.RasterYSize, dataset.RasterXSize
+    if bands * shape[0] * shape[1] > MAX_CELLS:
+        raise InputError(f"{shown(path)}: expected at most {MAX_CELLS // bands:,} cells of {bands} bands, found "
+                         f"{shape[0]} x {shape[1]}; cut it to the area, or take larger cells (gdalwarp -te -tr)")
+    values, valid = np.empty((bands, *shape), np.float32), np.ones(shape, bool)
     for i, name in enumerate(TERRAIN):
-        nodata = dataset.GetRasterBand(i + 1).GetNoDataValue()
-        if nodata is None:
-            raise InputError(f"{shown(path)}: band {i + 1} ({name}): nodata: expected a declared value, found none; "
-                             "declare it (gdal_edit.py -a_nodata <value>)")
-        valid &= known(values[i], nodata)
+        band, where = Band.of(dataset, i + 1), f"{shown(path)}: band {i + 1} ({name})"
+        if band.nodata is None and band.mask is None:
+            raise InputError(f"{where}: nodata: expected a declared value, found none; declare it (gdal_edit.py "
+                             "-a_nodata <value>)")
+        try:
+            numbers, good = band.read(0, 0, shape[1], shape[0])
+        except RuntimeError:
+            raise InputError(f"{shown(path)}: expected a whole raster, found one that breaks off; copy it again"
+                             ) from None
+        values[i] = band.values(numbers)
+        valid &= good
+    for i, (name, kind) in enumerate(zip(TERRAIN, KINDS, strict=True)):
+        refuse_impossible(values[i][valid], name, kind, f"{shown(path)}: band {i + 1} ({name})")
     if not valid.any():
         raise InputError(f"{shown(path)}: expected cells with a value in every band, found all nodata; check the "
                          "bands and the declared nodata value")

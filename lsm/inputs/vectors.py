@@ -1,4 +1,7 @@
-"""Vector layers: opened and checked, numbered and burned onto a grid; polygons out of rasters; GeoPackages written."""
+"""Vector layers in memory: numbered and burned onto a grid; polygons out of rasters; GeoPackages written.
+
+Files that people bring are opened by lsm/sources/vector_files.py.
+"""
 
 from pathlib import Path
 
@@ -7,61 +10,16 @@ import pandas as pd
 from osgeo import gdal, ogr, osr
 
 from lsm.inputs.layers import flush
-from lsm.inputs.rasters import Grid, create, reason
+from lsm.inputs.rasters import Grid, create
 from lsm.run.artifacts import artifact
-from lsm.run.paths import shown
-from lsm.run.settings import InputError
 
 gdal.UseExceptions()
 ogr.UseExceptions()
 
-MAX_CLASSES = 100  # a layer with more different values holds no classes
 POLYGONS = (ogr.wkbPolygon, ogr.wkbMultiPolygon)
 
 
-# reading ---------------------------------------------------------------------------------------------------------
-
-def check_file(path: Path, what: str) -> None:
-    """Raises InputError where a file that a person gives is missing or empty. `what` it is, for the message."""
-    if not path.is_file():
-        raise InputError(f"{shown(path)}: {what}: missing; put it there, or name another file")
-    if not path.stat().st_size:
-        raise InputError(f"{shown(path)}: {what}: expected a file with content, found 0 bytes; copy or export it again")
-
-
-def open_vector(name: str | Path, what: str, grid: Grid) -> gdal.Dataset:
-    """Reads one layer of a vector file into memory, in the CRS of the grid: heights dropped, features of several parts
-    taken apart, invalid ones repaired.
-
-    name  a file, or "file|layername=roads" where the file has several layers
-    what  it is, for the message. Raises InputError.
-    """
-    text, _, layer_name = str(name).partition("|layername=")
-    path = Path(text)
-    check_file(path, what)
-    try:
-        source = gdal.OpenEx(str(path), gdal.OF_VECTOR)
-    except RuntimeError:
-        raise InputError(f"{shown(path)}: {what}: expected a vector file that GDAL opens, found none; export it again "
-                         "as GeoPackage") from None
-    names = [source.GetLayer(i).GetName() for i in range(source.GetLayerCount())]
-    if layer_name not in names and (layer_name or len(names) != 1):
-        raise InputError(f"{shown(path)}: {what}: expected one layer, found {', '.join(names) or 'none'}; name it: "
-                         f"{path.name}|layername=<layer>")
-    layer = source.GetLayerByName(layer_name) if layer_name else source.GetLayer(0)
-    if not layer.GetFeatureCount():
-        raise InputError(f"{shown(path)}: {what}: expected features, found none; export it again, or leave it out")
-    crs = layer.GetSpatialRef()
-    if crs is None or crs.GetName().startswith("Undefined"):  # the name of a GeoPackage's missing CRS
-        raise InputError(f"{shown(path)}: {what}: CRS: expected one, found none; set it (ogr2ogr -a_srs EPSG:<code>; a "
-                         "Shapefile needs its .prj file)")
-    try:
-        return gdal.VectorTranslate("", source, layers=[layer.GetName()], options=[
-            "-f", "Memory", "-nln", "layer", "-t_srs", grid.crs, "-dim", "XY", "-makevalid", "-explodecollections"])
-    except RuntimeError as error:
-        raise InputError(f"{shown(path)}: {what}: expected features that transform to the CRS of the grid, found: "
-                         f"{reason(error, path)}; check its CRS") from None
-
+# using ---------------------------------------------------------------------------------------------------------
 
 def kind_of(feature: ogr.Feature) -> int | None:
     """A feature's type of geometry as ogr numbers types; None for an empty feature."""
@@ -70,10 +28,10 @@ def kind_of(feature: ogr.Feature) -> int | None:
 
 
 def is_areal(dataset: gdal.Dataset) -> bool:
-    """Whether a vector's first feature is a polygon."""
+    """Whether a vector has polygons."""
     layer = dataset.GetLayer(0)
     layer.ResetReading()
-    return kind_of(layer.GetNextFeature()) in POLYGONS
+    return any(kind_of(feature) in POLYGONS for feature in layer)
 
 
 def fields_of(layer: ogr.Layer) -> dict[str, int]:
@@ -97,35 +55,6 @@ def number_features(dataset: gdal.Dataset) -> str:
     """Numbers a vector's features from 1 up in a new field; returns its name."""
     fids = [feature.GetFID() for feature in dataset.GetLayer(0)]
     return add_numbers(dataset, {fid: number for number, fid in enumerate(fids, start=1)})
-
-
-def number_classes(dataset: gdal.Dataset, field: str, constant: str, given: dict[str, int],
-                   where: str) -> tuple[dict[str, int], str]:
-    """Codes the text or number in `field` of a polygon layer into a new field, 0 for none.
-
-    field     "": the only text field, or the only field
-    constant  that names the field, for the message
-    given     codes by class; these classes keep their codes, new ones follow in alphabetical order
-    where     the start of a message. Returns code by class, and the name of the new field. Raises InputError.
-    """
-    layer = dataset.GetLayer(0)
-    fields = fields_of(layer)
-    names, texts = list(fields), [name for name, kind in fields.items() if kind == ogr.OFTString]
-    expected = f"a field {field!r}" if field else "one field of classes"
-    field = field or (texts[0] if len(texts) == 1 else names[0] if len(names) == 1 else "")
-    if field not in names:
-        raise InputError(f"{where}: expected {expected}, found {', '.join(names) or 'none'}; name the one that holds "
-                         f"them: {constant}=<field>")
-    class_of = {f.GetFID(): f.GetField(field) for f in layer}
-    values = sorted({str(value) for value in class_of.values() if value is not None})
-    codes = {name: code for name, code in given.items() if name in values}
-    new = [value for value in values if value not in codes]
-    codes |= {value: code for code, value in enumerate(new, start=1 + max(given.values(), default=0))}
-    if not codes or len(codes) > MAX_CLASSES:
-        raise InputError(f"{where}: field {field}: expected 1 to {MAX_CLASSES} classes, found {len(codes)}; name "
-                         "another field")
-    return codes, add_numbers(dataset, {fid: codes.get(str(value), 0) if value is not None else 0
-                                        for fid, value in class_of.items()})
 
 
 def burn(dataset: gdal.Dataset, grid: Grid, path: Path, attribute: str | None = None) -> gdal.Dataset:

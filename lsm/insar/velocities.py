@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr
 
+from lsm.inputs.crs import crs_name
 from lsm.inputs.layers import values_at
-from lsm.inputs.rasters import Grid, crs_name, known, locate
+from lsm.inputs.rasters import Grid, known, locate
 from lsm.inputs.samples import STORED_ZERO
-from lsm.inputs.vectors import open_vector
 from lsm.region.inventory import TABLES, mean_by_cell, placed, write_cells
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
+from lsm.sources.vector_files import open_vector
 
 gdal.UseExceptions()
 

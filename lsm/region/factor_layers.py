@@ -3,15 +3,20 @@
 from pathlib import Path
 
 import numpy as np
-from osgeo import gdal
+from osgeo import gdal, ogr
 
+from lsm.inputs.bands import refuse_impossible
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
-from lsm.inputs.rasters import Grid, create, known
-from lsm.inputs.vectors import MAX_CLASSES, burn, is_areal, number_classes, number_features, open_vector
+from lsm.inputs.rasters import NODATA, Grid, create, known
+from lsm.inputs.samples import Factor
+from lsm.inputs.vectors import burn, fields_of, is_areal, number_features
 from lsm.region import terrain
 from lsm.region.warp import fill_holes, to_grid
-from lsm.run.paths import shown
 from lsm.run.settings import InputError
+from lsm.sources.class_codes import MAX_CLASSES, codes_of, names_of_raster, number_classes, recoded
+from lsm.sources.files import File
+from lsm.sources.raster_files import is_raster
+from lsm.sources.vector_files import open_vector
 
 gdal.UseExceptions()
 
@@ -20,69 +25,103 @@ DISTANCES = {"dis2road": "ROADS", "dis2drainage": "RIVERS", "dis2catchment": "CA
 CATEGORIES = {"land use": "LAND_USE", "lithology": "LITHOLOGY"}
 
 
-def category_layer(name: str, file: str, field: str, given: dict, grid: Grid,
-                   folder: Path) -> tuple[dict[str, int], float]:
-    """Writes class codes, 0 without a class; returns code by class, and the share of the DEM's cells without a class.
+def category_layer(name: str, file: str, field: str, given: dict[str, int], region: str, grid: Grid, folder: Path,
+                   notes: list[str]) -> dict[str, int]:
+    """Writes class codes, 0 without a class; returns code by class.
 
-    file          a raster, whose values are the codes, or polygons
-    field, given  of polygons, as `number_classes` takes them. Raises InputError.
+    file           a raster, whose values are the codes, or polygons
+    field          of polygons, as `number_classes` takes it
+    given, region  codes to keep, as `class_codes.codes_of` takes them
+    notes          gets lines on what was guessed, and on cells without a class. Raises InputError.
     """
-    what, path = f"{shown(Path(file))}: {name}", folder / f"{name}.tif"
-    if Path(file.partition("|")[0]).suffix.lower() not in (".tif", ".tiff"):
-        vector = open_vector(file, name, grid)
-        if not is_areal(vector):
-            raise InputError(f"{what}: expected polygons, found lines or points; export the areas")
-        codes, numbers = number_classes(vector, field, f"{name.upper().replace(' ', '_')}_FIELD", given, what)
-        coded = burn(vector, grid, path.with_suffix(".codes.tif"), numbers)
+    path, given_file = folder / f"{name}.tif", File.of(file, name)
+    if is_raster(file, name):
+        raster = to_grid(file, name, grid, path.with_suffix(".codes.tif"), notes, categorical=True)
+        coded = gdal.Open(str(path.with_suffix(".codes.tif")))
+        names, named = names_of_raster(raster, _whole_numbers(coded, grid, given_file))
+        codes = codes_of(names, given, given_file.where, region, own=True) if names else {}
+        new_of = {old: codes[text] for old, text in names.items()}
+        if new_of and not named and new_of != {old: old for old in new_of} and not given:
+            notes.append(f"{given_file.where}: codes up to {max(names):,} are numbered from 1 up; factors.json lists "
+                         "both")
+        if given and codes and not named:
+            notes.append(f"{given_file.where}: classes without names are matched with {region}'s by their numbers")
     else:
-        to_grid(Path(file), name, grid, path.with_suffix(".codes.tif"), categorical=True)
-        coded, values = gdal.Open(str(path.with_suffix(".codes.tif"))), set()
-        for window in grid.windows():
-            v = read_rows(coded, *window)
-            values |= set(np.unique(v[known(v)]).tolist())
-            parts = [v for v in values if v != round(v)]
-            if len(values) > MAX_CLASSES or parts:
-                raise InputError(f"{what}: expected at most {MAX_CLASSES} whole-number classes, found "
-                                 f"{f'{min(parts):.8g} among them' if parts else f'{len(values)} or more'}; export the "
-                                 "classes, not a measure")
-        codes = {f"{v:g}": int(v) for v in sorted(values)}
-    heights, ground, without = gdal.Open(str(folder / "DEM.tif")), 0, 0
+        vector = open_vector(file, name, grid, notes)
+        if not is_areal(vector):
+            raise InputError(f"{given_file.where}: expected polygons, found lines or points; export the areas")
+        codes, numbers = number_classes(vector, given_file, field, given, region, notes)
+        coded, new_of = burn(vector, grid, path.with_suffix(".codes.tif"), numbers), None
+    heights, ground, without = gdal.Open(str(folder / "ground.tif")), 0, 0
 
     def window(row: int, rows: int) -> np.ndarray:
         nonlocal ground, without
-        v, here = read_rows(coded, row, rows).astype(np.float32), known(read_rows(heights, row, rows))
-        v = np.where(known(v), v, 0)
+        v, here = read_rows(coded, row, rows), known(read_rows(heights, row, rows))
+        v = recoded(v, new_of) if new_of is not None else v.astype(np.float32)
         ground, without = ground + int(here.sum()), without + int((here & (v == 0)).sum())
         return v
 
     write_layer(path, grid, window)
     if without == ground:
-        raise InputError(f"{what}: expected classes on the DEM ({grid.extent}), found none there; check the CRS and "
-                         "extent of the file, or leave it out")
-    return codes, without / ground
+        raise InputError(f"{given_file.where}: expected classes on the DEM ({grid.extent}), found none there; check "
+                         "the CRS and extent of the file, or leave it out")
+    if without:
+        notes.append(f"{without / ground:.1%} of the DEM's cells have no class of {name}: code 0")
+    new = sorted(set(codes) - set(given or codes))
+    if new:
+        notes.append(f"classes of {name} that {region} does not have: {', '.join(new)}")
+    return codes
 
 
-def ndvi_layer(file: str, scale: float, grid: Grid, path: Path) -> float:
-    """Writes NDVI x 10,000; returns the factor that the file's values were multiplied by: `scale`, or, where that is 0,
-    the one that their range tells. Raises InputError."""
-    to_grid(Path(file), "NDVI", grid, path)
+def _whole_numbers(coded: gdal.Dataset, grid: Grid, file: File) -> set[float]:
+    """The values of a raster of classes. Raises InputError where they are not some whole numbers."""
+    values = set()
+    for window in grid.windows():
+        v = read_rows(coded, *window)
+        values |= set(np.unique(v[known(v)]).tolist())
+        parts = [v for v in values if v != round(v) or abs(v) > 2**53]
+        if len(values) > MAX_CLASSES or parts:
+            raise InputError(f"{file.where}: expected at most {MAX_CLASSES} whole-number classes, found "
+                             f"{f'{min(parts):.8g} among them' if parts else f'{len(values)} or more'}; export the "
+                             "classes, not a measure")
+    return values
+
+
+def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]) -> None:
+    """Writes NDVI x 10,000: the file's values times `scale` or, where that is 0, times the factor that the bulk of them
+    tells. Values that no NDVI has are gaps, and said. Raises InputError."""
+    where = to_grid(file, "NDVI", grid, path, notes).file.where
     dataset = gdal.Open(str(path))
-    largest = max(float(np.abs(v[known(v)]).max(initial=0)) for v in (read_rows(dataset, *w) for w in grid.windows()))
+    step = max(1, grid.rows * grid.cols >> 20)
+    sample = [np.abs(v[known(v)][::step]) for v in (read_rows(dataset, *w) for w in grid.windows())]
+    largest = float(np.quantile(np.concatenate(sample), 0.99))
     scale = scale or (10_000.0 if largest <= 1.5 else 1.0)
     if not 300 <= largest * scale <= 15_000:
-        raise InputError(f"{shown(Path(file))}: NDVI: expected values from -1 to 1 or -10,000 to 10,000, found up to "
-                         f"{largest:g}; set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000")
-    change_layer(path, grid, lambda _, v: np.where(known(v), np.clip(v * scale, -10_000, 10_000), v))
-    return scale
+        raise InputError(f"{where}: expected values from -1 to 1 or -10,000 to 10,000, found 99 % up to {largest:g}; "
+                         "set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000")
+    odd = 0
+
+    def scaled(_, v: np.ndarray) -> np.ndarray:
+        nonlocal odd
+        out, here = v * scale, known(v)
+        wild = here & (np.abs(out) > 15_000)
+        odd += int(wild.sum())
+        return np.where(here & ~wild, np.clip(out, -10_000, 10_000), NODATA)
+
+    change_layer(path, grid, scaled)
+    notes.append(f"NDVI multiplied by {scale:g}")
+    if odd:
+        notes.append(f"{where}: {odd:,} cells hold values that no NDVI has; taken for gaps")
 
 
-def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int) -> None:
-    """Writes the layers SPI, TWI and streams (uint8) from the layers DEM and slope.
+def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int, hand: bool = False) -> None:
+    """Writes the layers SPI, TWI, streams (uint8) and, for `hand`, HAND from the layers DEM and slope.
 
     coarser  as `terrain.write_upstream_area` takes it
     channel  cells that must drain through a cell before it is a stream
     """
-    terrain.write_upstream_area(folder / "DEM.tif", grid, folder / "area.tif", coarser)
+    terrain.write_upstream_area(folder / "DEM.tif", grid, folder / "area.tif", coarser,
+                                (folder / "HAND.tif", channel) if hand else None)
     areas, slopes = gdal.Open(str(folder / "area.tif")), gdal.Open(str(folder / "slope.tif"))
     for name, index in (("SPI", terrain.stream_power), ("TWI", terrain.wetness)):
         def window(row: int, rows: int, index=index) -> np.ndarray:
@@ -95,24 +134,25 @@ def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int) -> None:
                 lambda *window: read_rows(areas, *window) >= channel * grid.cell**2, gdal.GDT_Byte, None)
 
 
-def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channel: int) -> None:
-    """Writes the distance to a vector's lines or, for catchments given as polygons, to the borders between these.
+def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channel: int, notes: list[str]) -> None:
+    """Writes the distance to a vector's features or, for catchments given as polygons, to the borders between these.
 
     file  None: the distance to the layer streams, where `channel` is what it was made with. Raises InputError where
     there is nothing to measure from.
     """
-    marks = gdal.Open(str(folder / "streams.tif"))
-    missing = (f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; lower "
-               "it, or give RIVERS")
     if file:
-        vector, what = open_vector(file, name, grid), "features"
+        vector, what, where = open_vector(file, name, grid, notes), "features", File.of(file, name).where
         if name == "dis2catchment" and is_areal(vector):
             numbers = burn(vector, grid, folder / "numbers.tif", number_features(vector))
             marks, what = borders(numbers, grid, folder / "marks.tif"), "borders between polygons"
         else:
             marks = burn(vector, grid, folder / "marks.tif")
-        missing = (f"{shown(Path(file))}: {name}: expected {what} on the grid ({grid.extent}), found none there; check "
-                   "the CRS and extent of the file, or leave it out")
+        missing = (f"{where}: expected {what} on the grid ({grid.extent}), found none there; check the CRS and extent "
+                   "of the file, or leave it out")
+    else:
+        marks = gdal.Open(str(folder / "streams.tif"))
+        missing = (f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; "
+                   "lower it, or give RIVERS")
     distance_to(marks, grid, folder / f"{name}.tif", missing)
 
 
@@ -138,59 +178,107 @@ def distance_to(marks: gdal.Dataset, grid: Grid, path: Path, missing: str) -> No
     flush(target)
 
 
-def write_valid(names: list[str], grid: Grid, folder: Path) -> tuple[int, dict[str, int]]:
-    """Writes the layer valid (uint8), 1 where every named layer holds a value. Returns the number of these cells and,
-    by name, how many of the first layer's cells each layer has."""
-    datasets = {name: gdal.Open(str(folder / f"{name}.tif")) for name in names}
-    complete, of_each = 0, dict.fromkeys(names, 0)
+def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: Path, notes: list[str]) -> None:
+    """Writes the layer ground: the heights of the layer DEM, without flat water and what the mask leaves out.
 
-    def window(row: int, rows: int) -> np.ndarray:
-        nonlocal complete
-        ground = known(read_rows(datasets[names[0]], row, rows))
-        valid = ground.copy()
-        for name, dataset in datasets.items():
-            here = ground & known(read_rows(dataset, row, rows))
-            valid, of_each[name] = valid & here, of_each[name] + int(here.sum())
-        complete += int(valid.sum())
-        return valid
+    mask   polygons, or a raster whose values other than 0 count; None for none
+    keeps  whether the mask's cells are kept, and all others left out
+    water  as `terrain.flat_water` takes it; 0: nothing is water
+    notes  gets a line on each. Raises InputError where nothing is left.
+    """
+    z = gdal.Open(str(folder / "DEM.tif")).ReadAsArray()
+    ground, total = known(z), int(known(z).sum())
+    wet = terrain.flat_water(z, water) if water else np.zeros(z.shape, bool)
+    if wet.any():
+        levels = [f"{v:g}" for v in np.unique(z[wet])]
+        notes.append(f"water: {wet.sum():,} of {total:,} cells of the DEM lie in large areas of exactly one height "
+                     f"({', '.join(levels[:3])}{', ...' * (len(levels) > 3)} m); left out of map and points "
+                     "(WATER_CELLS)")
+    ground &= ~wet
+    if mask:
+        if is_raster(mask, "MASK"):
+            to_grid(mask, "MASK", grid, folder / "mask.tif", notes, categorical=True)
+            v = gdal.Open(str(folder / "mask.tif")).ReadAsArray()
+            masked = known(v) & (v != 0)
+        else:
+            masked = burn(open_vector(mask, "MASK", grid, notes), grid, folder / "mask.tif").ReadAsArray() != 0
+        masked ^= keeps
+        notes.append(f"MASK: {(masked & known(z)).sum():,} of {total:,} cells of the DEM left out of map and points")
+        ground &= ~masked
+    if not ground.any():
+        raise InputError("MASK, WATER_CELLS: expected ground that neither leaves out, found none; check the mask, or "
+                         "set WATER_CELLS=0")
+    write_layer(folder / "ground.tif", grid,
+                lambda row, rows: np.where(ground[row:row + rows], z[row:row + rows], np.nan))
 
-    write_layer(folder / "valid.tif", grid, window, gdal.GDT_Byte, None)
-    return complete, of_each
+
+def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[str, int], region: str,
+              notes: list[str]) -> dict[str, int] | None:
+    """Writes the layer of a factor that a person adds: a raster's values; polygons' classes or the numbers of
+    |field=<name>; or, of kind distance, the distance to a vector's features. Returns the classes of a categorical one.
+    Raises InputError."""
+    path, given_file = folder / f"{factor.name}.tif", File.of(file, factor.name)
+    field = given_file.options.get("field", "")
+    if factor.kind == "categorical":
+        return category_layer(factor.name, file, field, given, region, grid, folder, notes)
+    if is_raster(file, factor.name):
+        to_grid(file, factor.name, grid, path, notes, nearest=factor.kind == "circular",
+                unit="" if factor.kind == "distance" else None)
+    elif factor.kind == "distance":
+        distance_layer(factor.name, file, grid, folder, 0, notes)
+    else:
+        vector = open_vector(file, factor.name, grid, notes)
+        if fields_of(vector.GetLayer(0)).get(field) not in (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTReal):
+            raise InputError(f"{given_file.where}: expected a field of numbers, found {field or 'none named'}; name it "
+                             f"behind the file: {given_file.path.name}|field=<name>")
+        vector.GetLayer(0).SetAttributeFilter(f'"{field}" IS NOT NULL')
+        target = create(path, grid)
+        target.GetRasterBand(1).Fill(NODATA)
+        gdal.RasterizeLayer(target, [1], vector.GetLayer(0), options=[f"ATTRIBUTE={field}"])
+        flush(target)
+    made = gdal.Open(str(path))
+    for window in grid.windows():
+        v = read_rows(made, *window)
+        refuse_impossible(v[known(v)], factor.name, factor.kind, given_file.where)
+    return None
 
 
-def make_layers(inputs: dict, grid: Grid, folder: Path, c, codes: dict, step) -> tuple[dict, list[str]]:
+def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, c, codes: dict,
+                step) -> tuple[dict, list[str]]:
     """Writes one layer for each factor but DV into the folder; returns the classes of categorical factors, and notes.
 
     inputs  the files there are, by the name of their constant; c  the constants of prepare_region.py
+    own     the files of further factors
     codes   of classes that keep them, by factor; step  is called with what comes next
     """
     notes, classes = [], {}
     step("DEM")
-    to_grid(Path(inputs["DEM"]), "DEM", grid, folder / "DEM.tif")
+    to_grid(inputs["DEM"], "DEM", grid, folder / "DEM.tif", notes, unit=c.DEM_UNIT)
     filled = fill_holes(folder / "DEM.tif", grid, c.HOLES)
     if filled:
         notes.append(f"{filled} cells in holes of at most {c.HOLES} cells filled in the DEM")
+    write_ground(inputs.get("MASK"), c.MASK_KEEPS, c.WATER_CELLS, grid, folder, notes)
     step("slope, aspect, curvature")
     terrain.slope_and_aspect(folder / "DEM.tif", grid, folder / "slope.tif", folder / "aspect.tif", c.SLOPE_FORMULA)
     terrain.write_curvature(folder / "DEM.tif", grid, folder / "curvature.tif")
     step("flow")
-    flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL)
+    flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL, "HAND" in c.TERRAIN_MORE)
+    terrain.write_more(folder, grid, c.TERRAIN_MORE, c.RELIEF_CELLS)
     for name, key in CATEGORIES.items():
         if key in inputs:
             step(name)
-            given, field = codes.get(name, {}), getattr(c, f"{key}_FIELD")
-            classes[name], without = category_layer(name, inputs[key], field, given, grid, folder)
-            if without:
-                notes.append(f"{without:.1%} of the DEM's cells have no class of {name}: code 0")
-            new = sorted(set(classes[name]) - set(given or classes[name]))
-            if new:
-                notes.append(f"classes of {name} that {c.CODES_OF} does not have: {', '.join(new)}")
+            classes[name] = category_layer(name, inputs[key], getattr(c, f"{key}_FIELD"), codes.get(name, {}),
+                                           c.CODES_OF, grid, folder, notes)
     if "NDVI" in inputs:
         step("NDVI")
-        scale = ndvi_layer(inputs["NDVI"], c.NDVI_SCALE, grid, folder / "NDVI.tif")
-        notes.append(f"NDVI multiplied by {scale:g}")
+        ndvi_layer(inputs["NDVI"], c.NDVI_SCALE, grid, folder / "NDVI.tif", notes)
     for name, key in DISTANCES.items():
         if key in inputs or name == "dis2drainage":
             step(name)
-            distance_layer(name, inputs.get(key), grid, folder, c.CHANNEL)
+            distance_layer(name, inputs.get(key), grid, folder, c.CHANNEL, notes)
+    for factor, file in own.items():
+        step(factor.name)
+        found = own_layer(factor, file, grid, folder, codes.get(factor.name, {}), c.CODES_OF, notes)
+        if found:
+            classes[factor.name] = found
     return classes, notes

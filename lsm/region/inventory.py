@@ -14,6 +14,7 @@ from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, 
 from lsm.region.warp import transform
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
+from lsm.sources.vector_files import open_vector
 
 COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"))
 POLYGON_CELLS = ("highest", "every", "centroid")

@@ -1,6 +1,7 @@
 """The files of a region: which raw files there are, and the tables and rasters made of them."""
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,44 +13,111 @@ from tqdm import tqdm
 
 from lsm.inputs.layers import read_rows
 from lsm.inputs.rasters import Grid, centres
-from lsm.inputs.samples import Factor, write_factors
+from lsm.inputs.samples import KINDS, Factor, read_factors, write_factors
 from lsm.region.sample_tables import as_table
 from lsm.run.artifacts import artifact, record_path, write_csv, wrote
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError
+from lsm.sources.files import is_sidecar, path_of
 
 INPUTS = ("DEM", "INVENTORY", "STABLE", "LAND_USE", "LITHOLOGY", "NDVI", "ROADS", "RIVERS", "FAULTS", "CATCHMENTS",
-          "INSAR")  # constants of prepare_region.py that name a file; dem.tif, inventory.gpkg, ... without them
-SUFFIXES = (".tif", ".tiff", ".gpkg", ".shp", ".geojson", ".csv")
+          "INSAR", "MASK")  # constants of prepare_region.py that name a file; dem.*, inventory.*, ... without them
 MAKER = "prepare_region.py"
 MAKERS = (MAKER, "augment_inventory.py")  # stage 0 works on the maker's tables: what it wrote is replaced too
 
 
 def find_inputs(folder: Path, c) -> dict[str, str]:
-    """The raw files there are, by the name of their constant.
+    """The raw files there are, by the name of their constant, with options behind their names.
 
-    folder  where files lie that the constants c do not name
+    folder  where files lie that the constants c do not name. A file's name tells what it is, whatever its case and
+            format: NDVI.TIF, land-use.zip
     Raises InputError where a file that is named or needed is missing.
     """
+    there = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")] if folder.is_dir() else []
     found = {}
     for name in INPUTS:
         given = getattr(c, name)
         if given and given != "none":
             found[name] = str(root() / given)
         elif not given:
-            there = [p for p in (folder / f"{name.lower()}{s}" for s in SUFFIXES) if p.is_file()]
-            if len(there) > 1:
+            files = [p for p in there if _stem(p) == _plain(name) and not is_sidecar(p.name)
+                     and (p.is_file() or p.suffix.lower() == ".gdb")]
+            if len(files) > 1:
                 raise InputError(f"{shown(folder)}: expected one file for {name}, found "
-                                 f"{', '.join(p.name for p in there)}; name one: {name}=<file>")
-            found.update((name, str(p)) for p in there)
+                                 f"{', '.join(p.name for p in files)}; name one: {name}=<file>")
+            found.update((name, str(p)) for p in files)
     for name in ("DEM", "INVENTORY"):
         if name not in found:
             raise InputError(f"{shown(folder)}: expected {name.lower()}.*, found none; put it there, or give "
                              f"{name}=<file> or RAW=<folder>")
-    missing = next((n for n, p in found.items() if not Path(p.partition("|")[0]).is_file()), None)
-    if missing:
-        raise InputError(f"{missing}: {shown(Path(found[missing]))}: missing; put it there, or name another file")
+    for name, file in found.items():
+        if not path_of(file).exists():
+            raise InputError(f"{name}: {shown(path_of(file))}: missing; put it there, or name another file")
     return found
+
+
+def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:
+    """The files of further factors, by factor, with options behind their names.
+
+    folder  where files lie that are not found from the root; known  the factors whose names are taken
+    Raises InputError for an entry of FACTORS_MORE that is none.
+    """
+    found, taken = {}, {_plain(n) for f in known for n in (f.name, *f.aliases)} | set(map(_plain, ("X", "Y", "label")))
+    for entry in c.FACTORS_MORE:
+        if not (isinstance(entry, tuple) and len(entry) == 4 and all(isinstance(part, str) for part in entry)):
+            raise InputError(f"FACTORS_MORE: expected (name, file, kind, unit), found {entry!r}; write it like "
+                             "((\"rainfall\", \"rain.tif\", \"continuous\", \"mm\"),)")
+        name, file, kind, unit = entry
+        if kind not in KINDS:
+            raise InputError(f"FACTORS_MORE: {name}: expected a kind of {', '.join(KINDS)}, found {kind!r}; correct it")
+        if not re.fullmatch(r"[\w -]+", name) or _plain(name) in taken:
+            raise InputError(f"FACTORS_MORE: expected a name of letters, digits, blanks and - that no other factor "
+                             f"has, found {name!r}; take another")
+        taken.add(_plain(name))
+        path = next((p for p in (folder / file, root() / file) if path_of(p).exists()), None)
+        if path is None:
+            raise InputError(f"FACTORS_MORE: {name}: {shown(path_of(folder / file))}: missing; put it there, or name "
+                             "another file")
+        found[Factor(name, kind, unit)] = str(path)
+    return found
+
+
+def unused(folder: Path, used: list[str]) -> list[str]:
+    """A note that names the files of a folder that are neither used nor belong to a used one, [] where there are none.
+    """
+    paths = [path_of(name).resolve() for name in used]
+    rest = [p.name for p in (sorted(folder.iterdir()) if folder.is_dir() else []) if p.resolve() not in paths
+            and not p.name.startswith(".")
+            and not (is_sidecar(p.name) and any(_stem(p) == _stem(q) for q in paths if q.parent == p.parent.resolve()))]
+    if not rest:
+        return []
+    return [f"not used in {shown(folder)}: {', '.join(rest[:20])}{', ...' * (len(rest) > 20)}; to use one, name it: "
+            "ROADS=<file>, or FACTORS_MORE"]
+
+
+def _stem(path: Path) -> str:
+    return _plain(path.name.partition(".")[0])
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[ _-]", "", name.lower())
+
+
+def codes_of(region: str) -> dict[str, dict[str, int]]:
+    """The class codes of another region, by factor; {} where no region is named. Raises InputError where the region has
+    none."""
+    if not region:
+        return {}
+    given = Paths(region).factors
+    if not given.is_file():
+        raise InputError(f"CODES_OF={region}: {shown(given)}: missing; prepare that region first, or name another")
+    return read_factors(given)[1]
+
+
+def read_files(names: list[str]) -> list[Path]:
+    """The files on disk of names with options; of a folder that is a data set, those in it."""
+    paths = map(path_of, names)
+    return [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal
 
-from lsm.inputs.layers import values_at
-from lsm.inputs.rasters import Grid, cell_of, centres
+from lsm.inputs.layers import read_rows, values_at, write_layer
+from lsm.inputs.rasters import Grid, cell_of, centres, known
 from lsm.region import absences, inventory
 from lsm.region.factor_layers import distance_to
 from lsm.run.paths import shown
@@ -34,7 +34,7 @@ def cells_of(file: str, what: str, grid: Grid, folder: Path, c):
     _, first = np.unique(row * grid.cols + col, return_index=True)
     first.sort()
     notes += [f"{n} points of the {what} dropped {why}" for n, why in (
-        ((~inside).sum(), "off the DEM"), ((~complete).sum(), "where a factor is missing"),
+        ((~inside).sum(), "off the DEM"), ((~complete).sum(), "where a factor is missing, on water or under MASK"),
         (len(xy) - len(first), "in the cell of another")) if n]
     if not len(first):
         raise InputError(f"{shown(Path(file))}: {what}: expected points where every factor is known, found none; take "
@@ -113,3 +113,36 @@ def sample_tables(rng, landslides, stable, names: list[str], grid: Grid, folder:
     samples = pd.concat([slides, by_strategy[chosen]], ignore_index=True)
     samples = samples.sample(frac=1, random_state=rng).reset_index(drop=True)
     return samples, pd.DataFrame(scores)
+
+
+def write_valid(names: list[str], grid: Grid, folder: Path) -> tuple[int, dict[str, int]]:
+    """Writes the layer valid (uint8), 1 where every named layer holds a value. Returns the number of these cells and,
+    by name, how many of the first layer's cells each layer has."""
+    datasets = {name: gdal.Open(str(folder / f"{name}.tif")) for name in names}
+    complete, of_each = 0, dict.fromkeys(names, 0)
+
+    def window(row: int, rows: int) -> np.ndarray:
+        nonlocal complete
+        ground = known(read_rows(datasets[names[0]], row, rows))
+        valid = ground.copy()
+        for name, dataset in datasets.items():
+            here = ground & known(read_rows(dataset, row, rows))
+            valid, of_each[name] = valid & here, of_each[name] + int(here.sum())
+        complete += int(valid.sum())
+        return valid
+
+    write_layer(folder / "valid.tif", grid, window, gdal.GDT_Byte, None)
+    return complete, of_each
+
+
+def valid_cells(names: list[str], cover: float, grid: Grid, folder: Path) -> tuple[int, int]:
+    """How many cells have every named factor, and how many are ground. Raises InputError where that is a smaller share
+    than `cover`."""
+    complete, of_each = write_valid(["ground", *names], grid, folder)
+    ground = of_each["ground"]
+    if complete < cover * ground:
+        least = min(of_each, key=of_each.get)
+        raise InputError(f"{least}: expected every factor on {cover:.0%} of the DEM's cells, found it on "
+                         f"{of_each[least] / ground:.1%} and all together on {complete / ground:.1%}; take a layer "
+                         "that covers the DEM, leave it out (NAME=none), or lower COVER")
+    return complete, ground

@@ -1,11 +1,12 @@
-"""Layers made from a DEM alone: slope, aspect and curvature of the surface, and the area that drains through a cell.
-"""
+"""Layers made from a DEM alone: slope, aspect and curvatures of the surface, relief, the flow of water, flat water."""
 
 from pathlib import Path
 
+import numba
 import numpy as np
 import pyflwdir
 from osgeo import gdal
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from lsm.inputs.layers import change_layer, read_rows, write_layer
 from lsm.inputs.rasters import NODATA, Grid, known
@@ -13,6 +14,11 @@ from lsm.inputs.rasters import NODATA, Grid, known
 gdal.UseExceptions()
 
 FORMULAS = ("Horn", "ZevenbergenThorne")
+# Further factors of the DEM, off by default, with their units. TPI: a cell's height less the mean of its 8 neighbours
+# (Weiss 2001); TRI: the root of the sum of the squared differences to them (Riley and others 1999, Intermountain
+# Journal of Sciences 5); relief: highest less lowest height around; HAND: height above the nearest stream down the
+# flow.
+MORE = {"profile curvature": "1/100 m", "plan curvature": "1/100 m", "TPI": "m", "TRI": "m", "relief": "m", "HAND": "m"}
 
 
 def slope_and_aspect(dem: Path, grid: Grid, slope: Path, aspect: Path, formula: str) -> None:
@@ -45,16 +51,70 @@ def curvature(heights: np.ndarray, cell: float) -> np.ndarray:
     return -100 * total / cell**2
 
 
+def curvatures(heights: np.ndarray, cell: float) -> tuple[np.ndarray, np.ndarray]:
+    """Profile and plan curvature (1/100 m, convex > 0) of heights (rows, cols) in m with nan for nodata; both (rows -
+    2, cols - 2), 0 on level ground.
+
+    Zevenbergen and Thorne (1987), with the sign of the plan curvature turned: both add up to `curvature`. A neighbour
+    without height counts as level with the cell.
+    """
+    z = heights[1:-1, 1:-1]
+    near = {(row, col): heights[1 + row:heights.shape[0] - 1 + row, 1 + col:heights.shape[1] - 1 + col]
+            for row in (-1, 0, 1) for col in (-1, 0, 1)}
+    near = {place: np.where(np.isnan(values), z, values) for place, values in near.items()}
+    north, south, west, east = near[-1, 0], near[1, 0], near[0, -1], near[0, 1]
+    d, e = ((west + east) / 2 - z) / cell**2, ((north + south) / 2 - z) / cell**2
+    f = (near[-1, 1] + near[1, -1] - near[-1, -1] - near[1, 1]) / (4 * cell**2)
+    g, h = (east - west) / (2 * cell), (north - south) / (2 * cell)
+    steep = g**2 + h**2
+    level = steep < 1e-12
+    steep = np.where(level, 1, steep)
+    profile = -200 * (d * g**2 + e * h**2 + f * g * h) / steep
+    plan = -200 * (d * h**2 + e * g**2 - f * g * h) / steep
+    return np.where(level, 0, profile), np.where(level, 0, plan)
+
+
+def relief(heights: np.ndarray, reach: int) -> np.ndarray:
+    """Highest less lowest height (m) among the cells up to `reach` cells away in rows and columns; heights (rows, cols)
+    with nan for nodata, the result `reach` cells smaller on each side."""
+    side = 2 * reach + 1
+    low = minimum_filter(np.where(np.isnan(heights), np.inf, heights), side)
+    high = maximum_filter(np.where(np.isnan(heights), -np.inf, heights), side)
+    return (high - low)[reach:-reach, reach:-reach]
+
+
+def write_more(folder: Path, grid: Grid, names: tuple[str, ...], reach: int) -> None:
+    """Writes the layers of MORE that are named, but HAND, from the layer DEM; reach  of the relief, in cells."""
+    for name in names:
+        path, dem = folder / f"{name}.tif", folder / "DEM.tif"
+        if name in ("TPI", "TRI"):
+            gdal.DEMProcessing(str(path), str(dem), name, computeEdges=True, creationOptions=["BIGTIFF=IF_SAFER"],
+                               **{"alg": "Riley"} if name == "TRI" else {})
+        elif name == "relief":
+            _write_around(dem, grid, path, reach, lambda z: relief(z, reach))
+        elif name == "profile curvature":
+            _write_around(dem, grid, path, 1, lambda z: curvatures(z, grid.cell)[0])
+        elif name == "plan curvature":
+            _write_around(dem, grid, path, 1, lambda z: curvatures(z, grid.cell)[1])
+
+
 def write_curvature(dem: Path, grid: Grid, path: Path) -> None:
     """Writes the curvature of a DEM layer."""
+    _write_around(dem, grid, path, 1, lambda z: curvature(z, grid.cell))
+
+
+def _write_around(dem: Path, grid: Grid, path: Path, reach: int, values_of) -> None:
+    """Writes a layer of values_of(heights), whose result is `reach` cells smaller on each side, on the cells of a DEM
+    layer."""
     heights = gdal.Open(str(dem))
 
     def window(row: int, rows: int) -> np.ndarray:
-        first, last = max(row - 1, 0), min(row + rows + 1, grid.rows)  # one row more on both sides
+        first, last = max(row - reach, 0), min(row + rows + reach, grid.rows)
         z = read_rows(heights, first, last - first)
-        z = np.pad(np.where(known(z), z, np.nan), ((first - row + 1, row + rows + 1 - last), (1, 1)),
+        z = np.pad(np.where(known(z), z, np.nan), ((first - row + reach, row + rows + reach - last), (reach, reach)),
                    constant_values=np.nan)
-        return curvature(z, grid.cell)
+        here = z[reach:-reach, reach:-reach]
+        return np.where(np.isnan(here), np.nan, values_of(z))
 
     write_layer(path, grid, window)
 
@@ -78,11 +138,14 @@ def flow_of(heights: np.ndarray, outlets: np.ndarray | None = None) -> pyflwdir.
     return flow
 
 
-def write_upstream_area(dem: Path, grid: Grid, path: Path, coarser: int) -> None:
+def write_upstream_area(dem: Path, grid: Grid, path: Path, coarser: int, hand: tuple[Path, int] | None = None) -> None:
     """Writes the area (m2) that drains through each cell of a DEM layer.
 
     coarser  1, or the side, in cells, of the coarser cells on which the flow is computed. The area of a cell is then
              the area of the coarse cell it lies in, less the coarse cell's own area, plus the cell's own.
+    hand     None, or the layer to write with the height (m) above the stream cell that each cell drains to, and how
+             many cells drain through a stream cell. A cell that drains to no stream is measured from where its water
+             leaves the area (Nobre and others 2011, Journal of Hydrology 404).
     """
     source = gdal.Open(str(dem))
     rows, cols = -(-grid.rows // coarser), -(-grid.cols // coarser)
@@ -91,7 +154,11 @@ def write_upstream_area(dem: Path, grid: Grid, path: Path, coarser: int) -> None
         bounds = (west, north - rows * coarser * side, west + cols * coarser * side, north)
         source = gdal.Warp("", source, format="MEM", outputBounds=bounds, width=cols, height=rows,
                            resampleAlg="average", srcNodata=NODATA, dstNodata=NODATA)
-    cells = flow_of(source.ReadAsArray()).upstream_area("cell")
+    elevation = source.ReadAsArray()
+    flow = flow_of(elevation)
+    cells = flow.upstream_area("cell")
+    stream = elevation - flow.hand(cells * coarser**2 >= hand[1], elevation) if hand else None
+    del flow, elevation
     size, heights, across = (coarser * side) ** 2, gdal.Open(str(dem)), np.arange(grid.cols) // coarser
 
     def window(row: int, count: int) -> np.ndarray:
@@ -100,6 +167,13 @@ def write_upstream_area(dem: Path, grid: Grid, path: Path, coarser: int) -> None
         return np.where(known(read_rows(heights, row, count)), area, np.nan)
 
     write_layer(path, grid, window)
+    if hand:
+        def above(row: int, count: int) -> np.ndarray:
+            z = read_rows(heights, row, count)
+            here = stream[np.arange(row, row + count) // coarser][:, across]
+            return np.where(known(z) & known(here), np.maximum(z - here, 0), np.nan)
+
+        write_layer(hand[0], grid, above)
 
 
 def stream_power(area: np.ndarray, slope: np.ndarray, cell: float) -> np.ndarray:
@@ -119,3 +193,42 @@ def wetness(area: np.ndarray, slope: np.ndarray, cell: float) -> np.ndarray:
     degrees.
     """
     return np.log(area / cell / np.maximum(np.tan(np.radians(slope)), 0.01))
+
+
+def flat_water(heights: np.ndarray, least: int) -> np.ndarray:
+    """Where heights (rows, cols), nodata -9999, belong to water: a connected area of exactly one height of `least`
+    cells and more. Of whole-number heights, where level land is common, ten times as many, unless the height is 0.
+    """
+    there = known(heights)
+    area = _areas(heights, there)
+    whole = bool((heights[there] == np.round(heights[there])).all())
+    enough = np.where((heights == 0) | (not whole), least, 10 * least)
+    return there & (area >= enough)
+
+
+@numba.njit(cache=True)
+def _areas(heights: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """The number of cells of the area of equal height that each cell lies in; cells touch along an edge. Areas are
+    joined in one pass (union-find), each known by its first cell."""
+    rows, cols = heights.shape
+    parent = np.arange(rows * cols, dtype=np.int32)  # MAX_CELLS fits
+    for cell in range(rows * cols):
+        row, col = cell // cols, cell % cols
+        for near_row, near_col in ((row - 1, col), (row, col - 1)):
+            if near_row < 0 or near_col < 0 or not there[row, col] or not there[near_row, near_col]:
+                continue
+            if heights[row, col] != heights[near_row, near_col]:
+                continue
+            a, b = cell, near_row * cols + near_col
+            while parent[a] != a:
+                parent[a] = parent[parent[a]]
+                a = parent[a]
+            while parent[b] != b:
+                parent[b] = parent[parent[b]]
+                b = parent[b]
+            parent[max(a, b)] = min(a, b)
+    size = np.zeros(rows * cols, np.int32)
+    for cell in range(rows * cols):  # a parent comes before its cells
+        parent[cell] = parent[parent[cell]]
+        size[parent[cell]] += 1
+    return size[parent].reshape(rows, cols)

@@ -6,122 +6,111 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, osr
 
+from lsm.inputs.crs import crs_of, ground_scale, other_unit
 from lsm.inputs.layers import change_layer, read_rows, write_layer
-from lsm.inputs.rasters import NODATA, Grid, create, crs_of, known, open_raster, other_unit, reason
-from lsm.inputs.vectors import check_file
-from lsm.run.paths import shown
+from lsm.inputs.rasters import MAX_CELLS, NODATA, Grid, create, known, reason
 from lsm.run.settings import InputError
+from lsm.sources.raster_files import RasterFile, open_raster_file, write_plain
 
 gdal.UseExceptions()
 
 WARP_MEMORY = 128  # MB
-MAX_CELLS = 2_000_000_000
-HEIGHTS = (-500, 9000)  # m: the Dead Sea's shore and the Himalayas lie between them
+SCALE_OFF = 0.01  # largest error of a map's scale
 
 
-def open_source(path: Path, what: str) -> gdal.Dataset:
-    """A raster of one band that says where it lies. `what` it is, for the message. Raises InputError."""
-    check_file(path, what)
-    dataset = open_raster(path, "export it again as GeoTIFF", what)
-    if dataset.RasterCount != 1:
-        raise InputError(f"{shown(path)}: {what}: expected one band, found {dataset.RasterCount}; pick one "
-                         "(gdal_translate -b <band>)")
-    if gdal.DataTypeIsComplex(dataset.GetRasterBand(1).DataType):
-        raise InputError(f"{shown(path)}: {what}: expected real numbers, found complex ones; export their real part")
-    if dataset.GetSpatialRef() is None:
-        raise InputError(f"{shown(path)}: {what}: CRS: expected one, found none; set it (gdal_edit.py -a_srs "
-                         "EPSG:<code>)")
-    if dataset.GetGeoTransform(can_return_null=True) is None:
-        raise InputError(f"{shown(path)}: {what}: expected a geotransform, found none; georeference it "
-                         "(gdal_edit.py -a_ullr <west> <north> <east> <south>)")
-    return dataset
-
-
-def grid_of(path: Path, epsg: int, cell: float) -> tuple[Grid, bool]:
+def grid_of(dem: RasterFile, epsg: int, cell: float) -> tuple[Grid, bool]:
     """The grid that a DEM defines: square cells of a projected CRS in metres, north up. Also whether it is the DEM's
     own grid, so that no cell has to be resampled.
 
-    epsg  of the grid, 0: that of the DEM; cell  its side in m, 0: about that of the DEM. Raises InputError.
+    epsg  of the grid, 0: the DEM's; cell  its side in m, 0: about the side of the DEM's cells. Raises InputError.
     """
-    dataset = open_source(path, "DEM")
-    own, place = dataset.GetSpatialRef(), dataset.GetGeoTransform()
+    own, place = dem.crs, dem.grid.geotransform
     crs = crs_of(epsg) if epsg else own
+    where = f"EPSG={epsg}" if epsg else f"{dem.file.where}: CRS"
     if other_unit(crs):
-        where, what = (f"EPSG={epsg}", "CRS") if epsg else (f"{shown(path)}: DEM: CRS", "one")
-        raise InputError(f"{where}: expected a projected {what} in metres, found {other_unit(crs)}; name one "
-                         f"to warp to, like EPSG={_utm(dataset)}")
+        raise InputError(f"{where}: expected a projected {'CRS' if epsg else 'one'} in metres, found "
+                         f"{other_unit(crs)}; name one to warp to, like EPSG={_utm(dem)}")
     if not 0 <= cell < math.inf:
         raise InputError(f"CELL={cell:g}: expected metres, or 0 for the cells of the DEM")
-    check_heights(dataset, path)
     aligned = (own.IsSame(crs) and place[1] > 0 > place[5] and not place[2] and not place[4]
                and abs(place[1] + place[5]) <= 1e-6 * place[1] and cell in (0, place[1]))
-    if aligned:
-        return _sized(Grid(dataset.RasterYSize, dataset.RasterXSize, place, crs.ExportToWkt()), path), True
-    options = {"format": "VRT", "dstSRS": crs.ExportToWkt()}
+    if aligned:  # GDAL warns of cells that are not square to the last digit
+        place = (*place[:5], -place[1])
+        grid = _sized(Grid(dem.grid.rows, dem.grid.cols, place, crs.ExportToWkt()), dem)
+        return _checked_scale(grid, crs, where, dem), True
+    options = {"format": "VRT", "srcSRS": own.ExportToWkt(), "dstSRS": crs.ExportToWkt()}
     try:
-        warped = gdal.Warp("", dataset, **options)
+        warped = gdal.Warp("", dem.band.dataset, **options)
         _, width, _, _, _, height = warped.GetGeoTransform()
         side = cell or math.sqrt(abs(width * height))
-        warped = gdal.Warp("", dataset, **options, xRes=side, yRes=side)
+        warped = gdal.Warp("", dem.band.dataset, **options, xRes=side, yRes=side)
     except RuntimeError as error:
-        raise InputError(f"{shown(path)}: DEM: expected a raster that warps to {crs.GetName()}, found: "
-                         f"{reason(error, path)}; check EPSG, CELL and the CRS of the DEM") from None
+        raise InputError(f"{dem.file.where}: expected a raster that warps to {crs.GetName()}, found: "
+                         f"{reason(error, dem.file.path)}; check EPSG, CELL and the CRS of the DEM") from None
     grid = Grid(warped.RasterYSize, warped.RasterXSize, warped.GetGeoTransform(), crs.ExportToWkt())
-    return _sized(grid, path), False
+    return _checked_scale(_sized(grid, dem), crs, where, dem), False
 
 
-def check_heights(dataset: gdal.Dataset, path: Path) -> None:
-    """Refuses heights (m) that no ground has: undeclared nodata, or another unit. Raises InputError."""
+def _checked_scale(grid: Grid, crs: osr.SpatialReference, where: str, dem: RasterFile) -> Grid:
+    """Returns the grid. Raises InputError where its metres are no metres on the ground: slopes and distances would be
+    wrong."""
+    west, south, east, north = grid.bounds
     try:
-        low, high = dataset.GetRasterBand(1).ComputeRasterMinMax(False)
-    except RuntimeError as error:
-        raise InputError(f"{shown(path)}: DEM: expected heights in m, found: {reason(error, path)}; check its nodata "
-                         "value, or copy or export it again") from None
-    wild = low if low < HEIGHTS[0] else high
-    if not HEIGHTS[0] <= wild <= HEIGHTS[1]:
-        raise InputError(f"{shown(path)}: DEM: expected heights from {HEIGHTS[0]} to {HEIGHTS[1]} m, found {wild:.9g}; "
-                         f"if it marks gaps, declare it (gdal_edit.py -a_nodata {wild:.9g}), if it is of another unit, "
-                         "convert")
+        scale = ground_scale(crs, (west + east) / 2, (south + north) / 2)
+    except RuntimeError:
+        raise InputError(f"{where}: expected coordinates of {crs.GetName()}, found {grid.extent}; check the CRS "
+                         "of the DEM") from None
+    if abs(math.log(scale)) > SCALE_OFF:
+        raise InputError(f"{where}: expected a CRS whose metres are metres on the ground within {SCALE_OFF:.0%}, found "
+                         f"{crs.GetName()}: there {scale:.3f} m stand for 1 m; warp to another: EPSG={_utm(dem)}")
+    return grid
 
 
-def to_grid(source: Path, what: str, grid: Grid, path: Path, categorical: bool = False) -> None:
-    """Writes a raster as a layer on the grid: by the nearest cell for categories, bilinear for the rest; gaps become
-    nodata. `what` it is, for the message. Raises InputError where the raster cannot be warped or lies elsewhere.
+def to_grid(name: str, what: str, grid: Grid, path: Path, notes: list[str], categorical: bool = False,
+            unit: str | None = None, nearest: bool = False) -> RasterFile:
+    """Writes a raster file as a layer on the grid: by the nearest cell for categories and where `nearest` is set,
+    bilinear for the rest; gaps become nodata. Classes that float32 would change are written as float64.
+
+    what  it is, for the message; notes  gets lines on what was applied or guessed; unit  as `open_raster_file` takes it
+    Returns the file. Raises InputError where the raster cannot be warped or lies elsewhere.
     """
-    dataset = open_source(source, what)
-    band = dataset.GetRasterBand(1)
-    nodata, floats = band.GetNoDataValue(), band.DataType in (gdal.GDT_Float32, gdal.GDT_Float64)
-    same = (dataset.GetGeoTransform() == grid.geotransform and (dataset.RasterYSize, dataset.RasterXSize) ==
-            (grid.rows, grid.cols) and dataset.GetSpatialRef().IsSame(osr.SpatialReference(wkt=grid.crs)))
-    if not same:
+    source = open_raster_file(name, what, notes, unit)
+    where, on_grid = source.file.where, _is_on(source, grid)
+    plain = write_plain(source, path.with_suffix(".plain.tif"), notes, None if on_grid else grid, categorical)
+    kind = plain.GetRasterBand(1).DataType if categorical else gdal.GDT_Float32
+    if not on_grid:
         try:
-            dataset = gdal.Warp(
-                str(path.with_suffix(".warped.tif")), dataset, format="GTiff", dstSRS=grid.crs,
+            plain = gdal.Warp(
+                str(path.with_suffix(".warped.tif")), plain, format="GTiff", dstSRS=grid.crs,
                 outputBounds=grid.bounds, width=grid.cols, height=grid.rows,
-                resampleAlg="near" if categorical else "bilinear", outputType=gdal.GDT_Float32, dstNodata=NODATA,
-                srcNodata="nan" if nodata is None and floats else None, warpMemoryLimit=WARP_MEMORY,
-                creationOptions=["BIGTIFF=IF_SAFER"])
+                resampleAlg="near" if categorical or nearest else "bilinear", outputType=kind, dstNodata=NODATA,
+                warpMemoryLimit=WARP_MEMORY, creationOptions=["BIGTIFF=IF_SAFER"])
         except RuntimeError as error:
-            raise InputError(f"{shown(source)}: {what}: expected a raster that warps to the grid of the DEM, found: "
-                             f"{reason(error, source)}; check its CRS and extent, or export it again") from None
-        nodata = NODATA
+            raise InputError(f"{where}: expected a raster that warps to the grid of the DEM, found: "
+                             f"{reason(error, source.file.path)}; check its CRS and extent, or export it again"
+                             ) from None
     found = False
 
     def window(row: int, rows: int) -> np.ndarray:
         nonlocal found
-        try:
-            values = read_rows(dataset, row, rows)
-        except RuntimeError as error:
-            raise InputError(f"{shown(source)}: {what}: expected a whole raster, found: {reason(error, source)}; copy "
-                             "or export it again") from None
-        good = known(values, nodata)
+        values = read_rows(plain, row, rows)
+        good = known(values)
         found |= bool(good.any())
         return np.where(good, values, np.nan)
 
-    write_layer(path, grid, window)
+    write_layer(path, grid, window, kind)
     if not found:
-        raise InputError(f"{shown(source)}: {what}: expected values on the grid ({grid.extent}), found none; check its "
-                         "CRS, extent and nodata value")
+        raise InputError(f"{where}: expected values on the grid ({grid.extent}), found none; check its CRS, extent and "
+                         "nodata value")
+    return source
+
+
+def _is_on(source: RasterFile, grid: Grid) -> bool:
+    """Whether the cells of a raster are those of the grid."""
+    own = source.grid
+    return ((own.rows, own.cols) == (grid.rows, grid.cols)
+            and np.allclose(own.geotransform, grid.geotransform, rtol=0, atol=1e-6 * grid.cell)
+            and bool(source.crs.IsSame(osr.SpatialReference(wkt=grid.crs))))
 
 
 def fill_holes(path: Path, grid: Grid, largest: int) -> int:
@@ -155,20 +144,18 @@ def transform(xy: np.ndarray, epsg: int, grid: Grid, name: str) -> np.ndarray:
     return np.array(done, np.float64).reshape(-1, 3)[:, :2]
 
 
-def _utm(dataset: gdal.Dataset) -> int:
+def _utm(dem: RasterFile) -> int:
     """The EPSG code of the UTM zone around a raster's centre."""
-    a, b, c, d, e, f = dataset.GetGeoTransform()
-    col, row = dataset.RasterXSize / 2, dataset.RasterYSize / 2
-    source, target = dataset.GetSpatialRef().Clone(), crs_of(4326)
-    source.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    a, b, c, d, e, f = dem.grid.geotransform
+    col, row = dem.grid.cols / 2, dem.grid.rows / 2
     x, y = a + col * b + row * c, d + col * e + row * f
-    lon, lat, _ = osr.CoordinateTransformation(source, target).TransformPoint(x, y)
+    lon, lat, _ = osr.CoordinateTransformation(dem.crs, crs_of(4326)).TransformPoint(x, y)
     return (32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1
 
 
-def _sized(grid: Grid, path: Path) -> Grid:
+def _sized(grid: Grid, dem: RasterFile) -> Grid:
     """Returns the grid. Raises InputError where it has too few cells for a slope, or too many to work with."""
     if min(grid.rows, grid.cols) < 3 or grid.rows * grid.cols > MAX_CELLS:
-        raise InputError(f"{shown(path)}: DEM: expected a grid of 3 x 3 to {MAX_CELLS:,} cells, found {grid.rows} x "
+        raise InputError(f"{dem.file.where}: expected a grid of 3 x 3 to {MAX_CELLS:,} cells, found {grid.rows} x "
                          f"{grid.cols} of {grid.cell:g} m; take another CELL, or another DEM")
     return grid

@@ -51,6 +51,13 @@ def band(index: int, change) -> None:
     dataset.FlushCache()
 
 
+def set_epsg(code: int) -> None:
+    dataset = gdal.Open(str(PATHS.composite), gdal.GA_Update)
+    dataset.SetGeoTransform((2_000_000, 30, 0, 8_400_000, 0, -30))
+    dataset.SetProjection(small_region.crs_of(code).ExportToWkt())
+    dataset.FlushCache()
+
+
 def shifted(table):
     return table.assign(X=table["X"] + 10)
 
@@ -63,6 +70,14 @@ FAULTS = {
     "band in radians": (lambda: band(4, np.radians), "units", "composite.tif", "radians", "degrees"),
     "band in percent": (lambda: band(4, lambda v: 100 * np.tan(np.radians(v))), "units", "composite.tif", "percent",
                         "degrees"),
+    "band aspect from east": (lambda: band(2, lambda v: np.where(v < 0, 0, (450 - v) % 360)), "aspect", "composite.tif",
+                              "aspect lies .* counter-clockwise from east", "450 - aspect"),
+    "band aspect uphill": (lambda: band(2, lambda v: (v + 180) % 360), "aspect", "composite.tif", "the way up",
+                           "aspect . 180"),
+    "band aspect of another DEM": (lambda: band(2, lambda v: np.sin(np.arange(v.size)).reshape(v.shape) * 180 + 180),
+                                   "aspect", "composite.tif", "aspect lies", "another DEM"),
+    "a map that is not true to scale": (lambda: set_epsg(3857), "CRS", "composite.tif", "m of the map stand for 1 m",
+                                        "warp to a CRS"),
     "aspect in radians": (lambda: edit(PATHS.samples, lambda t: t.assign(aspect=np.radians(t["aspect"].clip(0)))),
                           "units", "samples_own.csv", "aspect goes to .*radians", "degrees"),
     "NDVI from -1 to 1": (lambda: edit(PATHS.samples, lambda t: t.assign(NDVI=t["NDVI"] / 1e4)),

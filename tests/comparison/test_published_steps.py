@@ -13,6 +13,7 @@ from lsm.comparison.ours import published_steps as steps
 from lsm.comparison.ours.networks import Stages
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
 from lsm.learner.maml import initial_state
+from lsm.learner.meta_training import Training
 from lsm.learner.network import EPSILON, initial_weights, use_one_thread
 from lsm.run.settings import constants, of_stage
 from unsupervised_pretraining.rbm import RBM
@@ -100,9 +101,9 @@ def test_the_tested_half_is_normalised_by_itself():
     split = made_split(form="published")
     weights = initial_weights([split.x.shape[1], 8, 8, 4], None, np.random.default_rng(0))
     weights[-2] *= 100  # a start of .01 would give .5 everywhere
-    states = [initial_state(weights, 0.01, False)]
+    training = Training([], [[initial_state(weights, 0.01, False)]], 0, np.empty((0, 5)))
     how = SimpleNamespace(ADAPT_STEPS=0, ADAPT_BATCH=8)
-    found = steps.by_tested_half(states, split, how, 1)
+    found = steps.by_tested_half(training, split, how, 1)
     both = np.intersect1d(split.block[split.role == SUPPORT], split.block[split.role == QUERY])
     assert len(both) >= 4
     for b in both:
@@ -115,7 +116,7 @@ def test_the_tested_half_is_normalised_by_itself():
         np.testing.assert_allclose(found[asked], 1 / (1 + np.exp(z[:, 0] - z[:, 1])), atol=1e-4)
     fewer = replace(split, role=np.where((split.role == QUERY) & (np.arange(len(split.role)) % 2 == 0), UNUSED,
                                          split.role).astype(np.int8))
-    left = steps.by_tested_half(states, fewer, how, 1)
+    left = steps.by_tested_half(training, fewer, how, 1)
     kept = np.isfinite(left) & np.isfinite(found)
     assert np.abs(left[kept] - found[kept]).max() > 1e-3  # the score depends on what else is asked
 

@@ -11,9 +11,8 @@ from sklearn.svm import SVC
 from small_split import BARE, MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split
 from threadpoolctl import threadpool_limits
 
-from lsm.comparison.rivals import baselines, tuned
+from lsm.comparison.rivals import baselines, boosting, tuned
 from lsm.comparison.splits import QUERY, SUPPORT, UNUSED
-from lsm.learner import boosting
 
 METHODS = {"svm": baselines.svm, "mlp": baselines.mlp, "random_forest": baselines.random_forest,
            "boosting": baselines.boosting(), "boosting xy": baselines.boosting("xy"),

@@ -4,10 +4,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from lsm.comparison.score_tables import OURS, QUARTERS
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from lsm.comparison import measures, score_tables
+from lsm.comparison import measures
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
 from lsm.comparison.tables import pages, score_tables
 from lsm.comparison.tables.score_tables import OURS, QUARTERS

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from osgeo import gdal, osr
 
+from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import (
     TERRAIN,
     Grid,
     Raster,
     cell_of,
     centres,
-    crs_name,
     known,
     read_band,
     read_composite,

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from osgeo import gdal
-from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, square, write_raster, write_vector
+from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, write_raster, write_vector
 
 from lsm.inputs import vectors
 from lsm.inputs.rasters import Grid
+from lsm.sources.vector_files import open_vector
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 MADE = ("export_gis.py", SimpleNamespace(REGION="demo", SEED=1), [])
@@ -16,16 +17,8 @@ MADE = ("export_gis.py", SimpleNamespace(REGION="demo", SEED=1), [])
 def test_lines_burn_the_cells_they_cross(tmp_path):
     y = NORTH - 20.5 * CELL
     write_vector(tmp_path / "road.gpkg", [f"LINESTRING ({WEST} {y}, {WEST + COLS * CELL} {y})"])
-    burned = vectors.burn(vectors.open_vector(tmp_path / "road.gpkg", "roads", GRID), GRID, tmp_path / "b.tif")
+    burned = vectors.burn(open_vector(tmp_path / "road.gpkg", "roads", GRID), GRID, tmp_path / "b.tif")
     np.testing.assert_array_equal(np.flatnonzero(burned.ReadAsArray().any(axis=1)), [20])
-
-
-def test_classes_keep_given_codes(tmp_path):
-    write_vector(tmp_path / "l.gpkg", [square(0, 0, 5, 5)] * 3, {"rock": ["tuff", "basalt", "marl"]})
-    vector = vectors.open_vector(tmp_path / "l.gpkg", "lithology", GRID)
-    codes, field = vectors.number_classes(vector, "", "FIELD", {"tuff": 4, "gneiss": 9}, "l")
-    assert codes == {"tuff": 4, "basalt": 10, "marl": 11}
-    assert [f.GetField(field) for f in vector.GetLayer(0)] == [4, 10, 11]
 
 
 def test_polygons_are_the_areas_of_equal_numbers(tmp_path):

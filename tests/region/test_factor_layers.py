@@ -6,6 +6,7 @@ from small_region import CELL, COLS, PLACE, ROWS, crs_of, square, write_vector
 from lsm.inputs import layers, rasters, vectors
 from lsm.inputs.rasters import Grid
 from lsm.region import factor_layers
+from lsm.sources.vector_files import open_vector
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 
@@ -23,7 +24,7 @@ def test_distance_is_close_to_the_exact_one(tmp_path):
 def test_borders_lie_between_polygons(tmp_path, monkeypatch):
     monkeypatch.setattr(rasters, "WINDOW", COLS * 7)
     write_vector(tmp_path / "c.gpkg", [square(0, 0, 28, COLS), square(28, 0, 20, COLS)])
-    vector = vectors.open_vector(tmp_path / "c.gpkg", "catchments", GRID)
+    vector = open_vector(tmp_path / "c.gpkg", "catchments", GRID)
     assert vectors.is_areal(vector)
     numbers = vectors.burn(vector, GRID, tmp_path / "n.tif", vectors.number_features(vector))
     found = factor_layers.borders(numbers, GRID, tmp_path / "borders.tif").ReadAsArray()

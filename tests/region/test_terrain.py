@@ -3,6 +3,7 @@ import pytest
 from osgeo import gdal
 from small_region import CELL, PLACE, crs_of, heights
 
+from lsm.inputs import layers, rasters
 from lsm.inputs.layers import read_rows
 from lsm.inputs.rasters import NODATA, Grid, create
 from lsm.region import factor_layers, terrain
@@ -157,3 +158,91 @@ def test_indices_by_hand():
 def test_read_gives_rows_of_a_band(tmp_path):
     dem, _ = layer(tmp_path, PLANE)
     np.testing.assert_allclose(read_rows(gdal.Open(str(dem)), 3, 2), PLANE[3:5], rtol=1e-6)
+
+
+def test_profile_and_plan_curvature_add_up_and_follow_the_slope():
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((20, 30)).cumsum(axis=0).cumsum(axis=1)
+    profile, plan = terrain.curvatures(z, CELL)
+    np.testing.assert_allclose(profile + plan, terrain.curvature(z, CELL), rtol=1e-9, atol=1e-9)
+    row, col = np.mgrid[:9, :9].astype(float)
+    for bowed, straight in ((0, 1), (1, 0)):  # a plane that falls east, bowed along its fall or across it
+        x, y = (col - 4) * CELL, (row - 4) * CELL
+        bow = -1e-3 * (x if bowed == 0 else y)**2  # convex: second derivative -2e-3 / m
+        found = terrain.curvatures(-x + bow, CELL)
+        assert found[bowed][3, 3] == pytest.approx(0.2)  # 1/100 m
+        assert found[straight][3, 3] == pytest.approx(0, abs=1e-9)
+    level = terrain.curvatures(np.ones((5, 5)), CELL)
+    assert not np.any(level)
+
+
+def test_relief_is_highest_less_lowest_around():
+    z = np.random.default_rng(1).standard_normal((12, 14))
+    z[5, 5] = np.nan
+    found = terrain.relief(z, 2)
+    expected = [[np.nanmax(z[r - 2:r + 3, c - 2:c + 3]) - np.nanmin(z[r - 2:r + 3, c - 2:c + 3]) for c in range(2, 12)]
+                for r in range(2, 10)]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_further_terrain_over_windows(tmp_path, monkeypatch):
+    dem, grid = tmp_path / "DEM.tif", Grid(60, 80, PLACE, crs_of(32650).ExportToWkt())
+    z = heights()
+    layers.write_layer(dem, grid, lambda row, rows: z[row:row + rows])
+    names = ("TPI", "TRI", "relief", "profile curvature", "plan curvature")
+    terrain.write_more(tmp_path, grid, names, 3)
+    once = {name: gdal.Open(str(tmp_path / f"{name}.tif")).ReadAsArray() for name in names}
+    monkeypatch.setattr(rasters, "WINDOW", 80 * 7)
+    terrain.write_more(tmp_path, grid, names, 3)
+    for name in names:
+        np.testing.assert_array_equal(gdal.Open(str(tmp_path / f"{name}.tif")).ReadAsArray(), once[name])
+    around = [z[1 + r:59 + r, 1 + c:79 + c] for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)]
+    np.testing.assert_allclose(once["TPI"][1:-1, 1:-1], z[1:-1, 1:-1] - np.mean(around, axis=0), atol=1e-3)
+    np.testing.assert_allclose(once["TRI"][1:-1, 1:-1], np.sqrt(sum((a - z[1:-1, 1:-1])**2 for a in around)), atol=1e-2)
+
+
+def test_height_above_drainage_is_measured_down_the_flow(tmp_path):
+    row, col = np.mgrid[:30, :41]
+    z = (100 + 5.0 * np.abs(col - 20) - 0.5 * row).astype(np.float32)  # a valley that falls along column 20
+    dem, grid = tmp_path / "DEM.tif", Grid(30, 41, PLACE, crs_of(32650).ExportToWkt())
+    layers.write_layer(dem, grid, lambda first, rows: z[first:first + rows])
+    terrain.write_upstream_area(dem, grid, tmp_path / "area.tif", 1, (tmp_path / "HAND.tif", 60))
+    hand = gdal.Open(str(tmp_path / "HAND.tif")).ReadAsArray()
+    assert not hand[10:, 20].any()
+    sides = hand[8:14, 5:36]  # further down, water leaves the area before it meets the stream
+    assert (np.abs(sides - 5.0 * np.abs(np.arange(5, 36) - 20)) <= 0.5 * 16).all()
+    assert (hand >= 0).all()
+
+
+def areas_by_flood(z) -> np.ndarray:
+    out, seen = np.zeros(z.shape, int), np.zeros(z.shape, bool)
+    for start in np.ndindex(z.shape):
+        if seen[start]:
+            continue
+        area, todo = [], [start]
+        seen[start] = True
+        while todo:
+            r, c = todo.pop()
+            area.append((r, c))
+            for near in ((r + 1, c), (r - 1, c), (r, c + 1), (r, c - 1)):
+                if 0 <= near[0] < z.shape[0] and 0 <= near[1] < z.shape[1] and not seen[near] and z[near] == z[r, c]:
+                    seen[near] = True
+                    todo.append(near)
+        for cell in area:
+            out[cell] = len(area)
+    return out
+
+
+def test_flat_water_is_the_large_areas_of_one_height():
+    rng = np.random.default_rng(5)
+    z = rng.integers(0, 3, (40, 50)).astype(np.float32) + 0.5
+    z[3:9, 4:30] = 7.25
+    area = areas_by_flood(z)
+    for least in (10, 100, 157):
+        np.testing.assert_array_equal(terrain.flat_water(z, least), area >= least)
+    z[20, 20] = z[21:25, 21:25] = -9999
+    assert not terrain.flat_water(z, 2)[z == -9999].any()
+    whole = np.floor(z)  # level land is common among whole numbers, but not at sea level
+    whole[z == -9999] = -9999
+    found, area = terrain.flat_water(whole, 12), areas_by_flood(whole)
+    np.testing.assert_array_equal(found, (whole != -9999) & (area >= np.where(whole == 0, 12, 120)))

@@ -6,6 +6,7 @@ from small_region import CELL, COLS, NODATA, NORTH, PLACE, ROWS, WEST, crs_of, w
 from lsm.inputs.rasters import Grid
 from lsm.region import warp
 from lsm.run.settings import InputError
+from lsm.sources.raster_files import open_raster_file
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 
@@ -18,7 +19,7 @@ def test_a_layer_on_the_grid_is_copied_exactly(tmp_path):
     values = np.random.default_rng(0).random((ROWS, COLS)).astype(np.float32)
     values[3, 4], values[5, 6] = np.nan, NODATA
     write_raster(tmp_path / "in.tif", values)
-    warp.to_grid(tmp_path / "in.tif", "NDVI", GRID, tmp_path / "out.tif")
+    warp.to_grid(tmp_path / "in.tif", "NDVI", GRID, tmp_path / "out.tif", [])
     expected = np.where(np.isnan(values), NODATA, values).astype(np.float32)
     np.testing.assert_array_equal(values_of(tmp_path / "out.tif"), expected)
 
@@ -27,11 +28,11 @@ def test_bilinear_is_exact_on_a_plane_and_nearest_keeps_classes(tmp_path):
     row, col = np.mgrid[:ROWS + 8, :COLS + 8]
     place = (WEST - 4.3 * CELL, CELL, 0, NORTH + 4.3 * CELL, 0, -CELL)
     write_raster(tmp_path / "plane.tif", 2.0 * col - 3.0 * row, place=place)
-    warp.to_grid(tmp_path / "plane.tif", "NDVI", GRID, tmp_path / "out.tif")
+    warp.to_grid(tmp_path / "plane.tif", "NDVI", GRID, tmp_path / "out.tif", [])
     r, c = np.mgrid[:ROWS, :COLS] + 4.3
     np.testing.assert_allclose(values_of(tmp_path / "out.tif"), 2 * c - 3 * r, atol=1e-3)
     write_raster(tmp_path / "classes.tif", 1 + (col // 9 + row // 7) % 5, place=place, kind=gdal.GDT_Byte, nodata=0)
-    warp.to_grid(tmp_path / "classes.tif", "land use", GRID, tmp_path / "classes_out.tif", categorical=True)
+    warp.to_grid(tmp_path / "classes.tif", "land use", GRID, tmp_path / "classes_out.tif", [], categorical=True)
     assert set(np.unique(values_of(tmp_path / "classes_out.tif"))) == {1, 2, 3, 4, 5}
 
 
@@ -48,11 +49,12 @@ def test_holes_up_to_a_size_are_filled(tmp_path):
 
 def test_the_grid_of_a_dem(tmp_path):
     write_raster(tmp_path / "dem.tif", np.ones((ROWS, COLS)))
-    grid, own = warp.grid_of(tmp_path / "dem.tif", 0, 0.0)
+    dem = open_raster_file(tmp_path / "dem.tif", "DEM", [])
+    grid, own = warp.grid_of(dem, 0, 0.0)
     assert own
     assert (grid.rows, grid.cols, grid.geotransform) == (ROWS, COLS, PLACE)
-    coarse, own = warp.grid_of(tmp_path / "dem.tif", 0, 60.0)
+    coarse, own = warp.grid_of(dem, 0, 60.0)
     assert not own
     assert (coarse.rows, coarse.cols, coarse.cell) == (ROWS // 2, COLS // 2, 60)
     with pytest.raises(InputError, match="CELL=-5"):
-        warp.grid_of(tmp_path / "dem.tif", 0, -5.0)
+        warp.grid_of(dem, 0, -5.0)

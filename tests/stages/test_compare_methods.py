@@ -28,7 +28,6 @@ from lsm.comparison.protocols import all_splits
 from lsm.comparison.rivals import baselines, boosting, dbn
 from lsm.comparison.splits import QUERY, ROLES, SUPPORT, UNUSED
 from lsm.inputs.rasters import cell_of, read_composite
-from lsm.learner import boosting
 from lsm.learner.meta_training import tasks_of
 from lsm.learner.network import use_one_thread
 from lsm.run import jobs

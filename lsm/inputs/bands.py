@@ -1,0 +1,101 @@
+"""What a band of a raster says of its values (nodata, mask, scale, offset), and values that no ground has."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from osgeo import gdal
+
+from lsm.run.settings import InputError
+
+NODATA = -9999.0  # of every raster of numbers that the stages write
+HEIGHTS = (-500, 9000)  # m: the Dead Sea's shore and the Himalayas lie between them
+# Numbers that mark gaps in the files of many programs; a file should declare them as nodata.
+MARKS = (-2147483648, -999999, -99999, -88888, -32768, -32767, -9999, -8888, -7777, -999, -99,
+         9999, 32767, 65535, 99999, 999999, 2147483647)
+ENDLESS = 1e20  # numbers of this size mark gaps too: -3.4e38, 1e30
+
+
+def known(values: np.ndarray, nodata: float | None = NODATA) -> np.ndarray:
+    """Where values are finite and not nodata. A band without nodata has None; a nodata that the type of the values
+    cannot hold, like nan among whole numbers, marks nothing."""
+    finite = np.isfinite(values)
+    if nodata is None or np.isnan(nodata):
+        return finite
+    if values.dtype.kind in "iu":
+        held = np.iinfo(values.dtype)
+        if nodata != np.floor(nodata) or not held.min <= nodata <= held.max:
+            return finite
+    with np.errstate(over="ignore"):
+        return finite & (values != values.dtype.type(nodata))
+
+
+@dataclass(frozen=True)
+class Band:
+    """A band of an open raster, and what it says of its values: value = scale * number + offset."""
+
+    dataset: gdal.Dataset
+    number: int
+    scale: float
+    offset: float
+    nodata: float | None
+    mask: gdal.Band | None  # 0 where there is no value: the raster's mask or alpha band
+
+    @classmethod
+    def of(cls, dataset: gdal.Dataset, number: int = 1) -> "Band":
+        """A band by its number, from 1."""
+        band = dataset.GetRasterBand(number)
+        flags, mask = band.GetMaskFlags(), None
+        if flags & gdal.GMF_ALL_VALID or flags == gdal.GMF_NODATA:
+            alpha = alpha_of(dataset)
+            mask = dataset.GetRasterBand(alpha) if alpha and alpha != number else None
+        else:
+            mask = band.GetMaskBand()
+        return cls(dataset, number, band.GetScale() or 1.0, band.GetOffset() or 0.0, band.GetNoDataValue(), mask)
+
+    @property
+    def band(self) -> gdal.Band:
+        """GDAL's band."""
+        return self.dataset.GetRasterBand(self.number)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its numbers are its values."""
+        return (self.scale, self.offset) == (1, 0)
+
+    def read(self, col: int, row: int, cols: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of a window as stored, and where they hold a value, (rows, cols) both. Raises RuntimeError."""
+        numbers = self.band.ReadAsArray(col, row, cols, rows)
+        good = known(numbers, self.nodata)
+        return numbers, good if self.mask is None else good & (self.mask.ReadAsArray(col, row, cols, rows) != 0)
+
+    def values(self, numbers: np.ndarray) -> np.ndarray:
+        """The values that stored numbers stand for."""
+        return numbers if self.is_plain else numbers * np.float64(self.scale) + self.offset
+
+
+def alpha_of(dataset: gdal.Dataset) -> int:
+    """The number of a raster's alpha band, 0 for none."""
+    bands = range(2, dataset.RasterCount + 1)
+    return next((b for b in bands if dataset.GetRasterBand(b).GetColorInterpretation() == gdal.GCI_AlphaBand), 0)
+
+
+def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str) -> None:
+    """Raises InputError for values (values,) that a factor cannot have: a gap that is not declared, another unit.
+
+    name, kind  of the factor, as study_area.py has them; where  the start of the message
+    """
+    lowest, highest, expected = {
+        "DEM": (*HEIGHTS, f"heights from {HEIGHTS[0]} to {HEIGHTS[1]} m"),
+        "slope": (0, 90, "slopes from 0 to 90 degrees"),
+        "aspect": (-1, 360, "0 to 360 degrees, or -1 for flat")}.get(name, (-ENDLESS, ENDLESS, "numbers"))
+    if kind == "distance":
+        lowest, expected = 0, "distances of 0 m or more"
+    bad = (values < lowest) | (values > highest) | (values == NODATA)
+    if kind == "circular":
+        bad |= (values < 0) & (values != -1)
+    elif kind == "categorical":
+        bad |= values != np.round(values)
+    if bad.any():
+        wild = float(values[bad][0])
+        raise InputError(f"{where}: expected {expected}, found {wild:.9g} in {int(bad.sum())} cells; if it marks gaps, "
+                         f"declare it (gdal_edit.py -a_nodata {wild:.9g}), else write the raster again")

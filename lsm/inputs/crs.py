@@ -1,0 +1,64 @@
+"""Coordinate reference systems: by code, in words, without heights, and how true to scale their maps are."""
+
+import numpy as np
+from osgeo import osr
+
+from lsm.run.settings import InputError
+
+osr.UseExceptions()
+
+
+def crs_of(epsg: int, name: str = "EPSG") -> osr.SpatialReference:
+    """The CRS of an EPSG code, X before Y; `name` is the constant that gave the code. Raises InputError."""
+    crs = osr.SpatialReference()
+    try:
+        crs.ImportFromEPSG(epsg)
+    except RuntimeError:
+        raise InputError(f"{name}={epsg}: expected the EPSG code of a CRS, found none of that number; look it up in "
+                         "the file's metadata or at epsg.io") from None
+    crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    return crs
+
+
+def crs_name(wkt: str) -> str:
+    """A CRS as people say it: "WGS 84 / UTM zone 50N (EPSG:32650)"."""
+    crs = osr.SpatialReference(wkt=wkt)
+    code = crs.GetAuthorityCode(None)
+    return crs.GetName() + (f" ({crs.GetAuthorityName(None)}:{code})" if code else "")
+
+
+def other_unit(crs: osr.SpatialReference) -> str:
+    """Name and unit of a CRS that is not a projected one in metres, for a message; "" for one that is."""
+    if crs.IsProjected() and abs(crs.GetLinearUnits() - 1) <= 1e-9:
+        return ""
+    return f"{crs.GetName()} in {crs.GetLinearUnitsName() if crs.IsProjected() else crs.GetAngularUnitsName()}"
+
+
+def ground_scale(crs: osr.SpatialReference, x: float, y: float) -> float:
+    """Metres on the map for one metre on the ground around x, y: of four directions, the one farthest from 1.
+
+    The ground is the ellipsoid of the CRS; distances on it are those of an equidistant projection around the point.
+    """
+    flat, degrees = crs.Clone(), crs.CloneGeogCS()
+    for each in (flat, degrees):
+        each.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    lon, lat, _ = osr.CoordinateTransformation(flat, degrees).TransformPoint(x, y)
+    around = osr.SpatialReference()
+    around.ImportFromProj4(f"+proj=aeqd +lat_0={lat!r} +lon_0={lon!r} +units=m")
+    around.CopyGeogCSFrom(degrees)
+    reach = 500 / flat.GetLinearUnits()
+    ends = [(x + reach, y), (x - reach, y), (x, y + reach), (x, y - reach)]
+    places = np.array(osr.CoordinateTransformation(flat, around).TransformPoints(ends))[:, :2]
+    scales = 500 / np.hypot(*places.T)
+    return float(scales[np.argmax(np.abs(np.log(scales)))])
+
+
+def horizontal(crs: osr.SpatialReference) -> osr.SpatialReference:
+    """A CRS without its heights, X before Y: with them GDAL would shift values by a geoid."""
+    flat = crs.Clone()
+    if flat.IsCompound():
+        flat.StripVertical()
+    elif flat.GetAxesCount() == 3:
+        flat.DemoteTo2D()
+    flat.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    return flat

@@ -1,0 +1,157 @@
+"""Classes of rasters and polygons: their names, their codes, and codes that another region has given."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from osgeo import gdal, ogr
+
+from lsm.inputs.vectors import add_numbers, fields_of
+from lsm.run.settings import InputError
+from lsm.sources.files import File
+from lsm.sources.raster_files import RasterFile
+
+gdal.UseExceptions()
+ogr.UseExceptions()
+
+MAX_CLASSES = 100  # a layer with more different values holds no classes
+LARGEST = 1 << 24  # whole numbers up to this one survive float32
+_NO_CLASS = ("", "unclassified", "nodata", "no data", "none", "background", "null", "n/a")
+# Fields that number or measure the features of common programs.
+_NO_FIELD = re.compile(r"fid|ogc_fid|id|gid|objectid(_\d+)?|shape_?(area|leng|length|le_1)|area|perimeter|length", re.I)
+
+
+def codes_of(names: dict, given: dict[str, int], where: str, region: str, own: bool) -> dict[str, int]:
+    """The codes of classes, by name. A class that the other region has keeps its code there; new ones follow.
+
+    names   of the classes by the number or text that the file stores, in order
+    given   the codes of the other region, {} for none; region  its name; where  the start of a message
+    own     whether classes keep the numbers that the file stores, where no codes are given
+    Raises InputError where one of both regions has names and the other numbers alone.
+    """
+    texts = list(dict.fromkeys(names.values()))
+    numbered = [all(re.fullmatch(r"-?\d+", text) for text in group) for group in (texts, given)]
+    if given and numbered[0] != numbered[1] and not set(texts) & set(given):
+        have, has = ("numbers", "names") if numbered[0] else ("names", "numbers")
+        raise InputError(f"{where}: expected class {has} as CODES_OF={region} has ({', '.join(list(given)[:3])}, ...), "
+                         f"found {have} ({', '.join(texts[:3])}, ...); name the classes alike (an attribute table of "
+                         "the raster), or leave out CODES_OF")
+    codes = {text: given[text] for text in texts if text in given}
+    if not given and own and 0 not in names and max(map(abs, names)) <= LARGEST:
+        return {text: int(number) for number, text in names.items()}
+    new = [text for text in texts if text not in codes]
+    return codes | {text: code for code, text in enumerate(new, start=1 + max(given.values(), default=0))}
+
+
+def names_of_raster(raster: RasterFile, values: set[float]) -> tuple[dict[int, str], bool]:
+    """The name of each class of a raster: of its attribute table, its list of categories or its .vat.dbf; where there
+    is none, the number. Also whether any has a name. Code 0 is a class where it has a name.
+
+    values  the whole numbers that occur
+    """
+    found = _attribute_table(raster.band.band) or _vat(raster.file.path)
+    found = {code: " ".join(name.split()) for code, name in found.items()}
+    found = {code: name for code, name in found.items() if name.lower() not in _NO_CLASS}
+    kept = [int(v) for v in sorted(values) if v != 0 or 0 in found]
+    twice = {name for name in found.values() if list(found.values()).count(name) > 1}
+    names = {code: f"{found[code]} ({code})" if found.get(code) in twice else found.get(code, str(code))
+             for code in kept}
+    return names, any(code in found for code in kept)
+
+
+def _attribute_table(band: gdal.Band) -> dict[int, str]:
+    names = band.GetCategoryNames()
+    if names:
+        return dict(enumerate(names))
+    table = band.GetDefaultRAT()
+    if table is None:
+        return {}
+    columns = range(table.GetColumnCount())
+    text = [i for i in columns if table.GetTypeOfCol(i) == gdal.GFT_String]
+    name = table.GetColOfUsage(gdal.GFU_Name)
+    name = name if name in text else text[0] if text else -1
+    code = next((i for i in map(table.GetColOfUsage, (gdal.GFU_MinMax, gdal.GFU_Min)) if i >= 0), -1)
+    if code < 0:
+        code = next((i for i in columns if table.GetNameOfCol(i).lower() in ("value", "code", "class")), -1)
+    if name < 0:
+        return {}
+    rows = range(table.GetRowCount())
+    return {int(table.GetValueAsDouble(row, code)) if code >= 0 else row: table.GetValueAsString(row, name)
+            for row in rows}
+
+
+def _vat(path: Path) -> dict[int, str]:
+    """The names of an attribute table as ArcGIS writes it, beside the raster."""
+    beside = path.with_name(f"{path.name}.vat.dbf")
+    if not beside.is_file():
+        return {}
+    dataset = gdal.OpenEx(str(beside), gdal.OF_VECTOR)
+    layer = dataset.GetLayer(0)
+    fields = fields_of(layer)
+    code = next((name for name in fields if name.lower() == "value"), None)
+    text = next((name for name, kind in fields.items() if kind == ogr.OFTString), None)
+    return {int(f.GetField(code)): str(f.GetField(text) or "") for f in layer} if code and text else {}
+
+
+def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[str, int], region: str,
+                   notes: list[str]) -> tuple[dict[str, int], str]:
+    """Codes the classes in a field of polygons into a new field, 0 for none. Blanks around a name do not count, and
+    empty text is no class.
+
+    field          that holds the classes; "": found, where only one field can hold them
+    given, region  as `codes_of` takes them
+    notes          gets a line on the field taken. Returns code by class, and the name of the new field. Raises
+                   InputError.
+    """
+    layer = dataset.GetLayer(0)
+    texts = {name: [_text(f.GetField(name)) for f in layer] for name in fields_of(layer)}
+    fids = [f.GetFID() for f in layer]
+    chosen = field or _field_of(texts, fields_of(layer), file)
+    if chosen not in texts:
+        raise InputError(f"{file.where}: expected a field {field!r}, found {', '.join(texts) or 'none'}; name the one "
+                         f"that holds the classes: {_field_constant(file)}=<field>")
+    values = texts[chosen]
+    names = {text: text for text in sorted({text for text in values if text})}
+    if not 1 <= len(names) <= MAX_CLASSES:
+        raise InputError(f"{file.where}: field {chosen}: expected 1 to {MAX_CLASSES} classes, found {len(names)}; name "
+                         f"another field: {_field_constant(file)}=<field>")
+    codes = codes_of(names, given, file.where, region, own=False)
+    if not field:
+        notes.append(f"{file.where}: classes are those of the field {chosen} ({_field_constant(file)})")
+    return codes, add_numbers(dataset, {fid: codes.get(text, 0) for fid, text in zip(fids, values, strict=True)})
+
+
+def _field_constant(file: File) -> str:
+    return f"{file.constant}_FIELD" if file.what in ("land use", "lithology") else "|field"
+
+
+def _text(value) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else " ".join(str(value).split())
+
+
+def _field_of(texts: dict[str, list[str]], kinds: dict[str, int], file: File) -> str:
+    """The only field that can hold classes. Of a field of text and fields of numbers that part the features in the same
+    way it is the text. Raises InputError where several could be meant, or none."""
+    many = {name: len(set(values) - {""}) for name, values in texts.items()}
+    least = {ogr.OFTString: 1, ogr.OFTInteger: 2, ogr.OFTInteger64: 2}  # of one number alone there is nothing to tell
+    able = [name for name in texts if kinds[name] in least and least[kinds[name]] <= many[name] <= MAX_CLASSES
+            and not _NO_FIELD.fullmatch(name)]
+    able = able or [name for name in texts if 1 <= many[name] <= MAX_CLASSES][:2]
+    words = [name for name in able if kinds[name] == ogr.OFTString]
+    if len(words) == 1 and all(len(set(zip(texts[words[0]], texts[n], strict=True))) == len(set(texts[words[0]]))
+                               == len(set(texts[n])) for n in able):
+        return words[0]
+    if len(able) != 1:
+        raise InputError(f"{file.where}: expected one field of classes, found {', '.join(able or texts) or 'none'}; "
+                         f"name the one that holds them: {_field_constant(file)}=<field>")
+    return able[0]
+
+
+def recoded(values: np.ndarray, codes: dict[int, int]) -> np.ndarray:
+    """Whole numbers with other numbers in place of each in `codes`, float32; 0 for all others."""
+    out = np.zeros(values.shape, np.float32)
+    for old, new in codes.items():
+        out[values == old] = new
+    return out

@@ -1,0 +1,138 @@
+"""The names by which people give files, and what GDAL opens by them.
+
+A name is a path, and after it options, each behind a "|":
+
+    area.gpkg|layername=roads    one of several layers
+    stack.tif|band=2             one of several bands
+    roads.shp|epsg=32650         the CRS that the file lacks, or has wrongly
+    soil.gpkg|field=depth        the attribute field to take
+    layers.zip|file=roads.shp    one of several files in an archive
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from osgeo import gdal, osr
+
+from lsm.inputs.crs import crs_of
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
+
+gdal.UseExceptions()
+
+OPTIONS = ("layername", "band", "epsg", "field", "file")
+# Files that belong to a file of the same name, by the end of theirs: GDAL finds them by itself.
+SIDECARS = (".aux.xml", ".ovr", ".msk", ".prj", ".dbf", ".shx", ".cpg", ".qpj", ".qix", ".sbn", ".sbx", ".tfw", ".tifw",
+            ".wld", ".jgw", ".hdr", ".xml", ".qml", ".qmd", ".sld", ".lyr", ".lyrx", ".rrd", ".ige", ".csvt", ".gfs",
+            ".xsd", ".stx", ".clr", ".gpkg-wal", ".gpkg-shm", ".json")
+ARCHIVES = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tgz": "/vsitar/"}
+# The constant of prepare_region.py that names a file, by what the file is in messages.
+CONSTANTS = {"inventory": "INVENTORY", "stable places": "STABLE", "land use": "LAND_USE", "dis2road": "ROADS",
+             "dis2drainage": "RIVERS", "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS", "InSAR points": "INSAR"}
+# Warnings of GDAL that say nothing about the values read: a newer version of GeoPackage, and text that
+# lsm/sources/vector_files.py looks at itself.
+_HARMLESS = re.compile(r"GeoPackage user_version|GPKG.*version|only partially supported|converted correctly from")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a person gives, for `what`, with the options behind its name."""
+
+    path: Path
+    what: str
+    options: dict[str, str]
+
+    @classmethod
+    def of(cls, name: str | Path, what: str) -> "File":
+        """The file of a name. Raises InputError where the file is missing or empty, or an option is none."""
+        text, *rest = str(name).split("|")
+        options = dict(part.partition("=")[::2] for part in rest)
+        file = cls(Path(text), what, options)
+        unknown = [option for option in options if option not in OPTIONS]
+        if unknown:
+            raise InputError(f"{file.where}: expected |<option>=<value> of {', '.join(OPTIONS)}, found |{unknown[0]}; "
+                             "correct it")
+        if not file.path.exists():
+            raise InputError(f"{file.where}: missing; put it there, or name another file")
+        if file.path.is_file() and not file.path.stat().st_size:
+            raise InputError(f"{file.where}: expected a file with content, found 0 bytes; copy or export it again")
+        return file
+
+    @property
+    def where(self) -> str:
+        """The start of a message about the file."""
+        return f"{shown(self.path)}: {self.what}"
+
+    @property
+    def constant(self) -> str:
+        """The constant of prepare_region.py that names the file."""
+        return CONSTANTS.get(self.what, self.what.upper() if self.what.isalpha() else "NAME")
+
+    def remedy(self, option: str) -> str:
+        """What to type to give an option: ROADS="roads.shp|epsg=<code>"."""
+        return f'{self.constant}="{shown(self.path)}|{option}"'
+
+    def number(self, option: str) -> int:
+        """The whole number of an option, 0 where it is not given. Raises InputError."""
+        text = self.options.get(option, "0")
+        if not text.isascii() or not text.isdigit():
+            raise InputError(f"{self.where}: |{option}={text}: expected a whole number; correct it")
+        return int(text)
+
+    @property
+    def crs(self) -> osr.SpatialReference | None:
+        """The CRS given behind the name. Raises InputError where there is none of that number."""
+        code = self.number("epsg")
+        return crs_of(code, f"{self.where}: |epsg") if code else None
+
+    @property
+    def opened(self) -> str:
+        """What GDAL opens: the path, or the file within an archive. Raises InputError where several files could be
+        meant, or none."""
+        name, suffix = str(self.path), self.path.suffix.lower()
+        if suffix == ".gz" and self.path.suffixes[-2:-1] != [".tar"]:
+            return f"/vsigzip/{name}"
+        archive = "/vsitar/" if suffix == ".gz" else ARCHIVES.get(suffix)
+        if archive is None:
+            return name
+        try:
+            held = [m for m in gdal.ReadDirRecursive(f"{archive}{{{name}}}") or [] if not m.endswith("/")]
+        except RuntimeError:
+            held = []
+        data = [m for m in held if not is_sidecar(m) and "__MACOSX" not in m]
+        wanted = self.options.get("file")
+        if wanted:
+            data = [m for m in held if wanted in (m, Path(m).name)]
+        if len(data) != 1:
+            found = ", ".join(data or held) or "none"
+            raise InputError(f"{self.where}: expected one file in the archive, found {found}; name it: "
+                             f"{self.remedy('file=<name>')}")
+        return f"{archive}{{{name}}}/{data[0]}"
+
+
+def is_sidecar(name: str) -> bool:
+    """Whether a file belongs to another of the same name, by the end of its own name."""
+    return name.lower().endswith(SIDECARS)
+
+
+def path_of(name: str) -> Path:
+    """The file on disk of a name with options."""
+    return Path(str(name).partition("|")[0])
+
+
+@contextlib.contextmanager
+def library_notes(notes: list[str]) -> Iterator[None]:
+    """Turns GDAL's warnings into lines of `notes`, each once. Its errors are raised by what it is asked to do."""
+    def note(kind: int, _, message: str) -> None:
+        line = f"GDAL: {' '.join(message.split())[:200]}"
+        if kind == gdal.CE_Warning and line not in notes and not _HARMLESS.search(line):
+            notes.append(line)
+
+    gdal.PushErrorHandler(note)
+    try:
+        yield
+    finally:
+        gdal.PopErrorHandler()

@@ -1,0 +1,122 @@
+"""Vector files as people bring them: one layer of any format, in the CRS of the grid, every geometry usable."""
+
+from osgeo import gdal, ogr, osr
+
+from lsm.inputs.crs import horizontal
+from lsm.inputs.rasters import Grid, reason
+from lsm.run.settings import InputError
+from lsm.sources.files import File
+
+gdal.UseExceptions()
+ogr.UseExceptions()
+
+
+def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None) -> gdal.Dataset:
+    """Reads one layer of a vector file into memory, in the CRS of the grid: heights dropped, curves stroked, features
+    of several parts taken apart, invalid ones repaired, empty ones left out.
+
+    name   a file, with options as lsm/sources/files.py has them
+    what   it is, for the message
+    notes  gets a line on what was left out or guessed; None: empty features stay, for callers that count them
+    Raises InputError.
+    """
+    file, said = File.of(name, what), [] if notes is None else notes
+    source = _opened(file)
+    layer = _layer(source, file, said)
+    if _is_garbled(layer):
+        if source.GetDriver().ShortName != "ESRI Shapefile":
+            raise InputError(f"{file.where}: expected text in UTF-8, found another encoding; export it as GeoPackage")
+        chosen = layer.GetName()
+        source = _opened(file, "ENCODING=ISO-8859-1")
+        layer = source.GetLayerByName(chosen)
+        said.append(f"{file.where}: its text is not UTF-8 and no .cpg file names the encoding; read as Latin-1")
+    crs = file.crs or layer.GetSpatialRef()
+    if crs is None or crs.IsLocal() or crs.GetName().startswith("Undefined"):  # the name of a GeoPackage's missing CRS
+        raise InputError(f"{file.where}: CRS: expected one, found none; set it: {file.remedy('epsg=<code>')} (a "
+                         "Shapefile needs its .prj file)")
+    _refuse_metres(file, layer, crs, source.GetDriver().ShortName)
+    given = ["-s_srs", horizontal(crs).ExportToWkt()] if file.crs or crs.GetAxesCount() > 2 else []
+    try:
+        read = gdal.VectorTranslate("", source, layers=[layer.GetName()], options=[
+            "-f", "Memory", "-nln", "layer", *given, "-t_srs", grid.crs, "-dim", "XY", "-nlt", "CONVERT_TO_LINEAR",
+            "-makevalid", "-explodecollections"])
+    except RuntimeError as error:
+        raise InputError(f"{file.where}: expected features that transform to the CRS of the grid, found: "
+                         f"{reason(error, file.path)}; check its CRS") from None
+    if notes is not None:
+        _drop_empty(read.GetLayer(0), file, notes)
+    return read
+
+
+def _opened(file: File, *options: str) -> gdal.Dataset:
+    try:
+        return gdal.OpenEx(file.opened, gdal.OF_VECTOR, open_options=list(options))
+    except RuntimeError:
+        raise InputError(f"{file.where}: expected a vector file that GDAL opens, found none; export it again as "
+                         "GeoPackage") from None
+
+
+def _layer(source: gdal.Dataset, file: File, notes: list[str]) -> ogr.Layer:
+    """The layer of a file that the name's options, or the file itself, tell; tables without geometry do not count."""
+    layers = map(source.GetLayer, range(source.GetLayerCount()))
+    layers = {layer.GetName(): layer for layer in layers if layer.GetGeomType() != ogr.wkbNone}
+    wanted = file.options.get("layername", "")
+    if wanted:
+        found = {wanted: layers[wanted]} if wanted in layers else {}
+    else:
+        found = {n: layer for n, layer in layers.items() if len(layers) == 1 or layer.GetFeatureCount()}
+        if len(found) > 1:
+            alike = [n for n in found if n.lower() == file.path.stem.lower()]
+            found = {n: found[n] for n in alike} if len(alike) == 1 else found
+        if len(found) == 1 < len(layers):
+            notes.append(f"{file.where}: layer {next(iter(found))} of {', '.join(layers)} is read")
+    if len(found) != 1:
+        raise InputError(f"{file.where}: expected one layer, found {', '.join(layers) or 'none'}; name it: "
+                         f"{file.path.name}|layername=<layer>")
+    layer = next(iter(found.values()))
+    if not layer.GetFeatureCount():
+        raise InputError(f"{file.where}: expected features, found none; export it again, or leave it out")
+    return layer
+
+
+def _is_garbled(layer: ogr.Layer) -> bool:
+    """Whether names or texts of a layer's fields are not UTF-8: they hold bytes that Python could not decode."""
+    def odd(text) -> bool:
+        return isinstance(text, bytes) or (isinstance(text, str) and not text.isascii()
+                                           and any("\ud800" <= c <= "\udfff" for c in text))
+
+    definition = layer.GetLayerDefn()
+    fields = [definition.GetFieldDefn(i) for i in range(definition.GetFieldCount())]
+    texts = [i for i, field in enumerate(fields) if field.GetType() == ogr.OFTString]
+    found = any(odd(field.GetName()) for field in fields) or any(odd(f.GetField(i)) for f in layer for i in texts)
+    layer.ResetReading()
+    return found
+
+
+def _refuse_metres(file: File, layer: ogr.Layer, crs: osr.SpatialReference, driver: str) -> None:
+    """Raises InputError for coordinates that cannot be degrees in a CRS of degrees."""
+    if not crs.IsGeographic():
+        return
+    west, east, south, north = layer.GetExtent()
+    if max(abs(west), abs(east)) <= 360 and max(abs(south), abs(north)) <= 90.5:
+        return
+    of_format = "GeoJSON is in degrees of WGS 84" if driver.startswith("GeoJSON") else f"its CRS is {crs.GetName()}"
+    raise InputError(f"{file.where}: {of_format}, found coordinates that look like metres (X {west:.0f}, Y "
+                     f"{south:.0f}); say their CRS: {file.remedy('epsg=<code>')}, or export it in degrees")
+
+
+def _drop_empty(layer: ogr.Layer, file: File, notes: list[str]) -> None:
+    """Deletes the features without geometry. Raises InputError where no other is left."""
+    total, empty = layer.GetFeatureCount(), []
+    for feature in layer:
+        shape = feature.GetGeometryRef()
+        if shape is None or shape.IsEmpty():
+            empty.append(feature.GetFID())
+    layer.ResetReading()
+    if len(empty) == total:
+        raise InputError(f"{file.where}: expected features with a geometry, found {total:,} without; export it again, "
+                         "or leave it out")
+    for fid in empty:
+        layer.DeleteFeature(fid)
+    if empty:
+        notes.append(f"{file.where}: {len(empty):,} features without a geometry are left out")

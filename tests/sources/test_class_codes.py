@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from osgeo import gdal, ogr
+from small_region import COLS, PLACE, ROWS, crs_of, square, write_raster, write_vector
+
+from lsm.inputs.rasters import Grid
+from lsm.run.settings import InputError
+from lsm.sources.class_codes import codes_of, names_of_raster, number_classes, recoded
+from lsm.sources.files import File
+from lsm.sources.raster_files import open_raster_file
+from lsm.sources.vector_files import open_vector
+
+GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
+
+
+def classes_of(path, field="", given=None, region="far"):
+    notes = []
+    vector = open_vector(path, "lithology", GRID, notes)
+    codes, name = number_classes(vector, File.of(path, "lithology"), field, given or {}, region, notes)
+    return codes, [f.GetField(name) for f in vector.GetLayer(0)], notes
+
+
+def test_classes_keep_given_codes(tmp_path):
+    write_vector(tmp_path / "l.gpkg", [square(0, 0, 5, 5)] * 3, {"rock": ["tuff", "basalt", "marl"]})
+    codes, numbers, _ = classes_of(tmp_path / "l.gpkg", given={"tuff": 4, "gneiss": 9})
+    assert codes == {"tuff": 4, "basalt": 10, "marl": 11}
+    assert numbers == [4, 10, 11]
+
+
+def test_blanks_do_not_count_and_empty_text_is_no_class(tmp_path):
+    write_vector(tmp_path / "l.gpkg", [square(0, 0, 5, 5)] * 4, {"rock": [" tuff", "tuff ", "", "  "]})
+    codes, numbers, notes = classes_of(tmp_path / "l.gpkg")
+    assert codes == {"tuff": 1}
+    assert numbers == [1, 1, 0, 0]
+    assert notes == [f"{tmp_path / 'l.gpkg'}: lithology: classes are those of the field rock (LITHOLOGY_FIELD)"]
+
+
+def two_fields(path, unit: list[int], note: list[str]) -> None:
+    write_vector(path, [square(0, 0, 5, 5)] * len(unit), {"note": note})
+    dataset = gdal.OpenEx(str(path), gdal.OF_UPDATE)
+    layer = dataset.GetLayer(0)
+    layer.CreateField(ogr.FieldDefn("UNIT", ogr.OFTInteger))
+    for value, feature in zip(unit, list(layer), strict=True):
+        feature.SetField("UNIT", value)
+        layer.SetFeature(feature)
+
+
+def test_it_asks_where_two_fields_could_be_meant(tmp_path):
+    two_fields(tmp_path / "l.gpkg", [10, 20, 30, 40], ["", "checked", "", ""])
+    with pytest.raises(InputError, match="lithology: expected one field of classes, found note, UNIT; name the one "
+                                         "that holds them: LITHOLOGY_FIELD=<field>"):
+        classes_of(tmp_path / "l.gpkg")
+    assert classes_of(tmp_path / "l.gpkg", "UNIT")[0] == {"10": 1, "20": 2, "30": 3, "40": 4}
+    two_fields(tmp_path / "both.gpkg", [7, 8, 7, 9], ["tuff", "marl", "tuff", "sand"])  # names and their numbers
+    codes, _, notes = classes_of(tmp_path / "both.gpkg")
+    assert codes == {"marl": 1, "sand": 2, "tuff": 3}
+    assert "the field note" in notes[0]
+
+
+def test_codes_and_names_are_matched_never_numbers_alone():
+    given = {"alluvium": 1, "granite": 2}
+    with pytest.raises(InputError, match=r"b.tif: expected class names as CODES_OF=t has \(alluvium, granite, ...\), "
+                                         r"found numbers \(1, 2, ...\); name the classes alike"):
+        codes_of({1: "1", 2: "2"}, given, "b.tif", "t", own=True)
+    with pytest.raises(InputError, match=r"expected class numbers as CODES_OF=t has"):
+        codes_of({"tuff": "tuff"}, {"1": 1}, "b.tif", "t", own=False)
+    assert codes_of({1: "granite", 2: "marl"}, given, "b.tif", "t", own=True) == {"granite": 2, "marl": 3}
+    assert codes_of({3: "3", 1: "1"}, {"1": 1, "2": 2}, "b.tif", "t", own=True) == {"1": 1, "3": 3}
+
+
+@pytest.mark.parametrize("codes", [[20000001, 20000002], [1, 2**31 - 1], [2**24 + 1]])
+def test_codes_beyond_float32_are_numbered_by_name(codes):
+    found = codes_of({code: str(code) for code in codes}, {}, "l.tif", "", own=True)
+    assert found == {str(code): number for number, code in enumerate(codes, start=1)}
+    assert codes_of({5: "5", 2**24: "x"}, {}, "l.tif", "", own=True) == {"5": 5, "x": 2**24}
+    values = np.array(codes, np.float64)
+    np.testing.assert_array_equal(recoded(values, {c: i for i, c in enumerate(codes)}), np.arange(len(codes)))
+
+
+def raster_with(path, form: str):
+    write_raster(path, np.tile([1, 2, 3, 7], (ROWS, COLS // 4)), nodata=0, kind=gdal.GDT_Byte)
+    dataset = gdal.Open(str(path), gdal.GA_Update)
+    if form == "categories":
+        dataset.GetRasterBand(1).SetCategoryNames(["", "sand", " marl ", "sand"])
+    elif form == "table":
+        table = gdal.RasterAttributeTable()
+        table.CreateColumn("Value", gdal.GFT_Integer, gdal.GFU_MinMax)
+        table.CreateColumn("Class", gdal.GFT_String, gdal.GFU_Name)
+        table.SetRowCount(3)
+        for row, (code, name) in enumerate([(1, "sand"), (2, " marl "), (3, "sand")]):
+            table.SetValueAsInt(row, 0, code)
+            table.SetValueAsString(row, 1, name)
+        dataset.GetRasterBand(1).SetDefaultRAT(table)
+    dataset = None
+    return open_raster_file(str(path), "land use", [])
+
+
+@pytest.mark.parametrize("form", ["categories", "table"])
+def test_a_raster_keeps_the_names_of_its_table(tmp_path, form):
+    names, named = names_of_raster(raster_with(tmp_path / "l.tif", form), {1.0, 2.0, 3.0, 7.0})
+    assert names == {1: "sand (1)", 2: "marl", 3: "sand (3)", 7: "7"}
+    assert named
+
+
+def test_the_names_of_arcgis(tmp_path):
+    raster = raster_with(tmp_path / "l.tif", "none")
+    assert names_of_raster(raster, {0.0, 1.0, 7.0}) == ({1: "1", 7: "7"}, False)
+    dataset = gdal.GetDriverByName("ESRI Shapefile").Create(str(tmp_path / "l.tif.vat.dbf"), 0, 0, 0, gdal.GDT_Unknown)
+    layer = dataset.CreateLayer("l.tif.vat", None, ogr.wkbNone)
+    layer.CreateField(ogr.FieldDefn("VALUE", ogr.OFTInteger))
+    layer.CreateField(ogr.FieldDefn("NAME", ogr.OFTString))
+    feature = ogr.Feature(layer.GetLayerDefn())
+    feature.SetField("VALUE", 7)
+    feature.SetField("NAME", "peat")
+    layer.CreateFeature(feature)
+    del feature, layer, dataset
+    assert names_of_raster(raster, {1.0, 7.0}) == ({1: "1", 7: "peat"}, True)

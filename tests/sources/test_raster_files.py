@@ -1,0 +1,185 @@
+"""What a raster file says of its values is applied, and what it does not say is noticed."""
+
+import numpy as np
+import pytest
+from osgeo import gdal, osr
+from small_region import COLS, NODATA, PLACE, ROWS, WEST, crs_of, heights, write_raster
+
+from lsm.inputs.rasters import Grid
+from lsm.run.settings import InputError
+from lsm.sources.raster_files import is_raster, open_raster_file, write_plain
+
+GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
+
+
+def change(path, **what) -> None:
+    """Sets scale, offset, unit or CRS of a raster's band."""
+    dataset = gdal.Open(str(path), gdal.GA_Update)
+    band = dataset.GetRasterBand(1)
+    for name, value in what.items():
+        if name == "crs":
+            crs = osr.SpatialReference()
+            crs.SetFromUserInput(value)
+            dataset.SetProjection(crs.ExportToWkt())
+        else:
+            getattr(band, {"scale": "SetScale", "offset": "SetOffset", "unit": "SetUnitType"}[name])(value)
+    dataset.FlushCache()
+
+
+def plain_of(path, what="NDVI", unit=None, categorical=False, grid=None) -> tuple[np.ndarray, list[str]]:
+    notes = []
+    raster = open_raster_file(str(path), what, notes, unit)
+    found = write_plain(raster, path.with_suffix(".plain.tif"), notes, grid, categorical).ReadAsArray()
+    return found, notes
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(0.1, 0.0), (0.5, -20.0), (1.0, 100.0)])
+def test_scale_and_offset_are_applied(tmp_path, scale, offset):
+    stored = ((heights().astype(float) - offset) / scale).round()
+    stored[3, 4] = NODATA
+    write_raster(tmp_path / "in.tif", stored, kind=gdal.GDT_Int16)
+    change(tmp_path / "in.tif", scale=scale, offset=offset)
+    found, notes = plain_of(tmp_path / "in.tif")
+    expected = np.where(stored == NODATA, NODATA, stored * scale + offset)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert notes == [f"{tmp_path / 'in.tif'}: NDVI: scale {scale:g} and offset {offset:g} of its band are applied"]
+
+
+@pytest.mark.parametrize(("unit", "metres"), [("US survey foot", 1200 / 3937), ("ft", 0.3048), ("feet", 0.3048),
+                                              ("metre", 1), ("m", 1), ("centimeters", 0.01), ("sfoot", 0.3048),
+                                              ("Meters above EGM96", 1)])
+def test_the_unit_of_the_band(tmp_path, unit, metres):
+    if unit == "sfoot":
+        unit, metres = "US_survey_foot", 1200 / 3937
+    write_raster(tmp_path / "dem.tif", heights())
+    change(tmp_path / "dem.tif", unit=unit)
+    found, notes = plain_of(tmp_path / "dem.tif", "DEM", "")
+    np.testing.assert_allclose(found, heights().astype(float) * metres, rtol=1e-6)
+    assert any("turned into metres" in note for note in notes) == (metres != 1)
+
+
+def test_the_unit_of_the_vertical_crs_and_of_the_constant(tmp_path):
+    write_raster(tmp_path / "dem.tif", heights())
+    change(tmp_path / "dem.tif", crs="EPSG:26910+6360")  # NAVD88 height (ftUS)
+    np.testing.assert_allclose(plain_of(tmp_path / "dem.tif", "DEM", "")[0], heights() * 1200 / 3937, rtol=1e-6)
+    np.testing.assert_allclose(plain_of(tmp_path / "dem.tif", "DEM", "m")[0], heights())
+
+
+def test_units_that_cannot_be_used(tmp_path):
+    write_raster(tmp_path / "dem.tif", heights())
+    change(tmp_path / "dem.tif", unit="fathom")
+    with pytest.raises(InputError, match=r"unit of the band: expected one of m, .*found 'fathom'; say .*DEM_UNIT"):
+        plain_of(tmp_path / "dem.tif", "DEM", "")
+    change(tmp_path / "dem.tif", unit="m", crs="EPSG:26910+6360")
+    with pytest.raises(InputError, match=r"expected one unit of heights, found 1 m by its band and 0.3048006 m by"):
+        plain_of(tmp_path / "dem.tif", "DEM", "")
+    change(tmp_path / "dem.tif", unit="", crs="EPSG:32650+5706")  # a depth
+    with pytest.raises(InputError, match="expected heights, found depths by its vertical CRS"):
+        plain_of(tmp_path / "dem.tif", "DEM", "")
+
+
+@pytest.mark.parametrize("code", ["EPSG:32650+5773", "EPSG:4979"])
+def test_a_crs_with_heights_is_a_horizontal_one(tmp_path, code):
+    write_raster(tmp_path / "dem.tif", heights(), place=(117, 3e-4, 0, 22.6, 0, -3e-4) if "4979" in code else PLACE)
+    change(tmp_path / "dem.tif", crs=code)
+    raster = open_raster_file(str(tmp_path / "dem.tif"), "DEM", [], "")
+    assert not raster.crs.IsCompound()
+    assert raster.crs.GetAxesCount() == 2
+    np.testing.assert_array_equal(plain_of(tmp_path / "dem.tif", "DEM", "")[0], heights())
+
+
+@pytest.mark.parametrize("form", ["mask", "mask file", "alpha"])
+def test_mask_and_alpha_bands_are_gaps(tmp_path, form):
+    there = np.ones((ROWS, COLS), np.uint8) * 255
+    there[:20] = 0
+    values = np.where(there, heights(), 0).astype(np.float32)
+    if form == "alpha":
+        write_raster(tmp_path / "in.tif", values, nodata=None, bands=2)
+        dataset = gdal.Open(str(tmp_path / "in.tif"), gdal.GA_Update)
+        dataset.GetRasterBand(2).SetColorInterpretation(gdal.GCI_AlphaBand)
+        dataset.GetRasterBand(2).WriteArray(there)
+    else:
+        write_raster(tmp_path / "in.tif", values, nodata=None)
+        gdal.SetConfigOption("GDAL_TIFF_INTERNAL_MASK", "YES" if form == "mask" else "NO")
+        dataset = gdal.Open(str(tmp_path / "in.tif"), gdal.GA_Update)
+        dataset.CreateMaskBand(gdal.GMF_PER_DATASET)
+        dataset.GetRasterBand(1).GetMaskBand().WriteArray(there)
+        gdal.SetConfigOption("GDAL_TIFF_INTERNAL_MASK", None)
+    dataset = None
+    found, notes = plain_of(tmp_path / "in.tif")
+    np.testing.assert_array_equal(found, np.where(there, values, NODATA))
+    assert "mask or alpha band marks gaps" in notes[0]
+
+
+@pytest.mark.parametrize("nodata", [np.nan, 0.5, 1e9])
+def test_a_nodata_that_whole_numbers_cannot_hold_marks_nothing(tmp_path, nodata):
+    write_raster(tmp_path / "in.tif", heights().round(), nodata=nodata, kind=gdal.GDT_Int16)
+    np.testing.assert_array_equal(plain_of(tmp_path / "in.tif")[0], heights().round())
+
+
+@pytest.mark.parametrize("mark", [-9999, -99999, -8888, -32768, -999, -3.4e38, 1e30])
+def test_gaps_that_are_not_declared(tmp_path, mark):
+    values = np.linspace(-0.1, 0.9, ROWS * COLS).reshape(ROWS, COLS).astype(np.float32)
+    values[5:9, 5:9] = mark
+    write_raster(tmp_path / "in.tif", values, nodata=None)
+    found, notes = plain_of(tmp_path / "in.tif")
+    np.testing.assert_array_equal(found, np.where(values == np.float32(mark), np.float32(NODATA), values))
+    assert len(notes) == 1
+    assert "16" in notes[0]
+    assert "taken for gaps that the file does not declare" in notes[0]
+
+
+def test_values_like_marks_among_others_stay(tmp_path):
+    values = np.linspace(-12_000, 40_000, ROWS * COLS).reshape(ROWS, COLS).round()
+    values[0, :3] = (-9999, -999, 32767)
+    write_raster(tmp_path / "in.tif", values, nodata=None)
+    found, notes = plain_of(tmp_path / "in.tif")
+    np.testing.assert_array_equal(found, np.where(values == -9999, values, values))
+    assert notes == []
+
+
+def test_a_dem_must_declare_its_gaps(tmp_path):
+    values = heights()
+    values[:3] = -99
+    write_raster(tmp_path / "dem.tif", values, nodata=None)
+    with pytest.raises(InputError, match=r"dem.tif: DEM: expected heights near its others .*found -99 in 240 cells"):
+        plain_of(tmp_path / "dem.tif", "DEM", "")
+
+
+def test_only_the_part_around_the_grid_is_read(tmp_path):
+    row, col = np.mgrid[:400, :500]
+    write_raster(tmp_path / "in.tif", row * 1000 + col, place=(WEST - 3000, 30, 0, PLACE[3] + 3000, 0, -30))
+    found, _ = plain_of(tmp_path / "in.tif", grid=GRID)
+    assert found.size < 2 * ROWS * COLS
+    assert {100_100, 159_179} <= set(found.ravel())
+    write_raster(tmp_path / "far.tif", row, place=(WEST + 1e6, 30, 0, PLACE[3], 0, -30))
+    with pytest.raises(InputError, match=r"expected values on the grid .*, found none; check its CRS"):
+        plain_of(tmp_path / "far.tif", grid=GRID)
+
+
+def test_a_raster_too_large_to_read_is_refused_by_its_header(tmp_path):
+    (tmp_path / "in.vrt").write_text(
+        '<VRTDataset rasterXSize="1000000" rasterYSize="1000000"><SRS>EPSG:32650</SRS><GeoTransform>0,1,0,0,0,-1'
+        '</GeoTransform><VRTRasterBand dataType="Float32" band="1"/></VRTDataset>')
+    with pytest.raises(InputError, match=r"expected at most 2,000,000,000 cells .*, found 1000000 x 1000000"):
+        plain_of(tmp_path / "in.vrt")
+
+
+def test_bands_and_crs_behind_the_name(tmp_path):
+    write_raster(tmp_path / "in.tif", heights(), bands=3, epsg=None)
+    with pytest.raises(InputError, match=r'expected one band, found 3; pick one: NDVI=".*in.tif\|band=<number>"'):
+        plain_of(tmp_path / "in.tif")
+    with pytest.raises(InputError, match=r'CRS: expected one, found none; set it: NDVI=".*\|epsg=<code>"'):
+        open_raster_file(f"{tmp_path / 'in.tif'}|band=2", "NDVI", [])
+    raster = open_raster_file(f"{tmp_path / 'in.tif'}|band=2|epsg=32650", "NDVI", [])
+    assert (raster.band.number, raster.crs.GetAuthorityCode(None)) == (2, "32650")
+
+
+def test_whatever_gdal_opens_is_a_raster(tmp_path):
+    write_raster(tmp_path / "in.tif", heights())
+    for name, form in (("in.img", "HFA"), ("in.vrt", "VRT"), ("in.asc", "AAIGrid")):
+        gdal.Translate(str(tmp_path / name), str(tmp_path / "in.tif"), format=form)
+        assert is_raster(str(tmp_path / name), "land use")
+        np.testing.assert_allclose(plain_of(tmp_path / name)[0], heights(), rtol=1e-5)
+    (tmp_path / "no.img").write_text("words")
+    assert not is_raster(str(tmp_path / "no.img"), "land use")
