@@ -8,22 +8,26 @@
 #   make report REGION=<name>    one HTML file to open first: the map to click, scores, figures, warnings
 #   make setup                   only prepare .venv
 #   make test                    set up and pass the tests; make test-all: the slow tests too
+#   make fuzz                    every reader of tables against 10,000 damaged inputs
 #   make benchmarks              time the program against plain forms
-# RECIPE=published runs the published settings. In an active conda environment: make run PY=python
+# RECIPE=published runs the published settings. FURTHER=all takes the columns too that FACTORS does not name.
+# In an active conda environment: make run PY=python
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run hk compare explain gis check-qgis report test test-all setup benchmarks FORCE
+.PHONY: run hk compare explain gis check-qgis report test test-all fuzz setup benchmarks FORCE
 .DEFAULT_GOAL := run
 
 REGION ?= demo
 RECIPE ?=
+FURTHER ?=
 HK_DATA ?= ../shared/hk
 PYTHON_BASE ?= python3
 VENV := .venv
 PY ?= $(VENV)/bin/python
 ROOT := $(or $(LSM_ROOT),.)
-ARGS := REGION=$(REGION) $(if $(RECIPE),RECIPE=$(RECIPE))
+TABLES := REGION=$(REGION) $(if $(FURTHER),FURTHER='$(FURTHER)')
+ARGS := $(TABLES) $(if $(RECIPE),RECIPE=$(RECIPE))
 
 # ---- set-up: needed for .venv only; with PY=python the conda environment is ready
 ifeq ($(PY),$(VENV)/bin/python)
@@ -45,12 +49,12 @@ $(COMPOSITE) $(SAMPLES) $(GRID) &: src_data/make_demo.py | $(READY)
 	$(PY) src_data/make_demo.py
 else
 # Stage 0 runs where there are InSAR points, unless something other than stage 0 wrote the samples table: that is kept.
-INSAR := $(wildcard $(addprefix $(SRC)/,Ts_$(REGION).csv insar_$(REGION).csv insar_$(REGION).gpkg))
+INSAR := $(wildcard $(addprefix $(SRC)/,Ts_$(REGION).csv $(addprefix insar_$(REGION),.csv .gpkg .tif)))
 OWN := $(shell [ ! -e $(SAMPLES) ] || grep -qs '"stage": "augment_inventory.py"' $(SAMPLES).json && echo yes)
 ifneq ($(and $(INSAR),$(OWN)),)
 $(SAMPLES): augment_inventory.py study_area.py $(SRC)/samples_$(REGION)_noTS.csv $(INSAR) \
             $(if $(filter %/Ts_$(REGION).csv,$(INSAR)),,$(COMPOSITE) $(GRID)) | $(READY)
-	$(PY) augment_inventory.py REGION=$(REGION)
+	$(PY) augment_inventory.py $(TABLES)
 endif
 endif
 
@@ -61,9 +65,10 @@ MODEL := $(ROOT)/checkpoint_dir/$(REGION)_model.npz
 MAP := $(ROOT)/figs/LSM_$(REGION).tif
 IMPORTANCE := $(ROOT)/tmp/$(REGION)_importance.csv
 
-# Files of another region or another recipe are made again. (The files of stage 1 have no region in their names.)
+# Files of another region, another recipe or other FURTHER factors are made again. (The files of stage 1 have no region in their names.)
 other = $(shell f=$(1).json; [ ! -e $$f ] || { grep -q '"region": "$(REGION)"' $$f && \
-          grep -q '"recipe": "$(or $(RECIPE),.*)"' $$f; } || echo FORCE)
+          grep -q '"recipe": "$(or $(RECIPE),.*)"' $$f && \
+          grep -q '"FURTHER": "$(or $(FURTHER),none)"' $$f; } || echo FORCE)
 FORCE:
 
 run: $(MAP)
@@ -93,7 +98,7 @@ report: $(MAP)
 	$(PY) report.py $(ARGS)
 
 compare: $(TASKS)
-	$(PY) compare_methods.py REGION=$(REGION)
+	$(PY) compare_methods.py $(TABLES)
 	$(PY) figure.py $(ARGS)
 
 # ---- the published study: its tables are copied into src_data/ once, then the same stages run
@@ -113,6 +118,10 @@ test: $(READY)
 	$(PY) -m pytest $(TESTS)
 test-all: TESTS := -m "slow or not slow"
 test-all: test
+
+# the readers of tables against 10,000 damaged inputs each
+fuzz: $(READY)
+	FUZZ=10000 $(PY) -m pytest -n 0 tests/inputs/test_fuzz.py
 
 benchmarks: $(READY)
 	for b in slic meta_training adaptation prediction; do $(PY) benchmarks/$$b.py; done

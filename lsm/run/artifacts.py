@@ -74,6 +74,15 @@ def write_record(path: Path, stage: str, constants, inputs: list[Path]) -> None:
         temporary.write_text(json.dumps(record, indent=1) + "\n")
 
 
+def made_by(path: Path) -> str:
+    """The stage that a file's record names; "" without a record."""
+    try:
+        stage = json.loads(record_path(path).read_text(encoding="utf-8")).get("stage", "")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return ""
+    return stage if isinstance(stage, str) else ""
+
+
 def read_record(path: Path, stage: str) -> dict:
     """The record of the artifact `path` after checking that both exist and belong together.
 
@@ -83,10 +92,13 @@ def read_record(path: Path, stage: str) -> dict:
         if not file.is_file():
             raise InputError(f"{shown(file)}: missing; run {stage} first")
     try:
-        record = json.loads(record_path(path).read_text())
+        record = json.loads(record_path(path).read_text(encoding="utf-8"))
         made, *_ = (record[key] for key in ("sha256", "region", "recipe", "seed", "constants", "inputs"))
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{shown(record_path(path))}: not a record of an artifact; run {stage} again") from None
+        right = all(isinstance(record[key], dict) for key in ("constants", "inputs"))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        right = False
+    if not right:
+        raise InputError(f"{shown(record_path(path))}: not a record of an artifact; run {stage} again")
     if made != sha256(path):
         raise InputError(f"{shown(path)}: is not the file its record describes; run {stage} again")
     return record
@@ -98,10 +110,13 @@ def check(path: Path, stage: str, constants) -> dict:
     Returns its record. Raises InputError naming the stage to run again.
     """
     record = read_record(path, stage)
-    for key, expected in (("region", constants.REGION), ("recipe", getattr(constants, "RECIPE", None))):
-        if record[key] is not None and expected is not None and record[key] != expected:
-            raise InputError(f"{shown(path)}: expected {key} {expected}, found {record[key]}; run {stage} "
-                             f"{key.upper()}={expected} again")
+    fitted = record["recipe"] is not None  # what the makers write is the same for all FURTHER
+    for name, found in (("REGION", record["region"]), ("RECIPE", record["recipe"]),
+                        ("FURTHER", record["constants"].get("FURTHER") if fitted else None)):
+        expected = getattr(constants, name, None)
+        if found is not None and expected is not None and found != expected:
+            raise InputError(f"{shown(path)}: expected {name.lower()} {expected}, found {found}; run {stage} "
+                             f"{name}={expected} again")
     for name, digest in record["inputs"].items():
         source = root() / name
         if source.is_file() and sha256(source) != digest and not _of_another_region(source, record["region"]):
