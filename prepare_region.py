@@ -43,9 +43,10 @@ from lsm.inputs.layers import stack_layers
 from lsm.inputs.rasters import TERRAIN as _TERRAIN
 from lsm.inputs.rasters import Grid, crs_name, read_composite
 from lsm.inputs.samples import read_factors
+from lsm.insar.cell_velocities import write_velocity_layer
 from lsm.insar.moving_slopes import RULES as _RULES
 from lsm.insar.moving_slopes import check_rules
-from lsm.insar.velocities import DIRECTIONS, TO_MM, read_insar, write_velocity_layer
+from lsm.insar.velocities import DIRECTIONS, TO_MM, read_insar
 from lsm.insar.weak_samples import judged
 from lsm.region import absences, factor_layers, inventory, region_files, terrain, warp
 from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables
@@ -180,7 +181,7 @@ def main(c) -> None:
         classes, notes = factor_layers.make_layers(inputs, grid, folder, c, codes, step)
         if "INSAR" in inputs:
             points, more = read_insar(inputs["INSAR"], grid, c.POINTS_EPSG, c.INSAR_UNIT, c.INSAR_POSITIVE)
-            write_velocity_layer(points, grid, folder)
+            write_velocity_layer(points, grid, folder, rules)
             notes += more
         factors = tuple(f for f in study_area.FACTORS if (folder / f"{f.name}.tif").is_file())
         names, units = [f.name for f in factors], {f.name: f.unit for f in factors}

@@ -8,7 +8,7 @@ import multiprocessing
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lsm.inputs.factor_list import factors_of
+from lsm.checks.factor_list import factors_of
 from lsm.inputs.grid_cells import grid_of
 from lsm.inputs.samples import Factor, read_factors
 from lsm.run.artifacts import made_by

@@ -21,6 +21,7 @@ SEPARATORS = ",;\t"
 MOST_COLUMNS = 10_000  # of a table; products of InSAR have one for every date
 LONGEST_LINE = 1 << 20  # bytes
 BLOCK = 1 << 20         # bytes read at once
+CHUNK = 5_000_000       # values in memory as text at once
 LARGEST = float(np.finfo(np.float32).max)  # the stages hold factors as float32
 _SEP_LINE = re.compile(r'"?sep=(.)"?')     # spreadsheets write it above the header
 _DECIMAL = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"      # a number with a decimal comma
@@ -231,12 +232,20 @@ def numbers(frame: pd.DataFrame, separator: str) -> pd.DataFrame:
 
 
 def first_rows(path: Path, rows: int | None) -> pd.DataFrame:
-    """The first rows of a table, all where None, for a look at them: columns of numbers as numbers, the others as text;
-    of columns of the same name the first. Raises InputError."""
+    """The first rows of a table, all where None, for a look at them; of columns of the same name the first. Raises
+    InputError."""
     table = Table(path)
-    columns = [i for i, name in enumerate(table.header) if table.header.index(name) == i]
+    return frame_of(table, [i for i, name in enumerate(table.header) if table.header.index(name) == i], rows)
+
+
+def frame_of(table: Table, columns: list[int], rows: int | None = None) -> pd.DataFrame:
+    """The columns at these places, `rows` rows, all where None: columns of numbers as numbers, the others as text.
+    Raises InputError."""
+    chunk = rows or max(1000, CHUNK // len(table.header))  # of all columns: pandas holds them before it chooses
+    parts = table.frames(columns, chunk)
+    parts = list(parts) if rows is None else [part for part in [next(parts, None)] if part is not None]
     empty = pd.DataFrame(columns=[table.header[i] for i in columns], dtype=float)
-    frame = next(table.frames(columns, rows), empty)
+    frame = pd.concat(parts, ignore_index=True) if parts else empty
     as_numbers = numbers(frame, table.separator)
     right = as_numbers.notna().any() & (as_numbers.notna() | frame.isna()).all()
     return frame.assign(**{name: as_numbers[name] for name in frame.columns[right.to_numpy()]})
