@@ -26,7 +26,7 @@ PYTHON_BASE ?= python3
 VENV := .venv
 PY ?= $(VENV)/bin/python
 ROOT := $(or $(LSM_ROOT),.)
-TABLES := REGION=$(REGION) $(if $(FURTHER),FURTHER='$(FURTHER)')
+TABLES := REGION=$(REGION)$(if $(FURTHER), FURTHER='$(FURTHER)')
 ARGS := $(TABLES) $(if $(RECIPE),RECIPE=$(RECIPE))
 
 # ---- set-up: needed for .venv only; with PY=python the conda environment is ready

@@ -69,12 +69,17 @@ def weights(paths: Paths, label: np.ndarray, c: Constants) -> np.ndarray:
     """The weight of every sample in the losses (samples,) float32: from the table of origins; 1 without that table."""
     if not paths.samples_origin.is_file():
         return np.ones(len(label), np.float32)
-    origin = read_csv(paths.samples_origin, "augment_inventory.py", c)
+    origin = read_csv(paths.samples_origin, "augment_inventory.py", c, ("origin", "weight"))
     if len(origin) != len(label) or ((origin["origin"] == "absence") != (label == 0)).any():
         raise InputError(f"{shown(paths.samples_origin)}: expected a row for each of the {len(label)} rows of "
                          f"{shown(paths.samples)}, absence where its label is 0, found {len(origin)} rows of another "
                          "table; remove it, or run augment_inventory.py again")
-    return origin["weight"].to_numpy(np.float32)
+    weight = pd.to_numeric(origin["weight"], errors="coerce").to_numpy(np.float32)
+    wrong = ~((weight > 0) & (weight <= 1))
+    if wrong.any():
+        raise InputError(f"{shown(paths.samples_origin)}: column 'weight': expected more than 0 and 1 at most, found "
+                         f"{origin['weight'][wrong].iloc[0]!r}; run augment_inventory.py again")
+    return weight
 
 
 def table_of_blocks(labels: np.ndarray, block: np.ndarray, label: np.ndarray, places: np.ndarray,

@@ -8,8 +8,7 @@ from lsm.checks.finding import Finding, of_refusal, summary
 from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain
 from lsm.checks.table_checks import columns_of, of_collinearity, of_labels, of_missing, of_nodata, of_units
 from lsm.inputs.rasters import Raster, read_composite
-from lsm.inputs.samples import OTHER_NAMES, Factor, grid_chunks, labels_of, read_samples
-from lsm.inputs.text_tables import find_columns, first_rows
+from lsm.inputs.samples import Factor, grid_chunks, named_rows, read_samples
 from lsm.run.artifacts import write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
@@ -77,17 +76,11 @@ def _refusal(path: Path, read) -> list[Finding]:
 
 
 def _table(path: Path, rows: int | None = None) -> pd.DataFrame:
-    """The first rows of a table, all where rows is None, with columns X, Y and label under these names and labels as
-    numbers; empty where it cannot be read, as `_refusal` has said."""
+    """The first rows of a table, all where rows is None; empty where it cannot be read, as `_refusal` has said."""
     try:
-        table = first_rows(path, rows)
+        return named_rows(path, rows)
     except InputError:
         return pd.DataFrame()
-    for name, others in OTHER_NAMES.items():
-        column = next((table.columns[i] for i in find_columns(list(table), (name, *others))), None)
-        if column is not None:
-            table = table.rename(columns={column: name})
-    return table.assign(label=labels_of(table["label"])) if "label" in table else table
 
 
 def _of_columns(table: pd.DataFrame, values: pd.DataFrame, factors: tuple[Factor, ...], raster: Raster | None,

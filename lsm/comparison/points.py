@@ -12,7 +12,8 @@ from lsm.blocks.slic import block_of_cells
 from lsm.comparison import splits
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import cell_of, read_band, read_composite
-from lsm.inputs.samples import Factor
+from lsm.inputs.samples import Factor, columns_of
+from lsm.inputs.text_tables import Table, numbers
 from lsm.run.artifacts import read_csv, read_npz, write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
@@ -84,9 +85,15 @@ def origins(paths: Paths, samples: dict, c: PointConstants) -> np.ndarray:
     where there is no table of origins."""
     out = np.where(samples["label"] == 1, "inventory", "absence").astype("<U9")
     if paths.samples_origin.is_file():
-        return read_csv(paths.samples_origin, "augment_inventory.py", c)["origin"].to_numpy("<U9")[samples["row"]]
+        table = read_csv(paths.samples_origin, "augment_inventory.py", c, ("origin",))
+        right = table["origin"].isin(("inventory", "insar", "absence")).all()
+        if not right or len(table) <= samples["row"].max(initial=-1):
+            raise InputError(f"{shown(paths.samples_origin)}: expected inventory, insar or absence for each sample; "
+                             "run augment_inventory.py again")
+        return table["origin"].to_numpy("<U9")[samples["row"]]
     if paths.insar_points.is_file():
-        seen = pd.read_csv(paths.insar_points, encoding="utf-8-sig")[["X", "Y"]].to_numpy(float)
+        table = Table(paths.insar_points)
+        seen = numbers(next(table.frames(columns_of(table, (), ("X", "Y"))[1])), table.separator).to_numpy()
         place = {tuple(p) for p in seen}
         out[[tuple(p) in place and y == 1 for p, y in zip(samples["xy"], samples["label"], strict=True)]] = "insar"
     else:

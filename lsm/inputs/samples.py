@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.text_tables import LARGEST, Table, find_columns, numbers, one_column, plain
+from lsm.inputs.text_tables import LARGEST, Table, find_columns, first_rows, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -71,12 +71,18 @@ def read_factors(path: Path) -> tuple[tuple[Factor, ...], dict[str, dict[str, in
     """The factors and classes that `write_factors` wrote. Raises InputError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        factors = tuple(Factor(**{**f, "aliases": tuple(f.get("aliases", ()))}) for f in data["factors"])
-        classes = {name: {str(k): int(v) for k, v in codes.items()} for name, codes in data.get("classes", {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        factors = tuple(Factor(**{**f, "aliases": (*f.get("aliases", []),)}) for f in data["factors"])
+        classes = {name: dict(codes) for name, codes in data.get("classes", {}).items()}
+        wrong = [f for f, given in zip(factors, data["factors"], strict=True) if not (
+            all(isinstance(text, str) and text.strip() for text in (f.name, f.unit, *f.aliases))
+            and isinstance(given.get("aliases", []), list) and isinstance(f.zero_is_missing, bool))]
+        wrong += [code for codes in classes.values() for code in codes.values() if type(code) is not int]
+        if wrong:
+            raise ValueError(str(wrong[0]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{shown(path)}: expected a list of factors (name, kind, unit), found {error!r}; run "
                          "prepare_region.py again") from None
-    if not factors or len({f.name for f in factors}) < len(factors):
+    if not factors or len({plain(f.name) for f in factors}) < len(factors):
         raise InputError(f"{shown(path)}: expected factors of different names, found {[f.name for f in factors]}; run "
                          "prepare_region.py again")
     return factors, classes
@@ -179,6 +185,18 @@ def columns_of(table: Table, factors: tuple[Factor, ...], ending: tuple[str, ...
                              "composite.tif, found longitude and latitude; transform them to that CRS as X and Y")
         places.append(place_of(table, name, others))
     return [*(factor.name for factor in factors), *ending], places
+
+
+def named_rows(path: Path, rows: int | None = None) -> pd.DataFrame:
+    """The first rows of a table, all where None, for a look at them: X, Y and label under these names, labels in words
+    as numbers. Raises InputError."""
+    table = first_rows(path, rows)
+    for name, others in OTHER_NAMES.items():
+        place = next(iter(find_columns(list(table), (name,)) or find_columns(list(table), others)), None)
+        if place is not None:
+            table = table.rename(columns={table.columns[place]: name})
+    in_words = "label" in table and table["label"].dtype.kind not in "iuf"
+    return table.assign(label=labels_of(table["label"])) if in_words else table
 
 
 def is_stored_zero(values):

@@ -162,7 +162,16 @@ def read_npz(path: Path, stage: str, constants) -> dict:
         return dict(file)
 
 
-def read_csv(path: Path, stage: str, constants) -> pd.DataFrame:
-    """The table of an artifact that passes `check`."""
+def read_csv(path: Path, stage: str, constants, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The table of an artifact that passes `check`. Raises InputError where it lacks one of `columns`."""
     check(path, stage, constants)
-    return pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except ValueError as error:  # of the parser, or of the encoding
+        raise InputError(f"{shown(path)}: expected a table, found: {str(error).splitlines()[0]}; run {stage} again"
+                         ) from None
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(f"{shown(path)}: header: expected a column {missing[0]!r}, found {', '.join(table)}; run "
+                         f"{stage} again")
+    return table
