@@ -60,11 +60,12 @@ def raster_table(name: str | Path, grid: Grid) -> tuple[pd.DataFrame, str, list[
     values, known = {}, np.ones((rows, cols), bool)
     for column, (dataset, number) in bands.items():
         band = dataset.GetRasterBand(number)
-        v = band.ReadAsArray(col, first, cols, rows).astype(np.float64)
+        raw = band.ReadAsArray(col, first, cols, rows)
+        v = raw.astype(np.float64)
         gap = (band.GetMaskBand().ReadAsArray(col, first, cols, rows) == 0) | ~np.isfinite(v) | np.isin(v, GAPS)
         known &= ~gap & (np.abs(v) < 1e20)
         values[column] = v * (band.GetScale() or 1.0) + (band.GetOffset() or 0.0)
-        if column == "velocity" and gdal.DataTypeIsFloating(band.DataType):
+        if column == "velocity" and raw.dtype.kind == "f":
             known &= v != 0  # programs fill gaps with 0; a measured velocity is never exactly 0
     r, c = np.nonzero(known)
     if not len(r):

@@ -31,8 +31,9 @@ FACTORS = (Factor("land use", "categorical", "class", aliases=("landuse",)), Fac
            Factor("DV", "continuous", "mm/yr", zero_is_missing=True))
 GRID = Grid(ROWS, 80, PLACE, crs_of(32650).ExportToWkt())
 NASTY = ("", " ", "nan", "NA", "-", "inf", "-Infinity", "1e400", "1e39", "9" * 400, "0." + "3" * 400, "-9999", "1,5",
-         "1,234", "1.234,5", "TRUE", "no", "stable", "0x1F", "1_0", "１２", "12:30", "#", '"', '""', '"1', "a\tb", ";",
-         ",", "1e-400", "9.99999997e-07", "--1", "1 2", "½", "\x00", "\x0b", "\u2028", "=1+1", "1d3", "1.", ".5", "-0", "0")
+         "1,234", "1.234,5", "TRUE", "no", "stable", "0x1F", "1_0", "１２", "12:30", "#", '"', '""', '"1', "a\tb",
+         ";", ",", "1e-400", "9.99999997e-07", "--1", "1 2", "½", "\x00", "\x0b", "\u2028", "=1+1", "1d3", "1.",
+         ".5", "-0", "0")
 run = settings(max_examples=CASES, derandomize=True, deadline=None, database=None,
                suppress_health_check=list(HealthCheck))
 
