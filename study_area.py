@@ -77,16 +77,16 @@ _DISTANCES = {"dis2road": ("road", "roads"), "dis2faults": ("fault", "faults"),
 COMMON_NAMES = {
     "land use": ("land use land cover", "land use/land cover", "land use class", "lulc", "lu lc", "land cover", "lc"),
     "lithology": ("geology", "litho", "lithologic unit", "lithological unit", "geological unit", "rock type"),
-    "DEM": ("altitude", "elev", "height", "dtm", "elevation (m)"),
-    "slope": ("slope angle", "slope degree", "slope degrees", "slope deg", "slope gradient"),
+    "DEM": ("altitude", "elev", "height", "dtm", "elevation (m)", "altitude (m)"),
+    "slope": ("slope angle", "slope degree", "slope degrees", "slope deg", "slope (degree)", "slope (degrees)"),
     "curvature": ("general curvature", "total curvature"),
     "aspect": ("slope aspect", "aspect deg"),
     "SPI": ("stream power index",),
     "TWI": ("topographic wetness index", "wetness index"),
     "DV": ("insar", "insar velocity", "deformation velocity", "v los"),
-    **{factor: tuple(form.format(thing) for thing in things for form in (
-        "distance to {}", "distance to the {}", "distance from {}", "dist to {}", "dist {}", "dis {}", "distance {}",
-        "{} distance", "{} dist", "dist2{}", "dis2{}", "d2{}", "d {}", "proximity to {}"))
+    **{factor: tuple(form.format(thing) + unit for thing in things for unit in ("", " (m)") for form in (
+        "distance to {}", "distance to the {}", "distance from {}", "distance from the {}", "dist to {}", "dist {}",
+        "dis {}", "distance {}", "{} distance", "{} dist", "dist2{}", "dis2{}", "d2{}", "d {}", "proximity to {}"))
        for factor, things in _DISTANCES.items()},
 }
 
