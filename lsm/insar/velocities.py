@@ -13,7 +13,7 @@ import pandas as pd
 
 from lsm.inputs.rasters import Grid, crs_name, locate
 from lsm.inputs.samples import is_stored_zero
-from lsm.inputs.text_tables import plain
+from lsm.inputs.text_tables import Table, plain
 from lsm.insar.insar_files import RASTERS, WHAT, layer_table, raster_table
 from lsm.region.placed_points import TABLES, dropped, numbers_of, points_of
 from lsm.run.paths import shown
@@ -86,7 +86,7 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     path, stated = Path(str(name).partition("|")[0]), ""
     if path.suffix.lower() in TABLES:
         table, notes = points_of(name, WHAT, grid, epsg, key_of)
-        header = list(table)
+        header = Table(path).header
     elif path.suffix.lower() in RASTERS:
         table, stated, notes = raster_table(name, grid)
         header = list(table)

@@ -34,19 +34,20 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     if said and not said.isdigit():
         raise InputError(f"{shown(path)}: expected {path.name}|epsg=<code>, found {said[:40]!r}; correct the code")
     table = Table(path, what)
-    pair = next((pair for pair in COORDINATES if all(find_columns(table.header, (name,)) for name in pair)), None)
+    coordinates = {plain(name) for pair in COORDINATES for name in pair}
+    names = [plain(name) for name in table.header]
+    used = [(name, key) for name, key in zip(table.header, names, strict=True) if key in coordinates or wanted(name)]
+    twice = next((name for name, key in used if names.count(key) > 1), None)
+    if twice is not None:
+        raise InputError(f"{shown(path)}: header: expected different names, found {twice!r} twice; rename one")
+    pair = next((pair for pair in COORDINATES if all(plain(name) in names for name in pair)), None)
     if pair is None:
         found = ", ".join(table.header[:6]) + ", ..." * (len(table.header) > 6)
         raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
                          f"latitude), found {found}; rename them")
-    columns = [find_columns(table.header, (name,)) for name in pair]
-    columns += [[i] for i, name in enumerate(table.header) if wanted(name) and [i] not in columns]
-    names = [plain(table.header[i]) for i, *_ in columns]
-    twice = next((found for found in columns if len(found) > 1 or names.count(plain(table.header[found[0]])) > 1), None)
-    if twice is not None:
-        raise InputError(f"{shown(path)}: header: expected different names, found {table.header[twice[0]]!r} twice; "
-                         "rename one")
-    frame = frame_of(table, [i for i, *_ in columns])
+    columns = [names.index(plain(name)) for name in pair]
+    columns += [i for i, name in enumerate(table.header) if wanted(name) and i not in columns]
+    frame = frame_of(table, columns)
     if not len(frame):
         raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
     x, y = frame.columns[:2]
