@@ -16,6 +16,7 @@ COORDINATES = (("x", "y"), ("point x", "point y"), ("x coord", "y coord"), ("coo
                ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"), ("long", "lat"),
                ("lng", "lat"))
 TABLES = (".csv", ".txt", ".tsv")  # files that are read as tables of points; GDAL opens all others
+LARGEST = 1e9                      # of a coordinate or any other number of a point
 DROPPED = 0.2                      # share of points without place or value above which a file is damaged
 _MISSING = ("", "-", "--", "nan", "na", "n/a", "null", "none", "nodata", "no data")
 
@@ -62,6 +63,7 @@ def numbers_of(column: pd.Series, path: Path) -> np.ndarray:
     """A column of a table of points as numbers (points,), nan where it has none. Raises InputError for text that is no
     number."""
     values = pd.to_numeric(column, errors="coerce").to_numpy(float)
+    values = np.where(np.abs(values) < LARGEST, values, np.nan)
     empty = (column.isna() | column.astype(str).str.strip().str.lower().isin(_MISSING)).to_numpy()
     bad = ~np.isfinite(values) & ~empty
     if bad.any():
