@@ -9,12 +9,14 @@
 #   make report REGION=<name>    one HTML file to open first: the map to click, scores, figures, warnings
 #   make setup                   only prepare .venv
 #   make test                    set up and pass the tests; make test-all: the slow tests too
+#   make fuzz                    every reader of tables against 10,000 damaged inputs
 #   make benchmarks              time the program against plain forms
-# RECIPE=published runs the published settings. In an active conda environment: make run PY=python
+# RECIPE=published runs the published settings. FURTHER=all takes the columns too that FACTORS does not name.
+# In an active conda environment: make run PY=python
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run status map hk compare explain gis check-qgis report test test-all setup benchmarks
+.PHONY: run status map hk compare explain gis check-qgis report test test-all fuzz setup benchmarks
 .DEFAULT_GOAL := run
 
 HK_DATA ?= ../shared/hk
@@ -62,6 +64,10 @@ test: $(READY)
 	$(PY) -m pytest $(TESTS)
 test-all: TESTS := -m "slow or not slow"
 test-all: test
+
+# the readers of tables against 10,000 damaged inputs each
+fuzz: $(READY)
+	FUZZ=10000 $(PY) -m pytest -n 0 tests/inputs/test_fuzz.py
 
 benchmarks: $(READY)
 	for b in slic meta_training adaptation prediction; do $(PY) benchmarks/$$b.py; done

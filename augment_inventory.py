@@ -3,17 +3,18 @@
 InSAR points come in two forms. Ts_<REGION>.csv is the published form. It holds the factors too and is taken as already
 sampled: every row becomes a landslide sample. insar_<REGION>.csv (or .gpkg, one layer of points) holds measurements: x,
 y and velocity (mm/yr along the line of sight), optionally coherence, heading and incidence (degrees) and velocity_error
-(mm/yr). A measurement becomes a weak label where it passes all rules (lsm/insar/moving_slopes.py) under the constants
-below; prepare_region.py applies the same rules under the same constants. Its terrain comes from composite.tif, its
-other factors from its cell of the grid, a table or a raster. DV is always positive towards the satellite, whatever the
-source counts as positive (lsm/insar/velocities.py).
+(mm/yr). In a raster of velocities, insar_<REGION>.tif, each cell is a measurement. A measurement becomes a weak label
+where it passes all rules (lsm/insar/moving_slopes.py) under the constants below; prepare_region.py applies the same
+rules under the same constants. Its terrain comes from composite.tif, its other factors from its cell of the grid, a
+table or a raster. DV is always positive towards the satellite, whatever the source counts as positive
+(lsm/insar/velocities.py).
 
 Velocity defines the weak labels, and DV is also a factor. Scores on InSAR points are therefore partly circular: the
 stage names every factor that alone tells the weak labels from the non-landslides.
 
 Reads   src_data/samples_<REGION>_noTS.csv          inventory and non-landslides: factors, X, Y, label
         src_data/Ts_<REGION>.csv                    InSAR points, published form (factors, velocity, X, Y); or
-        src_data/insar_<REGION>.csv or .gpkg        InSAR measurements, and for these:
+        src_data/insar_<REGION>.csv, .gpkg or .tif  InSAR measurements, and for these:
         src_data/<REGION>/composite.tif             DEM, aspect, curvature, slope
         src_data/grid_samples_<REGION>.csv          the other factors; or src_data/<REGION>/factors.tif
 Writes  src_data/samples_<REGION>.csv               factors, X, Y, label: the inventory's rows as they are, then the
@@ -37,7 +38,7 @@ from lsm.inputs.rasters import read_composite
 from lsm.inputs.samples import read_samples
 from lsm.insar import weak_samples
 from lsm.insar.moving_slopes import Motion, check_rules, is_near
-from lsm.insar.velocities import DIRECTIONS, read_insar
+from lsm.insar.velocities import DIRECTIONS, TO_MM, read_insar
 from lsm.region.warp import Grid
 from lsm.run.artifacts import write_csv, wrote
 from lsm.run.paths import Paths, shown
@@ -53,6 +54,7 @@ class Constants(Area):
     # what the sources count as positive: "towards" the satellite or "away" from it
     TS_POSITIVE: str = "away"        # Ts tables; published: their sign is the opposite of DV in the samples
     INSAR_POSITIVE: str = "towards"  # insar tables and layers; not published, the habit of most products
+    INSAR_UNIT: str = "mm/yr"        # of insar tables, layers and rasters that do not state it; or "cm/yr", "m/yr"
     # geometry of insar points
     GEOMETRY: tuple = ()     # (heading, incidence) in degrees of all points, such as (-13.0, 39.0), where the source
                              #   has no such columns; (): without them V_LOS stands for V_slope, its lower bound
@@ -82,6 +84,8 @@ def check_constants(c) -> None:
     for name in ("TS_POSITIVE", "INSAR_POSITIVE"):
         if getattr(c, name) not in DIRECTIONS:
             raise InputError(f"{name}={getattr(c, name)}: expected {' or '.join(DIRECTIONS)}")
+    if c.INSAR_UNIT not in TO_MM:
+        raise InputError(f"INSAR_UNIT={c.INSAR_UNIT}: expected one of {', '.join(TO_MM)}")
     check_rules(c)
     for name, low, high in (("WEIGHT", 0.001, 1), ("SEPARATES", 0.5, 1), ("GRID_ROWS", 1, np.inf)):
         if not low <= getattr(c, name) <= high:
@@ -90,11 +94,11 @@ def check_constants(c) -> None:
 
 def source_of(paths: Paths) -> Path:
     """The one file of InSAR points. Raises InputError where there is none, or more than one."""
-    accepted = (paths.insar_points, paths.insar_table, paths.insar_layer)
+    accepted = (paths.insar_points, paths.insar_table, paths.insar_layer, paths.insar_raster)
     found = [path for path in accepted if path.is_file()]
     if not found:
-        raise InputError(f"{shown(accepted[0])}: missing, as are {shown(accepted[1])} and {accepted[2].name}; put the "
-                         "InSAR points there in one of these forms")
+        raise InputError(f"{shown(accepted[0])}: missing, as are {shown(accepted[1])}, {accepted[2].name} and "
+                         f"{accepted[3].name}; put the InSAR points there in one of these forms")
     if len(found) > 1:
         raise InputError(f"{' and '.join(map(shown, found))}: expected one source of InSAR points, found {len(found)}; "
                          "move all but one away")
@@ -108,7 +112,7 @@ def from_measurements(c, paths: Paths, path: Path, factors, landslides: np.ndarr
     """
     raster = read_composite(paths.composite)
     points, notes = read_insar(path, Grid(*raster.valid.shape, raster.geotransform, raster.crs),
-                               positive=c.INSAR_POSITIVE)
+                               unit=c.INSAR_UNIT, positive=c.INSAR_POSITIVE)
     motion = weak_samples.judged(c, points, raster, grid_cells.grid_of(paths), factors, landslides, path)
     if not len(motion.sieve.left):
         dropped = ", ".join(f"{n:,} {rule}" for rule, n, _ in motion.sieve.rows[1:] if n)

@@ -126,6 +126,10 @@ def main(c: Constants) -> None:
     raster, labels = read_composite(paths.composite), read_band(paths.blocks)
     check_reach(c.BLEND, labels, raster.geotransform)
     encoder = Encoder.from_json(str(model["encoder"]))
+    fitted, there = ([factor.name for factor in factors] for factors in (encoder.factors, c.factors))
+    if fitted != there:
+        raise InputError(f"{shown(paths.model)}: expected the factors of the tables ({', '.join(there)}), found "
+                         f"{', '.join(fitted)}; run stages 1 to 3 again")
     use_one_thread()
 
     training = Training.of_file(model)

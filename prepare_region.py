@@ -45,11 +45,12 @@ from lsm.inputs.layers import stack_layers
 from lsm.inputs.rasters import TERRAIN as _TERRAIN
 from lsm.inputs.rasters import read_composite
 from lsm.inputs.samples import Factor
+from lsm.insar.cell_velocities import write_velocity_layer
 from lsm.insar.moving_slopes import RULES as _RULES
 from lsm.insar.moving_slopes import check_rules
-from lsm.insar.velocities import DIRECTIONS, TO_MM, read_insar, write_velocity_layer
+from lsm.insar.velocities import DIRECTIONS, TO_MM, read_insar
 from lsm.insar.weak_samples import judged
-from lsm.region import absences, factor_layers, inventory, region_files, terrain, warp
+from lsm.region import absences, factor_layers, inventory, placed_points, region_files, terrain, warp
 from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables, valid_cells
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError, of_stage, run
@@ -190,7 +191,7 @@ def prepare(c, paths: Paths, rules, inputs: dict, own: dict, codes: dict, notes:
         notes += more
         if "INSAR" in inputs:
             points, more = read_insar(inputs["INSAR"], grid, c.POINTS_EPSG, c.INSAR_UNIT, c.INSAR_POSITIVE)
-            write_velocity_layer(points, grid, folder)
+            write_velocity_layer(points, grid, folder, rules)
             notes += more
         further = (*(Factor(name, "continuous", terrain.MORE[name]) for name in c.TERRAIN_MORE), *own)
         factors = tuple(f for f in (*study_area.FACTORS, *further) if (folder / f"{f.name}.tif").is_file())
@@ -214,7 +215,7 @@ def prepare(c, paths: Paths, rules, inputs: dict, own: dict, codes: dict, notes:
         samples, scores = sample_tables(rng, landslides, stable, names, grid, folder, c)
 
         tables = {paths.samples_without_insar: samples, paths.samples: samples, paths.strategies: scores}
-        if len(dates := inventory.table_of_dates(landslides)):
+        if len(dates := placed_points.table_of_dates(landslides)):
             tables[paths.samples_dates] = dates
             notes.append(f"{len(dates):,} of {len(landslides[0]):,} landslides have a year, {dates['year'].min()} to "
                          f"{dates['year'].max()}")

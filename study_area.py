@@ -4,9 +4,14 @@ REGION names the input files (`src_data/samples_<REGION>.csv` and so on, see lsm
 the CRS of `src_data/<REGION>/composite.tif`, a projected one in metres; the sample tables carry none of their own.
 """
 
+import multiprocessing
 from dataclasses import dataclass
+from functools import lru_cache
 
+from lsm.checks.factor_list import factors_of
+from lsm.inputs.grid_cells import grid_of
 from lsm.inputs.samples import Factor, read_factors
+from lsm.run.artifacts import made_by
 from lsm.run.paths import Paths
 
 
@@ -17,11 +22,13 @@ class Area:
 
     REGION: str = "demo"  # the synthetic area of src_data/make_demo.py; "HK" is the published study
     SEED: int = 1         # of every random draw; not published
+    FURTHER: str = "none"  # columns of samples and grid that FACTORS does not name, to take as factors too: "none",
+                           #   "all" or names, like "rain,soil:categorical"
 
     @property
     def factors(self) -> tuple[Factor, ...]:
         """The factors of the region's tables."""
-        return factors(self.REGION)
+        return factors(self.REGION, self.FURTHER)
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,48 @@ FACTORS = (
     Factor("DV", "continuous", "mm/yr", aliases=("DV_InSAR",), zero_is_missing=True),
 )
 
+# What people call the columns of a factor. Such a name counts where a table has no column of the factor's own name.
+_DISTANCES = {"dis2road": ("road", "roads"), "dis2faults": ("fault", "faults"),
+              "dis2catchment": ("catchment", "catchments", "watershed"),
+              "dis2drainage": ("river", "rivers", "stream", "streams", "drainage", "drainages")}
+COMMON_NAMES = {
+    "land use": ("land use land cover", "land use/land cover", "land use class", "lulc", "lu lc", "land cover", "lc"),
+    "lithology": ("geology", "litho", "lithologic unit", "lithological unit", "geological unit", "rock type"),
+    "DEM": ("altitude", "elev", "height", "dtm", "elevation (m)", "altitude (m)"),
+    "slope": ("slope angle", "slope degree", "slope degrees", "slope deg", "slope (degree)", "slope (degrees)"),
+    "curvature": ("general curvature", "total curvature"),
+    "aspect": ("slope aspect", "aspect deg"),
+    "SPI": ("stream power index",),
+    "TWI": ("topographic wetness index", "wetness index"),
+    "DV": ("insar", "insar velocity", "deformation velocity", "v los"),
+    **{factor: tuple(form.format(thing) + unit for thing in things for unit in ("", " (m)") for form in (
+        "distance to {}", "distance to the {}", "distance from {}", "distance from the {}", "dist to {}", "dist {}",
+        "dis {}", "distance {}", "{} distance", "{} dist", "dist2{}", "dis2{}", "d2{}", "d {}", "proximity to {}"))
+       for factor, things in _DISTANCES.items()},
+}
 
-def factors(region: str) -> tuple[Factor, ...]:
-    """The factors of a region's tables: those of its factors.json where prepare_region.py wrote one, else FACTORS."""
-    path = Paths(region).factors
-    return read_factors(path)[0] if path.is_file() else FACTORS
+
+def factors(region: str, further: str = "none") -> tuple[Factor, ...]:
+    """The factors of a region: those of its factors.json where prepare_region.py wrote one, else those of FACTORS that
+    its tables hold; and `further` columns, see Area.FURTHER.
+
+    Says once what is left out and what could be taken. Raises InputError.
+    """
+    paths = Paths(region)
+    by_stage_0 = not paths.samples.is_file() or made_by(paths.samples) == "augment_inventory.py"
+    samples = paths.samples_without_insar if by_stage_0 and paths.samples_without_insar.is_file() else paths.samples
+    tables = [path for path in (samples, grid_of(paths)) if path.is_file()]
+    stamps = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in (paths.factors, *tables)
+                   if path.is_file())
+    return _factors(stamps, paths.factors.is_file(), further)
+
+
+@lru_cache(maxsize=8)
+def _factors(stamps: tuple, has_list: bool, further: str) -> tuple[Factor, ...]:
+    """`factors` out of files (path, time of the last change, size); the list of factors first, where there is one."""
+    files = [path for path, *_ in stamps]
+    known = read_factors(files.pop(0))[0] if has_list else FACTORS
+    found, notes = factors_of(known, COMMON_NAMES, files, further)
+    if multiprocessing.parent_process() is None:  # what the stage has said its workers need not repeat
+        print(*notes, sep="\n", end="\n" * bool(notes))
+    return found

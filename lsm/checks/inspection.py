@@ -10,7 +10,7 @@ from lsm.checks.finding import Finding, of_refusal, summary
 from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain
 from lsm.checks.table_checks import columns_of, of_collinearity, of_labels, of_missing, of_nodata, of_units
 from lsm.inputs.rasters import Raster, read_composite
-from lsm.inputs.samples import Factor, grid_chunks, read_samples
+from lsm.inputs.samples import Factor, grid_chunks, named_rows, read_samples
 from lsm.run.artifacts import write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
@@ -88,8 +88,8 @@ def _refusal(path: Path, read) -> list[Finding]:
 def _table(path: Path, rows: int | None = None) -> pd.DataFrame:
     """The first rows of a table, all where rows is None; empty where it cannot be read, as `_refusal` has said."""
     try:
-        return pd.read_csv(path, encoding="utf-8-sig", nrows=rows)
-    except (ValueError, OSError):
+        return named_rows(path, rows)
+    except InputError:
         return pd.DataFrame()
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from lsm.checks.finding import Finding, counted, graded
-from lsm.inputs.samples import STORED_ZERO, Factor
+from lsm.inputs.samples import Factor, is_stored_zero
+from lsm.inputs.text_tables import find_columns
 
 VIF = 10.0               # variance inflation above which the other factors predict a factor (O'Brien 2007, Quality &
                          #   Quantity 41)
@@ -16,12 +17,12 @@ MISSING = 0.6            # share of samples without InSAR above which DV says mo
 
 def columns_of(table: pd.DataFrame, factors: tuple[Factor, ...]) -> pd.DataFrame:
     """The factors a table has, under their own names, as numbers; stored zeros as zeros."""
-    names = {str(name).strip().lower(): name for name in table}
     found = {}
     for factor in factors:
-        column = next((names[n.lower()] for n in (factor.name, *factor.aliases) if n.lower() in names), None)
-        if column is not None:
-            found[factor.name] = pd.to_numeric(table[column], errors="coerce").replace(STORED_ZERO, 0.0)
+        columns = find_columns(list(table), (factor.name, *factor.aliases))
+        if len(columns) == 1:  # the reader refuses two
+            values = pd.to_numeric(table.iloc[:, columns[0]], errors="coerce")
+            found[factor.name] = values.mask(is_stored_zero(values), 0.0)
     return pd.DataFrame(found)
 
 

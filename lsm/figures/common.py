@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.samples import Factor
+from lsm.inputs.samples import Factor, named_rows
 from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, read_npz, record_path, whole
 from lsm.run.paths import Paths, shown
@@ -41,7 +41,7 @@ def input_table(path: Path, stage: str, c: FigureConstants, names: tuple[str, ..
     record = check(path, stage, c) if record_path(path).is_file() else {}
     if not path.is_file():
         raise InputError(f"{shown(path)}: missing; put it there, or run {stage} first")
-    return need(pd.read_csv(path, encoding="utf-8-sig"), path, names, stage), record
+    return need(named_rows(path), path, names, stage), record
 
 
 def saved(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...], **options) -> tuple[pd.DataFrame, dict]:

@@ -1,10 +1,10 @@
 """Sample and grid tables: one reader for each; it checks every value before it returns any.
 
 A table has one column a factor, then X and Y (m, in the CRS of composite.tif) and, for samples, label (1 landslide,
-0 non-landslide). Published tables store an exact zero as 0.000001; the readers return zero.
+0 non-landslide; words such as FALSE and stable too). Published tables store an exact zero as 0.000001; the readers
+return zero.
 """
 
-import contextlib
 import difflib
 import json
 from collections.abc import Iterator
@@ -14,10 +14,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lsm.inputs.text_tables import LARGEST, Table, find_columns, first_rows, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
-STORED_ZERO = 0.000001
+STORED_ZERO = 0.000001  # 9.99999997e-07 where a program stored it as float32
+OTHER_NAMES = {  # of the columns that are no factors
+    "X": ("point_x", "easting", "east"), "Y": ("point_y", "northing", "north"),
+    "label": ("landslide", "landslides", "is landslide", "target")}
+DEGREES = ("longitude", "latitude", "lon", "lat", "long")
+LANDSLIDE = ("1", "true", "t", "yes", "y", "landslide", "slide", "unstable", "present", "presence", "positive")
+STABLE = ("0", "-1", "false", "f", "no", "n", "stable", "non landslide", "no landslide", "not landslide", "absent",
+          "absence", "negative")  # what people write of a place that did not slide; -1 beside 1
 KINDS = ("continuous", "distance", "circular", "categorical")
 
 
@@ -63,12 +71,18 @@ def read_factors(path: Path) -> tuple[tuple[Factor, ...], dict[str, dict[str, in
     """The factors and classes that `write_factors` wrote. Raises InputError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        factors = tuple(Factor(**{**f, "aliases": tuple(f.get("aliases", ()))}) for f in data["factors"])
-        classes = {name: {str(k): int(v) for k, v in codes.items()} for name, codes in data.get("classes", {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        factors = tuple(Factor(**{**f, "aliases": (*f.get("aliases", []),)}) for f in data["factors"])
+        classes = {name: dict(codes) for name, codes in data.get("classes", {}).items()}
+        wrong = [f for f, given in zip(factors, data["factors"], strict=True) if not (
+            all(isinstance(text, str) and text.strip() for text in (f.name, f.unit, *f.aliases))
+            and isinstance(given.get("aliases", []), list) and isinstance(f.zero_is_missing, bool))]
+        wrong += [code for codes in classes.values() for code in codes.values() if type(code) is not int]
+        if wrong:
+            raise ValueError(str(wrong[0]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{shown(path)}: expected a list of factors (name, kind, unit), found {error!r}; run "
                          "prepare_region.py again") from None
-    if not factors or len({f.name for f in factors}) < len(factors):
+    if not factors or len({plain(f.name) for f in factors}) < len(factors):
         raise InputError(f"{shown(path)}: expected factors of different names, found {[f.name for f in factors]}; run "
                          "prepare_region.py again")
     return factors, classes
@@ -76,25 +90,33 @@ def read_factors(path: Path) -> tuple[tuple[Factor, ...], dict[str, dict[str, in
 
 def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data/make_demo.py") -> Samples:
     """Reads a sample table. `stage` is the command that would make it, for the message. Raises InputError."""
-    table = _read(path, stage)
-    values, xy = _checked(table, path, factors, first_row=0)
-    column = _column(table, path, "label")
-    label = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
-    _refuse(~np.isin(label, (0, 1)), path, table, column, "0 or 1 (1 = landslide)", 0)
+    table = _present(path, stage)
+    _, places = columns_of(table, factors, ("X", "Y", "label"))
+    frame = next(table.frames(places))
+    values, xy = _checked(table, frame, factors, first_row=0)
+    label = labels_of(frame.iloc[:, -1])
+    _refuse(np.isnan(label), table, frame.iloc[:, -1], "0 or 1 (1 = landslide)", 0)
     for missing, name in ((0, "non-landslides"), (1, "landslides")):
         if not (label == missing).any():
             raise InputError(f"{shown(path)}: column label: expected both 0 and 1, found no {missing}; add {name}")
     return Samples(values, xy, label.astype(np.int8))
 
 
+def labels_of(column: pd.Series) -> np.ndarray:
+    """Labels (rows,) as people write them: 1 landslide, 0 non-landslide, nan for anything else."""
+    words = column.astype(str).str.strip().str.lower().str.replace(r"(?<=\w)[\s_-]+", " ", regex=True)
+    for given, known in ((r"\.0+$", ""), ("^nonl", "non l"), ("(?<=landslide)s$", "")):
+        words = words.str.replace(given, known, regex=True)
+    return np.select([words.isin(LANDSLIDE), words.isin(STABLE)], [1.0, 0.0], np.nan)
+
+
 def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Reads a grid table `rows` rows at a time: factors (rows, factors) float32 and xy (rows, 2) float64."""
-    first = 0
-    with _parsing(path):
-        for table in _read(path, "src_data/make_demo.py", chunksize=rows):
-            if len(table):
-                yield _checked(table, path, factors, first)
-            first += len(table)
+    table, first = _present(path, "src_data/make_demo.py"), 0
+    for frame in table.frames(columns_of(table, factors, ("X", "Y"))[1], rows):
+        if len(frame):
+            yield _checked(table, frame, factors, first)
+        first += len(frame)
     if first == 0:
         raise InputError(f"{shown(path)}: expected one row a grid cell, found none; write the grid table again")
 
@@ -123,78 +145,93 @@ def unique_places(samples: Samples) -> tuple[np.ndarray, int, int]:
     return keep, len(place) - len(keep), conflicts
 
 
-def _read(path: Path, stage: str, **options):
-    _present(path, stage)
-    with _parsing(path):
-        return pd.read_csv(path, encoding="utf-8-sig", **options)
-
-
-def _present(path: Path, stage: str) -> None:
+def _present(path: Path, stage: str) -> Table:
     if not path.is_file():
         of_demo = " for the demo area" if stage == "src_data/make_demo.py" else ""
         raise InputError(f"{shown(path)}: missing; put the table there, or run {stage}{of_demo}")
-
-
-@contextlib.contextmanager
-def _parsing(path: Path):
-    """Turns errors of pandas into InputError. It must be around the whole reading: later chunks may break too."""
-    try:
-        yield
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{shown(path)}: expected a comma-separated UTF-8 table, found: {reason}; write "
-                         "it again") from None
+    return Table(path)
 
 
 def find_name(names: dict, name: str, aliases: tuple[str, ...] = ()):
-    """The entry of a dict with lower-case keys for a name or, failing that, an alias; None where there is none."""
-    return next((names[n.lower()] for n in (name, *aliases) if n.lower() in names), None)
+    """The entry of a dict by name for a name or, failing that, an alias, as `plain` has them; None where there is
+    none."""
+    known = {plain(key): value for key, value in names.items()}
+    return next((known[plain(n)] for n in (name, *aliases) if plain(n) in known), None)
 
 
-def _column(table: pd.DataFrame, path: Path, name: str, aliases: tuple[str, ...] = ()) -> str:
-    """The table's column of a name or alias; blanks around it and upper case do not matter. Raises InputError."""
-    columns = {str(c).strip().lower(): c for c in table.columns}
-    column = find_name(columns, name, aliases)
-    if column is not None:
-        return column
-    near = difflib.get_close_matches(name.lower(), columns, n=1, cutoff=0.5)
-    found = f"the nearest is {columns[near[0]]!r}" if near else f"found {', '.join(map(str, table.columns))}"
-    raise InputError(f"{shown(path)}: header: expected a column {name!r}; {found}; rename it, or add an alias to "
-                     "FACTORS in study_area.py")
+def place_of(table: Table, name: str, aliases: tuple[str, ...] = ()) -> int:
+    """The place of the one column of a name or alias. Raises InputError."""
+    place = one_column(table, (name, *aliases), repr(name))
+    if place is None:
+        raise InputError(f"{shown(table.path)}: header: expected a column {name!r}; {_nearest(table, name)}; rename "
+                         "it, or add an alias to FACTORS in study_area.py")
+    return place
 
 
-def _numbers(table: pd.DataFrame, path: Path, column: str, expected: str, first_row: int) -> np.ndarray:
-    """A column as finite numbers (rows,). Raises InputError."""
-    values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
-    _refuse(~np.isfinite(values), path, table, column, expected, first_row)
-    return values
+def _nearest(table: Table, name: str) -> str:
+    """What to say of a table that lacks a column."""
+    names = {column.lower(): column for column in table.header}
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    return f"the nearest is {names[near[0]]!r}" if near else f"found {', '.join(table.header)}"
 
 
-def _refuse(bad: np.ndarray, path: Path, table: pd.DataFrame, column: str, expected: str, first_row: int) -> None:
+def columns_of(table: Table, factors: tuple[Factor, ...], ending: tuple[str, ...]) -> tuple[list[str], list[int]]:
+    """Names and places of the columns of factors and of `ending`: X, Y and perhaps label. Raises InputError."""
+    places = [place_of(table, factor.name, factor.aliases) for factor in factors]
+    for name in ending:
+        others = () if find_columns(table.header, (name,)) else OTHER_NAMES[name]
+        if name in "XY" and find_columns(table.header, DEGREES) and not find_columns(table.header, (name, *others)):
+            raise InputError(f"{shown(table.path)}: header: expected columns X and Y in metres, in the CRS of "
+                             "composite.tif, found longitude and latitude; transform them to that CRS as X and Y")
+        places.append(place_of(table, name, others))
+    return [*(factor.name for factor in factors), *ending], places
+
+
+def named_rows(path: Path, rows: int | None = None) -> pd.DataFrame:
+    """The first rows of a table, all where None, for a look at them: X, Y and label under these names, labels in words
+    as numbers. Raises InputError."""
+    table = first_rows(path, rows)
+    for name, others in OTHER_NAMES.items():
+        place = next(iter(find_columns(list(table), (name,)) or find_columns(list(table), others)), None)
+        if place is not None:
+            table = table.rename(columns={table.columns[place]: name})
+    in_words = "label" in table and table["label"].dtype.kind not in "iuf"
+    return table.assign(label=labels_of(table["label"])) if in_words else table
+
+
+def is_stored_zero(values):
+    """Which values stand for zero, an array or a Series."""
+    return np.abs(values - STORED_ZERO) < 1e-13
+
+
+def _refuse(bad: np.ndarray, table: Table, column: pd.Series, expected: str, first_row: int) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         more = f" ({int(bad.sum())} such rows)" if bad.sum() > 1 else ""
-        raise InputError(f"{shown(path)}: line {first_row + row + 2}, column {column!r}: expected {expected}, "
-                         f"found {str(table[column].iloc[row])!r}{more}; correct or remove the row")
+        raise InputError(f"{shown(table.path)}: line {table.line_of(first_row + row)}, column {column.name!r}: "
+                         f"expected {expected}, found {str(column.iloc[row])[:60]!r}{more}; correct or remove the row")
 
 
-def _checked(table: pd.DataFrame, path: Path, factors: tuple[Factor, ...], first_row: int):
-    """Factors (rows, factors) float32 and coordinates (rows, 2) of a table, every value finite and as its kind asks.
+def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], first_row: int):
+    """Factors (rows, factors) float32 and coordinates (rows, 2), every value finite and as its kind asks.
 
-    first_row  of this part of the table in the file, for messages. Raises InputError.
+    frame      columns of the factors, then X and Y, of a part of the table
+    first_row  of this part in the table, for messages. Raises InputError.
     """
-    values = np.empty((len(table), len(factors)), np.float32)
+    values, checked = np.empty((len(frame), len(factors)), np.float32), numbers(frame, table.separator)
     for j, factor in enumerate(factors):
-        column = _column(table, path, factor.name, factor.aliases)
-        v = _numbers(table, path, column, "a number", first_row)
-        v = np.where(v == STORED_ZERO, 0.0, v)
+        v, column = checked.iloc[:, j].to_numpy(), frame.iloc[:, j]
+        _refuse(~(np.abs(v) <= LARGEST), table, column, "a number", first_row)
+        v = np.where(is_stored_zero(v), 0.0, v)
         if factor.kind == "categorical":
-            _refuse(v != np.round(v), path, table, column, "a whole-number class code", first_row)
+            _refuse((v != np.round(v)) | (np.abs(v) > 2**24), table, column, "a whole-number class code", first_row)
         elif factor.kind == "distance":
-            _refuse(v < 0, path, table, column, "a distance of 0 m or more", first_row)
+            _refuse(v < 0, table, column, "a distance of 0 m or more", first_row)
         elif factor.kind == "circular":
             outside = ((v < 0) & (v != -1)) | (v > 360)
-            _refuse(outside, path, table, column, "0 to 360 degrees, or -1 for flat", first_row)
+            _refuse(outside, table, column, "0 to 360 degrees, or -1 for flat", first_row)
         values[:, j] = v
-    columns = [_column(table, path, name) for name in ("X", "Y")]
-    return values, np.column_stack([_numbers(table, path, c, "a coordinate in metres", first_row) for c in columns])
+    xy = checked.iloc[:, len(factors):len(factors) + 2].to_numpy()
+    for i in range(2):
+        _refuse(~(np.abs(xy[:, i]) < 1e9), table, frame.iloc[:, len(factors) + i], "a coordinate in metres", first_row)
+    return values, xy

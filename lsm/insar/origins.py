@@ -49,7 +49,16 @@ def origins(paths: Paths, samples: dict, c: OriginConstants) -> tuple[np.ndarray
 
 def table_of_origins(paths: Paths, c: OriginConstants) -> pd.DataFrame:
     """The table of stage 0: row, origin, weight, a row for each row of the samples table. Raises InputError."""
-    return read_csv(paths.samples_origin, STAGE, c)
+    table = read_csv(paths.samples_origin, STAGE, c, ("origin", "weight"))
+    weight = pd.to_numeric(table["weight"], errors="coerce")
+    wrong = ~((weight > 0) & (weight <= 1))
+    if wrong.any():
+        raise InputError(f"{shown(paths.samples_origin)}: column 'weight': expected more than 0 and 1 at most, found "
+                         f"{table['weight'][wrong].iloc[0]!r}; run {STAGE} again")
+    if not table["origin"].isin((INVENTORY, INSAR, ABSENCE)).all():
+        raise InputError(f"{shown(paths.samples_origin)}: expected inventory, insar or absence for each sample; run "
+                         f"{STAGE} again")
+    return table.assign(weight=weight)
 
 
 def weights(paths: Paths, label: np.ndarray, c: OriginConstants) -> np.ndarray:

@@ -4,39 +4,41 @@ Everywhere in this project a velocity is in mm/yr along the line of sight, posit
 away from it. The factor DV is this number. A source that counts the other way is turned here and nowhere else.
 """
 
-import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from osgeo import gdal, ogr
 
 from lsm.inputs.crs import crs_name
-from lsm.inputs.layers import values_at
-from lsm.inputs.rasters import Grid, known, locate
-from lsm.inputs.samples import STORED_ZERO
-from lsm.region.inventory import TABLES, mean_by_cell, placed, write_cells
+from lsm.inputs.rasters import Grid, locate
+from lsm.inputs.samples import is_stored_zero
+from lsm.inputs.text_tables import Table, plain
+from lsm.insar.insar_files import RASTERS, WHAT, layer_table, raster_table
+from lsm.region.placed_points import TABLES, dropped, numbers_of, points_of
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
-from lsm.sources.vector_files import open_vector
-
-gdal.UseExceptions()
 
 DIRECTIONS = ("towards", "away")  # what a source may count as positive: towards the satellite, away from it
 TO_MM = {"mm/yr": 1.0, "cm/yr": 10.0, "m/yr": 1000.0}
-SLOWEST = 0.5    # mm/yr: 99 % of real points are not all slower; noise alone is faster
-FASTEST = 500.0  # mm/yr: half of real points are not faster; a satellite cannot follow such an area
-CHUNK = 100_000  # rows of a table read at once
+SLOWEST = 0.5      # mm/yr: 99 % of real points are not all slower; noise alone is faster
+FASTEST = 500.0    # mm/yr: half of real points are not faster; a satellite cannot follow such an area
+ASIDE = (15, 60)   # degrees: how far aside radars look
+NO_VALUE = (-9999.0, -99999.0, -32768.0)  # what products write where they have none
 
-# Names of a column, in any case; temporal_coherence, track_angle, incidence_angle, mean_velocity and mean_velocity_std
-# are the names of the European Ground Motion Service.
+# Names of a column as `plain` compares them, without a unit behind them; temporal_coherence, track_angle,
+# incidence_angle, mean_velocity and mean_velocity_std are the names of the European Ground Motion Service.
 COLUMNS = {
-    "velocity": ("velocity", "v_los", "los_velocity", "mean_velocity", "vel", "dv"),
-    "coherence": ("coherence", "temporal_coherence"),
-    "heading": ("heading", "track_angle"),
-    "incidence": ("incidence", "incidence_angle"),
-    "error": ("velocity_error", "velocity_std", "mean_velocity_std"),
+    "velocity": ("velocity", "v_los", "los_velocity", "mean_velocity", "velocity_los", "vel", "vel_los", "los_vel",
+                 "los", "v_mean", "mean_vel", "v", "dv", "linear_velocity", "rate"),
+    "coherence": ("coherence", "temporal_coherence", "coh", "temp_coh", "gamma"),
+    "heading": ("heading", "track_angle", "heading_angle", "head"),
+    "incidence": ("incidence", "incidence_angle", "inc_angle", "inc", "incidence_deg"),
+    "error": ("velocity_error", "velocity_std", "mean_velocity_std", "velocity_stdev", "velocity_sd", "velocity_sigma",
+              "velocity_uncertainty", "vel_std", "vel_sd", "vel_stdev", "vel_err", "vel_error", "vel_sigma", "v_std",
+              "v_stdev", "v_sd", "v_err", "v_error", "v_sigma", "std_vel", "std_velocity", "sigma_v", "sigma_vel",
+              "std", "stdev", "stddev", "sd", "sigma", "error", "uncertainty"),
 }
 LIMITS = {  # least value, largest value, both in words
     "velocity": (-np.inf, np.inf, "a number"),
@@ -45,8 +47,8 @@ LIMITS = {  # least value, largest value, both in words
     "incidence": (0, 90, "an incidence from 0 to 90 degrees off the vertical"),
     "error": (0, np.inf, "a velocity error of 0 mm/yr or more"),
 }
-_PLACES = ("x", "y", "easting", "northing", "east", "north", "longitude", "latitude", "lon", "lat")
-_USED = {*_PLACES, *(name for names in COLUMNS.values() for name in names)}
+# a name with its unit: "vel (mm/yr)", "velocity_cm_yr"
+_UNIT = re.compile(r"(.*?)[\s_\[(]+(mm|cm|m)\s*(?:/|_|\s|p(?=y))?\s*(?:yr|year|y|a)(?:\^?-1)?[\s\])]*")
 
 
 @dataclass(frozen=True)
@@ -73,35 +75,49 @@ class InsarPoints:
 
 def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr", positive: str = "towards",
                ) -> tuple[InsarPoints, list[str]]:
-    """InSAR points of a table (.csv, .txt) or a point layer, in the CRS of the grid, and notes.
+    """InSAR points of a table, a point layer or a raster of velocities, in the CRS of the grid, and notes.
 
-    name      a file, or "file|layername=points" where the file has several layers
-    epsg      of the coordinates of a table; 0: the grid's, or WGS 84 where the columns are longitude and latitude
-    unit      of the source's velocities, one of TO_MM
+    name      a file; "file|layername=points" where it has several layers, "file|epsg=3035" for the CRS of a table
+    epsg      of the coordinates of a table; 0: EPSG:3035 for tables of the European Ground Motion Service, WGS 84 where
+              the columns are longitude and latitude, else the grid's
+    unit      of the source's velocities and their errors, one of TO_MM, where the source does not state it
     positive  one of DIRECTIONS: what the source counts as positive
-    Raises InputError.
+    Points without a value are dropped and counted. Raises InputError.
     """
-    path, notes = Path(str(name).partition("|")[0]), []
+    path, stated = Path(str(name).partition("|")[0]), ""
     if path.suffix.lower() in TABLES:
-        table, header, notes = _used_columns(path)
-        table = placed(table, path, grid, epsg)
+        table, notes = points_of(name, WHAT, grid, epsg, key_of)
+        header = Table(path).header
+    elif path.suffix.lower() in RASTERS:
+        table, stated, notes = raster_table(name, grid)
+        header = list(table)
     else:
-        table, header = _used_fields(name, grid)
-    values = {}
-    for key, names in COLUMNS.items():
-        column = column_of(table.columns, names)
-        if column is not None:
-            values[key] = _within_limits(table[column], key, path)
-        elif key == "velocity":
-            found = ", ".join(header[:6]) + ", ..." * (len(header) > 6)
-            raise InputError(f"{shown(path)}: header: expected a column named one of {', '.join(names)}, found "
-                             f"{found}; rename the column that holds it")
-    factor = TO_MM[unit]
-    velocity = values.pop("velocity") * factor
+        table, header, notes = layer_table(name, grid, key_of)
+    columns = {key: _first(table, key) for key in COLUMNS}
+    if columns["velocity"] is None:
+        found = ", ".join(header[:6]) + ", ..." * (len(header) > 6)
+        raise InputError(f"{shown(path)}: header: expected a column named one of {', '.join(COLUMNS['velocity'][:4])}, "
+                         f"found {found}; rename the column that holds it")
+    values, gaps = {}, np.zeros(len(table), bool)
+    for key, column in columns.items():
+        v = None if column is None else numbers_of(table[column], path)
+        if v is None or (np.isnan(v).all() and key != "velocity"):
+            continue
+        v = np.where(np.isin(v, NO_VALUE), np.nan, v)
+        gaps |= np.isnan(v)
+        values[key] = pd.Series(v, table.index, name=column)
+    kept, more = dropped(gaps, f"{shown(path)}: {WHAT}", "have no value")
+    notes += more
+    values = {key: column[kept] for key, column in values.items()}
+    notes += _in_degrees(values, path)
+    values = {key: _within_limits(column, key, path) for key, column in values.items()}
+    unit, more = _unit_of(columns["velocity"], stated, unit, path)
+    notes += more
+    own, _ = _unit_of(columns["error"] or "", "", unit, path)
+    values |= {key: values[key] * TO_MM[of] for key, of in (("velocity", unit), ("error", own)) if key in values}
+    velocity = values.pop("velocity")
     check_unit(velocity, path, unit)
-    if "error" in values:
-        values["error"] = values["error"] * factor
-    xy = table[["X", "Y"]].to_numpy()
+    xy = table[["X", "Y"]].to_numpy()[kept]
     *_, inside = locate(grid.geotransform, (grid.rows, grid.cols), xy)
     if inside.sum() * 2 < len(xy):
         (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
@@ -111,80 +127,69 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     return InsarPoints(xy, towards_satellite(velocity, positive), **values), notes
 
 
-def _used_columns(path: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """The columns of a table that are used, its whole header, and notes.
-
-    UTF-8 with or without BOM, else Latin-1; separated by commas, semicolons or tabs; decimal points, or decimal commas
-    within a value. Products have a column for every date: only one chunk is in memory with all of them. Raises
-    InputError.
-    """
-    with open(path, "rb") as file:
-        first = next((line for line in file if line.strip()), b"").decode("utf-8-sig", "replace")
-    if "\0" in first:
-        raise InputError(f"{shown(path)}: expected a text table, found zero bytes (UTF-16 or binary); save it as CSV "
-                         "in UTF-8")
-    separator, notes = max(",;\t", key=first.count), []
-    header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
-    twice = next((name for name in header if name.lower() in _USED and header.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"{shown(path)}: header: expected different names, found {twice!r} twice; rename one")
-    for encoding in ("utf-8-sig", "latin-1"):
-        try:
-            chunks = [chunk[[column for column in chunk if str(column).strip().lower() in _USED]] for chunk in
-                      pd.read_csv(path, sep=separator, encoding=encoding, chunksize=CHUNK)]
-            break
-        except UnicodeDecodeError:
-            notes = [f"{shown(path)} is not UTF-8; read as Latin-1"]
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise InputError(f"{shown(path)}: expected a table with one separator, found: "
-                             f"{str(error).splitlines()[0]}; correct the row, or export it again") from None
-    table = pd.concat(chunks, ignore_index=True).rename(columns=lambda name: name.strip())
-    if not isinstance(chunks[0].index, pd.RangeIndex):  # pandas takes values that the header does not name for an index
-        raise InputError(f"{shown(path)}: point 1: expected {len(header)} columns as in the header, found more; "
-                         "decimal commas? Write points, or separate columns by semicolons")
-    if not len(table):
-        raise InputError(f"{shown(path)}: expected one row an InSAR point, found none; fill it or remove it")
-    for column in table:
-        if not pd.api.types.is_numeric_dtype(table[column]):  # a comma within a value is a decimal comma
-            table[column] = table[column].astype(str).str.replace(",", ".", regex=False)
-    return table, header, notes
+def split_unit(name: str) -> tuple[str, str]:
+    """The name of a column without its unit, as `plain` has it, and the unit, one of TO_MM, or ""."""
+    text = str(name).strip().lower()
+    found = _UNIT.fullmatch(text)
+    return (plain(found[1]), f"{found[2]}/yr") if found and found[1] else (plain(text), "")
 
 
-def _used_fields(name: str | Path, grid: Grid) -> tuple[pd.DataFrame, list[str]]:
-    """The fields of a point layer that are used with X, Y in the CRS of the grid, and the names of all fields. Raises
-    InputError."""
-    dataset = open_vector(name, "InSAR points", grid)
-    layer, rows = dataset.GetLayer(0), []
-    definition = layer.GetLayerDefn()
-    header = [definition.GetFieldDefn(i).GetName() for i in range(definition.GetFieldCount())]
-    used = [i for i, field in enumerate(header) if field.lower() in _USED - {*_PLACES}]
-    for number, feature in enumerate(layer, start=1):
-        shape = feature.GetGeometryRef()
-        if shape is None or shape.IsEmpty() or ogr.GT_Flatten(shape.GetGeometryType()) != ogr.wkbPoint:
-            found = "none" if shape is None else shape.GetGeometryName().lower()
-            raise InputError(f"{shown(Path(str(name).partition('|')[0]))}: InSAR points: feature {number}: expected a "
-                             f"point, found {found}; turn each into a point, or remove it")
-        rows.append([*(feature.GetField(i) for i in used), shape.GetX(), shape.GetY()])
-    return pd.DataFrame(rows, columns=[*(header[i] for i in used), "X", "Y"]), header
+def key_of(name: str) -> str | None:
+    """What a column of this name holds, one of COLUMNS; None for any other."""
+    for text in (plain(name), split_unit(name)[0]):
+        for key, names in COLUMNS.items():
+            if text in map(plain, names):
+                return key
+    return None
 
 
-def column_of(columns, names: tuple[str, ...]):
-    """The first of `names` among `columns`, blanks and case aside; None where there is none."""
-    known = {}
-    for column in columns:
-        known.setdefault(str(column).strip().lower(), column)
-    return next((known[name.lower()] for name in names if name.lower() in known), None)
+def _first(table: pd.DataFrame, key: str):
+    """The name of the column that holds `key`, the first of COLUMNS where there are several; None without one."""
+    names = [plain(name) for name in COLUMNS[key]]
+    found = [name for name in table if key_of(name) == key]
+    rank = {name: min(names.index(t) for t in (plain(name), split_unit(name)[0]) if t in names) for name in found}
+    return min(found, key=rank.get) if found else None
+
+
+def _unit_of(column: str, stated: str, unit: str, path: Path) -> tuple[str, list[str]]:
+    """The unit of a column: what its name says, else what its file states, else `unit`; and a note where it is not
+    `unit`. Raises InputError for a unit that is no velocity."""
+    said = split_unit(column)[1] or (split_unit(f"v {stated}")[1] if stated else "") or unit
+    if stated and not split_unit(f"v {stated}")[1]:
+        raise InputError(f"{shown(path)}: unit: expected one of {', '.join(TO_MM)}, found {stated[:40]!r}; export "
+                         "velocities along the line of sight")
+    return said, [f"{shown(path)}: velocities are in {said}, as the file says"] * (said != unit)
+
+
+def _in_degrees(values: dict[str, pd.Series], path: Path) -> list[str]:
+    """Turns angles in radians to degrees, in place; notes. Raises InputError for an incidence that no radar has."""
+    if "incidence" not in values:
+        return []
+    v, notes = values["incidence"], []
+    if v.max() <= np.pi / 2 and v.median() > 0:
+        found = f"{v.min():.3g} to {v.max():.3g}"
+        for key in ("incidence", "heading"):
+            if key in values and values[key].abs().max() <= 2 * np.pi:
+                values[key] = np.degrees(values[key]).rename(values[key].name)
+                notes.append(f"{shown(path)}: column {values[key].name!r} is in radians; read as degrees")
+        v = values["incidence"]
+    else:
+        found = f"{v.min():.3g} to {v.max():.3g} degrees"
+    if not ASIDE[0] <= v.median() <= ASIDE[1] and v.between(0, 90).all():  # else each value is looked at
+        raise InputError(f"{shown(path)}: column {v.name!r}: expected the angle off the vertical, {ASIDE[0]} to "
+                         f"{ASIDE[1]} degrees for radars, found {found}; convert it, or leave it out and give GEOMETRY")
+    return notes
 
 
 def _within_limits(column: pd.Series, key: str, path: Path) -> np.ndarray:
-    """A column as numbers (points,). Raises InputError where one is no number or beyond LIMITS."""
-    values, (low, high, expected) = pd.to_numeric(column, errors="coerce").to_numpy(float), LIMITS[key]
-    bad = ~np.isfinite(values) | (values < low) | (values > high)
+    """A column as an array (points,). Raises InputError where a value is beyond LIMITS."""
+    values, (low, high, expected) = column.to_numpy(), LIMITS[key]
+    bad = (values < low) | (values > high)
     if bad.any():
         row = int(np.argmax(bad))
         more = f" ({bad.sum()} such points)" if bad.sum() > 1 else ""
-        raise InputError(f"{shown(path)}: point {row + 1}, column {column.name!r}: expected {expected}, found "
-                         f"{str(column.iloc[row])!r}{more}; correct or remove it")
+        raise InputError(f"{shown(path)}: point {column.index[row] + 1}, column {column.name!r}: expected {expected}, "
+                         f"found {values[row]:g}{more}; correct or remove it")
     return values
 
 
@@ -196,8 +201,8 @@ def check_unit(velocity: np.ndarray, path: Path, unit: str = "mm/yr") -> None:
     middle, most = np.quantile(np.abs(velocity), (0.5, 0.99))
     if most < SLOWEST or middle > FASTEST:
         found = f"99 % below {most:.3g}" if most < SLOWEST else f"half of them above {middle:.3g}"
-        raise InputError(f"{shown(path)}: velocities: expected {unit}, found {found} mm/yr; give INSAR_UNIT to "
-                         "prepare_region.py, or convert them to mm/yr")
+        raise InputError(f"{shown(path)}: velocities: expected {unit}, found {found} mm/yr; give INSAR_UNIT, "
+                         "or convert them to mm/yr")
 
 
 def towards_satellite(velocity: np.ndarray, positive: str) -> np.ndarray:
@@ -208,19 +213,6 @@ def towards_satellite(velocity: np.ndarray, positive: str) -> np.ndarray:
 def negated(number: str) -> str:
     """A number in writing with its sign turned and every digit kept; a stored zero (not measured) stays."""
     number = number.strip()
-    if float(number) in (0, STORED_ZERO):
+    if not float(number) or is_stored_zero(float(number)):
         return number
     return number[1:] if number.startswith("-") else "-" + number.removeprefix("+")
-
-
-def write_velocity_layer(points: InsarPoints, grid: Grid, folder: Path) -> None:
-    """Writes the layer DV into the folder: the mean velocity of each cell's points, 0 in cells without a point.
-
-    Points where the layer slope holds no value are left out.
-    """
-    row, col, inside = locate(grid.geotransform, (grid.rows, grid.cols), points.xy)
-    ground = gdal.Open(str(folder / "slope.tif"))
-    inside[inside] = known(values_at(ground, row[inside], col[inside])[:, 0])
-    row, col, velocity = mean_by_cell(row[inside], col[inside], points.velocity[inside], grid.cols)
-    velocity = np.where(velocity == 0, 0.001, velocity)  # 0 would say that nothing was measured
-    write_cells(folder / "DV.tif", grid, row, col, velocity)

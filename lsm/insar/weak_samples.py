@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import TERRAIN, Raster, cell_of, centres, inside
-from lsm.inputs.samples import STORED_ZERO, Factor, count_rows, grid_chunks
+from lsm.inputs.samples import STORED_ZERO, Factor, columns_of, count_rows, grid_chunks, labels_of
+from lsm.inputs.text_tables import Table
 from lsm.insar import velocities
 from lsm.insar.moving_slopes import Motion, Sieve, find_moving
 from lsm.run.paths import shown
@@ -21,9 +22,14 @@ def as_text(path: Path, factors: tuple[Factor, ...], ending: tuple[str, ...]) ->
 
     ending  the columns after the factors
     """
-    table = pd.read_csv(path, encoding="utf-8-sig", dtype=str)
-    names = {f.name: (f.name, *f.aliases) for f in factors} | {name: (name,) for name in ending}
-    return pd.DataFrame({name: table[velocities.column_of(table.columns, known)] for name, known in names.items()})
+    table = Table(path)
+    names, places = columns_of(table, factors, ending)
+    text = next(table.frames(places, text=True)).set_axis(names, axis=1)
+    if "label" in ending:
+        text["label"] = labels_of(text["label"]).astype(int).astype(str)
+    if table.separator != ",":  # the samples table that this becomes is separated by commas
+        text = text.replace(",", ".", regex=True)
+    return text
 
 
 def published_points(path: Path, factors: tuple[Factor, ...], positive: str) -> tuple[pd.DataFrame, Motion]:

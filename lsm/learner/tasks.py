@@ -32,7 +32,12 @@ class EncodedSamples:
 
     @classmethod
     def of_file(cls, arrays: dict, encoder: Encoder) -> "EncodedSamples":
-        """From the arrays of metatask_sampling/<REGION>_tasks.npz."""
+        """From the arrays of metatask_sampling/<REGION>_tasks.npz. Raises InputError where the encoder has other
+        factors."""
+        names, known = [str(name) for name in arrays["factor_names"]], [factor.name for factor in encoder.factors]
+        if names != known:
+            raise InputError(f"factors: expected those of the encoder ({', '.join(known)}), found {', '.join(names)} "
+                             "in the tasks; run DAS_pretraining.py, scene_sampling.py and meta_learner.py again")
         return cls(encoder.transform(arrays["factors"], arrays["xy"]), arrays["label"].astype(np.int32), arrays["xy"],
                    arrays["block"], arrays["weight"])
 

@@ -19,42 +19,61 @@ from lsm.run.settings import InputError
 gdal.UseExceptions()
 
 
-def cells_of(file: str, what: str, grid: Grid, folder: Path, c):
-    """The points of an inventory, one a cell: xy (points, 2), rows, columns, years, polygons as burned, and notes.
-
-    Raises InputError.
-    """
-    xy, years, burned, notes = inventory.read_inventory(
-        file, what, grid, gdal.Open(str(folder / "DEM.tif")), c.POINTS_EPSG, c.POLYGON_CELLS, c.EVERY, folder,
-        c.DATE_FIELD if what == "inventory" else "")
+def cells_of(points: inventory.Inventory, chosen: np.ndarray, file: str, what: str, grid: Grid, folder: Path):
+    """The chosen points of a file, one a cell: xy (points, 2), rows, columns, years, and notes. Raises InputError."""
+    xy, years = points.xy[chosen], points.year[chosen]
     inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}")
     row, col = cell_of(grid.geotransform, xy[inside])
     complete = values_at(gdal.Open(str(folder / "valid.tif")), row, col)[:, 0] == 1
     xy, row, col, years = xy[inside][complete], row[complete], col[complete], years[inside][complete]
     _, first = np.unique(row * grid.cols + col, return_index=True)
     first.sort()
-    notes += [f"{n} points of the {what} dropped {why}" for n, why in (
+    notes = [f"{n} points of the {what} dropped {why}" for n, why in (
         ((~inside).sum(), "off the DEM"), ((~complete).sum(), "where a factor is missing, on water or under MASK"),
         (len(xy) - len(first), "in the cell of another")) if n]
     if not len(first):
         raise InputError(f"{shown(Path(file))}: {what}: expected points where every factor is known, found none; take "
                          "layers that cover them")
-    return xy[first], row[first], col[first], years[first], burned, notes
+    return xy[first], row[first], col[first], years[first], notes
 
 
 def place_points(inputs: dict, grid: Grid, folder: Path, c):
-    """The landslides and the stable places (None where none are given), each as xy (points, 2), rows, columns, years;
-    the inventory's polygons as burned, else None; notes. Raises InputError."""
-    *landslides, burned, notes = cells_of(inputs["INVENTORY"], "inventory", grid, folder, c)
-    if "STABLE" not in inputs:
-        return landslides, None, burned, notes
-    *stable, _, more = cells_of(inputs["STABLE"], "stable places", grid, folder, c)
-    apart = ~np.isin(stable[1] * grid.cols + stable[2], landslides[1] * grid.cols + landslides[2])
+    """The landslides and the stable places (None where none are given), each as xy (points, 2), rows, columns,
+    years; the inventory's polygons of landslides as burned, else None; notes. Raises InputError.
+
+    Stable places are those of the file STABLE and the places of the inventory that its labels say did not slide.
+    """
+    def read(constant: str, what: str) -> inventory.Inventory:
+        return inventory.read_inventory(inputs[constant], what, grid, gdal.Open(str(folder / "DEM.tif")), c.POINTS_EPSG,
+                                        c.POLYGON_CELLS, c.EVERY, folder,
+                                        c.DATE_FIELD if constant == "INVENTORY" else "")
+
+    given = read("INVENTORY", "inventory")
+    *landslides, more = cells_of(given, given.slid, inputs["INVENTORY"], "inventory", grid, folder)
+    notes, stable = [*given.notes, *more], []
+    if not given.slid.all():
+        stable.append((given, ~given.slid, "INVENTORY", "places of the inventory that did not slide"))
+    if "STABLE" in inputs:
+        known = read("STABLE", "stable places")
+        stable.append((known, known.slid if known.slid.all() else ~known.slid, "STABLE", "stable places"))
+        notes += known.notes
+    parts, where = [], None
+    for points, chosen, constant, what in stable:
+        *cells, more = cells_of(points, chosen, inputs[constant], what, grid, folder)
+        parts.append(cells)
+        notes += more
+        where = f"{shown(Path(inputs[constant]))}: {what}"
+    if not parts:
+        return landslides, None, given.burned, notes
+    stable = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    cell = stable[1] * grid.cols + stable[2]
+    _, first = np.unique(cell, return_index=True)  # both files may name a place
+    apart = np.isin(np.arange(len(cell)), first) & ~np.isin(cell, landslides[1] * grid.cols + landslides[2])
     if not apart.any():
-        raise InputError(f"{shown(Path(inputs['STABLE']))}: stable places: expected places apart from landslides, "
-                         "found each in the cell of one; is it the inventory again?")
-    notes += [*more, *[f"{(~apart).sum()} stable places dropped in the cell of a landslide"] * (not apart.all())]
-    return landslides, [part[apart] for part in stable], burned, notes
+        raise InputError(f"{where}: expected places apart from landslides, found each in the cell of one; is it the "
+                         "inventory again?")
+    notes += [f"{(~apart).sum()} stable places dropped in the cell of a landslide"] * (not apart.all())
+    return landslides, [part[apart] for part in stable], given.burned, notes
 
 
 def mark_occupied(landslides, weak_xy: np.ndarray, burned, grid: Grid, folder: Path) -> None:

@@ -135,6 +135,15 @@ def factor_list(constants) -> list[str] | None:
     return None if factors is None else [f"{f.name} ({f.kind}, {f.unit})" for f in factors]
 
 
+def made_by(path: Path) -> str:
+    """The stage that a file's record names; "" without a record."""
+    try:
+        stage = json.loads(record_path(path).read_text(encoding="utf-8")).get("stage", "")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return ""
+    return stage if isinstance(stage, str) else ""
+
+
 def read_record(path: Path, stage: str) -> dict:
     """The record of the artifact `path` after checking that both exist and belong together.
 
@@ -191,11 +200,12 @@ def check(path: Path, stage: str, constants) -> dict:
     record = read_record(path, stage)
     if Path(path).is_relative_to(root() / "src_data"):  # made before the study began, with a seed of its own
         constants = SimpleNamespace(REGION=constants.REGION)
-    for key in ("region", "recipe", "seed"):
-        expected = getattr(constants, key.upper(), None)
-        if record[key] is not None and expected is not None and record[key] != expected:
-            raise InputError(f"{shown(path)}: expected {key} {expected}, found {record[key]}; run {stage} "
-                             f"{key.upper()}={expected} again")
+    for name, found in (("REGION", record["region"]), ("RECIPE", record["recipe"]), ("SEED", record["seed"]),
+                        ("FURTHER", record["constants"].get("FURTHER"))):
+        expected = getattr(constants, name, None)
+        if found is not None and expected is not None and found != expected:
+            raise InputError(f"{shown(path)}: expected {name.lower()} {expected}, found {found}; run {stage} "
+                             f"{name}={expected} again")
     now, then = factor_list(constants), record.get("factors")
     if now is not None and then is not None and now != then:
         raise InputError(f"{shown(path)}: expected the factors {', '.join(now)}, found {', '.join(map(str, then))}; "
@@ -246,7 +256,16 @@ def read_npz(path: Path, stage: str, constants) -> dict:
         return dict(file)
 
 
-def read_csv(path: Path, stage: str, constants) -> pd.DataFrame:
-    """The table of an artifact that passes `check`."""
+def read_csv(path: Path, stage: str, constants, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The table of an artifact that passes `check`. Raises InputError where it lacks one of `columns`."""
     check(path, stage, constants)
-    return pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except ValueError as error:  # of the parser, or of the encoding
+        raise InputError(f"{shown(path)}: expected a table, found: {str(error).splitlines()[0]}; run {stage} again"
+                         ) from None
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(f"{shown(path)}: header: expected a column {missing[0]!r}, found {', '.join(table)}; run "
+                         f"{stage} again")
+    return table

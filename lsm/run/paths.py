@@ -35,6 +35,7 @@ class Paths:
     composite = property(lambda self: self._at("src_data", f"{self.region}/composite.tif"))
     insar_table = property(lambda self: self._at("src_data", f"insar_{self.region}.csv"))
     insar_layer = property(lambda self: self._at("src_data", f"insar_{self.region}.gpkg"))
+    insar_raster = property(lambda self: self._at("src_data", f"insar_{self.region}.tif"))
     truth = property(lambda self: self._at("src_data", f"{self.region}/truth"))
 
     # the year of each landslide, where the inventory has dates; prepare_region.py writes it

@@ -110,7 +110,7 @@ FAULTS = {
         "label == 0")[:3]])), "balance", "samples_own.csv", "50.0% landslides: 3, and 3 non-landslides", "more points"),
     "a grid without a factor": (lambda: edit(PATHS.grid, lambda t: t.drop(columns="TWI")), "table",
                                 "grid_samples_own.csv", "column 'TWI'", "rename"),
-    "a table of 0 bytes": (lambda: PATHS.samples.write_bytes(b""), "table", "samples_own.csv", "No columns", "write"),
+    "a table of 0 bytes": (lambda: PATHS.samples.write_bytes(b""), "table", "samples_own.csv", "found 0 bytes", "copy"),
     "half a composite": (lambda: PATHS.composite.write_bytes(PATHS.composite.read_bytes()[:3000]), "raster",
                          "composite.tif", "breaks off", "copy"),
     "half a stack": (lambda: PATHS.factor_stack.write_bytes(PATHS.factor_stack.read_bytes()[:60_000]), "raster",

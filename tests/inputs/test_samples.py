@@ -83,6 +83,42 @@ def test_a_cell_that_cannot_be(path, column, value, expected):
         read_samples(write(path, table), FACTORS)
 
 
+def test_the_stored_zero_is_a_zero_after_float32_too(path):
+    samples = read_samples(write(path, TABLE.assign(slope=["9.99999997e-07", "1e-06", "9.9999999747524271e-07"])),
+                           FACTORS)
+    assert samples.factors[:, 1].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("labels", [["TRUE", "FALSE", "TRUE"], ["yes", "no", "Yes"], ["1.0", "0.0", "1.0"], [1, -1, 1],
+                                    ["landslide", "non-landslide", "Landslide"], ["unstable", " stable ", "slide"]])
+def test_labels_in_words(path, labels):
+    assert read_samples(write(path, TABLE.assign(label=labels)), FACTORS).label.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("more", [{"SLOPE ": 999.0}, {"Land_Use": 1}, {"landuse": 1}])
+def test_two_columns_for_one_factor(path, more):
+    with pytest.raises(InputError, match=r"header: expected one column for '(slope|land use)', found .* and .*; rem"):
+        read_samples(write(path, TABLE.assign(**more)), FACTORS)
+
+
+@pytest.mark.parametrize("value", ["1e39", "-4e38", "9" * 400, "1e400", "TRUE", "0x10", "1_0"])
+def test_numbers_that_float32_does_not_hold(path, value):
+    table = TABLE.astype(str)
+    table.loc[1, "slope"] = value
+    with pytest.raises(InputError, match="line 3, column 'slope': expected a number, found"):
+        read_samples(write(path, table), FACTORS)
+
+
+def test_codes_that_float32_cannot_tell_apart(path):
+    with pytest.raises(InputError, match="line 2, column 'land use': expected a whole-number class code"):
+        read_samples(write(path, TABLE.assign(**{"land use": [20000001, 2, 3]})), FACTORS)
+
+
+def test_longitude_and_latitude_have_a_remedy(path):
+    with pytest.raises(InputError, match="found longitude and latitude; transform them to that CRS as X and Y"):
+        read_samples(write(path, TABLE.rename(columns={"X": "long", "Y": "lat"})), FACTORS)
+
+
 def test_how_many_rows_are_bad_is_said(path):
     with pytest.raises(InputError, match=r"line 2, .*\(3 such rows\)"):
         read_samples(write(path, TABLE.assign(dis2road=-1)), FACTORS)
@@ -163,11 +199,15 @@ def test_lines_are_counted_over_chunks(grid, rows):
         list(grid_chunks(write(grid, table), FACTORS, rows))
 
 
-@pytest.mark.parametrize("damage", [b"1,2,3,4,5,6,7,8,9,10\n", b"\xff\xfe\n"], ids=["ragged row", "no UTF-8"])
+@pytest.mark.parametrize(("damage", "found"), [
+    (b"1,2,3,4,5,6,7,8,9,10\n", "line 105: expected 7 columns as in the header, found 10"),
+    (b"\xff\xfe\n", "line 105: expected 7 columns as in the header, found 1"),
+    (b"1,2,3,4,5,6,\0\n", r"expected a text table, found zero bytes"),
+    (b'1,2,3,4,5,6,"7\n', "line 105: expected quotes in pairs")], ids=["ragged row", "no UTF-8", "zero", "quote"])
 @pytest.mark.parametrize("rows", [7, 1000])
-def test_damage_in_a_later_chunk_is_an_input_error(grid, rows, damage):
+def test_damage_in_a_later_chunk_is_an_input_error(grid, rows, damage, found):
     grid.write_bytes(grid.read_bytes() + damage)
-    with pytest.raises(InputError, match=r"^samples_isle\.csv: expected a comma-separated UTF-8 table, found: "):
+    with pytest.raises(InputError, match=rf"^samples_isle\.csv: {found}"):
         list(grid_chunks(grid, FACTORS, rows))
 
 

@@ -8,7 +8,7 @@ import pytest
 from osgeo import ogr, osr
 from small_region import write_layer
 
-from lsm.insar.velocities import TO_MM, check_unit, column_of, negated, read_insar, towards_satellite
+from lsm.insar.velocities import TO_MM, check_unit, key_of, negated, read_insar, towards_satellite
 from lsm.region.warp import Grid
 from lsm.run.settings import InputError
 
@@ -98,10 +98,127 @@ def test_other_names(path):
     np.testing.assert_array_equal(points.velocity, TABLE["velocity"])
 
 
-def test_the_first_of_several_names_wins():
-    assert column_of(["X", "x", "easting"], ("x", "easting")) == "X"
-    assert column_of(["easting", " x "], ("x", "easting")) == " x "
-    assert column_of(["lon"], ("x", "easting")) is None
+def test_names_with_and_without_units():
+    names = {"VEL": "velocity", "mean_velocity": "velocity", "v [mm/yr]": "velocity",
+             "LOS velocity (cm/year)": "velocity", "velocity_mm_yr": "velocity",
+             "V_STDEV": "error", "velocityStd": "error", "mean_velocity_std": "error",
+             "track_angle": "heading", "Incidence": "incidence", "coh": "coherence", "height": None, "20190101": None}
+    assert {name: key_of(name) for name in names} == names
+
+
+def test_the_first_of_several_names_wins(path):
+    table = TABLE.assign(vel=99.0)
+    np.testing.assert_array_equal(read(write(path, table)).velocity, TABLE["velocity"])
+
+
+@pytest.mark.parametrize(("name", "factor"), [("velocity (mm/yr)", 1), ("vel_cm_yr", 10), ("VEL [m/year]", 1000)])
+def test_the_unit_that_a_column_states_counts(path, name, factor):
+    table = TABLE.assign(velocity=TABLE["velocity"] / factor, velocity_error=TABLE["velocity_error"] / factor)
+    points, notes = read_insar(write(path, table.rename(columns={"velocity": name})), grid_in(UTM))
+    np.testing.assert_allclose(points.velocity, TABLE["velocity"])
+    np.testing.assert_allclose(points.error, TABLE["velocity_error"])
+    assert any("as the file says" in note for note in notes) == (factor != 1)
+
+
+@pytest.mark.parametrize("error", ["velocity_std", "V_STDEV", "std", "vel_sigma", "mean_velocity_std", "velocityStd"])
+@pytest.mark.parametrize("unit", TO_MM)
+def test_errors_by_their_usual_names_have_the_unit_of_the_velocity(path, error, unit):
+    table = TABLE.assign(velocity=TABLE["velocity"] / TO_MM[unit], velocity_error=TABLE["velocity_error"] / TO_MM[unit])
+    table = table.rename(columns={"velocity_error": error})
+    np.testing.assert_allclose(read(write(path, table), unit=unit).error, TABLE["velocity_error"])
+
+
+def test_fields_named_like_coordinates_never_count(path):
+    shifted = TABLE.rename(columns={"x": "X_", "y": "Y_"}).assign(x=TABLE["x"], y=TABLE["y"])
+    layer = path.with_suffix(".gpkg")
+    dataset = ogr.GetDriverByName("GPKG").CreateDataSource(str(layer))
+    crs = osr.SpatialReference()
+    crs.ImportFromEPSG(UTM)
+    points = dataset.CreateLayer("points", crs, ogr.wkbPoint)
+    for field in ("x", "y", "easting", "longitude", "velocity"):
+        points.CreateField(ogr.FieldDefn(field, ogr.OFTReal))
+    for row in shifted.to_dict("records"):
+        feature = ogr.Feature(points.GetLayerDefn())
+        for field in ("x", "y", "easting", "longitude"):
+            feature.SetField(field, 7.0)
+        feature.SetField("velocity", row["velocity"])
+        feature.SetGeometry(ogr.CreateGeometryFromWkt(f"POINT ({row['x']} {row['y']})"))
+        points.CreateFeature(feature)
+    del feature, points, dataset
+    np.testing.assert_array_equal(read(layer).xy, TABLE[["x", "y"]])
+
+
+def egms(xy: np.ndarray) -> pd.DataFrame:
+    """Points at xy (points, 2) of EPSG:3035 as the European Ground Motion Service writes them, with many dates."""
+    dates = {f"20190{i:03d}": 0.1 for i in range(300)}
+    return pd.DataFrame({"pid": "a", "mp_type": 1, "latitude": 1.0, "longitude": 2.0, "easting": xy[:, 0],
+                         "northing": xy[:, 1], "height": 300, "rmse": 1.2, "temporal_coherence": 0.9,
+                         "incidence_angle": 39.1, "track_angle": 349.2, "mean_velocity": [-3.25, 0.5, 12],
+                         "mean_velocity_std": 0.25} | dates)
+
+
+@pytest.mark.parametrize("epsg", [0, 32632, 3035])
+def test_egms_tables_have_their_own_crs(path, epsg):
+    write(path, egms(np.array([[4245063.0, 2448917], [4245066, 2448409], [4244069, 2449346]])))
+    grid = Grid(600, 600, (490000.0, 30.0, 0.0, 5010000.0, 0.0, -30.0), wkt(32632))
+    points, notes = read_insar(path, grid, epsg)
+    source, target = (osr.SpatialReference() for _ in range(2))
+    source.ImportFromEPSG(3035)
+    target.ImportFromEPSG(32632)
+    y, x, _ = osr.CoordinateTransformation(source, target).TransformPoint(2448917, 4245063)[:3]
+    x, y = (x, y) if x < y else (y, x)
+    np.testing.assert_allclose(points.xy[0], (x, y), atol=0.01)
+    assert points.heading.tolist() == [349.2] * 3
+    assert points.error.tolist() == [0.25] * 3
+    assert any("EPSG:3035" in note for note in notes) == (epsg != 3035)
+
+
+def test_a_crs_for_each_file(path):
+    source, target = (osr.SpatialReference() for _ in range(2))
+    source.ImportFromEPSG(UTM)
+    target.ImportFromEPSG(NEIGHBOUR)
+    transformation = osr.CoordinateTransformation(source, target)
+    there = np.array(transformation.TransformPoints(TABLE[["x", "y"]].to_numpy().tolist()))
+    write(path, TABLE.assign(x=there[:, 0], y=there[:, 1]))
+    np.testing.assert_allclose(read(f"{path}|epsg={NEIGHBOUR}").xy, TABLE[["x", "y"]], atol=1e-3)
+    with pytest.raises(InputError, match=r"expected insar_isle\.csv\|epsg=<code>, found 'x'"):
+        read(f"{path}|epsg=x")
+
+
+def test_radians_are_converted_and_said(path):
+    table = TABLE.assign(incidence=np.radians([39, 40.5, 33]), heading=np.radians([-13, -13, 193]))
+    points, notes = read_insar(write(path, table), grid_in(UTM))
+    np.testing.assert_allclose(points.incidence, [39, 40.5, 33])
+    np.testing.assert_allclose(points.heading, TABLE["heading"])
+    assert "insar_isle.csv: column 'incidence' is in radians; read as degrees" in notes
+
+
+def test_degrees_beside_radians_stay(path):
+    points, _ = read_insar(write(path, TABLE.assign(incidence=0.68)), grid_in(UTM))
+    np.testing.assert_allclose(points.heading, TABLE["heading"])
+    np.testing.assert_allclose(points.incidence, np.degrees(0.68))
+
+
+@pytest.mark.parametrize("incidence", [5.0, 80.0, 0.05])
+def test_an_incidence_that_no_radar_has(path, incidence):
+    assert "expected the angle off the vertical, 15 to 60 degrees for radars" in refused(
+        write(path, TABLE.assign(incidence=incidence)))
+
+
+MANY = pd.concat([TABLE] * 10, ignore_index=True)
+
+
+@pytest.mark.parametrize(("column", "value", "why"), [
+    ("x", "", "have no coordinates"), ("velocity", "", "have no value"), ("velocity", "-9999", "have no value"),
+    ("coherence", "", "have no value"), ("velocity", "n/a", "have no value"), ("y", "nan", "have no coordinates")])
+def test_single_points_without_place_or_value_are_dropped_and_counted(path, column, value, why):
+    table = MANY.astype(str)
+    table.loc[4, column] = value
+    points, notes = read_insar(write(path, table), grid_in(UTM))
+    assert len(points.xy) == len(MANY) - 1
+    assert notes == [f"insar_isle.csv: InSAR points: 1 of 30 points {why} and are dropped"]
+    table.loc[:14, column] = value
+    assert f"found 15 of 30 that {why}; export it again, or remove these rows" in refused(write(path, table))
 
 
 def test_a_layer_is_its_table(path):
@@ -155,7 +272,7 @@ def test_velocities_and_their_errors_in_one_unit(path, unit):
 
 
 def test_velocities_of_another_unit(path):
-    assert "velocities: expected mm/yr, found half of them above 3.25e+03 mm/yr; give INSAR_UNIT to prepare_region.py" \
+    assert "velocities: expected mm/yr, found half of them above 3.25e+03 mm/yr; give INSAR_UNIT, or convert" \
         in refused(write(path, TABLE.assign(velocity=[-3250.0, 500, 12000])))
     with pytest.raises(InputError, match=r"i\.csv: velocities: expected mm/yr, found 99 % below 0\.3 mm/yr; give"):
         check_unit(np.full(5, 0.3), path.with_name("i.csv"))
@@ -191,9 +308,9 @@ def test_a_table_of_points_is_read_again(path):
 
 
 @pytest.mark.parametrize(("column", "value", "expected"), [
-    ("velocity", "fast", "a number"), ("velocity", "3.2.1", "a number"), ("velocity", "", "a number"),
+    ("velocity", "fast", "a number"), ("velocity", "3.2.1", "a number"),
     ("x", "east", "a number"), ("coherence", "1.2", "a coherence from 0 to 1"),
-    ("coherence", "-0.1", "a coherence from 0 to 1"), ("coherence", "", "a coherence from 0 to 1"),
+    ("coherence", "-0.1", "a coherence from 0 to 1"),
     ("incidence", "91", "an incidence from 0 to 90 degrees"), ("incidence", "-1", "an incidence from 0 to 90 degrees"),
     ("heading", "400", "a heading from -360 to 360"), ("velocity_error", "-2", "a velocity error of 0 mm/yr or more")])
 def test_a_cell_that_cannot_be(path, column, value, expected):
@@ -215,25 +332,27 @@ def test_a_bad_point_of_a_layer(path):
 @pytest.mark.parametrize(("column", "words"), [
     ("x", r"expected columns X and Y \(or easting and northing, .*\), found y, velocity, .*; rename"),
     ("y", r"expected columns X and Y .*, found x, velocity, .*; rename"),
-    ("velocity", "expected a column named one of velocity, v_los, .*, found x, y, coherence, .*; rename")])
+    ("velocity", "expected a column named one of velocity, v_los, .*, found .*coherence, heading, .*; rename")])
 def test_a_missing_column(path, column, words):
     assert re.match(rf"insar_isle\.csv: header: {words}", refused(write(path, TABLE.drop(columns=column))))
 
 
 def test_metres_a_year_are_suspected(path):
     message = refused(write(path, TABLE.assign(velocity=[-0.003, 0.012, 0.001])))
-    assert message == ("insar_isle.csv: velocities: expected mm/yr, found 99 % below 0.0118 mm/yr; give INSAR_UNIT to "
-                       "prepare_region.py, or convert them to mm/yr")
+    assert message == ("insar_isle.csv: velocities: expected mm/yr, found 99 % below 0.0118 mm/yr; give INSAR_UNIT, "
+                       "or convert them to mm/yr")
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    (b"", "expected a table with one separator, found: No columns to parse"),
-    (b"x,y,velocity\n", "expected one row an InSAR point, found none"),
-    (b"x,y,velocity\n1,5,2,5,0,3\n", "point 1: expected 3 columns as in the header, found more; decimal commas?"),
-    (b"x,y,velocity\n1,2,3\n1,2,3,4,5\n", "found: Error tokenizing data. C error: Expected 3 fields in line 3, saw 5;"),
+    (b"", "expected a table, found 0 bytes"),
+    (b"x,y,velocity\n", "expected points, found a header only"),
+    (b"x,y,velocity\n1,5,2,5,0,3\n", "line 2: expected 3 columns as in the header, found 6; decimal commas?"),
+    (b"x,y,velocity\n1,2,3\n1,2,3,4,5\n", "line 3: expected 3 columns as in the header, found 5"),
     (b"x,y,velocity\n1000,2,\xff\n", "point 1, column 'velocity': expected a number, found 'ÿ'"),
-    (b'x,y,velocity\n1,2,"3\n1,2,3\n', "found: Error tokenizing data. C error: EOF inside string"),
+    (b'x,y,velocity\n1,2,"3\n1,2,3\n', "line 2: expected quotes in pairs around a value"),
     (b"x,velocity,y,velocity\n1,2,3,4\n", "header: expected different names, found 'velocity' twice"),
+    (b"x,velocity,y,VELOCITY \n1,2,3,4\n", "header: expected different names, found 'velocity' twice"),
+    (b"x,velocity,y,X\n1,2,3,4\n", "header: expected different names, found 'x' twice"),
     ("x,y,velocity\n1,2,3\n".encode("utf-16"), "found zero bytes (UTF-16 or binary); save it as CSV in UTF-8")])
 def test_no_table(path, content, words):
     path.write_bytes(content)
@@ -249,4 +368,4 @@ def test_no_layer(path):
     assert "expected one layer, found a, b; name it: insar_isle.gpkg|layername=" in refused(two)
     layer.unlink()
     empty = write_layer(layer, TABLE, kind=ogr.wkbPolygon)
-    assert "feature 1: expected a point, found none; turn each into a point" in refused(empty)
+    assert "expected points with place and value, found 3 of 3 that have no geometry" in refused(empty)

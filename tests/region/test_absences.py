@@ -1,10 +1,8 @@
 import numpy as np
-import pytest
 from small_region import PLACE, crs_of
 
 from lsm.inputs.rasters import Grid
 from lsm.region.absences import draw_cells, quick_score
-from lsm.region.inventory import mean_by_cell
 
 STRATA = np.random.default_rng(0).integers(-1, 3, (40, 30))
 WINDOWS = [(0, 15), (15, 15), (30, 10)]
@@ -51,9 +49,3 @@ def test_quick_score_knows_a_good_factor_from_noise():
     assert quick_score(told[:, None], label, xy, grid, 10, 1) > 0.95
     assert abs(quick_score(noise[:, None], label, xy, grid, 10, 1) - 0.5) < 0.1
     assert np.isnan(quick_score(noise[:3, None], label[:3], xy[:3], grid, 10, 1))
-
-
-def test_points_of_a_cell_are_averaged():
-    row, col, mean = mean_by_cell(np.array([2, 0, 2]), np.array([1, 3, 1]), np.array([1.0, 5.0, 4.0]), 10)
-    assert (row.tolist(), col.tolist()) == ([0, 2], [3, 1])
-    assert mean.tolist() == pytest.approx([5.0, 2.5])

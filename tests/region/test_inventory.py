@@ -4,7 +4,7 @@ from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
 
 from lsm.inputs.rasters import Grid
-from lsm.region import inventory
+from lsm.region import inventory, placed_points
 from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
@@ -16,42 +16,71 @@ def dem(tmp_path):
     return gdal.Open(str(tmp_path / "dem.tif"))
 
 
-@pytest.mark.parametrize("text", ["X,Y,v\n1.5,2,-3\n", "X;Y;v\n1,5;2;-3\n", "X\tY\tv\n1,5\t2\t-3\n",
-                                  '"X","Y","v"\n"1,5","2","-3"\n',
-                                  "\ufeffX,Y,v\r\n1.5,2,-3\r\n\r\n"])
-def test_tables_as_people_export_them(tmp_path, text):
-    path = tmp_path / "t.csv"
-    path.write_bytes(text.encode())
-    table, notes = inventory.read_table(path, "inventory")
-    assert table.to_numpy().tolist() == [[1.5, 2, -3]]
-    assert list(table) == ["X", "Y", "v"]
-    assert notes == []
+def read(path, dem, folder, how="highest"):
+    return inventory.read_inventory(path, "inventory", GRID, dem, 0, how, 5, folder)
 
 
-def test_latin_1_is_read_and_said(tmp_path):
-    (tmp_path / "t.csv").write_bytes("Ort,X,Y\nHöhe,1,2\n".encode("latin-1"))
-    table, notes = inventory.read_table(tmp_path / "t.csv", "inventory")
-    assert table["Ort"].tolist() == ["Höhe"]
-    assert "Latin-1" in notes[0]
+NO = ["0", "FALSE", "no", "stable", "Non-Landslide", "non_landslides", "0.0", "absent", " F ", "n"]
+YES = ["1", "TRUE", "yes", "landslide", "Landslides", "unstable", "1.0", "present", "T", "y"]
 
 
-def test_text_stays_text(tmp_path):
-    (tmp_path / "t.csv").write_text("X,Y,name\n1,2,3\n4,5,b\n")
-    assert inventory.read_table(tmp_path / "t.csv", "inventory")[0]["name"].tolist() == ["3", "b"]
+@pytest.mark.parametrize(("yes", "no"), zip(YES, NO, strict=True))
+@pytest.mark.parametrize("kind", ["csv", "gpkg"])
+def test_labels_tell_landslides_from_other_places(tmp_path, dem, kind, yes, no):
+    path = tmp_path / f"i.{kind}"
+    xy = [(WEST + 45 + 30 * i, NORTH - 45) for i in range(4)]
+    if kind == "csv":
+        path.write_text("X,Y,Label,note\n" + "".join(f"{x},{y},{label},a\n" for (x, y), label in
+                                                     zip(xy, [yes, no, no, yes], strict=True)))
+    else:
+        write_vector(path, [f"POINT ({x} {y})" for x, y in xy], {"Label": [yes, no, no, yes]})
+    found = read(path, dem, tmp_path)
+    assert found.slid.tolist() == [True, False, False, True]
+    np.testing.assert_allclose(found.xy, xy)
+    assert "column 'Label' tells 2 landslides from 2 places that did not slide; these serve as non-l" in found.notes[0]
 
 
-def test_longitude_and_latitude_are_transformed(tmp_path):
-    (tmp_path / "t.csv").write_text("Longitude,Latitude\n117.0,22.606\n")
-    table, _ = inventory.points_of(tmp_path / "t.csv", "inventory", GRID, 0)
-    assert table["X"][0] == pytest.approx(500000, abs=0.1)  # the zone's central meridian
-    assert table["Y"][0] == pytest.approx(2500000, abs=300)
+@pytest.mark.parametrize(("header", "labels", "slid"), [
+    ("class", "1 0 0 1", [1, 0, 0, 1]), ("anything", "stable landslide landslide stable", [0, 1, 1, 0]),
+    ("injured", "1 0 0 1", [1, 1, 1, 1]), ("label", "1 1 1 1", [1, 1, 1, 1]), ("type", "fall slide flow fall", [1] * 4),
+    ("landslide", "17 4 12 3", [1] * 4), ("label", "1  0 1", [1, 0, 1])])
+def test_which_columns_are_labels(tmp_path, dem, header, labels, slid):
+    path = tmp_path / "i.csv"
+    rows = [f"{WEST + 45 + 30 * i};{NORTH - 45};{label}" for i, label in enumerate(labels.split(" "))]
+    path.write_text("\n".join([f"X;Y;{header}", *rows]))
+    assert read(path, dem, tmp_path).slid.tolist() == [bool(s) for s in slid]
+
+
+@pytest.mark.parametrize(("header", "rows", "words"), [
+    ("label", ["1", "0", "maybe"], "column 'label': expected 0 and 1, or words such as landslide and stable, found"),
+    ("label", ["0", "0", "0"], "found only labels of places that did not slide"),
+    ("label,landslide", ["1,0", "0,1", "1,1"], "expected one column of labels, found 'label' and 'landslide', which")])
+def test_labels_that_cannot_be_understood(tmp_path, dem, header, rows, words):
+    path = tmp_path / "i.csv"
+    path.write_text("\n".join([f"X,Y,{header}", *(f"{WEST + 45},{NORTH - 45},{row}" for row in rows)]))
+    with pytest.raises(InputError, match=words):
+        read(path, dem, tmp_path)
+
+
+@pytest.mark.parametrize("how", inventory.POLYGON_CELLS)
+def test_polygons_of_both_labels(tmp_path, dem, how):
+    shapes = [square(10, 10, 4, 5), square(40, 60, 2, 2), square(20, 20, 3, 3)]
+    write_vector(tmp_path / "p.gpkg", shapes, {"label": ["landslide", "stable", "landslide"]})
+    found = read(tmp_path / "p.gpkg", dem, tmp_path, how)
+    assert (found.burned.ReadAsArray() > 0).sum() == 29  # stable polygons are free ground
+    row = (NORTH - found.xy[:, 1]) // CELL
+    assert (row[~found.slid] >= 40).all()
+    assert (row[found.slid] < 40).all()
+    assert (~found.slid).sum() == 1
 
 
 @pytest.mark.parametrize(("how", "each"), [("highest", [1, 1]), ("every", [4, 1]), ("centroid", [1, 1])])
 def test_points_of_polygons(tmp_path, dem, how, each):
     path, shapes = tmp_path / "p.gpkg", [square(10, 10, 4, 5), square(40, 60, 2, 2)]
     write_vector(path, shapes, {"Year_obs": ["2004", "2011-03-02"]})
-    xy, years, burned, _ = inventory.read_inventory(path, "inventory", GRID, dem, 0, how, 5, tmp_path)
+    found = read(path, dem, tmp_path, how)
+    xy, years, burned = found.xy, found.year, found.burned
+    assert found.slid.all()
     assert (burned.ReadAsArray() > 0).sum() == 24
     row, col = (NORTH - xy[:, 1]) // CELL, (xy[:, 0] - WEST) // CELL
     first = (row >= 10) & (row < 14) & (col >= 10) & (col < 15)
@@ -68,29 +97,30 @@ def test_points_of_polygons(tmp_path, dem, how, each):
     ("2014", 2014), (2014, 2014), (2014.0, 2014), ("16.07.1998", 1998), ("2008/05/12 00:00:00", 2008),
     ("20100727", 2010), ("before 1973", 1973), (None, np.nan), ("", np.nan), ("unknown", np.nan), ("120145", np.nan)])
 def test_years_in_dates_as_people_write_them(value, year):
-    np.testing.assert_equal(inventory.year_of(value), year)
+    np.testing.assert_equal(placed_points.year_of(value), year)
 
 
 def test_the_field_of_dates(tmp_path):
-    assert inventory.date_field(["name", "Date", "Year_obs"], "", tmp_path) == "Date"
-    assert inventory.date_field(["name", "OCCURRED"], "occurred", tmp_path) == "OCCURRED"
-    assert inventory.date_field(["name"], "", tmp_path) is None
+    assert placed_points.date_field(["name", "Date", "Year_obs"], "", tmp_path) == "Date"
+    assert placed_points.date_field(["name", "OCCURRED"], "occurred", tmp_path) == "OCCURRED"
+    assert placed_points.date_field(["name"], "", tmp_path) is None
     with pytest.raises(InputError, match=r"expected the field 'when' \(DATE_FIELD\), found name; name one of these"):
-        inventory.date_field(["name"], "when", tmp_path)
+        placed_points.date_field(["name"], "when", tmp_path)
 
 
 def test_years_of_a_table_of_points(tmp_path, dem):
     (tmp_path / "t.csv").write_text(f"X,Y,date\n{WEST + 45},{NORTH - 45},2003-05-01\n{WEST + 75},{NORTH - 45},\n")
-    _, years, _, _ = inventory.read_inventory(tmp_path / "t.csv", "inventory", GRID, dem, 0, "highest", 5, tmp_path)
+    years = read(tmp_path / "t.csv", dem, tmp_path).year
     np.testing.assert_array_equal(years, [2003, np.nan])
-    dates = inventory.table_of_dates((np.array([[1.23456, 2], [3, 4]]), None, None, years))
+    dates = placed_points.table_of_dates((np.array([[1.23456, 2], [3, 4]]), None, None, years))
     assert dates.to_dict("list") == {"X": [1.235], "Y": [2.0], "year": [2003]}
 
 
 def test_a_polygon_smaller_than_a_cell_still_counts(tmp_path, dem):
     x, y = WEST + 300.0, NORTH - 300.0  # on a corner of four cells
     write_vector(tmp_path / "p.gpkg", [f"POLYGON (({x} {y}, {x + 3} {y}, {x + 3} {y + 3}, {x} {y}))"])
-    xy, _, burned, _ = inventory.read_inventory(tmp_path / "p.gpkg", "inventory", GRID, dem, 0, "highest", 5, tmp_path)
+    found = read(tmp_path / "p.gpkg", dem, tmp_path)
+    xy, burned = found.xy, found.burned
     assert burned.ReadAsArray().sum() == 0
     assert len(xy) == 1
     assert np.abs(xy - (x, y)).max() < 3
@@ -98,7 +128,8 @@ def test_a_polygon_smaller_than_a_cell_still_counts(tmp_path, dem):
 
 def test_points_and_polygons_in_one_layer_and_empty_ones(tmp_path, dem):
     write_vector(tmp_path / "p.gpkg", [f"POINT ({WEST + 45} {NORTH - 45})", square(10, 10, 4, 5), "POINT EMPTY"])
-    xy, _, _, notes = inventory.read_inventory(tmp_path / "p.gpkg", "inventory", GRID, dem, 0, "highest", 5, tmp_path)
+    found = read(tmp_path / "p.gpkg", dem, tmp_path)
+    xy, notes = found.xy, found.notes
     assert len(xy) == 2
     assert xy[0].tolist() == [WEST + 45, NORTH - 45]
     assert "1 features of the inventory are empty or lines" in notes[0]

@@ -395,7 +395,7 @@ def test_another_table_is_not_overwritten(area):
     (lambda t: t.assign(x=t["x"] + 1e6), r"are they in WGS 84 / UTM zone 50N \(EPSG:32650\)\? If so, crop them"),
     (lambda t: t.assign(velocity=-1.5), "expected points that pass the rules, found none of 18: 2 outside the raster, "
                                         ".* below 2 mm/yr along the slope; look at units and CRS"),
-    (lambda t: t[:0], "expected one row an InSAR point, found none")])
+    (lambda t: t[:0], "expected points, found a header only")])
 def test_an_insar_table_that_cannot_be(area, change, words):
     change(INSAR).to_csv(PATHS.insar_table, index=False)
     assert re.search(f"^src_data/insar_isle.csv: .*{words}", refused(area))
@@ -418,7 +418,8 @@ def test_one_source_of_points(area):
                              "found 2; move all but one away")
     PATHS.insar_points.unlink()
     PATHS.insar_table.unlink()
-    assert refused(area).startswith("src_data/Ts_isle.csv: missing, as are src_data/insar_isle.csv and insar_isle.gpkg")
+    assert refused(area).startswith("src_data/Ts_isle.csv: missing, as are src_data/insar_isle.csv, insar_isle.gpkg "
+                                    "and insar_isle.tif; put")
 
 
 @pytest.mark.parametrize("name", ["samples_without_insar", "grid", "composite"])

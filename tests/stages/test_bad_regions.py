@@ -128,9 +128,10 @@ BROKEN = {
                            "inventory.csv: columns X, Y: expected metres .*found what looks like degrees .117.01, "),
     "longitude for latitude": (
         lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (22.59, 117.01)), "lon,lat"), (),
-        "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.59 .*117.01; swap X and Y"),
-    "another POINTS_EPSG": (lambda raw: None, ("POINTS_EPSG=4326",),
-                            "inventory.csv: columns X, Y: expected coordinates of EPSG:4326, found 5000.*POINTS_EPSG"),
+        "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.59 .*117.01; are they swapped"),
+    "another POINTS_EPSG": (lambda raw: write_points(raw / "inventory.csv", area.landslides() + 1e6),
+                            ("POINTS_EPSG=4326",),
+                            "inventory.csv: columns X, Y: expected coordinates of EPSG:4326, found 1.*POINTS_EPSG"),
     "a column twice": (lambda raw: write_points(raw / "inventory.csv", area.landslides(), "X,X"), (),
                        "inventory.csv: header: expected different names, found 'X' twice; rename"),
     "a quote left open": (quote_left_open, (), "inventory.csv: line 4: expected quotes in pairs .*; correct the row"),

@@ -1,0 +1,111 @@
+"""Which factors an area has: those of the project's list that its tables hold, and further columns that a person asks
+for. Only headers and first rows are read, so that every stage can ask anew and gets the same answer.
+"""
+
+import contextlib
+import difflib
+from pathlib import Path
+
+from lsm.inputs.rasters import open_raster
+from lsm.inputs.samples import DEGREES, KINDS, OTHER_NAMES, Factor
+from lsm.inputs.text_tables import Table, find_columns, first_rows, plain
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
+
+LOOKED_AT = 1000  # rows of a table that say whether a column holds numbers
+NUMBERS_OF_ROWS = ("", "id", "fid", "oid", "objectid", "gid", "pid", "index", "row", "col", "unnamed: 0", "weight")
+
+
+def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], tables: list[Path],
+               further: str = "none") -> tuple[tuple[Factor, ...], list[str]]:
+    """The factors of an area, and notes for a person.
+
+    known    the project's factors
+    common   by factor, other names that people give its column; they count where the table has no column of the
+             factor's own name or aliases
+    tables   the samples and the grid (a table or a stack of rasters), those there are
+    further  columns of all tables to take as factors too: "none", "all", or names separated by commas; name:categorical
+             for class codes
+    A factor that no table holds is left out. One that some tables lack stays, and their reader refuses them. Raises
+    InputError.
+    """
+    headers = {}
+    for path in tables:
+        with contextlib.suppress(InputError):  # the reader of a damaged table says what is wrong with it
+            headers[path] = header_of(path)
+    factors, left_out = [], []
+    for factor in known:
+        columns = {_column_of(path, header, factor, common.get(factor.name, ())) for path, header in headers.items()}
+        columns.discard(None)
+        if columns or not headers:
+            own = {plain(name) for name in (factor.name, *factor.aliases)}
+            aliases = sorted(name for name in columns if plain(name) not in own)
+            factors.append(Factor(factor.name, factor.kind, factor.unit, (*factor.aliases, *aliases),
+                                  factor.zero_is_missing))
+        else:
+            left_out.append(factor.name)
+    if not factors:  # these are no tables of factors; their reader says so
+        return known, []
+    offered = _offered(headers, factors)
+    taken = _taken(offered, further)
+    names = ", ".join(map(shown, headers))
+    notes = [f"left out, for no column of {names} holds them: {', '.join(left_out)}"] if left_out else []
+    rest = [name for name in offered if name not in {factor.name for factor in taken}]
+    if rest:
+        notes.append(f"columns of {names} that may be further factors: {', '.join(rest)} (FURTHER=all takes them, "
+                     f"FURTHER={rest[0]} one, {rest[0]}:categorical as class codes)")
+    return (*factors, *taken), notes
+
+
+def header_of(path: Path) -> list[str]:
+    """The names of a table's columns, or of a stack's bands. Raises InputError."""
+    if path.suffix != ".tif":
+        return Table(path).header
+    dataset = open_raster(path, "run prepare_region.py again")
+    return [dataset.GetRasterBand(i).GetDescription().strip() for i in range(1, dataset.RasterCount + 1)]
+
+
+def _column_of(path: Path, header: list[str], factor: Factor, common: tuple[str, ...]) -> str | None:
+    """The name of the column that holds a factor, None where there is none."""
+    found = find_columns(header, (factor.name, *factor.aliases))  # two of them: their reader refuses the table
+    if not found:
+        found = find_columns(header, common)
+        if len(found) > 1:
+            raise InputError(f"{shown(path)}: header: expected one column for {factor.name!r}, found "
+                             f"{' and '.join(repr(header[i]) for i in found)}; rename the right one {factor.name!r}")
+    return header[found[0]] if found else None
+
+
+def _offered(headers: dict[Path, list[str]], factors: list[Factor]) -> list[str]:
+    """The columns of numbers that all tables have and no factor uses."""
+    if len(headers) < 2:
+        return []
+    used = {plain(n) for n in (*DEGREES, *NUMBERS_OF_ROWS, *OTHER_NAMES, *sum(OTHER_NAMES.values(), ()))}
+    used |= {plain(n) for factor in factors for n in (factor.name, *factor.aliases)}
+    first, *others = headers.values()
+    names = [name for name in first if plain(name) not in used and all(find_columns(h, (name,)) for h in others)]
+    if not names:
+        return []
+    for path, header in headers.items():
+        if path.suffix != ".tif":
+            rows = first_rows(path, LOOKED_AT)
+            names = [name for name in names if rows[header[find_columns(header, (name,))[0]]].dtype.kind in "iuf"]
+    return names
+
+
+def _taken(offered: list[str], further: str) -> list[Factor]:
+    """The further factors that a person asks for. Raises InputError for a name that is not offered."""
+    if further in ("none", ""):
+        return []
+    asked = offered if further == "all" else [name.strip() for name in further.split(",")]
+    out, columns = [], {plain(name): name for name in offered}
+    for name in asked:
+        name, _, kind = (name, "", "") if further == "all" else name.rpartition(":") if ":" in name else (name, "", "")
+        if plain(name) not in columns or (kind or "continuous") not in KINDS:
+            near = difflib.get_close_matches(name, offered, n=1)
+            raise InputError(f"FURTHER={further}: expected none, all, or columns of numbers that samples and grid have "
+                             f"({', '.join(offered) or 'there are none'}), found {name!r}"
+                             + (f" of kind {kind}; kinds: {', '.join(KINDS)}" if kind else
+                                f"; did you mean {near[0]}?" if near else "; correct the name"))
+        out.append(Factor(columns[plain(name)], kind or "continuous", "-"))
+    return out

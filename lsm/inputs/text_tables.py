@@ -1,0 +1,251 @@
+"""Text tables (csv) as people and programs write them: one reader for every table that a person gives.
+
+Each line is checked on its way to pandas. A row with another number of columns than the header shifts values into
+wrong columns, and pandas accepts many such rows without a word.
+"""
+
+import codecs
+import csv
+import re
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
+
+SEPARATORS = ",;\t"
+MOST_COLUMNS = 10_000  # of a table; products of InSAR have one for every date
+LONGEST_LINE = 1 << 20  # bytes
+BLOCK = 1 << 20         # bytes read at once
+CHUNK = 5_000_000       # values in memory as text at once
+LARGEST = float(np.finfo(np.float32).max)  # the stages hold factors as float32
+_SEP_LINE = re.compile(r'"?sep=(.)"?')     # spreadsheets write it above the header
+_DECIMAL = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"      # a number with a decimal comma
+_THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"          # or with a separator of thousands: nobody can tell
+
+
+def plain(name) -> str:
+    """A column's name without what people write in different ways: upper case, blanks, - and _."""
+    return re.sub(r"[\s_-]+", "", str(name)).lower()
+
+
+class Table:
+    """A text table, open at its first row.
+
+    header  the names of its columns, without blanks around them; notes, for a person, grow while rows are read
+
+    UTF-8 with or without BOM, else Latin-1; separated by commas, semicolons or tabs; lines that begin with # and a line
+    sep=; are passed over, as are rows without any value.
+    """
+
+    def __init__(self, path: Path, what: str = ""):
+        """`what` the table is, for messages. Raises InputError where there is no header that can be read."""
+        self.path, self.where, self.notes = path, f"{shown(path)}: {what}" if what else shown(path), []
+        self._rest, self._pending, self._line, self._passed_over = b"", deque(), 0, []
+        if not path.is_file():
+            raise InputError(f"{self.where}: missing; put it there, or name another file")
+        try:
+            self._file = open(path, "rb")  # noqa: SIM115  closed at its end, or with this object
+        except OSError as error:
+            raise InputError(f"{shown(path)}: expected a file that can be read, found: {error.strerror}; change its "
+                             "permissions") from None
+        self.header, self.separator = self._read_header()
+        self.first = self._line + 1  # line of the first row
+
+    def __iter__(self):
+        """pandas asks files for this."""
+        return self
+
+    def line_of(self, row: int) -> int:
+        """The line of the file, from 1 up, that holds a row, from 0 up."""
+        line = self.first + row
+        for passed_over in self._passed_over:
+            line += passed_over <= line
+        return line
+
+    def frames(self, columns: list[int], rows: int | None = None, text: bool = False) -> Iterator[pd.DataFrame]:
+        """The columns at these places, `rows` rows at a time, all where None; may be called once.
+
+        text  True: values stay text. Raises InputError.
+        """
+        size = {"chunksize": rows} if rows else {}
+        parts = pd.read_csv(self, sep=self.separator, header=None, names=range(len(self.header)), usecols=columns,
+                            index_col=False, low_memory=False, dtype=str if text else None, **size)
+        for part in parts if rows else [parts]:
+            yield part[columns].set_axis([self.header[i] for i in columns], axis=1)
+
+    def read(self, size: int = -1) -> str:
+        """The next lines, checked; "" at the end. pandas calls it. Raises InputError."""
+        kept = []
+        while not kept:
+            if not self._pending and not self._fetch():
+                return ""
+            commas, blank = len(self.header) - 1, ("", self.separator)
+            while self._pending:
+                line = self._pending.popleft()
+                self._line += 1
+                if line.count(self.separator) == commas and '"' not in line and line.strip()[:1] not in blank:
+                    kept.append(line)
+                else:
+                    kept += self._checked(line)
+        return "\n".join(kept) + "\n"
+
+    def _checked(self, line: str) -> list[str]:
+        """A line that is not plainly a row: [] where it is to be passed over. Raises InputError."""
+        columns = len(self.header)
+        if not line.strip(self.separator + " \t\r"):
+            self._passed_over.append(self._line)
+            return []
+        values = self._split(line)
+        if len(values) == columns + 1 and line.endswith(self.separator) and not values[-1]:
+            return [line[:-1]]
+        if len(values) == columns:
+            return [line]
+        if line.startswith("#"):
+            self._passed_over.append(self._line)
+            return []
+        hint = "decimal commas? write points, or separate columns by semicolons" \
+            if self.separator == "," and len(values) > columns else "correct the row"
+        raise InputError(f"{shown(self.path)}: line {self._line}: expected {columns} columns as in the header, found "
+                         f"{len(values)}; {hint}")
+
+    def _split(self, line: str, separator: str = "") -> list[str]:
+        """The values of a line. Raises InputError for an open quote, which would take in the rows below."""
+        try:
+            values = next(csv.reader([line], delimiter=separator or self.separator, strict=True), [])
+        except csv.Error as error:
+            raise InputError(f"{shown(self.path)}: line {self._line}: expected quotes in pairs around a value, found: "
+                             f"{error}; correct the row") from None
+        if len(values) > MOST_COLUMNS:
+            raise InputError(f"{shown(self.path)}: line {self._line}: expected {MOST_COLUMNS:,} columns at most, found "
+                             f"{len(values):,}; is it a table with one row a point?")
+        return values
+
+    def _fetch(self) -> bool:
+        """Reads the next block of whole lines; False at the end of the file. Raises InputError."""
+        block = self._file.read(BLOCK)
+        if not block and not self._rest:
+            self._file.close()
+            return False
+        data = (self._rest + block).removeprefix(b"" if self._line else codecs.BOM_UTF8)
+        ends = (data.rfind(b"\n") + 1 or data[:-1].rfind(b"\r") + 1) if block else len(data)  # \r alone: old files
+        data, self._rest = data[:ends], data[ends:]
+        if b"\0" in data or b"\0" in self._rest:
+            raise InputError(f"{shown(self.path)}: expected a text table, found zero bytes (UTF-16 or binary); save it "
+                             "as CSV in UTF-8")
+        if len(self._rest) > LONGEST_LINE:
+            raise InputError(f"{shown(self.path)}: expected lines of {LONGEST_LINE:,} bytes at most, found a longer "
+                             "one; is it a table with one row a point?")
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            text, note = data.decode("latin-1"), f"{shown(self.path)} is not UTF-8; read as Latin-1"
+            self.notes += [note] * (note not in self.notes)
+        if text:
+            self._pending.extend(text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n"))
+        return True
+
+    def _read_header(self) -> tuple[list[str], str]:
+        """The names of the columns, and what separates them. Leaves the file at the first row. Raises InputError."""
+        comment, separator, lines = "", "", self._pending
+        while True:
+            while not lines:
+                if not self._fetch():
+                    raise InputError(f"{self.where}: expected a table, found {self.path.stat().st_size} bytes and no "
+                                     "header; copy or export it again")
+            line = lines.popleft()
+            self._line += 1
+            told = _SEP_LINE.fullmatch(line.strip(" "))
+            if told:
+                separator = told[1]
+            elif line.startswith("#"):
+                comment = line
+            elif line.strip(SEPARATORS + " "):
+                break
+        separator = separator or max(SEPARATORS, key=line.count)
+        names = [name.strip() for name in self._split(line, separator)]
+        if comment and all(map(_is_number, names)):  # some programs write their header as a comment
+            above = [name.strip() for name in self._split(comment.lstrip("# "), separator)]
+            if len(above) == len(names) and not any(map(_is_number, above)):
+                names, self._line = above, self._line - 1
+                lines.appendleft(line)
+        while len(names) > 1 and not names[-1]:  # of lines that end with a separator
+            names.pop()
+        if all(map(_is_number, names)):
+            raise InputError(f"{shown(self.path)}: line {self._line}: expected the names of the columns, found "
+                             "numbers; write a header like X,Y above them")
+        return names, separator
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def find_columns(header: list[str], names: tuple[str, ...]) -> list[int]:
+    """The places in a header of all columns with one of these names; upper case, blanks, - and _ do not count."""
+    wanted = {plain(name) for name in names}
+    return [i for i, name in enumerate(header) if plain(name) in wanted]
+
+
+def one_column(table: Table, names: tuple[str, ...], what: str) -> int | None:
+    """The place of the one column with one of these names, None where there is none. `what` it holds, for the message.
+    Raises InputError for two columns."""
+    found = find_columns(table.header, names)
+    if len(found) > 1:
+        raise InputError(f"{shown(table.path)}: header: expected one column for {what}, found "
+                         f"{' and '.join(repr(table.header[i]) for i in found)}; remove or rename one")
+    return found[0] if found else None
+
+
+def numbers(frame: pd.DataFrame, separator: str) -> pd.DataFrame:
+    """The columns as numbers, nan where a value is no number. A decimal comma counts where it cannot be anything else.
+
+    `1,234` may mean 1.234 or 1234. It is a decimal comma where the table separates columns by another sign and writes
+    no decimal points; else it is no number.
+    """
+    out, text = {}, {}
+    for i, column in enumerate(frame.columns):
+        values = frame.iloc[:, i]
+        if values.dtype.kind == "b":
+            out[column] = pd.Series(np.nan, values.index)
+        elif values.dtype.kind in "iuf":
+            out[column] = values.astype(np.float64)
+        else:
+            text[column] = values.fillna("").astype(str).str.strip()
+            out[column] = pd.to_numeric(text[column], errors="coerce").astype(np.float64)
+    points = any((v.dropna() % 1 != 0).any() for v in out.values())
+    for column, values in text.items():
+        commas = values.str.fullmatch(_DECIMAL)
+        unclear = values[commas].str.fullmatch(_THOUSANDS).all() and (separator == "," or points)
+        if commas.any() and not unclear and not values[out[column].notna()].str.contains(".", regex=False).any():
+            out[column] = out[column].where(~commas, pd.to_numeric(values[commas].str.replace(",", "."),
+                                                                   errors="coerce"))
+    return pd.DataFrame(out, columns=frame.columns, index=frame.index)
+
+
+def first_rows(path: Path, rows: int | None) -> pd.DataFrame:
+    """The first rows of a table, all where None, for a look at them; of columns of the same name the first. Raises
+    InputError."""
+    table = Table(path)
+    return frame_of(table, [i for i, name in enumerate(table.header) if table.header.index(name) == i], rows)
+
+
+def frame_of(table: Table, columns: list[int], rows: int | None = None) -> pd.DataFrame:
+    """The columns at these places, `rows` rows, all where None: columns of numbers as numbers, the others as text.
+    Raises InputError."""
+    chunk = rows or max(1000, CHUNK // len(table.header))  # of all columns: pandas holds them before it chooses
+    parts = table.frames(columns, chunk)
+    parts = list(parts) if rows is None else [part for part in [next(parts, None)] if part is not None]
+    empty = pd.DataFrame(columns=[table.header[i] for i in columns], dtype=float)
+    frame = pd.concat(parts, ignore_index=True) if parts else empty
+    as_numbers = numbers(frame, table.separator)
+    right = as_numbers.notna().any() & (as_numbers.notna() | frame.isna()).all()
+    return frame.assign(**{name: as_numbers[name] for name in frame.columns[right.to_numpy()]})

@@ -1,0 +1,59 @@
+"""The factor DV: one velocity for each cell out of the InSAR points in it."""
+
+from pathlib import Path
+
+import numpy as np
+from osgeo import gdal
+
+from lsm.inputs.layers import values_at
+from lsm.inputs.rasters import Grid, known, locate
+from lsm.insar.moving_slopes import slope_cosine, slope_velocity
+from lsm.insar.velocities import InsarPoints
+from lsm.region.inventory import write_cells
+
+gdal.UseExceptions()
+
+
+def of_looks(cell: np.ndarray, velocity: np.ndarray, ascending: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The velocity of each cell in each look: cells, looks (bool, ascending), velocities, and the group of each point,
+    -1 where it does not count.
+
+    cell, velocity, ascending  (points,)
+    Points of one look are averaged, but never across signs: the sign with the larger sum counts, of equal ones the way
+    away from the satellite.
+    """
+    group, of_point = np.unique(np.column_stack([cell, ascending]), axis=0, return_inverse=True)
+    of_point = of_point.ravel()
+    up, down = (np.bincount(of_point, np.maximum(sign * velocity, 0), len(group)) for sign in (1, -1))
+    counts = np.sign(velocity) * np.where(up > down, 1, -1)[of_point] >= 0
+    mean = np.bincount(of_point[counts], velocity[counts], len(group)) / np.maximum(
+        np.bincount(of_point[counts], minlength=len(group)), 1)
+    return group[:, 0], group[:, 1] == 1, mean, np.where(counts, of_point, -1)
+
+
+def write_velocity_layer(points: InsarPoints, grid: Grid, folder: Path, c) -> None:
+    """Writes the layer DV into the folder: the velocity of each cell, 0 in cells without a point.
+
+    c  the constants GEOMETRY, LOOK and MIN_COSINE of augment_inventory.py
+    Ascending and descending tracks are kept apart, since the same motion may come towards one and go away from the
+    other. Where a cell has both, it takes the velocity of the track that shows the faster motion along the slope.
+    Points where the layer slope holds no value are left out.
+    """
+    row, col, inside = locate(grid.geotransform, (grid.rows, grid.cols), points.xy)
+    slope, aspect = (gdal.Open(str(folder / f"{name}.tif")) for name in ("slope", "aspect"))
+    inside[inside] = known(values_at(slope, row[inside], col[inside])[:, 0])
+    heading = np.zeros(len(row)) if points.heading is None else points.heading
+    cell, _, velocity, of_point = of_looks((row * grid.cols + col)[inside], points.velocity[inside],
+                                           np.cos(np.radians(heading[inside])) > 0)
+    strength, row, col = np.abs(velocity), cell // grid.cols, cell % grid.cols
+    if points.heading is not None and points.incidence is not None:
+        first = np.zeros(len(cell), int)  # a point of each group stands for its geometry
+        first[of_point[of_point >= 0]] = np.flatnonzero(of_point >= 0)
+        s, a = (values_at(layer, row, col)[:, 0] for layer in (slope, aspect))
+        cosine = slope_cosine(s, a, points.heading[inside][first], points.incidence[inside][first], c.LOOK)
+        strength = np.abs(slope_velocity(velocity, cosine, c.MIN_COSINE))
+    order = np.lexsort((-strength, cell))
+    _, strongest = np.unique(cell[order], return_index=True)
+    chosen = order[strongest]
+    velocity = np.where(velocity == 0, 0.001, velocity)  # 0 would say that nothing was measured
+    write_cells(folder / "DV.tif", grid, row[chosen], col[chosen], velocity[chosen])

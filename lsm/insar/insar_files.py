@@ -1,0 +1,134 @@
+"""InSAR points out of the files that products come in: tables, layers of points, rasters of velocities.
+
+Each reader gives a table of X, Y (m, in the CRS of the grid) and the columns named as in the file.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from osgeo import gdal, ogr, osr
+
+from lsm.inputs.rasters import Grid, crs_of, open_raster
+from lsm.inputs.vectors import fields_of, open_vector
+from lsm.region.placed_points import dropped
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
+
+gdal.UseExceptions()
+
+WHAT = "InSAR points"
+RASTERS = (".tif", ".tiff", ".img", ".vrt", ".asc", ".h5", ".he5")
+MOST_CELLS = 50_000_000  # of a raster within the area
+GAPS = (-9999.0, -32768.0, -99999.0)  # what rasters hold where they say nothing of nodata, beside 0
+_HDF5 = {"velocity": "velocity", "velocityStd": "velocity_std"}  # data sets of MintPy, and their columns here
+
+
+def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The points of a layer with its fields, the names of all fields, and notes.
+
+    wanted  (name of a field) -> whether it is read
+    Coordinates are those of the geometry, whatever fields say. Points without geometry are dropped and counted. Raises
+    InputError.
+    """
+    dataset, path = open_vector(name, WHAT, grid), Path(str(name).partition("|")[0])
+    layer, rows, empty = dataset.GetLayer(0), [], []
+    header = list(fields_of(layer))
+    used = [i for i, field in enumerate(header) if wanted(field)]
+    for number, feature in enumerate(layer, start=1):
+        shape = feature.GetGeometryRef()
+        empty.append(shape is None or shape.IsEmpty())
+        if not empty[-1] and ogr.GT_Flatten(shape.GetGeometryType()) != ogr.wkbPoint:
+            raise InputError(f"{shown(path)}: {WHAT}: feature {number}: expected a point, found "
+                             f"{shape.GetGeometryName().lower()}; turn each into a point, or remove it")
+        place = (np.nan, np.nan) if empty[-1] else (shape.GetX(), shape.GetY())
+        rows.append([*(feature.GetField(i) for i in used), *place])
+    kept, notes = dropped(np.array(empty), f"{shown(path)}: {WHAT}", "have no geometry")
+    return pd.DataFrame(rows, columns=[*(header[i] for i in used), "X", "Y"])[kept], header, notes
+
+
+def raster_table(name: str | Path, grid: Grid) -> tuple[pd.DataFrame, str, list[str]]:
+    """The cells of a raster of velocities as points, the unit it states ("" for none), and notes.
+
+    Band 1 is the velocity along the line of sight; further bands count by their names. An HDF5 file is read as MintPy
+    writes it. Only cells around the grid are read. Raises InputError.
+    """
+    path = Path(str(name).partition("|")[0])
+    bands, place, crs, told = _opened(path)
+    velocity = bands["velocity"][0].GetRasterBand(bands["velocity"][1])
+    first, col, rows, cols = _window(velocity, place, crs, grid, path)
+    values, known = {}, np.ones((rows, cols), bool)
+    for column, (dataset, number) in bands.items():
+        band = dataset.GetRasterBand(number)
+        raw = band.ReadAsArray(col, first, cols, rows)
+        v = raw.astype(np.float64)
+        gap = (band.GetMaskBand().ReadAsArray(col, first, cols, rows) == 0) | ~np.isfinite(v) | np.isin(v, GAPS)
+        known &= ~gap & (np.abs(v) < 1e20)
+        values[column] = v * (band.GetScale() or 1.0) + (band.GetOffset() or 0.0)
+        if column == "velocity" and raw.dtype.kind == "f":
+            known &= v != 0  # programs fill gaps with 0; a measured velocity is never exactly 0
+    r, c = np.nonzero(known)
+    if not len(r):
+        raise InputError(f"{shown(path)}: {WHAT}: expected cells with a velocity on the DEM ({grid.extent}), found "
+                         "none; check its CRS and nodata")
+    east, north = c + col + 0.5, r + first + 0.5
+    xy = np.column_stack([place[0] + east * place[1] + north * place[2], place[3] + east * place[4] + north * place[5]])
+    target = osr.SpatialReference(wkt=grid.crs)
+    target.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    if not crs.IsSame(target):
+        xy = np.array(osr.CoordinateTransformation(crs, target).TransformPoints(xy.tolist()))[:, :2]
+    table = pd.DataFrame({column: v[r, c] for column, v in values.items()}).assign(X=xy[:, 0], Y=xy[:, 1])
+    if {"HEADING", "INCIDENCE_ANGLE"} <= set(told):
+        table = table.assign(heading=float(told["HEADING"]), incidence=float(told["INCIDENCE_ANGLE"]))
+    unit = velocity.GetUnitType() or next((told[k] for k in ("UNIT", "unit", "units") if k in told), "")
+    return table, unit, [f"{shown(path)}: {len(table):,} cells with a velocity on and around the grid are the points"]
+
+
+def _opened(path: Path) -> tuple[dict[str, tuple[gdal.Dataset, int]], tuple, osr.SpatialReference, dict]:
+    """The bands of a raster by column, each as dataset and number, its geotransform, its CRS and its metadata. Raises
+    InputError."""
+    dataset = open_raster(path, "export it again as GeoTIFF", WHAT)
+    told, place, crs = dataset.GetMetadata(), dataset.GetGeoTransform(can_return_null=True), dataset.GetSpatialRef()
+    if dataset.GetDriver().ShortName.startswith("HDF5"):
+        names = {name.rpartition("/")[2]: name for name, _ in dataset.GetSubDatasets()}
+        names = names or {"velocity": f'HDF5:"{path}"://velocity'}  # GDAL opens the only data set by itself
+        sets = {column: gdal.Open(names[n]) for n, column in _HDF5.items() if n in names}
+        if "velocity" not in sets or not {"X_FIRST", "Y_FIRST", "X_STEP", "Y_STEP"} <= set(told):
+            raise InputError(f"{shown(path)}: {WHAT}: expected a geocoded velocity of MintPy (velocity, X_FIRST, "
+                             f"...), found {', '.join(names)}; export it as GeoTIFF (save_gdal.py)")
+        place = (float(told["X_FIRST"]), float(told["X_STEP"]), 0.0, float(told["Y_FIRST"]), 0.0, float(told["Y_STEP"]))
+        crs = crs_of(int(told.get("EPSG", 4326)))
+        bands = {column: (of, 1) for column, of in sets.items()}
+    else:
+        names = [dataset.GetRasterBand(i).GetDescription() for i in range(1, dataset.RasterCount + 1)]
+        bands = {"velocity": (dataset, 1)} | {n: (dataset, i) for i, n in enumerate(names, start=1) if n and i > 1}
+    if crs is None or place is None:
+        raise InputError(f"{shown(path)}: {WHAT}: expected a CRS and a geotransform, found none; set them "
+                         "(gdal_edit.py -a_srs EPSG:<code>)")
+    crs = crs.Clone()
+    crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    return bands, place, crs, told
+
+
+def _window(band: gdal.Band, place: tuple, crs: osr.SpatialReference, grid: Grid, path: Path) -> tuple[int, ...]:
+    """First row, first column, rows and columns of the cells around the grid. Raises InputError."""
+    west, south, east, north = grid.bounds
+    along = np.linspace(0, 1, 21)
+    x, y = west + along * (east - west), south + along * (north - south)
+    border = np.concatenate([np.column_stack([x, np.full(21, v)]) for v in (south, north)]
+                            + [np.column_stack([np.full(21, v), y]) for v in (west, east)])
+    source = osr.SpatialReference(wkt=grid.crs)
+    source.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    if not crs.IsSame(source):
+        border = np.array(osr.CoordinateTransformation(source, crs).TransformPoints(border.tolist()))[:, :2]
+    back = gdal.InvGeoTransform(place)
+    cols, rows = (back[i] + back[i + 1] * border[:, 0] + back[i + 2] * border[:, 1] for i in (0, 3))
+    if not (np.isfinite(cols).all() and np.isfinite(rows).all()):
+        raise InputError(f"{shown(path)}: {WHAT}: expected a raster that covers the DEM ({grid.extent}), found one in "
+                         "a CRS that does not reach it; check its CRS")
+    c0, c1 = (int(np.clip(v, 0, band.XSize)) for v in (np.floor(cols.min()) - 1, np.ceil(cols.max()) + 1))
+    r0, r1 = (int(np.clip(v, 0, band.YSize)) for v in (np.floor(rows.min()) - 1, np.ceil(rows.max()) + 1))
+    if c1 <= c0 or r1 <= r0 or (c1 - c0) * (r1 - r0) > MOST_CELLS:
+        raise InputError(f"{shown(path)}: {WHAT}: expected 1 to {MOST_CELLS:,} cells on the DEM ({grid.extent}), found "
+                         f"{max(c1 - c0, 0) * max(r1 - r0, 0):,}; check its CRS, or give coarser cells")
+    return r0, c0, r1 - r0, c1 - c0

@@ -1,0 +1,150 @@
+"""Points of tables: where they lie, on the grid of an area."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lsm.inputs.rasters import Grid, crs_name, locate
+from lsm.inputs.text_tables import Table, find_columns, frame_of, plain
+from lsm.region.warp import transform
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
+
+COORDINATES = (("x", "y"), ("point x", "point y"), ("x coord", "y coord"), ("coord x", "coord y"),
+               ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"), ("long", "lat"),
+               ("lng", "lat"))
+DATES = ("year", "date", "year_obs", "obs_year", "date_obs", "obs_date", "event_date", "event_year", "yr")  # any case
+YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d{1,2}(?!\d))")  # 2014, 2014-07-16, 16.07.2014, 20140716
+TABLES = (".csv", ".txt", ".tsv")  # files that are read as tables of points; GDAL opens all others
+LARGEST = 1e9                      # of a coordinate or any other number of a point
+DROPPED = 0.2                      # share of points without place or value above which a file is damaged
+_MISSING = ("", "-", "--", "nan", "na", "n/a", "null", "none", "nodata", "no data")
+
+
+def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
+              wanted: Callable[[str], object] = bool) -> tuple[pd.DataFrame, list[str]]:
+    """A table of points with X and Y (m) in the CRS of the grid instead of its coordinates, and notes.
+
+    name    a file, or "file|epsg=3035", which counts before epsg
+    epsg    of the coordinates; 0: the grid's, or WGS 84 where the columns are longitude and latitude
+    wanted  (name of a column) -> whether to read it besides the coordinates
+    Points without coordinates are dropped and counted. Raises InputError.
+    """
+    file, _, said = str(name).partition("|epsg=")
+    path = Path(file)
+    if said and not said.isdigit():
+        raise InputError(f"{shown(path)}: expected {path.name}|epsg=<code>, found {said[:40]!r}; correct the code")
+    table = Table(path, what)
+    coordinates = {plain(name) for pair in COORDINATES for name in pair}
+    names = [plain(name) for name in table.header]
+    used = [(name, key) for name, key in zip(table.header, names, strict=True) if key in coordinates or wanted(name)]
+    twice = next((name for name, key in used if names.count(key) > 1), None)
+    if twice is not None:
+        raise InputError(f"{shown(path)}: header: expected different names, found {twice!r} twice; rename one")
+    pair = next((pair for pair in COORDINATES if all(plain(name) in names for name in pair)), None)
+    if pair is None:
+        found = ", ".join(table.header[:6]) + ", ..." * (len(table.header) > 6)
+        raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
+                         f"latitude), found {found}; rename them")
+    columns = [names.index(plain(name)) for name in pair]
+    columns += [i for i, name in enumerate(table.header) if wanted(name) and i not in columns]
+    frame = frame_of(table, columns)
+    if not len(frame):
+        raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
+    x, y = frame.columns[:2]
+    xy = np.column_stack([numbers_of(frame[name], path) for name in (x, y)])  # (points, 2)
+    kept, notes = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
+    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, int(said or epsg), table.header)
+    frame = frame.drop(columns=[x, y])[kept].assign(X=xy[:, 0], Y=xy[:, 1])
+    return frame, [*table.notes, *notes, *more]
+
+
+def numbers_of(column: pd.Series, path: Path) -> np.ndarray:
+    """A column of a table of points as numbers (points,), nan where it has none. Raises InputError for text that is no
+    number."""
+    values = pd.to_numeric(column, errors="coerce").to_numpy(float)
+    values = np.where(np.abs(values) < LARGEST, values, np.nan)
+    empty = (column.isna() | column.astype(str).str.strip().str.lower().isin(_MISSING)).to_numpy()
+    bad = ~np.isfinite(values) & ~empty
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"{shown(path)}: point {column.index[row] + 1}, column {column.name!r}: expected a number, "
+                         f"found {str(column.iloc[row])[:60]!r}; correct or remove the row")
+    return np.where(empty, np.nan, values)
+
+
+def dropped(bad: np.ndarray, where: str, why: str) -> tuple[np.ndarray, list[str]]:
+    """Which points (points,) stay, and a note on those that are dropped: `why`, after "12 points". Raises InputError
+    where they are so many that the file must be damaged."""
+    n = int(bad.sum())
+    if n > max(1, DROPPED * len(bad)) or n == len(bad):
+        raise InputError(f"{where}: expected points with place and value, found {n} of {len(bad)} that {why}; export "
+                         "it again, or remove these rows")
+    return ~bad, [f"{where}: {n} of {len(bad):,} points {why} and are dropped"] * bool(n)
+
+
+def is_egms(header: list[str]) -> bool:
+    """Whether a table has the columns of the European Ground Motion Service, whose easting and northing are of
+    EPSG:3035."""
+    return all(find_columns(header, (name,)) for name in ("easting", "northing", "mean_velocity", "mean_velocity_std"))
+
+
+def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid, epsg: int,
+                 header: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Points (points, 2) in the CRS of the grid, and a note where their CRS had to be guessed. Raises InputError.
+
+    The CRS is the first of these in which half of the points lie on the grid: what the columns say, `epsg`, the grid's.
+    """
+    west, south, east, north = grid.bounds
+    where, degrees = f"{shown(path)}: columns {', '.join(names)}", (np.abs(xy) <= (180, 90)).all()
+    said = 3035 if is_egms(header) else 4326 if plain(names[0]).startswith("l") else 0
+    if not epsg and not said and degrees and not (west <= 180 and east >= -180 and south <= 90 and north >= -90):
+        raise InputError(f"{where}: expected metres in the CRS of the DEM, found what looks like degrees "
+                         f"({xy[0, 0]:g}, {xy[0, 1]:g}); name them longitude and latitude, or give POINTS_EPSG")
+    choices = list(dict.fromkeys(code for code in (said, epsg) if code)) if said == 3035 else [epsg or said]
+    for code in dict.fromkeys([*choices, 0]):
+        try:
+            there = transform(xy, code, grid, "POINTS_EPSG") if code else xy
+        except RuntimeError:
+            continue
+        *_, inside = locate(grid.geotransform, (grid.rows, grid.cols), np.where(np.isfinite(there), there, -1e15))
+        if inside.mean() >= 0.5:
+            asked = epsg or (0 if said == 3035 else said)
+            notes = [f"{shown(path)}: read in {f'EPSG:{code}' if code else crs_name(grid.crs)}, "
+                     f"{'as its columns say' if code and code == said else 'where its points lie on the DEM'}"]
+            return there, notes if code != asked else []
+    if not choices[0]:
+        return xy, []
+    try:
+        return transform(xy, choices[0], grid, "POINTS_EPSG"), []
+    except RuntimeError:
+        (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
+        raise InputError(f"{where}: expected coordinates of EPSG:{choices[0]}, found {west:g} to {east:g} and "
+                         f"{south:g} to {north:g}; swap X and Y if they are swapped, else correct POINTS_EPSG"
+                         ) from None
+
+
+def date_field(names: list[str], given: str, path: Path) -> str | None:
+    """The field of dates: the one `given`, else the first name of DATES that is there; None without one. Raises
+    InputError where the field given is not there."""
+    by_name = {name.lower(): name for name in names}
+    if given and given.lower() not in by_name:
+        raise InputError(f"{shown(path)}: header: expected the field {given!r} (DATE_FIELD), found "
+                         f"{', '.join(names) or 'no field'}; name one of these")
+    return next((by_name[name] for name in ([given.lower()] if given else DATES) if name in by_name), None)
+
+
+def year_of(value) -> float:
+    """The year in a date as people write it; nan where there is none."""
+    found = YEAR.search("" if value is None else str(value))
+    return float(found[1]) if found else np.nan
+
+
+def table_of_dates(landslides) -> pd.DataFrame:
+    """X, Y, year of the landslides whose year is known; landslides  xy, rows, columns, years."""
+    xy, _, _, years = landslides
+    known = np.isfinite(years)
+    return pd.DataFrame({"X": xy[known, 0].round(3), "Y": xy[known, 1].round(3), "year": years[known].astype(int)})

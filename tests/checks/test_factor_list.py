@@ -1,0 +1,128 @@
+"""Which factors an area has: known names, what is left out, what is offered, what is taken."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from osgeo import gdal
+
+import study_area
+from lsm.checks.factor_list import factors_of
+from lsm.inputs.samples import grid_chunks, read_samples
+from lsm.run.settings import InputError
+from study_area import COMMON_NAMES, FACTORS
+
+FOREIGN = {"land use": "LULC", "lithology": "Geology", "DEM": "Altitude", "slope": "Slope_Angle",
+           "dis2road": "dist_road", "curvature": "Curvature", "aspect": "ASPECT", "TWI": "twi",
+           "dis2drainage": "Distance to rivers",
+           "dis2faults": "Distance from the fault", "SPI": "Stream Power Index", "NDVI": "ndvi"}
+
+
+def table(rows=20) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    out = pd.DataFrame({name: rng.integers(1, 5, rows) for name in FOREIGN.values()})
+    return out.assign(rain=rng.random(rows), Soil=rng.integers(1, 4, rows), note="a", OBJECTID=range(rows), x=1.0,
+                      y=2.0, label=np.arange(rows) % 2)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """(samples, grid) -> the paths of both tables."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+
+    def of(samples=None, grid=None):
+        (tmp_path / "src_data").mkdir(exist_ok=True)
+        paths = [tmp_path / "src_data/samples_a.csv", tmp_path / "src_data/grid_samples_a.csv"]
+        for path, content in zip(paths, (samples, grid), strict=True):
+            (table() if content is None else content).to_csv(path, index=False)
+        return paths
+    return of
+
+
+def test_foreign_names_are_known_and_values_are_read(files):
+    paths = files()
+    factors, notes = factors_of(FACTORS, COMMON_NAMES, paths)
+    assert [f.name for f in factors] == [f.name for f in FACTORS if f.name not in ("dis2catchment", "DV")]
+    names = "src_data/samples_a.csv, src_data/grid_samples_a.csv"
+    assert notes == [f"left out, for no column of {names} holds them: dis2catchment, DV",
+                     f"columns of {names} that may be further factors: rain, Soil (FURTHER=all takes them, "
+                     "FURTHER=rain one, rain:categorical as class codes)"]
+    expected = table()[[FOREIGN[f.name] for f in factors]].to_numpy(np.float32)
+    np.testing.assert_array_equal(read_samples(paths[0], factors).factors, expected)
+    np.testing.assert_array_equal(next(grid_chunks(paths[1], factors, 99))[0], expected)
+
+
+def test_published_names_give_the_published_factors(files):
+    own = table().rename(columns={v: k for k, v in FOREIGN.items()}).assign(dis2catchment=1, DV=1)
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, files(own, own))
+    assert factors == FACTORS
+
+
+@pytest.mark.parametrize(("further", "taken"), [
+    ("none", []), ("", []), ("all", [("rain", "continuous"), ("Soil", "continuous")]),
+    ("RAIN", [("rain", "continuous")]),
+    ("soil:categorical, rain", [("Soil", "categorical"), ("rain", "continuous")])])
+def test_further_factors(files, further, taken):
+    factors, notes = factors_of(FACTORS, COMMON_NAMES, files(), further)
+    assert [(f.name, f.kind) for f in factors[12:]] == taken
+    assert ("further" in notes[-1]) == (len(taken) < 2)
+
+
+@pytest.mark.parametrize(("further", "words"), [
+    ("ran", r"\(rain, Soil\), found 'ran'; did you mean rain\?"), ("note", "found 'note'"),
+    ("rain:x", "of kind x; kinds"),
+    ("OBJECTID", "found 'OBJECTID'")])
+def test_further_factors_that_there_are_not(files, further, words):
+    with pytest.raises(InputError, match=f"^FURTHER={further}: expected none, all, or columns of numbers .*{words}"):
+        factors_of(FACTORS, COMMON_NAMES, files(), further)
+
+
+def test_only_columns_of_both_tables_are_offered(files):
+    _, notes = factors_of(FACTORS, COMMON_NAMES, files(grid=table().drop(columns="rain").assign(Soil="clay")))
+    assert len(notes) == 1
+
+
+def test_a_factor_of_one_table_stays_for_its_reader_to_refuse(files):
+    paths = files(samples=table().assign(DV=1.0))
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, paths)
+    assert factors[-1].name == "DV"
+    with pytest.raises(InputError, match=r"grid_samples_a\.csv: header: expected a column 'DV'"):
+        next(grid_chunks(paths[1], factors, 9))
+
+
+def test_own_names_win_over_common_ones(files):
+    both = table().assign(lithology=3)
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, files(both, both))
+    assert read_samples(files(both, both)[0], factors).factors[0, 1] == 3
+
+
+def test_two_common_names_for_one_factor(files):
+    with pytest.raises(InputError, match="one column for 'lithology', found 'Geology' and 'rock type'; rename the ri"):
+        factors_of(FACTORS, COMMON_NAMES, files(table().assign(**{"rock type": 1})))
+
+
+def test_a_stack_has_the_names_of_its_bands(files, tmp_path):
+    path = tmp_path / "factors.tif"
+    stack = gdal.GetDriverByName("GTiff").Create(str(path), 3, 3, 3, gdal.GDT_Float32)
+    for i, name in enumerate(("slope", "Altitude", "rain"), start=1):
+        stack.GetRasterBand(i).SetDescription(name)
+    stack.FlushCache()
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, [files()[0], path], "all")
+    assert [f.name for f in factors][-1] == "rain"
+
+
+def test_every_stage_gets_the_same_list_and_says_once_what_is_left_out(files, capsys):
+    files()
+    first = study_area.Area("a").factors
+    assert "left out, for no column" in capsys.readouterr().out
+    assert study_area.StudyArea("a").factors == first == study_area.factors("a")
+    assert capsys.readouterr().out == ""
+    assert len(study_area.StudyArea("a", FURTHER="all").factors) == len(first) + 2
+    files(table().drop(columns="twi"), table().drop(columns="twi"))
+    assert "TWI" not in [f.name for f in study_area.factors("a")]
+
+
+def test_common_names_stand_for_one_factor_each():
+    names = [name for f in FACTORS for name in (f.name, *f.aliases, *COMMON_NAMES.get(f.name, ()))]
+    assert set(COMMON_NAMES) <= {f.name for f in FACTORS}
+    shared = {name for name in names if sum(name in COMMON_NAMES.get(f.name, ()) for f in FACTORS) > 1}
+    assert shared == set()

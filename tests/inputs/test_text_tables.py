@@ -1,0 +1,85 @@
+"""Text tables: every common form gives the same values; a row that would shift values is refused."""
+
+import pandas as pd
+import pytest
+
+from lsm.inputs import text_tables
+from lsm.inputs.text_tables import Table, first_rows, numbers
+from lsm.run.settings import InputError
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    return tmp_path / "t.csv"
+
+
+def read(path, content: bytes):
+    path.write_bytes(content)
+    table = Table(path)
+    frame = pd.concat(table.frames(list(range(len(table.header)))))
+    return table, numbers(frame, table.separator).to_numpy().tolist()
+
+
+@pytest.mark.parametrize("content", [
+    b"X,Y\n1.5,-3\n2,4\n", b"X;Y\n1,5;-3\n2;4\n", b"X\tY\n1,5\t-3\n2\t4\n", b'"X","Y"\n"1,5","-3"\n"2","4"\n',
+    b"\xef\xbb\xbfX,Y\r\n1.5,-3\r\n\r\n2,4\r\n", b"X,Y\r1.5,-3\r2,4", b"sep=;\nX;Y\n1.5;-3\n2;4\n",
+    b'"sep=\t"\nX\tY\n1.5\t-3\n2\t4\n', b"# exported\n#\nX,Y\n# a note\n1.5,-3\n2,4\n", b"# X,Y\n1.5,-3\n2,4\n",
+    b" X , Y \n 1.5, -3\n2 ,4\n,\n", b"X,Y,\n1.5,-3,\n2,4,\n", b"X,Y\n1.5,-3,\n2,4,\n"])
+def test_forms_of_one_table(path, content):
+    table, values = read(path, content)
+    assert table.header == ["X", "Y"]
+    assert values == [[1.5, -3], [2, 4]]
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
+def test_lines_over_blocks(path, block, monkeypatch):
+    monkeypatch.setattr(text_tables, "BLOCK", block)
+    content = "".join(f"{i},{i / 4}\r\n" for i in range(50))
+    _, values = read(path, b"X,Y\r\n" + content.encode())
+    assert values == [[i, i / 4] for i in range(50)]
+
+
+def test_lines_are_those_of_the_file(path):
+    table, _ = read(path, b"# a\nX,Y\n1,2\n\n# b\n3,4\n,\n5,6\n")
+    assert [table.line_of(row) for row in range(3)] == [3, 6, 8]
+
+
+@pytest.mark.parametrize(("content", "values"), [
+    (b"X;Y\n500,123;2\n", [[500.123, 2]]),           # no points in the table: a decimal comma
+    (b"X;Y\n500,123;2.5\n", None),                   # points are decimal: thousands, perhaps
+    (b'X,Y\n"500,123",2\n', None), (b'X,Y\n"1,234.5",2\n', None), (b"X;Y\n1,234,567;2\n", None),
+    (b"X;Y\n1,5;2\n2.5;2\n", None)])
+def test_a_comma_counts_where_it_can_only_be_decimal(path, content, values):
+    _, found = read(path, content)
+    assert found == values if values else found[0][0] != found[0][0]  # nan: no number
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (b"", "expected a table, found 0 bytes"), (b"\n\n# only\n", "and no header"),
+    (b"X,Y\n1,2\n1,5,2,5\n", "line 3: expected 2 columns as in the header, found 4; decimal commas?"),
+    (b"X,Y,Z\n1,2\n", "line 2: expected 3 columns as in the header, found 2; correct the row"),
+    (b"1,2\n3,4\n", "line 1: expected the names of the columns, found numbers; write a header like X,Y"),
+    (b'X,Y\n1,"2\n3,4\n', "line 2: expected quotes in pairs"), (b'X,Y\n"1"2,3\n', "line 2: expected quotes in pairs"),
+    (b"X,Y\n1,2" + b"," * 1_000_000 + b"\n", "line 2: expected 10,000 columns at most, found 1,000,002"),
+    (b"X" + b"," * 20_000 + b"\n1\n", "line 1: expected 10,000 columns at most"),
+    (b"X,Y\n" + b"1" * (3 << 20), "found a longer one"),
+    ("X,Y\n1,2\n".encode("utf-16"), "found zero bytes"), (b"X,Y\n1,\0\n", "found zero bytes")])
+def test_refused(path, content, words):
+    with pytest.raises(InputError) as caught:
+        read(path, content)
+    assert words in str(caught.value)
+
+
+def test_latin_1_is_said(path):
+    table, values = read(path, "Höhe,Y\n1,2\n".encode("latin-1"))
+    assert table.header == ["Höhe", "Y"]
+    assert values == [[1, 2]]
+    assert table.notes == ["t.csv is not UTF-8; read as Latin-1"]
+
+
+def test_a_look_at_the_first_rows(path):
+    path.write_text("X,name,X,n\n1,a,2,\n3,b,4,5\n5,c,6,x\n")
+    assert first_rows(path, 2).to_dict("list") == {"X": [1, 3], "name": ["a", "b"], "n": [pytest.approx(float("nan"),
+                                                                                                     nan_ok=True), 5]}
+    assert list(first_rows(path, None)["n"])[2] == "x"

@@ -1,0 +1,62 @@
+"""DV of a cell: tracks are kept apart, and opposite signs never cancel."""
+
+import numpy as np
+import pytest
+from osgeo import gdal
+from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, write_raster
+
+from lsm.inputs.rasters import Grid
+from lsm.insar.cell_velocities import write_velocity_layer
+from lsm.insar.moving_slopes import slope_cosine
+from lsm.insar.velocities import InsarPoints
+from lsm.run.settings import of_stage
+
+GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
+ASCENDING, DESCENDING = -11.0, 191.0
+
+
+@pytest.fixture
+def velocities(tmp_path):
+    """(cells, velocities, headings, slope, aspect) -> DV (rows, cols)."""
+    def of(cells, velocity, heading=None, slope=30.0, aspect=90.0):
+        for name, value in (("slope", slope), ("aspect", aspect)):
+            write_raster(tmp_path / f"{name}.tif", np.full((ROWS, COLS), value, np.float32))
+        row, col = np.array(cells).T
+        xy = np.column_stack([WEST + (col + 0.5) * CELL, NORTH - (row + 0.5) * CELL])
+        angles = {} if heading is None else {"heading": np.array(heading, float), "incidence": np.full(len(row), 39.0)}
+        write_velocity_layer(InsarPoints(xy, np.array(velocity, float), **angles), GRID, tmp_path,
+                             of_stage("augment_inventory.py"))
+        return gdal.Open(str(tmp_path / "DV.tif")).ReadAsArray()
+    return of
+
+
+def test_points_of_a_cell_are_averaged(velocities):
+    dv = velocities([(2, 1), (0, 3), (2, 1)], [1.0, 5.0, 4.0])
+    assert (dv[2, 1], dv[0, 3]) == (2.5, 5)
+    assert np.count_nonzero(dv) == 2
+
+
+def test_a_measured_zero_is_no_gap(velocities):
+    assert velocities([(2, 1)], [0.0])[2, 1] == np.float32(0.001)
+
+
+def test_opposite_signs_never_cancel(velocities):
+    assert velocities([(2, 1)] * 3, [-8, -6, 8])[2, 1] == -7
+    assert velocities([(2, 1)] * 2, [8, -8])[2, 1] == -8  # of equal ones the way from the satellite
+
+
+@pytest.mark.parametrize(("aspect", "chosen"), [(90.0, "descending"), (270.0, "ascending")])
+def test_of_two_tracks_the_faster_motion_along_the_slope_counts(velocities, aspect, chosen):
+    """A slope away from the radar shows much of its motion to it; a slope towards it shows little: there the small
+    cosine makes the same velocity the faster motion."""
+    dv = velocities([(5, 5)] * 4, [-8, -8, 8, 8], [ASCENDING, ASCENDING, DESCENDING, DESCENDING], aspect=aspect)
+    cosine = {name: abs(slope_cosine(*(np.array([v]) for v in (30.0, aspect, heading, 39.0)))[0])
+              for name, heading in (("ascending", ASCENDING), ("descending", DESCENDING))}
+    faster = min(cosine, key=lambda name: max(cosine[name], 0.3))
+    assert faster == chosen
+    assert dv[5, 5] == {"ascending": -8, "descending": 8}[chosen]
+
+
+def test_one_track_in_each_cell_is_as_before(velocities):
+    dv = velocities([(5, 5), (5, 5), (6, 6)], [-8, -4, 3], [ASCENDING, ASCENDING, DESCENDING])
+    assert (dv[5, 5], dv[6, 6]) == (-6, 3)

@@ -1,0 +1,169 @@
+"""Rasters of velocities: every cell with a value is a point; what the raster says of itself counts."""
+
+import numpy as np
+import pytest
+from osgeo import gdal, osr
+from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of
+
+from lsm.inputs.rasters import Grid
+from lsm.insar import insar_files
+from lsm.insar.velocities import read_insar
+from lsm.run.settings import InputError
+
+GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
+DEGREES = (116.999, 0.0005, 0.0, 22.6075, 0.0, -0.0005)  # a grid of 0.0005 degrees over the area
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    return tmp_path / "velocity.tif"
+
+
+def velocities(rows=ROWS, cols=COLS) -> np.ndarray:
+    return (np.random.default_rng(0).normal(0, 5, (rows, cols)) + 0.001).astype(np.float32)
+
+
+def write(path, values, epsg=32650, place=PLACE, nodata=None, unit="", kind=gdal.GDT_Float32, scale=None, offset=None,
+          more=(), mask=None):
+    if mask is not None:
+        gdal.SetConfigOption("GDAL_TIFF_INTERNAL_MASK", "YES")
+    data = gdal.GetDriverByName("GTiff").Create(str(path), values.shape[1], values.shape[0], 1 + len(more), kind)
+    data.SetGeoTransform(place)
+    if epsg:
+        data.SetSpatialRef(crs_of(epsg))
+    band = data.GetRasterBand(1)
+    band.WriteArray(values)
+    if nodata is not None:
+        band.SetNoDataValue(nodata)
+    if scale:
+        band.SetScale(scale)
+        band.SetOffset(offset)
+    band.SetUnitType(unit)
+    for i, (name, layer) in enumerate(more, start=2):
+        data.GetRasterBand(i).WriteArray(layer)
+        data.GetRasterBand(i).SetDescription(name)
+    if mask is not None:
+        data.CreateMaskBand(gdal.GMF_PER_DATASET)
+        band.GetMaskBand().WriteArray(mask)
+    data.FlushCache()
+    del band, data
+    gdal.SetConfigOption("GDAL_TIFF_INTERNAL_MASK", None)
+    return path
+
+
+def test_cells_are_points(path):
+    v = velocities()
+    points, notes = read_insar(write(path, v), GRID)
+    np.testing.assert_allclose(points.velocity, v.ravel())
+    row, col = np.divmod(np.arange(v.size), COLS)
+    np.testing.assert_allclose(points.xy, np.column_stack([WEST + (col + 0.5) * CELL, NORTH - (row + 0.5) * CELL]))
+    assert notes == ["velocity.tif: 4,800 cells with a velocity on and around the grid are the points"]
+
+
+@pytest.mark.parametrize("gap", [np.nan, 0.0, -9999.0, -32768.0, 1e30])
+def test_gaps_are_no_points(path, gap):
+    v = velocities()
+    v[:10] = gap
+    points, _ = read_insar(write(path, v), GRID)
+    np.testing.assert_allclose(points.velocity, v[10:].ravel())
+
+
+def test_declared_nodata_and_masks_are_no_points(path):
+    v = velocities()
+    v[:10] = 77
+    assert len(read_insar(write(path, v, nodata=77), GRID)[0].velocity) == v[10:].size
+    mask = np.full(v.shape, 255, np.uint8)
+    mask[:20] = 0
+    assert len(read_insar(write(path.with_name("m.tif"), v, mask=mask), GRID)[0].velocity) == v[20:].size
+
+
+def test_scale_and_offset(path):
+    v = np.round(velocities() * 10).astype(np.int16)
+    points, _ = read_insar(write(path, v, kind=gdal.GDT_Int16, scale=0.1, offset=2.0), GRID)
+    np.testing.assert_allclose(points.velocity, v.ravel() * 0.1 + 2)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("m/yr", 1000), ("m/year", 1000), ("mm/yr", 1), ("cm/a", 10)])
+def test_the_unit_that_a_band_states_counts(path, unit, factor):
+    v = velocities() / np.float32(factor)
+    points, notes = read_insar(write(path, v, unit=unit), GRID)
+    np.testing.assert_allclose(points.velocity, v.ravel() * factor, rtol=1e-6)
+    assert any("as the file says" in note for note in notes) == (factor != 1)
+
+
+def test_the_unit_of_a_person(path):
+    v = velocities() / 1000
+    np.testing.assert_allclose(read_insar(write(path, v), GRID, unit="m/yr")[0].velocity, v.ravel() * 1000, rtol=1e-6)
+    with pytest.raises(InputError, match=r"velocities: expected mm/yr, found 99 % below .* give INSAR_UNIT"):
+        read_insar(path, GRID)
+
+
+def test_a_raster_in_degrees(path):
+    """As LiCSBAS and MintPy export it: only its cells around the area are read, at their own places."""
+    v = np.full((200, 200), np.nan, np.float32)
+    v[20:60, 10:60] = velocities(40, 50)
+    points, _ = read_insar(write(path, v, epsg=4326, place=DEGREES), GRID)
+    row, col = np.nonzero(np.isfinite(v))
+    lon, lat = DEGREES[0] + (col + 0.5) * DEGREES[1], DEGREES[3] + (row + 0.5) * DEGREES[5]
+    target = crs_of(32650)
+    xy = np.array(osr.CoordinateTransformation(crs_of(4326), target).TransformPoints(
+        np.column_stack([lon, lat]).tolist()))[:, :2]
+    there = {tuple(p) for p in np.round(xy, 3)}
+    assert {tuple(p) for p in np.round(points.xy, 3)} <= there
+    inside = (np.abs(xy - (WEST + 1200, NORTH - 900)) < (1200, 900)).all(axis=1)
+    assert inside.sum() > 500
+    found = {tuple(p): v for p, v in zip(np.round(points.xy, 3), points.velocity, strict=True)}
+    assert all(found[tuple(p)] == pytest.approx(w) for p, w in zip(np.round(xy, 3)[inside], v[row, col][inside],
+                                                                   strict=True))
+
+
+def test_bands_beside_the_velocity_count_by_their_names(path):
+    v, ones = velocities(), np.ones((ROWS, COLS), np.float32)
+    more = [("velocity_std", ones * 0.5), ("coherence", ones * 0.9), ("incidence_angle", ones * 39),
+            ("track_angle", ones * -11), ("height", ones)]
+    points, _ = read_insar(write(path, v, more=more), GRID)
+    for name, value in (("error", 0.5), ("coherence", 0.9), ("incidence", 39), ("heading", -11)):
+        np.testing.assert_allclose(getattr(points, name), value)
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"epsg": None}, "expected a CRS and a geotransform, found none"),
+    ({"epsg": 32651}, "check its CRS"), ({"place": (WEST + 1e6, 30.0, 0, NORTH, 0, -30.0)}, "found 0; check its CRS"),
+    ({"unit": "mm"}, "unit: expected one of mm/yr, cm/yr, m/yr, found 'mm'"),
+    ({"nodata": 5.0, "values": np.full((ROWS, COLS), 5, np.float32)}, "found none; check its CRS and nodata")])
+def test_refused(path, options, words):
+    values = options.pop("values", velocities())
+    with pytest.raises(InputError, match=words):
+        read_insar(write(path, values, **options), GRID)
+
+
+def test_a_raster_that_is_none(path):
+    path.write_bytes(b"no raster")
+    with pytest.raises(InputError, match="InSAR points: expected a raster that GDAL opens"):
+        read_insar(path, GRID)
+
+
+def test_too_many_cells(path, monkeypatch):
+    monkeypatch.setattr(insar_files, "MOST_CELLS", 100)
+    with pytest.raises(InputError, match="expected 1 to 100 cells on the DEM"):
+        read_insar(write(path, velocities()), GRID)
+
+
+@pytest.mark.parametrize("sets", [("velocity", "velocityStd"), ("velocity",)])
+def test_an_hdf5_file_of_mintpy(path, sets):
+    h5py = pytest.importorskip("h5py")
+    if gdal.GetDriverByName("HDF5") is None:
+        pytest.skip("this GDAL has no HDF5")
+    v, path = velocities(120, 120) / 1000, path.with_suffix(".h5")
+    with h5py.File(path, "w") as file:
+        for name in sets:
+            file[name] = v if name == "velocity" else np.abs(v) + 0.001
+        file.attrs.update({"X_FIRST": "116.999", "Y_FIRST": "22.6075", "X_STEP": "0.0005", "Y_STEP": "-0.0005",
+                           "UNIT": "m/year", "HEADING": "-12.5", "INCIDENCE_ANGLE": "39.2"})
+    points, notes = read_insar(path, GRID)
+    assert "velocity.h5: velocities are in m/yr, as the file says" in notes
+    assert np.isin(np.round(points.velocity, 3), np.round(v.astype(np.float64) * 1000, 3)).all()
+    assert 1000 < len(points.velocity) < 2000
+    assert points.heading[0] == -12.5
+    assert (points.error is None) == (len(sets) == 1)

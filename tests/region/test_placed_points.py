@@ -1,0 +1,91 @@
+"""Points of tables: every common form gives the same places; what was guessed is said."""
+
+import numpy as np
+import pytest
+from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of
+
+from lsm.inputs.rasters import Grid
+from lsm.region.placed_points import points_of
+from lsm.run.settings import InputError
+
+GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
+X, Y = WEST + 45.5, NORTH - 100.25
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    """(text, epsg) -> the table of points and notes."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+
+    def of(text: str | bytes, epsg: int = 0, suffix: str = ""):
+        (tmp_path / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return points_of(f"{tmp_path / 't.csv'}{suffix}", "inventory", GRID, epsg)
+    return of
+
+
+@pytest.mark.parametrize("text", [
+    f"X,Y,v\n{X},{Y},-3\n", f"x;y;v\n{X};{Y};-3\n".replace(".", ","), f"X\tY\tv\n{X}\t{Y}\t-3\n",
+    f'"X","Y","v"\n"{X}","{Y}","-3"\n', f"\ufeffX,Y,v\r\n{X},{Y},-3\r\n\r\n", f"sep=;\nX;Y;v\n{X};{Y};-3\n",
+    f"# exported 2021-03-04\nX,Y,v\n{X},{Y},-3\n", f"POINT_X,POINT_Y,v\n{X},{Y},-3\n",
+    f"Easting,Northing,v\n{X},{Y},-3\n", f"v,east,north\n-3,{X},{Y}\n", f"# X Y v\n#X,Y,v\n{X},{Y},-3\n"])
+def test_tables_as_people_export_them(read, text):
+    table, notes = read(text)
+    assert table[["X", "Y", "v"]].to_numpy().tolist() == [[X, Y, -3]]
+    assert notes == []
+
+
+def test_latin_1_is_read_and_said(read):
+    table, notes = read(f"Ort,X,Y\nHöhe,{X},{Y}\n".encode("latin-1"))
+    assert table["Ort"].tolist() == ["Höhe"]
+    assert notes == ["t.csv is not UTF-8; read as Latin-1"]
+
+
+def test_text_stays_text(read):
+    assert read(f"X,Y,name\n{X},{Y},3\n{X},{Y},b\n")[0]["name"].tolist() == ["3", "b"]
+
+
+@pytest.mark.parametrize("names", ["Longitude,Latitude", "lon,lat", "long,lat"])
+def test_longitude_and_latitude_are_transformed(read, names):
+    table, _ = read(f"{names}\n117.005,22.605\n")
+    assert table["X"][0] == pytest.approx(500514, abs=2)
+    assert table["Y"][0] == pytest.approx(2499900, abs=300)
+
+
+def test_a_crs_that_puts_the_points_elsewhere_gives_way_and_it_is_said(read):
+    table, notes = read(f"X,Y\n{X},{Y}\n", epsg=3035)
+    assert table.to_numpy().tolist() == [[X, Y]]
+    assert notes == ["t.csv: read in WGS 84 / UTM zone 50N (EPSG:32650), where its points lie on the DEM"]
+
+
+def test_a_crs_in_the_name_of_the_file_counts(read):
+    table, notes = read("X,Y\n117.005,22.605\n", suffix="|epsg=4326")
+    assert table["X"][0] == pytest.approx(500514, abs=2)
+    assert notes == []
+
+
+def test_single_points_without_coordinates_are_dropped_and_counted(read):
+    rows = [f"{X + i},{Y},a" for i in range(10)]
+    table, notes = read("\n".join(["X,Y,name", *rows, ",,b", f"{X},,c"]))
+    assert len(table) == 10
+    assert notes == ["t.csv: inventory: 2 of 12 points have no coordinates and are dropped"]
+    with pytest.raises(InputError, match="found 6 of 11 that have no coordinates; export it again, or remove these"):
+        read("\n".join(["X,Y,name", *rows[:5], *[",,b"] * 6]))
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("X,Y,x\n1,2,3\n", "expected different names, found 'X' twice"),
+    ("X,Y\n1,2.8e20\n", "point 1, column 'Y': expected a number, found '2.8e"),
+    ("X,Y\n1,east\n", "point 1, column 'Y': expected a number, found 'east'"),
+    ("a,b\n1,2\n", r"expected columns X and Y \(or easting"), ("X,Y\n117,22.6\n", "found what looks like degrees"),
+    ("lon,lat\n22.6,1170\n", "expected coordinates of EPSG:4326"), ("X,Y\n", "expected points, found a header only"),
+    ("X,Y\n1,5,2,5\n", "line 2: expected 2 columns as in the header, found 4")])
+def test_refused(read, text, words):
+    with pytest.raises(InputError, match=words):
+        read(text)
+
+
+def test_places_are_exact(read):
+    rng = np.random.default_rng(1)
+    xy = np.column_stack([WEST + rng.random(500) * COLS * CELL, NORTH - rng.random(500) * ROWS * CELL])
+    table, _ = read("X,Y\n" + "".join(f"{x!r},{y!r}\n" for x, y in xy.tolist()))
+    np.testing.assert_allclose(table.to_numpy(), xy, rtol=1e-15)
