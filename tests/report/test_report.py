@@ -17,10 +17,11 @@ import pytest
 from conftest import contents, run_stage, succeed
 from osgeo import gdal
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 import figure
 from lsm.checks.finding import Finding
-from lsm.inputs.samples import Samples
+from lsm.inputs.samples import Factor, Samples
 from lsm.maps.cartography import read_decimated
 from lsm.report import findings, map_layers, page, pictures
 from lsm.run.artifacts import write_csv
@@ -68,15 +69,27 @@ def test_steps_include_their_upper_limit():
     assert np.asarray(image.convert("RGBA"))[0, 3, 3] == 0
 
 
-def test_separation_sees_values_distances_and_classes():
-    label = np.repeat([0, 1], 200)
-    rng = np.random.default_rng(2)
-    far = np.where(label, rng.choice([-9, 9], 400), rng.normal(0, 1, 400))  # both ways: values alone tell nothing
-    assert findings.separation(far, "continuous", label) > 0.99
-    assert findings.separation(-label + rng.normal(0, 1e-3, 400), "continuous", label) == 1
-    assert findings.separation(np.where(label, rng.choice([1, 3], 400), 2), "categorical", label) == 1
-    assert findings.separation(rng.random(400), "distance", label) < 0.6
-    assert findings.separation(np.where(label, rng.choice([350, 10], 400), 180), "circular", label) == 1
+def leaky(values: np.ndarray, label: np.ndarray, **described) -> list:
+    origin = np.where(label == 1, "inventory", "absence")
+    factors = (Factor("f", unit="-", **described),)
+    return findings.leaky({"factors": values[:, None].astype(np.float32)}, origin, factors, 0.9, "t")
+
+
+def test_leaky_factors_are_named_and_noise_is_not():
+    label, rng = np.repeat([0, 1], 200), np.random.default_rng(2)
+    both_ways = np.where(label, rng.choice([-9, 9], 400), rng.normal(0, 1, 400))
+    found, = leaky(both_ways, label, kind="continuous", zero_is_missing=True)  # a velocity counts without its sign too
+    assert "f alone separates inventory landslides from non-landslides at AUROC" in found.found
+    assert leaky(-label + rng.normal(0, 1e-3, 400), label, kind="continuous")
+    assert leaky(np.where(label, 3, rng.choice([1, 2], 400)), label, kind="categorical")
+    assert leaky(np.where(label, rng.choice([350, 10], 400), 180), label, kind="circular")
+    assert not leaky(rng.random(400), label, kind="distance")
+    noise = rng.integers(0, 60, 400)  # classes that mean nothing: the share of landslides in each would score .7
+    share = (np.bincount(noise, label) / np.bincount(noise))[noise]
+    assert roc_auc_score(label, share) > 0.65
+    assert not findings.leaky({"factors": noise[:, None].astype(np.float32)},
+                              np.where(label == 1, "inventory", "absence"),
+                              (Factor("f", "categorical", "class"),), 0.6, "t")
 
 
 def test_repeats_conflicts_and_thin_blocks_are_counted():
