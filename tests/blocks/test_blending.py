@@ -10,8 +10,6 @@ from scipy.ndimage import distance_transform_edt
 
 from lsm.blocks.blending import blended, check_reach, neighbour_weights
 from lsm.inputs.rasters import read_band, read_composite
-from lsm.learner import boosting
-from lsm.learner.boosting import Boosting, mixed
 from lsm.learner.encoder import Encoder
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import predict, probability_of_rows, unnamed
@@ -145,31 +143,23 @@ def test_a_reach_of_no_use_is_refused(reach):
         check_reach(usable, labels, PLACE)
 
 
-# both kinds of models -------------------------------------------------------------------------------------------
+# members of both kinds ------------------------------------------------------------------------------------------
 
-def test_a_row_is_blended_from_the_full_models_of_blocks(monkeypatch):
-    """Networks and the boosting within the block go by the neighbour; without weights the cut is hard."""
-    monkeypatch.setattr(boosting, "TREES", 10)
+def test_a_row_is_blended_from_the_full_models_of_blocks():
+    """All members go by the neighbour; without weights the cut is hard."""
     rng, labels = np.random.default_rng(3), labels_with_patches()
     n, blocks = 300, 7
-    factors, xy = rng.normal(0, 1, (n, 4)).astype(np.float32), rng.uniform(0, 300, (n, 2))
+    x = rng.normal(0, 1, (n, 6)).astype(np.float32)  # X and Y last
     cell = rng.choice(np.flatnonzero(labels.ravel() >= 0), n)
     block = labels.ravel()[cell].astype(np.int64)
-    factors[:, 0] += block  # so that it matters whose scale a row is given
-    label = (factors[:, 0] - block + factors[:, 1] > 0).astype(np.int32)
-    trees = Boosting(factors, xy, block, label, np.ones(n, bool), blocks, 1)
-    networks = [rng.normal(0, 1, (2, blocks, *shape)).astype(np.float32) for shape in ((4, 5), (5,), (5, 2), (2,))]
-    for both in (trees, None):
-        def full(block, both=both):
-            p = predict(networks, block, factors)
-            return mixed(p, both.probabilities(factors, xy, block)).astype(np.float32) if both else p
-
-        arguments = networks, both, factors, factors, xy, block, cell
-        hard = probability_of_rows(*arguments, None)
-        np.testing.assert_array_equal(hard, full(block))
-        found = probability_of_rows(*arguments, neighbour_weights(labels, PLACE, 30.0))
+    local, regional = ([rng.normal(0, 1, (2, blocks, *shape)).astype(np.float32) for shape in (
+        (inputs, 5), (5,), (5, 2), (2,), (inputs, 2))] for inputs in (4, 6))
+    for networks in ({"local": local, "regional": regional}, {"local": local}):
+        hard = probability_of_rows(networks, x, block, cell, None)
+        np.testing.assert_array_equal(hard, predict(networks, block, x))
+        found = probability_of_rows(networks, x, block, cell, neighbour_weights(labels, PLACE, 30.0))
         w = weights_by_hand(labels, 30.0).reshape(labels.size, -1)[cell]
-        each = np.column_stack([full(np.full(n, b)) for b in range(blocks)])  # (rows, blocks)
+        each = np.column_stack([predict(networks, np.full(n, b), x) for b in range(blocks)])  # (rows, blocks)
         np.testing.assert_allclose(found, (w * each).sum(axis=1) / w.sum(axis=1), atol=1e-6)
         assert np.abs(found - hard).max() > 0.1
         alone = (w > 0).sum(axis=1) == 1
@@ -183,19 +173,20 @@ REACH = 200.0  # m: four cells of the demo area
 
 
 def predicted(root, blend: float, rows: int = 500_000, fallback: int | None = None):
-    """The map and the table of the demo's networks alone; block `fallback` keeps the intermediate model."""
+    """The map and the table of the demo; block `fallback` keeps the intermediate models."""
     paths = Paths("demo")
     with np.load(paths.models) as models, np.load(paths.model) as trained, np.load(paths.tasks) as tasks:
-        networks = [w.copy() for w in unnamed(models)]
+        networks = {kind: [w.copy() for w in weights] for kind, weights in unnamed(dict(models)).items()}
         states, encoder = models["state"].copy(), Encoder.from_json(str(models["encoder"]))
         centres = np.column_stack([tasks["centre_row"], tasks["centre_col"]])
         if fallback is not None:
             states[fallback] = 1
-            for i, w in enumerate(networks):
-                w[:, fallback] = trained[f"pooled_{i}"]
+            for kind, weights in networks.items():
+                for i, w in enumerate(weights):
+                    w[:, fallback] = trained[f"{kind}_pooled_{i}"]
     c = SimpleNamespace(REGION="demo", BLEND=blend, GRID_ROWS=rows)
     table = root / f"table_{blend}_{rows}_{fallback}.csv"
-    found, _, _ = predict_LSM.predict_grid(paths, c, networks, states, None, encoder, read_band(paths.blocks), centres,
+    found, _, _ = predict_LSM.predict_grid(paths, c, networks, states, encoder, read_band(paths.blocks), centres,
                                            read_composite(paths.composite), table)
     return found, pd.read_csv(table)
 
