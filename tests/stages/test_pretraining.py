@@ -348,7 +348,8 @@ def test_published_recipe(tmp_path, monkeypatch):
     table = made_table().iloc[:580]
     factors = table[[f.name for f in study_area.FACTORS]].replace(0.000001, 0).to_numpy(np.float32)
     encoder = Encoder.from_json(str(read_npz(paths.encoder, SCRIPT, c)["encoder"]))
-    assert encoder == Encoder.fit(factors, study_area.FACTORS, "published")
+    xy = np.column_stack([table.X, table.Y])
+    assert encoder == Encoder.fit(factors, study_area.FACTORS, "published", xy)
     x = encoder.transform(factors)
     first = np.maximum(x @ arrays["arr_0"].T + arrays["arr_1"], 0)
     assert (first > 0).any(axis=0).sum() > 16
