@@ -6,8 +6,7 @@ factors.json says which factors there are. How to get the data, and what the con
 Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name, in any format that GDAL opens or CSV:
         dem                             elevation (m, or the unit it states), any CRS that EPSG can warp
         inventory                       landslides, points or polygons
-        stable                          places known not to slide, in the same forms; none are drawn then (optional,
-                                        like all that follow)
+        stable                          places known not to slide, in the same forms (optional, as all that follow)
         land_use, lithology             classes, raster or polygons
         ndvi                            raster, -1 to 1 or -10,000 to 10,000
         roads, rivers, faults           lines; without rivers, streams are where CHANNEL cells drain through
@@ -17,8 +16,7 @@ Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name, 
 Writes  src_data/<REGION>/composite.tif         DEM, aspect, curvature, slope
         src_data/<REGION>/factors.json          the factors of this region and what class codes stand for
         src_data/samples_<REGION>_noTS.csv      landslides and non-landslides: factors, X, Y, label
-        src_data/samples_<REGION>.csv           the same and the weak InSAR landslides; with INSAR_FORM = insar
-                                                augment_inventory.py makes it
+        src_data/samples_<REGION>.csv           the same and the weak InSAR landslides; with INSAR_FORM = insar not here
         src_data/<REGION>_samples_dates.csv     X, Y, year of the landslides, where the inventory has dates
         src_data/Ts_<REGION>.csv                the weak InSAR landslides in the published form (INSAR_FORM = Ts)
         src_data/insar_<REGION>.csv             all InSAR points for augment_inventory.py (INSAR_FORM = insar)
@@ -101,8 +99,7 @@ class Constants(Area):
 
     # factors; the published study does not say how it computed them
     SLOPE_FORMULA: str = "ZevenbergenThorne"  # of slope and aspect, as of the curvature; or "Horn", which is smoother
-    FLOW_CELLS: int = 1                       # cells a side of one cell of the flow computation; 2 takes a quarter of
-                                              #   the memory
+    FLOW_CELLS: int = 1                       # cells a side of one cell of the flow computation; 2: a quarter of the RAM
     CHANNEL: int = 40                         # cells that drain through a stream cell, where no rivers are given
     NDVI_SCALE: float = 0.0                   # factor that makes NDVI x 10,000 of the values; 0: found from them
     FACTORS_MORE: tuple = ()                  # (("rainfall", "rain.tif", "continuous", "mm"), ...); kinds: continuous,
@@ -111,8 +108,7 @@ class Constants(Area):
     RELIEF_CELLS: int = 5                     # cells that the relief looks to each side
 
     # points; none of it published
-    POLYGON_CELLS: str = "highest"  # of an inventory polygon: "highest" (its scarp), "every" EVERY-th cell, or
-                                    #   "centroid"
+    POLYGON_CELLS: str = "highest"  # of a polygon: "highest" (its scarp), "every" EVERY-th cell, "centroid"
     EVERY: int = 5                  # cells
     STRATEGY: str = "random"        # of drawing non-landslides: "random"; "slope": as steep as the landslides; "buffer"
     RATIO: float = 1.0              # non-landslides for each landslide; published 8,634 to 8,459
@@ -126,8 +122,6 @@ class Constants(Area):
     INSAR_FORM: str = "Ts"           # "Ts": weak landslides are chosen here, by the rules and constants of
                                      #   augment_inventory.py; "insar": augment_inventory.py chooses them
 # ----------------------------------------------------------------------------------------------------------------
-
-_CACHE = 256 << 20  # bytes of GDAL's block cache
 
 
 def check_constants(c) -> None:
@@ -164,7 +158,7 @@ def main(c) -> None:
     inputs, own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
     notes += region_files.unused(raw, [*inputs.values(), *own.values()])
     codes = region_files.codes_of(c.CODES_OF)
-    gdal.SetCacheMax(_CACHE)
+    gdal.SetCacheMax(256 << 20)  # bytes of blocks
     with library_notes(notes):
         prepare(c, paths, rules, inputs, own, codes, notes)
 

@@ -55,7 +55,8 @@ def artifact(path: Path, stage: str, constants, inputs: list[Path]):
         yield temporary
         _to_disk(temporary)
         record = _record(temporary, stage, constants, inputs)
-        record["replaces"] = sha256(path) if path.is_file() else None
+        old = sha256(path) if path.is_file() else None
+        record["replaces"] = None if old == record["sha256"] else old  # the same again: the record stays the same too
         with whole(record_path(path)) as temporary_record:
             temporary_record.write_text(json.dumps(record, indent=1) + "\n")
         temporary.replace(path)

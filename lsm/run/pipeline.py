@@ -61,7 +61,8 @@ def of_region(region: str, raw: bool) -> list[Stage]:
     """
     paths = Paths(region)
     prepared = raw or _made_by(paths.composite, PREPARE)
-    insar = [p for p in (paths.insar_table, paths.insar_layer, paths.insar_points) if p.is_file()]
+    insar = [path for path in (paths.insar_table, paths.insar_layer, paths.insar_raster, paths.insar_points)
+             if path.is_file()]
     augmented = insar and not _made_by(paths.samples, PREPARE) and (
         not paths.samples.is_file() or _made_by(paths.samples, AUGMENT))
     absent = {*([DEMO] * (region != "demo")), *([PREPARE] * (not prepared)),

@@ -24,7 +24,7 @@ from lsm.run.artifacts import read_csv, read_record, record_path, write_record
 from lsm.run.settings import LONGEST, InputError
 from scene_sampling import weights
 
-CASES = int(os.environ.get("FUZZ", "60"))  # of each reader
+CASES = int(os.environ.get("FUZZ", "40"))  # of each reader
 SLOW = 10                                  # s
 FACTORS = (Factor("land use", "categorical", "class", aliases=("landuse",)), Factor("slope", "continuous", "degree"),
            Factor("aspect", "circular", "degree"), Factor("dis2road", "distance", "m"),

@@ -5,8 +5,20 @@ import numpy as np
 import pytest
 from small_split import parted_by_a_line
 
+from lsm.inputs.samples import Factor
+from lsm.learner.encoder import Encoder
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, held_out_roles, neighbourhoods, rows_by_block
 from lsm.run.settings import InputError
+
+
+def test_tasks_of_other_factors_than_the_encoder():
+    values = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32)
+    encoder = Encoder.fit(values, tuple(Factor(n, "continuous", "-") for n in ("slope", "rain")), form="recommended")
+    arrays = {"factors": values, "label": np.array([0, 1]), "xy": values, "block": np.array([0, 0]),
+              "weight": np.ones(2, np.float32)}
+    assert len(EncodedSamples.of_file(arrays | {"factor_names": np.array(["slope", "rain"])}, encoder).x) == 2
+    with pytest.raises(InputError, match=r"factors: expected those of the encoder \(slope, rain\), found rain, slope in"):
+        EncodedSamples.of_file(arrays | {"factor_names": np.array(["rain", "slope"])}, encoder)
 
 
 def test_rows_by_block():

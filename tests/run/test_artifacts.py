@@ -114,6 +114,19 @@ def test_of_another_region_recipe_or_seed(made, other, expected):
     assert str(caught.value) == f"out/isle_thing.npz: {expected}"
 
 
+@pytest.mark.parametrize(("recipe", "stops"), [("published", True), (None, False)])
+def test_of_other_further_factors(made, recipe, stops):
+    """The tables of the makers have no recipe: they are the same for all FURTHER."""
+    record = json.loads(record_path(made).read_text())
+    record["recipe"], record["constants"]["FURTHER"] = recipe, "none"
+    record_path(made).write_text(json.dumps(record))
+    if not stops:
+        assert check(made, STAGE, but(FURTHER="all"))["recipe"] is None
+        return
+    with pytest.raises(InputError, match=r"expected further all, found none; run maker\.py FURTHER=all again$"):
+        check(made, STAGE, but(FURTHER="all"))
+
+
 def test_other_constants_are_the_stages_own_matter(made):
     assert check(made, STAGE, but(K=3))["constants"]["K"] == C.K
 
