@@ -7,7 +7,6 @@ log-odds, within the block" is the factor whose planted part has the largest mea
 and shows how far the planted answer can be expected at all. Global: one gradient boosting on the same samples, with
 and without X, Y, its SHAP values by the tree explainer, path-dependent as is its default and against the same
 background as ours, the block's own samples. Bar: 90 % of the blocks with 50 samples or more, ahead of the global ones.
-Blocks are few and small under the demo's K; K=128 gives more with 50 samples: run both.
 
 Run     make explain && .venv/bin/python benchmarks/importance.py
 """
