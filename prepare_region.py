@@ -99,7 +99,7 @@ class Constants(Area):
 
     # factors; the published study does not say how it computed them
     SLOPE_FORMULA: str = "ZevenbergenThorne"  # of slope and aspect, as of the curvature; or "Horn", which is smoother
-    FLOW_CELLS: int = 1                       # cells a side of one cell of the flow computation; 2: a quarter of the RAM
+    FLOW_CELLS: int = 1                       # cells a side of one cell of the flow computation; 2: 1/4 of the memory
     CHANNEL: int = 40                         # cells that drain through a stream cell, where no rivers are given
     NDVI_SCALE: float = 0.0                   # factor that makes NDVI x 10,000 of the values; 0: found from them
     FACTORS_MORE: tuple = ()                  # (("rainfall", "rain.tif", "continuous", "mm"), ...); kinds: continuous,

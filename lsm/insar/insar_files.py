@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr, osr
 
-from lsm.inputs.rasters import Grid, crs_of, open_raster
-from lsm.inputs.vectors import fields_of, open_vector
+from lsm.inputs.crs import crs_of
+from lsm.inputs.rasters import Grid, open_raster
+from lsm.inputs.vectors import fields_of
 from lsm.region.placed_points import dropped
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
+from lsm.sources.vector_files import open_vector
 
 gdal.UseExceptions()
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.rasters import Grid, crs_name, locate
+from lsm.inputs.crs import crs_name
+from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.text_tables import Table, find_columns, frame_of, plain
 from lsm.region.warp import transform
 from lsm.run.paths import shown

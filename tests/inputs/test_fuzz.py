@@ -20,7 +20,7 @@ from lsm.inputs.rasters import Grid
 from lsm.inputs.samples import Factor, grid_chunks, read_factors, read_samples
 from lsm.insar.velocities import COLUMNS, key_of, read_insar
 from lsm.region.inventory import read_inventory
-from lsm.run.artifacts import read_csv, read_record, record_path, write_record
+from lsm.run.artifacts import artifact, read_csv, read_record, record_path
 from lsm.run.settings import LONGEST, InputError
 from scene_sampling import weights
 
@@ -258,8 +258,8 @@ def test_factors_json(root, data):
 @given(st.data())
 def test_records(root, data):
     path, constants = root / "a.csv", SimpleNamespace(REGION="a", RECIPE="recommended", SEED=1)
-    path.write_text("a\n1\n")
-    write_record(path, "maker.py", constants, [])
+    with artifact(path, "maker.py", constants, []) as temporary:
+        temporary.write_text("a\n1\n")
     record_path(path).write_bytes(data.draw(damaged_json(json.loads(record_path(path).read_text()))))
     found = outcome(lambda: read_record(path, "maker.py"))
     assert found is None or isinstance(found["inputs"], dict)
@@ -271,8 +271,8 @@ def test_records(root, data):
 def test_origins(root, data):
     paths = SimpleNamespace(samples_origin=root / "origin.csv", samples=root / "samples_a.csv")
     constants = SimpleNamespace(REGION="a", SEED=1)
-    paths.samples_origin.write_bytes(data)
-    write_record(paths.samples_origin, "augment_inventory.py", constants, [])
+    with artifact(paths.samples_origin, "augment_inventory.py", constants, []) as temporary:
+        temporary.write_bytes(data)
     for rows in (1, 2, 5):
         found = outcome(lambda n=rows: weights(paths, np.array([1] * n), constants))
         assert found is None or ((found > 0) & (found <= 1)).all()

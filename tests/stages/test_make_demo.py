@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from lsm.demo import landslides
 from lsm.inputs import rasters, samples
+from lsm.inputs.crs import crs_name
 from lsm.run.artifacts import read_record
 from lsm.run.paths import PROJECT, Paths
 from study_area import FACTORS
@@ -68,7 +69,7 @@ def by_value(frame: pd.DataFrame) -> pd.DataFrame:
 
 def test_the_inputs_pass_the_readers(paths, composite, grid):
     assert composite.bands.shape == (4, 120, 160)
-    assert rasters.crs_name(composite.crs) == "WGS 84 / UTM zone 50N (EPSG:32650)"
+    assert crs_name(composite.crs) == "WGS 84 / UTM zone 50N (EPSG:32650)"
     assert 0.6 < composite.valid.mean() < 0.7
     read = samples.read_samples(paths.samples, FACTORS)
     assert len(read.label) == 600 + 660 + 180
