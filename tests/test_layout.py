@@ -263,6 +263,7 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
         "checks": "tmp/HK_checks.csv", "correlation": "tmp/HK_correlation.csv",
         "strategies": "tmp/HK_non_landslides.csv",
         "insar_table": "src_data/insar_HK.csv", "insar_layer": "src_data/insar_HK.gpkg",
+        "insar_raster": "src_data/insar_HK.tif",
         "samples_origin": "src_data/HK_samples_origin.csv", "augmentation": "tmp/HK_augmentation.csv",
         "augmentation_points": "tmp/HK_augmentation_points.csv",
         "saved_model": "unsupervised_pretraining/model_init/savedmodel.npz",
