@@ -121,8 +121,10 @@ def main(c: Constants) -> None:
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
     cut, sampled = (check(p, "scene_sampling.py", c)["constants"] for p in (paths.blocks, paths.tasks))
     if cut != sampled:
-        raise InputError(f"{shown(paths.blocks)}: expected the constants of {shown(paths.tasks)}, {sampled}, "
-                         f"found {cut}; run scene_sampling.py and meta_learner.py again")
+        expected, found = ({k: v for k, v in one.items() if other.get(k) != v} for one, other in
+                           ((sampled, cut), (cut, sampled)))
+        raise InputError(f"{shown(paths.blocks)}: expected the constants of {shown(paths.tasks)}, {expected}, "
+                         f"found {found}; run scene_sampling.py and meta_learner.py again")
     raster, labels = read_composite(paths.composite), read_band(paths.blocks)
     check_reach(c.BLEND, labels, raster.geotransform)
     encoder = Encoder.from_json(str(model["encoder"]))

@@ -26,8 +26,8 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
     tables   the samples and the grid (a table or a stack of rasters), those there are
     further  columns of all tables to take as factors too: "none", "all", or names separated by commas; name:categorical
              for class codes
-    A factor that no table holds is left out. One that some tables lack stays, and their reader refuses them. Raises
-    InputError.
+    A factor that neither of two tables holds is left out. One that one of them lacks stays; its reader refuses it.
+    Raises InputError.
     """
     headers = {}
     for path in tables:
@@ -37,7 +37,7 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
     for factor in known:
         columns = {_column_of(path, header, factor, common.get(factor.name, ())) for path, header in headers.items()}
         columns.discard(None)
-        if columns or not headers:
+        if columns or len(headers) < 2:  # one table alone does not say what the area has
             own = {plain(name) for name in (factor.name, *factor.aliases)}
             aliases = sorted(name for name in columns if plain(name) not in own)
             factors.append(Factor(factor.name, factor.kind, factor.unit, (*factor.aliases, *aliases),

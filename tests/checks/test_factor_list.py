@@ -126,3 +126,9 @@ def test_common_names_stand_for_one_factor_each():
     assert set(COMMON_NAMES) <= {f.name for f in FACTORS}
     shared = {name for name in names if sum(name in COMMON_NAMES.get(f.name, ()) for f in FACTORS) > 1}
     assert shared == set()
+
+
+def test_one_table_alone_leaves_nothing_out(files):
+    factors, notes = factors_of(FACTORS, COMMON_NAMES, files()[:1])
+    assert [f.name for f in factors] == [f.name for f in FACTORS]
+    assert notes == []

@@ -182,7 +182,7 @@ def test_labels(copy_of_demo, stage, change, parts):
 def test_no_table(copy_of_demo, stage, name, damage):
     path = getattr(PATHS, name)
     damage(path)
-    says(refused(copy_of_demo, stage), f"^src_data/{path.name}: expected .*, found.*")
+    says(refused(copy_of_demo, stage), f"^src_data/{path.name}: (line [0-9]+: )?expected .*, found.*")
 
 
 @pytest.mark.parametrize("chunk", ["1000", "500000"])
