@@ -53,7 +53,8 @@ def artifact(path: Path, stage: str, constants, inputs: list[Path]):
         yield temporary
         _to_disk(temporary)
         record = _record(temporary, stage, constants, inputs)
-        record["replaces"] = sha256(path) if path.is_file() else None
+        before = sha256(path) if path.is_file() else None
+        record["replaces"] = before if before != record["sha256"] else None  # the same file again replaces nothing
         with whole(record_path(path)) as temporary_record:
             temporary_record.write_text(json.dumps(record, indent=1) + "\n")
         temporary.replace(path)
