@@ -170,6 +170,9 @@ def test_a_run_stopped_before_the_last_rename_is_told_from_a_change(made, monkey
         check(made, STAGE, C)
     write_npz(made, {"a": np.arange(4)}, STAGE, C, [])
     assert check(made, STAGE, C)["replaces"] == hashlib.sha256(old).hexdigest()
+    write_npz(made, {"a": np.arange(4)}, STAGE, C, [])  # the same bytes again
+    assert check(made, STAGE, C)["replaces"] is None
+    assert not artifacts.stopped(made)
     made.write_bytes(b"edited")
     assert not artifacts.stopped(made)
     assert not artifacts.wrote(made, (STAGE,))
