@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from lsm.inputs.rasters import read_composite
+from lsm.inputs.rasters import open_raster
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
@@ -39,7 +39,7 @@ def origins(paths: Paths, samples: dict, c: OriginConstants) -> tuple[np.ndarray
     if not paths.insar_points.is_file():
         return out, [f"{shown(paths.insar_points)} is missing: every landslide counts as inventory"]
     seen = places_of(paths.insar_points)
-    transform = read_composite(paths.composite).geotransform
+    transform = open_raster(paths.composite, "put the terrain raster there").GetGeoTransform()
     landslides, cell = np.flatnonzero(samples["label"] == 1), max(transform[1], -transform[5])
     at, unmatched = nearest(seen, samples["xy"], landslides, cell)
     out[at] = INSAR
