@@ -1,6 +1,5 @@
 import json
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from scipy.ndimage import distance_transform_edt
 from lsm.blocks.blending import blended, check_reach, neighbour_weights
 from lsm.inputs.rasters import read_band, read_composite
 from lsm.learner.encoder import Encoder
+from lsm.learner.meta_training import Training, pooled_of
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import predict, probability_of_rows, unnamed
 from lsm.maps import counts
@@ -143,23 +143,24 @@ def test_a_reach_of_no_use_is_refused(reach):
         check_reach(usable, labels, PLACE)
 
 
-# members of both kinds ------------------------------------------------------------------------------------------
+# both kinds of members ------------------------------------------------------------------------------------------
 
 def test_a_row_is_blended_from_the_full_models_of_blocks():
-    """All members go by the neighbour; without weights the cut is hard."""
+    """Local and regional networks go by the neighbour; without weights the cut is hard."""
     rng, labels = np.random.default_rng(3), labels_with_patches()
     n, blocks = 300, 7
-    x = rng.normal(0, 1, (n, 6)).astype(np.float32)  # X and Y last
+    x = rng.normal(0, 1, (n, 6)).astype(np.float32)  # four of factors, then X and Y
     cell = rng.choice(np.flatnonzero(labels.ravel() >= 0), n)
     block = labels.ravel()[cell].astype(np.int64)
-    local, regional = ([rng.normal(0, 1, (2, blocks, *shape)).astype(np.float32) for shape in (
-        (inputs, 5), (5,), (5, 2), (2,), (inputs, 2))] for inputs in (4, 6))
-    for networks in ({"local": local, "regional": regional}, {"local": local}):
-        hard = probability_of_rows(networks, x, block, cell, None)
-        np.testing.assert_array_equal(hard, predict(networks, block, x))
-        found = probability_of_rows(networks, x, block, cell, neighbour_weights(labels, PLACE, 30.0))
+    networks = {kind: [rng.normal(0, 1, (2, blocks, *shape)).astype(np.float32)
+                       for shape in ((inputs, 5), (5,), (5, 2), (2,), (inputs, 2))]
+                for kind, inputs in (("local", 4), ("regional", 6))}
+    for both in (networks, {"local": networks["local"]}):
+        hard = probability_of_rows(both, x, block, cell, None)
+        np.testing.assert_array_equal(hard, predict(both, block, x))
+        found = probability_of_rows(both, x, block, cell, neighbour_weights(labels, PLACE, 30.0))
         w = weights_by_hand(labels, 30.0).reshape(labels.size, -1)[cell]
-        each = np.column_stack([predict(networks, np.full(n, b), x) for b in range(blocks)])  # (rows, blocks)
+        each = np.column_stack([predict(both, np.full(n, b), x) for b in range(blocks)])  # (rows, blocks)
         np.testing.assert_allclose(found, (w * each).sum(axis=1) / w.sum(axis=1), atol=1e-6)
         assert np.abs(found - hard).max() > 0.1
         alone = (w > 0).sum(axis=1) == 1
@@ -172,19 +173,22 @@ def test_a_row_is_blended_from_the_full_models_of_blocks():
 REACH = 200.0  # m: four cells of the demo area
 
 
-def predicted(root, blend: float, rows: int = 500_000, fallback: int | None = None):
-    """The map and the table of the demo; block `fallback` keeps the intermediate models."""
+def predicted(root, blend: float, rows: int = 500_000, fallback: int | None = None, apart: float = 0.0):
+    """The map and the table of the demo; block `fallback` keeps the intermediate model. The log-odds of every second
+    block are larger by `apart`, which makes seams."""
     paths = Paths("demo")
     with np.load(paths.models) as models, np.load(paths.model) as trained, np.load(paths.tasks) as tasks:
-        networks = {kind: [w.copy() for w in weights] for kind, weights in unnamed(dict(models)).items()}
+        networks = {kind: [w.copy() for w in weights] for kind, weights in unnamed(models).items()}
         states, encoder = models["state"].copy(), Encoder.from_json(str(models["encoder"]))
         centres = np.column_stack([tasks["centre_row"], tasks["centre_col"]])
+        for weights in networks.values():
+            weights[7][:, ::2, 1] += apart  # b4
         if fallback is not None:
             states[fallback] = 1
-            for kind, weights in networks.items():
-                for i, w in enumerate(weights):
-                    w[:, fallback] = trained[f"{kind}_pooled_{i}"]
-    c = SimpleNamespace(REGION="demo", BLEND=blend, GRID_ROWS=rows)
+            for kind, pooled in pooled_of(Training.of_file(trained), trained).items():
+                for w, intermediate in zip(networks[kind], pooled, strict=True):
+                    w[:, fallback] = intermediate
+    c = settings.constants(predict_LSM.Constants, [f"BLEND={blend}", f"GRID_ROWS={rows}"])
     table = root / f"table_{blend}_{rows}_{fallback}.csv"
     found, _, _ = predict_LSM.predict_grid(paths, c, networks, states, encoder, read_band(paths.blocks), centres,
                                            read_composite(paths.composite), table)
@@ -208,7 +212,7 @@ def jumps(p: np.ndarray, blocks) -> pd.Series:
 
 def test_far_cells_keep_their_bytes_and_seams_shrink(copy_of_demo):
     labels, place = read_band(Paths("demo").blocks), read_composite(Paths("demo").composite).geotransform
-    hard, soft = (predicted(copy_of_demo, blend) for blend in (0.0, REACH))
+    hard, soft = (predicted(copy_of_demo, blend, apart=1.5) for blend in (0.0, REACH))
     land, near = labels >= 0, to_other_blocks(labels, place[1]) < REACH
     assert 0.2 < near[land].mean() < 0.95
     np.testing.assert_array_equal(soft[0][~near], hard[0][~near])  # nodata too
