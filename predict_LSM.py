@@ -146,13 +146,14 @@ def main(c: Constants) -> None:
           f"samples of others alone), {(states == NO_SAMPLES).sum()} without samples and "
           f"{(states == ONE_CLASS).sum()} with one class only keep the intermediate model")
 
-    made = (_STAGE, c, [paths.model, paths.tasks, paths.blocks])
-    write_npz(paths.models, named(networks) | {
-        "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"]}, *made)
     made = (_STAGE, c, [paths.models, paths.blocks, source])
     with artifact(paths.map_table, *made) if source == paths.grid else contextlib.nullcontext() as temporary:
         susceptibility, counts, unseen = predict_grid(paths, c, networks, states, encoder, labels, centres, raster,
                                                       temporary)
+        # After the grid: a row of it that cannot be used leaves every file as it was.
+        write_npz(paths.models, named(networks) | {
+            "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"]},
+            _STAGE, c, [paths.model, paths.tasks, paths.blocks])
     write_band(paths.map_raster, susceptibility, raster, NODATA, "landslide probability", *made)
 
     print(f"{counts.sum():,} cells predicted: {counts[0]:,} by adapted blocks, {counts[1]:,} by the intermediate "
