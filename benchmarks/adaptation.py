@@ -59,7 +59,7 @@ def compare(name: str, widths: list, normalise: bool, per_weight: bool, direct: 
     samples = EncodedSamples(x, y, np.zeros((len(x), 2)), np.repeat(np.arange(BLOCKS), sizes),
                              np.ones(len(x), np.float32))
     kind = Kind("benchmark", members=1, neighbourhood=0, support=0, query=0, iterations=0, normalise=normalise,
-                place=False, direct=direct, borrow=0, steps=steps, batch=0)
+                place=False, direct=direct, borrow=0, steps=steps, batch=0, decay=0.0)
     tasks, single = Tasks.of(rows), [Tasks.of([r]) for r in rows]
 
     def together():

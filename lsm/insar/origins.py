@@ -54,7 +54,7 @@ def table_of_origins(paths: Paths, c: OriginConstants) -> pd.DataFrame:
     wrong = ~((weight > 0) & (weight <= 1))
     if wrong.any():
         raise InputError(f"{shown(paths.samples_origin)}: column 'weight': expected more than 0 and 1 at most, found "
-                         f"{table['weight'][wrong].iloc[0]!r}; run {STAGE} again")
+                         f"{table['weight'][wrong].iloc[0]}; run {STAGE} again")
     if not table["origin"].isin((INVENTORY, INSAR, ABSENCE)).all():
         raise InputError(f"{shown(paths.samples_origin)}: expected inventory, insar or absence for each sample; run "
                          f"{STAGE} again")

@@ -55,11 +55,20 @@ def artifact(path: Path, stage: str, constants, inputs: list[Path]):
         yield temporary
         _to_disk(temporary)
         record = _record(temporary, stage, constants, inputs)
-        old = sha256(path) if path.is_file() else None
-        record["replaces"] = None if old == record["sha256"] else old  # the same again: the record stays the same too
+        record["replaces"] = _replaced(path, record["sha256"])
         with whole(record_path(path)) as temporary_record:
             temporary_record.write_text(json.dumps(record, indent=1) + "\n")
         temporary.replace(path)
+
+
+def _replaced(path: Path, digest: str) -> str | None:
+    """What a new file of this digest replaces at `path`; the same file again leaves its record as it was."""
+    old = sha256(path) if path.is_file() else None
+    if old != digest:
+        return old
+    with contextlib.suppress(InputError, OSError):
+        return _parsed(record_path(path), "").get("replaces")
+    return None
 
 
 @contextlib.contextmanager
@@ -202,7 +211,7 @@ def check(path: Path, stage: str, constants) -> dict:
     if Path(path).is_relative_to(root() / "src_data"):  # made before the study began, with a seed of its own
         constants = SimpleNamespace(REGION=constants.REGION)
     for name, found in (("REGION", record["region"]), ("RECIPE", record["recipe"]), ("SEED", record["seed"]),
-                        ("FURTHER", record["constants"].get("FURTHER"))):
+                        ("FURTHER", record["recipe"] and record["constants"].get("FURTHER"))):
         expected = getattr(constants, name, None)
         if found is not None and expected is not None and found != expected:
             raise InputError(f"{shown(path)}: expected {name.lower()} {expected}, found {found}; run {stage} "

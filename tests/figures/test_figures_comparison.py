@@ -28,7 +28,7 @@ from lsm.run import artifacts
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import InputError, constants
 
-CONSTANTS = SimpleNamespace(REGION="small", SEED=3)
+CONSTANTS = SimpleNamespace(REGION="small", SEED=1)
 STAGE = "compare_methods.py"
 NAMES = ["ours", "ours, published recipe", "SVM", "RF", "boosting + XY", "a method of tomorrow", "slope alone"]
 PROTOCOLS = {"augmentation": 1, "published": 2, "spatial": 2, "blocked 5 km": 2, "blocked 10 km": 2}  # repeats

@@ -262,7 +262,8 @@ def test_origins_are_told_by_place_or_by_origin(paths):
     assert kinds() == list(expected)
     seen = np.arange(len(tasks["label"])) < 90
     origin = np.where(tasks["label"] == 0, "absence", np.where(seen, "insar", "inventory"))
-    artifacts.write_csv(paths.samples_origin, pd.DataFrame({"origin": origin}), "augment_inventory.py", CONSTANTS, [])
+    artifacts.write_csv(paths.samples_origin, pd.DataFrame({"origin": origin, "weight": 1.0}), "augment_inventory.py",
+                        CONSTANTS, [])
     expected = np.where(tasks["label"][rows] == 0, "non-landslide", np.where(rows < 90, "InSAR", "landslide"))
     assert kinds() == list(expected)
 

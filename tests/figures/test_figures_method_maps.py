@@ -18,7 +18,7 @@ from lsm.run import artifacts
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, constants
 
-CONSTANTS = SimpleNamespace(REGION="small", RECIPE="recommended", SEED=3)
+CONSTANTS = SimpleNamespace(REGION="small", RECIPE="recommended", SEED=1)
 ROWS, COLS, CELL, NODATA = 40, 60, 50.0, np.float32(-9999)
 NAMES = ["ours", "SVM", "RF", "boosting + XY"]
 EDGES = (0, 0.2, 0.4, 0.6, 0.8, 1.01)
@@ -46,7 +46,7 @@ def paths(tmp_path, monkeypatch):
     write(paths.map_raster, rng.random(valid.shape).astype(np.float32), "predict_LSM.py")
     bands = [np.where(valid, rng.random(valid.shape), NODATA).astype(np.float32) for _ in NAMES]
     bands[1][20, 25] = 0.8  # on a break: the class above
-    rasters.write_bands(paths.method_maps, bands, like, -9999.0, NAMES, STAGE, SimpleNamespace(REGION="small", SEED=3),
+    rasters.write_bands(paths.method_maps, bands, like, -9999.0, NAMES, STAGE, SimpleNamespace(REGION="small", SEED=1),
                        [])
     scores = [pd.DataFrame({"protocol": protocol, "seed": seed, "with_dv": dv, "method": name, "k": "", "steps": "",
                             "point": np.arange(90), "block": np.repeat(HELD_OUT, 30), "label": np.arange(90) % 3 == 0,
@@ -54,7 +54,7 @@ def paths(tmp_path, monkeypatch):
               for protocol, seed, dv in (("published", 1, True), ("published", 1, False), ("published", 2, True),
                                          ("spatial", 1, True)) for name in [*NAMES, "MLP"]]
     artifacts.write_csv(paths.scores, pd.concat(scores).astype({"label": int}), STAGE,
-                        SimpleNamespace(REGION="small", SEED=3), [])
+                        SimpleNamespace(REGION="small", SEED=1), [])
     return paths
 
 
@@ -107,7 +107,7 @@ def test_a_band_is_read_decimated(paths):
 
 def test_what_is_missing_is_named_with_its_stage(paths):
     scores = pd.read_csv(paths.scores)
-    artifacts.write_csv(paths.scores, scores[scores["method"] != "RF"], STAGE, SimpleNamespace(REGION="small", SEED=3),
+    artifacts.write_csv(paths.scores, scores[scores["method"] != "RF"], STAGE, SimpleNamespace(REGION="small", SEED=1),
                         [])
     with pytest.raises(InputError, match=r"scores.csv.gz: expected scores of RF under published, found none; run comp"):
         draw()

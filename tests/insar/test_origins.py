@@ -52,7 +52,7 @@ def test_a_table_without_coordinates_is_refused():
 
 
 def put_origins(origin: list) -> None:
-    table = pd.DataFrame({"row": range(len(origin)), "origin": origin, "weight": np.arange(len(origin)) / 4})
+    table = pd.DataFrame({"row": range(len(origin)), "origin": origin, "weight": np.arange(1, len(origin) + 1) / 4})
     artifacts.write_csv(PATHS.samples_origin, table, origins.STAGE, C, [])
 
 
@@ -60,7 +60,7 @@ def test_the_table_of_origins_comes_first():
     put_points(XY)
     put_origins(["insar", "inventory", "absence", "inventory"])  # of rows 0 to 3; the samples are rows 3, 0, 2, 1
     assert origins.origins(PATHS, SAMPLES, C)[0].tolist() == ["inventory", "insar", "absence", "inventory"]
-    np.testing.assert_array_equal(origins.weights(PATHS, np.array([1, 1, 0, 1]), C), [0, 0.25, 0.5, 0.75])
+    np.testing.assert_array_equal(origins.weights(PATHS, np.array([1, 1, 0, 1]), C), [0.25, 0.5, 0.75, 1])
 
 
 @pytest.mark.parametrize("origin", [["insar", "inventory", "absence"], ["insar", "absence", "absence", "inventory"]])

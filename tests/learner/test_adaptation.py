@@ -35,7 +35,7 @@ SIZES = [4, 6, 5, 3]
 
 def kind_of(steps=3, batch=0, borrow=0, normalise=False, name="local", place=False) -> Kind:
     """A kind of two members that adapts so; how it was trained does not matter here."""
-    return Kind(name, 2, 0, 0, 0, 0, normalise, place, False, borrow, steps, batch)
+    return Kind(name, 2, 0, 0, 0, 0, normalise, place, False, borrow, steps, batch, 0.0)
 
 
 def training_of(*kinds_and_states: tuple[Kind, list[dict]]) -> Training:

@@ -22,8 +22,8 @@ def settings(**values) -> SimpleNamespace:
     return SimpleNamespace(**{
         "LOCAL_MEMBERS": 2, "LOCAL_NEIGHBOURHOOD": 40, "LOCAL_ITERATIONS": 40, "LOCAL_BORROW": 10,
         "REGIONAL_MEMBERS": 2, "REGIONAL_NEIGHBOURHOOD": 120, "REGIONAL_ITERATIONS": 40, "REGIONAL_SUPPORT": 12,
-        "REGIONAL_BORROW": 30,
-        "PLACE": True, "NORMALISE": True, "DIRECT": True, "ADAPT_STEPS": 3, "ADAPT_BATCH": 0, "MIN_SAMPLES": 16,
+        "REGIONAL_BORROW": 30, "PLACE": True, "NORMALISE": True, "NORMALISE_FROM": 0, "DECAY": 0.0, "DIRECT": True,
+        "ADAPT_STEPS": 3, "ADAPT_BATCH": 0, "MIN_SAMPLES": 16,
         "INNER_LR": 0.1, "RATE_PER_WEIGHT": True, "INNER_STEPS": 2, "META_LR": 1e-2, "FIRST_ORDER": True,
         "LOG_EVERY": 10, "SAVE_EVERY": 20, "META_BATCH": 4, "SUPPORT": 8, "QUERY": 8, "LINE_SHARE": 0.5, "SEED": 3}
         | values)

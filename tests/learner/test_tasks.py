@@ -13,7 +13,8 @@ from lsm.run.settings import InputError
 
 def test_tasks_of_other_factors_than_the_encoder():
     values = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32)
-    encoder = Encoder.fit(values, tuple(Factor(n, "continuous", "-") for n in ("slope", "rain")), form="recommended")
+    encoder = Encoder.fit(values, tuple(Factor(n, "continuous", "-") for n in ("slope", "rain")), form="recommended",
+                          xy=values)
     arrays = {"factors": values, "label": np.array([0, 1]), "xy": values, "block": np.array([0, 0]),
               "weight": np.ones(2, np.float32)}
     assert len(EncodedSamples.of_file(arrays | {"factor_names": np.array(["slope", "rain"])}, encoder).x) == 2

@@ -105,8 +105,8 @@ def test_the_layer_of_several(tmp_path):
 def test_geojson_in_metres(tmp_path):
     (tmp_path / "i.geojson").write_text(f'{{"type": "Feature", "properties": {{}}, "geometry": {{"type": "Point", '
                                         f'"coordinates": [{X}, {Y}]}}}}')
-    with pytest.raises(InputError, match=r"GeoJSON is in degrees of WGS 84, found coordinates that look like metres .*"
-                                         r'INVENTORY=".*i.geojson\|epsg=<code>"'):
+    with pytest.raises(InputError, match=r"GeoJSON is in degrees of WGS 84, found coordinates .*"
+                                         r'i.geojson\|epsg=<code>", or export it in degrees'):
         open_vector(tmp_path / "i.geojson", "inventory", GRID)
     point, = shapes_of(open_vector(f"{tmp_path / 'i.geojson'}|epsg=32650", "inventory", GRID, []))
     assert (point.GetX(), point.GetY()) == (X, Y)

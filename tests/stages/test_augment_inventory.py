@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from lsm.inputs.rasters import read_composite
 from lsm.inputs.samples import Factor, grid_chunks, read_samples
 from lsm.insar.moving_slopes import slope_cosine
 from lsm.insar.weak_samples import separations
+from lsm.run import pipeline
 from lsm.run.artifacts import check, read_record, record_path
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import InputError, constants
@@ -448,24 +447,19 @@ def test_one_line_and_exit_code_2(area):
     assert "augment_inventory.py: src_data/Ts_isle.csv: missing" in done.stderr
 
 
-def planned(area) -> str:
-    """What `make run` would do."""
-    done = subprocess.run(["make", "-n", "run", "REGION=isle", f"LSM_ROOT={area}", f"PY={sys.executable}"], cwd=PROJECT,
-                          capture_output=True, text=True)
-    return done.stdout + done.stderr
-
-
 def test_make_augments_where_there_is_no_table_of_a_persons_own(area):
-    line = f"{sys.executable} augment_inventory.py REGION=isle\n"
-    assert line in planned(area)
+    def state() -> str | None:
+        return pipeline.states_of("isle", []).get(STAGE)
+
+    assert state() == "missing"
     run_here()
-    assert line not in planned(area)  # it is there and new
-    os.utime(PATHS.insar_table, (2**31, 2**31))
-    assert line in planned(area)      # its input is newer
+    assert state() == "fresh"
+    PATHS.insar_table.write_text(PATHS.insar_table.read_text() + "\n")
+    assert state().startswith("stale: ")
+    assert "insar_isle.csv" in state()
     record_path(PATHS.samples).unlink()
-    plan = planned(area)
-    assert line not in plan           # a person's own
-    assert "scene_sampling.py REGION=isle" in plan
+    assert state() is None  # the table is a person's own
     PATHS.samples.unlink()
+    assert state() == "stale: src_data/samples_isle.csv: missing"
     PATHS.insar_table.unlink()
-    assert "No rule to make target" in planned(area)
+    assert state() is None

@@ -128,7 +128,8 @@ BROKEN = {
                            "inventory.csv: columns X, Y: expected metres .*found what looks like degrees .117.01, "),
     "longitude for latitude": (
         lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (22.59, 117.01)), "lon,lat"), (),
-        "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.59 .*117.01; are they swapped"),
+        "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.59 .*117.01; swap X "
+        "and Y if they are swapped"),
     "another POINTS_EPSG": (lambda raw: write_points(raw / "inventory.csv", area.landslides() + 1e6),
                             ("POINTS_EPSG=4326",),
                             "inventory.csv: columns X, Y: expected coordinates of EPSG:4326, found 1.*POINTS_EPSG"),
