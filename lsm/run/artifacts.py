@@ -11,6 +11,7 @@ the second (or without a file) the run was stopped before its last step, and wit
 
 import contextlib
 import glob
+import gzip
 import hashlib
 import json
 import os
@@ -254,9 +255,11 @@ def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path
 def write_csv(path: Path, table: pd.DataFrame, stage: str, constants, inputs: list[Path]) -> None:
     """Writes a table (floats to 9 digits, which keeps float32 exact), compressed where the name ends in .gz, and its
     record; the same table gives the same bytes."""
-    compression = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None  # gzip would write the clock's time
-    with artifact(path, stage, constants, inputs) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g", compression=compression)
+    with artifact(path, stage, constants, inputs) as temporary, contextlib.ExitStack() as stack:
+        out = stack.enter_context(open(temporary, "wb"))
+        if path.suffix == ".gz":  # without time and file name, which would be the clock's and the temporary one
+            out = stack.enter_context(gzip.GzipFile("", "wb", fileobj=out, mtime=0))
+        table.to_csv(out, index=False, float_format="%.9g")
 
 
 def read_npz(path: Path, stage: str, constants) -> dict:

@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import json
 import os
@@ -196,6 +197,14 @@ def test_temporary_files_of_dead_processes_are_removed_and_of_living_ones_kept(r
     write_csv(root / "out" / "x.csv", pd.DataFrame({"a": [1]}), STAGE, C, [])
     assert not dead.exists()
     assert living.exists()
+
+
+def test_a_compressed_table_says_nothing_of_the_clock_or_the_process(root):
+    path, table = root / "out" / "x.csv.gz", pd.DataFrame({"a": [1, 2], "b": [0.5, 1 / 3]})
+    write_csv(path, table, STAGE, C, [])
+    bytes_ = path.read_bytes()
+    assert bytes_[:8] == b"\x1f\x8b\x08" + bytes(5)  # no flags, so no file name; time 0
+    assert gzip.decompress(bytes_).decode() == "a,b\n1,0.5\n2,0.333333333\n"
 
 
 def test_changed_artifact(made):
