@@ -68,7 +68,7 @@ def map_page(ground: Ground, across: float = styles.MAP, beside: float = styles.
            ylabel=f"northing ({unit})")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=(1, 2, 5, 10)))
-        axis.set_major_formatter(lambda value, _: f"{value / metres:g}")
+        axis.set_major_formatter(lambda value, _: f"{value / metres:.10g}")  # a northing has seven digits
     for label in ax.get_yticklabels():
         label.set(rotation=90, va="center")
     ax.tick_params(labelsize=7)

@@ -16,7 +16,7 @@ from sklearn.metrics import auc, roc_auc_score
 from small_region import crs_of
 
 import figure
-from lsm.figures import training
+from lsm.figures import map_page, training
 from lsm.inputs import rasters
 from lsm.maps import cartography
 from lsm.run import artifacts, settings
@@ -214,6 +214,16 @@ def test_only_draws_one_and_refuses_what_it_cannot(tmp_path, monkeypatch):
         assert process.returncode == 2
         assert message in process.stderr
         assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize(("north", "expected"), [(9_561_000, "9560000"), (9_600_000, "9580")])
+def test_northings_stand_in_full(north, expected):
+    """In metres on a small map and in kilometres on a large one."""
+    extent = (712_000, 716_000, 9_557_000, north)
+    ground = map_page.Ground(np.zeros((2, 2, 3)), np.ones((2, 2)), extent, ("CRS", "cells"))
+    _, ax, _ = map_page.map_page(ground)
+    ax.figure.canvas.draw()
+    assert expected in [label.get_text() for label in ax.get_yticklabels()]
 
 
 def test_outlines_separate_every_pair_of_neighbours():
