@@ -17,7 +17,7 @@ from lsm.run.artifacts import whole
 @dataclass(frozen=True)
 class Job:
     """One method on one split, where its scores lie and, where it predicts the grid too, its maps; made_of says what
-    both hang on."""
+    both depend on."""
 
     protocol: str
     seed: int

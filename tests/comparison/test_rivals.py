@@ -26,7 +26,7 @@ every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    """Few trees and epochs: what is tested here does not hang on their number."""
+    """Few trees and epochs: what is tested here does not depend on their number."""
     for module, name, value in ((baselines, "TREES", 8), (baselines, "EPOCHS", 4), (boosting, "TREES", 8),
                                 (tuned, "TREES", 8), (tuned, "TRIED", 4), (tuned, "NUMBERS", (2, 8))):
         monkeypatch.setattr(module, name, value)

@@ -24,7 +24,7 @@ NO = ["0", "FALSE", "no", "stable", "Non-Landslide", "non_landslides", "0.0", "a
 YES = ["1", "TRUE", "yes", "landslide", "Landslides", "unstable", "1.0", "present", "T", "y"]
 
 
-@pytest.mark.parametrize(("yes", "no"), zip(YES, NO, strict=True))
+@pytest.mark.parametrize(("yes", "no"), list(zip(YES, NO, strict=True)))
 @pytest.mark.parametrize("kind", ["csv", "gpkg"])
 def test_labels_tell_landslides_from_other_places(tmp_path, dem, kind, yes, no):
     path = tmp_path / f"i.{kind}"
