@@ -143,7 +143,8 @@ def main(c: Constants) -> None:
 
     tables, explained = [], {key: [] for key in ("row", "shap", "place", "log_odds")}
     base, agreement = np.full(len(state), np.nan), np.full(len(state), np.nan)
-    sampled = np.flatnonzero(state != ranking.NO_SAMPLES)
+    own = np.bincount(samples["block"], minlength=len(state)) > 0  # a block may have adapted on borrowed samples alone
+    sampled, bare = np.flatnonzero(own), np.flatnonzero(~own)
     results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker, (models, samples, c))
     for block, (table, *found, base[block]) in zip(sampled, tqdm(results, "blocks", len(sampled), unit="block",
                                                                  disable=None), strict=True):
@@ -152,8 +153,7 @@ def main(c: Constants) -> None:
         tables.append(table)
         for parts, values in zip(explained.values(), found, strict=True):
             parts.append(values)
-    tables += [pd.DataFrame({"factor": names}).assign(block=b, explained=0) for b in np.flatnonzero(
-        state == ranking.NO_SAMPLES)]
+    tables += [pd.DataFrame({"factor": names}).assign(block=b, explained=0) for b in bare]
     table = pd.concat(tables).sort_values("block", kind="stable", ignore_index=True)
     table = table.assign(state=lambda t: state[t["block"]]).astype({"rank": "Int64", "sign": "Int64"})
     table = table[["block", "factor", "mean_abs_shap", "sign", "permutation", "sd", "rank", "explained", "state"]]
@@ -174,7 +174,7 @@ def main(c: Constants) -> None:
                   colours, *made)
     write_csv(paths.importance_territory, over_territory, *made)
     write_csv(paths.importance, table, *made)
-    print(f"{len(arrays['row'])} samples of {(state != ranking.NO_SAMPLES).sum()} blocks explained, "
+    print(f"{len(arrays['row'])} samples of {len(sampled)} blocks explained, "
           f"{(state != ranking.ADAPTED).sum()} of {len(state)} blocks without an adapted model")
     print(ranking.as_text(over_territory, agreement, state))
     if arrays["place"].any():

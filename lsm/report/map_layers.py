@@ -198,7 +198,8 @@ def of_blocks(blocks: pd.DataFrame, models: dict | None, scores: pd.DataFrame | 
         for row in after.itertuples():
             out[int(row.block)] |= {"auroc": number(row.auroc), "scored": int(row.samples)}
     if importance is not None:
-        for b, part in importance[importance["state"] == 0].groupby("block"):
+        explained = importance[(importance["state"] == 0) & importance["rank"].notna()]
+        for b, part in explained.groupby("block"):
             total = part["mean_abs_shap"].sum() or 1.0
             out[int(b)]["leaders"] = [
                 [str(row.factor), None if pd.isna(row.sign) else int(row.sign), round(row.mean_abs_shap / total, 4)]

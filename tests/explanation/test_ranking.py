@@ -42,7 +42,10 @@ def test_territory_weighs_blocks_by_area_and_leaves_out_those_without_a_model():
         "permutation": [0.1, 0.2, 0.3, 0.1, 9.0, 9.0], "rank": [2, 1, 1, 2, 2, 1], "sign": [1, None, -1, None, 1, None],
         "state": [0, 0, 0, 0, 2, 2]})
     table["sign"] = table["sign"].astype("Int64")
-    found = ranking.territory(table, np.array([30, 10, 1000])).set_index("factor")
+    bare = pd.DataFrame({"block": 3, "factor": ["a", "b"], "state": 0})  # adapted on borrowed samples alone
+    table = pd.concat([table, bare])
+    table["sign"] = table["sign"].astype("Int64")
+    found = ranking.territory(table, np.array([30, 10, 1000, 500])).set_index("factor")
     assert list(found.index) == ["b", "a"]
     assert list(found["rank"]) == [1, 2]
     assert found.loc["a", "mean_abs_shap"] == pytest.approx((30 * 1 + 10 * 3) / 40)
