@@ -3,7 +3,7 @@
 #   make run REGION=<name>       map an area whose inputs are in src_data/; RAW=<folder>: from raw layers
 #   make hk HK_DATA=<folder>     the same on the Hong Kong tables
 #   make explain REGION=<name>   which factor leads, block by block, after the map
-#   make compare REGION=<name>   the scores of every method on the same points (Hong Kong: about 50 minutes)
+#   make compare REGION=<name>   the scores of every method on the same points (Hong Kong: about an hour)
 #   make gis REGION=<name>       rasters and layers for a GIS; make check-qgis opens them in QGIS
 #   make status REGION=<name>    which files are fresh, which are not and why, and the command that makes them
 #   make report REGION=<name>    one HTML file to open first: the map to click, scores, figures, warnings

@@ -170,7 +170,7 @@ def main(c: Constants) -> None:
     write_npz(paths.shap_values, {key: arrays[key].astype(kind) for key, kind in kinds.items()} | {
         "base": base, "agreement": agreement, "state": state, "factor_names": np.array(names)}, *made)
     colours = [c.COLOURS[i % len(c.COLOURS)] for i in range(len(names))]
-    write_classes(paths.leading_factor, leader[labels], composite, "leading factor", ["no adapted model", *names],
+    write_classes(paths.leading_factor, leader[labels], composite, "leading factor", ["none explained", *names],
                   colours, *made)
     write_csv(paths.importance_territory, over_territory, *made)
     write_csv(paths.importance, table, *made)

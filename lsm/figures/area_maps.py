@@ -191,7 +191,7 @@ def leading_factor(c: FigureConstants):
     handles = [patch(colours[names.index(name)], f"{number[name]}  {name}  {share:.0%}, {count[name]}")
                for name, share in (order / order.sum()).items()]
     if (land & ~known).any():
-        handles.append(patch("white", "no adapted model"))
+        handles.append(patch("white", "none explained"))
     handles.append(Line2D([], [], color="black", linewidth=1.4, label="in shap_blocks"))
     side.legend(handles=handles, loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1), alignment="left",
                 title="leading factor\n(share of area, blocks)", title_fontsize=7.5, fontsize=6.5, handleheight=1,

@@ -102,7 +102,7 @@ def write_importance(paths, like, block, tasks, rng):
     artifacts.write_csv(paths.importance, table, stage, c, [])
     artifacts.write_csv(paths.importance_territory, over_territory, stage, c, [])
     leader = np.append(1 + np.array(LEADERS), [0, 0]).astype(np.uint8)[block]
-    rasters.write_classes(paths.leading_factor, leader, like, "leading factor", ["no adapted model", *NAMES],
+    rasters.write_classes(paths.leading_factor, leader, like, "leading factor", ["none explained", *NAMES],
                           ["#e69f00"] * 5, stage, c, [])
 
 

@@ -70,7 +70,7 @@ def test_the_raster_shows_the_leader_of_each_block_by_name_and_colour(explained)
     labels = gdal.Open(str(root / "metatask_sampling/demo_blocks.tif")).ReadAsArray()
     table = pd.read_csv(root / "tmp/demo_importance.csv")
     names = list(dict.fromkeys(table["factor"]))
-    assert band.GetCategoryNames() == ["no adapted model", *names]
+    assert band.GetCategoryNames() == ["none explained", *names]
     colours = [band.GetColorTable().GetColorEntry(1 + i) for i in range(len(names))]
     assert len(set(colours)) == len(names)
     assert colours[0] == (0xe6, 0x9f, 0x00, 255)
