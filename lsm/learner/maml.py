@@ -3,9 +3,10 @@
     inner step   w_i <- w_i - inner_lr * dL_support,i / dw_i             of every task i, from the shared weights w
     outer step   (w, inner_lr) <- Adam(d mean_i L_query,i(w_i) / d(w, inner_lr))
 
-Every array has the tasks as first axis: a meta-batch is one program of batched products, not a map over tasks. The
-state is a dict of lists of float32 arrays: "weights" (see network.py), "inner_lr" (one scalar, or one array for each
-array of weights: Meta-SGD, Li et al. 2017, arXiv 1707.09835), and Adam's "m" and "v" for both.
+Every array has the tasks as first axis: the meta-batches of all members are one program of batched products, not a map
+over tasks. The state of a member is a dict of lists of float32 arrays: "weights" (see network.py), "inner_lr" (one
+scalar, or one array for each array of weights: Meta-SGD, Li et al. 2017, arXiv 1707.09835), and Adam's "m" and "v" for
+both.
 """
 
 from functools import lru_cache
@@ -47,21 +48,26 @@ def inner_step(weights: list, inner_lr: list, x, y, mask, normalise: bool, first
 
 
 def meta_loss(weights, inner_lr, support, query, inner_steps: int, normalise: bool, first_order: bool):
-    """Query loss before and after the inner loop, each averaged over the tasks.
+    """Query loss before and after the inner loop, each (members,): the mean over a member's tasks.
 
-    weights         without the axis of tasks
-    support, query  (x (tasks, n, inputs), y (tasks, n), mask (tasks, n)); the normalisation statistics of a task come
-                    from its support samples, for the query too
+    weights, inner_lr  with the members as first axis: networks that are trained apart from each other
+    support, query     (x (members * tasks, n, inputs), y (members * tasks, n), mask (members * tasks, n)), the tasks of
+                       the first member first; the normalisation statistics of a task come from its support samples, for
+                       the query too
     """
-    tasks = support[0].shape[0]
-    adapted = [tf.tile(w[None], [tasks] + [1] * len(w.shape)) for w in weights]
+    members = weights[0].shape[0]
+    tasks = support[0].shape[0] // members
+    adapted, rates = ([tf.repeat(p, tasks, axis=0) for p in part] for part in (weights, inner_lr))
+    if len(rates) == 1:
+        rates = [tf.reshape(rates[0], [-1] + [1] * (len(w.shape) - 1)) for w in weights]
     losses = []
     for step in range(inner_steps + 1):
         if step in (0, inner_steps):
             statistics = statistics_of(adapted, support[0], support[2], normalise)
-            losses.append(tf.reduce_mean(task_losses(adapted, *query, statistics)))
+            of_tasks = tf.reshape(task_losses(adapted, *query, statistics), [members, tasks])
+            losses.append(tf.reduce_mean(of_tasks, axis=1))
         if step < inner_steps:
-            adapted, _ = inner_step(adapted, inner_lr, *support, normalise, first_order)
+            adapted, _ = inner_step(adapted, rates, *support, normalise, first_order)
     return losses[0], losses[-1]
 
 
@@ -72,22 +78,34 @@ def initial_state(weights: list[np.ndarray], inner_lr: float, per_weight: bool) 
     return {"weights": weights, "inner_lr": rates, "m": zeros, "v": zeros}
 
 
-@lru_cache  # many trainings in one process share the compiled loop
-def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: bool, decay: float = 0.0,
-               xla: bool = True):
-    """A compiled function that runs many outer steps in one call.
+def stacked(states: list[dict]) -> dict:
+    """The states of members as one: every array gets the members as first axis."""
+    return {key: [np.stack(arrays) for arrays in zip(*(state[key] for state in states), strict=True)]
+            for key in states[0]}
 
-    Returns run(state, step, steps, batches) -> (state, pre_loss, post_loss): `steps` outer steps of Adam (Kingma and
-    Ba 2015), starting with number `step` (from 0), over batches whose first axis is at least `steps` long. The
-    losses are means over these steps. Weights (not biases, not inner rates) shrink by outer_lr * decay of themselves at
-    every step (Loshchilov and Hutter 2019, arXiv 1711.05101). Adam is written out here because its state must pass
-    through the compiled loop and lie in checkpoints as plain arrays.
+
+def unstacked(state: dict, members: int) -> list[dict]:
+    """The states of the members among those that `stacked` joined."""
+    return [{key: [np.asarray(array)[member] for array in arrays] for key, arrays in state.items()}
+            for member in range(members)]
+
+
+@lru_cache  # many trainings in one process share the compiled loop
+def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: bool, xla: bool):
+    """A compiled function that runs many outer steps of several members in one call.
+
+    Returns run(state, step, steps, batches, decay) -> (state, pre_loss, post_loss): `steps` outer steps of Adam (Kingma
+    and Ba 2015), starting with number `step` (from 0), over batches whose first axis is at least `steps` long. Every
+    array of the state has the members as first axis, see `stacked`; a batch holds the tasks of all members, as
+    `meta_loss` reads them. The losses (members,) are means over these steps. Weights (not biases, not inner rates)
+    shrink by outer_lr * decay of themselves at every step (Loshchilov and Hutter 2019, arXiv 1711.05101). Adam is
+    written out here because its state must pass through the compiled loop and lie in checkpoints as plain arrays.
     """
     beta_1, beta_2, epsilon = 0.9, 0.999, 1e-7
 
     @tf.function(jit_compile=xla)
-    def run(state, step, steps, batches):
-        pre_sum = post_sum = tf.constant(0.0)
+    def run(state, step, steps, batches, decay=0.0):
+        pre_sum = post_sum = tf.zeros(state["weights"][0].shape[0])
         i = tf.constant(0)
         while i < steps:  # not `for i in tf.range(steps)`: that would compile anew for every number of steps
             x_s, y_s, mask_s, x_q, y_q, mask_q = (b[i] for b in batches)
@@ -97,14 +115,16 @@ def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: 
                 tape.watch(parameters)
                 pre, post = meta_loss(parameters[:n], parameters[n:], (x_s, y_s, mask_s), (x_q, y_q, mask_q),
                                       inner_steps, normalise, first_order)
-            gradients = tape.gradient(post, parameters)
+                # Members share no weight, so the gradient of the sum is each member's own gradient.
+                loss = tf.reduce_sum(post)
+            gradients = tape.gradient(loss, parameters)
             t = tf.cast(step + i + 1, tf.float32)
             rate = outer_lr * tf.sqrt(1 - beta_2 ** t) / (1 - beta_1 ** t)
             m = [beta_1 * a + (1 - beta_1) * g for a, g in zip(state["m"], gradients, strict=True)]
             v = [beta_2 * a + (1 - beta_2) * g * g for a, g in zip(state["v"], gradients, strict=True)]
-            shrink = [outer_lr * decay * (j < n and len(p.shape) == 2) for j, p in enumerate(parameters)]
-            moved = [p * (1 - s) - rate * a / (tf.sqrt(b) + epsilon)
-                     for p, s, a, b in zip(parameters, shrink, m, v, strict=True)]
+            kept = [1 - outer_lr * decay if j < n and len(p.shape) == 3 else 1.0 for j, p in enumerate(parameters)]
+            moved = [p * k - rate * a / (tf.sqrt(b) + epsilon)
+                     for p, k, a, b in zip(parameters, kept, m, v, strict=True)]
             state = {"weights": moved[:n], "inner_lr": moved[n:], "m": m, "v": v}
             pre_sum += pre
             post_sum += post

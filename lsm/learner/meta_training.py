@@ -12,7 +12,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from lsm.learner.kinds import Kind, KindConstants, kinds_of
-from lsm.learner.maml import initial_state, outer_loop
+from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
 from lsm.learner.network import initial_weights
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, neighbourhoods, rows_by_block
 from lsm.run.settings import InputError
@@ -122,7 +122,7 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     known    (samples,) bool: the samples to learn from; no other sample is read
     save     save(training) is called every c.SAVE_EVERY outer steps and at the end; None saves nothing and shows no
              progress
-    threads  members trained side by side; 0: as many as cores. A member's numbers do not depend on it
+    threads  kinds trained side by side; 0: as many as cores. The numbers do not depend on it
     Raises InputError when a query loss diverges.
     """
     tasks = [tasks_of(kind, samples, known, c) for kind in training.kinds]
@@ -130,14 +130,11 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     bar = tqdm(total=end, initial=training.done, desc="meta-training", unit="step", disable=None if save else True)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         while training.done < end:
-            jobs = [(k, member, min(c.LOG_EVERY, kind.iterations - training.done))
-                    for k, kind in enumerate(training.kinds) if training.done < kind.iterations
-                    for member in range(kind.members)]
-            found = list(pool.map(lambda job: _some_steps(training, *job, samples, tasks[job[0]], c), jobs))
+            going = [k for k, kind in enumerate(training.kinds) if training.done < kind.iterations]
+            found = pool.map(lambda k: _some_steps(training, k, samples, tasks[k], c), going)
             losses = {}
-            for (k, member, _), (state, *loss) in zip(jobs, found, strict=True):
-                training.states[k][member] = state
-                losses.setdefault(k, []).append(loss)
+            for k, (states, *losses[k]) in zip(going, found, strict=True):
+                training.states[k] = states
             training.done = min(training.done + c.LOG_EVERY, end)
             _log(training, losses)
             if save and (training.done % c.SAVE_EVERY < c.LOG_EVERY or training.done == end):
@@ -149,27 +146,33 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     return training
 
 
-def _some_steps(training: Training, k: int, member: int, steps: int, samples: EncodedSamples, tasks: Tasks,
-                c: TrainingConstants) -> tuple:
-    """`steps` outer steps of one member: its state, and its query loss before and after the inner loop."""
-    kind, done = training.kinds[k], training.done
-    run = outer_loop(c.INNER_STEPS, c.META_LR, kind.normalise, c.FIRST_ORDER, kind.decay)
-    # A new generator for each call: training that goes on from a checkpoint draws what it would have drawn.
-    seed = [c.SEED, member, done] if kind.name == "blocks" else [c.SEED, member, done, k]
-    drawn = draw(tasks, np.random.default_rng(seed), c.LOG_EVERY, min(c.META_BATCH, len(tasks.sizes)), kind.support,
-                 kind.query, samples.xy, c.LINE_SHARE)
-    inputs = len(training.states[k][member]["weights"][0])
-    batches = [a for rows, mask in (drawn[:2], drawn[2:])
+def _some_steps(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants) -> tuple:
+    """LOG_EVERY outer steps of all members of a kind, or as many as are left: their states, and the query losses
+    before and after the inner loop, (members,) each."""
+    kind, done, states = training.kinds[k], training.done, training.states[k]
+    # One member alone is fastest compiled by XLA; several fill the batched products of plain TensorFlow, which needs
+    # a third of the time to compile.
+    run = outer_loop(c.INNER_STEPS, c.META_LR, kind.normalise, c.FIRST_ORDER, kind.members == 1)
+    drawn = []
+    for member in range(kind.members):
+        # A new generator for each call: training that goes on from a checkpoint draws what it would have drawn.
+        seed = [c.SEED, member, done] if kind.name == "blocks" else [c.SEED, member, done, k]
+        drawn.append(draw(tasks, np.random.default_rng(seed), c.LOG_EVERY, min(c.META_BATCH, len(tasks.sizes)),
+                          kind.support, kind.query, samples.xy, c.LINE_SHARE))
+    support, support_mask, query, query_mask = (np.concatenate(parts, axis=1) for parts in zip(*drawn, strict=True))
+    inputs = len(states[0]["weights"][0])
+    batches = [a for rows, mask in ((support, support_mask), (query, query_mask))
                for a in (samples.x[rows, :inputs], samples.label[rows], mask * samples.weight[rows])]
-    state, pre, post = run(training.states[k][member], tf.constant(done), tf.constant(steps), batches)
-    return state, float(pre), float(post)
+    state, pre, post = run(stacked(states), tf.constant(done), tf.constant(min(c.LOG_EVERY, kind.iterations - done)),
+                           batches, tf.constant(kind.decay))
+    return unstacked(state, kind.members), pre, post
 
 
 def _log(training: Training, losses: dict[int, list]) -> None:
     """Adds a row of history for each kind that took steps: means over its members. Raises InputError where they are
     no numbers."""
     for k, of_members in losses.items():
-        pre, post = np.mean(of_members, axis=0)
+        pre, post = np.mean(of_members, axis=1)
         if not np.isfinite(post):
             raise InputError(f"outer step {training.done}, {training.kinds[k].name} members: expected a finite query "
                              f"loss, found {post}; lower META_LR or INNER_LR")

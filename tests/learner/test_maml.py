@@ -33,12 +33,17 @@ def made_batch(seed: int, samples: int = 6, dtype=np.float32, ragged: bool = Tru
 
 
 def meta_gradients(weights, rates, support, query, steps, normalise, first_order) -> list:
-    """Of the query loss after adaptation, by the weights and then by the inner rates."""
+    """Of the query loss of one member after adaptation, by its weights and then by its inner rates."""
     weights, rates = [tf.constant(w) for w in weights], [tf.constant(r) for r in rates]
     with tf.GradientTape() as tape:
         tape.watch([weights, rates])
-        post = maml.meta_loss(weights, rates, support, query, steps, normalise, first_order)[1]
+        post = meta_loss(weights, rates, support, query, steps, normalise, first_order)[1]
     return tape.gradient(post, weights + rates)
+
+
+def meta_loss(weights, rates, *given) -> list:
+    """Of one member: its query losses before and after the inner loop."""
+    return [loss[0] for loss in maml.meta_loss([w[None] for w in weights], [r[None] for r in rates], *given)]
 
 
 def directional(weights, rates, support, query, steps, normalise, direction) -> tuple[float, float]:
@@ -50,7 +55,7 @@ def directional(weights, rates, support, query, steps, normalise, direction) -> 
 
     def loss(shift):
         moved = [tf.constant(p + shift * d) for p, d in zip([*weights, *rates], direction, strict=True)]
-        return float(maml.meta_loss(moved[:n], moved[n:], support, query, steps, normalise, False)[1])
+        return float(meta_loss(moved[:n], moved[n:], support, query, steps, normalise, False)[1])
 
     eps = 1e-6  # small: the path meets no kink of a ReLU
     return taped, (loss(eps) - loss(-eps)) / (2 * eps)
@@ -179,7 +184,18 @@ def begin(per_weight: bool = False) -> dict:
 
 @pytest.fixture(scope="module")
 def plain():
-    return maml.outer_loop(2, OUTER_LR, True, False, xla=False)
+    return one_member(2, True, xla=False)
+
+
+def one_member(inner_steps: int, normalise: bool, xla: bool):
+    """maml.outer_loop for the state of one member."""
+    loop = maml.outer_loop(inner_steps, OUTER_LR, normalise, False, xla)
+
+    def run(state, step, steps, batches):
+        state, pre, post = loop(maml.stacked([state]), step, steps, batches)
+        return maml.unstacked(state, 1)[0], pre[0], post[0]
+
+    return run
 
 
 def assert_same_state(a: dict, b: dict, atol: float):
@@ -191,7 +207,7 @@ def assert_same_state(a: dict, b: dict, atol: float):
 
 @pytest.mark.slow
 def test_xla_equals_no_xla(plain):
-    compiled = maml.outer_loop(2, OUTER_LR, True, False, xla=True)
+    compiled = one_member(2, True, xla=True)
     results = [loop(begin(), tf.constant(0), tf.constant(STEPS), made_batches()) for loop in (plain, compiled)]
     (expected, *losses), (found, *xla_losses) = results
     assert_same_state(expected, found, 1e-4)
@@ -208,8 +224,7 @@ def test_outer_steps_are_adam_on_the_meta_gradient(plain):
     for i in range(STEPS):
         parameters = [tf.constant(p, tf.float32) for p in moved]
         support, query = ([b[i] for b in part] for part in (batches[:3], batches[3:]))
-        losses.append([float(l) for l in maml.meta_loss(parameters[:n], parameters[n:], support, query, 2, True,
-                                                        False)])
+        losses.append([float(l) for l in meta_loss(parameters[:n], parameters[n:], support, query, 2, True, False)])
         gradients = meta_gradients(parameters[:n], parameters[n:], support, query, 2, True, False)
         for j, g in enumerate(np.asarray(g, np.float64) for g in gradients):
             m[j], v[j] = 0.9 * m[j] + 0.1 * g, 0.999 * v[j] + 0.001 * g * g
@@ -260,8 +275,32 @@ def test_meta_training_lowers_the_loss_after_adaptation(plain):
 
 
 def test_a_rate_a_weight_trains_every_rate():
-    loop = maml.outer_loop(1, OUTER_LR, False, False, xla=False)
+    loop = one_member(1, False, xla=False)
     state, _, _ = loop(begin(per_weight=True), tf.constant(0), tf.constant(3), made_batches())
     assert [r.shape for r in state["inner_lr"]] == [w.shape for w in state["weights"]]
     assert all(np.abs(r - 0.1).max() > 1e-3 for r in state["inner_lr"])
     assert all(np.ptp(r) > 1e-3 for r in state["inner_lr"][:-2])  # and each its own way
+
+
+@pytest.mark.parametrize("per_weight", [False, True])
+def test_members_of_one_program_are_trained_apart(plain, per_weight):
+    others = [10 * b if b.dtype == np.float32 else 1 - b for b in made_batches()]  # masks weigh ten times: no change
+    states = [begin(per_weight), maml.initial_state([w + 0.1 for w in start(False)[0]], 0.05, per_weight)]
+    alone = [plain(state, tf.constant(0), tf.constant(STEPS), batches)
+             for state, batches in zip(states, (made_batches(), others), strict=True)]
+    both = [np.concatenate(pair, axis=1) for pair in zip(made_batches(), others, strict=True)]
+    found, pre, post = maml.outer_loop(2, OUTER_LR, True, False, False)(
+        maml.stacked(states), tf.constant(0), tf.constant(STEPS), both)
+    for member, (state, own_pre, own_post) in enumerate(alone):
+        assert_same_state(state, maml.unstacked(found, 2)[member], 1e-4)
+        assert [float(pre[member]), float(post[member])] == pytest.approx([float(own_pre), float(own_post)], abs=1e-5)
+
+
+def test_decay_shrinks_weights_alone():
+    loop = maml.outer_loop(1, OUTER_LR, False, False, False)
+    given = (maml.stacked([begin(True)]), tf.constant(0), tf.constant(1), made_batches())
+    (free, *_), (decayed, *_) = (loop(*given, tf.constant(d)) for d in (0.0, 5.0))
+    for before, a, b in zip(begin()["weights"], free["weights"], decayed["weights"], strict=True):
+        np.testing.assert_allclose(a[0] - b[0], 0.05 * before * (before.ndim == 2), atol=1e-6)
+    for a, b in zip(free["inner_lr"], decayed["inner_lr"], strict=True):
+        np.testing.assert_array_equal(a, b)
