@@ -70,6 +70,14 @@ def need(table, path: Path, names: tuple[str, ...], stage: str):
     return table
 
 
+def where(table: pd.DataFrame, **wanted) -> pd.DataFrame:
+    """The rows whose columns hold what is wanted, by the name of the column: a value, or several to choose from."""
+    kept = np.ones(len(table), bool)
+    for name, values in wanted.items():
+        kept &= table[name].isin(values if isinstance(values, (tuple, list, dict)) else [values]).to_numpy()
+    return table[kept]
+
+
 def round_numbers(least: float, most: float) -> list[float]:
     """1, 2 and 5 times all powers of ten from `least` to `most`, rising; none where `least` is not above 0."""
     if not least > 0:

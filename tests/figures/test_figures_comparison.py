@@ -259,7 +259,7 @@ def test_tables_of_the_comparison_have_the_columns_that_figures_need():
             ("k-shot", 1, True): {"3|20": rng.random((role == splits.QUERY).sum())}}
     tables = score_tables.measure(made, points, {("published", 1): role})
     over = score_tables.over_seeds(tables["seeds"])
-    assert set(measure_bars.COLUMNS) | {"k", "steps"} <= set(over)
+    assert set(method_panels.COLUMNS) | {"k", "steps"} <= set(over)
     assert {"all", "inventory", *measure_bars.QUARTERS} <= set(over["subset"])
     assert {"protocol", "seed", "with_dv", "method", "label", "score"} <= set(tables["scores"])
     assert {"protocol", "seed", "with_dv", "method", "k", "steps", "block", "n", "accuracy"} <= set(tables["blocks"])

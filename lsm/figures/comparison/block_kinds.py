@@ -4,17 +4,8 @@ import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
 
-from lsm.figures.common import FigureConstants, arrays, caption
-from lsm.figures.comparison.method_panels import (
-    compared,
-    in_order,
-    mark_of,
-    name_band,
-    name_rows,
-    protocols_of,
-    repeats,
-    rows_of_methods,
-)
+from lsm.figures.common import FigureConstants, arrays, caption, where
+from lsm.figures.comparison import method_panels as panels
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
@@ -31,41 +22,40 @@ ALIKE = 1e-9  # sd of block means; up to it a factor is the same in all blocks, 
 def block_kinds(c: FigureConstants):
     """Candles of accuracy over held-out blocks, a column a kind of block, a row a method, a band a protocol."""
     paths = Paths(c.REGION)
-    table, record = compared(paths.block_metrics, c, ("protocol", "seed", "with_dv", "method", "block", "n",
-                                                      "accuracy"))
+    names = ("protocol", "seed", "with_dv", "method", "block", "n", "accuracy")
+    table, record = panels.compared(paths.block_metrics, c, names)
     tasks = arrays(paths.tasks, "scene_sampling.py", c, ("block", "factors", "factor_names"))
-    protocols = protocols_of(table, paths.block_metrics)
-    table = table[table["protocol"].isin(protocols) & table["with_dv"]]
+    protocols = panels.protocols_of(table, paths.block_metrics)
+    table = where(table, protocol=protocols, with_dv=True)
     numbers, statistics = block_statistics(tasks, c.factors, c.THIN)
     if len(numbers) < c.KINDS:
         raise InputError(f"KINDS={c.KINDS}: expected no more than the {len(numbers)} blocks with more than {c.THIN} "
                          f"samples of {shown(paths.tasks)}; lower it")
     kind, names = kinds_of(statistics, c.KINDS, c.SEED)
-    kind = pd.Series(kind, index=numbers)
-    table = table[table["block"].isin(numbers)].assign(kind=lambda t: t["block"].map(kind))
+    table = table.assign(kind=table["block"].map(pd.Series(kind, numbers))).dropna(subset="kind")
     order = [k for k in range(c.KINDS) if (table["kind"] == k).any()]
-    methods = in_order(table["method"].unique())
-    fig, axes = rows_of_methods(0.165 * len(methods), len(order), len(protocols), top=0.5, gap=0.1, between=0.75,
-                                bottom=0.72)
+    methods = panels.in_order(table["method"].unique())
+    fig, axes = panels.rows_of_methods(0.165 * len(methods), len(order), len(protocols), top=0.5, gap=0.1,
+                                       between=0.75, bottom=0.72)
     rows = []
     for band, protocol in zip(axes, protocols, strict=True):
         for ax, k in zip(band, order, strict=True):
-            part = table[(table["protocol"] == protocol) & (table["kind"] == k)]
+            part = where(table, protocol=protocol, kind=k)
             for i, method in enumerate(methods):
-                values = part.loc[part["method"] == method, "accuracy"]
+                values = where(part, method=method)["accuracy"]
                 if len(values):
-                    rows.append({"protocol": protocol, "kind": names[k], "method": method} | candle(
-                        ax, i, values, mark_of(method)["color"], upright=False))
+                    numbers_drawn = candle(ax, i, values, panels.mark_of(method)["color"], upright=False)
+                    rows.append({"protocol": protocol, "kind": names[k], "method": method} | numbers_drawn)
             ax.set(xlim=(min(0.5, np.floor(10 * table["accuracy"].min()) / 10), 1.02))
             ax.xaxis.set_major_formatter("{x:g}")  # "0" and "1" of neighbouring panels do not touch
             ax.set_title(names[k].replace(", ", ",\n") + f"\n{part['block'].nunique()} blocks, "
                          f"{part.drop_duplicates(['block', 'seed'])['n'].sum():,} points", fontsize=6.5, pad=3)
-        name_rows(band, methods)
-        name_band(band, protocol)
+        panels.name_rows(band, methods)
+        panels.name_band(band, protocol)
     for ax in axes[-1]:
         ax.set_xlabel("accuracy of a block", fontsize=7)
     caption(fig, c, [record], f"line: mean; box: sd; whisker: smallest to largest; held-out blocks of "
-            f"{repeats(table['seed'].nunique())}; kinds: KMeans of {len(numbers)} blocks, seed {c.SEED}")
+            f"{panels.repeats(table['seed'].nunique())}; kinds: KMeans of {len(numbers)} blocks, seed {c.SEED}")
     return fig, pd.DataFrame(rows)
 
 
@@ -74,12 +64,10 @@ def candle(ax, place: float, values: pd.Series, colour, upright: bool, width: fl
     smallest to the largest value. Returns these numbers."""
     mean, sd = values.mean(), values.std() if len(values) > 1 else 0.0
     low, high = max(mean - sd, values.min()), min(mean + sd, values.max())
-    bar, line, mark = (ax.bar, ax.vlines, ax.hlines) if upright else (ax.barh, ax.hlines, ax.vlines)
+    bar, start, line, mark = ((ax.bar, "bottom", ax.vlines, ax.hlines) if upright else
+                              (ax.barh, "left", ax.hlines, ax.vlines))
     line(place, values.min(), values.max(), color=colour, linewidth=0.8)
-    if upright:
-        bar(place, high - low, width, bottom=low, color=colour, alpha=0.45, edgecolor=colour, linewidth=0.5)
-    else:
-        bar(place, high - low, width, left=low, color=colour, alpha=0.45, edgecolor=colour, linewidth=0.5)
+    bar(place, high - low, width, color=colour, alpha=0.45, edgecolor=colour, linewidth=0.5, **{start: low})
     mark(mean, place - width / 2, place + width / 2, color="black", linewidth=1.2)
     return {"mean": mean, "sd": sd, "min": values.min(), "max": values.max(), "blocks": len(values)}
 

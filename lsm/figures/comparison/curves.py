@@ -11,20 +11,9 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from lsm.comparison import measures
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, need, tidy
-from lsm.figures.comparison.method_panels import (
-    STAGE,
-    compared,
-    dark_of,
-    hide_rest,
-    in_colour,
-    in_order,
-    line_of,
-    mark_of,
-    protocols_of,
-    repeats,
-    title_of,
-)
+from lsm.figures.common import FigureConstants, caption, need, tidy, where
+from lsm.figures.comparison import method_panels as panels
+from lsm.figures.comparison.method_panels import STAGE, in_colour, in_order, line_of, mark_of, protocols_of, repeats
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths
 
@@ -50,25 +39,24 @@ def scored_curves(c: FigureConstants, curve, measure: str, words: tuple[str, str
     path = Paths(c.REGION).scores
     table, record = scored(path, c)
     protocols, drawn, means = protocols_of(table, path), [], []
-    for (protocol, method, seed), part in table[table["protocol"].isin(protocols)].groupby(
-            ["protocol", "method", "seed"], observed=True, sort=False):
+    groups = where(table, protocol=protocols).groupby(["protocol", "method", "seed"], observed=True, sort=False)
+    for (protocol, method, seed), part in groups:
         y, area = curve(part["label"].to_numpy(), part["score"].to_numpy())
         drawn.append(pd.DataFrame({"protocol": protocol, "method": method, "repeat": str(seed), "x": GRID, "y": y}))
         means.append({"protocol": protocol, "method": method, "area": area})
     drawn, means = pd.concat(drawn, ignore_index=True), pd.DataFrame(means)
     fig, axes = panels_of(len(protocols))
     for ax, protocol in zip(axes, protocols, strict=False):
-        area = means[means["protocol"] == protocol].groupby("method", sort=False)["area"].agg(["mean", "std"])
-        chosen = in_colour(area["mean"], c.TOP)
-        lines_of_repeats(ax, drawn[drawn["protocol"] == protocol], chosen)
-        legend(ax, [(m, f"{m}  {area.loc[m, 'mean']:.3f}" + (f" ± {area.loc[m, 'std']:.3f}"
-                                                             if np.isfinite(area.loc[m, "std"]) else ""))
-                       for m in chosen], len(area) - len(chosen), measure, corner)
+        area = where(means, protocol=protocol).groupby("method", sort=False)["area"].agg(["mean", "std"])
+        chosen, lines = in_colour(area["mean"], c.TOP), where(drawn, protocol=protocol)
+        lines_of_repeats(ax, lines, chosen)
+        labels = [(m, f"{m}  {mean:.3f}" + (f" ± {sd:.3f}" if np.isfinite(sd) else ""))
+                  for m, mean, sd in area.loc[chosen].itertuples()]
+        legend(ax, labels, len(area) - len(chosen), measure, corner)
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=words[0], ylabel=words[1], aspect="equal")
-        n = table[table["protocol"] == protocol].groupby(["method", "seed"], observed=True).size()
-        drawn_of = drawn.loc[drawn["protocol"] == protocol, "repeat"].nunique()
-        ax.set_title(f"{protocol}: {repeats(drawn_of)}, {n.min():,}"
-                     + (f"–{n.max():,}" if n.max() > n.min() else "") + " points each", loc="left")
+        n = where(table, protocol=protocol).groupby(["method", "seed"], observed=True).size()
+        ax.set_title(f"{protocol}: {repeats(lines['repeat'].nunique())}, {panels.span(n.min(), n.max())} points each",
+                     loc="left")
         tidy(ax)
     caption(fig, c, [record], "lines: mean of the repeats; thin lines: each repeat; numbers: mean ± sd of the repeats")
     mean = drawn.groupby(["protocol", "method", "x"], sort=False)["y"].mean().reset_index().assign(repeat="mean")
@@ -148,20 +136,19 @@ def legend(ax, labels: list[tuple[str, str]], others: int, title: str, corner: s
                       handlelength=2.4, labelspacing=0.25, borderaxespad=0.3, frameon=True, framealpha=0.85,
                       edgecolor="none")
     for text, (method, _) in zip(drawn.get_texts(), labels, strict=False):
-        text.set_color(dark_of(method))
+        text.set_color(panels.dark_of(method))
 
 
 def method_rates(c: FigureConstants):
     """Success- and prediction-rate curves: the share of landslides on the most susceptible share of the area."""
     path = Paths(c.REGION).rates
-    table, record = compared(path, c, ("protocol", "seed", "with_dv", "method", "kind", "area", "landslides"))
+    table, record = panels.compared(path, c, ("protocol", "seed", "with_dv", "method", "kind", "area", "landslides"))
     table = table[table["with_dv"]]
     protocols = protocols_of(table, path)
-    panels = [(p, k) for p in protocols for k in ("success", "prediction")
-              if ((table["protocol"] == p) & (table["kind"] == k)).any()]
-    fig, axes = panels_of(len(panels), 2.2)
-    for ax, (protocol, kind) in zip(axes, panels, strict=True):
-        part = table[(table["protocol"] == protocol) & (table["kind"] == kind)].rename(
+    pairs = [(p, k) for p in protocols for k in ("success", "prediction") if len(where(table, protocol=p, kind=k))]
+    fig, axes = panels_of(len(pairs), 2.2)
+    for ax, (protocol, kind) in zip(axes, pairs, strict=True):
+        part = where(table, protocol=protocol, kind=kind).rename(
             columns={"area": "x", "landslides": "y", "seed": "repeat"})
         top = part.groupby(["method", "repeat"], sort=False)[["x", "y"]].apply(lambda g: np.interp(0.1, g["x"], g["y"]))
         top = top.groupby("method", sort=False).mean()
@@ -177,7 +164,7 @@ def method_rates(c: FigureConstants):
         tidy(ax)
     caption(fig, c, [record], "success: landslides that a method learned from; prediction: other landslides; dotted: "
             "chance")
-    return fig, table[table["protocol"].isin(protocols)][["protocol", "kind", "method", "seed", "area", "landslides"]]
+    return fig, where(table, protocol=protocols)[["protocol", "kind", "method", "seed", "area", "landslides"]]
 
 
 def reliability(c: FigureConstants, protocol: str):
@@ -186,8 +173,8 @@ def reliability(c: FigureConstants, protocol: str):
     table, record = scored(path, c)
     protocols = protocols_of(table, path, protocol)[:2]
     rows, error = [], {}
-    for (name, method), part in table[table["protocol"].isin(protocols)].groupby(["protocol", "method"], observed=True,
-                                                                                  sort=False):
+    groups = where(table, protocol=protocols).groupby(["protocol", "method"], observed=True, sort=False)
+    for (name, method), part in groups:
         n, mean, share = measures.reliability(part["label"].to_numpy(), part["score"].to_numpy(float))
         error[name, method] = np.mean([measures.calibration_error(one["label"].to_numpy(), one["score"].to_numpy(float))
                                        for _, one in part.groupby("seed")])
@@ -195,17 +182,12 @@ def reliability(c: FigureConstants, protocol: str):
                                   "predicted": mean, "observed": share}))
     drawn = pd.concat(rows, ignore_index=True)
     methods = in_order(drawn["method"].unique())
-    across = 5
-    down = -(-len(methods) // across)
-    tall = down * 1.5 + 0.82
-    fig = Figure(figsize=(styles.WIDTH, tall))
-    axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
-    fig.subplots_adjust(left=0.065, right=0.99, top=1 - 0.27 / tall, bottom=0.72 / tall, wspace=0.1, hspace=0.25)
-    for ax, method in zip(axes, methods, strict=False):
+    fig, axes = panels.panel_each(methods, 1.5, 0.82, left=0.065, bottom=0.72, gap=0.25)
+    for ax, method in zip(axes, methods, strict=True):
         ax.plot((0, 1), (0, 1), color=styles.INK, linewidth=0.6, linestyle=":")
         words = []
         for i, name in enumerate(protocols):
-            one = drawn[(drawn["method"] == method) & (drawn["protocol"] == name)]
+            one = where(drawn, method=method, protocol=name)
             if not len(one):
                 continue
             x, share = (one["bin"] + 0.5) / measures.BINS, one["points"] / one["points"].sum()
@@ -219,16 +201,13 @@ def reliability(c: FigureConstants, protocol: str):
                     **mark_of(method))
             words.append(f"{error[name, method]:.3f}")
         ax.text(0.03, 0.97, "error " + ", ".join(words), fontsize=6, transform=ax.transAxes, va="top")
-        title_of(ax, method)
         ax.set(xlim=(0, 1), ylim=(0, 1))
         ax.set_xticks((0, 0.5, 1), ("0", ".5", "1"))
         ax.set_yticks((0, 0.5, 1), ("0", ".5", "1"))
-        tidy(ax)
-    hide_rest(axes, len(methods), across)
-    fig.supxlabel("predicted probability, mean of each tenth", fontsize=7.5, y=0.36 / tall)
+    fig.supxlabel("predicted probability, mean of each tenth", fontsize=7.5, y=0.36 / fig.get_figheight())
     fig.supylabel("observed share of landslides", fontsize=7.5, x=0.005)
     which = f"{protocols[0]} (solid, bars) and {protocols[1]} (dashed)" if len(protocols) == 2 else protocols[0]
-    first = table[table["protocol"] == protocols[0]]
+    first = where(table, protocol=protocols[0])
     n = first.groupby("method", observed=True).size().max()
     caption(fig, c, [record], f"{which}, {n:,} points of {repeats(first['seed'].nunique())}; bars: points in each "
             "tenth, with the largest number; error: expected calibration error")

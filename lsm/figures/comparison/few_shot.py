@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, tidy
+from lsm.figures.common import FigureConstants, caption, tidy, where
 from lsm.figures.comparison.block_kinds import candle
 from lsm.figures.comparison.method_panels import compared, repeats
 from lsm.run.paths import Paths, shown
@@ -23,7 +23,7 @@ def few_shot(c: FigureConstants):
     number of steps."""
     path = Paths(c.REGION).method_metrics
     table, record = shots(path, c, ("subset", "measure", "mean", "sd", "seeds", "n"))
-    table = table[(table["subset"] == "all") & (table["measure"] == "accuracy")]
+    table = where(table, subset="all", measure="accuracy")
     fig = Figure(figsize=(styles.WIDTH, 3.5))
     axes = fig.subplots(1, 2, sharey=True)
     fig.subplots_adjust(left=0.075, right=0.86, top=0.93, bottom=0.2, wspace=0.06)
@@ -31,9 +31,8 @@ def few_shot(c: FigureConstants):
     colours = LinearSegmentedColormap.from_list("steps", ("#9ecae1", "#4292c6", "#08519c", "#041f45"))
     for ax, (title, ks) in zip(axes, sorts_of_k(table), strict=True):
         for i, step in enumerate(steps):
-            one = table[table["steps"] == step].set_index("k").reindex(ks)
-            style = ({"color": styles.BEFORE["color"], "linestyle": styles.BEFORE["linestyle"]} if step == 0 else
-                     {"color": colours((i - 1) / max(1, len(steps) - 2))})
+            one = where(table, steps=step).set_index("k").reindex(ks)
+            style = styles.BEFORE if step == 0 else {"color": colours((i - 1) / max(1, len(steps) - 2))}
             x = np.arange(len(ks)) + 0.035 * (i - len(steps) / 2)  # beside each other, so that whiskers show
             ax.errorbar(x, one["mean"], yerr=one["sd"].fillna(0), marker=MARKS[i % len(MARKS)], markersize=3.2,
                         linewidth=1, elinewidth=0.5, label=steps_in_words(step), **style)
@@ -53,7 +52,7 @@ def shots(path: Path, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.Da
     """The k-shot rows of a table, with steps as whole numbers, and its record. Raises InputError where there are none.
     """
     table, record = compared(path, c, ("protocol", "k", "steps", "method", *names))
-    table = table[table["protocol"] == "k-shot"]
+    table = where(table, protocol="k-shot")
     if not len(table):
         raise InputError(f"{shown(path)}: column 'protocol': expected k-shot, found no row; run compare_methods.py "
                          "with it among PROTOCOLS")
@@ -81,7 +80,7 @@ def few_shot_blocks(c: FigureConstants):
     if c.SHOT_STEPS not in steps or 0 not in set(table["steps"]):
         raise InputError(f"SHOT_STEPS={c.SHOT_STEPS}: expected one of {', '.join(map(str, steps))} of {shown(path)}, "
                          "beside 0")
-    table = table[table["steps"].isin((0, c.SHOT_STEPS))]
+    table = where(table, steps=(0, c.SHOT_STEPS))
     fig = Figure(figsize=(styles.WIDTH, 3.65))
     axes = fig.subplots(1, 3, gridspec_kw={"width_ratios": (1, 1, 1.35)})
     fig.subplots_adjust(left=0.07, right=0.985, top=0.93, bottom=0.27, wspace=0.25)
@@ -89,7 +88,7 @@ def few_shot_blocks(c: FigureConstants):
     for ax, (title, ks) in zip(axes, sorts_of_k(table), strict=False):
         for i, k in enumerate(ks):
             for step, offset, style in ((0, -0.19, styles.BEFORE), (c.SHOT_STEPS, 0.19, styles.AFTER)):
-                values = table.loc[(table["k"] == k) & (table["steps"] == step), "accuracy"]
+                values = where(table, k=k, steps=step)["accuracy"]
                 rows.append({"k": k, "steps": step} | candle(ax, i + offset, values, style["color"], True, 0.32))
         ax.set_xticks(range(len(ks)), ks)
         ax.set(ylim=(low, 1.01), xlabel="labelled samples" if "/" not in ks[0] else "share of the block")
@@ -99,20 +98,21 @@ def few_shot_blocks(c: FigureConstants):
     handles = [Patch(facecolor=(*to_rgb(style["color"]), 0.45), edgecolor=style["color"], label=steps_in_words(step))
                for step, style in ((0, styles.BEFORE), (c.SHOT_STEPS, styles.AFTER))]
     fig.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.985, 0.1), ncols=2, borderaxespad=0)
-    most = sorts_of_k(table)[1][1][-1:] or sorts_of_k(table)[0][1][-1:]
-    wide = table[table["k"] == most[0]].pivot(index=["seed", "block", "n"], columns="steps", values="accuracy")
+    (_, counts), (_, shares) = sorts_of_k(table)
+    most = (shares or counts)[-1]
+    wide = where(table, k=most).pivot(index=["seed", "block", "n"], columns="steps", values="accuracy")
     wide = wide.reset_index().rename(columns={0: "before", c.SHOT_STEPS: "after"})
     ax, least = axes[2], np.floor(10 * wide[["before", "after"]].min().min()) / 10
     ax.plot((least, 1), (least, 1), color=styles.INK, linewidth=0.7, linestyle=":")
     ax.scatter(wide["before"], wide["after"], s=4 + 40 * wide["n"] / wide["n"].max(), linewidths=0.6, zorder=3,
                facecolors=(*to_rgb(styles.AFTER["color"]), 0.3), edgecolors=styles.AFTER["color"], clip_on=False)
     ax.set(xlim=(least, 1), ylim=(least, 1), aspect="equal", xlabel="not adapted", ylabel=f"{c.SHOT_STEPS} steps")
-    ax.set_title(f"{most[0]} of the block's samples", loc="left")
+    ax.set_title(f"{most} of the block's samples", loc="left")
     tidy(ax)
     gain = wide["after"] - wide["before"]
     caption(fig, c, [record], f"line: mean, box: sd, whisker: least and most; {len(wide)} blocks of "
             f"{repeats(wide['seed'].nunique())}, area: query points; {(gain > 0).sum()} gain, "
             f"{(gain == 0).sum()} stay equal, {(gain < 0).sum()} lose")
     candles = pd.DataFrame(rows).assign(part="candle")
-    points = wide.assign(part="point", k=most[0], steps=c.SHOT_STEPS)
+    points = wide.assign(part="point", k=most, steps=c.SHOT_STEPS)
     return fig, pd.concat([candles, points[["part", "k", "steps", "seed", "block", "n", "before", "after"]]])

@@ -7,7 +7,7 @@ from matplotlib.patches import Patch
 from osgeo import gdal
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption
+from lsm.figures.common import FigureConstants, caption, where
 from lsm.figures.comparison.method_panels import STAGE, compared, dark_of
 from lsm.figures.map_page import Ground, draw_classes, orientation, patch, terrain
 from lsm.inputs.rasters import known, open_raster, strips
@@ -29,7 +29,7 @@ def method_maps(c: FigureConstants):
     record = check(paths.method_maps, STAGE, c)
     breaks, _ = breaks_of(paths, open_raster(paths.map_raster, "run predict_LSM.py"), "figure.py", c)
     scores, _ = compared(paths.scores, c, ("protocol", "seed", "with_dv", "method", "block", "label", "score"))
-    scores = scores[(scores["protocol"] == PROTOCOL) & (scores["seed"] == REPEAT) & scores["with_dv"]]
+    scores = where(scores, protocol=PROTOCOL, seed=REPEAT, with_dv=True)
     dataset = open_raster(paths.method_maps, f"run {STAGE}")
     names = [dataset.GetRasterBand(i).GetDescription() for i in range(1, dataset.RasterCount + 1)]
     if missing := set(names) - set(scores["method"]):

@@ -10,17 +10,27 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, saved
-from lsm.run.paths import shown
+from lsm.figures.common import FigureConstants, saved, tidy
+from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
 STAGE = "compare_methods.py"
+COLUMNS = ("protocol", "subset", "with_dv", "method", "measure", "mean", "sd", "n", "seeds")  # of the measures
+ACROSS = 5  # small panels in a row
 COMPARING = ("published", "spatial", "blocked", "partitions", "random folds", "temporal")  # protocols of all methods
 
 
 def compared(path: Path, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
     """A table of the comparison with columns `names`, and its record; k stays text ("3/12"). Raises InputError."""
     return saved(path, STAGE, c, names, dtype={"k": str})
+
+
+def measured(c: FigureConstants, *starts: str) -> tuple[pd.DataFrame, dict, list[str]]:
+    """The table of measures of every method, its record, and its protocols as `protocols_of` gives them for each of
+    `starts`."""
+    path = Paths(c.REGION).method_metrics
+    table, record = compared(path, c, COLUMNS)
+    return table, record, [name for start in starts or ("",) for name in protocols_of(table, path, start)]
 
 
 def protocols_of(table: pd.DataFrame, path, start: str = "") -> list[str]:
@@ -119,17 +129,44 @@ def name_band(axes, protocol: str) -> None:
                      fontweight="bold", fontsize=8)
 
 
-def title_of(ax, method: str) -> None:
-    """Writes the method above its own small panel, in its colour, on two lines where the name is long."""
-    ax.set_title("\n".join(textwrap.wrap(method, 24)), fontsize=6.2, color=dark_of(method), pad=2.5, linespacing=1)
+def panel_each(methods: list[str], high: float, more: float, left: float, bottom: float, gap: float) -> tuple:
+    """A page with a small panel for each method, ACROSS in a row, on the same axes: the figure and the axes.
 
-
-def hide_rest(axes, used: int, across: int) -> None:
-    """Hides the panels after the first `used` of a grid `across` wide; the last panel of a column gets tick labels."""
+    high, more, bottom  inches: of a panel with its gap; of the page besides; below the lowest panel
+    left, gap           as subplots_adjust takes left and hspace
+    """
+    used, down = len(methods), -(-len(methods) // ACROSS)
+    tall = down * high + more
+    fig = Figure(figsize=(styles.WIDTH, tall))
+    axes = fig.subplots(down, ACROSS, squeeze=False, sharex=True, sharey=True).ravel()
+    fig.subplots_adjust(left=left, right=0.99, top=1 - 0.27 / tall, bottom=bottom / tall, wspace=0.1, hspace=gap)
+    for ax, method in zip(axes, methods, strict=False):
+        ax.set_title("\n".join(textwrap.wrap(method, 24)), fontsize=6.2, color=dark_of(method), pad=2.5,
+                     linespacing=1)
+        tidy(ax)
     for ax in axes[used:]:
         ax.axis("off")
-    for ax in axes[max(0, used - across):used]:
+    for ax in axes[max(0, used - ACROSS):used]:  # the lowest of each column
         ax.tick_params(labelbottom=True)
+    return fig, axes[:used]
+
+
+def dumbbell(ax, place: float, ends: list[tuple], colour: str, size: float = 3.8, line: float = 1.6) -> None:
+    """Draws a row of values (value, sd, mark, face) with whiskers, joined by a line."""
+    ax.plot([value for value, *_ in ends], [place] * len(ends), color=colour, linewidth=line, solid_capstyle="butt")
+    for value, sd, mark, face in ends:
+        ax.errorbar(value, place, xerr=np.nan_to_num(sd), color=colour, elinewidth=0.5, marker=mark, markersize=size,
+                    markerfacecolor=face, markeredgewidth=0.9)
+
+
+def protocol_mark(number: int) -> str:
+    """The mark of a protocol, by its number in the order of the tables."""
+    return styles.PROTOCOL_MARKS[number % len(styles.PROTOCOL_MARKS)]
+
+
+def span(low: int, high: int) -> str:
+    """A number of points, or the least and the largest number."""
+    return f"{high:,}" if low == high else f"{low:,}–{high:,}"
 
 
 def repeats(numbers) -> str:

@@ -6,20 +6,9 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, colour_bar, saved
-from lsm.figures.comparison.measure_bars import COLUMNS, ROW, counts, ranked
-from lsm.figures.comparison.method_panels import (
-    compared,
-    foot_legend,
-    hollow,
-    mark_of,
-    name_band,
-    name_rows,
-    protocols_of,
-    repeats,
-    rows_of_methods,
-    signed,
-)
+from lsm.figures.common import FigureConstants, caption, colour_bar, saved, where
+from lsm.figures.comparison import method_panels as panels
+from lsm.figures.comparison.measure_bars import ROW, counts, ranked
 from lsm.figures.map_page import map_page, terrain
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
@@ -99,39 +88,33 @@ def weak_label_worth(c: FigureConstants):
 
     With all factors, and without the factor that defines the InSAR landslides.
     """
-    path = Paths(c.REGION).method_metrics
-    table, record = compared(path, c, COLUMNS)
-    for protocol in LEARNED:
-        protocols_of(table, path, protocol)
-    table = table[table["protocol"].isin(LEARNED) & table["subset"].isin(TESTED)
-                  & table["measure"].isin(("auroc", "kappa"))]
-    table = table[table["method"].isin(table[table["protocol"] == "augmentation"]["method"])]
+    table, record, _ = panels.measured(c, *LEARNED)
+    table = where(table, protocol=LEARNED, subset=TESTED, measure=("auroc", "kappa"))
+    table = where(table, method=[*where(table, protocol="augmentation")["method"]])
     bands = [with_dv for with_dv in (True, False) if (table["with_dv"] == with_dv).any()]
-    methods = ranked(table[(table["protocol"] == "published") & table["with_dv"]])
-    panels = [(measure, subset) for measure in ("auroc", "kappa") for subset in TESTED]
-    fig, axes = rows_of_methods(1.5 * ROW * len(methods), len(panels), len(bands), bottom=0.72, top=0.42)
+    methods = ranked(where(table, protocol="published", with_dv=True))
+    columns = [(measure, subset) for measure in ("auroc", "kappa") for subset in TESTED]
+    fig, axes = panels.rows_of_methods(1.5 * ROW * len(methods), len(columns), len(bands), bottom=0.72, top=0.42)
     for band, with_dv in zip(axes, bands, strict=True):
-        for ax, (measure, subset) in zip(band, panels, strict=True):
-            one = table[(table["with_dv"] == with_dv) & (table["measure"] == measure) & (table["subset"] == subset)]
-            mean, sd = (one.pivot(index="protocol", columns="method", values=v) for v in ("mean", "sd"))
+        for ax, (measure, subset) in zip(band, columns, strict=True):
+            wide = where(table, with_dv=with_dv, measure=measure, subset=subset).pivot(
+                index="method", columns="protocol", values=["mean", "sd"])
             for i, method in enumerate(methods):
-                colour = mark_of(method)["color"]
-                ax.plot(mean.loc[list(LEARNED), method], (i, i), color=colour, linewidth=1.6, solid_capstyle="butt")
-                for protocol, (_, face) in LEARNED.items():
-                    ax.errorbar(mean.loc[protocol, method], i, xerr=np.nan_to_num(sd.loc[protocol, method]), marker="o",
-                                markersize=4, markerfacecolor=face, markeredgewidth=0.9, elinewidth=0.5, color=colour)
-                gain = mean.loc["published", method] - mean.loc["augmentation", method]
-                ax.text(0.99, i - 0.36, signed(gain), transform=ax.get_yaxis_transform(), fontsize=5.8,
-                        ha="right", va="center")
-        name_rows(band, methods)
-        name_band(band, "all factors" if with_dv else f"without {record['constants'].get('WITHOUT', 'one factor')}")
-    for (measure, subset), column in zip(panels, axes.T, strict=True):
+                mean, sd = wide["mean"].loc[method], wide["sd"].loc[method]
+                ends = [(mean[protocol], sd[protocol], "o", face) for protocol, (_, face) in LEARNED.items()]
+                panels.dumbbell(ax, i, ends, panels.mark_of(method)["color"], size=4)
+                ax.text(0.99, i - 0.36, panels.signed(mean["published"] - mean["augmentation"]), fontsize=5.8,
+                        transform=ax.get_yaxis_transform(), ha="right", va="center")
+        panels.name_rows(band, methods)
+        without = record["constants"].get("WITHOUT", "one factor")
+        panels.name_band(band, "all factors" if with_dv else f"without {without}")
+    for (measure, subset), column in zip(columns, axes.T, strict=True):
         low, high = (f(ax.get_xlim()[i] for ax in column) for i, f in enumerate((min, max)))
         for ax in column:
             ax.set_xlim(low, high)
             ax.locator_params(axis="x", nbins=3)
         column[0].set_title(f"{styles.MEASURES[measure]}\n{TESTED[subset]}", fontsize=7, pad=4)
-    foot_legend(fig, [hollow(text, face or styles.INK) for text, face in LEARNED.values()], "right")
-    caption(fig, c, [record], f"numbers: what InSAR landslides add; whiskers: sd of {repeats(table.seeds)}; "
+    panels.foot_legend(fig, [panels.hollow(text, face or styles.INK) for text, face in LEARNED.values()], "right")
+    caption(fig, c, [record], f"numbers: what InSAR landslides add; whiskers: sd of {panels.repeats(table.seeds)}; "
             f"{counts(table)} points together, each kind of landslide with all non-landslides")
-    return fig, table[["protocol", "subset", "with_dv", "method", "measure", "mean", "sd", "n", "seeds"]]
+    return fig, table[list(panels.COLUMNS)]
