@@ -2,17 +2,13 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
-from threadpoolctl import threadpool_limits
 
 from lsm.checks.finding import Finding
+from lsm.region.absences import quick_score
 
 LIMIT = 0.65   # AUROC above which the decimals are named
 SQUARES = 5    # a side of the area: whole squares are predicted from the others
 FEWEST = 50    # points of each class, below which chance alone may reach LIMIT
-TREES = 60
 
 
 def of_decimals(table: pd.DataFrame, file: str) -> list[Finding]:
@@ -29,17 +25,9 @@ def of_decimals(table: pd.DataFrame, file: str) -> list[Finding]:
 
 
 def told_by_decimals(xy: np.ndarray, label: np.ndarray) -> float:
-    """AUROC of boosting on xy mod 1 (points, 2), label (points,), each fold whole squares; nan where there is too
-    little to say."""
+    """The `quick_score` of xy mod 1 (points, 2), label (points,); nan where there are too few points to say."""
+    if min(np.bincount(label, minlength=2)) < FEWEST:
+        return np.nan
     decimals = np.column_stack([xy % 1, np.round(xy % 1, 6) == 0])
-    span = np.maximum(np.ptp(xy, axis=0), 1)
-    square = np.floor((xy - xy.min(axis=0)) / span * SQUARES).clip(0, SQUARES - 1) @ [SQUARES, 1]
-    if min(np.bincount(label, minlength=2)) < FEWEST or len(np.unique(square)) < SQUARES:
-        return np.nan
-    folds = list(GroupKFold(SQUARES).split(decimals, label, square))
-    if not all(0 < label[known].mean() < 1 for known, _ in folds):
-        return np.nan
-    model = HistGradientBoostingClassifier(max_iter=TREES, early_stopping=False, random_state=0)
-    with threadpool_limits(1):  # on so few points threads wait for each other
-        p = cross_val_predict(model, decimals, label, cv=folds, method="predict_proba")
-    return float(roc_auc_score(label, p[:, 1]))
+    place = (xy - xy.min(axis=0)) / np.maximum(np.ptp(xy, axis=0), 1)
+    return quick_score(decimals, label, place, SQUARES, seed=0)

@@ -16,7 +16,6 @@ from scipy.spatial import cKDTree
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from lsm.comparison.rivals.boosting import BlockScale
 from lsm.inputs.samples import Factor
 from lsm.learner.encoder import Encoder
 
@@ -173,11 +172,6 @@ class Split:
     def x(self) -> np.ndarray:
         """(points, inputs) float32: the encoded factors."""
         return self.encoder.transform(self.factors)
-
-    @cached_property
-    def scale(self) -> BlockScale:
-        """The scale of every block's labelled points."""
-        return BlockScale.of(self.factors, self.block, self.labelled, max(self.blocks, int(self.block.max()) + 1))
 
     def encoded(self, rows: "Rows | Split") -> np.ndarray:
         """The encoded factors (rows, inputs) float32 of any rows."""

@@ -83,12 +83,14 @@ def draw_non_landslides(rng, strategy: str, slope: np.ndarray, folder: Path, gri
     return draw_cells(rng, wanted, strata_of(strategy, folder, edges, buffer), list(grid.windows()))
 
 
-def quick_score(x: np.ndarray, label: np.ndarray, xy: np.ndarray, grid: Grid, squares: int, seed: int) -> float:
-    """AUROC of gradient boosting on the factors x (points, factors), with five folds of whole squares (`squares` a
-    side of the grid), so that neighbours stay together; nan where the points are too few for five folds."""
-    west, south, east, north = grid.bounds
-    place = np.floor((xy - (west, south)) / (east - west, north - south) * squares).clip(0, squares - 1)
-    group = (place[:, 0] * squares + place[:, 1]).astype(int)
+def quick_score(x: np.ndarray, label: np.ndarray, place: np.ndarray, squares: int, seed: int) -> float:
+    """AUROC of gradient boosting on x (points, columns), in five folds of whole squares, so that neighbours stay
+    together; nan where the points are too few for five folds.
+
+    place    (points, 2), from 0 to 1 across the area
+    squares  a side of the area
+    """
+    group = np.floor(place * squares).clip(0, squares - 1) @ [squares, 1]
     if len(np.unique(group)) < 5:
         return np.nan
     folds = list(GroupKFold(5).split(x, label, group))

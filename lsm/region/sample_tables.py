@@ -122,11 +122,11 @@ def sample_tables(rng, landslides, stable, names: list[str], grid: Grid, folder:
     if not len(by_strategy[chosen]):
         raise InputError(f"STRATEGY={chosen}: expected free cells to draw non-landslides from, found none; take "
                          "another strategy or a smaller BUFFER")
-    scores = []
+    scores, (west, south, east, north) = [], grid.bounds
     for strategy, others in by_strategy.items():
         both = pd.concat([slides, others], ignore_index=True)
-        auroc = absences.quick_score(both[names].to_numpy(), both["label"].to_numpy(), both[["X", "Y"]].to_numpy(),
-                                     grid, c.FOLD, c.SEED)
+        place = (both[["X", "Y"]].to_numpy() - (west, south)) / (east - west, north - south)
+        auroc = absences.quick_score(both[names].to_numpy(), both["label"].to_numpy(), place, c.FOLD, c.SEED)
         scores.append({"strategy": strategy, "landslides": len(slides), "non_landslides": len(others), "auroc": auroc,
                        "chosen": strategy == chosen})
     samples = pd.concat([slides, by_strategy[chosen]], ignore_index=True)

@@ -21,8 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from lsm.comparison.rivals.boosting import boosted
-from lsm.comparison.splits import Split
+from lsm.comparison.rivals.boosting import BlockScale, boosted
+from lsm.comparison.splits import Rows, Split
 
 TREES = 200          # of the random forests; published 200
 EPOCHS = 60          # of networks trained by scikit-learn, at most; not published
@@ -39,8 +39,21 @@ def _state(rng) -> int:
     return int(rng.integers(1 << 31))
 
 
-def _factors(rows) -> np.ndarray:
-    return rows.factors
+def features_of(parts: tuple[str, ...], split: Split, known: np.ndarray | None = None) -> Callable:
+    """The function (rows) -> (rows, features): the factors and, of the parts named, "xy" and "block".
+
+    "block" stands for the factors within the block, scaled by the points `known` (points,) bool; None: the labelled.
+    """
+    scale = None
+    if "block" in parts:
+        blocks = max(split.blocks, int(split.block.max()) + 1)
+        scale = BlockScale.of(split.factors, split.block, split.labelled if known is None else known, blocks)
+
+    def features(rows: Rows | Split) -> np.ndarray:
+        more = {"xy": lambda: rows.xy, "block": lambda: scale.transform(rows.factors, rows.block)}
+        return np.column_stack([rows.factors, *(more[part]() for part in parts)])
+
+    return features
 
 
 def svm(split: Split, rng) -> Callable:
@@ -64,17 +77,13 @@ def mlp(split: Split, rng) -> Callable:
 
 def random_forest(split: Split, rng) -> Callable:
     """200 trees, as published."""
-    return fitted(RandomForestClassifier(TREES, random_state=_state(rng)), _factors, split)
+    return fitted(RandomForestClassifier(TREES, random_state=_state(rng)), features_of((), split), split)
 
 
 def boosting(*parts: str):
     """Gradient boosting on the factors and, of the parts named, "xy" and "block" (factors within the block)."""
     def method(split: Split, rng) -> Callable:
-        more = {"xy": lambda rows: rows.xy, "block": lambda rows: split.scale.transform(rows.factors, rows.block)}
-
-        def features(rows) -> np.ndarray:
-            return np.column_stack([rows.factors, *(more[part](rows) for part in parts)])
-
+        features = features_of(parts, split)
         model = boosted(features(split)[split.labelled], split.label[split.labelled], _state(rng))
         return lambda rows: model.predict_proba(features(rows))[:, 1]
 

@@ -9,18 +9,18 @@ from threadpoolctl import threadpool_limits
 TREES = 500    # not published
 
 
-def boosted(features: np.ndarray, label: np.ndarray, seed: int, weight: np.ndarray | None = None, rate: float = 0.1,
-            trees: int | None = None) -> HistGradientBoostingClassifier:
-    """The fitted model of features (samples, columns), label and weight (samples,); the same seed, the same model.
+def boosted(features: np.ndarray, label: np.ndarray, seed: int, rate: float = 0.1, trees: int | None = None
+            ) -> HistGradientBoostingClassifier:
+    """The fitted model of features (samples, columns) and label (samples,); the same seed gives the same model.
 
     rate   learning rate
-    trees  how many; None: TREES. All are grown: by itself scikit-learn would hold 10 % of the samples back above
-           10,000 and stop where they no longer gain
+    trees  how many; None: TREES. All are grown: unless told, scikit-learn holds back 10 % of more than 10,000 samples
+           and stops where these no longer gain
     """
     model = HistGradientBoostingClassifier(max_iter=trees or TREES, learning_rate=rate, early_stopping=False,
                                            random_state=seed)
     with threadpool_limits(1):  # several threads add up gradients in a varying order, which changes the last digits
-        return model.fit(features, label, weight)
+        return model.fit(features, label)
 
 
 @dataclass(frozen=True)

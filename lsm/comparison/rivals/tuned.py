@@ -17,9 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from lsm.comparison.rivals import boosting as trees
-from lsm.comparison.rivals.baselines import TREES, fitted
-from lsm.comparison.rivals.boosting import BlockScale
-from lsm.comparison.splits import Rows, Split, partition
+from lsm.comparison.rivals.baselines import TREES, features_of, fitted
+from lsm.comparison.splits import Split, partition
 
 FOLDS = 3                        # of the validation
 LEAVES = (1, 5, 20)              # least samples of a leaf, of random forests
@@ -36,7 +35,7 @@ def logistic(*parts: str) -> Callable:
     given as factor(). Aspect stays in degrees, as the field has it.
     """
     def method(split: Split, rng) -> Callable:
-        features, kinds = features_of(parts, split, split.labelled), [f.kind for f in split.described]
+        features, kinds = features_of(parts, split), [f.kind for f in split.described]
         classes = [j for j, kind in enumerate(kinds) if kind == "categorical"]
         numbers = [j for j in range(len(kinds) + 2 * len(parts)) if j not in classes]  # X, Y follow the factors
         inputs = ColumnTransformer([("numbers", StandardScaler(), numbers),
@@ -46,33 +45,13 @@ def logistic(*parts: str) -> Callable:
     return method
 
 
-def features_of(parts: tuple[str, ...], split: Split, known: np.ndarray) -> Callable:
-    """The function (rows) -> (rows, features): the factors and, of the parts named, "xy" and "block".
-
-    "block" stands for the factors within the block, scaled by the points `known` (points,) bool.
-    """
-    scale = None
-    if "block" in parts:
-        blocks = max(split.blocks, int(split.block.max()) + 1)
-        scale = BlockScale.of(split.factors, split.block, known, blocks)
-
-    def features(rows: Rows | Split) -> np.ndarray:
-        more = {"xy": lambda: rows.xy, "block": lambda: scale.transform(rows.factors, rows.block)}
-        return np.column_stack([rows.factors, *(more[part]() for part in parts)])
-
-    return features
-
-
 def validation(split: Split, parts: tuple[str, ...], rng) -> Iterator[tuple]:
     """Features and labels of the points that teach, then of those that are predicted, of every fold in turn. A fold
     whose teaching points hold one class is left out."""
     rows = np.flatnonzero(split.labelled)
     fold = partition(split.xy[rows], min(FOLDS, len(rows)), rng)
     for k in range(fold.max() + 1):
-        known = np.zeros(len(split.role), bool)
-        known[rows[fold != k]] = True
-        asked = np.zeros(len(split.role), bool)
-        asked[rows[fold == k]] = True
+        known, asked = (np.isin(np.arange(len(split.role)), rows[of]) for of in (fold != k, fold == k))
         if 0 < split.label[known].mean() < 1:
             x = features_of(parts, split, known)(split)
             yield x[known], split.label[known], x[asked], split.label[asked]
@@ -106,7 +85,7 @@ def random_forest(*parts: str) -> Callable:
 
         leaf = best(list(LEAVES), split, parts, predicted, rng)
         model = RandomForestClassifier(TREES, min_samples_leaf=leaf, random_state=state)
-        return fitted(model, features_of(parts, split, split.labelled), split)
+        return fitted(model, features_of(parts, split), split)
 
     return method
 
@@ -126,7 +105,7 @@ def boosting(*parts: str) -> Callable:
             return out
 
         rate, number = best([(r, n) for r in RATES for n in NUMBERS], split, parts, predicted, rng)
-        features = features_of(parts, split, split.labelled)
+        features = features_of(parts, split)
         model = trees.boosted(features(split)[split.labelled], split.label[split.labelled], state, rate=rate,
                               trees=number)
         return lambda rows: model.predict_proba(features(rows))[:, 1]
