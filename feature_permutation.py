@@ -141,7 +141,7 @@ def main(c: Constants) -> None:
     if not (state == ranking.ADAPTED).any():
         raise InputError(f"{shown(paths.models)}: expected adapted models, found none; see what predict_LSM.py says")
 
-    tables, explained = [], {key: [] for key in ("row", "shap", "place", "log_odds")}
+    tables, parts = [], []
     base, agreement = np.full(len(state), np.nan), np.full(len(state), np.nan)
     own = np.bincount(samples["block"], minlength=len(state)) > 0  # a block may have adapted on borrowed samples alone
     sampled, bare = np.flatnonzero(own), np.flatnonzero(~own)
@@ -151,8 +151,7 @@ def main(c: Constants) -> None:
         if np.ptp(table["mean_abs_shap"]) and np.ptp(table["permutation"]):
             agreement[block] = spearmanr(table["mean_abs_shap"], table["permutation"]).statistic
         tables.append(table)
-        for parts, values in zip(explained.values(), found, strict=True):
-            parts.append(values)
+        parts.append(found)
     tables += [pd.DataFrame({"factor": names}).assign(block=b, explained=0) for b in bare]
     table = pd.concat(tables).sort_values("block", kind="stable", ignore_index=True)
     table = table.assign(state=lambda t: state[t["block"]]).astype({"rank": "Int64", "sign": "Int64"})
@@ -162,23 +161,23 @@ def main(c: Constants) -> None:
     leader = np.zeros(len(state) + 1, np.uint8)  # the last entry stands for block -1, no block
     leader[leads["block"]] = 1 + leads["factor"].map(names.index)
 
-    arrays = {key: np.concatenate(parts) for key, parts in explained.items()}
-    arrays |= {"block": samples["block"][arrays["row"]], "factors": samples["factors"][arrays["row"]]}
-    kinds = {"block": np.int32, "row": np.int32, "factors": np.float32, "shap": np.float32, "place": np.float32,
-             "log_odds": np.float32}
+    row, shap, place, log_odds = (np.concatenate(part) for part in zip(*parts, strict=True))
     made = (_STAGE, c, [paths.models, paths.tasks, paths.blocks, paths.blocks_table])
-    write_npz(paths.shap_values, {key: arrays[key].astype(kind) for key, kind in kinds.items()} | {
-        "base": base, "agreement": agreement, "state": state, "factor_names": np.array(names)}, *made)
+    numbers = {"block": samples["block"][row], "row": row}
+    values = {"factors": samples["factors"][row], "shap": shap, "place": place, "log_odds": log_odds}
+    write_npz(paths.shap_values, {name: v.astype(np.int32) for name, v in numbers.items()}
+              | {name: v.astype(np.float32) for name, v in values.items()}
+              | {"base": base, "agreement": agreement, "state": state, "factor_names": np.array(names)}, *made)
     colours = [c.COLOURS[i % len(c.COLOURS)] for i in range(len(names))]
     write_classes(paths.leading_factor, leader[labels], composite, "leading factor", ["none explained", *names],
                   colours, *made)
     write_csv(paths.importance_territory, over_territory, *made)
     write_csv(paths.importance, table, *made)
-    print(f"{len(arrays['row'])} samples of {len(sampled)} blocks explained, "
+    print(f"{len(row)} samples of {len(sampled)} blocks explained, "
           f"{(state != ranking.ADAPTED).sum()} of {len(state)} blocks without an adapted model")
     print(ranking.as_text(over_territory, agreement, state))
-    if arrays["place"].any():
-        print(f"X and Y together, beside the factors: mean |SHAP| {np.abs(arrays['place']).mean():.3f}")
+    if place.any():
+        print(f"X and Y together, beside the factors: mean |SHAP| {np.abs(place).mean():.3f}")
     for path in (paths.importance, paths.importance_territory, paths.shap_values, paths.leading_factor):
         print(f"wrote {shown(path)}")
 

@@ -7,10 +7,12 @@ from lsm.checks.finding import Finding
 from lsm.inputs.samples import Factor, Samples, read_samples, unique_places
 from lsm.insar.origins import origins
 from lsm.insar.weak_samples import separations
-from lsm.report.sources import Collector, ReportConstants, table_of
+from lsm.report.sources import Collector, ReportConstants
+from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
 
 LISTED = 12  # blocks named in a finding, at most
+COLUMNS = ("topic", "file", "level", "found", "remedy")  # of the table of check_region.py
 
 
 def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> list[Finding]:
@@ -34,8 +36,8 @@ def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> lis
     if gis is not None:
         out += outside(dict(zip(gis["measure"], gis["value"], strict=True)), shown(paths.gis_table))
     if paths.checks.is_file():
-        checks = got.get("checks of the inputs", paths.checks, lambda: table_of(
-            paths.checks, "check_region.py", c, ("topic", "file", "level", "found", "remedy")))
+        checks = got.get("checks of the inputs", paths.checks,
+                         lambda: read_csv(paths.checks, "check_region.py", c, COLUMNS))
         out += of_checks(checks) if checks is not None else []
     else:
         got.left_out.append(f"checks of the inputs: {shown(paths.checks)}: missing; run check_region.py "
@@ -68,17 +70,13 @@ def repeated(samples: Samples, file: str) -> list[Finding]:
     """Rows that repeat a place or another row's factors, and places with both labels."""
     _, dropped, conflicts = unique_places(samples)
     same = len(samples.factors) - len(np.unique(samples.factors, axis=0))
-    out = []
-    if dropped:
-        out.append(Finding("repeated places", file, "warning", f"{dropped:,} rows repeat an earlier row's X, Y",
-                           "each place is used once; remove the repeats"))
-    if conflicts:
-        out.append(Finding("conflicting labels", file, "warning", f"{conflicts:,} places carry both labels",
-                           "they count as landslides; check which label is right"))
-    if same:
-        out.append(Finding("repeated factors", file, "warning", f"{same:,} rows repeat another row's factors exactly",
-                           "copies on both sides of a split make scores too good; check where they come from"))
-    return out
+    counted = ((dropped, "repeated places", "rows repeat an earlier row's X, Y",
+                "each place is used once; remove the repeats"),
+               (conflicts, "conflicting labels", "places carry both labels",
+                "they count as landslides; check which label is right"),
+               (same, "repeated factors", "rows repeat another row's factors exactly",
+                "copies on both sides of a split make scores too good; check where they come from"))
+    return [Finding(topic, file, "warning", f"{n:,} {what}", remedy) for n, topic, what, remedy in counted if n]
 
 
 def thin(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:
@@ -123,10 +121,8 @@ def outside(values: dict[str, float], file: str) -> list[Finding]:
 
 def of_checks(table: pd.DataFrame) -> list[Finding]:
     """What check_region.py found, errors first."""
-    rows = table[table["level"].isin(("error", "warning"))].fillna("")
-    rows = rows.sort_values("level", kind="stable")  # error before warning
-    return [Finding(*(str(row[name]) for name in ("topic", "file", "level", "found", "remedy")))
-            for _, row in rows.iterrows()]
+    rows = table.loc[table["level"].isin(("error", "warning")), list(COLUMNS)].fillna("")
+    return [Finding(*map(str, row)) for row in rows.sort_values("level", kind="stable").itertuples(index=False)]
 
 
 def numbers(blocks) -> str:

@@ -3,12 +3,12 @@
 import base64
 import io
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageColor
 
 from lsm.maps import styles_qgis
 from lsm.maps.cartography import named_classes, read_decimated, shaded
@@ -30,8 +30,8 @@ class Layer:
     key: str
     name: str
     picture: str
-    legend: list = field(default_factory=list)
-    about: str = ""
+    legend: list
+    about: str
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ def deflated(values: np.ndarray) -> str:
 def picture(index: np.ndarray, colours: list[str]) -> str:
     """A PNG as data URI; index (rows, cols): 0 shows nothing, i the colour number i from 1."""
     image = Image.fromarray(index.astype(np.uint8), "P")
-    rgb = [int(colour[i:i + 2], 16) for colour in ("#ffffff", *colours) for i in (1, 3, 5)]
-    image.putpalette(rgb)
+    image.putpalette([part for colour in ("#ffffff", *colours) for part in ImageColor.getrgb(colour)])
     out = io.BytesIO()
     image.save(out, "PNG", transparency=0, optimize=True)
     return uri("png", out.getvalue())
@@ -97,7 +96,7 @@ def uri(kind: str, content: bytes) -> str:
 
 def ramp(colours: tuple[str, ...], count: int) -> list[str]:
     """`count` colours that run evenly through `colours`."""
-    stops = np.array([[int(c[i:i + 2], 16) for i in (1, 3, 5)] for c in colours], float)
+    stops = np.array([ImageColor.getrgb(colour) for colour in colours], float)
     at = np.linspace(0, len(stops) - 1, count)
     mixed = np.stack([np.interp(at, np.arange(len(stops)), band) for band in stops.T], axis=1)
     return ["#{:02x}{:02x}{:02x}".format(*np.round(rgb).astype(int)) for rgb in mixed]

@@ -5,9 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import pandas as pd
-
-from lsm.figures.common import need
 from lsm.inputs.samples import Factor
 from lsm.maps.classes import ClassConstants
 from lsm.report.tables import MEASURES
@@ -60,11 +57,6 @@ class Collector:
         """Every table and every set of arrays of SOURCES by its name, None where it cannot be used."""
         out = {}
         for name, (what, stage, columns) in SOURCES.items():
-            read = partial(table_of, columns=columns) if columns else read_npz
+            read = partial(read_csv, columns=columns) if columns else read_npz
             out[name] = self.get(what, getattr(paths, name), partial(read, getattr(paths, name), stage, c))
         return out
-
-
-def table_of(path: Path, stage: str, c: ReportConstants, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A table of this run that has `columns`. Raises InputError."""
-    return need(read_csv(path, stage, c), path, columns, stage)

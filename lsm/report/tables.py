@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from lsm.comparison.measures import LOWER_IS_BETTER
+from lsm.figures.common import where
 from lsm.maps.classes import ClassConstants
-from lsm.run.artifacts import check, record_path
-from lsm.run.paths import Paths, shown
+from lsm.run.artifacts import check, made_by
+from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
@@ -30,23 +31,22 @@ def measures_of(names) -> list[str]:
 
 def held_out(table: pd.DataFrame) -> dict:
     """Stage 3's scores over all held-out blocks, before and after adaptation, and quartiles over the blocks."""
-    rows = []
-    for adapted, what in (("before", "intermediate model"), ("after", "adapted")):
-        chosen = table[(table["block"].astype(str) == "all") & (table["adapted"] == adapted)]
-        rows += [[what, *(number(row[name]) for name in MEASURES)] for _, row in chosen.iterrows()]
-    blocks = table[(table["block"].astype(str) != "all") & (table["adapted"] == "after")]
-    for share, what in ((0.25, "lower quartile of blocks"), (0.5, "median of blocks"), (0.75, "upper quartile")):
-        rows.append([f"adapted, {what}", *(number(blocks[name].quantile(share)) for name in MEASURES)])
-    every = table[(table["block"].astype(str) == "all") & (table["adapted"] == "after")]
-    samples, landslides = (int(every[name].sum()) for name in ("samples", "landslides"))
-    return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks), "samples": samples,
-            "landslides": landslides, "auroc": number(every["auroc"].mean())}
+    of_all = table["block"].astype(str) == "all"
+    before, after = (where(table[of_all], adapted=when) for when in ("before", "after"))
+    blocks = where(table[~of_all], adapted="after")
+    rows = [[what, *(number(row[name]) for name in MEASURES)]
+            for scores, what in ((before, "intermediate model"), (after, "adapted")) for _, row in scores.iterrows()]
+    rows += [[f"adapted, {what}", *(number(blocks[name].quantile(share)) for name in MEASURES)] for share, what in
+             ((0.25, "lower quartile of blocks"), (0.5, "median of blocks"), (0.75, "upper quartile"))]
+    return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks),
+            "samples": int(after["samples"].sum()), "landslides": int(after["landslides"].sum()),
+            "auroc": number(after["auroc"].mean())}
 
 
 def comparison(table: pd.DataFrame) -> list[dict]:
     """A table a protocol: measures of every method on all points with all factors, mean over seeds, best AUROC first.
     """
-    plain = table[(table["subset"] == "all") & table["with_dv"] & table["k"].isna()]
+    plain = where(table[table["k"].isna()], subset="all", with_dv=True)
     out = []
     for protocol, part in plain.groupby("protocol", sort=False):
         mean = part.pivot(index="method", columns="measure", values="mean").reindex(columns=list(MEASURES))
@@ -74,30 +74,21 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
         if not path.is_file():
             continue
         try:
-            record, verdict = check(path, stage, c), ""
+            record = check(path, stage, c)
         except InputError as error:
             rows.append({"file": shown(path), "stage": stage, "verdict": str(error)})
             continue
         rows.append({"file": shown(path), "stage": record["stage"], "recipe": record["recipe"], "seed": record["seed"],
-                     "sha256": record["sha256"], "verdict": verdict})
+                     "sha256": record["sha256"], "verdict": ""})
         constants.setdefault(record["stage"], {}).update(record["constants"])
         inputs |= {name: digest for name, digest in record["inputs"].items() if name.startswith("src_data/")}
         for name, version in record.get("versions", {}).items():
             versions.setdefault(name, set()).add(str(version))
     return {"files": rows,
             "constants": {stage: {k: written(v) for k, v in values.items()} for stage, values in constants.items()},
-            "inputs": [{"file": name, "sha256": digest, "made_by": maker(paths, name)}
+            "inputs": [{"file": name, "sha256": digest, "made_by": made_by(root() / name) or "given"}
                        for name, digest in sorted(inputs.items())],
             "versions": {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}}
-
-
-def maker(paths: Paths, name: str) -> str:
-    """The stage that made an input, from its record; "given" where there is none."""
-    record = record_path(paths.samples.parents[1] / name)
-    try:
-        return str(json.loads(record.read_text())["stage"]) if record.is_file() else "given"
-    except (ValueError, KeyError, TypeError):
-        return "given"
 
 
 def written(value) -> str:

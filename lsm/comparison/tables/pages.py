@@ -35,21 +35,24 @@ def results(paths: Paths, made_by: str) -> str:
         if len(gain):
             cells = gain.assign(text=[f"{d:+.4f} [{low:+.4f}, {high:+.4f}]" for d, low, high in
                                       zip(gain.difference, gain.low, gain.high, strict=True)])
-            wide = cells.pivot(index="rival", columns="measure", values="text")
-            wide = wide.reindex(dict.fromkeys(gain.rival))[["kappa", "auroc", "brier"]]
+            wide = _wide(cells, "rival", "measure", "text")[["kappa", "auroc", "brier"]]
             out.append("Ours less each other method, 95 % interval of a paired bootstrap over blocks or squares "
                        "(Brier: below 0 is better):\n\n" + _markdown(wide))
         for name in ("kappa", "auroc"):
-            wide = part[part.measure == name].pivot(index="method", columns="subset", values="mean")
-            wide = wide.reindex(dict.fromkeys(part.method))[[s for s in (*SUBSETS, *QUARTERS) if s in wide]]
+            wide = _wide(part[part.measure == name], "method", "subset")
+            wide = wide[[subset for subset in (*SUBSETS, *QUARTERS) if subset in wide]]
             out.append(f"{name} by subset of the scored points (quarters by distance to the nearest labelled "
                        "point):\n\n" + _markdown(wide))
     shots = table[(table.protocol == "k-shot") & (table.subset == "all") & (table.measure == "accuracy")]
     if len(shots):
-        wide = shots.pivot(index="k", columns="steps", values="mean").reindex(dict.fromkeys(shots.k))
         out.append("### k-shot\n\nAccuracy of the networks alone with k samples of a held-out block (or a share "
-                   "of it), by adaptation steps.\n\n" + _markdown(wide))
+                   "of it), by adaptation steps.\n\n" + _markdown(_wide(shots, "k", "steps")))
     return "\n\n".join(out) + "\n"
+
+
+def _wide(table: pd.DataFrame, index: str, columns: str, values: str = "mean") -> pd.DataFrame:
+    """A row for each value of the column `index`, in the order of the table."""
+    return table.pivot(index=index, columns=columns, values=values).reindex(dict.fromkeys(table[index]))
 
 
 def by_area(tables: dict[str, pd.DataFrame]) -> str:
@@ -86,8 +89,7 @@ def _strongest(table: pd.DataFrame) -> pd.DataFrame:
 
 def _mean_and_sd(part: pd.DataFrame, wanted: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Methods by those of the wanted measures that are there: as text, "mean (sd)", and the means."""
-    order = list(dict.fromkeys(part.method))
-    mean, sd = (part.pivot(index="method", columns="measure", values=v).reindex(order) for v in ("mean", "sd"))
+    mean, sd = (_wide(part, "method", "measure", values) for values in ("mean", "sd"))
     mean = mean[[m for m in wanted if m in mean]]
     return mean.map("{:.3f}".format) + " (" + sd[mean.columns].map("{:.3f}".format) + ")", mean
 

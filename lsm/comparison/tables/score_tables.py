@@ -126,14 +126,13 @@ def resampled(scores: pd.DataFrame, resamples: int, rng: np.random.Generator) ->
     same draws of units (`measures.bootstrap`)."""
     gains, own = [], []
     for (protocol, with_dv), part in scores.groupby(["protocol", "with_dv"], sort=False):
-        key, names = {"protocol": protocol, "with_dv": with_dv}, list(dict.fromkeys(part.method))
+        key, by_seed = {"protocol": protocol, "with_dv": with_dv}, [one for _, one in part.groupby("seed")]
+        names = [m for m in dict.fromkeys(part.method) if all((one.method == m).any() for one in by_seed)]
         seeds = []
-        for _, one in part.groupby("seed"):
-            names = [name for name in names if (one.method == name).any()]
-            first = one[one.method == names[0]]
-            seeds.append((first, one))
-        seeds = [measures.Scored(first.unit.to_numpy(), first.label.to_numpy(), np.stack(
-            [one.score[one.method == name].to_numpy(float) for name in names])) for first, one in seeds]
+        for one in by_seed:
+            of_method = [one[one.method == name] for name in names]
+            seeds.append(measures.Scored(of_method[0].unit.to_numpy(), of_method[0].label.to_numpy(),
+                                         np.stack([rows.score.to_numpy(float) for rows in of_method])))
         drawn, plain = measures.bootstrap(seeds, resamples, rng), measures.bootstrap(seeds, 0, rng)
         units = len(np.unique(part.unit))
         for name, values in drawn.items():
