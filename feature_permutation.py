@@ -7,13 +7,13 @@ model is surest.
 A factor is one player: its whole value is exchanged, never a one-hot, sine or flag column alone. Orders of the players
 are drawn at random, as by the permutation explainer of the shap library. In the same time it came closer to the exact
 values than the kernel explainer, which the paper used and which by default keeps only ten factors. Here every row of
-the background has an order of its own, which comes closer again. Regional members also know X and Y. They are no
+the background has an order of its own, which came still closer. Regional members also know X and Y. These are no
 factors: their part is counted apart, and they lead no block.
 
 Permutation importance is the rise of the log loss over a block's samples when the values of one factor are shuffled
-among these samples. It is defined in a block of one class too, and it still measures a difference where a model sorts
-its samples without a fault; AUROC does neither. The samples are those that the model was fitted to: both measures tell
-what the model uses, not how good it is.
+among these samples. Unlike a fall of the AUROC, it is defined in a block of one class, and it still differs between
+factors where a model ranks all its samples correctly. The samples are those that the model was fitted to: both measures
+tell what the model uses, not how good it is.
 
 Reads   models_of_blocks/<REGION>_models.npz         the adapted models, their state and the encoder
         metatask_sampling/<REGION>_tasks.npz         samples by block

@@ -12,9 +12,14 @@ FEWEST = 50    # points of each class, below which chance alone may reach LIMIT
 
 
 def of_decimals(table: pd.DataFrame, file: str) -> list[Finding]:
-    """A finding where X mod 1 and Y mod 1 alone predict the labels of whole squares; table has X, Y (m) and label."""
-    xy, label = table[["X", "Y"]].to_numpy(float), table["label"].to_numpy(int)
-    auroc = told_by_decimals(xy, label)
+    """A finding where X mod 1 and Y mod 1 alone predict the labels of whole squares; table has X, Y (m) and label.
+
+    None where one of these columns holds something that its reader refuses.
+    """
+    numbers = table[["X", "Y", "label"]].apply(pd.to_numeric, errors="coerce")
+    if not (np.isfinite(numbers).all(axis=None) and numbers["label"].isin((0, 1)).all()):
+        return []
+    auroc = told_by_decimals(numbers[["X", "Y"]].to_numpy(float), numbers["label"].to_numpy(int))
     if not auroc > LIMIT:
         return []
     return [Finding("coordinates", file, "warning",

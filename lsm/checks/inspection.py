@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from lsm.checks.coordinates import of_decimals
@@ -54,7 +53,7 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
             if len(values) and {"X", "Y", "label"} <= set(table):
                 findings += of_labels(table, values, shown(path)) + of_missing(values, factors, shown(path))
                 if path == paths.samples:
-                    findings += _of_coordinates(table, shown(path))
+                    findings += of_decimals(table, shown(path))
                     correlation, lines = of_collinearity(values, factors, shown(path))
                     findings += lines
     if paths.grid.is_file():
@@ -67,13 +66,6 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
     if paths.factor_stack.is_file() and raster is not None:
         findings += of_stack(paths.factor_stack, raster, factors)
     return findings, correlation
-
-
-def _of_coordinates(table: pd.DataFrame, file: str) -> list[Finding]:
-    """Findings about the decimals of coordinates; none where a column holds what its reader refuses."""
-    numbers = table[["X", "Y", "label"]].apply(pd.to_numeric, errors="coerce")
-    readable = np.isfinite(numbers).all(axis=None) and numbers["label"].isin((0, 1)).all()
-    return of_decimals(numbers, file) if readable else []
 
 
 def _refusal(path: Path, read) -> list[Finding]:

@@ -25,7 +25,8 @@ def shap_values(networks: Networks, x: np.ndarray, background: np.ndarray, playe
 
     background  encoded rows (rows, inputs) whose values replace those of absent players
     player      of each input (inputs,)
-    orders      in which players are exchanged, for each member, at least; every row of the background has its own
+    orders      the least number of orders in which players are exchanged, for each member; every row of the background
+                has its own order
     The SHAP values of a mean are the mean of the SHAP values (linearity, Lundberg and Lee 2017).
     """
     each = [_of_member(weights, x, background, player, orders, rng) for weights in members_of(networks)]

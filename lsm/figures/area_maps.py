@@ -14,7 +14,7 @@ from lsm.figures import styles
 from lsm.figures.common import FigureConstants, arrays, caption, colour_bar, input_table, saved
 from lsm.figures.importance import COLUMNS, chosen_blocks
 from lsm.figures.importance import STAGE as EXPLAINING
-from lsm.figures.map_page import Ground, draw_classes, key, map_page, marks, patch, terrain
+from lsm.figures.map_page import Ground, draw_classes, insar_points, key, map_page, marks, patch, terrain
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import open_raster
 from lsm.maps.cartography import as_one_line, grid_layers, named_classes, outlines, read_decimated
@@ -32,25 +32,23 @@ def inventory(c: FigureConstants):
     fig, ax, panel = map_page(ground, least=3.9)
     ax.imshow(0.3 + 0.7 * ground.relief, extent=ground.extent)
     measured = deformation(c, fig, ax, panel, ground)
-    handles, speeds = [], LinearSegmentedColormap.from_list("speeds", styles.SPEEDS)
+    handles, pixels = [], len(points) > c.RASTERISE
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.8), ("InSAR", 2.4)):
         chosen = points[points["kind"] == kind]
         if len(chosen):
             if kind == "InSAR":
-                speed = chosen["velocity"].abs()
-                drawn = ax.scatter(chosen["X"], chosen["Y"], s=size, rasterized=len(points) > c.RASTERISE, c=speed,
-                                   cmap=speeds, norm=Normalize(*np.percentile(speed, (5, 95))), **styles.POINTS[kind])
+                drawn = insar_points(ax, chosen["X"], chosen["Y"], chosen["velocity"].abs(), size, pixels)
                 colour_bar(fig, panel, drawn, 0.03, 0.95, 1.1, "InSAR speed (mm/yr)")
             else:
                 marks(ax, kind, chosen["X"], chosen["Y"], size, c.RASTERISE)
             handles.append(key(kind, f"{kind} ({len(chosen):,})"))
-    panel.legend(handles=handles, loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1))
-    caption(fig, c, [record], f"{len(points):,} points" + measured)
+    panel.legend(handles=handles, loc="upper left", borderaxespad=0)
+    caption(fig, c, record, f"{len(points):,} points" + measured)
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
 
 
 def deformation(c: FigureConstants, fig, ax, panel, ground: Ground) -> str:
-    """Draws the velocity of the grid's cells, with its scale, where the grid has one. Returns words for the caption."""
+    """Draws the velocity of the grid's cells, with its scale, where any is measured. Returns words for the caption."""
     paths, velocity = Paths(c.REGION), [factor for factor in c.factors if factor.zero_is_missing][:1]
     source = grid_cells.grid_of(paths)
     if not velocity or not source.is_file():
@@ -77,8 +75,8 @@ def deformation(c: FigureConstants, fig, ax, panel, ground: Ground) -> str:
 def inventory_points(c: FigureConstants) -> tuple[pd.DataFrame, dict]:
     """X, Y, kind (landslide, non-landslide, InSAR) and velocity of every point, and the record of their table.
 
-    From the origins that augment_inventory.py wrote, else from the tables of inventory and InSAR points. Raises
-    InputError.
+    They come from the origins that augment_inventory.py wrote; where there are none, from the tables of inventory and
+    InSAR points. Raises InputError.
     """
     paths = Paths(c.REGION)
     if paths.samples_origin.is_file():
@@ -103,7 +101,7 @@ def inventory_points(c: FigureConstants) -> tuple[pd.DataFrame, dict]:
 
 
 def blocks(c: FigureConstants):
-    """Outlines of the blocks with their samples. Blocks with too few samples to make a task are shaded."""
+    """Outlines of the blocks, and the samples. Blocks with too few samples for a task are shaded."""
     paths = Paths(c.REGION)
     ground = terrain(c)
     record = check(paths.blocks, "scene_sampling.py", c)
@@ -125,8 +123,8 @@ def blocks(c: FigureConstants):
                           key("non-landslide", f"non-landslide ({len(tasks['label']) - n:,})"),
                           Line2D([], [], color="black", linewidth=0.6, label=f"block ({len(table):,})"),
                           Patch(facecolor=shaded, label=f"{c.THIN} samples or\nfewer ({table['thin'].sum():,})")],
-                 loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1))
-    caption(fig, c, [record], f"{len(table):,} blocks, {len(tasks['label']):,} samples")
+                 loc="upper left", borderaxespad=0)
+    caption(fig, c, record, f"{len(table):,} blocks, {len(tasks['label']):,} samples")
     return fig, table
 
 
@@ -139,14 +137,13 @@ def lsm_map(c: FigureConstants):
     table = class_areas(path, breaks, list(c.CLASS_NAMES))
     fig, ax, panel = map_page(ground)
     draw_classes(ax, ground, path, 1, breaks, c.CLASS_COLOURS, c.LARGEST, 0.3)
+    columns = (table[name] for name in ("class", "from", "to", "share"))
     handles = [patch(colour, f"{name}  {low:.3g}–{high:.3g}\n{share:.1%} of area")
-               for colour, (name, low, high, share) in zip(
-                   c.CLASS_COLOURS, table[["class", "from", "to", "share"]].itertuples(index=False), strict=True)]
-    panel.legend(handles=handles[::-1], loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1),
-                 title="landslide\nsusceptibility", alignment="left", title_fontsize=8,
-                 handleheight=1.6, handlelength=1.8, labelspacing=0.7)
+               for colour, name, low, high, share in zip(c.CLASS_COLOURS, *columns, strict=True)]
+    panel.legend(handles=handles[::-1], loc="upper left", borderaxespad=0, title="landslide\nsusceptibility",
+                 alignment="left", title_fontsize=8, handleheight=1.6, handlelength=1.8, labelspacing=0.7)
     reach = record["constants"].get("BLEND")
-    caption(fig, c, [record], f"{table['cells'].sum():,} cells, {table['area_km2'].sum():,.1f} km²"
+    caption(fig, c, record, f"{table['cells'].sum():,} cells, {table['area_km2'].sum():,.1f} km²"
             + (f"; blocks blended over {reach:g} m" if reach else ""))
     return fig, table
 
@@ -184,8 +181,8 @@ def leading_factor(c: FigureConstants):
     for areas, colour, width, order_drawn in lines:
         ax.add_collection(LineCollection(outlines(areas, extent), colors=colour, linewidths=width, zorder=order_drawn))
     for row in leads.itertuples():
-        ax.text(row.centre_x, row.centre_y, number[row.factor], fontsize=5, ha="center", zorder=4,
-                va="center", path_effects=[withStroke(linewidth=1.1, foreground="white")])
+        ax.text(row.centre_x, row.centre_y, number[row.factor], fontsize=5, ha="center", va="center", zorder=4,
+                path_effects=[withStroke(linewidth=1.1, foreground="white")])
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     count = leads["factor"].value_counts()
     handles = [patch(colours[names.index(name)], f"{number[name]}  {name}  {share:.0%}, {count[name]}")
@@ -193,10 +190,10 @@ def leading_factor(c: FigureConstants):
     if (land & ~known).any():
         handles.append(patch("white", "none explained"))
     handles.append(Line2D([], [], color="black", linewidth=1.4, label="in shap_blocks"))
-    side.legend(handles=handles, loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1), alignment="left",
+    side.legend(handles=handles, loc="upper left", borderaxespad=0, alignment="left",
                 title="leading factor\n(share of area, blocks)", title_fontsize=7.5, fontsize=6.5, handleheight=1,
                 handlelength=1.5, labelspacing=0.45)
-    caption(fig, c, [record], f"factor with the largest mean |SHAP| in each of {len(leads):,} adapted blocks; "
+    caption(fig, c, record, f"factor with the largest mean |SHAP| in each of {len(leads):,} adapted blocks; "
             f"it has {leads['share_of_shap'].median():.0%} of the block's sum (median)")
     return fig, leads[["block", "factor", "sign", "mean_abs_shap", "share_of_shap", "explained", "samples", "cells",
                        "centre_x", "centre_y"]].assign(number=leads["factor"].map(number))

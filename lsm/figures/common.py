@@ -88,8 +88,7 @@ def round_numbers(least: float, most: float) -> list[float]:
 
 def tidy(ax) -> None:
     """Light grid lines, no box."""
-    ax.grid(color="#dddddd", linewidth=0.5)
-    ax.set_axisbelow(True)
+    ax.grid()
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=7)
 
@@ -103,25 +102,30 @@ def colour_bar(fig, panel, drawn, right: float, down: float, long: float, label:
     ax.tick_params(labelsize=7)
 
 
-def caption(fig, c: FigureConstants, records: list[dict], numbers: str) -> None:
-    """The line under a figure: region, recipe and seed of the run that made its numbers, and `numbers` in words."""
-    made = next((record for record in records if record), {})
-    words = [made.get("region") or c.REGION]
-    words += [f"recipe {made['recipe']}"] if made.get("recipe") else []
-    words += [f"seed {made['seed']}"] if made.get("seed") is not None else []
+def axes_at(fig, left: float, bottom: float, wide: float, high: float):
+    """New axes at a place of the page; all in inches."""
+    width, height = fig.get_size_inches()
+    return fig.add_axes((left / width, bottom / height, wide / width, high / height))
+
+
+def caption(fig, c: FigureConstants, record: dict, numbers: str) -> None:
+    """The line under a figure: region, recipe and seed in the record of its numbers, and `numbers` in words."""
+    words = [record.get("region") or c.REGION]
+    words += [f"recipe {record['recipe']}"] if record.get("recipe") else []
+    words += [f"seed {record['seed']}"] if record.get("seed") is not None else []
     text = " · ".join([*words, numbers])
     if len(text) > 17 * fig.get_figwidth():  # characters an inch at this size
-        text = "\n".join([" · ".join(words), numbers])
+        text = " · ".join(words) + "\n" + numbers
     fig.text(0.08 / fig.get_figwidth(), 0.08 / fig.get_figheight(), text, fontsize=6.5, linespacing=1.3,
              color="#555555", va="bottom")
 
 
 def save(c: FigureConstants, name: str, fig, table: pd.DataFrame) -> list[Path]:
     """Writes a figure as png and pdf, without dates, and its numbers as csv. Returns the files."""
-    files = [Paths(c.REGION).figure(name, suffix) for suffix in ("png", "pdf", "csv")]
-    for path, metadata in ((files[0], {"Software": None}), (files[1], {"CreationDate": None, "Producer": None})):
+    png, pdf, csv = (Paths(c.REGION).figure(name, suffix) for suffix in ("png", "pdf", "csv"))
+    for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None, "Producer": None})):
         with whole(path) as temporary:
             fig.savefig(temporary, format=path.suffix[1:], dpi=c.DPI, metadata=metadata)
-    with whole(files[2]) as temporary:
+    with whole(csv) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g")
-    return files
+    return [png, pdf, csv]

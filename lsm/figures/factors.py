@@ -1,4 +1,4 @@
-"""The factors: a small map of each, and in two dimensions what a network learns from them."""
+"""The factors: a small map of each, and what a network learns from them, drawn in two dimensions."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, arrays, caption, saved
+from lsm.figures.common import FigureConstants, arrays, axes_at, caption, saved
 from lsm.figures.map_page import key, north_arrow, scale_bar, terrain
 from lsm.inputs import grid_cells
 from lsm.inputs.samples import read_factors
@@ -51,7 +51,7 @@ def factor_maps(c: FigureConstants):
     coast, rows = as_one_line(outlines(land, extent)), []
     for i, (factor, layer) in enumerate(zip(c.factors, values, strict=True)):
         x, y = 0.05 + i % across * (wide + 0.12), tall - 0.22 - i // across * step - high
-        ax = fig.add_axes((x / styles.WIDTH, y / tall, wide / styles.WIDTH, high / tall))
+        ax = axes_at(fig, x, y, wide, high)
         foot = (x, y - 0.14, wide)
         unit = UNITS.get(factor.unit, factor.unit)
         ax.set_title(factor.name + (f" ({unit})" if unit else ""), fontsize=7.5, pad=2.5)
@@ -64,13 +64,13 @@ def factor_maps(c: FigureConstants):
         ax.plot(*coast, color=styles.INK, linewidth=0.2)
         ax.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
         ax.spines[:].set_linewidth(0.4)
-    feet = fig.add_axes((1 - 1.9 / styles.WIDTH, 0.28 / tall, 1.8 / styles.WIDTH, 0.24 / tall))
+    feet = axes_at(fig, styles.WIDTH - 1.9, 0.28, 1.8, 0.24)
     feet.set(xlim=(0, 1.8), ylim=(0, 0.24))
     feet.axis("off")
     scale = min(wide / (extent[1] - extent[0]), 2.4 / (extent[3] - extent[2]))  # inches a metre
     scale_bar(feet, 0.2, 0.02, scale, 0.8, kilometres=scale <= 0.8 / 1000)
     north_arrow(feet, 1.6, 0, 0.16)
-    caption(fig, c, [made], f"{n:,} cells, drawn on {land.shape[1]} × {land.shape[0]}; arrows: beyond the 2nd or 98th "
+    caption(fig, c, made, f"{n:,} cells, drawn on {land.shape[1]} × {land.shape[0]}; arrows: beyond the 2nd or 98th "
             f"percentile; distances: colours by square root;\n{', '.join(ground.words)}")
     return fig, pd.DataFrame(rows)
 
@@ -88,7 +88,7 @@ def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) ->
                       norm=PowerNorm(0.5 if factor.kind == "distance" else 1, low, high if high > low else low + 1))
     x, y, wide = foot
     tall = fig.get_figheight()
-    bar = fig.add_axes(((x + 0.15) / styles.WIDTH, y / tall, (wide - 0.3) / styles.WIDTH, 0.07 / tall))
+    bar = axes_at(fig, x + 0.15, y, wide - 0.3, 0.07)
     fig.colorbar(drawn, cax=bar, orientation="horizontal", extend="both").outline.set_linewidth(0.4)
     bar.tick_params(labelsize=6, length=1.5, pad=1.5)
     bar.xaxis.set_major_locator(MaxNLocator(2 if factor.kind == "distance" else 4))
@@ -129,9 +129,9 @@ def draw_codes(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor, n
 
 
 def learned_factors(c: FigureConstants):
-    """Held-out samples in two dimensions, three ways: by the inputs of a network and by its last hidden layer.
+    """Held-out samples in two dimensions, placed in three ways: by a network's inputs and by its last hidden layer.
 
-    The network is the first of the first kind of member: a local one, which reads factors alone, where there is one.
+    The network is the first member of the first kind: a local member, which reads factors alone, where there is one.
     Each panel says how often neighbours have the same label.
     """
     paths = Paths(c.REGION)
@@ -172,7 +172,7 @@ def learned_factors(c: FigureConstants):
     fig.legend(handles=[key(k, f"{k} ({counts[k]:,})") for k in shown_kinds], loc="lower right", ncols=3,
                bbox_to_anchor=(0.995, 0.085), borderaxespad=0)
     most = label.mean()
-    caption(fig, c, [record], f"{len(drawn):,} held-out samples, with labels that no network has "
+    caption(fig, c, record, f"{len(drawn):,} held-out samples, with labels that no network has "
             f"seen; first of {kind_of_member['members']} {kind_of_member['name']} members, not adapted;\nalike: same "
             f"label among the {c.NEIGHBOURS} nearest, by chance {most**2 + (1 - most)**2:.0%}; perplexity "
             f"{c.PERPLEXITY:g}")
@@ -180,8 +180,7 @@ def learned_factors(c: FigureConstants):
 
 
 def hidden(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
-    """The last hidden layer (n, units) of a folded network, from its inputs x (n, inputs). It is not what the direct
-    path adds."""
+    """The last hidden layer (n, units) of a folded network, from its inputs x (n, inputs), without the direct path."""
     layers = len(weights) // 2 - 1
     for w, b in zip(weights[:2 * layers:2], weights[1:2 * layers:2], strict=True):
         x = np.maximum(x @ w + b, 0)
@@ -189,7 +188,8 @@ def hidden(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 def embeddings(x: np.ndarray, c: FigureConstants) -> dict[str, np.ndarray]:
-    """x (n, numbers) in two dimensions, (n, 2), by each way. One thread and fixed starts give the same result again."""
+    """x (n, numbers) placed in two dimensions (n, 2), by name of the way. One thread and a fixed start: each run gives
+    the same result."""
     ways = {"PCA": PCA(2, svd_solver="full"),
             "t-SNE": TSNE(2, perplexity=min(c.PERPLEXITY, (len(x) - 1) / 3), init="pca", random_state=c.SEED, n_jobs=1,
                           max_iter=c.TSNE_STEPS, angle=0.8),
@@ -199,6 +199,6 @@ def embeddings(x: np.ndarray, c: FigureConstants) -> dict[str, np.ndarray]:
 
 
 def alike(x: np.ndarray, label: np.ndarray, neighbours: int) -> float:
-    """How many of each point's nearest `neighbours` have its label, as a share; x (n, numbers), label (n,)."""
+    """The mean share of a point's nearest `neighbours` that have its label; x (n, numbers), label (n,)."""
     near = NearestNeighbors(n_neighbors=neighbours).fit(x).kneighbors(return_distance=False)
     return float((label[near] == label[:, None]).mean())

@@ -9,7 +9,7 @@ from scipy.stats import gaussian_kde, rankdata
 
 from lsm.explanation.ranking import ADAPTED
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, arrays, caption, saved
+from lsm.figures.common import FigureConstants, arrays, axes_at, caption, saved
 from lsm.figures.comparison.block_kinds import block_statistics, end_of
 from lsm.inputs.samples import Factor
 from lsm.run.paths import Paths
@@ -17,19 +17,20 @@ from lsm.run.settings import InputError
 
 STAGE = "feature_permutation.py"
 ROW, TOP, BETWEEN, BOTTOM = 0.17, 0.54, 0.38, 0.92  # inches: a factor, above a panel, below it, below the last panel
-CLASS = 0.6                        # of the height of a factor's row, for each of its classes
+CLASS = 0.6                        # height of a class, as a share of a factor's row
 NAMES, BARS, GAP = 1.0, 1.95, 0.45   # inches: names of factors, bars, between bars and violins
-CLASSES = 5                        # of a factor, at most, for a violin each; more share one violin
+CLASSES = 5                        # a factor with more classes has one violin for all of them
+MOST = 3                           # blocks drawn where none is named
 GREY = "#8a8a8a"                   # values without order, or not measured
-GOLDEN = (np.sqrt(5) - 1) / 2      # multiples of it, modulo 1, fill 0 to 1 evenly (Weyl's sequence)
+GOLDEN = (np.sqrt(5) - 1) / 2      # its multiples, modulo 1, fill 0 to 1 evenly (Weyl's sequence)
 COLUMNS = ("block", "factor", "mean_abs_shap", "sign", "permutation", "sd", "rank", "explained", "state")
 ARRAYS = ("block", "row", "factors", "shap", "state", "factor_names")
 
 
 def shap_territory(c: FigureConstants):
-    """Mean |SHAP| over the territory as bars, with permutation importance, and SHAP values of samples as violins.
+    """The whole territory: mean |SHAP| and permutation importance as bars, SHAP values of samples as violins.
 
-    Samples are of all adapted blocks, each in the colour of its factor's value.
+    The samples are of all adapted blocks; the colour of each tells its value of the factor.
     """
     paths = Paths(c.REGION)
     ranking, record = saved(paths.importance_territory, STAGE, c, ("factor", "rank", "mean_abs_shap", "permutation",
@@ -44,7 +45,7 @@ def shap_territory(c: FigureConstants):
     title(bars[0], "Territory")
     key(fig, c.factors)
     made = record["constants"]
-    caption(fig, c, [record], f"{len(adapted):,} samples of {(values['state'] == ADAPTED).sum():,} adapted blocks "
+    caption(fig, c, record, f"{len(adapted):,} samples of {(values['state'] == ADAPTED).sum():,} adapted blocks "
             f"explained, {len(drawn):,} drawn; {made.get('EXPLAINED')} a block at most, background "
             f"{made.get('BACKGROUND')} of the {made.get('BACKGROUND_FROM')};\nbars: mean |SHAP| weighted by area; "
             "leads: number of blocks that the factor leads")
@@ -75,7 +76,7 @@ def shap_blocks(c: FigureConstants):
     key(fig, c.factors)
     made = record["constants"]
     more = table["factor"].nunique() - max(map(len, lines.values()))
-    caption(fig, c, [record], f"{made.get('EXPLAINED')} samples a block explained at most, background "
+    caption(fig, c, record, f"{made.get('EXPLAINED')} samples a block explained at most, background "
             f"{made.get('BACKGROUND')} of the {made.get('BACKGROUND_FROM')}"
             + (f"; {more} weaker factors of each block are in the csv" if more else "")
             + ";\nbars: mean |SHAP|; ↑ larger values raise the log-odds of landslide, ↓ lower them; "
@@ -83,8 +84,8 @@ def shap_blocks(c: FigureConstants):
     return fig, pd.concat([*(table[table["block"] == b].assign(part="bar") for b in chosen), *points])
 
 
-def chosen_blocks(table: pd.DataFrame, samples: pd.Series, wanted: tuple, most: int = 3) -> list[int]:
-    """The blocks to draw: those `wanted`, or `most` blocks with different leading factors.
+def chosen_blocks(table: pd.DataFrame, samples: pd.Series, wanted: tuple) -> list[int]:
+    """The blocks to draw: those `wanted`, or MOST blocks with different leading factors.
 
     Without wanted blocks, of each leading factor the block with the most explained samples; among equals the block with
     the most `samples` (by block). Raises InputError for a wanted block without a model.
@@ -98,11 +99,12 @@ def chosen_blocks(table: pd.DataFrame, samples: pd.Series, wanted: tuple, most: 
         return list(wanted)
     leads = leads.assign(samples=leads["block"].map(samples))
     leads = leads.sort_values(["explained", "samples", "block"], ascending=[False, False, True])
-    return list(leads.drop_duplicates("factor")["block"].iloc[:most])
+    return list(leads.drop_duplicates("factor")["block"].iloc[:MOST])
 
 
 def block_words(tasks: dict, c: FigureConstants) -> dict[int, str]:
-    """How each block with more than THIN samples differs most from the others, in words for two of its mean factors."""
+    """In words, the two mean factors in which a block differs most from the others, for blocks with more than THIN
+    samples."""
     numbers, statistics = block_statistics(tasks, c.factors, c.THIN)
     out = {}
     for block, row in zip(numbers, statistics.to_numpy(), strict=True):
@@ -112,7 +114,7 @@ def block_words(tasks: dict, c: FigureConstants) -> dict[int, str]:
 
 
 def rows_of(values: dict, factors: tuple[Factor, ...], names: list[str]) -> np.ndarray:
-    """The height of each factor's row, in ROW; higher where classes, or values not measured, have their own violin."""
+    """The height of each factor's row, in ROW: higher where classes or missing values have violins of their own."""
     parts = [parts_of(values, factors, name) for name in names]
     return np.array([max(1, CLASS * len(codes)) + CLASS * bool(missing.any()) for missing, codes in parts])
 
@@ -133,15 +135,14 @@ def page(heights: list[np.ndarray]) -> tuple:
 
     heights  of the rows of each panel, (factors,) in ROW
     """
-    tall = sum(TOP + ROW * high.sum() for high in heights) + BETWEEN * (len(heights) - 1) + BOTTOM
-    fig = Figure(figsize=(styles.WIDTH, tall))
-    bars, violins, y = [], [], tall
-    left = NAMES + BARS + GAP
+    y = sum(TOP + ROW * high.sum() for high in heights) + BETWEEN * (len(heights) - 1) + BOTTOM
+    fig = Figure(figsize=(styles.WIDTH, y))
+    bars, violins, left = [], [], NAMES + BARS + GAP
     for high in heights:
-        y -= TOP + ROW * high.sum()
-        bars.append(fig.add_axes((NAMES / styles.WIDTH, y / tall, BARS / styles.WIDTH, ROW * high.sum() / tall)))
-        violins.append(fig.add_axes((left / styles.WIDTH, y / tall, 1 - (left + 0.3) / styles.WIDTH,
-                                     ROW * high.sum() / tall)))
+        tall = ROW * high.sum()
+        y -= TOP + tall
+        bars.append(axes_at(fig, NAMES, y, BARS, tall))
+        violins.append(axes_at(fig, left, y, styles.WIDTH - left - 0.3, tall))
         y -= BETWEEN
     return fig, bars, violins
 
@@ -190,8 +191,7 @@ def panel(bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str], 
         ax.xaxis.label.set_size(6.5)
         ax.xaxis.labelpad = 2
         ax.locator_params(axis="x", nbins=6)
-    violin.grid(axis="x", color="#dddddd", linewidth=0.5)
-    violin.set_axisbelow(True)
+    violin.grid(axis="x")
     return pd.concat(points, ignore_index=True)
 
 
@@ -248,7 +248,7 @@ def beside(ax, at: float, text: str) -> None:
 def key(fig, factors: tuple[Factor, ...]) -> None:
     """The legend of the points' colours, at the foot of the page."""
     tall, left = fig.get_figheight(), styles.WIDTH - 4.0
-    ax = fig.add_axes((left / styles.WIDTH, 0.47 / tall, 0.9 / styles.WIDTH, 0.08 / tall))
+    ax = axes_at(fig, left, 0.47, 0.9, 0.08)
     ramp = LinearSegmentedColormap.from_list("values", styles.RAMP)
     ax.imshow(np.linspace(0, 1, 256)[None], cmap=ramp, aspect="auto")
     ax.set_axis_off()

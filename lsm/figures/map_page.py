@@ -6,13 +6,13 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, round_numbers
+from lsm.figures.common import FigureConstants, axes_at, round_numbers
 from lsm.inputs.crs import crs_name
 from lsm.maps.cartography import as_one_line, outlines, read_decimated, shaded
 from lsm.run.paths import Paths, shown
@@ -35,7 +35,7 @@ class Ground:
 
 
 def terrain(c: FigureConstants, largest: int | None = None) -> Ground:
-    """The terrain raster with at most `largest` cells a side (LARGEST unless told). Raises InputError."""
+    """The terrain raster with at most `largest` cells a side; None: LARGEST. Raises InputError."""
     path = Paths(c.REGION).composite
     if not path.is_file():
         raise InputError(f"{shown(path)}: missing; put it there, or run src_data/make_demo.py for the demo area")
@@ -60,9 +60,8 @@ def map_page(ground: Ground, across: float = styles.MAP, beside: float = styles.
     scale = min(across / (east - west), 7.5 / (north - south))  # inches a metre
     wide, tall = scale * (east - west), scale * (north - south)
     high = max(tall, least)
-    size = (styles.WIDTH, high + 0.87)  # the topmost tick label is wider than the frame is high there
-    fig = Figure(figsize=size)
-    ax = fig.add_axes((0.5 / size[0], (0.65 + high - tall) / size[1], wide / size[0], tall / size[1]))
+    fig = Figure(figsize=(styles.WIDTH, high + 0.87))  # the topmost tick label is wider than the frame is high there
+    ax = axes_at(fig, 0.5, 0.65 + high - tall, wide, tall)
     unit, metres = ("km", 1000) if max(east - west, north - south) > 5000 else ("m", 1)
     ax.set(xlim=(west, east), ylim=(south, north), aspect="equal", xlabel=f"easting ({unit})",
            ylabel=f"northing ({unit})")
@@ -72,7 +71,7 @@ def map_page(ground: Ground, across: float = styles.MAP, beside: float = styles.
     for label in ax.get_yticklabels():
         label.set(rotation=90, va="center")
     ax.tick_params(labelsize=7)
-    panel = fig.add_axes(((0.65 + wide) / size[0], 0.65 / size[1], beside / size[0], high / size[1]))
+    panel = axes_at(fig, 0.65 + wide, 0.65, beside, high)
     panel.set(xlim=(0, beside), ylim=(0, high))
     panel.axis("off")
     orientation(panel, ground, scale)
@@ -92,7 +91,7 @@ def orientation(panel, ground: Ground, scale: float, left: float = 0.0, longest:
 
 
 def scale_bar(ax, x: float, y: float, scale: float, longest: float, kilometres: bool) -> None:
-    """A scale bar of a round length from (x, y) on, on axes in inches. scale and longest as for `orientation`."""
+    """A scale bar of a round length, its left end at (x, y), on axes in inches; scale, longest as in `orientation`."""
     bar = round_numbers(1, max(longest / scale, 1))[-1]  # metres
     for half, colour in ((0, "black"), (1, "white")):
         ax.add_patch(Rectangle((x + half * bar * scale / 2, y), bar * scale / 2, 0.06, facecolor=colour,
@@ -136,6 +135,12 @@ def marks(ax, kind: str, x, y, size: float, rasterise: int) -> None:
     style = styles.POINTS[kind]
     ax.plot(x, y, linestyle="", marker=style["marker"], markersize=size**0.5, markerfacecolor=style["facecolors"],
             markeredgecolor=style["edgecolors"], markeredgewidth=style["linewidths"], rasterized=len(x) > rasterise)
+
+
+def insar_points(ax, x, y, speed, size: float, pixels: bool):
+    """InSAR points in the colours of their speed, as `colour_bar` takes them; pixels: whether the pdf holds pixels."""
+    return ax.scatter(x, y, s=size, c=speed, cmap=LinearSegmentedColormap.from_list("speeds", styles.SPEEDS),
+                      norm=Normalize(*np.percentile(speed, (5, 95))), rasterized=pixels, **styles.POINTS["InSAR"])
 
 
 def key(kind: str, label: str) -> Line2D:

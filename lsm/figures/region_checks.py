@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from lsm.checks.finding import summary
 from lsm.checks.table_checks import CORRELATION, VIF
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, saved, tidy
+from lsm.figures.common import FigureConstants, axes_at, caption, saved, tidy
 from lsm.run.paths import Paths
 
 STAGE = "prepare_region.py"
@@ -26,28 +26,23 @@ def correlation(c: FigureConstants):
     findings, _ = saved(paths.checks, "check_region.py", c, ("topic", "file", "level", "found"))
     names = list(table["factor"])
     r, vif, n = table[names].to_numpy(float), table["VIF"].to_numpy(float), len(names)
-    side = 4.0
-    tall = 0.95 + side + 0.35
-    fig = Figure(figsize=(styles.WIDTH, tall))
-    left, cell = 0.95, (4.55 - 0.95) / (n + 1)
-    ax = fig.add_axes((left / styles.WIDTH, 0.35 / tall, (n + 1) * cell / styles.WIDTH, side / tall))
+    fig = Figure(figsize=(styles.WIDTH, 5.3))
+    ax = axes_at(fig, 0.95, 0.35, 3.6, 4)
     shades = LinearSegmentedColormap.from_list("r", ("#b35806", "#fdb863", "#ffffff", "#b2abd2", "#542788"))
     ax.imshow(np.where(np.eye(n, dtype=bool), np.nan, r), cmap=shades, vmin=-1, vmax=1, aspect="auto",
               extent=(-0.5, n - 0.5, n - 0.5, -0.5))
-    for i in range(n):
-        for j in range(n):
-            if i != j:
-                strong = abs(r[i, j]) > CORRELATION
-                value = f"{r[i, j]:.2f}".replace("-0.00", "0.00").replace("0.", ".").replace("-", "−")
-                ax.text(j, i, value, fontsize=5.8, fontweight="bold" if strong else None,
-                        color="white" if abs(r[i, j]) > 0.75 else "black", ha="center",
-                        va="center")
-                if strong:
-                    ax.add_patch(box(j, i))
-        ax.text(n, i, f"{vif[i]:.1f}" if vif[i] < 1000 else "> 999", fontsize=6,
-                fontweight="bold" if vif[i] > VIF else None, ha="center", va="center")
-        if vif[i] > VIF:
-            ax.add_patch(box(n, i))
+    for (i, j), value in np.ndenumerate(np.column_stack([r, vif])):
+        if i == j:
+            continue
+        if j < n:
+            text = f"{value:.2f}".replace("-0.00", "0.00").replace("0.", ".").replace("-", "−")
+            strong, size, colour = abs(value) > CORRELATION, 5.8, "white" if abs(value) > 0.75 else "black"
+        else:
+            text, strong, size, colour = f"{value:.1f}" if value < 1000 else "> 999", value > VIF, 6, "black"
+        ax.text(j, i, text, fontsize=size, fontweight="bold" if strong else None, color=colour, ha="center",
+                va="center")
+        if strong:
+            ax.add_patch(Rectangle((j - 0.46, i - 0.46), 0.92, 0.92, fill=False, edgecolor="black", linewidth=1.1))
     ax.axvline(n - 0.5, color=styles.INK, linewidth=0.8)
     ax.set(xlim=(-0.5, n + 0.5), ylim=(n - 0.5, -0.5))
     ax.set_xticks(range(n + 1), [*names, "VIF"], rotation=60, ha="left", rotation_mode="anchor", fontsize=6.5)
@@ -55,20 +50,14 @@ def correlation(c: FigureConstants):
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     list_of(fig, findings, 4.75)
-    caption(fig, c, [record], f"{n} numeric factors; framed: |r| > {CORRELATION:g}, variance inflation (VIF) > {VIF:g}")
+    caption(fig, c, record, f"{n} numeric factors; framed: |r| > {CORRELATION:g}, variance inflation (VIF) > {VIF:g}")
     both = [table.assign(part="correlation"), findings.assign(part="finding")]
     return fig, pd.concat(both)[["part", *table.columns, *findings.columns]]
 
 
-def box(x: float, y: float):
-    """A frame around a cell of the matrix."""
-    return Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor="black", linewidth=1.1)
-
-
 def list_of(fig, findings: pd.DataFrame, left: float) -> None:
     """Writes the findings as lines of text, from `left` inches on."""
-    tall = fig.get_figheight()
-    ax = fig.add_axes((left / styles.WIDTH, 0.35 / tall, 1 - (left + 0.05) / styles.WIDTH, (tall - 0.5) / tall))
+    ax = axes_at(fig, left, 0.35, styles.WIDTH - left - 0.05, fig.get_figheight() - 0.5)
     ax.axis("off")
     ax.set(xlim=(0, 1), ylim=(LINES + 1.5, 0))
     ax.text(0, 0.6, summary(findings), fontsize=7, fontweight="bold")
@@ -121,5 +110,5 @@ def non_landslides(c: FigureConstants):
     ax.set(xlim=(0, 1), ylim=(len(table) - 0.45, -0.55), xlabel="AUROC, whole squares left out")
     tidy(ax)
     ax.tick_params(axis="y", length=0)
-    caption(fig, c, [record], f"{int(table['landslides'].max()):,} landslides; dotted: chance")
+    caption(fig, c, record, f"{int(table['landslides'].max()):,} landslides; dotted: chance")
     return fig, table

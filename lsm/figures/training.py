@@ -30,7 +30,7 @@ def pretraining(c: FigureConstants):
         tidy(ax)
     axes[0].set_ylabel("reconstruction error")
     fig.subplots_adjust(left=0.085, right=0.985, top=0.89, bottom=0.28, wspace=0.28)
-    caption(fig, c, [record], f"{len(layers)} layers; each axis starts at 0")
+    caption(fig, c, record, f"{len(layers)} layers; each axis starts at 0")
     return fig, table[["layer", "epoch", "error"]]
 
 
@@ -63,7 +63,7 @@ def meta_training(c: FigureConstants):
     fig.align_ylabels(axes[:, 0])
     fig.subplots_adjust(left=0.6 / wide, right=1 - 0.14 / wide, top=0.985 - 0.055 * (len(kinds) > 1), bottom=0.215)
     lengths = table.groupby("kind", sort=False)["iteration"].max()
-    caption(fig, c, [record], ", ".join(f"{int(n):,}" for n in lengths) + " iterations")
+    caption(fig, c, record, ", ".join(f"{int(n):,}" for n in lengths) + " iterations")
     return fig, table[["iteration", "kind", "pre_loss", "post_loss", "inner_lr"]]
 
 
@@ -106,7 +106,7 @@ def adaptation(c: FigureConstants):
     ax.legend(handles=handles, loc="lower right")
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
     gain = each["after"] - each["before"]
-    caption(fig, c, [record], f"{len(each):,} held-out blocks: {(gain > 0).sum()} gain, {(gain == 0).sum()} stay "
+    caption(fig, c, record, f"{len(each):,} held-out blocks: {(gain > 0).sum()} gain, {(gain == 0).sum()} stay "
             f"equal, {(gain < 0).sum()} lose")
     return fig, pd.concat([overall, each])
 
@@ -132,5 +132,5 @@ def roc(c: FigureConstants):
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], loc="lower right", title="AUROC", title_fontsize=7.5, alignment="left")
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
-    caption(fig, c, [record], f"{len(table):,} held-out points, {int(table['label'].sum()):,} landslides")
+    caption(fig, c, record, f"{len(table):,} held-out points, {int(table['label'].sum()):,} landslides")
     return fig, pd.concat(curves).round(6)

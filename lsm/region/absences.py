@@ -31,7 +31,7 @@ def draw_cells(rng, wanted: dict[int, int], strata, windows: list[tuple[int, int
         total = int(counts[:, j].sum())
         taken[key] = np.sort(rng.choice(total, min(wanted[key], total), replace=False, shuffle=False))
     start = np.zeros(len(keys), np.int64)
-    row, col = [], []
+    row, col = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for window, count in zip(windows, counts, strict=True):
         if not count.any():
             continue
@@ -43,8 +43,6 @@ def draw_cells(rng, wanted: dict[int, int], strata, windows: list[tuple[int, int
                 row.append(r + window[0])
                 col.append(c)
         start += count
-    if not row:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     return np.concatenate(row), np.concatenate(col)
 
 
@@ -74,12 +72,10 @@ def draw_non_landslides(rng, strategy: str, slope: np.ndarray, folder: Path, gri
     slope     (landslides,) degrees
     folder    with the layers valid, occupied, slope, and away, the distance (m) to occupied cells
     """
-    classes = classes if strategy == "slope" else 1
+    classes = classes if strategy == "slope" else 1  # else one stratum, 0
     edges = np.unique(np.quantile(slope, np.linspace(0, 1, classes + 1)[1:-1]))
     each = np.bincount(np.digitize(slope, edges), minlength=1)
     wanted = {i: max(1, round(ratio * n)) for i, n in enumerate(each) if n}
-    if strategy != "slope":
-        wanted = {0: max(1, round(ratio * len(slope)))}
     return draw_cells(rng, wanted, strata_of(strategy, folder, edges, buffer), list(grid.windows()))
 
 

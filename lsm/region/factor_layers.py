@@ -88,8 +88,8 @@ def _whole_numbers(coded: gdal.Dataset, grid: Grid, file: File) -> set[float]:
 
 
 def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]) -> None:
-    """Writes NDVI x 10,000: the file's values times `scale` or, where that is 0, times the factor that the bulk of them
-    tells. Values that no NDVI has are gaps, and said. Raises InputError."""
+    """Writes NDVI x 10,000: the file's values times `scale`; where `scale` is 0, the size of most values tells it.
+    Values that no NDVI can have become gaps, and a note counts them. Raises InputError."""
     where = to_grid(file, "NDVI", grid, path, notes).file.where
     dataset = gdal.Open(str(path))
     step = max(1, grid.rows * grid.cols >> 20)
@@ -137,8 +137,8 @@ def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int, hand: bool
 def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channel: int, notes: list[str]) -> None:
     """Writes the distance to a vector's features or, for catchments given as polygons, to the borders between these.
 
-    file  None: the distance to the layer streams, where `channel` is what it was made with. Raises InputError where
-    there is nothing to measure from.
+    file  None: the distance to the layer streams, made with `channel`. Raises InputError where there is nothing to
+    measure from.
     """
     if file:
         vector, what, where = open_vector(file, name, grid, notes), "features", File.of(file, name).where
@@ -181,10 +181,10 @@ def distance_to(marks: gdal.Dataset, grid: Grid, path: Path, missing: str) -> No
 def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: Path, notes: list[str]) -> None:
     """Writes the layer ground: the heights of the layer DEM, without flat water and what the mask leaves out.
 
-    mask   polygons, or a raster whose values other than 0 count; None for none
-    keeps  whether the mask's cells are kept, and all others left out
+    mask   polygons, or a raster, whose cells other than 0 are the mask; None: no mask
+    keeps  True: the mask's cells are kept and all others left out
     water  as `terrain.flat_water` takes it; 0: nothing is water
-    notes  gets a line on each. Raises InputError where nothing is left.
+    notes  gets a line for each. Raises InputError where nothing is left.
     """
     z = gdal.Open(str(folder / "DEM.tif")).ReadAsArray()
     ground, total = known(z), int(known(z).sum())

@@ -41,7 +41,7 @@ def slid_of(table: pd.DataFrame, where: str) -> tuple[np.ndarray, list[str]]:
     """Labels (rows,) of an inventory: 1 slid, 0 did not, nan where the column of labels is empty; and notes.
 
     table  the columns of the inventory; where  the start of a message
-    All rows slid where no column tells two kinds apart. Raises InputError where a column of labels cannot be
+    Where no column has both kinds, all rows are landslides. Raises InputError where a column of labels cannot be
     understood.
     """
     used, named = {}, {plain(name) for name in ("label", *OTHER_NAMES["label"])}
@@ -72,7 +72,7 @@ def slid_of(table: pd.DataFrame, where: str) -> tuple[np.ndarray, list[str]]:
 
 
 def clear_words(column: pd.Series) -> bool:
-    """Whether a column has words for places that did not slide which mean nothing else."""
+    """Whether a column says "did not slide" in words that can mean nothing else."""
     words = column[labels_of(column) == 0].astype(str).str.strip().str.lower()
     return len(words) > 0 and not words.str.replace(r"\.0+$", "", regex=True).isin(_PLAIN_WORDS).any()
 
@@ -113,10 +113,8 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     where = f"{shown(path)}: {what}"
     if path.suffix.lower() in TABLES:
         table, notes = points_of(name, what, grid, epsg)
-        labels, more = slid_of(table.drop(columns=["X", "Y"]), where)
+        labels, years, more = _labels_and_years(table.drop(columns=["X", "Y"]), where, date, path)
         kept, unlabelled = dropped(np.isnan(labels), where, "have no label")
-        field = date_field([column for column in table if column not in ("X", "Y")], date, path)
-        years = np.array([year_of(value) for value in table[field]]) if field else np.full(len(table), np.nan)
         xy = table[["X", "Y"]].to_numpy()[kept]
         return Inventory(xy, labels[kept] == 1, years[kept], None, (*notes, *more, *unlabelled))
     dataset = open_vector(name, what, grid)
@@ -124,9 +122,7 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     features = [(f.GetFID(), kind_of(f), f.GetGeometryRef().Clone() if kind_of(f) else None) for f in layer]
     fields = list(fields_of(layer))
     table = pd.DataFrame([[f.GetField(i) for i in range(len(fields))] for f in layer], columns=fields)
-    labels, notes = slid_of(table, where)
-    field = date_field(fields, date, path)
-    years = [year_of(value) for value in table[field]] if field else [np.nan] * len(table)
+    labels, years, notes = _labels_and_years(table, where, date, path)
     shapes = np.array([kind in (ogr.wkbPoint, *POLYGONS) for _, kind, _ in features], bool)
     kept, unlabelled = dropped(np.isnan(labels) & shapes, where, "have no label")
     points, polygons = [], {}  # points: x, y, label, year; polygons: the same of a point inside, by feature id
@@ -146,6 +142,16 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         of_points = np.concatenate([of_points, of_polygons])
         notes.append(f"{len(polygons)} polygons give {len(of_polygons)} points (POLYGON_CELLS = {how})")
     return Inventory(of_points[:, :2], of_points[:, 2] == 1, of_points[:, 3], burned, (*notes, *unlabelled))
+
+
+def _labels_and_years(table: pd.DataFrame, where: str, date: str, path: Path
+                      ) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Labels (rows,) of an inventory as `slid_of` gives them, the year of each row (rows,), nan without one, and notes.
+    """
+    labels, notes = slid_of(table, where)
+    field = date_field(list(table), date, path)
+    years = np.array([year_of(value) for value in table[field]]) if field else np.full(len(table), np.nan)
+    return labels, years, notes
 
 
 def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: int, folder: Path):

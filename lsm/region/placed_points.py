@@ -78,8 +78,8 @@ def numbers_of(column: pd.Series, path: Path) -> np.ndarray:
 
 
 def dropped(bad: np.ndarray, where: str, why: str) -> tuple[np.ndarray, list[str]]:
-    """Which points (points,) stay, and a note on those that are dropped: `why`, after "12 points". Raises InputError
-    where they are so many that the file must be damaged."""
+    """Which points (points,) stay, and a note on the dropped ones; `why` follows "12 of 300 points" in it. Raises
+    InputError where so many are bad that the file must be damaged."""
     n = int(bad.sum())
     if n > max(1, DROPPED * len(bad)) or n == len(bad):
         raise InputError(f"{where}: expected points with place and value, found {n} of {len(bad)} that {why}; export "

@@ -57,10 +57,10 @@ def find_inputs(folder: Path, c) -> dict[str, str]:
 
 
 def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:
-    """The files of further factors, by factor, with options behind their names.
+    """The files of the factors in FACTORS_MORE, by factor, with options behind their names.
 
-    folder  where files lie that are not found from the root; known  the factors whose names are taken
-    Raises InputError for an entry of FACTORS_MORE that is none.
+    folder  where files are looked for first, before the root; known  the factors whose names are taken
+    Raises InputError for an entry that cannot be used.
     """
     found, taken = {}, {_plain(n) for f in known for n in (f.name, *f.aliases)} | set(map(_plain, ("X", "Y", "label")))
     for entry in c.FACTORS_MORE:
@@ -115,7 +115,7 @@ def codes_of(region: str) -> dict[str, dict[str, int]]:
 
 
 def read_files(names: list[str]) -> list[Path]:
-    """The files on disk of names with options; of a folder that is a data set, those in it."""
+    """The files on disk behind names with options; for a data set that is a folder, the files in it."""
     paths = map(path_of, names)
     return [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
 
@@ -132,7 +132,7 @@ def work_folder(path: Path) -> Iterator[Path]:
 
 
 def refuse_to_replace(paths: Paths) -> None:
-    """Raises InputError where the region has files that another maker wrote."""
+    """Raises InputError where the region has files that another maker, or a person, wrote."""
     outputs = (paths.samples, paths.samples_without_insar, paths.insar_points, paths.insar_table, paths.grid,
                paths.composite)
     foreign = [path for path in outputs if path.is_file() and not wrote(path, MAKERS)]

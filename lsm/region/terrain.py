@@ -85,17 +85,17 @@ def relief(heights: np.ndarray, reach: int) -> np.ndarray:
 
 def write_more(folder: Path, grid: Grid, names: tuple[str, ...], reach: int) -> None:
     """Writes the layers of MORE that are named, but HAND, from the layer DEM; reach  of the relief, in cells."""
+    dem = folder / "DEM.tif"
+    around = {"relief": (reach, lambda z: relief(z, reach)),
+              "profile curvature": (1, lambda z: curvatures(z, grid.cell)[0]),
+              "plan curvature": (1, lambda z: curvatures(z, grid.cell)[1])}
     for name in names:
-        path, dem = folder / f"{name}.tif", folder / "DEM.tif"
-        if name in ("TPI", "TRI"):
+        path = folder / f"{name}.tif"
+        if name in around:
+            _write_around(dem, grid, path, *around[name])
+        elif name != "HAND":
             gdal.DEMProcessing(str(path), str(dem), name, computeEdges=True, creationOptions=["BIGTIFF=IF_SAFER"],
                                **{"alg": "Riley"} if name == "TRI" else {})
-        elif name == "relief":
-            _write_around(dem, grid, path, reach, lambda z: relief(z, reach))
-        elif name == "profile curvature":
-            _write_around(dem, grid, path, 1, lambda z: curvatures(z, grid.cell)[0])
-        elif name == "plan curvature":
-            _write_around(dem, grid, path, 1, lambda z: curvatures(z, grid.cell)[1])
 
 
 def write_curvature(dem: Path, grid: Grid, path: Path) -> None:

@@ -36,8 +36,7 @@ def grid_of(dem: RasterFile, epsg: int, cell: float) -> tuple[Grid, bool]:
                and abs(place[1] + place[5]) <= 1e-6 * place[1] and cell in (0, place[1]))
     if aligned:  # GDAL warns of cells that are not square to the last digit
         place = (*place[:5], -place[1])
-        grid = _sized(Grid(dem.grid.rows, dem.grid.cols, place, crs.ExportToWkt()), dem)
-        return _checked_scale(grid, crs, where, dem), True
+        return _checked(Grid(dem.grid.rows, dem.grid.cols, place, crs.ExportToWkt()), crs, where, dem), True
     options = {"format": "VRT", "srcSRS": own.ExportToWkt(), "dstSRS": crs.ExportToWkt()}
     try:
         warped = gdal.Warp("", dem.band.dataset, **options)
@@ -48,12 +47,15 @@ def grid_of(dem: RasterFile, epsg: int, cell: float) -> tuple[Grid, bool]:
         raise InputError(f"{dem.file.where}: expected a raster that warps to {crs.GetName()}, found: "
                          f"{reason(error, dem.file.path)}; check EPSG, CELL and the CRS of the DEM") from None
     grid = Grid(warped.RasterYSize, warped.RasterXSize, warped.GetGeoTransform(), crs.ExportToWkt())
-    return _checked_scale(_sized(grid, dem), crs, where, dem), False
+    return _checked(grid, crs, where, dem), False
 
 
-def _checked_scale(grid: Grid, crs: osr.SpatialReference, where: str, dem: RasterFile) -> Grid:
-    """Returns the grid. Raises InputError where its metres are no metres on the ground: slopes and distances would be
-    wrong."""
+def _checked(grid: Grid, crs: osr.SpatialReference, where: str, dem: RasterFile) -> Grid:
+    """Returns the grid. Raises InputError where it has too few cells for a slope, or too many to work with, or where
+    its metres are no metres on the ground: slopes and distances would be wrong."""
+    if min(grid.rows, grid.cols) < 3 or grid.rows * grid.cols > MAX_CELLS:
+        raise InputError(f"{dem.file.where}: expected a grid of 3 x 3 to {MAX_CELLS:,} cells, found {grid.rows} x "
+                         f"{grid.cols} of {grid.cell:g} m; take another CELL, or another DEM")
     west, south, east, north = grid.bounds
     try:
         scale = ground_scale(crs, (west + east) / 2, (south + north) / 2)
@@ -151,11 +153,3 @@ def _utm(dem: RasterFile) -> int:
     x, y = a + col * b + row * c, d + col * e + row * f
     lon, lat, _ = osr.CoordinateTransformation(dem.crs, crs_of(4326)).TransformPoint(x, y)
     return (32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1
-
-
-def _sized(grid: Grid, dem: RasterFile) -> Grid:
-    """Returns the grid. Raises InputError where it has too few cells for a slope, or too many to work with."""
-    if min(grid.rows, grid.cols) < 3 or grid.rows * grid.cols > MAX_CELLS:
-        raise InputError(f"{dem.file.where}: expected a grid of 3 x 3 to {MAX_CELLS:,} cells, found {grid.rows} x "
-                         f"{grid.cols} of {grid.cell:g} m; take another CELL, or another DEM")
-    return grid

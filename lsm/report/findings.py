@@ -126,6 +126,6 @@ def of_checks(table: pd.DataFrame) -> list[Finding]:
 
 
 def numbers(blocks) -> str:
-    """The numbers of blocks as words, at most LISTED of them."""
+    """The numbers of blocks as text, at most LISTED of them."""
     some = ", ".join(str(b) for b in list(blocks)[:LISTED])
     return some + (f" and {len(blocks) - LISTED} more" if len(blocks) > LISTED else "")

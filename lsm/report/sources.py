@@ -44,7 +44,7 @@ class Collector:
         self.used, self.left_out = [], []
 
     def get(self, what: str, path: Path, read: Callable):
-        """What read() gives of the file `path`; None, and a line about `what`, where the file cannot be used."""
+        """What read() returns for the file `path`; None, and a line about `what`, where the file cannot be used."""
         try:
             value = read()
         except InputError as error:

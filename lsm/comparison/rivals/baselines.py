@@ -1,6 +1,6 @@
 """The published baselines and simple methods, each fitted on the labelled points of a split.
 
-Each is a function (split, rng) -> predict, and predict is a function (rows of splits.Rows) -> landslide probabilities.
+Each method is a function (split, rng) -> predict, and predict is a function (splits.Rows) -> landslide probabilities.
 The same fitted model scores the asked points of the split and predicts the cells of a map. SVM, MLP and RF have the
 published settings. Scalers, block statistics, calibration and hyper-parameters come from labelled points alone.
 """
@@ -123,7 +123,8 @@ def nearest_neighbours(split: Split, rng) -> Callable:
 
 
 def block_rate(split: Split, rng) -> Callable:
-    """The share of landslides among the block's labelled points and one more point, which has the share of all."""
+    """The share of landslides among the labelled points of the block and one added point, which counts as the share of
+    all."""
     everywhere = split.label[split.labelled].mean()
     blocks = max(split.blocks, int(split.block.max()) + 1)
     n = np.bincount(split.block, split.labelled, blocks)

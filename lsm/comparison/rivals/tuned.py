@@ -75,7 +75,7 @@ def best(settings: list, split: Split, parts: tuple[str, ...], predicted: Callab
 
 
 def random_forest(*parts: str) -> Callable:
-    """A random forest of 200 trees whose leaves hold as many samples as the validation asks for."""
+    """A random forest of 200 trees; the validation chooses the least number of samples of a leaf."""
     def method(split: Split, rng) -> Callable:
         state = int(rng.integers(1 << 31))
 

@@ -44,8 +44,8 @@ def distance_quarters(xy: np.ndarray, labelled: np.ndarray, query: np.ndarray) -
 
 
 def measure(results: dict, points: Points, roles: dict, units: dict | None = None) -> dict[str, pd.DataFrame]:
-    """The tables of COLUMNS without differences and intervals; results as of `collect`, roles as of
-    `protocols.all_splits`.
+    """The tables of COLUMNS without differences and intervals; results as `collect` returns them, roles as
+    `protocols.all_splits` does.
 
     units  {protocol: (points,)} what the bootstrap draws; None: blocks
     scores has a row for each query point and method, seeds for each seed, subset and measure.

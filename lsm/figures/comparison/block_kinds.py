@@ -54,7 +54,7 @@ def block_kinds(c: FigureConstants):
         panels.name_band(band, protocol)
     for ax in axes[-1]:
         ax.set_xlabel("accuracy of a block", fontsize=7)
-    caption(fig, c, [record], f"line: mean; box: sd; whisker: smallest to largest; held-out blocks of "
+    caption(fig, c, record, f"line: mean; box: sd; whisker: smallest to largest; held-out blocks of "
             f"{panels.repeats(table['seed'].nunique())}; kinds: KMeans of {len(numbers)} blocks, seed {c.SEED}")
     return fig, pd.DataFrame(rows)
 
@@ -115,7 +115,7 @@ def kinds_of(statistics: pd.DataFrame, kinds: int, seed: int) -> tuple[np.ndarra
 
 
 def end_of(name: str, high: bool) -> str:
-    """Low or high values of a factor in words."""
+    """Words for low or high values of a factor."""
     if name.startswith("facing"):
         return name if high else {"facing north": "facing south", "facing east": "facing west"}[name]
     return WORDS.get(name, (f"low {name}", f"high {name}"))[int(high)]

@@ -58,7 +58,7 @@ def scored_curves(c: FigureConstants, curve, measure: str, words: tuple[str, str
         ax.set_title(f"{protocol}: {repeats(lines['repeat'].nunique())}, {panels.span(n.min(), n.max())} points each",
                      loc="left")
         tidy(ax)
-    caption(fig, c, [record], "lines: mean of the repeats; thin lines: each repeat; numbers: mean ± sd of the repeats")
+    caption(fig, c, record, "lines: mean of the repeats; thin lines: each repeat; numbers: mean ± sd of the repeats")
     mean = drawn.groupby(["protocol", "method", "x"], sort=False)["y"].mean().reset_index().assign(repeat="mean")
     return fig, pd.concat([mean[drawn.columns], drawn]).round(6)
 
@@ -162,7 +162,7 @@ def method_rates(c: FigureConstants):
                ylabel="share of landslides")
         ax.set_title(f"{protocol}: {kind} rate, {repeats(part['repeat'].nunique())}", loc="left")
         tidy(ax)
-    caption(fig, c, [record], "success: landslides that a method learned from; prediction: other landslides; dotted: "
+    caption(fig, c, record, "success: landslides that a method learned from; prediction: other landslides; dotted: "
             "chance")
     return fig, where(table, protocol=protocols)[["protocol", "kind", "method", "seed", "area", "landslides"]]
 
@@ -209,6 +209,6 @@ def reliability(c: FigureConstants, protocol: str):
     which = f"{protocols[0]} (solid, bars) and {protocols[1]} (dashed)" if len(protocols) == 2 else protocols[0]
     first = where(table, protocol=protocols[0])
     n = first.groupby("method", observed=True).size().max()
-    caption(fig, c, [record], f"{which}, {n:,} points of {repeats(first['seed'].nunique())}; bars: points in each "
+    caption(fig, c, record, f"{which}, {n:,} points of {repeats(first['seed'].nunique())}; bars: points in each "
             "tenth, with the largest number; error: expected calibration error")
     return fig, drawn

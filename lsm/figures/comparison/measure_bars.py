@@ -40,7 +40,7 @@ def bars(c: FigureConstants, protocol: str):
         panels.name_band(band, p)
     for ax, measure in zip(axes[0], measures, strict=True):
         ax.set_title(heading(measure), fontsize=7, pad=4)
-    caption(fig, c, [record], f"mean and sd of {repeats(table.seeds)}, {counts(where(table, measure='auroc'))} "
+    caption(fig, c, record, f"mean and sd of {repeats(table.seeds)}, {counts(where(table, measure='auroc'))} "
             "points together; best AUROC first; ↓: less is better")
     return fig, table[["protocol", "method", "measure", "mean", "sd", "n", "seeds"]]
 
@@ -63,7 +63,7 @@ def counts(table: pd.DataFrame) -> str:
 
 
 def differences(c: FigureConstants):
-    """Ours minus every rival with a 95 % interval, a column a measure, a mark a protocol. On the right ours is better.
+    """Ours minus each rival with a 95 % interval, a column a measure, a mark a protocol. On the right ours is better.
     """
     path = Paths(c.REGION).method_differences
     names = ("protocol", "with_dv", "rival", "measure", "difference", "low", "high")
@@ -98,7 +98,7 @@ def differences(c: FigureConstants):
              for j, name in enumerate(protocols)]
     fig.legend(handles=marks, loc="lower left", bbox_to_anchor=(0.005, 0.36 / fig.get_figheight()), fontsize=6.5,
                borderaxespad=0, labelspacing=0.2, handletextpad=0.2, ncols=1 + (len(marks) > 3))
-    caption(fig, c, [record], "95 % intervals of a paired bootstrap over blocks; filled: the interval excludes zero; "
+    caption(fig, c, record, "95 % intervals of a paired bootstrap over blocks; filled: the interval excludes zero; "
             "axes in square roots")
     return fig, table[["protocol", "rival", "measure", "difference", "low", "high"]]
 
@@ -145,7 +145,7 @@ def gap(c: FigureConstants):
     panels.name_rows(axes[0], methods)
     panels.foot_legend(fig, [panels.hollow("published: random halves", "white"),
                              panels.hollow("spatial: halves on both sides of a line", styles.INK, "s")], "right")
-    caption(fig, c, [record], f"numbers: published minus spatial; whiskers: sd of {repeats(table.seeds)}; ↓: less is "
+    caption(fig, c, record, f"numbers: published minus spatial; whiskers: sd of {repeats(table.seeds)}; ↓: less is "
             "better")
     return fig, pd.DataFrame(rows)
 
@@ -181,7 +181,7 @@ def distance(c: FigureConstants):
     fig.supxlabel("quarter of the query points by distance to the nearest labelled point, 1 nearest", fontsize=7.5,
                   y=0.47 / tall)
     fig.supylabel("AUROC", fontsize=7.5, x=0.005)
-    caption(fig, c, [record], f"mean and sd of {repeats(table.seeds)}; {counts(table)} points in each quarter of "
+    caption(fig, c, record, f"mean and sd of {repeats(table.seeds)}; {counts(table)} points in each quarter of "
             "all repeats")
     return fig, table[["protocol", "method", "subset", "mean", "sd", "n", "seeds"]]
 
@@ -216,5 +216,5 @@ def subsets(c: FigureConstants):
     for ax in axes[-1]:
         ax.set_xlabel("AUROC", fontsize=7)
     panels.foot_legend(fig, [panels.hollow("with DV", styles.INK), panels.hollow("without DV", "white")], "left")
-    caption(fig, c, [record], f"mean and sd of {repeats(table.seeds)}, n points together")
+    caption(fig, c, record, f"mean and sd of {repeats(table.seeds)}, n points together")
     return fig, table[["protocol", "subset", "with_dv", "method", "mean", "sd", "n", "seeds"]]

@@ -7,7 +7,7 @@ from matplotlib.patches import Patch
 from osgeo import gdal
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, where
+from lsm.figures.common import FigureConstants, axes_at, caption, where
 from lsm.figures.comparison.method_panels import STAGE, compared, dark_of
 from lsm.figures.map_page import Ground, draw_classes, orientation, patch, terrain
 from lsm.inputs.rasters import known, open_raster, strips
@@ -48,7 +48,7 @@ def method_maps(c: FigureConstants):
     for i, name in enumerate([*names, None]):
         x = 0.05 + i % MAPS * ((styles.WIDTH - 0.1 - wide) / (MAPS - 1))
         y = tall - 0.05 - (i // MAPS + 1) * (high + HEAD)
-        ax = fig.add_axes((x / styles.WIDTH, y / tall, wide / styles.WIDTH, high / tall))
+        ax = axes_at(fig, x, y, wide, high)
         if name:
             draw_classes(ax, ground, paths.method_maps, i + 1, breaks, c.CLASS_COLOURS, c.METHOD_CELLS, 0.2)
             ax.set(xticks=[], yticks=[])
@@ -58,7 +58,7 @@ def method_maps(c: FigureConstants):
             legend(ax, ground, table, c.CLASS_COLOURS, scale, (wide, high))
     for i, name in enumerate(names):
         x, y = 0.72 + i % BARS * 1.72, FOOT + below - 0.4 - (i // BARS + 1) * (BAR_HIGH + 0.42) + 0.42
-        ax = fig.add_axes((x / styles.WIDTH, y / tall, 1.38 / styles.WIDTH, BAR_HIGH / tall))
+        ax = axes_at(fig, x, y, 1.38, BAR_HIGH)
         draw_bars(ax, c.CLASS_COLOURS, table[table["method"] == name], table, first=i % BARS == 0)
         ax.set_title(name, fontsize=7, pad=2.5, color=dark_of(name))
     fig.legend(handles=[patch(c.CLASS_COLOURS[-2], "share of landslides"),
@@ -67,7 +67,7 @@ def method_maps(c: FigureConstants):
                loc="upper left", ncols=2, fontsize=7,
                bbox_to_anchor=(0.05 / styles.WIDTH, (FOOT + below - 0.02) / tall))
     one = table[table["method"] == names[0]]
-    caption(fig, c, [record], f"{one['cells'].sum():,} cells; bars: {one['held_out_cells'].sum():,} cells and "
+    caption(fig, c, record, f"{one['cells'].sum():,} cells; bars: {one['held_out_cells'].sum():,} cells and "
             f"{one['landslides'].sum():,} landslides of the {scores['block'].nunique()} blocks held out under the "
             f"first seed of {PROTOCOL}, landslides by the score of their own point;\nno method saw them; each learned "
             "from the other half of these blocks' points and from all other blocks")
@@ -134,7 +134,7 @@ def legend(ax, ground: Ground, table: pd.DataFrame, colours: tuple[str, ...], sc
     edges = table[["class", "from", "to"]].drop_duplicates()
     ax.legend(handles=[patch(colour, f"{name}  {low:.3g}–{high:.3g}") for colour, (name, low, high)
                        in zip(colours, edges.itertuples(index=False), strict=True)][::-1],
-              loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1), fontsize=7, title="landslide susceptibility",
+              loc="upper left", borderaxespad=0, fontsize=7, title="landslide susceptibility",
               alignment="left", title_fontsize=7.5, labelspacing=0.45, handlelength=1.6)
 
 

@@ -34,10 +34,10 @@ def measured(c: FigureConstants, *starts: str) -> tuple[pd.DataFrame, dict, list
 
 
 def protocols_of(table: pd.DataFrame, path, start: str = "") -> list[str]:
-    """The protocols of a table that begin with `start`, or without `start` those that compare methods, in its order.
+    """The protocols of a table, in its order, whose names begin with `start`; without `start`, those in COMPARING.
 
-    k-shot and augmentation answer other questions, and the development blocks were used to choose settings. Raises
-    InputError where there is none.
+    COMPARING leaves out k-shot and augmentation, which answer other questions, and the blocks for development, on which
+    settings were chosen. Raises InputError where the table has no such protocol.
     """
     names = [str(p) for p in pd.unique(table["protocol"])]
     found = [p for p in names if p.startswith(start or COMPARING)]
@@ -73,7 +73,7 @@ def in_order(methods) -> list[str]:
 
 
 def in_colour(score: pd.Series, top: int) -> list[str]:
-    """The `top` methods to draw in colour, best first: ours, and the best others; the remaining methods are drawn pale.
+    """The `top` methods to draw in colour, best first: ours and the best of the others. The rest is drawn pale.
 
     score  by method, larger is better
     """
@@ -105,8 +105,7 @@ def name_rows(axes, methods: list[str]) -> None:
     for label, method in zip(axes[0].get_yticklabels(), methods, strict=True):
         label.set_color(dark_of(method))
     for ax in axes:
-        ax.grid(axis="x", color="#dddddd", linewidth=0.5)
-        ax.set_axisbelow(True)
+        ax.grid(axis="x")
         ax.spines[["top", "right", "left"]].set_visible(False)
         ax.tick_params(axis="x", labelsize=6.5)
         ax.tick_params(axis="y", length=0)

@@ -2,14 +2,11 @@
 
 import textwrap
 
-import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, Normalize
-
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, caption, colour_bar, saved, where
 from lsm.figures.comparison import method_panels as panels
 from lsm.figures.comparison.measure_bars import ROW, counts, ranked
-from lsm.figures.map_page import map_page, terrain
+from lsm.figures.map_page import insar_points, map_page, terrain
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
@@ -47,14 +44,12 @@ def augmentation(c: FigureConstants):
     weak = points[points["fate"] == KEPT]
     along = weak["slope_velocity"].notna().any()
     speed = weak["slope_velocity"].fillna(weak["velocity"]).abs()
-    speeds = LinearSegmentedColormap.from_list("speeds", styles.SPEEDS)
-    drawn = ax.scatter(weak["X"], weak["Y"], s=2.6, c=speed, cmap=speeds, rasterized=pixels,
-                       norm=Normalize(*np.percentile(speed, (5, 95))), **styles.POINTS["InSAR"])
+    drawn = insar_points(ax, weak["X"], weak["Y"], speed, 2.6, pixels)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     waterfall(panel, rules, colour)
     colour_bar(fig, panel, drawn, 0.12, high + 0.12, 1.5,
                f"speed along the {'slope' if along else 'line of sight'} (mm/yr)", 7)
-    caption(fig, c, [record], f"{len(points):,} InSAR points, {len(weak):,} weak labels")
+    caption(fig, c, record, f"{len(points):,} InSAR points, {len(weak):,} weak labels")
     return fig, points.round({"X": 2, "Y": 2})
 
 
@@ -115,6 +110,6 @@ def weak_label_worth(c: FigureConstants):
             ax.locator_params(axis="x", nbins=3)
         column[0].set_title(f"{styles.MEASURES[measure]}\n{TESTED[subset]}", fontsize=7, pad=4)
     panels.foot_legend(fig, [panels.hollow(text, face or styles.INK) for text, face in LEARNED.values()], "right")
-    caption(fig, c, [record], f"numbers: what InSAR landslides add; whiskers: sd of {panels.repeats(table.seeds)}; "
+    caption(fig, c, record, f"numbers: what InSAR landslides add; whiskers: sd of {panels.repeats(table.seeds)}; "
             f"{counts(table)} points together, each kind of landslide with all non-landslides")
     return fig, table[list(panels.COLUMNS)]
