@@ -96,9 +96,8 @@ def main(c: Constants) -> None:
     for name, read in (("uncertainty", map_layers.uncertainty), ("applicability", map_layers.applicability)):
         path = paths.gis_raster(name)
         if of_map := got.get(name, path, partial(read, path, frame, c)):
-            layer, grids[name], *threshold_of = of_map
+            layer, grids[name], threshold = of_map
             layers.append(layer)
-            threshold = threshold_of[0] if threshold_of else threshold
     lead = got.get("leading factors on the map", paths.leading_factor,
                    lambda: map_layers.leading(paths.leading_factor, frame, c))
     layers += [lead] if lead else []
@@ -106,8 +105,7 @@ def main(c: Constants) -> None:
     warned = findings.all_of(paths, got, found, c)
     rules = None
     if paths.augmentation.is_file():
-        rules = got.get("weak labels", paths.augmentation, lambda: check(
-            paths.augmentation, "augment_inventory.py", c) and tables.rules(paths.augmentation))
+        rules = got.get("weak labels", paths.augmentation, lambda: tables.rules(paths.augmentation, c))
     drawn, without = pictures.gather(paths, c)
     got.left_out += [f"figures {', '.join(names)}: {reason}" for reason, names in without.items()]
 

@@ -100,7 +100,7 @@ def _taken(offered: list[str], further: str) -> list[Factor]:
     asked = offered if further == "all" else [name.strip() for name in further.split(",")]
     out, columns = [], {plain(name): name for name in offered}
     for name in asked:
-        name, _, kind = (name, "", "") if further == "all" else name.rpartition(":") if ":" in name else (name, "", "")
+        name, _, kind = name.rpartition(":") if ":" in name and further != "all" else (name, "", "")
         if plain(name) not in columns or (kind or "continuous") not in KINDS:
             near = difflib.get_close_matches(name, offered, n=1)
             raise InputError(f"FURTHER={further}: expected none, all, or columns of numbers that samples and grid have "

@@ -9,7 +9,7 @@ from scipy.stats import gaussian_kde, rankdata
 
 from lsm.explanation.ranking import ADAPTED
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, arrays, axes_at, caption, saved
+from lsm.figures.common import FigureConstants, arrays, axes_at, caption, saved, where
 from lsm.figures.comparison.block_kinds import block_statistics, end_of
 from lsm.inputs.samples import Factor
 from lsm.run.paths import Paths
@@ -38,18 +38,14 @@ def shap_territory(c: FigureConstants):
     values = arrays(paths.shap_values, STAGE, c, ARRAYS)
     adapted = np.flatnonzero(values["state"][values["block"]] == ADAPTED)
     drawn = np.sort(np.random.default_rng(c.SEED).permutation(adapted)[:c.SWARM])
-    heights = [rows_of(values, c.factors, [*ranking["factor"]])]
-    fig, bars, violins = page(heights)
     words = [f"leads {n:,}" if n else "" for n in ranking["blocks_led"]]
-    points = panel(bars[0], violins[0], ranking.assign(sd=np.nan), heights[0], words, values, drawn, c.factors)
-    title(bars[0], "Territory")
-    key(fig, c.factors)
+    fig, points = page(values, [("Territory", ranking.assign(sd=np.nan), words, drawn)], c.factors)
     made = record["constants"]
     caption(fig, c, record, f"{len(adapted):,} samples of {(values['state'] == ADAPTED).sum():,} adapted blocks "
             f"explained, {len(drawn):,} drawn; {made.get('EXPLAINED')} a block at most, background "
             f"{made.get('BACKGROUND')} of the {made.get('BACKGROUND_FROM')};\nbars: mean |SHAP| weighted by area; "
             "leads: number of blocks that the factor leads")
-    return fig, pd.concat([ranking.assign(part="bar"), points])
+    return fig, pd.concat([ranking.assign(part="bar"), *points])
 
 
 def shap_blocks(c: FigureConstants):
@@ -62,26 +58,24 @@ def shap_blocks(c: FigureConstants):
     chosen = chosen_blocks(table, blocks["samples"], c.SHAP_BLOCKS)
     values = arrays(paths.shap_values, STAGE, c, ARRAYS)
     words = block_words(tasks, c)
-    lines = {b: table[table["block"] == b].sort_values("rank").iloc[:c.SHAP_ROWS] for b in chosen}
-    heights = [rows_of(values, c.factors, [*of["factor"]]) for of in lines.values()]
-    fig, bars, violins = page(heights)
-    points = []
-    for (block, of), high, bar, violin in zip(lines.items(), heights, bars, violins, strict=True):
+    panels = []
+    for block in chosen:
+        lines = where(table, block=block).sort_values("rank").iloc[:c.SHAP_ROWS]
         drawn = np.flatnonzero(values["block"] == block)
-        arrows = [{1: "↑", -1: "↓"}.get(sign, "") for sign in of["sign"]]
-        points.append(panel(bar, violin, of, high, arrows, values, drawn, c.factors))
-        title(bar, f"Block {block}" + (f": {words[block]}" if block in words else "")
-              + f" · {blocks.loc[block, 'samples']} samples, {blocks.loc[block, 'landslides']} landslides, "
-              f"{len(drawn)} explained")
-    key(fig, c.factors)
+        arrows = [{1: "↑", -1: "↓"}.get(sign, "") for sign in lines["sign"]]
+        title = (f"Block {block}" + (f": {words[block]}" if block in words else "")
+                 + f" · {blocks.loc[block, 'samples']} samples, {blocks.loc[block, 'landslides']} landslides, "
+                 f"{len(drawn)} explained")
+        panels.append((title, lines, arrows, drawn))
+    fig, points = page(values, panels, c.factors)
     made = record["constants"]
-    more = table["factor"].nunique() - max(map(len, lines.values()))
+    more = table["factor"].nunique() - max(len(lines) for _, lines, *_ in panels)
     caption(fig, c, record, f"{made.get('EXPLAINED')} samples a block explained at most, background "
             f"{made.get('BACKGROUND')} of the {made.get('BACKGROUND_FROM')}"
             + (f"; {more} weaker factors of each block are in the csv" if more else "")
             + ";\nbars: mean |SHAP|; ↑ larger values raise the log-odds of landslide, ↓ lower them; "
             "line: sd over shuffles")
-    return fig, pd.concat([*(table[table["block"] == b].assign(part="bar") for b in chosen), *points])
+    return fig, pd.concat([*(where(table, block=block).assign(part="bar") for block in chosen), *points])
 
 
 def chosen_blocks(table: pd.DataFrame, samples: pd.Series, wanted: tuple) -> list[int]:
@@ -130,27 +124,25 @@ def parts_of(values: dict, factors: tuple[Factor, ...], name: str) -> tuple[np.n
     return (value == 0) & bool(factor and factor.zero_is_missing), codes if len(codes) <= CLASSES else codes[:0]
 
 
-def page(heights: list[np.ndarray]) -> tuple:
-    """A page of panels, one below the other: figure, axes of the bars, axes of the violins.
+def page(values: dict, panels: list[tuple], factors: tuple[Factor, ...]) -> tuple[Figure, list[pd.DataFrame]]:
+    """A page of panels, one below the other, and the points drawn in each.
 
-    heights  of the rows of each panel, (factors,) in ROW
+    panels  title, lines, words and drawn of each, as `panel` takes them
     """
+    heights = [rows_of(values, factors, [*lines["factor"]]) for _, lines, *_ in panels]
     y = sum(TOP + ROW * high.sum() for high in heights) + BETWEEN * (len(heights) - 1) + BOTTOM
     fig = Figure(figsize=(styles.WIDTH, y))
-    bars, violins, left = [], [], NAMES + BARS + GAP
-    for high in heights:
+    points, left = [], NAMES + BARS + GAP
+    for (title, lines, words, drawn), high in zip(panels, heights, strict=True):
         tall = ROW * high.sum()
         y -= TOP + tall
-        bars.append(axes_at(fig, NAMES, y, BARS, tall))
-        violins.append(axes_at(fig, left, y, styles.WIDTH - left - 0.3, tall))
+        bar, violin = axes_at(fig, NAMES, y, BARS, tall), axes_at(fig, left, y, styles.WIDTH - left - 0.3, tall)
         y -= BETWEEN
-    return fig, bars, violins
-
-
-def title(ax, text: str) -> None:
-    """The title of a panel, above its names."""
-    ax.annotate(text, (0, 1), xytext=(-72 * NAMES + 6, 28), xycoords="axes fraction", textcoords="offset points",
-                fontsize=7.5, fontweight="bold", annotation_clip=False)
+        points.append(panel(bar, violin, lines, high, words, values, drawn, factors))
+        bar.annotate(title, (0, 1), xytext=(-72 * NAMES + 6, 28), xycoords="axes fraction", fontsize=7.5,
+                     textcoords="offset points", fontweight="bold", annotation_clip=False)
+    key(fig, factors)
+    return fig, points
 
 
 def panel(bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str], values: dict, drawn: np.ndarray,

@@ -135,8 +135,8 @@ def raster_of(path: Path, stage: str, frame: Frame, c: ReportConstants) -> tuple
     return *read(path, c.LARGEST, frame), record
 
 
-def uncertainty(path: Path, frame: Frame, c: ReportConstants) -> tuple[Layer, dict]:
-    """The layer of uncertainty, in the steps and colours of its record, and its numbers for the page."""
+def uncertainty(path: Path, frame: Frame, c: ReportConstants) -> tuple[Layer, dict, None]:
+    """The layer of uncertainty, in the steps and colours of its record, its numbers for the page, and no threshold."""
     values, known, _, _, record = raster_of(path, "export_gis.py", frame, c)
     steps, colours = record["constants"].get("SPREADS"), record["constants"].get("SPREAD_COLOURS")
     if not steps or not colours:
@@ -144,7 +144,7 @@ def uncertainty(path: Path, frame: Frame, c: ReportConstants) -> tuple[Layer, di
     layer = stepped("uncertainty", "Uncertainty", values, known, styles_qgis.steps_of_uncertainty(steps, colours),
                     "Standard deviation of probability over the few networks of a block. Large: they disagree. "
                     "Small: they agree, which does not mean that they are right.")
-    return layer, packed(values, known)
+    return layer, packed(values, known), None
 
 
 def applicability(path: Path, frame: Frame, c: ReportConstants) -> tuple[Layer, dict, float]:

@@ -8,7 +8,7 @@ import pandas as pd
 from lsm.comparison.measures import LOWER_IS_BETTER
 from lsm.figures.common import where
 from lsm.maps.classes import ClassConstants
-from lsm.run.artifacts import check, made_by
+from lsm.run.artifacts import check, made_by, read_csv
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError
 
@@ -96,6 +96,7 @@ def written(value) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, bool)) else str(value)
 
 
-def rules(path: Path) -> list[list[str]]:
-    """The table of stage 0: rule, dropped, kept."""
-    return [[str(value) for value in row] for row in pd.read_csv(path).fillna("").itertuples(index=False)]
+def rules(path: Path, c: ClassConstants) -> list[list[str]]:
+    """The table of stage 0: rule, dropped, kept. Raises InputError."""
+    table = read_csv(path, "augment_inventory.py", c).fillna("")
+    return [[str(value) for value in row] for row in table.itertuples(index=False)]

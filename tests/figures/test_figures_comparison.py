@@ -273,7 +273,7 @@ def test_every_method_has_a_style_of_its_own():
     assert len({colour for colour, _, _ in styles.METHODS.values()}) == len(styles.METHODS)
     assert len({style[1:] for style in styles.METHODS.values()}) > len(styles.METHODS) / 2
     assert method_panels.in_order(["new", "RF", "ours"]) == ["ours", "RF", "new"]
-    assert method_panels.mark_of("new")["color"] == styles.OTHER[0]
+    assert method_panels.style_of("new")["color"] == styles.OTHER[0]
     for name in styles.METHODS:
         shade = np.dot(method_panels.dark_of(name), (0.3, 0.59, 0.11))
         assert shade <= 0.4501

@@ -44,7 +44,7 @@ def block_kinds(c: FigureConstants):
             for i, method in enumerate(methods):
                 values = where(part, method=method)["accuracy"]
                 if len(values):
-                    numbers_drawn = candle(ax, i, values, panels.mark_of(method)["color"], upright=False)
+                    numbers_drawn = candle(ax, i, values, panels.style_of(method)["color"], upright=False)
                     rows.append({"protocol": protocol, "kind": names[k], "method": method} | numbers_drawn)
             ax.set(xlim=(min(0.5, np.floor(10 * table["accuracy"].min()) / 10), 1.02))
             ax.xaxis.set_major_formatter("{x:g}")  # "0" and "1" of neighbouring panels do not touch

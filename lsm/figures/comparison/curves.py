@@ -13,11 +13,13 @@ from lsm.comparison import measures
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, caption, need, tidy, where
 from lsm.figures.comparison import method_panels as panels
-from lsm.figures.comparison.method_panels import STAGE, in_colour, in_order, line_of, mark_of, protocols_of, repeats
+from lsm.figures.comparison.method_panels import STAGE, in_colour, in_order, protocols_of, repeats, style_of
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths
 
 GRID = np.unique(np.concatenate([np.linspace(0, 0.1, 101), np.linspace(0.1, 1, 181)]))  # finer where curves bend
+# of marks on lines, for readers who do not see the colours
+MARKED = {"markersize": 4.8, "markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
 def method_roc(c: FigureConstants):
@@ -114,22 +116,16 @@ def lines_of_repeats(ax, table: pd.DataFrame, chosen: list[str]) -> None:
         wide = table[table["method"] == method].pivot(index="x", columns="repeat", values="y")
         if method in chosen:
             if wide.shape[1] > 1:
-                ax.plot(wide.index, wide, color=line_of(method)["color"], linewidth=0.35, alpha=0.35)
-            ax.plot(wide.index, wide.mean(axis=1), linewidth=1.3, zorder=3, **line_of(method), **marked(method),
+                ax.plot(wide.index, wide, color=style_of(method)["color"], linewidth=0.35, alpha=0.35)
+            ax.plot(wide.index, wide.mean(axis=1), linewidth=1.3, zorder=3, **style_of(method), **MARKED,
                     markevery=(0.05 + 0.02 * chosen.index(method), 0.2))
         else:
             ax.plot(wide.index, wide.mean(axis=1), linewidth=0.8, color=styles.PALE, zorder=1)
 
 
-def marked(method: str) -> dict:
-    """The method's mark on its line, for readers who do not see its colour."""
-    return {"marker": mark_of(method)["marker"], "markersize": 4.8, "markeredgecolor": "white", "markeredgewidth": 0.4}
-
-
 def legend(ax, labels: list[tuple[str, str]], others: int, title: str, corner: str) -> None:
     """Legend of the methods with their numbers, best first, in the colours of their lines, and how many are pale."""
-    handles = [Line2D([], [], label=text, linewidth=1.3, **line_of(method), **marked(method))
-               for method, text in labels]
+    handles = [Line2D([], [], label=text, linewidth=1.3, **style_of(method), **MARKED) for method, text in labels]
     if others:
         handles.append(Line2D([], [], color=styles.PALE, linewidth=0.8, label=f"{others} other" + "s" * (others > 1)))
     drawn = ax.legend(handles=handles, loc=corner, fontsize=6, title=title, title_fontsize=6.5, alignment="left",
@@ -196,9 +192,8 @@ def reliability(c: FigureConstants, protocol: str):
                 most = share.idxmax()
                 ax.text(x[most], 0.42, f"{one.loc[most, 'points']:,}", fontsize=5.5, color="#555555",
                         ha="left" if x[most] < 0.5 else "right")
-            ax.plot(one["predicted"], one["observed"], linewidth=0.9, markersize=3.2,
-                    linestyle="--" if i else "-", markerfacecolor="white" if i else None, clip_on=False, zorder=3,
-                    **mark_of(method))
+            ax.plot(one["predicted"], one["observed"], linewidth=0.9, markersize=3.2, clip_on=False, zorder=3,
+                    markerfacecolor="white" if i else None, **style_of(method) | {"linestyle": "--" if i else "-"})
             words.append(f"{error[name, method]:.3f}")
         ax.text(0.03, 0.97, "error " + ", ".join(words), fontsize=6, transform=ax.transAxes, va="top")
         ax.set(xlim=(0, 1), ylim=(0, 1))

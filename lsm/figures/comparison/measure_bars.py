@@ -9,7 +9,7 @@ from lsm.comparison.tables.pages import QUARTERS, SUBSETS
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, caption, round_numbers, saved, where
 from lsm.figures.comparison import method_panels as panels
-from lsm.figures.comparison.method_panels import mark_of, protocols_of, repeats
+from lsm.figures.comparison.method_panels import protocols_of, repeats, style_of
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
@@ -28,7 +28,7 @@ def bars(c: FigureConstants, protocol: str):
         for ax, measure in zip(band, measures, strict=True):
             one = where(table, protocol=p, measure=measure).set_index("method").reindex(methods[p])
             y, end = np.arange(len(one)), (one["mean"] + one["sd"].fillna(0)).max()
-            ax.barh(y, one["mean"], height=0.72, color=[mark_of(m)["color"] for m in one.index], zorder=2)
+            ax.barh(y, one["mean"], height=0.72, color=[style_of(m)["color"] for m in one.index], zorder=2)
             ax.errorbar(one["mean"], y, xerr=one["sd"].fillna(0), fmt="none", ecolor="black", elinewidth=0.7,
                         capsize=1.2, capthick=0.7, zorder=3)
             for i, value in zip(y, one["mean"], strict=True):
@@ -83,7 +83,7 @@ def differences(c: FigureConstants):
             one = where(table, protocol=protocol, measure=measure).set_index("rival").reindex(rivals)
             offset = 0.72 * ((j + 0.5) / len(protocols) - 0.5)
             for i, (rival, row) in enumerate(one.iterrows()):
-                colour, sure = mark_of(rival)["color"], row["low"] > 0 or row["high"] < 0
+                colour, sure = style_of(rival)["color"], row["low"] > 0 or row["high"] < 0
                 ax.plot((row["low"], row["high"]), (i + offset, i + offset), color=colour, linewidth=1)
                 ax.plot(row["difference"], i + offset, marker=panels.protocol_mark(j), markersize=3.4, color=colour,
                         markerfacecolor=colour if sure else "white", markeredgewidth=0.8)
@@ -130,7 +130,7 @@ def gap(c: FigureConstants):
         wide = where(table, measure=measure).pivot(index="method", columns="protocol", values=["mean", "sd"])
         low, high = wide["mean"].min().min(), wide["mean"].max().max()
         for i, method in enumerate(methods):
-            colour, mean, sd = mark_of(method)["color"], wide["mean"].loc[method], wide["sd"].loc[method]
+            colour, mean, sd = style_of(method)["color"], wide["mean"].loc[method], wide["sd"].loc[method]
             panels.dumbbell(ax, i, [(mean["published"], sd["published"], "o", "white"),
                                     (mean["spatial"], sd["spatial"], "s", colour)], colour)
             change = mean["published"] - mean["spatial"]
@@ -167,7 +167,7 @@ def distance(c: FigureConstants):
                     zorder=1)
             one = where(table, method=method, protocol=protocol).set_index("subset").reindex(QUARTERS)
             ax.errorbar(range(4), one["mean"], yerr=one["sd"].fillna(0), linewidth=0.8, elinewidth=0.5, markersize=3,
-                        color=mark_of(method)["color"], markeredgewidth=0.7, zorder=3, marker=panels.protocol_mark(j),
+                        color=style_of(method)["color"], markeredgewidth=0.7, zorder=3, marker=panels.protocol_mark(j),
                         markerfacecolor="white" if j % 2 else None)
         ax.set_xticks(range(4), ("1", "2", "3", "4"))
     low = (table["mean"] - table["sd"].fillna(0)).min()
@@ -200,7 +200,7 @@ def subsets(c: FigureConstants):
         for ax, subset in zip(band, SUBSETS, strict=True):
             one = where(table, protocol=protocol, subset=subset)
             for i, method in enumerate(methods[protocol]):
-                colour, row = mark_of(method)["color"], where(one, method=method).set_index("with_dv")
+                colour, row = style_of(method)["color"], where(one, method=method).set_index("with_dv")
                 ends = [(row.loc[with_dv, "mean"], row.loc[with_dv, "sd"], "o", face)
                         for with_dv, face in ((False, "white"), (True, colour)) if with_dv in row.index]
                 panels.dumbbell(ax, i, ends, colour, line=1.2)

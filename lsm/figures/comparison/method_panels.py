@@ -47,21 +47,14 @@ def protocols_of(table: pd.DataFrame, path, start: str = "") -> list[str]:
     return found
 
 
-def line_of(method: str) -> dict:
-    """Colour and line of a method."""
-    colour, line, _ = styles.METHODS.get(method, styles.OTHER)
-    return {"color": colour, "linestyle": line}
-
-
-def mark_of(method: str) -> dict:
-    """Colour and mark of a method, for points."""
-    colour, _, mark = styles.METHODS.get(method, styles.OTHER)
-    return {"color": colour, "marker": mark}
+def style_of(method: str) -> dict:
+    """Colour, line and mark of a method, as Matplotlib names them."""
+    return dict(zip(("color", "linestyle", "marker"), styles.METHODS.get(method, styles.OTHER), strict=True))
 
 
 def dark_of(method: str):
     """The method's colour, dark enough for text on white."""
-    colour = to_rgb(styles.METHODS.get(method, styles.OTHER)[0])
+    colour = to_rgb(style_of(method)["color"])
     brightness = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
     return tuple(v * min(1, 0.45 / max(brightness, 1e-9)) for v in colour)
 

@@ -97,7 +97,7 @@ def weak_label_worth(c: FigureConstants):
             for i, method in enumerate(methods):
                 mean, sd = wide["mean"].loc[method], wide["sd"].loc[method]
                 ends = [(mean[protocol], sd[protocol], "o", face) for protocol, (_, face) in LEARNED.items()]
-                panels.dumbbell(ax, i, ends, panels.mark_of(method)["color"], size=4)
+                panels.dumbbell(ax, i, ends, panels.style_of(method)["color"], size=4)
                 ax.text(0.99, i - 0.36, panels.signed(mean["published"] - mean["augmentation"]), fontsize=5.8,
                         transform=ax.get_yaxis_transform(), ha="right", va="center")
         panels.name_rows(band, methods)
