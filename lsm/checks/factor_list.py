@@ -26,8 +26,8 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
     tables   the samples and the grid (a table or a stack of rasters), those there are
     further  columns of all tables to take as factors too: "none", "all", or names separated by commas; name:categorical
              for class codes
-    A factor that neither of two tables holds is left out. One that one of them lacks stays; its reader refuses it.
-    Raises InputError.
+    A factor that is in neither of two tables is left out. A factor that only one of them lacks stays, and the reader of
+    that table refuses it. Raises InputError.
     """
     headers = {}
     for path in tables:

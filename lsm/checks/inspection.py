@@ -78,7 +78,7 @@ def _refusal(path: Path, read) -> list[Finding]:
 
 
 def _table(path: Path, rows: int | None = None) -> pd.DataFrame:
-    """The first rows of a table, all where rows is None; empty where it cannot be read, as `_refusal` has said."""
+    """The first rows of a table, None: all; empty where it cannot be read (`_refusal` says why)."""
     try:
         return named_rows(path, rows)
     except InputError:

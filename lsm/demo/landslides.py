@@ -41,8 +41,9 @@ def make_probability(factors: pd.DataFrame, environment: np.ndarray, weights, sh
 
     factors      one row a land cell; environment (land cells,) numbers from 1 up
     weights      of each environment: (term, weight) pairs
-    share        of landslides among the points. The offsets make the mean probability of each environment equal to it,
-                 so that the probability is the probability of a drawn point. For the same reason X,Y alone say nothing
+    share        of landslides among the points. Offsets make the mean probability of each environment equal to it. So
+                 a cell's probability is the chance that a point drawn there is a landslide, and X, Y alone do not tell
+                 environments with many landslides from environments with few
     Raises InputError for an environment without land.
     """
     probability, rows = np.empty(len(factors)), []

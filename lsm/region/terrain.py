@@ -84,7 +84,8 @@ def relief(heights: np.ndarray, reach: int) -> np.ndarray:
 
 
 def write_more(folder: Path, grid: Grid, names: tuple[str, ...], reach: int) -> None:
-    """Writes the layers of MORE that are named, but HAND, from the layer DEM; reach  of the relief, in cells."""
+    """Writes those layers of MORE that are in `names`, except HAND, from the layer DEM; reach  of the relief, in cells.
+    """
     dem = folder / "DEM.tif"
     around = {"relief": (reach, lambda z: relief(z, reach)),
               "profile curvature": (1, lambda z: curvatures(z, grid.cell)[0]),
@@ -143,9 +144,9 @@ def write_upstream_area(dem: Path, grid: Grid, path: Path, coarser: int, hand: t
 
     coarser  1, or the side, in cells, of the coarser cells on which the flow is computed. The area of a cell is then
              the area of the coarse cell it lies in, less the coarse cell's own area, plus the cell's own.
-    hand     None, or the layer to write with the height (m) above the stream cell that each cell drains to, and how
-             many cells drain through a stream cell. A cell that drains to no stream is measured from where its water
-             leaves the area (Nobre and others 2011, Journal of Hydrology 404).
+    hand     None, or (path, cells): the layer to write with each cell's height (m) above the stream cell that it drains
+             to, and how many cells drain through a stream cell. A cell that drains to no stream is measured from where
+             its water leaves the area (Nobre and others 2011, Journal of Hydrology 404).
     """
     source = gdal.Open(str(dem))
     rows, cols = -(-grid.rows // coarser), -(-grid.cols // coarser)
@@ -196,8 +197,10 @@ def wetness(area: np.ndarray, slope: np.ndarray, cell: float) -> np.ndarray:
 
 
 def flat_water(heights: np.ndarray, least: int) -> np.ndarray:
-    """Where heights (rows, cols), nodata -9999, belong to water: a connected area of exactly one height of `least`
-    cells and more. Of whole-number heights, where level land is common, ten times as many, unless the height is 0.
+    """(rows, cols) bool: which cells are water, that is, lie in a connected area of exactly one height with at least
+    `least` cells. Where all heights are whole numbers level land is common: then ten times as many, except at height 0.
+
+    heights  (rows, cols), nodata -9999
     """
     there = known(heights)
     area = _areas(heights, there)

@@ -38,7 +38,7 @@ class Layer:
 class Frame:
     """The cells of all pictures and numbers: rows, cols, extent (west, east, south, north) in metres.
 
-    step  of the raster's cells a side, one is read; 1 where the raster is not decimated
+    step  one of step x step cells of the raster is read; 1: the raster is not decimated
     """
 
     rows: int
@@ -130,7 +130,8 @@ def stepped(key: str, name: str, values: np.ndarray, known: np.ndarray, steps: l
 
 
 def raster_of(path: Path, stage: str, frame: Frame, c: ReportConstants) -> tuple:
-    """What `read` gives of a raster of this run on the frame of the map, and its record. Raises InputError."""
+    """What `read` returns for a raster of this run, which must have the map's frame, and its record. Raises InputError.
+    """
     record = check(path, stage, c)
     return *read(path, c.LARGEST, frame), record
 

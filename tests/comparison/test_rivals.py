@@ -125,8 +125,8 @@ def test_mlp_has_the_published_settings(monkeypatch):
 
 
 def within_block(split):
-    scale = boosting.BlockScale.of(split.factors, split.block, split.labelled, split.block.max() + 1)
-    return scale.transform(split.factors, split.block)
+    scaled = boosting.within_block(split.factors, split.block, split.labelled, split.block.max() + 1)
+    return scaled(split.factors, split.block)
 
 
 @pytest.mark.parametrize(("parts", "more"), [((), lambda s: []), (("xy",), lambda s: [s.xy]),

@@ -5,7 +5,7 @@ import pytest
 from small_split import BARE, MIXED, made_split, parted_by_a_line
 
 from lsm.comparison import splits
-from lsm.comparison.rivals.boosting import BlockScale
+from lsm.comparison.rivals import boosting
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
 from lsm.learner.encoder import Encoder
 
@@ -142,8 +142,8 @@ def test_the_encoder_is_fitted_on_labelled_points(form):
 
 
 def within_block(split):
-    scale = BlockScale.of(split.factors, split.block, split.labelled, max(split.blocks, split.block.max() + 1))
-    return scale.transform(split.factors, split.block)
+    blocks = max(split.blocks, split.block.max() + 1)
+    return boosting.within_block(split.factors, split.block, split.labelled, blocks)(split.factors, split.block)
 
 
 def test_within_block_equals_hand_computed():

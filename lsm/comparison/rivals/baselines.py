@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from lsm.comparison.rivals.boosting import BlockScale, boosted
+from lsm.comparison.rivals.boosting import boosted, within_block
 from lsm.comparison.splits import Rows, Split
 
 TREES = 200          # of the random forests; published 200
@@ -44,13 +44,12 @@ def features_of(parts: tuple[str, ...], split: Split, known: np.ndarray | None =
 
     "block" stands for the factors within the block, scaled by the points `known` (points,) bool; None: the labelled.
     """
-    scale = None
     if "block" in parts:
         blocks = max(split.blocks, int(split.block.max()) + 1)
-        scale = BlockScale.of(split.factors, split.block, split.labelled if known is None else known, blocks)
+        scaled = within_block(split.factors, split.block, split.labelled if known is None else known, blocks)
 
     def features(rows: Rows | Split) -> np.ndarray:
-        more = {"xy": lambda: rows.xy, "block": lambda: scale.transform(rows.factors, rows.block)}
+        more = {"xy": lambda: rows.xy, "block": lambda: scaled(rows.factors, rows.block)}
         return np.column_stack([rows.factors, *(more[part]() for part in parts)])
 
     return features

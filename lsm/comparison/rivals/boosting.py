@@ -1,6 +1,6 @@
 """Gradient boosting, a rival, and the factors within the block, which help it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -23,26 +23,16 @@ def boosted(features: np.ndarray, label: np.ndarray, seed: int, rate: float = 0.
         return model.fit(features, label)
 
 
-@dataclass(frozen=True)
-class BlockScale:
-    """Mean and standard deviation of every factor over the known samples of each block, (blocks, factors).
+def within_block(factors: np.ndarray, block: np.ndarray, known: np.ndarray, blocks: int) -> Callable:
+    """The function (factors, block) -> factors minus their block's mean, divided by its standard deviation.
 
-    A block without known samples has the mean and standard deviation of all known samples.
+    Both are of the known samples of each of the `blocks` blocks; a block without any has those of all known samples.
+    factors (samples, factors), block (samples,), known (samples,) bool
     """
-
-    mean: np.ndarray
-    sd: np.ndarray
-
-    @classmethod
-    def of(cls, factors: np.ndarray, block: np.ndarray, known: np.ndarray, blocks: int) -> "BlockScale":
-        """From factors (samples, factors), block (samples,) and known (samples,) bool."""
-        mean = np.tile(factors[known].mean(axis=0), (blocks, 1))
-        sd = np.tile(factors[known].std(axis=0), (blocks, 1))
-        for b in np.unique(block[known]):
-            own = factors[known & (block == b)]
-            mean[b], sd[b] = own.mean(axis=0), own.std(axis=0)
-        return cls(mean, np.where(sd > 0, sd, 1))
-
-    def transform(self, factors: np.ndarray, block: np.ndarray) -> np.ndarray:
-        """Factors (rows, factors) minus the mean of their block (rows,), divided by its standard deviation."""
-        return (factors - self.mean[block]) / self.sd[block]
+    mean = np.tile(factors[known].mean(axis=0), (blocks, 1))
+    sd = np.tile(factors[known].std(axis=0), (blocks, 1))
+    for b in np.unique(block[known]):
+        own = factors[known & (block == b)]
+        mean[b], sd[b] = own.mean(axis=0), own.std(axis=0)
+    sd = np.where(sd > 0, sd, 1)
+    return lambda factors, block: (factors - mean[block]) / sd[block]

@@ -26,8 +26,8 @@ COLUMNS = {  # of each table; some protocols have no rows in some tables
 
 
 def collect(jobs: list[Job]) -> dict[tuple, dict[str, np.ndarray]]:
-    """{(protocol, seed, with_dv): {method: scores of the asked points}} of finished jobs, "k-shot" as a protocol of its
-    own. Ours is added where all its parts are there."""
+    """{(protocol, seed, with_dv): {method: scores of the asked points}} of finished jobs; "k-shot" is a protocol of its
+    own."""
     out = {}
     for job in jobs:
         protocol = "k-shot" if job.family == "k-shot" else job.protocol
