@@ -89,6 +89,7 @@ def round_numbers(least: float, most: float) -> list[float]:
 def tidy(ax) -> None:
     """Light grid lines, no box."""
     ax.grid()
+    ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=7)
 

@@ -184,6 +184,7 @@ def panel(bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str], 
         ax.xaxis.labelpad = 2
         ax.locator_params(axis="x", nbins=6)
     violin.grid(axis="x")
+    violin.set_axisbelow(True)
     return pd.concat(points, ignore_index=True)
 
 

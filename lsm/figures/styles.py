@@ -5,7 +5,7 @@ WIDTH, COLUMN, MAP, PANEL = 7.48, 3.54, 5.2, 1.55
 STYLE = {"font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axes.linewidth": 0.6,
          "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False, "legend.fontsize": 7.5,
          "lines.linewidth": 1.2, "pdf.fonttype": 42, "image.interpolation": "none",
-         "axes.axisbelow": True, "grid.color": "#dddddd", "grid.linewidth": 0.5}
+         "grid.color": "#dddddd", "grid.linewidth": 0.5}
 POINTS = {"non-landslide": {"marker": "o", "facecolors": "none", "edgecolors": "#5a5a5a", "linewidths": 0.25},
           "landslide": {"marker": "^", "facecolors": "#c51b1b", "edgecolors": "none", "linewidths": 0},
           "InSAR": {"marker": "s", "edgecolors": "black", "linewidths": 0.2}}

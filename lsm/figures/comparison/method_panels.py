@@ -99,6 +99,7 @@ def name_rows(axes, methods: list[str]) -> None:
         label.set_color(dark_of(method))
     for ax in axes:
         ax.grid(axis="x")
+        ax.set_axisbelow(True)
         ax.spines[["top", "right", "left"]].set_visible(False)
         ax.tick_params(axis="x", labelsize=6.5)
         ax.tick_params(axis="y", length=0)
