@@ -49,12 +49,12 @@ def inventory(c: FigureConstants):
 
 def deformation(c: FigureConstants, fig, ax, panel, ground: Ground) -> str:
     """Draws the velocity of the grid's cells, with its scale, where any is measured. Returns words for the caption."""
-    paths, velocity = Paths(c.REGION), [factor for factor in c.factors if factor.zero_is_missing][:1]
+    paths, velocity = Paths(c.REGION), next((factor for factor in c.factors if factor.zero_is_missing), None)
     source = grid_cells.grid_of(paths)
     if not velocity or not source.is_file():
         return ""
     dataset = open_raster(paths.composite, "put it there")
-    (layer,), _ = grid_layers(source, velocity, dataset.GetGeoTransform(), (dataset.RasterYSize, dataset.RasterXSize),
+    (layer,), _ = grid_layers(source, [velocity], dataset.GetGeoTransform(), (dataset.RasterYSize, dataset.RasterXSize),
                               ground.shade.shape)
     there = np.isfinite(layer) & (layer != 0)
     if not there.any():
@@ -66,10 +66,9 @@ def deformation(c: FigureConstants, fig, ax, panel, ground: Ground) -> str:
     drawn[..., :3] *= (0.8 + 0.2 * ground.shade)[..., None]
     drawn[..., 3] = there
     ax.imshow(drawn, extent=ground.extent)
-    colour_bar(fig, panel, ScalarMappable(norm, colours), 0.03, 1.55, 1.1,
-               f"ground: {velocity[0].name} ({velocity[0].unit})")
+    colour_bar(fig, panel, ScalarMappable(norm, colours), 0.03, 1.55, 1.1, f"ground: {velocity.name} ({velocity.unit})")
     share = there.sum() / np.isfinite(layer).sum()
-    return f"; {velocity[0].name} measured on {share:.0%} of the cells drawn, above 0 towards the satellite"
+    return f"; {velocity.name} measured on {share:.0%} of the cells drawn, above 0 towards the satellite"
 
 
 def inventory_points(c: FigureConstants) -> tuple[pd.DataFrame, dict]:

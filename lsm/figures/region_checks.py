@@ -26,8 +26,8 @@ def correlation(c: FigureConstants):
     findings, _ = saved(paths.checks, "check_region.py", c, ("topic", "file", "level", "found"))
     names = list(table["factor"])
     r, vif, n = table[names].to_numpy(float), table["VIF"].to_numpy(float), len(names)
-    fig = Figure(figsize=(styles.WIDTH, 5.3))
-    ax = axes_at(fig, 0.95, 0.35, 3.6, 4)
+    fig, left, right = Figure(figsize=(styles.WIDTH, 5.3)), 0.95, 4.55
+    ax = axes_at(fig, left, 0.35, right - left, 4)
     shades = LinearSegmentedColormap.from_list("r", ("#b35806", "#fdb863", "#ffffff", "#b2abd2", "#542788"))
     ax.imshow(np.where(np.eye(n, dtype=bool), np.nan, r), cmap=shades, vmin=-1, vmax=1, aspect="auto",
               extent=(-0.5, n - 0.5, n - 0.5, -0.5))
@@ -49,7 +49,7 @@ def correlation(c: FigureConstants):
     ax.set_yticks(range(n), names, fontsize=6.5)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
-    list_of(fig, findings, 4.75)
+    list_of(fig, findings, right + 0.2)
     caption(fig, c, record, f"{n} numeric factors; framed: |r| > {CORRELATION:g}, variance inflation (VIF) > {VIF:g}")
     both = [table.assign(part="correlation"), findings.assign(part="finding")]
     return fig, pd.concat(both)[["part", *table.columns, *findings.columns]]
