@@ -24,7 +24,12 @@ PYTHON_BASE ?= python3
 VENV := .venv
 PY ?= $(VENV)/bin/python
 # Every NAME=value of the command line goes to the stages that know NAME; a name that none knows is refused.
-ARGS := $(filter-out PY=% PYTHON_BASE=% VENV=% HK_DATA=% QGIS_PYTHON=% TESTS=%,$(MAKEOVERRIDES))
+# Each is quoted for the shell: a value may hold blanks, quotes, | and brackets. Make writes "\ " and "\\" for " " and "\".
+BLANK := $(subst ,, )
+WORDS := $(subst \$(BLANK),<blank>,$(subst \\,<back>,$(MAKEOVERRIDES)))
+GIVEN := $(filter-out PY=% PYTHON_BASE=% VENV=% HK_DATA=% QGIS_PYTHON=% TESTS=%,$(WORDS))
+quoted = $(foreach a,$(1),'$(subst <back>,\,$(subst <blank>,$(BLANK),$(subst ','\'',$(a))))')
+ARGS := $(call quoted,$(GIVEN))
 PIPELINE = $(PY) tools/pipeline.py
 
 # ---- set-up: needed for .venv only; with PY=python the conda environment is ready
@@ -56,7 +61,7 @@ hk: $(READY)
 	cp -u "$(HK_DATA)/composite.tif" "$(SRC)/HK/"
 	[ "$(SRC)/grid_samples_HK.csv" -nt "$(HK_DATA)/grid_samples_HK.csv.gz" ] || \
 	    { gunzip -c "$(HK_DATA)/grid_samples_HK.csv.gz" > "$(SRC)/.grid.csv" && mv "$(SRC)/.grid.csv" "$(SRC)/grid_samples_HK.csv"; }
-	@$(PIPELINE) run REGION=HK $(filter-out REGION=%,$(ARGS))
+	@$(PIPELINE) run REGION=HK $(call quoted,$(filter-out REGION=%,$(GIVEN)))
 
 test: $(READY)
 	bash tools/browser.sh

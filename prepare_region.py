@@ -52,7 +52,7 @@ from lsm.region import absences, factor_layers, inventory, placed_points, region
 from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables, valid_cells
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError, of_stage, run
-from lsm.sources.files import library_notes, path_of
+from lsm.sources.files import library_notes, path_of, read_files
 from lsm.sources.raster_files import METRES, open_raster_file
 from study_area import Area
 
@@ -222,7 +222,7 @@ def prepare(c, paths: Paths, rules, inputs: dict, own: dict, codes: dict, notes:
         as_csv = c.GRID_FORM in ("table", "both") or (c.GRID_FORM == "auto" and complete <= c.TABLE_CELLS)
         of_run = SimpleNamespace(**vars(c), **{name: getattr(rules, name) for name in _RULES if points is not None})
         written = region_files.write_region(
-            paths, of_run, region_files.read_files([*inputs.values(), *own.values()]), folder, grid, factors, classes,
+            paths, of_run, read_files([*inputs.values(), *own.values()]), folder, grid, factors, classes,
             tables, as_csv, not as_csv or c.GRID_FORM == "both")
         step("done")
     notes += ["the grid is factors.tif, no table (GRID_FORM, TABLE_CELLS)"] * (not as_csv)

@@ -118,7 +118,7 @@ def main(c: Constants) -> None:
     if blocks is not None:
         total, slid = int(blocks["samples"].sum()), int(blocks["landslides"].sum())
         facts += [("Samples", f"{total:,}", f"{slid:,} landslides"), ("Blocks", f"{len(blocks):,}",
-                  f"median {blocks['samples'].median():g} samples")]
+                  f"{'own units, ' * ('unit' in blocks)}median {blocks['samples'].median():g} samples")]
     if held:
         facts.append(("Held-out AUROC", held["auroc"], f"{held['blocks']} blocks, {held['samples']:,} points"))
     facts.append(("Warnings", f"{len(warned)}", "see below"))
@@ -139,7 +139,8 @@ def main(c: Constants) -> None:
         frame_words=f"The raster is decimated: one of {frame.step:.3g} × {frame.step:.3g} cells is shown; "
                     f"{shown(paths.map_raster)} has all of them." if frame.step > 1 else "",
         run=[("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size),
-             ("Coordinates", crs), ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),
+             ("Blocks", tables.blocks_words(provenance)), ("Coordinates", crs),
+             ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),
              ("Versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items()))])
     with artifact(paths.report, _STAGE, c, list(dict.fromkeys((paths.map_raster, *got.used)))) as temporary:
         temporary.write_text(text, encoding="utf-8")

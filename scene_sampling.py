@@ -1,16 +1,18 @@
 """Stage 2: cuts the study area into terrain blocks and gives every sample to the block of its cell: a block is a task.
 
-Blocks come from SLIC on DEM, aspect, curvature and slope (lsm/blocks/slic.py), so that each holds one kind of terrain.
-A place that stands in the samples table twice is used once: it must not be both in the support and in the query of a
-task.
+Blocks come from SLIC on DEM, aspect, curvature and slope (lsm/blocks/slic.py), so that each holds one kind of terrain;
+or from a file of own units, BLOCKS (lsm/blocks/units.py): slope units, catchments or any other partition. A place that
+stands in the samples table twice is used once: it must not be both in the support and in the query of a task.
 
 Reads   src_data/<REGION>/composite.tif          DEM (m), aspect (degrees, -1 = flat), curvature, slope (degrees)
         src_data/samples_<REGION>.csv            factors, X, Y, label
         src_data/<REGION>_samples_origin.csv     the weight of every sample, where there is one
-Writes  metatask_sampling/<REGION>_blocks.tif    the block of every cell, -1 where not valid
+        BLOCKS                                   polygons or a raster of whole numbers, where it is set
+Writes  metatask_sampling/<REGION>_blocks.tif    the block of every cell, -1 outside every block
         metatask_sampling/<REGION>_tasks.npz     samples by block: block, row (of the table's data, from 0), factors,
                                                  xy, label, weight; of the blocks centre_row, centre_col; factor_names
-        metatask_sampling/<REGION>_blocks.csv    block, cells, samples, landslides, centre_x, centre_y (m)
+        metatask_sampling/<REGION>_blocks.csv    block, cells, samples, landslides, centre_x, centre_y (m);
+                                                 and unit, the own number or name, where BLOCKS is set
 Run     python scene_sampling.py [K=256 M=150 ...]
 """
 
@@ -21,13 +23,16 @@ import pandas as pd
 from tqdm import tqdm
 
 from lsm.blocks.slic import slic
+from lsm.blocks.units import doubts, read_units
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import Raster, centres, locate, read_composite, write_band
 from lsm.inputs.samples import read_samples, unique_places
 from lsm.insar.origins import weights
+from lsm.region.region_files import work_folder
 from lsm.run.artifacts import write_csv, write_npz
-from lsm.run.paths import Paths, shown
+from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import ByRecipe, InputError, run
+from lsm.sources.files import library_notes, read_files
 from study_area import StudyArea
 
 
@@ -36,6 +41,7 @@ from study_area import StudyArea
 class Constants(StudyArea):
     """What a person may set, here or for one run as NAME=value."""
 
+    BLOCKS: str = ""  # file of own units in place of SLIC, any format of vectors or rasters; "": SLIC, as published
     # seeds the whole raster would get, nodata included; 0: so many that a block has about BLOCK_SAMPLES samples
     K: int = ByRecipe(published=512, recommended=0)
     BLOCK_SAMPLES: int = 80  # of a block on average, for K=0, but never fewer than FEWEST_BLOCKS blocks; not published
@@ -66,6 +72,15 @@ def blocks_of(labels: np.ndarray, geotransform: tuple[float, ...], xy: np.ndarra
     block = np.full(len(xy), -2, np.int32)
     block[inside] = labels[row[inside], col[inside]]
     return block
+
+
+def own_units(c: Constants, raster: Raster) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The units of the file BLOCKS, as `read_units` gives them; says what was guessed."""
+    notes = []
+    with work_folder(root() / "tmp" / f".{c.REGION}_units") as folder, library_notes(notes):
+        labels, places, names = read_units(str(root() / c.BLOCKS), raster, folder, notes)
+    print(f"own units of {c.BLOCKS}: {len(names):,}", *notes, sep="\n")
+    return labels, places, names
 
 
 def check_extent(block: np.ndarray, xy: np.ndarray, raster: Raster, path, composite) -> None:
@@ -118,13 +133,22 @@ def main(c: Constants) -> None:
     print(f"{len(samples.label)} samples; {dropped} rows dropped that repeat a place, {conflicts} places with both "
           "labels kept as landslides")
 
-    seeds = number_of_seeds(len(row), raster.valid, c)
-    print(f"K = {seeds}" + ("" if c.K else f", for about {c.BLOCK_SAMPLES} samples a block"))
-    labels, places = slic(raster.bands, raster.valid, c.WEIGHTS, c.M, seeds, c.LOOPS,
-                          lambda loops: tqdm(loops, desc="SLIC", unit="loop", delay=2))
+    on_ground = blocks_of(raster.valid.astype(np.int8) - 1, raster.geotransform, samples.xy[row])
+    check_extent(on_ground, samples.xy[row], raster, paths.samples, paths.composite)
+    print(f"{(on_ground == -2).sum()} samples dropped outside the raster, {(on_ground == -1).sum()} on its nodata")
+    if c.BLOCKS:
+        labels, places, names = own_units(c, raster)
+    else:
+        seeds = number_of_seeds(len(row), raster.valid, c)
+        print(f"K = {seeds}" + ("" if c.K else f", for about {c.BLOCK_SAMPLES} samples a block"))
+        labels, places = slic(raster.bands, raster.valid, c.WEIGHTS, c.M, seeds, c.LOOPS,
+                              lambda loops: tqdm(loops, desc="SLIC", unit="loop", delay=2))
     block = blocks_of(labels, raster.geotransform, samples.xy[row])
-    check_extent(block, samples.xy[row], raster, paths.samples, paths.composite)
-    print(f"{(block == -2).sum()} samples dropped outside the raster, {(block == -1).sum()} on its nodata")
+    if outside := int(((block < 0) & (on_ground == 0)).sum()):
+        print(f"{outside} samples dropped outside every unit")
+    if not (block >= 0).any():
+        raise InputError(f"BLOCKS={c.BLOCKS}: expected units where the samples are, found all {len(block)} samples "
+                         "outside every unit; check the CRS and extent of the file")
     row, block = row[block >= 0], block[block >= 0]
     order = np.lexsort((row, block))
     row, block = row[order], block[order]
@@ -140,8 +164,12 @@ def main(c: Constants) -> None:
         "centre_row": places[:, 0], "centre_col": places[:, 1],  # (blocks,) float32
         "factor_names": np.array([factor.name for factor in c.factors]),
     }
-    weighted = [paths.samples_origin] * paths.samples_origin.is_file()
-    made_from = ("scene_sampling.py", c, [paths.composite, paths.samples, *weighted])
+    more = [paths.samples_origin] * paths.samples_origin.is_file()
+    if c.BLOCKS:
+        table["unit"] = names
+        more += read_files([str(root() / c.BLOCKS)])
+        print(*doubts(table), sep="\n", end="\n" * bool(doubts(table)))
+    made_from = ("scene_sampling.py", c, [paths.composite, paths.samples, *more])
     write_band(paths.blocks, labels, raster, -1, "block", *made_from)
     write_npz(paths.tasks, tasks, *made_from)
     write_csv(paths.blocks_table, table, *made_from)

@@ -70,21 +70,22 @@ FACTORS = (
     Factor("DV", "continuous", "mm/yr", aliases=("DV_InSAR",), zero_is_missing=True),
 )
 
-# What people call the columns of a factor. Such a name counts where a table has no column of the factor's own name.
-_DISTANCES = {"dis2road": ("road", "roads"), "dis2faults": ("fault", "faults"),
+# What people call the columns of a factor. Such a name, with or without the factor's unit behind it, counts where a
+# table has no column of the factor's own name.
+_DISTANCES = {"dis2road": ("road", "roads"), "dis2faults": ("fault", "faults", "fault line", "fault lines"),
               "dis2catchment": ("catchment", "catchments", "watershed"),
               "dis2drainage": ("river", "rivers", "stream", "streams", "drainage", "drainages")}
 COMMON_NAMES = {
-    "land use": ("land use land cover", "land use/land cover", "land use class", "lulc", "lu lc", "land cover", "lc"),
+    "land use": ("land use land cover", "land use/land cover", "lulc", "lu lc", "lu/lc", "land cover", "lc"),
     "lithology": ("geology", "litho", "lithologic unit", "lithological unit", "geological unit", "rock type"),
-    "DEM": ("altitude", "elev", "height", "dtm", "elevation (m)", "altitude (m)"),
-    "slope": ("slope angle", "slope degree", "slope degrees", "slope deg", "slope (degree)", "slope (degrees)"),
+    "DEM": ("altitude", "elev", "height", "dtm"),
+    "slope": ("slope angle",),
     "curvature": ("general curvature", "total curvature"),
-    "aspect": ("slope aspect", "aspect deg"),
+    "aspect": ("slope aspect",),
     "SPI": ("stream power index",),
     "TWI": ("topographic wetness index", "wetness index"),
     "DV": ("insar", "insar velocity", "deformation velocity", "v los"),
-    **{factor: tuple(form.format(thing) + unit for thing in things for unit in ("", " (m)") for form in (
+    **{factor: tuple(form.format(thing) for thing in things for form in (
         "distance to {}", "distance to the {}", "distance from {}", "distance from the {}", "dist to {}", "dist {}",
         "dis {}", "distance {}", "{} distance", "{} dist", "dist2{}", "dis2{}", "d2{}", "d {}", "proximity to {}"))
        for factor, things in _DISTANCES.items()},

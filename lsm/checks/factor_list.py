@@ -4,6 +4,8 @@ for. Only headers and first rows are read, so that every stage can ask anew and 
 
 import contextlib
 import difflib
+import re
+import shlex
 from pathlib import Path
 
 from lsm.inputs.rasters import open_raster
@@ -13,6 +15,10 @@ from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 LOOKED_AT = 1000  # rows of a table that say whether a column holds numbers
+# How people write a factor's unit behind its name, by unit.
+_NO_UNIT = re.compile(r"(?!)")
+_UNITS = {unit: re.compile(rf"[\s_]*[(\[]\s*(?:{words})\s*[)\]]$|[\s_]+(?:{words})$", re.I) for unit, words in (
+    ("m", "m|met(?:er|re)s?"), ("degree", "°|deg|degrees?"), ("class", "codes?|class|classes|id"))}
 NUMBERS_OF_ROWS = ("", "id", "fid", "oid", "objectid", "gid", "pid", "index", "row", "col", "unnamed: 0", "weight")
 
 
@@ -53,7 +59,7 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
     rest = [name for name in offered if name not in {factor.name for factor in taken}]
     if rest:
         notes.append(f"columns of {names} that may be further factors: {', '.join(rest)} (FURTHER=all takes them, "
-                     f"FURTHER={rest[0]} one, {rest[0]}:categorical as class codes)")
+                     f"{shlex.quote(f'FURTHER={rest[0]}')} one, {rest[0]}:categorical as class codes)")
     return (*factors, *taken), notes
 
 
@@ -66,10 +72,13 @@ def header_of(path: Path) -> list[str]:
 
 
 def _column_of(path: Path, header: list[str], factor: Factor, common: tuple[str, ...]) -> str | None:
-    """The name of the column that holds a factor, None where there is none."""
+    """The name of the column that holds a factor, None where there is none. A unit behind a common name does not count
+    if it is the factor's own: "Slope (°)" is the slope, "Slope (%)" is not."""
     found = find_columns(header, (factor.name, *factor.aliases))  # two of them: their reader refuses the table
     if not found:
-        found = find_columns(header, common)
+        own = (factor.name, *factor.aliases, *common)
+        bare = [_UNITS.get(factor.unit, _NO_UNIT).sub("", name).replace(".", " ") for name in header]
+        found = find_columns(bare, own)
         if len(found) > 1:
             raise InputError(f"{shown(path)}: header: expected one column for {factor.name!r}, found "
                              f"{' and '.join(repr(header[i]) for i in found)}; rename the right one {factor.name!r}")

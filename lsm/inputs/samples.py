@@ -204,12 +204,13 @@ def is_stored_zero(values):
     return np.abs(values - STORED_ZERO) < 1e-13
 
 
-def _refuse(bad: np.ndarray, table: Table, column: pd.Series, expected: str, first_row: int) -> None:
+def _refuse(bad: np.ndarray, table: Table, column: pd.Series, expected: str, first_row: int,
+            remedy: str = "correct or remove the row") -> None:
     if bad.any():
         row = int(np.argmax(bad))
         more = f" ({int(bad.sum())} such rows)" if bad.sum() > 1 else ""
         raise InputError(f"{shown(table.path)}: line {table.line_of(first_row + row)}, column {column.name!r}: "
-                         f"expected {expected}, found {str(column.iloc[row])[:60]!r}{more}; correct or remove the row")
+                         f"expected {expected}, found {str(column.iloc[row])[:60]!r}{more}; {remedy}")
 
 
 def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], first_row: int):
@@ -221,6 +222,9 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
     values, checked = np.empty((len(frame), len(factors)), np.float32), numbers(frame, table.separator)
     for j, factor in enumerate(factors):
         v, column = checked.iloc[:, j].to_numpy(), frame.iloc[:, j]
+        if factor.kind == "categorical" and column.dtype.kind not in "iuf":
+            _refuse(~(np.abs(v) <= LARGEST), table, column, "a whole-number class code", first_row,
+                    "number the classes, alike in samples and grid")
         _refuse(~(np.abs(v) <= LARGEST), table, column, "a number", first_row)
         v = np.where(is_stored_zero(v), 0.0, v)
         if factor.kind == "categorical":

@@ -16,7 +16,7 @@ from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.samples import is_stored_zero
 from lsm.inputs.text_tables import Table, plain
 from lsm.insar.insar_files import RASTERS, WHAT, layer_table, raster_table
-from lsm.region.placed_points import TABLES, dropped, numbers_of, points_of
+from lsm.region.placed_points import TABLES, dropped, is_egms, numbers_of, points_of
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -47,6 +47,10 @@ LIMITS = {  # least value, largest value, both in words
     "incidence": (0, 90, "an incidence from 0 to 90 degrees off the vertical"),
     "error": (0, np.inf, "a velocity error of 0 mm/yr or more"),
 }
+# Level 3 of the European Ground Motion Service: the letter in a file's name, EGMS_L3_E43N24_100km_U_2018_2022_1.csv,
+# what its velocity is along, and the heading and incidence of a satellite that looks right and would see just this.
+_LEVEL_3 = re.compile(r"egms_?l3.*_([eu])(?![a-z0-9])", re.I)
+_ALONG = {"u": ("the vertical, positive upwards", 0.0, 0.0), "e": ("east, positive eastwards", 180.0, 90.0)}
 # a name with its unit: "vel (mm/yr)", "velocity_cm_yr"
 _UNIT = re.compile(r"(.*?)[\s_\[(]+(mm|cm|m)\s*(?:/|_|\s|p(?=y))?\s*(?:yr|year|y|a)(?:\^?-1)?[\s\])]*")
 
@@ -116,6 +120,7 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     own, _ = _unit_of(columns["error"] or "", "", unit, path)
     values |= {key: values[key] * TO_MM[of] for key, of in (("velocity", unit), ("error", own)) if key in values}
     velocity = values.pop("velocity")
+    notes += _level_3(path, header, values, len(velocity))
     check_unit(velocity, path, unit)
     xy = table[["X", "Y"]].to_numpy()[kept]
     *_, inside = locate(grid.geotransform, (grid.rows, grid.cols), xy)
@@ -179,6 +184,20 @@ def _in_degrees(values: dict[str, pd.Series], path: Path) -> list[str]:
         raise InputError(f"{shown(path)}: column {v.name!r}: expected the angle off the vertical, {ASIDE[0]} to "
                          f"{ASIDE[1]} degrees for radars, found {found}; convert it, or leave it out and give GEOMETRY")
     return notes
+
+
+def _level_3(path: Path, header: list[str], values: dict[str, np.ndarray], points: int) -> list[str]:
+    """Gives points of level 3 of the European Ground Motion Service the geometry of their motion, by the file's name,
+    in place; a note on what it is."""
+    named = _LEVEL_3.search(path.name)
+    if {"heading", "incidence"} & set(values) or not (named or is_egms(header)):
+        return []
+    if not named:
+        return [f"{shown(path)}: no heading and incidence, so it may be of level 3 (vertical or eastward motion); its "
+                "name as delivered, EGMS_L3_..._U_... or _E_..., would say which"]
+    along, heading, incidence = _ALONG[named[1].lower()]
+    values |= {"heading": np.full(points, heading), "incidence": np.full(points, incidence)}
+    return [f"{shown(path)}: of level 3 by its name; DV is the velocity along {along}"]
 
 
 def _within_limits(column: pd.Series, key: str, path: Path) -> np.ndarray:

@@ -19,8 +19,8 @@ def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataF
     """
     state, support = models["state"], models["support"]
     table = pd.DataFrame({
-        "block": blocks["block"], "cells": blocks["cells"], "area_km2": blocks["cells"] * cell,
-        "samples": blocks["samples"], "landslides": blocks["landslides"],
+        "block": blocks["block"], **({"unit": blocks["unit"]} if "unit" in blocks else {}), "cells": blocks["cells"],
+        "area_km2": blocks["cells"] * cell, "samples": blocks["samples"], "landslides": blocks["landslides"],
         "adapted_on": support[:, 0], "borrowed": support[:, 1], "state": state.astype(np.int32),
         "fallback": state != 0, "meaning": [STATES[s] for s in state], "heldout_samples": np.nan,
         "heldout_auroc": np.nan})

@@ -201,7 +201,11 @@ def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: 
             v = gdal.Open(str(folder / "mask.tif")).ReadAsArray()
             masked = known(v) & (v != 0)
         else:
-            masked = burn(open_vector(mask, "MASK", grid, notes), grid, folder / "mask.tif").ReadAsArray() != 0
+            vector = open_vector(mask, "MASK", grid, notes)
+            if not is_areal(vector):
+                raise InputError(f"{File.of(mask, 'MASK').where}: expected polygons, found lines or points; export the "
+                                 "areas")
+            masked = burn(vector, grid, folder / "mask.tif").ReadAsArray() != 0
         masked ^= keeps
         notes.append(f"MASK: {(masked & known(z)).sum():,} of {total:,} cells of the DEM left out of map and points")
         ground &= ~masked

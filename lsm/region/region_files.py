@@ -114,12 +114,6 @@ def codes_of(region: str) -> dict[str, dict[str, int]]:
     return read_factors(given)[1]
 
 
-def read_files(names: list[str]) -> list[Path]:
-    """The files on disk behind names with options; for a data set that is a folder, the files in it."""
-    paths = map(path_of, names)
-    return [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
-
-
 @contextlib.contextmanager
 def work_folder(path: Path) -> Iterator[Path]:
     """An empty folder for layers on the way, removed at the end."""

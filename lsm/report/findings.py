@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from lsm.blocks.units import doubts
 from lsm.checks.finding import Finding
 from lsm.inputs.samples import Factor, Samples, read_samples, unique_places
 from lsm.insar.origins import origins
@@ -31,6 +32,9 @@ def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> lis
         out += repeated(table, shown(paths.samples))
     if blocks is not None:
         out += thin(blocks, c.THIN, shown(paths.blocks_table))
+        if "unit" in blocks:
+            out += [Finding("own units", shown(paths.blocks_table), "warning", *text.rsplit("; ", 1))
+                    for text in doubts(blocks)]
         if models is not None:
             out += fallen_back(models["state"], blocks["cells"].to_numpy(), shown(paths.models))
     if gis is not None:

@@ -190,6 +190,9 @@ def of_blocks(blocks: pd.DataFrame, models: dict | None, scores: pd.DataFrame | 
               leaders: int) -> list[dict]:
     """What a click says about each block, with at most `leaders` leading factors."""
     out = [{"samples": int(row.samples), "landslides": int(row.landslides)} for row in blocks.itertuples()]
+    if "unit" in blocks:
+        for block, unit in zip(out, blocks["unit"], strict=True):
+            block["unit"] = str(unit)
     if models is not None:
         for block, state, (own, borrowed) in zip(out, models["state"], models["support"], strict=True):
             block |= {"state": int(state), "own": int(own), "borrowed": int(borrowed)}

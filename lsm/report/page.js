@@ -135,7 +135,7 @@
     if (u !== null) out.push(["Uncertainty", u.toFixed(4) + ", standard deviation over the members"]);
     if (a !== null) out.push(["Applicability", a.toFixed(3) + (a > data.threshold ? ", outside: above " : ", inside: up to ") + data.threshold.toFixed(3)]);
     if (found === null) return p === null ? out : [...out, ["Block", "outside every block: the model of the nearest block"]];
-    out.push(["Block", String(found)]);
+    out.push(["Block", found + (block && block.unit !== undefined ? `, unit ${block.unit}` : "")]);
     if (!block) return out;
     out.push(["Samples", `${block.samples}, of them ${block.landslides} landslides`]);
     if (block.state !== undefined) out.push(["Model", ["adapted to this block", "intermediate model: no samples", "intermediate model: one class only"][block.state]

@@ -10,6 +10,7 @@ from lsm.figures.common import where
 from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, made_by, read_csv
 from lsm.run.paths import Paths, root, shown
+from lsm.run.pipeline import BLOCKS
 from lsm.run.settings import InputError
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
@@ -81,7 +82,8 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
         rows.append({"file": shown(path), "stage": record["stage"], "recipe": record["recipe"], "seed": record["seed"],
                      "sha256": record["sha256"], "verdict": ""})
         constants.setdefault(record["stage"], {}).update(record["constants"])
-        inputs |= {name: digest for name, digest in record["inputs"].items() if name.startswith("src_data/")}
+        inputs |= {name: digest for name, digest in record["inputs"].items()
+                   if name.startswith("src_data/") or record["stage"] == BLOCKS}
         for name, version in record.get("versions", {}).items():
             versions.setdefault(name, set()).add(str(version))
     return {"files": rows,
@@ -89,6 +91,16 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
             "inputs": [{"file": name, "sha256": digest, "made_by": made_by(root() / name) or "given"}
                        for name, digest in sorted(inputs.items())],
             "versions": {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}}
+
+
+def blocks_words(provenance: dict) -> str:
+    """What the blocks are, from the constants and inputs of stage 2: own units and their file, or SLIC."""
+    of_stage = provenance["constants"].get(BLOCKS, {})
+    if not of_stage.get("BLOCKS"):
+        return "superpixels of the terrain (SLIC)"
+    file = of_stage["BLOCKS"].partition("|")[0]
+    digest = next((row["sha256"][:12] for row in provenance["inputs"] if row["file"].endswith(file)), "")
+    return f"own units: {of_stage['BLOCKS']}" + f", sha256 {digest}" * bool(digest)
 
 
 def written(value) -> str:

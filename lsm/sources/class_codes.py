@@ -1,6 +1,7 @@
 """Classes of rasters and polygons: their names, their codes, and codes that another region has given."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ MAX_CLASSES = 100  # a layer with more different values holds no classes
 LARGEST = 1 << 24  # whole numbers up to this one survive float32
 _NO_CLASS = ("", "unclassified", "nodata", "no data", "none", "background", "null", "n/a")
 # Fields that number or measure the features of common programs.
-_NO_FIELD = re.compile(r"fid|ogc_fid|id|gid|objectid(_\d+)?|shape_?(area|leng|length|le_1)|area|perimeter|length", re.I)
+NO_FIELD = re.compile(r"fid|ogc_fid|id|gid|objectid(_\d+)?|shape_?(area|leng|length|le_1)|area|perimeter|length", re.I)
 
 
 def codes_of(names: dict, given: dict[str, int], where: str, region: str, own: bool) -> dict[str, int]:
@@ -53,7 +54,7 @@ def names_of_raster(raster: RasterFile, values: set[float]) -> tuple[dict[int, s
     found = {code: " ".join(name.split()) for code, name in found.items()}
     found = {code: name for code, name in found.items() if name.lower() not in _NO_CLASS}
     kept = [int(v) for v in sorted(values) if v != 0 or 0 in found]
-    twice = {name for name in found.values() if list(found.values()).count(name) > 1}
+    twice = {name for name, n in Counter(found.values()).items() if n > 1}
     names = {code: f"{found[code]} ({code})" if found.get(code) in twice else found.get(code, str(code))
              for code in kept}
     return names, any(code in found for code in kept)
@@ -104,7 +105,7 @@ def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[st
                    InputError.
     """
     layer = dataset.GetLayer(0)
-    texts = {name: [_text(f.GetField(name)) for f in layer] for name in fields_of(layer)}
+    texts = {name: [text_of(f.GetField(name)) for f in layer] for name in fields_of(layer)}
     fids = [f.GetFID() for f in layer]
     chosen = field or _field_of(texts, fields_of(layer), file)
     if chosen not in texts:
@@ -125,7 +126,8 @@ def _field_constant(file: File) -> str:
     return f"{file.constant}_FIELD" if file.what in ("land use", "lithology") else "|field"
 
 
-def _text(value) -> str:
+def text_of(value) -> str:
+    """A field's value as text: whole numbers without a point, blanks around and twice within left out, "" for none."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return "" if value is None else " ".join(str(value).split())
@@ -137,7 +139,7 @@ def _field_of(texts: dict[str, list[str]], kinds: dict[str, int], file: File) ->
     many = {name: len(set(values) - {""}) for name, values in texts.items()}
     least = {ogr.OFTString: 1, ogr.OFTInteger: 2, ogr.OFTInteger64: 2}  # of one number alone there is nothing to tell
     able = [name for name in texts if kinds[name] in least and least[kinds[name]] <= many[name] <= MAX_CLASSES
-            and not _NO_FIELD.fullmatch(name)]
+            and not NO_FIELD.fullmatch(name)]
     able = able or [name for name in texts if 1 <= many[name] <= MAX_CLASSES][:2]
     words = [name for name in able if kinds[name] == ogr.OFTString]
     if len(words) == 1 and all(len(set(zip(texts[words[0]], texts[n], strict=True))) == len(set(texts[words[0]]))

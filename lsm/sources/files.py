@@ -10,6 +10,7 @@ A name is a path, and after it options, each behind a "|":
 """
 
 import contextlib
+import glob
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,10 +29,12 @@ OPTIONS = ("layername", "band", "epsg", "field", "file")
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".prj", ".dbf", ".shx", ".cpg", ".qpj", ".qix", ".sbn", ".sbx", ".tfw", ".tifw",
             ".wld", ".jgw", ".hdr", ".xml", ".qml", ".qmd", ".sld", ".lyr", ".lyrx", ".rrd", ".ige", ".csvt", ".gfs",
             ".xsd", ".stx", ".clr", ".gpkg-wal", ".gpkg-shm", ".json")
+PARTS = (".dbf", ".shx", ".prj", ".cpg")  # of a Shapefile
 ARCHIVES = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tgz": "/vsitar/"}
-# The constant of prepare_region.py that names a file, by what the file is in messages.
+# The constant of a stage that names a file, by what the file is in messages.
 CONSTANTS = {"inventory": "INVENTORY", "stable places": "STABLE", "land use": "LAND_USE", "dis2road": "ROADS",
-             "dis2drainage": "RIVERS", "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS", "InSAR points": "INSAR"}
+             "dis2drainage": "RIVERS", "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS", "InSAR points": "INSAR",
+             "units": "BLOCKS"}
 # Warnings of GDAL that say nothing about the values read: a newer version of GeoPackage, and text that
 # lsm/sources/vector_files.py looks at itself.
 _HARMLESS = re.compile(r"GeoPackage user_version|GPKG.*version|only partially supported|converted correctly from")
@@ -68,7 +71,7 @@ class File:
 
     @property
     def constant(self) -> str:
-        """The constant of prepare_region.py that names the file."""
+        """The constant of a stage that names the file."""
         return CONSTANTS.get(self.what, self.what.upper() if self.what.isalpha() else "NAME")
 
     def remedy(self, option: str) -> str:
@@ -121,6 +124,17 @@ def is_sidecar(name: str) -> bool:
 def path_of(name: str) -> Path:
     """The file on disk of a name with options."""
     return Path(str(name).partition("|")[0])
+
+
+def read_files(names: list[str]) -> list[Path]:
+    """The files on disk of names with options, and the parts of a Shapefile; of a folder that is a data set, those in
+    it."""
+    out = []
+    for path in map(path_of, names):
+        beside = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if path.suffix.lower() == ".shp" else []
+        within = sorted(path.rglob("*")) if path.is_dir() else []
+        out += [path, *(p for p in beside if p.suffix.lower() in PARTS), *within]
+    return [path for path in out if path.is_file()]
 
 
 @contextlib.contextmanager

@@ -11,13 +11,14 @@ gdal.UseExceptions()
 ogr.UseExceptions()
 
 
-def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None) -> gdal.Dataset:
+def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None, parts: bool = True) -> gdal.Dataset:
     """Reads one layer of a vector file into memory, in the CRS of the grid: heights dropped, curves stroked, features
     of several parts taken apart, invalid ones repaired, empty ones left out.
 
     name   a file, with options as lsm/sources/files.py has them
     what   it is, for the message
     notes  gets a line on what was left out or guessed; None: empty features stay, for callers that count them
+    parts  False: a feature keeps its parts together, and only features that meet the grid are read
     Raises InputError.
     """
     file, said = File.of(name, what), [] if notes is None else notes
@@ -36,13 +37,17 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
                          "Shapefile needs its .prj file)")
     _refuse_metres(file, layer, crs, source.GetDriver().ShortName)
     given = ["-s_srs", horizontal(crs).ExportToWkt()] if file.crs or crs.GetAxesCount() > 2 else []
+    kept = ["-explodecollections"] if parts else ["-spat", *map(repr, grid.bounds), "-spat_srs", grid.crs]
     try:
         read = gdal.VectorTranslate("", source, layers=[layer.GetName()], options=[
             "-f", "Memory", "-nln", "layer", *given, "-t_srs", grid.crs, "-dim", "XY", "-nlt", "CONVERT_TO_LINEAR",
-            "-makevalid", "-explodecollections"])
+            "-makevalid", *kept])
     except RuntimeError as error:
         raise InputError(f"{file.where}: expected features that transform to the CRS of the grid, found: "
                          f"{reason(error, file.path)}; check its CRS") from None
+    if not read.GetLayer(0).GetFeatureCount():
+        raise InputError(f"{file.where}: expected features on the grid ({grid.extent}), found none there; check the "
+                         "CRS and extent of the file")
     if notes is not None:
         _drop_empty(read.GetLayer(0), file, notes)
     return read

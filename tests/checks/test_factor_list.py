@@ -11,8 +11,8 @@ from lsm.inputs.samples import grid_chunks, read_samples
 from lsm.run.settings import InputError
 from study_area import COMMON_NAMES, FACTORS
 
-FOREIGN = {"land use": "LULC", "lithology": "Geology", "DEM": "Altitude", "slope": "Slope_Angle",
-           "dis2road": "dist_road", "curvature": "Curvature", "aspect": "ASPECT", "TWI": "twi",
+FOREIGN = {"land use": "LULC", "lithology": "Geology_code", "DEM": "Altitude [m]", "slope": "Slope (°)",
+           "dis2road": "Dist. to road_m", "curvature": "Curvature", "aspect": "ASPECT", "TWI": "twi",
            "dis2drainage": "Distance to rivers",
            "dis2faults": "Distance from the fault", "SPI": "Stream Power Index", "NDVI": "ndvi"}
 
@@ -96,7 +96,7 @@ def test_own_names_win_over_common_ones(files):
 
 
 def test_two_common_names_for_one_factor(files):
-    with pytest.raises(InputError, match="one column for 'lithology', found 'Geology' and 'rock type'; rename the ri"):
+    with pytest.raises(InputError, match="one column for 'lithology', found 'Geology_code' and 'rock type'; rename"):
         factors_of(FACTORS, COMMON_NAMES, files(table().assign(**{"rock type": 1})))
 
 

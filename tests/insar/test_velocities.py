@@ -8,6 +8,7 @@ import pytest
 from osgeo import ogr, osr
 from small_region import write_layer
 
+from lsm.insar.moving_slopes import slope_cosine
 from lsm.insar.velocities import TO_MM, check_unit, key_of, negated, read_insar, towards_satellite
 from lsm.region.warp import Grid
 from lsm.run.settings import InputError
@@ -171,6 +172,30 @@ def test_egms_tables_have_their_own_crs(path, epsg):
     assert points.heading.tolist() == [349.2] * 3
     assert points.error.tolist() == [0.25] * 3
     assert any("EPSG:3035" in note for note in notes) == (epsg != 3035)
+
+
+@pytest.mark.parametrize(("letter", "direction"), [("U", (0, 0, 1)), ("E", (1, 0, 0)), ("", None)])
+def test_egms_level_3_is_vertical_or_eastward_motion(path, letter, direction):
+    """A grid of 100 m in EPSG:3035, without look angles; the file's name says along what the velocity is."""
+    x, y = np.meshgrid(4244050 + 100.0 * np.arange(4), 2448450 + 100.0 * np.arange(3))
+    velocity = np.linspace(-9, 9, x.size) + 0.1
+    table = pd.DataFrame({"pid": "a", "easting": x.ravel(), "northing": y.ravel(), "height": 300.0, "rmse": 1.2,
+                          "mean_velocity": velocity, "mean_velocity_std": 0.3, "acceleration": 0.0, "20190101": 0.1})
+    path = path.with_name(f"EGMS_L3_E42N24_100km_{letter}_2018_2022_1.csv" if letter else "insar.csv")
+    grid = Grid(600, 600, (490000.0, 30.0, 0.0, 5010000.0, 0.0, -30.0), wkt(32632))
+    points, notes = read_insar(write(path, table), grid)
+    np.testing.assert_allclose(np.hypot(*(points.xy[1] - points.xy[0])), 100, atol=0.5)  # scales differ
+    np.testing.assert_allclose(points.velocity, velocity)
+    assert points.error.tolist() == [0.3] * 12
+    if direction is None:
+        assert points.heading is points.incidence is None
+        assert any("may be of level 3" in note for note in notes)
+        return
+    assert any("of level 3 by its name" in note for note in notes)
+    slope, aspect = np.radians(30), np.radians(70)  # d of slope_cosine, the way down
+    down = np.array([np.cos(slope) * np.sin(aspect), np.cos(slope) * np.cos(aspect), -np.sin(slope)])
+    cosine = slope_cosine(30.0, 70.0, points.heading, points.incidence)
+    np.testing.assert_allclose(cosine, down @ direction, atol=1e-12)
 
 
 def test_a_crs_for_each_file(path):

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from osgeo import gdal, osr
+from small_region import write_raster
 
 from lsm.inputs.rasters import read_composite
-from lsm.run.artifacts import check, read_csv, read_npz
+from lsm.run import pipeline
+from lsm.run.artifacts import check, read_csv, read_npz, read_record
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import InputError, constants
 from study_area import FACTORS
@@ -181,6 +183,46 @@ def test_second_run_gives_the_same_bytes_and_overrides_are_recorded(made):
     run_stage("K=9")
     assert labels_of(paths.blocks).max() < 15
     assert json.loads(Path(str(paths.blocks) + ".json").read_text())["constants"]["K"] == 9
+
+
+def test_own_units_in_place_of_slic(made, capsys, monkeypatch):
+    paths, table = made
+    root, place = paths.samples.parents[1], (WEST, WIDTH, 0, NORTH, 0, -HEIGHT)
+    units = np.full((ROWS, COLS), 70)
+    units[:10, 20:], units[10:, 20:] = 5, -3
+    units[:, 45:] = -9999
+    write_raster(root / "units.tif", units, place=place, kind=gdal.GDT_Int32)
+    arguments = [*SETTINGS, "BLOCKS=units.tif"]
+    c = run_stage("BLOCKS=units.tif")
+    said = capsys.readouterr().out
+    labels, valid = labels_of(paths.blocks), read_composite(paths.composite).valid
+    numbers = np.select([units == -3, units == 5, units == 70], [0, 1, 2], -1)
+    np.testing.assert_array_equal(labels, np.where(valid, numbers, -1))
+    blocks, tasks = read_csv(paths.blocks_table, "scene_sampling.py", c), read_npz(paths.tasks, "scene_sampling.py", c)
+    assert blocks["unit"].tolist() == [-3, 5, 70]
+    assert blocks["samples"].sum() == len(tasks["block"])
+    inside = sum(numbers[floor((NORTH - y) / HEIGHT), floor((x - WEST) / WIDTH)] >= 0
+                 for x, y in table[["X", "Y"]].drop_duplicates().to_numpy()
+                 if WEST <= x < WEST + COLS * WIDTH and NORTH - ROWS * HEIGHT < y <= NORTH
+                 and valid[floor((NORTH - y) / HEIGHT), floor((x - WEST) / WIDTH)])
+    assert len(tasks["block"]) == inside
+    assert f"{205 - inside} samples dropped outside every unit" in said
+    assert "3 units are few" in said
+    assert list(read_record(paths.blocks, "scene_sampling.py")["inputs"])[-1] == "units.tif"
+
+    def state(*more):
+        return pipeline.states_of("made", [*arguments, *more])[pipeline.BLOCKS]
+
+    assert state() == "fresh"
+    assert state("BLOCKS=") == "stale: BLOCKS = 'units.tif', now ''"
+    write_raster(root / "units.tif", units + 1, place=place, kind=gdal.GDT_Int32)
+    assert state() == "stale: another units.tif"
+    blank = np.where(np.arange(COLS) < 20, 1, 2) * np.ones((ROWS, 1), int)
+    for x, y in table[["X", "Y"]].to_numpy():
+        blank[floor((NORTH - y) / HEIGHT) % ROWS, floor((x - WEST) / WIDTH) % COLS] = -9999
+    write_raster(root / "units.tif", blank, place=place, kind=gdal.GDT_Int32)
+    with pytest.raises(InputError, match=r"BLOCKS=units\.tif: expected units where the samples are, found all 213"):
+        run_stage("BLOCKS=units.tif")
 
 
 def test_samples_in_another_crs_are_refused(made):
