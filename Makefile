@@ -9,7 +9,7 @@
 #   make report REGION=<name>    one HTML file to open first: the map to click, scores, figures, warnings
 #   make setup                   only prepare .venv
 #   make test                    set up and pass the tests; make test-all: the slow tests too
-#   make fuzz                    every reader of tables against 10,000 damaged inputs
+#   make fuzz                    every reader of tables, rasters and vectors against 10,000 damaged inputs
 #   make benchmarks              time the program against plain forms
 # RECIPE=published runs the published settings. FURTHER=all takes the columns too that FACTORS does not name.
 # In an active conda environment: make run PY=python
@@ -65,9 +65,9 @@ test: $(READY)
 test-all: TESTS := -m "slow or not slow"
 test-all: test
 
-# the readers of tables against 10,000 damaged inputs each
+# every reader against 10,000 damaged inputs
 fuzz: $(READY)
-	FUZZ=10000 $(PY) -m pytest -n 0 tests/inputs/test_fuzz.py
+	FUZZ=10000 $(PY) -m pytest -n 0 tests/inputs/test_fuzz.py tests/sources/test_damaged_files.py
 
 benchmarks: $(READY)
 	for b in slic meta_training adaptation prediction; do $(PY) benchmarks/$$b.py; done
