@@ -13,9 +13,10 @@ from osgeo import gdal, gdal_array, osr
 
 from lsm.inputs.bands import NODATA, Band, known, refuse_damaged, refuse_impossible
 from lsm.inputs.crs import other_unit
-from lsm.run.artifacts import artifact, whole
+from lsm.run.artifacts import artifact
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
+from lsm.run.writing import whole
 
 gdal.UseExceptions()
 osr.UseExceptions()

@@ -1,9 +1,7 @@
 """The files of a region: which raw files there are, and the tables and rasters made of them."""
 
-import contextlib
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -118,17 +116,6 @@ def read_files(names: list[str]) -> list[Path]:
     """The files on disk of names with options; of a folder that is a data set, those in it."""
     paths = map(path_of, names)
     return [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()]
-
-
-@contextlib.contextmanager
-def work_folder(path: Path) -> Iterator[Path]:
-    """An empty folder for layers on the way, removed at the end."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
 
 
 def refuse_to_replace(paths: Paths) -> None:
