@@ -7,7 +7,7 @@
 #   make gis REGION=<name>       rasters and layers for a GIS; make check-qgis opens them in QGIS
 #   make status REGION=<name>    which files are fresh, which are not and why, and the command that makes them
 #   make report REGION=<name>    one HTML file to open first: the map to click, scores, figures, warnings
-#   make setup                   only prepare .venv
+#   make setup                   only prepare .venv; LOCKED=1: the very versions that the tests passed with
 #   make test                    set up and pass the tests; make test-all: the slow tests too
 #   make fuzz                    every reader of tables, rasters and vectors against 10,000 damaged inputs
 #   make benchmarks              time the program against plain forms
@@ -24,17 +24,17 @@ PYTHON_BASE ?= python3
 VENV := .venv
 PY ?= $(VENV)/bin/python
 # Every NAME=value of the command line goes to the stages that know NAME; a name that none knows is refused.
-ARGS := $(filter-out PY=% PYTHON_BASE=% VENV=% HK_DATA=% QGIS_PYTHON=% TESTS=%,$(MAKEOVERRIDES))
+ARGS := $(filter-out PY=% PYTHON_BASE=% VENV=% LOCKED=% HK_DATA=% QGIS_PYTHON=% TESTS=%,$(MAKEOVERRIDES))
 PIPELINE = $(PY) tools/pipeline.py
 
 # ---- set-up: needed for .venv only; with PY=python the conda environment is ready
 ifeq ($(PY),$(VENV)/bin/python)
-READY := $(VENV)/.ready
+READY := $(VENV)/.ready$(if $(LOCKED),-locked)
 endif
 setup: $(READY)
-$(VENV)/.ready: pyproject.toml tools/setup.sh
-	PYTHON_BASE=$(PYTHON_BASE) VENV=$(VENV) bash tools/setup.sh
-	touch $@
+$(VENV)/.ready $(VENV)/.ready-locked: pyproject.toml tools/setup.sh $(if $(LOCKED),tools/locked.txt)
+	PYTHON_BASE=$(PYTHON_BASE) VENV=$(VENV) LOCKED=$(LOCKED) bash tools/setup.sh
+	touch $@ $(VENV)/.ready
 
 # ---- the pipeline: tools/pipeline.py decides by records (contents, constants, code) which stages must run
 run status map explain compare gis report: $(READY)
