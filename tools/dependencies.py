@@ -24,6 +24,17 @@ SPELT = {"MIT License": "MIT", "BSD License": "BSD", "BSD": "BSD", "Apache Softw
          "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0", "BSD 3-Clause": "BSD-3-Clause",
          "BSD 3-Clause License": "BSD-3-Clause", "3-Clause BSD License": "BSD-3-Clause",
          "BSD 2-Clause License": "BSD-2-Clause", "The MIT License": "MIT"}
+PAGE = """# Licences
+
+Meta-LSM itself is under the MIT licence (LICENSE). None of these packages is part of the repository; `make setup`
+installs them, some only for the tests and benchmarks. The page that report.py writes holds a copy of Leaflet
+(xstatic-leaflet).
+
+What each package states of itself (`python tools/dependencies.py`):
+
+| licence | packages |
+|---|---|
+"""
 
 
 def required() -> dict[str, str]:
@@ -69,11 +80,7 @@ def main() -> None:
     for name in packages:
         by_licence.setdefault(licence_of(name), []).append(name)
     rows = [f"| {licence} | {', '.join(names)} |" for licence, names in sorted(by_licence.items())]
-    LICENCES.write_text("\n".join([
-        "# Licences", "",
-        "Meta-LSM itself is under the MIT licence (LICENSE). None of these packages is part of the repository; `make "
-        "setup` installs", "them, some only for the tests and benchmarks. The page that report.py writes holds a copy of Leaflet "
-        "(xstatic-leaflet).", "", "What each package states of itself (`python tools/dependencies.py`):", "", "| licence | packages |", "|---|---|", *rows, ""]))
+    LICENCES.write_text(PAGE + "\n".join([*rows, ""]))
     print(f"wrote {LOCKED.relative_to(PROJECT)} and {LICENCES.relative_to(PROJECT)}: {len(packages)} packages")
 
 
