@@ -89,7 +89,7 @@ def test_every_dependency_has_both_bounds(project):
 def test_every_third_party_import_is_a_dependency(project, files, extras):
     groups = project["optional-dependencies"]
     allowed = set(bounds([*project["dependencies"], *(r for extra in extras for r in groups[extra])]))
-    own = {path.stem for path in [*CODE, *TESTS, *BENCHMARKS]} | {"lsm", "unsupervised_pretraining"}
+    own = {path.stem for path in [*CODE, *TESTS, *BENCHMARKS]} | {"lsm", "unsupervised_pretraining", "tools"}
     for path in files:
         tops = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - own
         assert {DISTRIBUTION.get(name, name) for name in tops} <= allowed, ident(path)

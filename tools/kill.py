@@ -264,10 +264,11 @@ def main(arguments: list[str]) -> int:
     folder = Path(given["FOLDER"] or tempfile.mkdtemp(prefix="kill-"))
     try:
         killer = Killer(folder)
-        for script, _ in STAGES:  # imports what the stages import, once
+        last = max((i for i, (script, _) in enumerate(STAGES, start=1) if given["ONLY"] in script), default=0)
+        for script, _ in STAGES[:last]:  # imports what the stages import, once
             runpy.run_path(str(PROJECT / script), run_name="imported")
-        others = reference(killer, STAGES, folder / "other", OTHER)
-        stages = reference(killer, STAGES, folder / "whole")
+        others = reference(killer, STAGES[:last], folder / "other", OTHER)
+        stages = reference(killer, STAGES[:last], folder / "whole")
         rng, lines, failed = random.Random(int(given["SEED"])), [], 0
         for stage in stages:
             if given["ONLY"] in stage.script:
