@@ -7,9 +7,9 @@
 #   make gis REGION=<name>       rasters and layers for a GIS; make check-qgis opens them in QGIS
 #   make status REGION=<name>    which files are fresh, which are not and why, and the command that makes them
 #   make report REGION=<name>    one HTML file to open first: the map to click, scores, figures, warnings
-#   make setup                   only prepare .venv
+#   make setup                   only prepare .venv; LOCKED=1: the very versions that the tests passed with
 #   make test                    set up and pass the tests; make test-all: the slow tests too
-#   make fuzz                    every reader of tables against 10,000 damaged inputs
+#   make fuzz                    every reader of tables, rasters and vectors against 10,000 damaged inputs
 #   make benchmarks              time the program against plain forms
 # RECIPE=published runs the published settings. FURTHER=all takes the columns too that FACTORS does not name.
 # In an active conda environment: make run PY=python
@@ -27,19 +27,19 @@ PY ?= $(VENV)/bin/python
 # Each is quoted for the shell: a value may hold blanks, quotes, | and brackets. Make writes "\ " and "\\" for " " and "\".
 BLANK := $(subst ,, )
 WORDS := $(subst \$(BLANK),<blank>,$(subst \\,<back>,$(MAKEOVERRIDES)))
-GIVEN := $(filter-out PY=% PYTHON_BASE=% VENV=% HK_DATA=% QGIS_PYTHON=% TESTS=%,$(WORDS))
+GIVEN := $(filter-out PY=% PYTHON_BASE=% VENV=% LOCKED=% HK_DATA=% QGIS_PYTHON=% TESTS=%,$(WORDS))
 quoted = $(foreach a,$(1),'$(subst <back>,\,$(subst <blank>,$(BLANK),$(subst ','\'',$(a))))')
 ARGS := $(call quoted,$(GIVEN))
 PIPELINE = $(PY) tools/pipeline.py
 
 # ---- set-up: needed for .venv only; with PY=python the conda environment is ready
 ifeq ($(PY),$(VENV)/bin/python)
-READY := $(VENV)/.ready
+READY := $(VENV)/.ready$(if $(LOCKED),-locked)
 endif
 setup: $(READY)
-$(VENV)/.ready: pyproject.toml tools/setup.sh
-	PYTHON_BASE=$(PYTHON_BASE) VENV=$(VENV) bash tools/setup.sh
-	touch $@
+$(VENV)/.ready $(VENV)/.ready-locked: pyproject.toml tools/setup.sh $(if $(LOCKED),tools/locked.txt)
+	PYTHON_BASE=$(PYTHON_BASE) VENV=$(VENV) LOCKED=$(LOCKED) bash tools/setup.sh
+	touch $@ $(VENV)/.ready
 
 # ---- the pipeline: tools/pipeline.py decides by records (contents, constants, code) which stages must run
 run status map explain compare gis report: $(READY)
@@ -70,9 +70,9 @@ test: $(READY)
 test-all: TESTS := -m "slow or not slow"
 test-all: test
 
-# the readers of tables against 10,000 damaged inputs each
+# every reader against 10,000 damaged inputs
 fuzz: $(READY)
-	FUZZ=10000 $(PY) -m pytest -n 0 tests/inputs/test_fuzz.py
+	FUZZ=10000 $(PY) -m pytest -n 0 tests/inputs/test_fuzz.py tests/sources/test_damaged_files.py
 
 benchmarks: $(READY)
 	for b in slic meta_training adaptation prediction; do $(PY) benchmarks/$$b.py; done

@@ -44,10 +44,10 @@ from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import unnamed
 from lsm.maps import classes, counts, gis, layer_tables, styles_qgis, trust
 from lsm.maps.cartography import named_classes
-from lsm.region.region_files import work_folder
 from lsm.run.artifacts import check, read_csv, read_npz, write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
+from lsm.run.writing import work_folder
 from study_area import MappedArea
 
 

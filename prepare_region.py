@@ -52,6 +52,7 @@ from lsm.region import absences, factor_layers, inventory, placed_points, region
 from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables, valid_cells
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError, of_stage, run
+from lsm.run.writing import work_folder
 from lsm.sources.files import library_notes, path_of, read_files
 from lsm.sources.raster_files import METRES, open_raster_file
 from study_area import Area
@@ -175,7 +176,7 @@ def prepare(c, paths: Paths, rules, inputs: dict, own: dict, codes: dict, notes:
           f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
     rng, points, weak = np.random.default_rng(c.SEED), None, pd.DataFrame({"X": [], "Y": []})
     steps = 6 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR", "MASK"})
-    with (region_files.work_folder(root() / "tmp" / f".{c.REGION}_layers") as folder,
+    with (work_folder(root() / "tmp" / f".{c.REGION}_layers") as folder,
           tqdm(total=steps, unit="step", disable=None, delay=1) as bar):
         def step(text: str) -> None:
             bar.set_description(text)

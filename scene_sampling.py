@@ -28,10 +28,10 @@ from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import Raster, centres, locate, read_composite, write_band
 from lsm.inputs.samples import read_samples, unique_places
 from lsm.insar.origins import weights
-from lsm.region.region_files import work_folder
 from lsm.run.artifacts import write_csv, write_npz
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import ByRecipe, InputError, run
+from lsm.run.writing import work_folder
 from lsm.sources.files import library_notes, read_files
 from study_area import StudyArea
 

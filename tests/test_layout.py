@@ -27,7 +27,7 @@ CODE = [*STAGES, *LIBRARY, PROJECT / "study_area.py", *(PROJECT / "unsupervised_
 ROOMS = ["run", "inputs", "sources", "region", "insar", "checks", "demo", "blocks", "learner", "comparison",
          "explanation", "maps", "figures", "report"]  # in the order of the data
 TESTS, BENCHMARKS = (sorted((PROJECT / name).rglob("*.py")) for name in ("tests", "benchmarks"))
-DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").rglob("*.md"))]
 DISTRIBUTION = {"osgeo": "gdal", "osgeo_utils": "gdal", "sklearn": "scikit-learn", "skimage": "scikit-image",
                 "yaml": "pyyaml", "PIL": "pillow", "xstatic": "xstatic-leaflet"}
 RULE = re.compile(r"# -{100,}")
@@ -84,12 +84,27 @@ def test_every_dependency_has_both_bounds(project):
         assert re.fullmatch(r">=[\d.]+,<[\d.]+", bound), name
 
 
+def test_the_locked_versions_keep_the_bounds(project):
+    lines = (PROJECT / "tools" / "locked.txt").read_text().splitlines()
+    locked = dict(line.split("==") for line in lines if not line.startswith("#"))
+    groups = project["optional-dependencies"]
+    wanted = bounds([*project["dependencies"], *groups["test"], *groups["benchmark"]])
+    assert wanted.pop("gdal")  # of the system
+    assert set(wanted) <= set(locked)
+    for name, bound in wanted.items():
+        least, below = ([int(n) for n in part.lstrip("<>=").split(".")] for part in bound.split(","))
+        assert least <= [int(n) for n in re.findall(r"\d+", locked[name])] < below, name
+    table = (PROJECT / "docs" / "licences.md").read_text().partition("|---|---|")[2]
+    named = [name for row in table.strip().splitlines() for name in row.strip("| ").rpartition(" | ")[2].split(", ")]
+    assert sorted(named) == sorted([*locked, "gdal"])
+
+
 @pytest.mark.parametrize(("files", "extras"), [(CODE, ()), (TESTS, ("test",)), (BENCHMARKS, ("benchmark", "test"))],
                          ids=["code", "tests", "benchmarks"])
 def test_every_third_party_import_is_a_dependency(project, files, extras):
     groups = project["optional-dependencies"]
     allowed = set(bounds([*project["dependencies"], *(r for extra in extras for r in groups[extra])]))
-    own = {path.stem for path in [*CODE, *TESTS, *BENCHMARKS]} | {"lsm", "unsupervised_pretraining"}
+    own = {path.stem for path in [*CODE, *TESTS, *BENCHMARKS]} | {"lsm", "unsupervised_pretraining", "tools"}
     for path in files:
         tops = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - own
         assert {DISTRIBUTION.get(name, name) for name in tops} <= allowed, ident(path)
@@ -240,7 +255,7 @@ def test_a_file_is_one_worker_s(request):
     "unsupervised_pretraining/DAS_pretraining.py", "unsupervised_pretraining/rbm.py",
     "unsupervised_pretraining/denoising_autoencoder.py", "scene_sampling.py", "meta_learner.py", "predict_LSM.py",
     "feature_permutation.py", "figure.py",
-    "export_gis.py", "report.py"])
+    "export_gis.py", "report.py", "CITATION.cff", "CHANGELOG.md", "CONTRIBUTING.md"])
 def test_files_keep_their_names(name):
     assert (PROJECT / name).is_file()
 

@@ -39,11 +39,14 @@ def pretrain(values: np.ndarray, layers: list, bar: tqdm) -> tuple[list, pd.Data
     values  (samples, inputs)
     layers  as `machines` gives them
     Returns the weights w1, b1, ..., the table of errors by layer and epoch, and for each layer the number of units that
-    no sample activates. Raises InputError when a layer diverges.
+    no sample activates. Raises InputError when a layer diverges, or the values are no numbers.
     """
     weights, history, silent = [], [], []
     for layer, (model, epochs, batch) in enumerate(layers, start=1):
         history.append((layer, 0, model.reconstruction_error(values)))
+        if not np.isfinite(history[-1][2]):
+            raise InputError(f"layer {layer}, before training: expected a finite reconstruction error, found "
+                             f"{history[-1][2]}; look for extreme values among the factors of the samples")
         for epoch in range(1, epochs + 1):
             with np.errstate(over="ignore", invalid="ignore"):  # reported below, in one line
                 error = model.fit_epoch(values, batch)

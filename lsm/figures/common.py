@@ -8,9 +8,10 @@ import pandas as pd
 
 from lsm.inputs.samples import Factor, named_rows
 from lsm.maps.classes import ClassConstants
-from lsm.run.artifacts import check, read_npz, record_path, whole
+from lsm.run.artifacts import check, read_npz, record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
+from lsm.run.writing import whole
 
 
 class FigureConstants(ClassConstants, Protocol):

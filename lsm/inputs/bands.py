@@ -79,6 +79,24 @@ def alpha_of(dataset: gdal.Dataset) -> int:
     return next((b for b in bands if dataset.GetRasterBand(b).GetColorInterpretation() == gdal.GCI_AlphaBand), 0)
 
 
+def refuse_damaged(dataset: gdal.Dataset, where: str) -> None:
+    """Raises InputError for a raster whose header GDAL cannot read to its end, or that lies nowhere; where  the start
+    of the message. GDAL reads the parts of a header when they are first asked for."""
+    try:
+        dataset.GetSpatialRef()
+        place = dataset.GetGeoTransform()
+        for number in range(1, dataset.RasterCount + 1):
+            band = dataset.GetRasterBand(number)
+            band.GetMaskFlags()
+            band.GetColorInterpretation()
+    except RuntimeError as error:
+        raise InputError(f"{where}: expected a whole raster, found a damaged header ({' '.join(str(error).split())}); "
+                         "copy or export it again") from None
+    if not np.isfinite(place).all() or place[1] * place[5] == place[2] * place[4]:
+        raise InputError(f"{where}: geotransform: expected cells of some width and height, found {place}; georeference "
+                         "it again (gdal_edit.py -a_ullr <west> <north> <east> <south>)")
+
+
 def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str) -> None:
     """Raises InputError for values (values,) that a factor cannot have: a gap that is not declared, another unit.
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, gdal_array, osr
 
-from lsm.inputs.bands import NODATA, Band, known, refuse_impossible
+from lsm.inputs.bands import NODATA, Band, known, refuse_damaged, refuse_impossible
 from lsm.inputs.crs import other_unit
-from lsm.run.artifacts import artifact, whole
+from lsm.run.artifacts import artifact
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
+from lsm.run.writing import whole
 
 gdal.UseExceptions()
 osr.UseExceptions()
@@ -118,6 +119,7 @@ def open_raster(path: Path, remedy: str, what: str = "") -> gdal.Dataset:
         dataset = gdal.Open(str(path))
     except RuntimeError:
         raise InputError(f"{where}: expected a raster that GDAL opens, found none; {remedy}") from None
+    refuse_damaged(dataset, where)
     if dataset.RasterYSize * dataset.RasterXSize > MAX_CELLS:
         raise InputError(f"{where}: expected at most {MAX_CELLS:,} cells, found {dataset.RasterYSize} x "
                          f"{dataset.RasterXSize}; cut it to the area, or take larger cells (gdalwarp -te -tr)")

@@ -60,7 +60,7 @@ def _adapt_on_support(weights, inner_lr, x, y, mask, steps, normalise):
     fit a single sample, and give no number for others.
     """
     now = _for_each_task(weights, x)
-    best, lowest = now, tf.fill([tf.shape(x)[0]], np.float32(np.inf))
+    best, lowest = now, tf.fill([tf.shape(x)[0]], tf.constant(np.inf, x.dtype))
     for _ in tf.range(steps):
         after, loss = inner_step(now, inner_lr, x, y, mask, normalise, True)
         best, lowest = _better(best, lowest, now, loss)

@@ -105,7 +105,8 @@ def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: 
 
     @tf.function(jit_compile=xla)
     def run(state, step, steps, batches, decay=0.0):
-        pre_sum = post_sum = tf.zeros(state["weights"][0].shape[0])
+        kind = state["weights"][0].dtype
+        pre_sum = post_sum = tf.zeros(state["weights"][0].shape[0], kind)
         i = tf.constant(0)
         while i < steps:  # not `for i in tf.range(steps)`: that would compile anew for every number of steps
             x_s, y_s, mask_s, x_q, y_q, mask_q = (b[i] for b in batches)
@@ -118,7 +119,7 @@ def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: 
                 # Members share no weight, so the gradient of the sum is each member's own gradient.
                 loss = tf.reduce_sum(post)
             gradients = tape.gradient(loss, parameters)
-            t = tf.cast(step + i + 1, tf.float32)
+            t = tf.cast(step + i + 1, kind)
             rate = outer_lr * tf.sqrt(1 - beta_2 ** t) / (1 - beta_1 ** t)
             m = [beta_1 * a + (1 - beta_1) * g for a, g in zip(state["m"], gradients, strict=True)]
             v = [beta_2 * a + (1 - beta_2) * g * g for a, g in zip(state["v"], gradients, strict=True)]
@@ -129,7 +130,7 @@ def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: 
             pre_sum += pre
             post_sum += post
             i += 1
-        count = tf.cast(steps, tf.float32)
+        count = tf.cast(steps, kind)
         return state, pre_sum / count, post_sum / count
 
     return run

@@ -123,8 +123,12 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     save     save(training) is called every c.SAVE_EVERY outer steps and at the end; None saves nothing and shows no
              progress
     threads  kinds trained side by side; 0: as many as cores. The numbers do not depend on it
-    Raises InputError when a query loss diverges.
+    Raises InputError, with the outer step and the member, when anything is no finite number any more.
     """
+    if not np.isfinite(samples.x[known]).all():
+        raise InputError(f"network inputs: expected finite numbers, found others in row "
+                         f"{np.flatnonzero(known & ~np.isfinite(samples.x).all(axis=1))[0]} of the samples by block; "
+                         "correct the sample's factors and run the stages from the first one again")
     tasks = [tasks_of(kind, samples, known, c) for kind in training.kinds]
     end = max(kind.iterations for kind in training.kinds)
     bar = tqdm(total=end, initial=training.done, desc="meta-training", unit="step", disable=None if save else True)
@@ -134,6 +138,8 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
             found = pool.map(lambda k: _some_steps(training, k, samples, tasks[k], c), going)
             losses = {}
             for k, (states, *losses[k]) in zip(going, found, strict=True):
+                if any(not_finite(*member) for member in zip(states, *losses[k], strict=True)):
+                    raise InputError(_first_fault(training, k, samples, tasks[k], c))
                 training.states[k] = states
             training.done = min(training.done + c.LOG_EVERY, end)
             _log(training, losses)
@@ -149,6 +155,15 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
 def _some_steps(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants) -> tuple:
     """LOG_EVERY outer steps of all members of a kind, or as many as are left: their states, and the query losses
     before and after the inner loop, (members,) each."""
+    kind, (run, batches) = training.kinds[k], prepared(training, k, samples, tasks, c)
+    state, pre, post = run(stacked(training.states[k]), tf.constant(training.done),
+                           tf.constant(min(c.LOG_EVERY, kind.iterations - training.done)), batches,
+                           tf.constant(kind.decay))
+    return unstacked(state, kind.members), pre.numpy(), post.numpy()
+
+
+def prepared(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants) -> tuple:
+    """The compiled loop of a kind's members, and what their next LOG_EVERY outer steps learn from."""
     kind, done, states = training.kinds[k], training.done, training.states[k]
     # One member alone is fastest compiled by XLA; several fill the batched products of plain TensorFlow, which needs
     # a third of the time to compile.
@@ -161,21 +176,42 @@ def _some_steps(training: Training, k: int, samples: EncodedSamples, tasks: Task
                           kind.support, kind.query, samples.xy, c.LINE_SHARE))
     support, support_mask, query, query_mask = (np.concatenate(parts, axis=1) for parts in zip(*drawn, strict=True))
     inputs = len(states[0]["weights"][0])
-    batches = [a for rows, mask in ((support, support_mask), (query, query_mask))
-               for a in (samples.x[rows, :inputs], samples.label[rows], mask * samples.weight[rows])]
-    state, pre, post = run(stacked(states), tf.constant(done), tf.constant(min(c.LOG_EVERY, kind.iterations - done)),
-                           batches, tf.constant(kind.decay))
-    return unstacked(state, kind.members), pre, post
+    return run, [a for rows, mask in ((support, support_mask), (query, query_mask))
+                 for a in (samples.x[rows, :inputs], samples.label[rows], mask * samples.weight[rows])]
+
+
+def not_finite(state: dict, pre: float, post: float) -> str:
+    """What of a member is no finite number after some outer steps, the first cause first; "" where all is well."""
+    if not np.isfinite(pre):
+        return f"a query loss before the inner loop of {pre}"
+    if not np.isfinite(post):
+        return f"a query loss after the inner loop of {post}"
+    names = {"inner_lr": "inner rates", "weights": "weights", "m": "moments of Adam", "v": "moments of Adam"}
+    return next((f"{name} that are none" for key, name in names.items()
+                 if not all(np.isfinite(part).all() for part in state[key])), "")
+
+
+def _first_fault(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants) -> str:
+    """The message on a kind of which a member diverged in the next steps: they are taken one at a time."""
+    kind, (run, batches) = training.kinds[k], prepared(training, k, samples, tasks, c)
+    state = stacked(training.states[k])
+    for i in range(c.LOG_EVERY):
+        state, pre, post = run(state, tf.constant(training.done + i), tf.constant(1),
+                               [np.roll(batch, -i, axis=0) for batch in batches],  # of the shape that is compiled
+                               tf.constant(kind.decay))
+        faults = map(not_finite, unstacked(state, kind.members), pre.numpy(), post.numpy())
+        for member, fault in enumerate(faults, start=1):
+            if fault:
+                return (f"outer step {training.done + i + 1}, {kind.name} member {member}: expected finite numbers, "
+                        f"found {fault}; lower META_LR or INNER_LR")
+    return (f"outer steps {training.done + 1} to {training.done + c.LOG_EVERY}, {kind.name} members: expected finite "
+            "numbers, found others; lower META_LR or INNER_LR")
 
 
 def _log(training: Training, losses: dict[int, list]) -> None:
-    """Adds a row of history for each kind that took steps: means over its members. Raises InputError where they are
-    no numbers."""
+    """Adds a row of history for each kind that took steps: means over its members."""
     for k, of_members in losses.items():
         pre, post = np.mean(of_members, axis=1)
-        if not np.isfinite(post):
-            raise InputError(f"outer step {training.done}, {training.kinds[k].name} members: expected a finite query "
-                             f"loss, found {post}; lower META_LR or INNER_LR")
         rate = np.mean([np.mean(rate) for state in training.states[k] for rate in state["inner_lr"]])
         step = min(training.done, training.kinds[k].iterations)
         training.history = np.vstack([training.history, [step, k, pre, post, rate]])

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from lsm.run.artifacts import whole
+from lsm.run.writing import whole
 
 # What a block's state in models_of_blocks/<REGION>_models.npz means.
 STATES = ("adapted model", "no samples: intermediate model", "one class only: intermediate model")

@@ -1,9 +1,7 @@
 """The files of a region: which raw files there are, and the tables and rasters made of them."""
 
-import contextlib
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -112,17 +110,6 @@ def codes_of(region: str) -> dict[str, dict[str, int]]:
     if not given.is_file():
         raise InputError(f"CODES_OF={region}: {shown(given)}: missing; prepare that region first, or name another")
     return read_factors(given)[1]
-
-
-@contextlib.contextmanager
-def work_folder(path: Path) -> Iterator[Path]:
-    """An empty folder for layers on the way, removed at the end."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
 
 
 def refuse_to_replace(paths: Paths) -> None:

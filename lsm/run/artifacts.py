@@ -10,7 +10,6 @@ the second (or without a file) the run was stopped before its last step, and wit
 """
 
 import contextlib
-import glob
 import gzip
 import hashlib
 import json
@@ -27,20 +26,9 @@ import pandas as pd
 from lsm.run.code import code_of
 from lsm.run.paths import root, shown
 from lsm.run.settings import InputError
+from lsm.run.writing import temporary_file, to_disk, whole
 
 LIBRARIES = ("gdal", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
-
-
-@contextlib.contextmanager
-def whole(path: Path):
-    """A temporary path beside `path`, this process's own; renamed to it when the block ends well, removed when not.
-
-    For files without a record: figures, notes, results of single jobs. Artifacts use `artifact`.
-    """
-    with _temporary(path) as temporary:
-        yield temporary
-        _to_disk(temporary)
-        temporary.replace(path)
 
 
 @contextlib.contextmanager
@@ -52,9 +40,9 @@ def artifact(path: Path, stage: str, constants, inputs: list[Path]):
     inputs     the files it is made from
     """
     path = Path(path)
-    with _temporary(path) as temporary:
+    with temporary_file(path) as temporary:
         yield temporary
-        _to_disk(temporary)
+        to_disk(temporary)
         record = _record(temporary, stage, constants, inputs)
         record["replaces"] = _replaced(path, record["sha256"])
         with whole(record_path(path)) as temporary_record:
@@ -70,38 +58,6 @@ def _replaced(path: Path, digest: str) -> str | None:
     with contextlib.suppress(InputError, OSError):
         return _parsed(record_path(path), "").get("replaces")
     return None
-
-
-@contextlib.contextmanager
-def _temporary(path: Path):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".partial.*.{glob.escape(path.name)}"):  # by a run that was killed
-        if not _alive(left.name.split(".")[2]):
-            left.unlink(missing_ok=True)
-    temporary = path.with_name(f".partial.{os.getpid()}.{path.name}")
-    temporary.unlink(missing_ok=True)
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _alive(process: str) -> bool:
-    """Whether a process of this number runs on this machine."""
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _to_disk(path: Path) -> None:
-    """A rename is safe from a power cut only when the file's bytes are on the disk before it."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
 
 
 def sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lsm.run.artifacts import whole
+from lsm.run.writing import whole
 
 
 @dataclass(frozen=True)

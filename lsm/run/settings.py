@@ -6,6 +6,7 @@ import errno
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TypeVar
@@ -117,6 +118,9 @@ def _alike(value, example) -> bool:
 
 _REMEDIES = {
     errno.ENOSPC: "free space on this disk, or set LSM_ROOT to a folder on another one",
+    errno.EDQUOT: "free space, or set LSM_ROOT to a folder on another disk: this user's share of this one is used up",
+    errno.EFBIG: "files may not grow so large here (ulimit -f, or the file system): raise that, or set LSM_ROOT to "
+                 "a folder on another disk",
     errno.EACCES: "allow this user to read and write it, or set LSM_ROOT to another folder",
     errno.EPERM: "allow this user to read and write it, or set LSM_ROOT to another folder",
     errno.EROFS: "set LSM_ROOT to a folder that can be written",
@@ -125,6 +129,8 @@ _REMEDIES = {
     errno.EEXIST: "a folder is expected in this place; move the file away",
     errno.ENAMETOOLONG: "choose a shorter REGION or folder"}
 _OTHER = "check the disk and the folder, then run this again"
+_NO_MEMORY = ("not enough memory; close other programs, or lower the constants that say how much is in memory at once "
+              "(--help lists them)")
 
 
 def _stop(message: str) -> None:
@@ -151,10 +157,12 @@ def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
     except InputError as error:
         _stop(str(error))
     except OSError as error:
-        if not error.filename:
-            raise
-        _stop(one_line(f"{shown(error.filename)}: {error.strerror}; {_REMEDIES.get(error.errno, _OTHER)}"))
+        sys.unraisablehook = lambda _: None  # files that GDAL could not write it cannot close either, and says so
+        where = f"{shown(error.filename)}: " if error.filename else ""
+        _stop(one_line(f"{where}{error.strerror or error}; {_REMEDIES.get(error.errno, _OTHER)}"))
     except MemoryError:
-        _stop("not enough memory; close other programs, or lower the constants that say how much is in memory at once "
-              "(--help lists them)")
+        _stop(_NO_MEMORY)
+    except BrokenExecutor:
+        _stop("a process of this run was killed, most likely for want of memory; set WORKERS=1, or close other "
+              "programs, and run this again")
     print(f"done in {time.perf_counter() - start:.1f} s ({time.process_time():.1f} s of processor time)")

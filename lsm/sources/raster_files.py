@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, osr
 
-from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, Band, alpha_of
+from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, Band, alpha_of, refuse_damaged
 from lsm.inputs.crs import horizontal
 from lsm.inputs.layers import flush, write_rows
 from lsm.inputs.rasters import MAX_CELLS, Grid, create, reason
@@ -75,6 +75,7 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
     except RuntimeError:
         raise InputError(f"{where}: expected a raster that GDAL opens, found none; export it again as GeoTIFF"
                          ) from None
+    refuse_damaged(dataset, where)
     number, bands = file.number("band"), dataset.RasterCount - (alpha_of(dataset) > 0)
     if bands != 1 and not 1 <= number <= bands:
         raise InputError(f"{where}: expected one band, found {bands}; pick one: {file.remedy('band=<number>')}, or in "

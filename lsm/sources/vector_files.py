@@ -56,7 +56,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
 def _opened(file: File, *options: str) -> gdal.Dataset:
     try:
         return gdal.OpenEx(file.opened, gdal.OF_VECTOR, open_options=list(options))
-    except RuntimeError:
+    except (RuntimeError, UnicodeDecodeError):  # the latter by GDAL's bindings, of a message that quotes damaged text
         raise InputError(f"{file.where}: expected a vector file that GDAL opens, found none; export it again as "
                          "GeoPackage") from None
 
@@ -79,23 +79,29 @@ def _layer(source: gdal.Dataset, file: File, notes: list[str]) -> ogr.Layer:
         raise InputError(f"{file.where}: expected one layer, found {', '.join(layers) or 'none'}; name it: "
                          f"{file.path.name}|layername=<layer>")
     layer = next(iter(found.values()))
+    if _is_odd(layer.GetName()):
+        raise InputError(f"{file.where}: expected a layer with a name in UTF-8, found another encoding; export it as "
+                         "GeoPackage")
     if not layer.GetFeatureCount():
         raise InputError(f"{file.where}: expected features, found none; export it again, or leave it out")
     return layer
 
 
 def _is_garbled(layer: ogr.Layer) -> bool:
-    """Whether names or texts of a layer's fields are not UTF-8: they hold bytes that Python could not decode."""
-    def odd(text) -> bool:
-        return isinstance(text, bytes) or (isinstance(text, str) and not text.isascii()
-                                           and any("\ud800" <= c <= "\udfff" for c in text))
-
+    """Whether names or texts of a layer's fields are not UTF-8."""
     definition = layer.GetLayerDefn()
     fields = [definition.GetFieldDefn(i) for i in range(definition.GetFieldCount())]
     texts = [i for i, field in enumerate(fields) if field.GetType() == ogr.OFTString]
-    found = any(odd(field.GetName()) for field in fields) or any(odd(f.GetField(i)) for f in layer for i in texts)
+    found = (any(_is_odd(field.GetName()) for field in fields)
+             or any(_is_odd(feature.GetField(i)) for feature in layer for i in texts))
     layer.ResetReading()
     return found
+
+
+def _is_odd(text) -> bool:
+    """Whether a text of a file holds bytes that Python could not decode."""
+    return isinstance(text, bytes) or (isinstance(text, str) and not text.isascii()
+                                       and any("\ud800" <= c <= "\udfff" for c in text))
 
 
 def _refuse_metres(file: File, layer: ogr.Layer, crs: osr.SpatialReference, driver: str) -> None:

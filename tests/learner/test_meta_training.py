@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ from small_split import made_split
 from lsm.comparison.ours.networks import samples_of
 from lsm.comparison.splits import TRAIN
 from lsm.learner import meta_training
-from lsm.learner.meta_training import Training, meta_train, pooled_of, tasks_of
+from lsm.learner.meta_training import Training, meta_train, not_finite, pooled_of, tasks_of
 from lsm.learner.network import use_one_thread
 from lsm.learner.tasks import rows_by_block
 from lsm.run.settings import InputError
@@ -278,10 +279,39 @@ def test_a_meta_batch_takes_the_tasks_there_are(monkeypatch):
     assert set(asked) == {(19, 19)}
 
 
-@pytest.mark.parametrize(("c", "kind"), [(settings(REGIONAL_MEMBERS=0), "local"), (blocks(), "blocks")])
-def test_divergence_is_told(c, kind):
-    split = made_split()
-    c.META_LR, c.LOCAL_ITERATIONS = 1e30, 100
-    with pytest.raises(InputError, match=rf"^outer step \d+, {kind} members: expected a finite query loss, "
-                                         r"found \S+; lower META_LR or INNER_LR$"):
+def test_divergence_is_told_with_its_step():
+    """The steps before it are well: training that ends there is finite, and one more step is refused."""
+    split, c = made_split(), blocks(META_LR=1e30, LOCAL_ITERATIONS=100)
+    message = (r"^outer step (\d+), blocks member [12]: expected finite numbers, found a query loss (before|after) the "
+               r"inner loop of \S+; lower META_LR or INNER_LR$")
+    with pytest.raises(InputError, match=message) as caught:
         trained(split, c)
+    step = int(re.match(message, str(caught.value))[1])
+    assert 1 <= step <= c.LOG_EVERY
+    if step > 1:
+        c.LOCAL_ITERATIONS = step - 1
+        assert all(np.isfinite(array).all() for array in trained(split, c).arrays().values())
+    c.LOCAL_ITERATIONS = step
+    with pytest.raises(InputError, match=rf"^outer step {step}, "):
+        trained(split, c)
+
+
+@pytest.mark.parametrize("key", ["weights", "inner_lr", "m", "v"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_every_part_of_a_state_is_looked_at(key, value):
+    state = {name: [np.ones(2, np.float32), np.ones(3, np.float32)] for name in ("weights", "inner_lr", "m", "v")}
+    assert not_finite(state, 0.5, 0.5) == ""
+    assert not_finite(state, value, 0.5) == f"a query loss before the inner loop of {value}"
+    assert not_finite(state, 0.5, value) == f"a query loss after the inner loop of {value}"
+    state[key][1][2] = value
+    assert not_finite(state, 0.5, 0.5).endswith("that are none")
+
+
+def test_inputs_that_are_no_numbers_are_told():
+    split, c = made_split(), settings()
+    samples = samples_of(split)
+    x = samples.x.copy()
+    row = np.flatnonzero(split.role == TRAIN)[5]
+    x[row, 1] = np.nan
+    with pytest.raises(InputError, match=rf"^network inputs: expected finite numbers, found others in row {row} "):
+        trained(split, c, samples=replace(samples, x=x))

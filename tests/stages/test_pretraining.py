@@ -272,6 +272,13 @@ def test_silent_units_are_counted_and_divergence_is_told():
                  bar)
 
 
+def test_inputs_that_are_no_numbers_are_not_taken_for_divergence():
+    values = np.ones((60, 5), np.float32)
+    values[7, 2] = np.nan
+    with tqdm(disable=True) as bar, pytest.raises(InputError, match=r"^layer 1, before training: .*look for extreme"):
+        pretrain(values, machines(5, stack_settings(), np.random.default_rng(2)), bar)
+
+
 # the stage ------------------------------------------------------------------------------------------------------
 
 def made_table(rows: int = 600, seed: int = 0) -> pd.DataFrame:
