@@ -29,9 +29,9 @@ ASPECT = TERRAIN.index("aspect")
 def compiled(function: Callable) -> Callable:
     """The function compiled by numba; the compiled code is kept for the next run where its folder can be written."""
     try:
-        return njit(cache=True)(function)
+        return njit(cache=True, nogil=True)(function)
     except RuntimeError:  # neither __pycache__ nor the user's own cache folder can be written
-        return njit(function)
+        return njit(nogil=True)(function)
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,15 @@ def block_of_cells(labels: np.ndarray, row: np.ndarray, col: np.ndarray,
     there = inside(labels.shape, row, col)
     block = np.full(len(row), -1, np.int64)
     block[there] = labels[row[there], col[there]]
+    return block, or_nearest(block, row, col, centres)
+
+
+def or_nearest(block: np.ndarray, row: np.ndarray, col: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Gives the cells (cells,) whose block is -1 the nearest block, in place; returns which they are, (cells,) bool."""
     outside = block < 0
     if outside.any():
         block[outside] = nearest_block(row[outside], col[outside], centres)
-    return block, outside
+    return outside
 
 
 def _step(valid: np.ndarray, weights: tuple[float, ...], compactness: float, clusters: int, loops: int) -> int:

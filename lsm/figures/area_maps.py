@@ -145,9 +145,7 @@ def lsm_map(c: FigureConstants):
     panel.legend(handles=handles[::-1], loc="upper left", borderaxespad=0, bbox_to_anchor=(0, 1),
                  title="landslide\nsusceptibility", alignment="left", title_fontsize=8,
                  handleheight=1.6, handlelength=1.8, labelspacing=0.7)
-    reach = record["constants"].get("BLEND")
-    caption(fig, c, [record], f"{table['cells'].sum():,} cells, {table['area_km2'].sum():,.1f} km²"
-            + (f"; blocks blended over {reach:g} m" if reach else ""))
+    caption(fig, c, [record], f"{table['cells'].sum():,} cells, {table['area_km2'].sum():,.1f} km²")
     return fig, table
 
 
