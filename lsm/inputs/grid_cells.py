@@ -79,7 +79,7 @@ class Stack:
         row, col = np.nonzero(valid)
         values = values.reshape(len(values), -1)
         if len(row) < valid.size:
-            values = values[:, row * cols + col]
+            values = np.take(values, np.flatnonzero(valid), axis=1)
         for factor, band, v in zip(self.factors, self.bands, values, strict=True):
             refuse_impossible(v, factor.name, factor.kind, f"{shown(self.path)}: band {band.number} ({factor.name})")
         return values.T, row + top, col + left
