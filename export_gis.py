@@ -38,6 +38,7 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal
 
+from lsm.blocks.grid_parts import parts_of
 from lsm.inputs import grid_cells, vectors
 from lsm.inputs.rasters import NODATA, known_strips, open_raster
 from lsm.learner.encoder import Encoder
@@ -58,7 +59,7 @@ class Constants(MappedArea):
 
     FOLDS: int = 10                                # of whole blocks, for the threshold of applicability; not published
     PAIRED: int = 4_000                            # samples whose mutual distances are averaged, at most
-    GRID_ROWS: int = 100_000                       # rows of the grid in memory at once
+    GRID_ROWS: int = 100_000                       # cells of a part of the grid; three parts are in memory at once
     SPREADS: tuple[float, ...] = (0.05, 0.1, 0.2)  # probability, between the colours of the uncertainty
     SPREAD_COLOURS: tuple[str, ...] = ("#f2f0f7", "#cbc9e2", "#8d87c0", "#54278f")
     # up to a quarter, half and all of the threshold
@@ -136,9 +137,9 @@ def main(c: Constants) -> None:
     with work_folder(paths.gis_work) as work:
         applicability = gis.create(work / "applicability.tif", found, gdal.GDT_Float32, NODATA)
         uncertainty = gis.create(work / "uncertainty.tif", found, gdal.GDT_Float32, NODATA) if members > 1 else None
-        trust.fill(source, c.factors, c.GRID_ROWS, labels,
-                   np.column_stack([samples["centre_row"], samples["centre_col"]]), encoder, networks, applicable,
-                   uncertainty, applicability)
+        centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
+        parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
+        trust.fill(parts, grid_cells.count(source), encoder, networks, applicable, uncertainty, applicability)
         classed = gis.create(work / "class.tif", found, gdal.GDT_Byte, 0)
         cells = counts.write_classes(found, classed, breaks)
         outside = counts.above(applicability, (threshold,))[1][0]

@@ -1,1 +1,1 @@
-"""How the area is cut into terrain blocks, and how neighbouring blocks are blended."""
+"""How the area is cut into terrain blocks, and the cells of a grid with their blocks."""

@@ -8,6 +8,8 @@ with the colour distance replaced by a weighted distance of terrain factors:
 Ds is the distance in cells, S = floor(sqrt(N / K)) the step between seeds, N the number of all cells of the raster.
 The difference of two aspects is the smaller angle between them; flat ground (aspect -1) has no aspect and adds no
 aspect distance. A block may have several parts: no step of the method connects them.
+
+The raster is gone over in strips of whole rows. Beside its cells a strip needs the clusters, no other strip.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,28 +26,27 @@ from lsm.run.settings import InputError
 SEED_REACH = 5  # cells a seed may move along rows and along columns to find the lowest gradient
 NO_ASPECT = -1.0
 ASPECT = TERRAIN.index("aspect")
+STRIP = 1 << 20  # cells of a strip, or one row
 
 
 def compiled(function: Callable) -> Callable:
     """The function compiled by numba; the compiled code is kept for the next run where its folder can be written."""
     try:
-        return njit(cache=True)(function)
+        return njit(cache=True, nogil=True)(function)
     except RuntimeError:  # neither __pycache__ nor the user's own cache folder can be written
-        return njit(function)
+        return njit(nogil=True)(function)
 
 
 @dataclass(frozen=True)
 class Terrain:
-    """The terrain as distances and means need it, float32.
+    """Rows of the terrain as distances and means need them, float32.
 
     features       (4, rows, cols): DEM, curvature and slope times sqrt(weight) / M, and aspect in degrees; 0 where not
                    valid, aspect -1 there
-    facing         (2, rows, cols): sine and cosine of aspect, both 0 on flat ground and where not valid
     aspect_weight  weight / M^2
     """
 
     features: np.ndarray
-    facing: np.ndarray
     aspect_weight: np.float32
 
     @classmethod
@@ -55,14 +56,14 @@ class Terrain:
         others = [i for i in range(len(TERRAIN)) if i != ASPECT]
         for plane, i in zip(features, others, strict=False):
             np.multiply(bands[i], np.float32(sqrt(weights[i]) / compactness), out=plane, where=valid)
-        aspect = features[-1]
-        aspect[:] = np.where(valid, bands[ASPECT], np.float32(NO_ASPECT))
-        facing = np.empty((2, *valid.shape), np.float32)
+        features[-1] = np.where(valid, bands[ASPECT], np.float32(NO_ASPECT))
+        return cls(features, np.float32(weights[ASPECT] / compactness**2))
+
+    def facing(self) -> np.ndarray:
+        """Sine and cosine of aspect (2, rows, cols), both 0 on flat ground and where not valid."""
+        aspect = self.features[-1]
         angle = np.deg2rad(aspect)
-        np.sin(angle, out=facing[0])
-        np.cos(angle, out=facing[1])
-        facing *= aspect >= 0
-        return cls(features, facing, np.float32(weights[ASPECT] / compactness**2))
+        return np.stack([np.sin(angle), np.cos(angle)]) * (aspect >= 0)
 
     def distance2(self, a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """(Dc / M)^2 between the cells a and b, each (row, col) index arrays."""
@@ -89,24 +90,57 @@ def slic(bands: np.ndarray, valid: np.ndarray, weights: tuple[float, ...], compa
     (+-S cells around its centre) joins the block nearest to it. Of equally near clusters the lowest wins.
     Raises InputError.
     """
-    step = _step(valid, weights, compactness, clusters, loops)
-    terrain = Terrain.of(bands, valid, weights, compactness)
-    row, col = _seeds(terrain, valid, step)
-    if len(row) == 0:
+    labels = np.empty(valid.shape, np.int32)
+    places = slic_in_strips(lambda row, rows: (bands[:, row:row + rows], valid[row:row + rows]), labels, weights,
+                            compactness, clusters, loops, progress)
+    return labels, places
+
+
+def slic_in_strips(read: Callable[[int, int], tuple[np.ndarray, np.ndarray]], labels: np.ndarray,
+                   weights: tuple[float, ...], compactness: float, clusters: int, loops: int,
+                   progress: Callable[[range], Iterable] = iter) -> np.ndarray:
+    """As `slic`, of a raster that need not be in memory; returns the blocks' mean rows and columns (blocks, 2).
+
+    read    (row, rows) -> bands (4, rows, cols) and valid (rows, cols) of these rows; each is read loops + 2 times
+    labels  (rows, cols) int32, to be filled: an array, or what has a shape and takes and gives slices of rows
+    """
+    rows, cols = labels.shape
+    height = max(1, STRIP // cols)
+    strips = [(row, min(height, rows - row)) for row in range(0, rows, height)]
+
+    def terrain_of(row: int, n: int) -> tuple[Terrain, np.ndarray]:
+        bands, valid = read(row, n)
+        return Terrain.of(bands, valid, weights, compactness), valid
+
+    step = _step(labels.shape, weights, compactness, clusters, loops)
+    if not any(read(row, n)[1].any() for row, n in strips):
+        raise InputError("terrain: expected cells with a value in every band, found none; check the nodata value")
+    centres = _seeds(terrain_of, labels.shape, step)
+    if len(centres) == 0:
         raise InputError(f"K={clusters}: expected seeds on valid cells, found none of a grid of {step} cells; raise K")
-    centres = np.stack([row, col, *terrain.features[:, row, col]], axis=1, dtype=np.float32)  # (clusters, 6)
-    labels, nearest = np.empty(valid.shape, np.int32), np.empty(valid.shape, np.float32)
-    for _ in progress(range(loops)):
+    for loop in progress(range(loops)):
+        sums = np.zeros((len(centres), 8))
         # Distances are computed anew in each loop: the clusters have moved since the last one.
-        _assign(labels, nearest, valid, terrain.features, terrain.aspect_weight, centres, step)
-        centres, cells = _means(labels, terrain, centres)
+        for row, n in strips:
+            terrain, valid = terrain_of(row, n)
+            here, nearest = np.empty((n, cols), np.int32), np.empty((n, cols), np.float32)
+            _assign(here, nearest, valid, terrain.features, terrain.aspect_weight, centres, step, row)
+            _add(sums, here, terrain.features, terrain.facing(), row)
+            if loop == loops - 1:
+                labels[row:row + n] = here
+        centres, cells = _means(sums, centres)
     kept = np.flatnonzero(cells)
     number = np.full(len(cells) + 1, -1, np.int32)  # the last entry is what label -1 becomes
     number[kept] = np.arange(len(kept))
-    labels = number[labels]
-    unreached = np.nonzero(valid & (labels < 0))
-    labels[unreached] = nearest_block(*unreached, centres[kept, :2])
-    return labels, _means(labels, terrain, centres[kept])[0][:, :2]
+    sums = np.zeros((len(kept), 8))
+    for row, n in strips:
+        terrain, valid = terrain_of(row, n)
+        here = number[labels[row:row + n]]
+        unreached = np.nonzero(valid & (here < 0))
+        here[unreached] = nearest_block(unreached[0] + row, unreached[1], centres[kept, :2])
+        labels[row:row + n] = here
+        _add(sums, here, terrain.features, terrain.facing(), row)
+    return _means(sums, centres[kept])[0][:, :2]
 
 
 def nearest_block(rows: np.ndarray, cols: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -133,14 +167,19 @@ def block_of_cells(labels: np.ndarray, row: np.ndarray, col: np.ndarray,
     there = inside(labels.shape, row, col)
     block = np.full(len(row), -1, np.int64)
     block[there] = labels[row[there], col[there]]
+    return block, or_nearest(block, row, col, centres)
+
+
+def or_nearest(block: np.ndarray, row: np.ndarray, col: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Gives the cells (cells,) whose block is -1 the nearest block, in place; returns which they are, (cells,) bool."""
     outside = block < 0
     if outside.any():
         block[outside] = nearest_block(row[outside], col[outside], centres)
-    return block, outside
+    return outside
 
 
-def _step(valid: np.ndarray, weights: tuple[float, ...], compactness: float, clusters: int, loops: int) -> int:
-    """S, after checking the settings and that there is something to cut."""
+def _step(shape: tuple[int, int], weights: tuple[float, ...], compactness: float, clusters: int, loops: int) -> int:
+    """S, after checking the settings; shape (rows, cols) of the raster."""
     if len(weights) != len(TERRAIN) or min(weights) < 0 or max(weights) <= 0:
         raise InputError(f"WEIGHTS={weights}: expected {len(TERRAIN)} weights of 0 or more ({', '.join(TERRAIN)}), not "
                          "all 0")
@@ -149,46 +188,52 @@ def _step(valid: np.ndarray, weights: tuple[float, ...], compactness: float, clu
             raise InputError(f"{name}={value}: expected {least} or more")
     if not 0 < compactness < np.inf:
         raise InputError(f"M={compactness}: expected a number above 0")
-    if not valid.any():
-        raise InputError("terrain: expected cells with a value in every band, found none; check the nodata value")
-    step = floor(sqrt(valid.size / clusters))
+    size = shape[0] * shape[1]
+    step = floor(sqrt(size / clusters))
     if step < 2:
-        raise InputError(f"K={clusters}: expected blocks of 2 x 2 cells or more, found {valid.size} cells in all; set "
-                         f"K to {valid.size // 4} or less")
+        raise InputError(f"K={clusters}: expected blocks of 2 x 2 cells or more, found {size} cells in all; set K to "
+                         f"{size // 4} or less")
     return step
 
 
-def _seeds(terrain: Terrain, valid: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the seeds: a grid of `step` cells from step // 2, those on valid cells.
+def _seeds(terrain_of: Callable, shape: tuple[int, int], step: int) -> np.ndarray:
+    """Row, column and features (seeds, 6) float32 of the seeds: a grid of `step` cells from step // 2, those on valid
+    cells.
 
     Each moves to the cell of lowest gradient, the squared terrain distance across the cell along rows and columns,
     among those within SEED_REACH rows and columns (less where seeds are so close that two could meet), the nearest
     of equals. Cells beside nodata or the raster's edge have no gradient; a seed among none but these stays.
     """
-    rows, cols = valid.shape
-    row, col = (a.ravel() for a in np.mgrid[step // 2 : rows : step, step // 2 : cols : step])
-    row, col = row[valid[row, col]], col[valid[row, col]]
+    rows, cols = shape
     reach = min(SEED_REACH, (step - 1) // 2)
     move = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
     move = move[:, np.argsort((move**2).sum(axis=0), kind="stable")]  # nearest first: argmin takes the first
-    r, c = row[:, None] + move[0], col[:, None] + move[1]  # (seeds, moves)
-    inside = (r > 0) & (r < rows - 1) & (c > 0) & (c < cols - 1)
-    gradient = np.full(r.shape, np.inf, np.float32)
-    r_in, c_in = r[inside], c[inside]
-    up, down, left, right = (r_in - 1, c_in), (r_in + 1, c_in), (r_in, c_in - 1), (r_in, c_in + 1)
-    whole = valid[r_in, c_in] & valid[up] & valid[down] & valid[left] & valid[right]
-    gradient[inside] = np.where(whole, terrain.distance2(up, down) + terrain.distance2(left, right), np.inf)
-    best = np.arange(len(row)), gradient.argmin(axis=1)
-    return r[best], c[best]
+    seeds = [np.empty((0, 6), np.float32)]
+    for row in range(step // 2, rows, step):
+        first = max(row - reach - 1, 0)
+        terrain, valid = terrain_of(first, min(row + reach + 2, rows) - first)
+        col = np.arange(step // 2, cols, step)
+        col = col[valid[row - first, col]]
+        r, c = np.broadcast_to(row + move[0], (len(col), len(move[0]))), col[:, None] + move[1]  # (seeds, moves)
+        inner = (r > 0) & (r < rows - 1) & (c > 0) & (c < cols - 1)
+        gradient = np.full(r.shape, np.inf, np.float32)
+        r_in, c_in = r[inner] - first, c[inner]
+        up, down, left, right = (r_in - 1, c_in), (r_in + 1, c_in), (r_in, c_in - 1), (r_in, c_in + 1)
+        whole = valid[r_in, c_in] & valid[up] & valid[down] & valid[left] & valid[right]
+        gradient[inner] = np.where(whole, terrain.distance2(up, down) + terrain.distance2(left, right), np.inf)
+        best = np.arange(len(col)), gradient.argmin(axis=1)
+        r, c = r[best], c[best]
+        seeds.append(np.stack([r, c, *terrain.features[:, r - first, c]], axis=1, dtype=np.float32))
+    return np.concatenate(seeds)
 
 
 @compiled
-def _assign(labels, nearest, valid, features, aspect_weight, centres, step):
+def _assign(labels, nearest, valid, features, aspect_weight, centres, step, first):
     """Gives each valid cell the cluster of least D^2 whose window it lies in, -1 where there is none.
 
-    Overwrites labels (rows, cols) int32 and nearest (rows, cols) float32, the D^2. D^2 is float32, each operation in
-    the order written. The innermost loop runs over slices from 0 and has no branch, so that the compiler makes vector
-    instructions of it.
+    All arrays but `centres` hold the raster's rows from `first` on. Overwrites labels (rows, cols) int32 and nearest
+    (rows, cols) float32, the D^2. D^2 is float32, each operation in the order written. The innermost loop runs over
+    slices from 0 and has no branch, so that the compiler makes vector instructions of it.
     """
     rows, cols = labels.shape
     zero, infinite, full_turn, size = np.float32(0), np.float32(np.inf), np.float32(360), np.float32(step)
@@ -198,12 +243,12 @@ def _assign(labels, nearest, valid, features, aspect_weight, centres, step):
             nearest[r, c] = infinite if valid[r, c] else -infinite  # nothing is nearer to a cell not valid
     for cluster in range(len(centres)):
         row, col, dem, curvature, slope, aspect = centres[cluster]
-        top, bottom = max(ceil(row - step), 0), min(floor(row + step) + 1, rows)
+        top, bottom = max(ceil(row - step) - first, 0), min(floor(row + step) + 1 - first, rows)
         left, right = max(ceil(col - step), 0), min(floor(col + step) + 1, cols)
         across = (np.arange(left, right).astype(np.float32) - col) / size
         weight = aspect_weight if aspect >= 0 else zero  # a cluster without aspect adds no aspect distance
         for r in range(top, bottom):
-            down = (np.float32(r) - row) / size
+            down = (np.float32(first + r) - row) / size
             dems, curvatures = features[0, r, left:right], features[1, r, left:right]
             slopes, aspects = features[2, r, left:right], features[3, r, left:right]
             near, label = nearest[r, left:right], labels[r, left:right]
@@ -221,34 +266,33 @@ def _assign(labels, nearest, valid, features, aspect_weight, centres, step):
 
 
 @compiled
-def _sums(labels, features, facing, clusters):
-    """Sums (clusters, 8) float64 over each cluster's cells: 1, row, col, the three features, sine and cosine of aspect.
+def _add(sums, labels, features, facing, first):
+    """Adds each cluster's cells to its sums (clusters, 8) float64: 1, row, col, the three features, sine and cosine of
+    aspect. The arrays hold the raster's rows from `first` on.
 
     In the order of the raster, so that they are the same each time.
     """
-    sums = np.zeros((clusters, 8))
     for r in range(labels.shape[0]):
         for c in range(labels.shape[1]):
             if labels[r, c] >= 0:
                 total = sums[labels[r, c]]
                 total[0] += 1
-                total[1] += r
+                total[1] += first + r
                 total[2] += c
                 total[3] += features[0, r, c]
                 total[4] += features[1, r, c]
                 total[5] += features[2, r, c]
                 total[6] += facing[0, r, c]
                 total[7] += facing[1, r, c]
-    return sums
 
 
-def _means(labels: np.ndarray, terrain: Terrain, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The clusters' mean row, column, features and aspect, (clusters, 6) float32, and their numbers of cells.
+def _means(sums: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The clusters' mean row, column, features and aspect, (clusters, 6) float32, and their numbers of cells, of the
+    sums that `_add` makes.
 
-    labels (rows, cols): -1 where no cluster. Aspects are averaged as directions; a cluster of flat cells, or one whose
-    aspects cancel, has none. A cluster without cells keeps the centre it had.
+    Aspects are averaged as directions; a cluster of flat cells, or one whose aspects cancel, has none. A cluster
+    without cells keeps the centre it had.
     """
-    sums = _sums(labels, terrain.features, terrain.facing, len(centres))
     cells = sums[:, 0].astype(np.int64)
     *means, sine, cosine = (sums[:, 1:] / np.maximum(cells, 1)[:, None]).T
     aspect = np.where(np.hypot(sine, cosine) > 1e-6, np.rad2deg(np.arctan2(sine, cosine)) % 360, NO_ASPECT)

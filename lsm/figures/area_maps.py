@@ -141,9 +141,7 @@ def lsm_map(c: FigureConstants):
                for colour, name, low, high, share in zip(c.CLASS_COLOURS, *columns, strict=True)]
     panel.legend(handles=handles[::-1], loc="upper left", borderaxespad=0, title="landslide\nsusceptibility",
                  alignment="left", title_fontsize=8, handleheight=1.6, handlelength=1.8, labelspacing=0.7)
-    reach = record["constants"].get("BLEND")
-    caption(fig, c, record, f"{table['cells'].sum():,} cells, {table['area_km2'].sum():,.1f} km²"
-            + (f"; blocks blended over {reach:g} m" if reach else ""))
+    caption(fig, c, record, f"{table['cells'].sum():,} cells, {table['area_km2'].sum():,.1f} km²")
     return fig, table
 
 

@@ -5,6 +5,7 @@ composite.tif with a float band for each factor, described by the factor's name,
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,26 +41,52 @@ def chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[tuple
     if path.suffix != ".tif":
         yield from samples.grid_chunks(path, factors, rows)
         return
-    dataset = open_raster(path, "run prepare_region.py again")
-    bands = _bands(dataset, factors, path)
-    _refuse_elsewhere(dataset, path)
-    read = [Band.of(dataset, b) for b in bands]
-    step = max(1, rows // dataset.RasterXSize)
-    for top in range(0, dataset.RasterYSize, step):
-        height = min(step, dataset.RasterYSize - top)
-        values, valid = np.empty((len(bands), height, dataset.RasterXSize), np.float32), True
-        for i, band in enumerate(read):
+    stack = Stack.of(path, factors)
+    step = max(1, rows // stack.grid.cols)
+    for top in range(0, stack.grid.rows, step):
+        values, row, col = stack.read(top, 0, min(step, stack.grid.rows - top), stack.grid.cols)
+        yield values, stack.places(row, col)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The open stack of a region: its path, its grid, its factors and their bands."""
+
+    path: Path
+    grid: Grid
+    factors: tuple[Factor, ...]
+    bands: list[Band]
+
+    @classmethod
+    def of(cls, path: Path, factors: tuple[Factor, ...]) -> "Stack":
+        """Opens the stack at `path`; raises InputError as `chunks` says."""
+        dataset = open_raster(path, "run prepare_region.py again")
+        bands = _bands(dataset, factors, path)
+        _refuse_elsewhere(dataset, path)
+        return cls(path, Grid.of(dataset), factors, [Band.of(dataset, b) for b in bands])
+
+    def read(self, top: int, left: int, rows: int, cols: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The cells of a window that have a value of every factor: factors (cells, factors) float32, each factor's
+        values side by side in memory, and the cells' rows and columns in the stack."""
+        values, valid = np.empty((len(self.bands), rows, cols), np.float32), True
+        for i, band in enumerate(self.bands):
             try:
-                numbers, good = band.read(0, top, dataset.RasterXSize, height)
+                numbers, good = band.read(left, top, cols, rows)
             except RuntimeError as error:
-                raise InputError(f"{shown(path)}: expected a whole raster, found: {reason(error, path)}; copy it "
-                                 "again, or run prepare_region.py again") from None
+                raise InputError(f"{shown(self.path)}: expected a whole raster, found: {reason(error, self.path)}; "
+                                 "copy it again, or run prepare_region.py again") from None
             values[i], valid = band.values(numbers), valid & good
         row, col = np.nonzero(valid)
-        for factor, band, v in zip(factors, read, values, strict=True):
-            where = f"{shown(path)}: band {band.number} ({factor.name})"
-            refuse_impossible(v[row, col], factor.name, factor.kind, where)
-        yield values[:, row, col].T, np.column_stack(centres(dataset.GetGeoTransform(), row + top, col))
+        values = values.reshape(len(values), -1)
+        if len(row) < valid.size:
+            values = np.take(values, np.flatnonzero(valid), axis=1)
+        for factor, band, v in zip(self.factors, self.bands, values, strict=True):
+            refuse_impossible(v, factor.name, factor.kind, f"{shown(self.path)}: band {band.number} ({factor.name})")
+        return values.T, row + top, col + left
+
+    def places(self, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+        """Coordinates (cells, 2) of cells, m."""
+        return np.column_stack(centres(self.grid.geotransform, row, col))
 
 
 def _refuse_elsewhere(dataset: gdal.Dataset, path: Path) -> None:

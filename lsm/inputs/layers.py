@@ -1,17 +1,19 @@
-"""Layers: single-band GeoTIFFs on one grid, on the way to a region's inputs, read and written window by window.
+"""Layers: single-band GeoTIFFs on one grid, on the way to a region's inputs, read and written window by window; and
+single cells of any raster, read and written the same way.
 
-They are float32 with nodata -9999 unless said otherwise, and uncompressed: GDAL goes over some of them up and down.
-A window is some whole rows; no function here holds more of a layer than that.
+Layers are float32 with nodata -9999 unless said otherwise, and uncompressed: GDAL goes over some of them up and down.
+A window is some whole rows; no function here holds more of a raster than that.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
-from osgeo import gdal
+from osgeo import gdal, gdal_array
 
 from lsm.inputs import rasters
-from lsm.inputs.rasters import NODATA, Grid, create, known
+from lsm.inputs.rasters import NODATA, TILE, Grid, create, known
 
 
 def read_rows(dataset: gdal.Dataset, row: int, rows: int, band: int = 1) -> np.ndarray:
@@ -62,15 +64,39 @@ def flush(dataset: gdal.Dataset) -> None:
 
 def values_at(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray) -> np.ndarray:
     """Values (points, bands) float32 of a raster at cells; only windows that hold any of the cells are read."""
-    out = np.full((len(row), dataset.RasterCount), NODATA, np.float32)
-    step = max(1, rasters.WINDOW // dataset.RasterXSize // 256) * 256  # tiles are 256 high
-    for number in np.unique(row // step):
-        here = row // step == number
-        first = int(number * step)
-        rows = min(step, dataset.RasterYSize - first)
-        for band in range(dataset.RasterCount):
-            out[here, band] = read_rows(dataset, first, rows, band + 1)[row[here] - first, col[here]]
+    bands = range(1, dataset.RasterCount + 1)
+    return np.stack([take(dataset, row, col, band) for band in bands], axis=1, dtype=np.float32)
+
+
+def take(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray, band: int = 1) -> np.ndarray:
+    """The values of cells (cells,) of a band, in the band's type; only windows that hold any of them are read."""
+    out = np.empty(len(row), gdal_array.GDALTypeCodeToNumericTypeCode(dataset.GetRasterBand(band).DataType))
+    for first, rows, here in _windows_of(dataset, row):
+        out[here] = read_rows(dataset, first, rows, band)[row[here] - first, col[here]]
     return out
+
+
+def put(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
+    """Writes values (cells,) into cells of the first band, of which it reads and writes windows that hold any."""
+    for first, rows, here in _windows_of(dataset, row):
+        window = read_rows(dataset, first, rows)
+        window[row[here] - first, col[here]] = values[here]
+        dataset.GetRasterBand(1).WriteArray(window, 0, first)
+
+
+def _windows_of(dataset: gdal.Dataset, row: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """First row and number of rows of windows that hold any of these rows (cells,), and which cells (cells,) bool."""
+    step = max(1, rasters.WINDOW // dataset.RasterXSize // TILE) * TILE
+    number = row // step
+    for n in np.unique(number):
+        yield int(n * step), min(step, dataset.RasterYSize - int(n * step)), number == n
+
+
+def thinned(dataset: gdal.Dataset, cells: int) -> tuple[np.ndarray, int]:
+    """Every step-th row and column of the first band, about `cells` cells in all, and the step."""
+    step = ceil(sqrt(dataset.RasterYSize * dataset.RasterXSize / cells))
+    parts = [read_rows(dataset, row, rows)[-row % step::step, ::step] for row, rows in rasters.strips(dataset)]
+    return np.concatenate(parts), step
 
 
 def stack_layers(layers: dict[str, Path], units: dict[str, str], grid: Grid, mask: Path, path: Path) -> None:

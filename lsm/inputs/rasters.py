@@ -20,11 +20,13 @@ from lsm.run.writing import whole
 
 gdal.UseExceptions()
 osr.UseExceptions()
+gdal.SetCacheMax(256 << 20)  # bytes, a row of tiles of many bands; GDAL's own limit grows with the machine
 
 TERRAIN = ("DEM", "aspect", "curvature", "slope")  # the bands of composite.tif: m, degrees, 1/100 m, degrees
 KINDS = ("continuous", "circular", "continuous", "continuous")
 MAX_CELLS = 2_000_000_000  # cells of a raster that is read whole; more are refused before any is read
 WINDOW = 1 << 22  # cells of a band in memory at once, where a raster is read window by window
+TILE = 256        # rows and columns of a tile, GDAL's own size: what is read or written of a GeoTIFF at once
 
 
 # grids -----------------------------------------------------------------------------------------------------------
@@ -65,6 +67,16 @@ class Grid:
         step = max(1, min(self.rows, WINDOW // self.cols))
         for row in range(0, self.rows, step):
             yield row, min(step, self.rows - row)
+
+    def tiles(self, cells: int) -> Iterator[tuple[int, int, int, int]]:
+        """First row and column, rows and columns of windows that cover the grid, each of at most `cells` cells (or one
+        row). They end where tiles end, unless a tile has more cells: each tile is read once and written whole."""
+        rows, cols = min(max(1, cells // self.cols), self.rows), self.cols
+        if rows < self.rows and cells >= TILE * TILE:
+            rows, cols = max(rows // TILE, 1) * TILE, cols if rows >= TILE else cells // TILE // TILE * TILE
+        for row in range(0, self.rows, rows):
+            for col in range(0, self.cols, cols):
+                yield row, col, min(rows, self.rows - row), min(cols, self.cols - col)
 
 
 @dataclass(frozen=True)
@@ -210,6 +222,23 @@ def create(path: Path, grid: Grid, kind: int = gdal.GDT_Float32, nodata: float |
     return dataset
 
 
+def write_windows(path: Path, windows: Iterable[tuple[int, int, np.ndarray]], grid: Grid, description: str,
+                  nodata: float = NODATA) -> None:
+    """Writes one float32 band as a compressed GeoTIFF, window by window: first row, first column, values (rows, cols).
+    Nothing else of it is in memory. The file's bytes depend on the order of the windows."""
+    dataset = create(path, grid, nodata=nodata, options=_compressed("f"), names=[description])
+    band = dataset.GetRasterBand(1)
+    for row, col, values in windows:
+        band.WriteArray(values, col, row)
+        band.FlushCache()  # tiles reach the file in this order, whatever else GDAL's cache holds
+    dataset.FlushCache()
+
+
+def _compressed(kind: str, bands: int = 1) -> tuple[str, ...]:
+    """Creation options of a compressed GeoTIFF; kind of its numbers as NumPy has it, "f" for floats."""
+    return ("COMPRESS=DEFLATE", f"PREDICTOR={3 if kind == 'f' else 2}", "TILED=YES", *["INTERLEAVE=BAND"] * (bands > 1))
+
+
 def write_band(path: Path, band: np.ndarray, like: Grid | Raster, nodata: float, description: str,
                stage: str, constants, inputs: list[Path], options: tuple[str, ...] | None = None) -> None:
     """Writes one band (rows, cols) as a compressed GeoTIFF on the grid of `like`, with its record; options as in
@@ -229,8 +258,7 @@ def write_bands(path: Path, bands: Iterable[np.ndarray], like: Grid | Raster, no
         for i, (band, _) in enumerate(zip(bands, descriptions, strict=True), start=1):
             if dataset is None:
                 if options is None:
-                    options = ("COMPRESS=DEFLATE", f"PREDICTOR={3 if band.dtype.kind == 'f' else 2}", "TILED=YES",
-                               *["INTERLEAVE=BAND"] * (len(descriptions) > 1))
+                    options = _compressed(band.dtype.kind, len(descriptions))
                 dataset = create(temporary, Grid(*band.shape, like.geotransform, like.crs),
                                  gdal_array.NumericTypeCodeToGDALTypeCode(band.dtype), nodata, options, descriptions)
             dataset.GetRasterBand(i).WriteArray(band)

@@ -5,12 +5,13 @@ keeps the intermediate model.
 """
 
 from functools import lru_cache
-from math import ceil, sqrt
 
 import numpy as np
 import tensorflow as tf
+from osgeo import gdal
 from scipy.spatial import cKDTree
 
+from lsm.inputs.layers import thinned
 from lsm.inputs.rasters import centres as cell_centres
 from lsm.learner import network
 from lsm.learner.kinds import Kind
@@ -181,19 +182,18 @@ class Supports:
             among *= 2
 
 
-def places_of_blocks(labels: np.ndarray, centres: np.ndarray, geotransform: tuple) -> list[np.ndarray]:
-    """Centres of each block's cells, (cells, 2) in map coordinates; labels (rows, cols), centres (blocks, 2) row, col.
+def places_of_blocks(blocks: gdal.Dataset, centres: np.ndarray) -> list[np.ndarray]:
+    """Centres of each block's cells, (cells, 2) in map coordinates; blocks: their raster; centres (blocks, 2) row, col.
 
     Of a large raster only every second (third, ...) row and column is looked at, about CELLS cells in all. A block
     that has no cell there is represented by its centre alone.
     """
-    step = ceil(sqrt(labels.size / CELLS))
-    row, col = np.nonzero(labels[::step, ::step] >= 0)
-    row, col = row * step, col * step
+    labels, step = thinned(blocks, CELLS)
+    row, col = np.nonzero(labels >= 0)
     block = labels[row, col]
     order = np.argsort(block, kind="stable")
-    xy = np.column_stack(cell_centres(geotransform, row[order], col[order]))
-    alone = np.column_stack(cell_centres(geotransform, *centres.T))[:, None]  # (blocks, 1, 2)
+    xy = np.column_stack(cell_centres(blocks.GetGeoTransform(), row[order] * step, col[order] * step))
+    alone = np.column_stack(cell_centres(blocks.GetGeoTransform(), *centres.T))[:, None]  # (blocks, 1, 2)
     places = np.split(xy, np.searchsorted(block[order], np.arange(1, len(centres))))
     return [p if len(p) else a for p, a in zip(places, alone, strict=True)]
 

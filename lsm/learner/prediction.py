@@ -5,16 +5,24 @@ w5 where it has a direct path. The networks of all blocks are `Networks`: for ea
 arrays have (members, blocks) as first axes. The map's log-odds are the mean over all members of all kinds.
 """
 
+import os
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-from lsm.blocks.blending import blended
+from lsm.blocks.grid_parts import Part
+from lsm.blocks.slic import compiled
+from lsm.learner.encoder import Encoder
 
 Networks = dict[str, list[np.ndarray]]  # by kind of member
+# Rows of one block that go through its networks at once: their layers fit a core's cache. A multiple of what BLAS
+# computes at once, so that cutting a block's rows changes no digit.
+TILE = 2048
+TILES_A_JOB = 8  # of a thread
 
 
 def log_odds(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
@@ -27,13 +35,22 @@ def log_odds(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
     h, layers = x, len(weights) // 2 - 1
     for w, b in zip(weights[:2 * layers:2], weights[1:2 * layers:2], strict=True):
         h = h @ w
-        h += b
-        np.maximum(h, 0, out=h)
+        _rectify(h, b)
     w, b = weights[2 * layers:2 * layers + 2]
     z = h @ (w[:, 1] - w[:, 0]) + (b[1] - b[0])
     if len(weights) % 2:
         z += x @ (weights[-1][:, 1] - weights[-1][:, 0])
     return z
+
+
+@compiled
+def _rectify(h, b):
+    """max(h + b, 0) in place, h (n, units), b (units,). In NumPy these two steps take as long as the products."""
+    zero = np.float32(0)
+    for i in range(h.shape[0]):
+        for j in range(h.shape[1]):
+            v = h[i, j] + b[j]
+            h[i, j] = v if v > zero else zero
 
 
 def probability(log_odds: np.ndarray) -> np.ndarray:
@@ -54,23 +71,35 @@ def mean_log_odds(networks: Networks, x: np.ndarray) -> np.ndarray:
     return sum(each) / np.float32(len(each))
 
 
+def rows_in_tiles(block: np.ndarray, blocks: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Block by block, the block and some of its rows (rows,) in rising order: TILE of them, the last time up to twice
+    as many, since a product of few rows rounds differently. block (rows,)"""
+    order = np.argsort(block.astype(np.min_scalar_type(blocks)), kind="stable")  # small whole numbers: a radix sort
+    ends = np.bincount(block, minlength=blocks).cumsum()
+    for b in np.flatnonzero(np.diff(ends, prepend=0)):
+        rows = order[ends[b - 1] if b else 0:ends[b]]
+        cuts = range(TILE, len(rows) - TILE + 1, TILE)
+        for start, end in zip((0, *cuts), (*cuts, len(rows)), strict=True):
+            yield b, rows[start:end]
+
+
 def log_odds_of_members(networks: Networks, block: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Log-odds (members, rows) float32 of encoded rows x (rows, inputs) in blocks (rows,), members kind by kind.
 
-    Every network runs once, over all rows of its block: one matrix product for each layer and block. One BLAS thread
-    only: on slices this small the threads wait for each other longer than they work.
+    Every network runs over the rows of its block in tiles: one matrix product for each layer. One BLAS thread only: on
+    slices this small the threads wait for each other longer than they work.
     """
     members = list(members_of(networks))
-    blocks = len(members[0][0])
-    order = np.argsort(block.astype(np.min_scalar_type(blocks)), kind="stable")  # small whole numbers: a radix sort
-    x, out = x[order], np.empty((len(members), len(x)), np.float32)
-    ends = np.bincount(block, minlength=blocks).cumsum()
+    out = np.empty((len(members), len(x)), np.float32)
     with threadpool_limits(1, "blas"):
-        for b in np.flatnonzero(np.diff(ends, prepend=0)):
-            rows = slice(ends[b - 1] if b else 0, ends[b])
-            for m, weights in enumerate(members):
-                out[m, order[rows]] = log_odds([w[b] for w in weights], x[rows])
+        for b, rows in rows_in_tiles(block, len(members[0][0])):
+            out[:, rows] = log_odds_of_block(members, b, x[rows])
     return out
+
+
+def log_odds_of_block(members: list[list[np.ndarray]], b: int, x: np.ndarray) -> np.ndarray:
+    """Log-odds (members, rows) of encoded rows x (rows, inputs) of block b; members as `members_of` gives them."""
+    return np.stack([log_odds([w[b] for w in weights], x) for weights in members])
 
 
 def predict(networks: Networks, block: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -80,18 +109,42 @@ def predict(networks: Networks, block: np.ndarray, x: np.ndarray) -> np.ndarray:
     return probability(sum(each) / np.float32(len(each)))
 
 
-def probability_of_rows(networks: Networks, x: np.ndarray, block: np.ndarray, cell: np.ndarray,
-                        weights: csr_array | None) -> np.ndarray:
-    """The map's landslide probability (rows,) of rows of the grid, each by the models of its block (rows,).
+# a grid, by threads -----------------------------------------------------------------------------------------------
 
-    x        the encoded rows (rows, inputs)
-    cell     (rows,) the place of each row in `weights`; see `lsm.blocks.blending.blended`
-    weights  of neighbouring blocks; None: each block ends at its border
+def over_tiles(parts: Iterable[Part], encoder: Encoder, blocks: int, of_tile: Callable, outputs: int = 1,
+               threads: int = 0) -> Iterator[tuple[Part, np.ndarray]]:
+    """Each part of a grid with its values (outputs, cells) float32, in order.
+
+    of_tile  of_tile(block, x) -> values (outputs, rows) of encoded rows x (rows, inputs) of one block
+    threads  0: as many as cores. Each fills places of its own, so no value depends on their number
+    While one part is computed the next one is read and the one before is used; no more than these are in memory.
     """
-    def by(block, rows=np.s_[:]):
-        return predict(networks, block, x[rows])
+    def fill(part: Part, out: np.ndarray, tiles: list) -> None:
+        for b, rows in tiles:
+            out[:, rows] = of_tile(b, encoder.transform(part.factors[rows], part.xy[rows]))
 
-    return by(block) if weights is None else blended(by(block), cell, weights, by)
+    def finished(part: Part, out: np.ndarray, jobs: list) -> tuple[Part, np.ndarray]:
+        for job in jobs:
+            job.result()
+        return part, out
+
+    begun = deque()
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        for part in parts:
+            out, tiles = np.empty((outputs, len(part.block)), np.float32), list(rows_in_tiles(part.block, blocks))
+            begun.append((part, out, [pool.submit(fill, part, out, tiles[i:i + TILES_A_JOB])
+                                      for i in range(0, len(tiles), TILES_A_JOB)]))
+            if len(begun) > 1:
+                yield finished(*begun.popleft())
+        while begun:
+            yield finished(*begun.popleft())
+
+
+def probability_of_tile(networks: Networks) -> Callable:
+    """The `of_tile` of the map: landslide probability by the mean log-odds of all members of the block."""
+    members = list(members_of(networks))
+
+    return lambda b, x: probability(sum(log_odds_of_block(members, b, x)) / np.float32(len(members)))
 
 
 def named(networks: Networks) -> dict[str, np.ndarray]:

@@ -22,22 +22,6 @@ def create(path: Path, like: gdal.Dataset, kind: int, nodata: float) -> gdal.Dat
     return dataset
 
 
-def put(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
-    """Writes values (cells,) into the first band; only rows from the first to the last of the cells are in memory."""
-    if len(row):
-        first, band = int(row.min()), dataset.GetRasterBand(1)
-        window = band.ReadAsArray(0, first, dataset.RasterXSize, int(row.max()) - first + 1)
-        window[row - first, col] = values
-        band.WriteArray(window, 0, first)
-
-
-def take(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray) -> np.ndarray:
-    """The values of cells (cells,) of the first band."""
-    first = int(row.min())
-    window = dataset.GetRasterBand(1).ReadAsArray(0, first, dataset.RasterXSize, int(row.max()) - first + 1)
-    return window[row - first, col]
-
-
 def statistics(dataset: gdal.Dataset) -> tuple[float, float, float, float] | None:
     """Least, largest, mean and standard deviation of the first band's known values; None where there are none.
 

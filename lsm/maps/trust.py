@@ -1,5 +1,6 @@
 """Where to trust a map: the spread of probability over the members of the model, and the area of applicability."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,23 +10,16 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 from tqdm import tqdm
 
-from lsm.blocks.slic import nearest_block
-from lsm.inputs import grid_cells
-from lsm.inputs.rasters import locate
-from lsm.inputs.samples import Factor
+from lsm.blocks.grid_parts import Part
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import Networks, log_odds_of_members, probability
-from lsm.maps import gis
+from lsm.learner.prediction import Networks, log_odds_of_block, members_of, over_tiles, probability
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 
-def spread(networks: Networks, block: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Standard deviation (rows,) of landslide probability over the members of all kinds, two or more.
-
-    x  encoded rows (rows, inputs) of the grid, in blocks (rows,)
-    """
-    return probability(log_odds_of_members(networks, block, x)).std(axis=0, ddof=1)
+def spread(each: np.ndarray) -> np.ndarray:
+    """Standard deviation (rows,) of landslide probability of log-odds `each` (members, rows), two members or more."""
+    return probability(each).std(axis=0, ddof=1)
 
 
 @dataclass(frozen=True)
@@ -109,26 +103,19 @@ def applicability_of(encoder: Encoder, samples: dict, weight: np.ndarray, blocks
     return found
 
 
-def fill(source: Path, factors: tuple[Factor, ...], rows: int, labels: gdal.Dataset, centres: np.ndarray,
-         encoder: Encoder, networks: Networks, applicable: Applicability, uncertainty: gdal.Dataset | None,
-         applicability: gdal.Dataset) -> None:
-    """Fills both rasters, `rows` cells of the grid `source` at a time; uncertainty may be None.
+def fill(parts: Iterable[Part], cells: int, encoder: Encoder, networks: Networks, applicable: Applicability,
+         uncertainty: gdal.Dataset | None, applicability: gdal.Dataset) -> None:
+    """Fills both rasters part by part of a grid with `cells` cells; uncertainty may be None. A cell outside every block
+    takes the nearest block, as in the map."""
+    members = list(members_of(networks))
 
-    labels   the block raster. A cell outside every block takes the nearest block, as in the map
-    centres  rows and columns of the blocks (blocks, 2)
-    """
-    bar = tqdm(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
-    for values, xy in grid_cells.chunks(source, factors, rows):
-        row, col, on_map = locate(labels.GetGeoTransform(), (labels.RasterYSize, labels.RasterXSize), xy)
-        row, col, values, at = row[on_map], col[on_map], values[on_map], xy[on_map]
-        if len(row):
-            x = encoder.transform(values, at)
-            gis.put(applicability, row, col, applicable.index(x))
-        if len(row) and uncertainty:
-            block = gis.take(labels, row, col)
-            outside = block < 0
-            if outside.any():
-                block[outside] = nearest_block(row[outside], col[outside], centres)
-            gis.put(uncertainty, row, col, spread(networks, block, x))
-        bar.update(len(xy))
+    def of_tile(b: int, x: np.ndarray) -> np.ndarray:
+        index = applicable.index(x)
+        return np.stack([index, spread(log_odds_of_block(members, b, x))]) if uncertainty else index[None]
+
+    bar = tqdm(total=cells, desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
+    for part, values in over_tiles(parts, encoder, len(members[0][0]), of_tile, 2 if uncertainty else 1):
+        for dataset, v in zip((applicability, uncertainty), values, strict=False):
+            part.write(dataset, v)
+        bar.update(len(part.block))
     bar.close()

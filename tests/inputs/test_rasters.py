@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from osgeo import gdal, osr
 
+from lsm.inputs import rasters
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import (
     TERRAIN,
@@ -17,6 +18,7 @@ from lsm.inputs.rasters import (
     write_band,
     write_bands,
     write_classes,
+    write_windows,
 )
 from lsm.run.artifacts import check
 from lsm.run.settings import InputError
@@ -120,6 +122,30 @@ def test_cells_of_centres():
     np.testing.assert_array_equal(found[0], row)
     np.testing.assert_array_equal(found[1], col)
     assert (x[0], y[0]) == (-1000 - 2.5 * 80, 1500 + 2.5 * 75)
+
+
+@pytest.mark.parametrize(("cells", "largest"), [(10**6, 70 * 90), (40 * 90, 32 * 90), (20 * 90, 16 * 90),
+                                                (1000, 16 * 48), (300, 16 * 16), (200, 2 * 90), (7, 90)])
+def test_tiles_cover_a_grid_once(monkeypatch, cells, largest):
+    monkeypatch.setattr(rasters, "TILE", 16)
+    seen, sizes = np.zeros((70, 90), int), []
+    for row, col, rows, cols in Grid(70, 90, PLACE, "").tiles(cells):
+        seen[row:row + rows, col:col + cols] += 1
+        sizes.append(rows * cols)
+        assert cells < 16 * 16 or (row % 16, col % 16) == (0, 0)
+    assert (seen.min(), seen.max(), max(sizes)) == (1, 1, largest)
+
+
+def test_windows_make_the_raster_that_is_written_at_once(path):
+    band = np.random.default_rng(1).random((600, 700)).astype(np.float32)
+    like = Grid(*band.shape, PLACE, wkt(2326))
+    once, parts, one = (path.with_name(f"{name}.tif") for name in ("once", "parts", "one"))
+    write_band(once, band, like, -9999, "p", "maker.py", C, [])
+    write_windows(parts, ((r, c, band[r:r + rows, c:c + cols]) for r, c, rows, cols in like.tiles(1 << 17)), like, "p")
+    write_windows(one, [(0, 0, band)], like, "p")
+    np.testing.assert_array_equal(read_band(parts), band)
+    assert gdal.Info(str(parts)).replace("parts.tif", "") == gdal.Info(str(once)).replace("once.tif", "")
+    assert one.read_bytes() == once.read_bytes()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])

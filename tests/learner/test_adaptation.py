@@ -4,9 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
+from osgeo import gdal
 from small_split import BARE, MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split
 
 from lsm.comparison.ours.networks import samples_of
+from lsm.inputs import rasters
 from lsm.learner import adaptation, maml, network
 from lsm.learner.adaptation import (
     Supports,
@@ -374,12 +376,16 @@ def test_no_block_adapts_where_none_can():
 
 
 def test_places_are_the_centres_of_the_blocks_cells(monkeypatch):
-    labels = np.array([[1, 0, -1], [1, 1, 2]])
-    centres, geotransform = np.array([[0, 1], [2 / 3, 1 / 3], [1, 2]]), (100.0, 10.0, 0.0, 50.0, 0.0, -5.0)
-    places = places_of_blocks(labels, centres, geotransform)
+    labels = np.array([[1, 0, -1], [1, 1, 2]], np.int32)
+    blocks = gdal.GetDriverByName("MEM").Create("", 3, 2, 1, gdal.GDT_Int32)
+    blocks.SetGeoTransform((100.0, 10.0, 0.0, 50.0, 0.0, -5.0))
+    blocks.GetRasterBand(1).WriteArray(labels)
+    centres = np.array([[0, 1], [2 / 3, 1 / 3], [1, 2]])
+    monkeypatch.setattr(rasters, "WINDOW", 3)  # a row at a time
+    places = places_of_blocks(blocks, centres)
     assert [p.tolist() for p in places] == [[[115, 47.5]], [[105, 47.5], [105, 42.5], [115, 42.5]], [[125, 42.5]]]
     monkeypatch.setattr(adaptation, "CELLS", 2)  # every second row and column: blocks 0 and 2 are missed
-    places = places_of_blocks(labels, centres, geotransform)
+    places = places_of_blocks(blocks, centres)
     assert [p.tolist() for p in places] == [[[115, 47.5]], [[105, 47.5]], [[125, 42.5]]]
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lsm.learner import network
+from lsm.blocks.grid_parts import Part
+from lsm.learner import network, prediction
 from lsm.learner.prediction import (
     Networks,
     log_odds,
@@ -12,8 +13,11 @@ from lsm.learner.prediction import (
     mean_log_odds,
     members_of,
     named,
+    over_tiles,
     predict,
     probability,
+    probability_of_tile,
+    rows_in_tiles,
     unnamed,
 )
 
@@ -108,6 +112,47 @@ def test_members_without_place_do_not_read_it():
     assert (before[2:] != after[2:]).any(axis=1).all()
     without = log_odds_of_members({"local": networks["local"]}, block, x[:, :INPUTS])
     np.testing.assert_allclose(without, before[:2], rtol=1e-5, atol=1e-5)
+
+
+def test_tiles_are_the_rows_of_one_block_each(monkeypatch):
+    monkeypatch.setattr(prediction, "TILE", 16)
+    block, _ = cells_to_predict(7)
+    tiles = list(rows_in_tiles(block, BLOCKS))
+    np.testing.assert_array_equal(np.sort(np.concatenate([rows for _, rows in tiles])), np.arange(len(block)))
+    for b, rows in tiles:
+        assert (block[rows] == b).all()
+        assert (np.diff(rows) > 0).all()
+        assert 16 <= len(rows) < 32
+
+
+def test_cutting_a_block_s_rows_changes_no_digit():
+    networks, rng = networks_of_blocks(), np.random.default_rng(8)
+    x = rng.standard_normal((2 * prediction.TILE + 1001, INPUTS + network.PLACE)).astype(np.float32)
+    tiles = [rows for _, rows in rows_in_tiles(np.zeros(len(x), int), BLOCKS)]
+    assert len(tiles) == 2
+    for weights in members_of(networks):
+        of_block = [w[0] for w in weights]
+        np.testing.assert_array_equal(np.concatenate([log_odds(of_block, x[rows]) for rows in tiles]),
+                                      log_odds(of_block, x))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_grid_by_threads_is_predicted_as_at_once(monkeypatch, threads):
+    """Parts come back in order, and every bit is as without threads."""
+    monkeypatch.setattr(prediction, "TILE", 16)
+    networks, parts = networks_of_blocks(), []
+    for seed in range(5):
+        block, x = cells_to_predict(seed)
+        nothing = np.zeros(len(x), int)
+        parts.append(Part(x[:, :INPUTS], x[:, INPUTS:], nothing, nothing, block, nothing > 0, nothing == 0, None))
+
+    class Plain:
+        transform = staticmethod(lambda factors, xy: np.column_stack([factors, xy]))
+
+    found = list(over_tiles(iter(parts), Plain, BLOCKS, probability_of_tile(networks), threads=threads))
+    assert [part for part, _ in found] == parts
+    for part, (p,) in found:
+        np.testing.assert_array_equal(p, predict(networks, part.block, Plain.transform(part.factors, part.xy)))
 
 
 def test_probability_of_log_odds():

@@ -7,6 +7,7 @@ from osgeo import gdal, ogr
 from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
 from small_region import PLACE, crs_of
 
+from lsm.inputs import layers, rasters
 from lsm.maps import gis, styles_qgis
 from lsm.run.artifacts import read_record
 from lsm.run.settings import InputError
@@ -35,11 +36,12 @@ def numbers(tmp_path) -> tuple[gdal.Dataset, np.ndarray]:
 
 # rasters ---------------------------------------------------------------------------------------------------------
 
-def test_cells_are_set_and_read_back(numbers, tmp_path):
+def test_cells_are_set_and_read_back(numbers, tmp_path, monkeypatch):
+    monkeypatch.setattr(rasters, "WINDOW", 300 * 900)  # three windows
     dataset = gis.create(tmp_path / "new.tif", numbers[0], gdal.GDT_Float32, -1.0)
     row, col = np.array([5, 3, 699]), np.array([0, 899, 7])
-    gis.put(dataset, row, col, np.array([1, 2, 3], np.float32))
-    assert gis.take(dataset, row, col).tolist() == [1, 2, 3]
+    layers.put(dataset, row, col, np.array([1, 2, 3], np.float32))
+    assert layers.take(dataset, row, col).tolist() == [1, 2, 3]
     values = dataset.ReadAsArray()
     assert (values == -1).sum() == values.size - 3
     assert values[3, 899] == 2

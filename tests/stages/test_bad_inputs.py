@@ -387,8 +387,7 @@ def test_argument(copy_of_demo, stage, argument, parts):
     (meta_learner, "REGIONAL_MEMBERS=-1"), (meta_learner, "LOCAL_NEIGHBOURHOOD=-1"), (meta_learner, "LINE_SHARE=1.5"),
     (meta_learner, "REGIONAL_NEIGHBOURHOOD=1"), (meta_learner, "REGIONAL_SUPPORT=0"), (meta_learner, "FOLDS=1"),
     (meta_learner, "LOCAL_BORROW=-1"), (meta_learner, "REGIONAL_BORROW=-1"), (meta_learner, "TRAIN_ON_ALL=-1"),
-    (predict_LSM, "ADAPT_WITH=none"), (predict_LSM, "GRID_ROWS=0"), (predict_LSM, "BLEND=-1"),
-    (predict_LSM, "BLEND=99999"), (predict_LSM, "BLEND=nan")])
+    (predict_LSM, "ADAPT_WITH=none"), (predict_LSM, "GRID_ROWS=0")])
 def test_value_out_of_range(copy_of_demo, stage, argument):
     shutil.rmtree(copy_of_demo / "checkpoint_dir") if stage is meta_learner else None
     name, _, value = argument.partition("=")

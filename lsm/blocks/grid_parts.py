@@ -1,0 +1,78 @@
+"""The grid of a region in parts, each cell with its block; no raster is in memory as a whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from osgeo import gdal
+
+from lsm.blocks.slic import or_nearest
+from lsm.inputs import grid_cells
+from lsm.inputs.layers import put, take
+from lsm.inputs.rasters import NODATA, Grid, locate
+from lsm.inputs.samples import Factor
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some cells of a grid that have a value of every factor.
+
+    factors   (cells, factors) float32
+    xy        (cells, 2) float64, m
+    row, col  (cells,) in the block raster
+    block     (cells,) the cell's block; outside every block, the nearest one
+    outside   (cells,) bool: which lie outside every block
+    on_map    (cells,) bool: which lie on the block raster; all cells of a stack do
+    window    first row and column, rows and columns of the window they come from; None of a table, whose cells may lie
+              anywhere
+    """
+
+    factors: np.ndarray
+    xy: np.ndarray
+    row: np.ndarray
+    col: np.ndarray
+    block: np.ndarray
+    outside: np.ndarray
+    on_map: np.ndarray
+    window: tuple[int, int, int, int] | None
+
+    def on_window(self, values: np.ndarray) -> tuple[int, int, np.ndarray]:
+        """First row and column of the window, and values (cells,) in their places on it, (rows, cols), else NODATA."""
+        top, left, rows, cols = self.window
+        out = np.full((rows, cols), NODATA, np.float32)
+        out[self.row - top, self.col - left] = values
+        return top, left, out
+
+    def write(self, dataset: gdal.Dataset, values: np.ndarray) -> None:
+        """Writes values (cells,) into a raster on the grid of the blocks."""
+        if self.window:
+            top, left, out = self.on_window(values)
+            dataset.GetRasterBand(1).WriteArray(out, left, top)
+        else:
+            put(dataset, self.row[self.on_map], self.col[self.on_map], values[self.on_map])
+
+
+def parts_of(source: Path, factors: tuple[Factor, ...], rows: int, labels: gdal.Dataset, centres: np.ndarray
+             ) -> Iterator[Part]:
+    """The grid `source`, a table or a stack, about `rows` cells at a time.
+
+    labels   the block raster
+    centres  rows and columns of the blocks (blocks, 2). Raises InputError as `grid_cells.chunks` does
+    """
+    grid = Grid.of(labels)
+    if source.suffix != ".tif":
+        for values, xy in grid_cells.chunks(source, factors, rows):
+            row, col, on_map = locate(grid.geotransform, (grid.rows, grid.cols), xy)
+            block = np.full(len(xy), -1, np.int64)
+            block[on_map] = take(labels, row[on_map], col[on_map])
+            outside = or_nearest(block, row, col, centres)
+            yield Part(values, xy, row, col, block, outside, on_map, None)
+        return
+    stack = grid_cells.Stack.of(source, factors)
+    for window in grid.tiles(rows):
+        top, left, height, width = window
+        values, row, col = stack.read(*window)
+        block = labels.GetRasterBand(1).ReadAsArray(left, top, width, height)[row - top, col - left].astype(np.int64)
+        outside = or_nearest(block, row, col, centres)
+        yield Part(values, stack.places(row, col), row, col, block, outside, np.ones(len(row), bool), window)

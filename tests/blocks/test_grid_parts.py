@@ -1,0 +1,59 @@
+"""The grid in parts, from a stack and from a table of the same cells in any order."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from osgeo import gdal
+from small_region import COLS, NODATA, PLACE, ROWS, crs_of, heights
+
+from lsm.blocks import grid_parts
+from lsm.inputs import rasters
+from lsm.inputs.rasters import Grid, create
+from lsm.inputs.samples import Factor
+
+GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
+FACTORS = (Factor("DEM", "continuous", "m"), Factor("slope", "continuous", "degree"))
+CENTRES = np.array([[30, 19.5], [30, 59.5]])
+
+
+@pytest.fixture
+def region(tmp_path, monkeypatch):
+    """A stack, a table of its cells in a mixed order and 3 cells elsewhere, and the block raster: west 0, east 1, and a
+    corner outside every block."""
+    monkeypatch.setattr(rasters, "TILE", 16)
+    monkeypatch.setattr(rasters, "WINDOW", 20 * COLS)
+    values = np.stack([heights(), heights() / 20])
+    values[1, 5:9, 40:50] = NODATA
+    stack = create(tmp_path / "factors.tif", GRID, names=("DEM", "slope"))
+    stack.WriteArray(values)
+    stack.FlushCache()
+    labels = np.tile(np.repeat(np.int32([0, 1]), COLS // 2), (ROWS, 1))
+    labels[:3, :4] = -1
+    blocks = create(tmp_path / "blocks.tif", GRID, gdal.GDT_Int32, -1)
+    blocks.WriteArray(labels)
+    row, col = np.nonzero(values[1] != NODATA)
+    x, y = rasters.centres(PLACE, row, col)
+    table = pd.DataFrame({"DEM": values[0, row, col], "slope": values[1, row, col], "X": x, "Y": y})
+    away = table.head(3).assign(X=PLACE[0] - 500)
+    pd.concat([table, away]).sample(frac=1, random_state=1).to_csv(tmp_path / "grid.csv", index=False)
+    return tmp_path, blocks, values, labels
+
+
+@pytest.mark.parametrize(("name", "cells"), [("factors.tif", 16 * 16), ("factors.tif", 40 * COLS), ("factors.tif", 7),
+                                             ("factors.tif", 10**6), ("grid.csv", 700)])
+def test_every_cell_comes_once_with_its_block(region, name, cells):
+    folder, blocks, values, labels = region
+    seen = create(folder / "seen.tif", GRID)
+    seen.GetRasterBand(1).Fill(NODATA)
+    n = 0
+    for part in grid_parts.parts_of(folder / name, FACTORS, cells, blocks, CENTRES):
+        n += len(part.block)
+        there = part.on_map
+        np.testing.assert_allclose(part.factors[there], values[:, part.row[there], part.col[there]].T, rtol=1e-6)
+        np.testing.assert_array_equal(part.xy[there].T, rasters.centres(PLACE, part.row[there], part.col[there]))
+        np.testing.assert_array_equal(part.outside[there], labels[part.row[there], part.col[there]] < 0)
+        np.testing.assert_array_equal(part.outside[~there], True)
+        np.testing.assert_array_equal(part.block, part.col >= COLS // 2)
+        part.write(seen, part.factors[:, 0])
+    assert n == (values[1] != NODATA).sum() + 3 * (name == "grid.csv")
+    np.testing.assert_allclose(seen.ReadAsArray(), np.where(values[1] == NODATA, NODATA, values[0]), rtol=1e-6)
