@@ -57,7 +57,7 @@ class Constants(StudyArea):
     # members of two kinds. Sizes are for large inventories; lsm/learner/kinds.py says what smaller ones get
     LOCAL_MEMBERS: int = ByRecipe(published=1, recommended=3)          # trained separately; log-odds are averaged
     LOCAL_NEIGHBOURHOOD: int = ByRecipe(published=0, recommended=80)   # labelled points of a task; 0: tasks are blocks
-    LOCAL_ITERATIONS: int = ByRecipe(published=5000, recommended=4000)  # outer steps; the paper has one more
+    LOCAL_ITERATIONS: int = ByRecipe(published=5000, recommended=3000)  # outer steps; the paper has one more
     LOCAL_BORROW: int = ByRecipe(published=0, recommended=100)         # labelled samples of other blocks, the nearest
                                                                        #   ones, that a block adapts on besides its own
     REGIONAL_MEMBERS: int = ByRecipe(published=0, recommended=3)
@@ -66,6 +66,7 @@ class Constants(StudyArea):
     REGIONAL_SUPPORT: int = 32                                         # and as many query samples
     REGIONAL_BORROW: int = 300
     PLACE: bool = True       # whether X and Y are inputs of regional members; False: factors alone
+    PLACE_FROM: int = 2000   # labelled points from which on they are
     # start
     BASE_MODEL: str = "DAS"  # "DAS": the pretrained hidden layers; "MLP": all layers at random; published "DAS"
     NORMALISE: bool = True   # batch normalisation of the hidden layers of local members, by the support; published True

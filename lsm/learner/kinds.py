@@ -24,6 +24,7 @@ class KindConstants(Protocol):
     REGIONAL_SUPPORT: int
     REGIONAL_BORROW: int
     PLACE: bool
+    PLACE_FROM: int
     NORMALISE: bool
     NORMALISE_FROM: int
     DECAY: float
@@ -69,16 +70,19 @@ def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:
     """The kinds of members for an inventory with so many labelled points to learn from.
 
     The constants are meant for many points. Fewer points get smaller neighbourhoods, at most a quarter of the points
-    for local members, and fewer outer steps: one for every two points for local members and one for every four for
-    regional ones, so that a point is not seen more often than in a large inventory. A kind without members is left out.
+    for local members, and fewer outer steps: one for every four points for local members and one for every eight for
+    regional ones, so that a point is not seen more often than in a large inventory. From few points regional members
+    do not learn the place: where nobody has mapped they would continue a trend of X and Y. A kind without members is
+    left out.
     """
     blocks = not c.LOCAL_NEIGHBOURHOOD
     decay = round(c.DECAY / max(labelled, 1), 3)
     local = Kind("blocks" if blocks else "local", c.LOCAL_MEMBERS, min(c.LOCAL_NEIGHBOURHOOD, labelled // 4), c.SUPPORT,
-                 c.QUERY, c.LOCAL_ITERATIONS if blocks else min(c.LOCAL_ITERATIONS, max(1, labelled // 2)),
+                 c.QUERY, c.LOCAL_ITERATIONS if blocks else min(c.LOCAL_ITERATIONS, max(1, labelled // 4)),
                  c.NORMALISE and labelled >= c.NORMALISE_FROM, False, c.DIRECT, c.LOCAL_BORROW, c.ADAPT_STEPS,
                  c.ADAPT_BATCH, decay)
     regional = Kind("regional", c.REGIONAL_MEMBERS, min(c.REGIONAL_NEIGHBOURHOOD, labelled), c.REGIONAL_SUPPORT,
-                    c.REGIONAL_SUPPORT, min(c.REGIONAL_ITERATIONS, max(1, labelled // 4)), False, c.PLACE, c.DIRECT,
+                    c.REGIONAL_SUPPORT, min(c.REGIONAL_ITERATIONS, max(1, labelled // 8)), False,
+                    c.PLACE and labelled >= c.PLACE_FROM, c.DIRECT,
                     c.REGIONAL_BORROW, c.ADAPT_STEPS, c.ADAPT_BATCH, decay)
     return [kind for kind in (local, regional) if kind.members]
