@@ -145,7 +145,8 @@ def work(job: Job) -> None:
             scores = {f"{k}|{steps}": s for (k, steps), s in k_shot(split, _C, stages, job.seed).items()}
         else:
             family = FAMILIES[job.family]
-            methods = dict(zip(family.names, family.fit(split, _C, stages, job.seed), strict=True))
+            fitted = zip(family.names, family.fit(split, _C, stages, job.seed), strict=True)
+            methods = {name: predict for name, predict in fitted if predict}
             scores = {name: predict(split.rows(split.asked)) for name, predict in methods.items()}
         if job.maps:
             keep(job.maps, job.made_of, grid_maps.of_grid(Paths(_C.REGION), _C.factors, methods), np.savez_compressed)
