@@ -127,8 +127,8 @@ def by_networks(networks_for: Callable, split: Split, kind: str = "") -> Callabl
 
 
 def ours(recipe: str) -> Callable:
-    """Meta-learned, then adapted to each block on its own labelled points; each kind of member of the recommended recipe
-    alone, None where there is one kind; and the intermediate models, not adapted."""
+    """Meta-learned, then adapted to each block on its own labelled points; each kind of member alone (None
+    where there is one kind; the published recipe never has two); and the intermediate models, not adapted."""
     alone = ("local", "regional") if recipe == "recommended" else ()
 
     def fit(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable | None, ...]:

@@ -97,7 +97,7 @@ def source_for(c: StartConstants, encoder: Encoder, labelled: int) -> Source | N
 
 def read_source(path: Path) -> Source:
     """The model that meta_learner.py or tools/start_model.py wrote to `path`. Raises InputError."""
-    read_record(path, "meta_learner.py")
+    read_record(path, "make start_model" if path == START_MODEL else "meta_learner.py")
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     if not {"encoder", "kinds"} <= set(arrays):
