@@ -58,6 +58,8 @@ def source_path(start_from: str) -> Path | None:
     if not start_from:
         return None
     if start_from == PROJECT_MODEL:
+        if not START_MODEL.is_file():
+            raise InputError(f"{shown(START_MODEL)}: missing; put it back from the project, or run make start_model")
         return START_MODEL
     if start_from.endswith(".npz"):
         path = root() / start_from
