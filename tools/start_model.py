@@ -42,9 +42,9 @@ from study_area import FACTORS
 class Constants:
     """What a person may set for one run as NAME=value."""
 
-    HK_DATA: str = "../shared/hk"
-    REGION: str = "start"
-    RECIPE: str = "recommended"
+    HK_DATA: str = "../shared/hk"  # folder of the Hong Kong tables
+    REGION: str = "start"          # what its record calls it
+    RECIPE: str = "recommended"    # of the encoder; the published one divides by maxima, which differ between areas
     SEED: int = 1
     # the windows
     HK_WINDOWS: int = 150
