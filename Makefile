@@ -66,7 +66,7 @@ hk: $(READY)
 
 # the small model that comes with the project: meta-trained on Hong Kong and on synthetic areas
 start_model: $(READY)
-	$(PY) tools/start_model.py HK_DATA="$(HK_DATA)" $(call quoted,$(GIVEN))
+	$(PY) tools/start_model.py HK_DATA="$(HK_DATA)" $(ARGS)
 
 test: $(READY)
 	bash tools/browser.sh

@@ -16,6 +16,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,7 @@ class Constants:
 # ----------------------------------------------------------------------------------------------------------------
 
 _USED = tuple(factor for factor in FACTORS if factor.kind != "categorical" and not factor.zero_is_missing)
+_OF_STAGE_3 = ("SUPPORT", "QUERY", "INNER_STEPS", "INNER_LR", "LINE_SHARE", "META_BATCH", "META_LR", "FIRST_ORDER")
 _TERMS = {"continuous": "{}", "distance": "log {}", "circular": "cos {}"}  # of make_demo.py's log-odds
 
 
@@ -123,7 +125,8 @@ def main(c: Constants) -> None:
     of_members = {name: w for name, w in training.arrays().items() if "_m_" not in name and "_v_" not in name}
     pooled = {f"{kind.name}_pooled_{i}": of_members[f"{kind.name}_weights_{i}"] for i in range(9)}
     model = of_members | pooled | {"kinds": np.array(json.dumps([asdict(kind)]))}
-    write_npz(START_MODEL, model | {"encoder": np.array(encoder.to_json())}, "tools/start_model.py", c, [table])
+    made_with = SimpleNamespace(**vars(c), HIDDEN=one.HIDDEN, **{name: getattr(three, name) for name in _OF_STAGE_3})
+    write_npz(START_MODEL, model | {"encoder": np.array(encoder.to_json())}, "tools/start_model.py", made_with, [table])
     print(f"wrote {shown(START_MODEL)}, {START_MODEL.stat().st_size:,} bytes")
 
 
