@@ -7,6 +7,7 @@
 #   make gis REGION=<name>       rasters and layers for a GIS; make check-qgis opens them in QGIS
 #   make status REGION=<name>    which files are fresh, which are not and why, and the command that makes them
 #   make report REGION=<name>    one HTML file to open first: the map to click, scores, figures, warnings
+#   make start_model HK_DATA=<folder>  the model that small inventories start from, anew (it comes with the project)
 #   make setup                   only prepare .venv; LOCKED=1: the very versions that the tests passed with
 #   make test                    set up and pass the tests; make test-all: the slow tests too
 #   make fuzz                    every reader of tables, rasters and vectors against 10,000 damaged inputs
@@ -16,7 +17,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run status map hk compare explain gis check-qgis report test test-all fuzz setup benchmarks
+.PHONY: run status map hk compare explain gis check-qgis report start_model test test-all fuzz setup benchmarks
 .DEFAULT_GOAL := run
 
 HK_DATA ?= ../shared/hk
@@ -62,6 +63,10 @@ hk: $(READY)
 	[ "$(SRC)/grid_samples_HK.csv" -nt "$(HK_DATA)/grid_samples_HK.csv.gz" ] || \
 	    { gunzip -c "$(HK_DATA)/grid_samples_HK.csv.gz" > "$(SRC)/.grid.csv" && mv "$(SRC)/.grid.csv" "$(SRC)/grid_samples_HK.csv"; }
 	@$(PIPELINE) run REGION=HK $(call quoted,$(filter-out REGION=%,$(GIVEN)))
+
+# the small model that comes with the project: meta-trained on Hong Kong and on synthetic areas
+start_model: $(READY)
+	$(PY) tools/start_model.py HK_DATA="$(HK_DATA)" $(ARGS)
 
 test: $(READY)
 	bash tools/browser.sh

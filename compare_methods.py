@@ -56,6 +56,7 @@ from lsm.comparison.splits import Split
 from lsm.comparison.tables import pages, score_tables
 from lsm.inputs import grid_cells
 from lsm.learner.network import use_one_thread
+from lsm.learner.transfer.source_model import source_path
 from lsm.run.artifacts import check
 from lsm.run.jobs import Job, keep, run_jobs
 from lsm.run.paths import Paths, shown
@@ -145,7 +146,8 @@ def work(job: Job) -> None:
             scores = {f"{k}|{steps}": s for (k, steps), s in k_shot(split, _C, stages, job.seed).items()}
         else:
             family = FAMILIES[job.family]
-            methods = dict(zip(family.names, family.fit(split, _C, stages, job.seed), strict=True))
+            fitted = zip(family.names, family.fit(split, _C, stages, job.seed), strict=True)
+            methods = {name: predict for name, predict in fitted if predict}
             scores = {name: predict(split.rows(split.asked)) for name, predict in methods.items()}
         if job.maps:
             keep(job.maps, job.made_of, grid_maps.of_grid(Paths(_C.REGION), _C.factors, methods), np.savez_compressed)
@@ -169,6 +171,8 @@ def main(c: Constants) -> None:
     inventory = published_steps.read_inventory(paths, c) if fits.STEPS in asked else None
     inputs = [paths.tasks, paths.blocks, grid_cells.grid_of(paths)]
     inputs += [path for path in (paths.samples_origin, paths.samples_dates) if path.is_file()]
+    if start := source_path(of_stage("meta_learner.py", REGION=c.REGION).START_FROM):
+        inputs.append(start)
     folder = paths.comparison
     jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c))
     if named := [text for kinds, text in cannot if set(kinds) & set(asked)] + more:

@@ -13,6 +13,7 @@ of the map are then trained once more, on all samples.
 Reads   metatask_sampling/<REGION>_tasks.npz              samples by block
         unsupervised_pretraining/model_init/encoder.npz   from factors to network inputs
         unsupervised_pretraining/model_init/savedmodel.npz
+        unsupervised_pretraining/model_init/start.npz     or another model that START_FROM names
 Writes  checkpoint_dir/<REGION>_split.csv                 block, row (of the samples table), role: meta-train, support,
                                                           query, unused (published: blocks too thin for a task; and
                                                           samples that repeat the factors of another one)
@@ -39,6 +40,7 @@ from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import mean_log_odds, probability
 from lsm.learner.tasks import EncodedSamples, held_out_roles
+from lsm.learner.transfer.source_model import begun, source_for
 from lsm.run.artifacts import differences, read_npz, read_record, record_path, write_csv, write_npz
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import ByRecipe, InputError, run
@@ -68,6 +70,10 @@ class Constants(StudyArea):
     PLACE: bool = True       # whether X and Y are inputs of regional members; False: factors alone
     PLACE_FROM: int = 2000   # labelled points from which on they are
     # start
+    # the model of other areas that small inventories start from: "project" (it comes with the project), a region with
+    # a model, or the path of a model; "": none
+    START_FROM: str = ByRecipe(published="", recommended="project")
+    START_BELOW: int = ByRecipe(published=0, recommended=1000)  # labelled points; from so many on, none
     BASE_MODEL: str = "DAS"  # "DAS": the pretrained hidden layers; "MLP": all layers at random; published "DAS"
     NORMALISE: bool = True   # batch normalisation of the hidden layers of local members, by the support; published True
     # from so many labelled points on; fewer vary too little within a neighbourhood
@@ -186,11 +192,14 @@ def main(c: Constants) -> None:
     taught = known if c.LOCAL_NEIGHBOURHOOD else role == "meta-train"
     print(", ".join(f"{(role == name).sum():,} samples {name}" for name in dict.fromkeys(role)))
 
+    if source := source_for(c, encoder, int(taught.sum())):
+        inputs.append(source.path)
+        print(f"members start from {shown(source.path)}: {taught.sum():,} samples to learn from are few (START_BELOW)")
     hidden = tuple(len(saved_model[f"arr_{i}"]) for i in (1, 3, 5))
     start = saved_model if c.BASE_MODEL == "DAS" else None
 
     def untrained(labelled: np.ndarray) -> Training:
-        return Training.start(len(encoder.columns), hidden, start, c, int(labelled.sum()), deepcopy(rng))
+        return begun(source, encoder, hidden, start, c, int(labelled.sum()), deepcopy(rng))
 
     def save(training: Training) -> None:
         progress = {"history": training.history, "steps": training.steps}

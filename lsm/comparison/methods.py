@@ -33,7 +33,7 @@ class Family(NamedTuple):
     """Methods that are fitted together.
 
     names      as the tables name them
-    fit        (split, constants, stages, seed) -> a fitted method for each name
+    fit        (split, constants, stages, seed) -> a fitted method for each name, None where the constants leave it out
     protocols  under which they are compared: some need a support, and some are too slow for every protocol
     cost       processor seconds of one fit on 10,000 labelled points of 14 factors, scores included; measured on Hong
                Kong on one core

@@ -14,6 +14,7 @@ import numpy as np
 from lsm.inputs.samples import Factor
 
 TINY = 1e-9  # m, where all samples share an X or a Y
+NOT_MEASURED = " not measured"  # ends the name of a flag
 CLIP = 6.0  # standard deviations: one absurd cell of a grid must not leave the range the network has seen
 
 
@@ -52,7 +53,7 @@ class Encoder:
             elif factor.kind == "distance":
                 names = [f"log {factor.name}"]
             else:
-                names = [factor.name] + [f"{factor.name} not measured"] * factor.zero_is_missing
+                names = [factor.name] + [f"{factor.name}{NOT_MEASURED}"] * factor.zero_is_missing
             out += [(j, name) for name in names]
         return out
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
+START_MODEL = PROJECT / "unsupervised_pretraining" / "model_init" / "start.npz"  # comes with the project
 
 
 def root() -> Path:

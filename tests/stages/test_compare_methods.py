@@ -38,7 +38,7 @@ from unsupervised_pretraining.rbm import RBM
 use_one_thread()  # before any test runs an operator
 TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "LOCAL_ITERATIONS": 20, "REGIONAL_ITERATIONS": 20, "LOG_EVERY": 20,
         "INNER_STEPS": 1, "FIRST_ORDER": True, "META_BATCH": 4, "ADAPT_STEPS": 3, "LOCAL_MEMBERS": 2,
-        "LOCAL_BORROW": 10, "REGIONAL_BORROW": 20}
+        "LOCAL_BORROW": 10, "REGIONAL_BORROW": 20, "START_FROM": ""}
 SHORT = ("SEEDS=2", "SQUARES=(1000,)", "FOLDS=3", "AREA_CELLS=2000", "RESAMPLES=50", "METHODS=knn,block_rate,slope",
          "PROTOCOLS=published,spatial,blocked", "WORKERS=1", "MAPPED=('slope alone', 'nearest neighbours in XY')")
 OUTPUTS = ("splits", "scores", "method_metrics", "block_metrics", "method_differences", "intervals", "rates")
@@ -87,7 +87,7 @@ def of_family(family: str, split, seed: int = 1) -> dict[str, np.ndarray]:
         return networks.k_shot(split, c, stages(c), seed)
     names, fit = methods.FAMILIES[family].names, methods.FAMILIES[family].fit
     return {name: predict(split.rows(split.asked)) for name, predict in
-            zip(names, fit(split, c, stages(c), seed), strict=True)}
+            zip(names, fit(split, c, stages(c), seed), strict=True) if predict}
 
 
 NETWORKS = ("ours", "published_recipe", "block_alone", "fine_tuned", "dbn")  # test_rivals.py has the others
@@ -207,6 +207,26 @@ def test_ours_is_the_mean_of_both_kinds_of_members(tiny):
     np.testing.assert_allclose(log_odds("ours"), mean, atol=1e-4)
     assert np.abs(found["ours, local members"] - found["ours, regional members"]).max() > 0.01
     assert np.abs(found["ours"] - found["ours, not adapted"]).max() > 0.01
+
+
+@pytest.mark.parametrize(("values", "alone"), [
+    ({"REGIONAL_MEMBERS": 0}, []), ({"PLACE": False}, ["ours, local members", "ours, regional members"])])
+def test_ours_with_one_kind_of_member_or_without_the_place(tiny, monkeypatch, values, alone):
+    for name, value in values.items():
+        monkeypatch.setitem(TINY, name, value)
+    found = of_family("ours", made_split())
+    assert list(found) == ["ours", *alone, "ours, not adapted"]
+    assert all(np.isfinite(p).all() for p in found.values())
+
+
+def test_ours_starts_from_the_model_of_the_project_where_points_are_few(tiny, monkeypatch):
+    split = made_split()
+    nothing = of_family("ours", split)["ours, not adapted"]
+    monkeypatch.setitem(TINY, "START_FROM", "project")
+    elsewhere = of_family("ours", split)["ours, not adapted"]
+    assert np.abs(nothing - elsewhere).max() > 0.01
+    monkeypatch.setitem(TINY, "START_BELOW", int(split.labelled.sum()))
+    np.testing.assert_array_equal(of_family("ours", split)["ours, not adapted"], nothing)
 
 
 @pytest.mark.parametrize(("family", "supports"), [("ours", True), ("published_recipe", False), ("k-shot", False)])

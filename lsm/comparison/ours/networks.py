@@ -19,10 +19,11 @@ from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
 from lsm.learner.adaptation import adapted_scores, models_of_blocks, places_of_samples, pooled_members
 from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
-from lsm.learner.meta_training import HISTORY, Training, TrainingConstants, meta_train
+from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import initial_weights
 from lsm.learner.prediction import Networks, mean_log_odds, predict, probability
 from lsm.learner.tasks import EncodedSamples, rows_by_block
+from lsm.learner.transfer.source_model import StartConstants, begun, source_for
 
 
 class PretrainingConstants(Protocol):
@@ -31,7 +32,7 @@ class PretrainingConstants(Protocol):
     HIDDEN: tuple[int, ...]
 
 
-class LearnerConstants(TrainingConstants, Protocol):
+class LearnerConstants(StartConstants, Protocol):
     """The constants of stage 3: of meta-training, and this one."""
 
     BASE_MODEL: str
@@ -85,7 +86,8 @@ def trained(split: Split, one: PretrainingConstants, three: LearnerConstants, pr
     """
     rng, samples = np.random.default_rng(seed), samples_of(split)
     start = pretrained(split.x[split.seen], one, rng) if three.BASE_MODEL == "DAS" else None
-    training = Training.start(split.x.shape[1], one.HIDDEN, start, three, int(known.sum()), rng)
+    source = source_for(three, split.encoder, int(known.sum()))
+    training = begun(source, split.encoder, one.HIDDEN, start, three, int(known.sum()), rng)
     meta_train(training, samples, known, three, threads=1)
     return training, pooled_members(training, samples.x[known])
 
@@ -125,16 +127,17 @@ def by_networks(networks_for: Callable, split: Split, kind: str = "") -> Callabl
 
 
 def ours(recipe: str) -> Callable:
-    """Meta-learned, then adapted to each block on its own labelled points; each kind of member alone, where there are
-    two kinds; and the intermediate models, not adapted."""
-    def fit(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable, ...]:
+    """Meta-learned, then adapted to each block on its own labelled points; each kind of member alone (None
+    where there is one kind; the published recipe never has two); and the intermediate models, not adapted."""
+    alone = ("local", "regional") if recipe == "recommended" else ()
+
+    def fit(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable | None, ...]:
         split = replace(split, form=recipe)
         one, three = stages.constants(recipe, seed)
         training, pooled = trained(split, one, three, stages.pretrained, seed, teaching(split, three))
         networks_for = on_own_points(training, pooled, split, seed)
-        kinds = [kind.name for kind in training.kinds]
         return (by_networks(networks_for, split),
-                *(by_networks(networks_for, split, kind) for kind in kinds if len(kinds) > 1),
+                *(by_networks(networks_for, split, kind) if len(training.kinds) > 1 else None for kind in alone),
                 lambda rows: probability(mean_log_odds(pooled, split.encoder.transform(rows.factors, rows.xy))))
 
     return fit

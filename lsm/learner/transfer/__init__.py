@@ -1,0 +1,1 @@
+"""A start from elsewhere: intermediate models that were meta-trained on other areas."""

@@ -1,0 +1,176 @@
+"""A start from elsewhere: an intermediate model of other areas becomes the first weights of this area's members.
+
+Every area standardises its factors by its own points, so a column means the same everywhere: "steeper than is usual
+here". Columns are matched by the name or an alias of their factor, its kind, and what they hold of it (sine, cosine, a
+flag). Categories have codes of their own in every area, and places (X, Y) of another area mean nothing: neither is
+carried over. A column that the source does not have starts with weights of zero; a factor that the area does not have
+is read as its mean, or as nowhere measured. So before the first outer step a member is the source's function of the
+columns that both have.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from lsm.inputs.samples import Factor
+from lsm.inputs.text_tables import plain
+from lsm.learner.encoder import NOT_MEASURED, Encoder
+from lsm.learner.kinds import Kind, kinds_of
+from lsm.learner.maml import initial_state
+from lsm.learner.meta_training import HISTORY, Training, TrainingConstants, pooled_of
+from lsm.run.artifacts import read_record
+from lsm.run.paths import START_MODEL, Paths, root, shown
+from lsm.run.settings import InputError
+
+PROJECT_MODEL = "project"  # of START_FROM: the model that comes with the project
+POINTS_A_STEP = 10         # labelled points for each outer step after the start (docs/trials.md)
+
+
+class StartConstants(TrainingConstants, Protocol):
+    """The constants of meta_learner.py that a start from elsewhere needs, and what meta-training needs."""
+
+    START_FROM: str
+    START_BELOW: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """An intermediate model of other areas: where it lies, its encoder, its members and these folded, by kind."""
+
+    path: Path
+    encoder: Encoder
+    training: Training
+    pooled: dict[str, list[np.ndarray]]
+
+
+def begun(source: Source | None, encoder: Encoder, hidden: tuple[int, ...], saved_model: dict | None,
+          c: TrainingConstants, labelled: int, rng: np.random.Generator) -> Training:
+    """Members before the first outer step: from `source` (of `source_for`), or as `Training.start` has them."""
+    if source:
+        return started(source, encoder, c, labelled)
+    return Training.start(len(encoder.columns), hidden, saved_model, c, labelled, rng)
+
+
+def source_path(start_from: str) -> Path | None:
+    """The file that START_FROM names; None for "". Raises InputError where there is none."""
+    if not start_from:
+        return None
+    if start_from == PROJECT_MODEL:
+        if not START_MODEL.is_file():
+            raise InputError(f"{shown(START_MODEL)}: missing; put it back from the project, or run make start_model")
+        return START_MODEL
+    if start_from.endswith(".npz"):
+        path = root() / start_from
+        if not path.is_file():
+            raise InputError(f"START_FROM={start_from}: expected a model of meta_learner.py, found no such file; name "
+                             f"another, a region, or {PROJECT_MODEL}")
+        return path
+    path = Paths(start_from).model
+    if not path.is_file():
+        known = sorted(p.name.removesuffix("_model.npz") for p in path.parent.glob("*_model.npz"))
+        raise InputError(f"START_FROM={start_from}: expected a region with a model, {shown(path)}, found none; run "
+                         f"meta_learner.py REGION={start_from}, or name {', '.join([*known[:5], PROJECT_MODEL])}")
+    return path
+
+
+def source_for(c: StartConstants, encoder: Encoder, labelled: int) -> Source | None:
+    """The model that an area with so many labelled points and this encoder starts from; None: it starts from nothing.
+
+    Areas of START_BELOW points or more need no start. Nor can an area use the project's model that has no factor of it.
+    Raises InputError for a model that was asked for and cannot be used.
+    """
+    path = source_path(c.START_FROM) if labelled < c.START_BELOW else None
+    if path is None:
+        return None
+    source = read_source(path)
+    if encoder.form != source.encoder.form or encoder.form == "published":
+        raise InputError(f"START_FROM={c.START_FROM}: expected a model and a run of RECIPE=recommended, found "
+                         f"{source.encoder.form} and {encoder.form}; START_FROM= starts from nothing")
+    if not shared_columns(source.encoder, encoder):
+        if c.START_FROM == PROJECT_MODEL:
+            return None
+        names = ", ".join(f.name for f in source.encoder.factors if f.kind != "categorical")
+        raise InputError(f"START_FROM={c.START_FROM}: expected a factor that both areas have, found none of {names}; "
+                         "START_FROM= starts from nothing")
+    return source
+
+
+def read_source(path: Path) -> Source:
+    """The model that meta_learner.py or tools/start_model.py wrote to `path`. Raises InputError."""
+    read_record(path, "make start_model" if path == START_MODEL else "meta_learner.py")
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    if not {"encoder", "kinds"} <= set(arrays):
+        raise InputError(f"{shown(path)}: expected a model of meta_learner.py, found {', '.join(list(arrays)[:5])}; "
+                         "name another file")
+    training = Training.of_file(arrays)
+    return Source(path, Encoder.from_json(str(arrays["encoder"])), training, pooled_of(training, arrays))
+
+
+def shared_columns(source: Encoder, target: Encoder) -> list[tuple[int, int]]:
+    """The pairs (column of the target, column of the source) that mean the same, without categories."""
+    there = {}
+    for i, (j, name) in enumerate(source.columns):
+        own, *others = _meanings(source.factors[j], name) or [None]
+        there = dict.fromkeys(others, i) | there | {own: i}  # a name counts more than an alias
+    found = [(i, next((there[key] for key in _meanings(target.factors[j], name) if key in there), None))
+             for i, (j, name) in enumerate(target.columns)]
+    return [pair for pair in found if pair[1] is not None]
+
+
+def _meanings(factor: Factor, column: str) -> list[tuple[str, str, str]]:
+    """What a column may be known by: kind and a name of its factor, and what it holds of it ("sin", "not measured")."""
+    if factor.kind == "categorical":
+        return []
+    part = column.replace(factor.name, "", 1).strip()
+    return [(factor.kind, plain(name), part) for name in (factor.name, *factor.aliases)]
+
+
+def started(source: Source, encoder: Encoder, c: TrainingConstants, labelled: int) -> Training:
+    """Members that start from the source's members of the same kind, or of its first kind; see the module.
+
+    encoder, labelled  of this area: its columns, and how many labelled points it learns from
+    They are not normalised: a source that is enters as its folded networks, the same function on its own points. Inner
+    rates are the source's too where it was not normalised; those of columns that it does not have start at INNER_LR.
+    """
+    pairs, kinds, states = shared_columns(source.encoder, encoder), [], []
+    steps = max(1, labelled // POINTS_A_STEP)
+    for kind in kinds_of(c, labelled):
+        inputs, of = len(encoder.columns) + 2 * kind.place, _kind_of(source.training.kinds, kind.name)
+        members = [_carried(source, of, m % source.training.kinds[of].members, pairs, inputs, c)
+                   for m in range(kind.members)]
+        kinds.append(replace(kind, iterations=min(kind.iterations, steps), normalise=False,
+                             direct=source.training.kinds[of].direct))
+        states.append(members)
+    return Training(kinds, states, 0, np.empty((0, len(HISTORY))))
+
+
+def _kind_of(kinds: list[Kind], name: str) -> int:
+    return next((k for k, kind in enumerate(kinds) if kind.name == name), 0)
+
+
+def _carried(source: Source, k: int, member: int, pairs: list[tuple[int, int]], inputs: int, c: TrainingConstants
+             ) -> dict:
+    """The first state of a member: weights and rates of the source's `member` of kind k, on this area's inputs."""
+    kind, state = source.training.kinds[k], source.training.states[k][member]
+    weights = [np.array(w[member]) for w in source.pooled[kind.name]] if kind.normalise else state["weights"]
+    of_inputs = {0: 1, len(weights) - 1: len(weights) - 2} if kind.direct else {0: 1}  # arrays: and their biases
+    lacking = set(range(len(source.encoder.columns))) - {there for _, there in pairs}
+    nowhere = [i for i in lacking if source.encoder.columns[i][1].endswith(NOT_MEASURED)]
+
+    def onto(arrays: list[np.ndarray], fill: float) -> list[np.ndarray]:
+        out = [np.array(a, np.float32) for a in arrays]
+        for i in of_inputs:
+            out[i] = np.full((inputs, out[i].shape[1]), fill, np.float32)
+            for here, there in pairs:
+                out[i][here] = arrays[i][there]
+        return out
+
+    rates, start = state["inner_lr"], initial_state(onto(weights, 0.0), c.INNER_LR, c.RATE_PER_WEIGHT)
+    for i, bias in of_inputs.items():
+        start["weights"][bias] += weights[i][nowhere].sum(axis=0)
+    if not kind.normalise and len(rates) == len(start["inner_lr"]):
+        start["inner_lr"] = onto(rates, c.INNER_LR) if len(rates) > 1 else [np.float32(rates[0])]
+    return start
