@@ -1,6 +1,7 @@
 # Meta-LSM: the graph of the pipeline.
 #   make run                     set up and map the demo area
 #   make run REGION=<name>       map an area whose inputs are in src_data/; RAW=<folder>: from raw layers
+#                                BLOCKS=<file>: own units (slope units, catchments) in place of SLIC's blocks
 #   make hk HK_DATA=<folder>     the same on the Hong Kong tables
 #   make explain REGION=<name>   which factor leads, block by block, after the map
 #   make compare REGION=<name>   the scores of every method on the same points (Hong Kong: about an hour)

@@ -26,6 +26,7 @@ SLOWEST = 0.5      # mm/yr: 99 % of real points are not all slower; noise alone 
 FASTEST = 500.0    # mm/yr: half of real points are not faster; a satellite cannot follow such an area
 ASIDE = (15, 60)   # degrees: how far aside radars look
 NO_VALUE = (-9999.0, -99999.0, -32768.0)  # what products write where they have none
+OFF_VERTICAL = "off_vertical"  # the column of the incidence in tables of this project where no radar looks: level 3
 
 # Names of a column as `plain` compares them, without a unit behind them; temporal_coherence, track_angle,
 # incidence_angle, mean_velocity and mean_velocity_std are the names of the European Ground Motion Service.
@@ -34,7 +35,8 @@ COLUMNS = {
                  "los", "v_mean", "mean_vel", "v", "dv", "linear_velocity", "rate"),
     "coherence": ("coherence", "temporal_coherence", "coh", "temp_coh", "gamma"),
     "heading": ("heading", "track_angle", "heading_angle", "head"),
-    "incidence": ("incidence", "incidence_angle", "inc_angle", "inc", "incidence_deg"),
+    "incidence": ("incidence", "incidence_angle", "inc_angle", "inc", "incidence_deg",
+                  OFF_VERTICAL),
     "error": ("velocity_error", "velocity_std", "mean_velocity_std", "velocity_stdev", "velocity_sd", "velocity_sigma",
               "velocity_uncertainty", "vel_std", "vel_sd", "vel_stdev", "vel_err", "vel_error", "vel_sigma", "v_std",
               "v_stdev", "v_sd", "v_err", "v_error", "v_sigma", "std_vel", "std_velocity", "sigma_v", "sigma_vel",
@@ -74,6 +76,8 @@ class InsarPoints:
         """The points under the names that `read_insar` finds again."""
         columns = {"X": self.xy[:, 0], "Y": self.xy[:, 1]}
         columns |= {names[0]: getattr(self, key) for key, names in COLUMNS.items()}
+        if self.incidence is not None and not ASIDE[0] <= np.median(self.incidence) <= ASIDE[1]:
+            columns = {OFF_VERTICAL if name == "incidence" else name: values for name, values in columns.items()}
         return pd.DataFrame({name: values for name, values in columns.items() if values is not None})
 
 
@@ -168,7 +172,7 @@ def _unit_of(column: str, stated: str, unit: str, path: Path) -> tuple[str, list
 
 def _in_degrees(values: dict[str, pd.Series], path: Path) -> list[str]:
     """Turns angles in radians to degrees, in place; notes. Raises InputError for an incidence that no radar has."""
-    if "incidence" not in values:
+    if "incidence" not in values or values["incidence"].name == OFF_VERTICAL:
         return []
     v, notes = values["incidence"], []
     if v.max() <= np.pi / 2 and v.median() > 0:

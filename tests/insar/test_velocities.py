@@ -196,6 +196,8 @@ def test_egms_level_3_is_vertical_or_eastward_motion(path, letter, direction):
     down = np.array([np.cos(slope) * np.sin(aspect), np.cos(slope) * np.cos(aspect), -np.sin(slope)])
     cosine = slope_cosine(30.0, 70.0, points.heading, points.incidence)
     np.testing.assert_allclose(cosine, down @ direction, atol=1e-12)
+    again, _ = read_insar(write(path.with_name("again.csv"), points.table()), grid)  # as stage 0 reads them
+    assert again.incidence.tolist() == points.incidence.tolist()
 
 
 def test_a_crs_for_each_file(path):

@@ -23,7 +23,7 @@ import figure
 from lsm.checks.finding import Finding
 from lsm.inputs.samples import Factor, Samples
 from lsm.maps.cartography import read_decimated
-from lsm.report import findings, map_layers, page, pictures
+from lsm.report import findings, map_layers, page, pictures, tables
 from lsm.run.artifacts import write_csv
 from lsm.run.paths import PROJECT, Paths
 
@@ -106,6 +106,16 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
     assert one == "1 of 3 blocks, 30.0 % of the area, have samples of one class only: 1"
     kept, = findings.fallen_back(np.array([0, 2, 0]), np.array([10, 30, 60]), "m")
     assert kept.found.startswith("1 of 3 blocks, 30.0 % of the area, keep the intermediate model")
+
+
+def test_own_units_are_named():
+    blocks = pd.DataFrame({"samples": [3, 40], "landslides": [1, 9], "unit": ["Kaghan", "Swat"]})
+    assert [one["unit"] for one in map_layers.of_blocks(blocks, None, None, None, 5)] == ["Kaghan", "Swat"]
+    inputs = [{"file": "maps/units.shp", "sha256": "0123456789abcdef"}]
+    for given, words in (("maps/units.shp|field=cat", "own units: maps/units.shp|field=cat, sha256 0123456789ab"),
+                         ("", "superpixels of the terrain (SLIC)")):
+        found = {"constants": {"scene_sampling.py": {"BLOCKS": given}}, "inputs": inputs}
+        assert tables.blocks_words(found) == words
 
 
 def test_every_figure_there_is_has_a_caption():

@@ -130,6 +130,9 @@ def test_a_mask_is_left_out_or_kept(raw, form, capsys):
     write_vector(raw / "all.gpkg", [square(0, 0, ROWS, COLS)])
     with pytest.raises(InputError, match="MASK, WATER_CELLS: expected ground that neither leaves out, found none"):
         grid_of("MASK=src_data/own/raw/all.gpkg")
+    write_vector(raw / "banks.gpkg", [f"LINESTRING ({WEST} {NORTH}, {WEST + 900} {NORTH - 900})"])
+    with pytest.raises(InputError, match="MASK: expected polygons, found lines or points"):
+        grid_of("MASK=src_data/own/raw/banks.gpkg")
 
 
 # files ----------------------------------------------------------------------------------------------------------
