@@ -42,6 +42,25 @@ def test_equals_the_reference(seed, rows, cols, clusters, compactness):
     np.testing.assert_array_equal(centres, np.array(places, np.float32))
 
 
+@pytest.mark.parametrize("strip", [1, 200, 1000])
+@pytest.mark.parametrize(("seed", "rows", "cols", "clusters", "compactness"), [
+    (5, 61, 44, 20, 500), (6, 40, 67, 150, 100), (7, 33, 90, 2, 20)])
+def test_strips_make_the_blocks_of_the_whole_raster(monkeypatch, strip, seed, rows, cols, clusters, compactness):
+    bands, valid = terrain(seed, rows, cols)
+    labels, centres = slic.slic(bands, valid, WEIGHTS, compactness, clusters, 3)
+    monkeypatch.setattr(slic, "STRIP", strip)
+    found, most = np.empty(valid.shape, np.int32), []
+
+    def read(row, n):
+        most.append(n)
+        return bands[:, row:row + n], valid[row:row + n]
+
+    places = slic.slic_in_strips(read, found, WEIGHTS, compactness, clusters, 3)
+    np.testing.assert_array_equal(found, labels)
+    np.testing.assert_array_equal(places, centres)
+    assert max(most) <= max(strip // cols, 2 * slic.SEED_REACH + 3)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_every_valid_cell_has_exactly_one_block(seed):
     rng = np.random.default_rng(seed)
