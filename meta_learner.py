@@ -41,7 +41,7 @@ from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import mean_log_odds, probability
 from lsm.learner.tasks import EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
-from lsm.run.artifacts import differences, read_npz, read_record, record_path, write_csv, write_npz
+from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import ByRecipe, InputError, run
 from study_area import StudyArea
@@ -117,7 +117,7 @@ def go_on(training: Training, paths: Paths, c: Constants, inputs: list) -> None:
     afresh, end = "", max(kind.iterations for kind in training.kinds)
     for path in reversed(paths.checkpoints()):
         step = int(path.stem.rsplit("_", 1)[1])
-        if step > end or (step < end and step % c.LOG_EVERY) or not record_path(path).is_file():
+        if step > end or (step < end and step % c.LOG_EVERY) or not record_path(path).is_file() or stopped(path):
             continue  # longer runs do not stop where a shorter one ended between two calls: they draw other tasks
         record = read_record(path, f"{_STAGE}, after removing it,")
         if record["region"] != c.REGION:

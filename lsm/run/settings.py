@@ -5,6 +5,7 @@ import difflib
 import errno
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, fields
@@ -139,6 +140,16 @@ def _stop(message: str) -> None:
     sys.exit(2)
 
 
+def _let_go(error: BaseException | None) -> None:
+    """Closes the files of the frames that an error passed through, without a word: what GDAL could not write it cannot
+    close either, and Python would print that after the message."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    sys.unraisablehook = before
+
+
 def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
     """Runs a stage's main(constants): help on request, one clear line and exit code 2 on unusable input."""
     arguments, start = sys.argv[1:], time.perf_counter()
@@ -157,7 +168,7 @@ def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
     except InputError as error:
         _stop(str(error))
     except OSError as error:
-        sys.unraisablehook = lambda _: None  # files that GDAL could not write it cannot close either, and says so
+        _let_go(error)
         where = f"{shown(error.filename)}: " if error.filename else ""
         _stop(one_line(f"{where}{error.strerror or error}; {_REMEDIES.get(error.errno, _OTHER)}"))
     except MemoryError:

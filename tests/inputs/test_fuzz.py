@@ -96,6 +96,8 @@ def plain_rows(data: bytes) -> list[dict[str, str]]:
     if lines and lines[0].startswith("#"):
         lines = [line for line in lines if not line.startswith("#")]
     separator = separator or max(",;\t", key=lines[0].count)
+    lines = [line for line in lines  # remarks below the header, counted and told
+             if not line.startswith("#") or line.count(separator) == lines[0].count(separator)]
     rows = list(csv.reader(lines, delimiter=separator))
     header = [name.strip().lower() for name in rows[0]]
     return [dict(zip(header, row, strict=False)) for row in rows[1:]]
@@ -141,6 +143,7 @@ def test_samples(root, data):
 
 @run
 @given(tables({name: values for name, values in SAMPLES.items() if name != "label"}))
+@example(b"\nland use,slope,aspect,dis2road,DV,X,Y\n1,0.5,-1,0,0.000001,500045,2499900\n#")
 def test_grid(root, data):
     path = root / "grid_a.csv"
     path.write_bytes(data)

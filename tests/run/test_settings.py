@@ -4,6 +4,7 @@ import errno
 import os
 import runpy
 import sys
+from concurrent.futures import BrokenExecutor
 from dataclasses import FrozenInstanceError, dataclass
 
 import pytest
@@ -199,6 +200,23 @@ def test_what_the_system_refuses_is_one_line(number, words, monkeypatch, capsys)
     said = capsys.readouterr().err
     assert said.startswith(f"script.py: /elsewhere/x.csv: {words}")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device; free space on this disk"),
+    (BrokenPipeError(errno.EPIPE, "Broken pipe"), "Broken pipe; check the disk"),
+    (FileNotFoundError("No usable temporary directory found"), "No usable temporary directory found; check the disk"),
+    (BrokenExecutor("A process died"), "a process of this run was killed, most likely for want of memory; set WORK")])
+def test_failures_without_a_file_are_one_line(error, said, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+
+    def main(c):
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        run(main, Script)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"script.py: {said}")
 
 
 def test_too_little_memory_is_one_line(monkeypatch, capsys):

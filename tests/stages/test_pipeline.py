@@ -29,7 +29,7 @@ from lsm.learner.prediction import mean_log_odds, probability
 from lsm.learner.tasks import EncodedSamples
 from lsm.run import settings
 from lsm.run.artifacts import write_npz
-from lsm.run.paths import PROJECT
+from lsm.run.paths import PROJECT, Paths
 from unsupervised_pretraining import DAS_pretraining
 
 use_one_thread()  # before any test runs an operator; the stages ask for the same
@@ -337,6 +337,20 @@ def test_a_killed_run_goes_on_to_the_same_bytes(demo, copy_of_demo, capsys):
     found = {name: data for name, data in found.items() if "_checkpoint_" not in name or name.split(".")[0] <= last}
     # The records of the killed run's checkpoints hold the numbers of iterations it was started with.
     same(found, expected, but=tuple(CHECKPOINT_RECORD.format(step) for step in (20, 40, 60)))
+
+
+def test_a_checkpoint_that_a_killed_run_was_to_replace_is_passed_over(copy_of_demo, capsys):
+    """Killed between the record of its checkpoint and the checkpoint itself: a file of another run lies there."""
+    last = copy_of_demo / "checkpoint_dir/demo_checkpoint_000060.npz"
+    record = json.loads((copy_of_demo / CHECKPOINT_RECORD.format(60)).read_text())
+    record |= {"sha256": "0" * 64, "replaces": hashlib.sha256(last.read_bytes()).hexdigest()}
+    (copy_of_demo / CHECKPOINT_RECORD.format(60)).write_text(json.dumps(record))
+    training, c = Training.of_file(arrays(copy_of_demo / MODEL)), settings.constants(
+        meta_learner.Constants, list(TRAINING))
+    inputs = [copy_of_demo / name for name in INPUTS[MODEL][1]]
+    meta_learner.go_on(training, Paths("demo"), c, inputs)
+    assert capsys.readouterr().out == "going on from checkpoint_dir/demo_checkpoint_000040.npz\n"
+    assert training.done == 40
 
 
 @pytest.mark.slow
