@@ -70,8 +70,7 @@ class Constants(StudyArea):
     PLACE: bool = True       # whether X and Y are inputs of regional members; False: factors alone
     PLACE_FROM: int = 2000   # labelled points from which on they are
     # start
-    # the model of other areas that small inventories start from: "project" (it comes with the project), a region with
-    # a model, or the path of a model; "": none
+    # what small inventories start from: "project" (the model it comes with), a region, the path of a model, "": nothing
     START_FROM: str = ByRecipe(published="", recommended="project")
     START_BELOW: int = ByRecipe(published=0, recommended=1000)  # labelled points; from so many on, none
     BASE_MODEL: str = "DAS"  # "DAS": the pretrained hidden layers; "MLP": all layers at random; published "DAS"
