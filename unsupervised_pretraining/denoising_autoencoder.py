@@ -5,7 +5,8 @@ code = softplus(W1 (x + noise) + b1), output = W2 code + b2, loss = mean over th
 """
 
 import numpy as np
-import tensorflow as tf
+
+from lsm.learner.network import tf
 
 CPU = "/CPU:0"  # a network this small gains nothing from a GPU, and the same seed gives the same bytes with or without
 

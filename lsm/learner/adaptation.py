@@ -7,7 +7,6 @@ keeps the intermediate model.
 from functools import lru_cache
 
 import numpy as np
-import tensorflow as tf
 from osgeo import gdal
 from scipy.spatial import cKDTree
 
@@ -17,6 +16,7 @@ from lsm.learner import network
 from lsm.learner.kinds import Kind
 from lsm.learner.maml import inner_step, statistics_of, task_losses
 from lsm.learner.meta_training import Training
+from lsm.learner.network import tf
 from lsm.learner.prediction import Networks, predict
 from lsm.learner.tasks import EncodedSamples, Tasks, rows_by_block
 from lsm.run.settings import InputError

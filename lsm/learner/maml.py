@@ -12,9 +12,9 @@ both.
 from functools import lru_cache
 
 import numpy as np
-import tensorflow as tf
 
 from lsm.learner import network
+from lsm.learner.network import tf
 
 
 def task_losses(weights: list, x, y, mask, statistics: list) -> tf.Tensor:
@@ -102,6 +102,9 @@ def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: 
     written out here because its state must pass through the compiled loop and lie in checkpoints as plain arrays.
     """
     beta_1, beta_2, epsilon = 0.9, 0.999, 1e-7
+    if xla:
+        with network.quietly():  # XLA starts
+            tf.function(lambda: tf.constant(0.0) + 1, jit_compile=True)()
 
     @tf.function(jit_compile=xla)
     def run(state, step, steps, batches, decay=0.0):

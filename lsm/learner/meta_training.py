@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from lsm.learner.kinds import Kind, KindConstants, kinds_of
 from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
-from lsm.learner.network import initial_weights
+from lsm.learner.network import initial_weights, tf
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, neighbourhoods, rows_by_block
 from lsm.run.settings import InputError
 

@@ -6,10 +6,41 @@ leading axis of tasks, w (tasks, inputs, outputs), the same functions run one ne
 Column 1 of the logits is landslide, everywhere.
 """
 
+import contextlib
 import itertools
+import os
+import re
+import tempfile
+from collections.abc import Iterator
 
 import numpy as np
-import tensorflow as tf
+
+NOTE = re.compile(rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d:")  # as TensorFlow's libraries begin
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Holds back the notes that TensorFlow's libraries write to the terminal when they start; other lines come after
+    the block. TF_CPP_MIN_LOG_LEVEL=0 shows them: the libraries that a GPU lacks are among them."""
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)  # they do not write through Python
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            held.seek(0)
+            for line in held:
+                if not NOTE.match(line):
+                    os.write(2, line)
+
+
+with quietly():
+    import tensorflow as tf  # other modules take tf from here
 
 EPSILON = 1e-3      # of batch normalisation; published
 HEAD_SD = 0.01      # of the head's truncated normal start; published
@@ -24,6 +55,8 @@ def use_one_thread() -> None:
     """
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    with quietly():
+        tf.config.list_logical_devices()
 
 
 def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.Generator,

@@ -14,7 +14,6 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from tabulate import tabulate
 
 from lsm.comparison import measures, splits
@@ -25,7 +24,7 @@ from lsm.inputs.samples import Factor, read_samples, unique_places
 from lsm.learner.adaptation import adapted_scores
 from lsm.learner.maml import inner_step
 from lsm.learner.meta_training import Training
-from lsm.learner.network import batch_statistics, logits
+from lsm.learner.network import batch_statistics, logits, tf
 from lsm.learner.tasks import Tasks, rows_by_block
 from lsm.run.artifacts import artifact, write_csv
 from lsm.run.jobs import Job

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-import tensorflow as tf
+
+from lsm.learner.network import tf
 
 STEPS_A_CALL = 1000  # of fine-tuning in one compiled call
 
