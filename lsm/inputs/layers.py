@@ -95,7 +95,8 @@ def _windows_of(dataset: gdal.Dataset, row: np.ndarray) -> Iterator[tuple[int, i
 def thinned(dataset: gdal.Dataset, cells: int) -> tuple[np.ndarray, int]:
     """Every step-th row and column of the first band, about `cells` cells in all, and the step."""
     step = ceil(sqrt(dataset.RasterYSize * dataset.RasterXSize / cells))
-    parts = [read_rows(dataset, row, rows)[-row % step::step, ::step] for row, rows in rasters.strips(dataset)]
+    # Copies: a slice would keep its whole window in memory.
+    parts = [read_rows(dataset, row, rows)[-row % step::step, ::step].copy() for row, rows in rasters.strips(dataset)]
     return np.concatenate(parts), step
 
 

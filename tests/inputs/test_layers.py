@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 from osgeo import gdal
 from small_region import CELL, COLS, NODATA, NORTH, PLACE, ROWS, WEST, crs_of, write_raster
@@ -41,6 +43,20 @@ def test_values_at_cells(tmp_path, monkeypatch):
     np.testing.assert_array_equal(layers.values_at(dataset, row, col)[:, 0], values[row, col])
     monkeypatch.setattr(rasters, "WINDOW", 1)
     np.testing.assert_array_equal(layers.values_at(dataset, row, col)[:, 0], values[row, col])
+
+
+def test_a_thinned_raster_keeps_none_of_its_windows(tmp_path, monkeypatch):
+    values = np.arange(1_000_000, dtype=np.float32).reshape(1000, 1000)
+    write_raster(tmp_path / "v.tif", values)
+    dataset = gdal.Open(str(tmp_path / "v.tif"))
+    monkeypatch.setattr(rasters, "WINDOW", 30_000)
+    tracemalloc.start()
+    found, step = layers.thinned(dataset, 10_100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert step == 10
+    np.testing.assert_array_equal(found, values[::10, ::10])
+    assert peak < values.nbytes / 10
 
 
 def test_a_stack_has_a_band_a_layer_and_nodata_where_the_mask_has_it(tmp_path):
