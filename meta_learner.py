@@ -157,8 +157,8 @@ def check_constants(c: Constants) -> None:
     lowest = dict.fromkeys(("MIN_SAMPLES", "SUPPORT", "QUERY", "REGIONAL_SUPPORT", "INNER_STEPS", "META_BATCH",
                             "LOCAL_ITERATIONS", "REGIONAL_ITERATIONS", "LOG_EVERY", "SAVE_EVERY", "LOCAL_MEMBERS"), 1)
     lowest |= dict.fromkeys(("ADAPT_STEPS", "ADAPT_BATCH", "LOCAL_BORROW", "REGIONAL_BORROW", "REGIONAL_MEMBERS",
-                             "LOCAL_NEIGHBOURHOOD", "TRAIN_ON_ALL"), 0) | {"REGIONAL_NEIGHBOURHOOD": 2, "FOLDS": 2}
-    for name, least in lowest.items():
+                             "LOCAL_NEIGHBOURHOOD", "TRAIN_ON_ALL", "START_BELOW"), 0)
+    for name, least in (lowest | {"REGIONAL_NEIGHBOURHOOD": 2, "FOLDS": 2}).items():
         if getattr(c, name) < least:
             raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
 

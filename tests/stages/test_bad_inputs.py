@@ -386,6 +386,7 @@ def test_argument(copy_of_demo, stage, argument, parts):
     (meta_learner, "META_TRAIN_SHARE=1.5"), (meta_learner, "ADAPT_STEPS=-1"), (meta_learner, "LOCAL_MEMBERS=0"),
     (meta_learner, "REGIONAL_MEMBERS=-1"), (meta_learner, "LOCAL_NEIGHBOURHOOD=-1"), (meta_learner, "LINE_SHARE=1.5"),
     (meta_learner, "REGIONAL_NEIGHBOURHOOD=1"), (meta_learner, "REGIONAL_SUPPORT=0"), (meta_learner, "FOLDS=1"),
+    (meta_learner, "START_BELOW=-1"),
     (meta_learner, "LOCAL_BORROW=-1"), (meta_learner, "REGIONAL_BORROW=-1"), (meta_learner, "TRAIN_ON_ALL=-1"),
     (predict_LSM, "ADAPT_WITH=none"), (predict_LSM, "GRID_ROWS=0")])
 def test_value_out_of_range(copy_of_demo, stage, argument):
