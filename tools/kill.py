@@ -41,7 +41,7 @@ from lsm.run import pipeline
 from lsm.run.paths import PROJECT, Paths
 
 REGION, OTHER = "small", "SEED=2"  # OTHER: of the run whose files lie in the way
-LONGEST = 600                      # s, of a run that ends at all
+LONGEST = 1800                     # s, of a run that ends at all
 # What a stage of the area runs with: as little work as leaves every file there.
 STAGES = (
     ("src_data/make_demo.py", "REGION=demo ROWS=60 COLS=80 INVENTORY=300 ABSENCE=330 INSAR=80"),
@@ -212,6 +212,8 @@ def faults_of(killer: Killer, stage: Stage, start: list[Path], expected: dict[st
         return None
     faults = [f"fresh after the kill, though it is not: {script}" for script in fresh()]
     code, said, *_ = killer.run(stage.script, stage.arguments)
+    if code == -signal.SIGKILL:
+        return [*faults, f"the second run did not end within {LONGEST} s"]
     if code or "Traceback" in said:
         return [*faults, f"exit code {code}: {said.strip().splitlines()[-1] if said.strip() else ''}"]
     found = files(killer.root)

@@ -240,3 +240,8 @@ def test_bootstrap_interval_is_wider_where_blocks_agree_within_themselves():
         widths.append(drawn.std())
     assert widths[0] == pytest.approx(np.sqrt(0.16 / 1000), rel=0.5)
     assert widths[1] == pytest.approx(np.sqrt(right[1].mean() * (1 - right[1].mean()) / 20), rel=0.2)
+
+
+def test_where_nothing_slid_and_nothing_was_predicted_the_landslide_measures_are_0():
+    found = scores(np.zeros(4, int), np.array([0.1, 0.2, 0.3, 0.4]))
+    assert [found[name] for name in ("precision", "recall", "f1")] == [0, 0, 0]
