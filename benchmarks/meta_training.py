@@ -1,8 +1,9 @@
 """Times lsm/learner/maml.py's outer loop against tf.map_fn over the tasks with Keras's Adam, drawing batches included.
 
 Both run in one process, in turn, several turns; first both must give the same losses and weights from the same
-batches. The plain form (benchmarks/reference_maml.py) is one tf.function call an outer step. Ours makes
-CALL outer steps in one call, as meta_learner.py does. Compiling, or tracing, is timed apart. Bar: 15 times.
+batches. The plain form (benchmarks/reference_maml.py) is one tf.function call an outer step of one member. Ours makes
+CALL outer steps of all members in one call, as meta_learner.py does; a step of each member counts. Compiling, or
+tracing, is timed apart. Bar: 15 times at the published size.
 
 Run     python benchmarks/meta_training.py [seconds of each timing, 3]
 """
@@ -18,19 +19,19 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
-from lsm.learner.maml import initial_state, outer_loop
+from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
 from lsm.learner.network import initial_weights, use_one_thread
 from lsm.learner.tasks import Tasks, draw
 
 TASKS, META_BATCH, INNER_STEPS, OUTER_LR = 180, 16, 5, 1e-3
 CALL, TURNS, CHECKED = 100, 5, 20  # outer steps a call of ours; turns; outer steps compared before timing
 FORMS = {  # sizes, support = query, samples of a task (0: as many as blocks have), normalisation, an inner rate a
-    #        weight, a direct path
-    "published             14-32-32-16-2, 8+8, batch normalisation": ([14, 32, 32, 16], 8, 0, True, False, False),
-    "recommended local     23-32-32-16-2 and a direct path, 16+16, batch normalisation, a rate a weight":
-        ([23, 32, 32, 16], 16, 80, True, True, True),
-    "recommended regional  25-32-32-16-2 and a direct path, 32+32, a rate a weight":
-        ([25, 32, 32, 16], 32, 400, False, True, True),
+    #        weight, a direct path, members
+    "published             14-32-32-16-2, 8+8, batch normalisation": ([14, 32, 32, 16], 8, 0, True, False, False, 1),
+    "recommended local     23-32-32-16-2 and a direct path, 16+16, batch normalisation, a rate a weight, 3 members":
+        ([23, 32, 32, 16], 16, 80, True, True, True, 3),
+    "recommended regional  25-32-32-16-2 and a direct path, 32+32, a rate a weight, 3 members":
+        ([25, 32, 32, 16], 32, 400, False, True, True, 3),
 }
 
 
@@ -47,8 +48,9 @@ def made_tasks(inputs: int, size: int, rng) -> tuple:
 
 
 def compare(name: str, sizes: list, shots: int, size: int, normalise: bool, per_weight: bool, direct: bool,
-            seconds: float) -> None:
-    """Checks that the two forms agree, then prints outer steps a second of both and their ratios turn by turn."""
+            members: int, seconds: float) -> None:
+    """Checks that the two forms agree, then prints outer steps of a member a second of both and their ratios turn by
+    turn."""
     rng = np.random.default_rng(1)
     x, y, tasks = made_tasks(sizes[0], size, rng)
     start = initial_state(initial_weights(sizes, None, rng, direct), 0.01, per_weight)
@@ -60,7 +62,12 @@ def compare(name: str, sizes: list, shots: int, size: int, normalise: bool, per_
     def of_step(batches, i):
         return tuple(tf.constant(batches[j][i]) for j in (0, 1, 3, 4))  # every task is large enough: no mask
 
-    run = outer_loop(INNER_STEPS, OUTER_LR, normalise, False)
+    run = outer_loop(INNER_STEPS, OUTER_LR, normalise, False, members == 1)
+    all_start = stacked([start] * members)
+
+    def of_members(batches):  # every member the same: what they learn changes no time
+        return [np.concatenate([b] * members, axis=1) for b in batches]
+
     step, variables = reference_maml.trainer(start["weights"], start["inner_lr"], OUTER_LR, INNER_STEPS, normalise)
     batches = drawn(CALL, 0)
 
@@ -70,36 +77,40 @@ def compare(name: str, sizes: list, shots: int, size: int, normalise: bool, per_
         return time.perf_counter() - began
 
     kept = [v.numpy() for v in variables]
-    ours_first = first_call(lambda: run(start, tf.constant(0), tf.constant(1), batches)[1].numpy())
+    ours_first = first_call(lambda: run(all_start, tf.constant(0), tf.constant(1), of_members(batches))[1].numpy())
     with tf.GradientTape() as tape:
         values = [tf.constant(v) for v in kept]
         tape.watch(values)
         n = len(start["weights"])
         _, post = reference_maml.meta_loss(values[:n], values[n:], of_step(batches, 0), INNER_STEPS, normalise)
     expected = tape.gradient(post, values)
-    found = [m / 0.1 for m in run(start, tf.constant(0), tf.constant(1), batches)[0]["m"]]  # Adam's first m
+    first = run(all_start, tf.constant(0), tf.constant(1), of_members(batches))[0]
+    found = [m / 0.1 for m in unstacked(first, members)[-1]["m"]]  # Adam's first m
     largest = max(float(tf.reduce_max(abs(e))) for e in expected)
     gradient = max(float(tf.reduce_max(abs(e - f))) for e, f in zip(expected, found, strict=True)) / largest
 
     theirs_first = first_call(lambda: step(of_step(batches, 0))[0].numpy())
     theirs = [float(step(of_step(batches, i))[1]) for i in range(1, CHECKED)]
-    state, ours = start, []
+    state, ours = all_start, []
     for i in range(CHECKED):
-        state, _, post = run(state, tf.constant(i), tf.constant(1), [np.roll(b, -i, axis=0) for b in batches])
-        ours.append(float(post))
+        rolled = of_members([np.roll(b, -i, axis=0) for b in batches])
+        state, _, post = run(state, tf.constant(i), tf.constant(1), rolled)
+        ours.append(float(post[-1]))
     loss = np.abs(np.array(ours[1:]) - theirs).max()
     assert gradient < 1e-4, f"gradients differ by {gradient}"
     assert loss < 1e-3, f"losses differ by {loss}"
 
-    run(start, tf.constant(0), tf.constant(CALL), batches)  # another number of steps compiles again
+    run(all_start, tf.constant(0), tf.constant(CALL), of_members(batches))  # another number of steps compiles again
     rates = np.empty((TURNS, 2))
     for turn in range(TURNS):
         done, began = 0, time.perf_counter()
         while (spent := time.perf_counter() - began) < seconds:
-            state, _, post = run(state, tf.constant(done), tf.constant(CALL), drawn(CALL, done))
+            parts = [drawn(CALL, done + member) for member in range(members)]
+            batches = [np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)]
+            state, _, post = run(state, tf.constant(done), tf.constant(CALL), batches)
             post.numpy()
             done += CALL
-        rates[turn, 0] = done / spent
+        rates[turn, 0] = done * members / spent
         done, began = 0, time.perf_counter()
         while (spent := time.perf_counter() - began) < seconds:
             batches = drawn(CALL, done)
