@@ -15,7 +15,7 @@ def of(labelled: int, *arguments: str) -> list[Kind]:
 def test_a_large_inventory_gets_the_constants():
     c = SimpleNamespace(LOCAL_MEMBERS=4, LOCAL_NEIGHBOURHOOD=90, LOCAL_ITERATIONS=3000, LOCAL_BORROW=70,
                         REGIONAL_MEMBERS=2, REGIONAL_NEIGHBOURHOOD=500, REGIONAL_ITERATIONS=1000, REGIONAL_SUPPORT=24,
-                        REGIONAL_BORROW=200, PLACE=True, NORMALISE=True, DIRECT=True, SUPPORT=12, QUERY=14,
+                        REGIONAL_BORROW=200, PLACE=True, PLACE_FROM=2000, NORMALISE=True, DIRECT=True, SUPPORT=12, QUERY=14,
                         ADAPT_STEPS=9, ADAPT_BATCH=5, NORMALISE_FROM=2000, DECAY=500.0)
     assert kinds_of(c, 100_000) == [
         Kind("local", members=4, neighbourhood=90, support=12, query=14, iterations=3000, normalise=True, place=False,
@@ -28,11 +28,10 @@ def test_a_large_inventory_gets_the_constants():
 
 
 @pytest.mark.parametrize(("labelled", "local", "regional"), [
-    (100_000, (80, 4000), (400, 1500)), (8000, (80, 4000), (400, 1500)), (7999, (80, 3999), (400, 1500)),
-    (6000, (80, 3000), (400, 1500)), (5999, (80, 2999), (400, 1499)), (400, (80, 200), (400, 100)),
-    (319, (79, 159), (319, 79)), (100, (25, 50), (100, 25)), (40, (10, 20), (40, 10))])
+    (100_000, (80, 3000), (400, 1500)), (12_000, (80, 3000), (400, 1500)), (11_999, (80, 2999), (400, 1499)),
+    (400, (80, 100), (400, 50)), (319, (79, 79), (319, 39)), (100, (25, 25), (100, 12)), (40, (10, 10), (40, 5))])
 def test_sizes_follow_from_the_number_of_labelled_points(labelled, local, regional):
-    """Neighbourhoods of at most a quarter of the points, or all; a step for every two points, or four."""
+    """Neighbourhoods of at most a quarter of the points, or all; a step for every four points, or eight."""
     found = of(labelled)
     assert [kind.name for kind in found] == ["local", "regional"]
     assert [(kind.neighbourhood, kind.iterations) for kind in found] == [local, regional]
@@ -44,6 +43,7 @@ def test_few_points_get_more_decay_and_no_normalisation(labelled, decay, normali
     local, regional = of(labelled)
     assert local.decay == regional.decay == decay
     assert (local.normalise, regional.normalise) == (normalised, False)
+    assert (local.place, regional.place) == (False, labelled >= 2000)
 
 
 def test_a_short_run_stays_short():

@@ -23,8 +23,8 @@ def settings(**values) -> SimpleNamespace:
     return SimpleNamespace(**{
         "LOCAL_MEMBERS": 2, "LOCAL_NEIGHBOURHOOD": 40, "LOCAL_ITERATIONS": 40, "LOCAL_BORROW": 10,
         "REGIONAL_MEMBERS": 2, "REGIONAL_NEIGHBOURHOOD": 120, "REGIONAL_ITERATIONS": 40, "REGIONAL_SUPPORT": 12,
-        "REGIONAL_BORROW": 30, "PLACE": True, "NORMALISE": True, "NORMALISE_FROM": 0, "DECAY": 0.0, "DIRECT": True,
-        "ADAPT_STEPS": 3, "ADAPT_BATCH": 0, "MIN_SAMPLES": 16,
+        "REGIONAL_BORROW": 30, "PLACE": True, "PLACE_FROM": 0, "NORMALISE": True, "NORMALISE_FROM": 0, "DECAY": 0.0,
+        "DIRECT": True, "ADAPT_STEPS": 3, "ADAPT_BATCH": 0, "MIN_SAMPLES": 16,
         "INNER_LR": 0.1, "RATE_PER_WEIGHT": True, "INNER_STEPS": 2, "META_LR": 1e-2, "FIRST_ORDER": True,
         "LOG_EVERY": 10, "SAVE_EVERY": 20, "META_BATCH": 4, "SUPPORT": 8, "QUERY": 8, "LINE_SHARE": 0.5, "SEED": 3}
         | values)
@@ -164,15 +164,15 @@ def test_nothing_to_learn_from_is_told(c):
 # training -------------------------------------------------------------------------------------------------------
 
 def test_training_lowers_the_loss_of_every_kind():
-    split, c = made_split(), settings(LOCAL_ITERATIONS=150, REGIONAL_ITERATIONS=100, LOG_EVERY=50)
+    split, c = made_split(), settings(LOCAL_ITERATIONS=150, REGIONAL_ITERATIONS=80, LOG_EVERY=40)
     training = trained(split, c)
-    for k, steps in enumerate(([50, 100, 150], [50, 100])):
+    for k, steps in enumerate(([40, 80, 120, 150], [40, 80])):
         history = training.history[training.history[:, 1] == k]
         assert history[:, 0].tolist() == steps
         assert history[-1, 3] < history[0, 3]
         assert (history[:, 4] > 0).all()
         assert len({np.asarray(s["weights"][0]).tobytes() for s in training.states[k]}) == 2
-    assert (training.done, training.steps.tolist()) == (150, [150, 100])
+    assert (training.done, training.steps.tolist()) == (150, [150, 80])
     begun = started(split, c)
     for states, before in zip(training.states, begun.states, strict=True):
         for state, at_first in zip(states, before, strict=True):

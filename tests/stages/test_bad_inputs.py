@@ -69,7 +69,7 @@ def set_cell(column: str, value: str, row: int = 6):
 
 @pytest.mark.parametrize(("stage", "name"), [
     (DAS_pretraining, "samples"), (scene_sampling, "samples"), (scene_sampling, "composite"),
-    (predict_LSM, "grid"), (predict_LSM, "composite")])
+    (predict_LSM, "grid")])
 def test_missing_input(copy_of_demo, stage, name):
     path = getattr(PATHS, name)
     path.unlink()
