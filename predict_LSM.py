@@ -190,7 +190,7 @@ def map_region(c: Constants, cluster: Cluster | None) -> None:
     known = known_samples(samples["block"], c.ADAPT_WITH == "half", c.MIN_SAMPLES, rng)
     places = places_of_blocks(labels, centres)
     encoded = EncodedSamples.of_file(samples, encoder)
-    networks, states, support = models_of_blocks(training, pooled, encoded, known, places, rng)
+    networks, states, support = models_of_blocks(training, pooled, encoded, known, places, rng, cluster=cluster)
     print(f"{len(states)} blocks: {(states == ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
           f"samples of others alone), {(states == NO_SAMPLES).sum()} without samples and "
           f"{(states == ONE_CLASS).sum()} with one class only keep the intermediate model")
