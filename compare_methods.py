@@ -58,17 +58,17 @@ from lsm.inputs import grid_cells
 from lsm.learner.network import use_one_thread
 from lsm.learner.transfer.source_model import source_path
 from lsm.run.artifacts import check
-from lsm.run.jobs import Job, keep, run_jobs
+from lsm.run.jobs import Job, cluster_of, keep, run_jobs
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import of_stage, run
-from study_area import Area
+from study_area import Area, Spread
 from unsupervised_pretraining.rbm import RBM
 from unsupervised_pretraining.stack import machines, pretrain
 
 
 # ----------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Constants(Area):
+class Constants(Spread, Area):
     """What a person may set, here or for one run as NAME=value."""
 
     # any of these, development (published and spatial on the blocks for development) and published-steps
@@ -177,10 +177,11 @@ def main(c: Constants) -> None:
     jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c))
     if named := [text for kinds, text in cannot if set(kinds) & set(asked)] + more:
         print("cannot be scored: " + "; ".join(named))
-    print(fits.estimate(jobs, points, roles, c.WORKERS))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
-    run_jobs(jobs, work, c.WORKERS, start_worker, (points, roles, inventory, c))
+    with cluster_of(c) as cluster:
+        print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
+        run_jobs(jobs, work, c.WORKERS, start_worker, (points, roles, inventory, c), cluster)
     made, written = (_STAGE, c, [*inputs, paths.splits]), []
     steps, jobs = ([job for job in jobs if (job.family == fits.STEPS) == own] for own in (True, False))
     if steps:

@@ -51,15 +51,15 @@ from lsm.inputs.rasters import read_band, read_composite, write_classes
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import mean_log_odds, unnamed
 from lsm.run.artifacts import check, read_csv, read_npz, write_csv, write_npz
-from lsm.run.jobs import side_by_side
+from lsm.run.jobs import cluster_of, side_by_side
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
-from study_area import StudyArea
+from study_area import Spread, StudyArea
 
 
 # ----------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Constants(StudyArea):
+class Constants(Spread, StudyArea):
     """What a person may set, here or for one run as NAME=value."""
 
     BACKGROUND: int = 100           # samples whose values replace an absent factor, at most; published 100
@@ -145,13 +145,14 @@ def main(c: Constants) -> None:
     base, agreement = np.full(len(state), np.nan), np.full(len(state), np.nan)
     own = np.bincount(samples["block"], minlength=len(state)) > 0  # a block may have adapted on borrowed samples alone
     sampled, bare = np.flatnonzero(own), np.flatnonzero(~own)
-    results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker, (models, samples, c))
-    for block, (table, *found, base[block]) in zip(sampled, tqdm(results, "blocks", len(sampled), unit="block",
-                                                                 disable=None), strict=True):
-        if np.ptp(table["mean_abs_shap"]) and np.ptp(table["permutation"]):
-            agreement[block] = spearmanr(table["mean_abs_shap"], table["permutation"]).statistic
-        tables.append(table)
-        parts.append(found)
+    with cluster_of(c) as cluster:
+        results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker, (models, samples, c), cluster)
+        for block, (table, *found, base[block]) in zip(sampled, tqdm(results, "blocks", len(sampled), unit="block",
+                                                                     disable=None), strict=True):
+            if np.ptp(table["mean_abs_shap"]) and np.ptp(table["permutation"]):
+                agreement[block] = spearmanr(table["mean_abs_shap"], table["permutation"]).statistic
+            tables.append(table)
+            parts.append(found)
     tables += [pd.DataFrame({"factor": names}).assign(block=b, explained=0) for b in bare]
     table = pd.concat(tables).sort_values("block", kind="stable", ignore_index=True)
     table = table.assign(state=lambda t: state[t["block"]]).astype({"rank": "Int64", "sign": "Int64"})

@@ -31,7 +31,7 @@ import pandas as pd
 from osgeo import gdal
 from tqdm import tqdm
 
-from lsm.blocks.grid_parts import Part, parts_of
+from lsm.blocks.grid_parts import Part, part_of, parts_of
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import NODATA, WINDOW, Grid, open_raster, write_windows
 from lsm.learner.adaptation import ADAPTED, NO_SAMPLES, ONE_CLASS, models_of_blocks, places_of_blocks
@@ -42,15 +42,16 @@ from lsm.learner.prediction import named, over_tiles, probability_of_tile
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.maps import gis
 from lsm.run.artifacts import artifact, check, read_npz, write_npz
+from lsm.run.jobs import Cluster, cluster_of
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import ByRecipe, InputError, run
 from lsm.run.writing import work_folder
-from study_area import StudyArea
+from study_area import Spread, StudyArea
 
 
 # ----------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Constants(StudyArea):
+class Constants(Spread, StudyArea):
     """What a person may set, here or for one run as NAME=value."""
 
     # of a block's samples; "half": blocks with more than MIN_SAMPLES adapt on a random half, as published;
@@ -80,6 +81,22 @@ class Counts:
     on_map: int
     unseen: dict[str, int]
 
+    @classmethod
+    def of(cls, part: Part, states: np.ndarray, encoder: Encoder) -> "Counts":
+        return cls(np.bincount(flag_of(part, states), minlength=4), int(part.on_map.sum()),
+                   encoder.unseen(part.factors))
+
+    def add(self, other: "Counts") -> None:
+        self.flags += other.flags
+        self.on_map += other.on_map
+        self.unseen = {name: self.unseen.get(name, 0) + other.unseen.get(name, 0)
+                       for name in (*self.unseen, *other.unseen)}
+
+
+def flag_of(part: Part, states: np.ndarray) -> np.ndarray:
+    """The flag (cells,) of every cell of a part, as the table of the map has it; states (blocks,)."""
+    return (states[part.block] != ADAPTED) + 2 * part.outside
+
 
 def predict_grid(source: Path, parts: Iterator[Part], networks, states, encoder, counts: Counts,
                  whole_map: gdal.Dataset | None, table: Path | None) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -88,28 +105,60 @@ def predict_grid(source: Path, parts: Iterator[Part], networks, states, encoder,
     whole_map, table  of a table of cells, which come in any order: the raster that gathers them, and the csv file to
                       write them to
     """
-    bar = tqdm(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
+    bar = bar_of(source)
     for part, (p,) in over_tiles(parts, encoder, len(states), probability_of_tile(networks)):
-        flag = (states[part.block] != ADAPTED) + 2 * part.outside
-        for name, n in encoder.unseen(part.factors).items():
-            counts.unseen[name] = counts.unseen.get(name, 0) + n
         if table:
             part.write(whole_map, p)
             rows = pd.DataFrame({"X": part.xy[:, 0], "Y": part.xy[:, 1], "susceptibility": p, "block": part.block,
-                                 "flag": flag})
+                                 "flag": flag_of(part, states)})
             rows.to_csv(table, mode="a", header=not counts.flags.any(), index=False, float_format="%.9g")
         else:
             yield part.on_window(p)
-        counts.flags += np.bincount(flag, minlength=4)
-        counts.on_map += part.on_map.sum()
+        counts.add(Counts.of(part, states, encoder))
         bar.update(len(p))
     bar.close()
     for row, col, rows, cols in Grid.of(whole_map).tiles(WINDOW) if table else ():
         yield row, col, whole_map.GetRasterBand(1).ReadAsArray(col, row, cols, rows)
 
 
+def bar_of(source: Path) -> tqdm:
+    """The bar of a grid."""
+    return tqdm(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
+
+
+def start_worker(source: Path, factors: tuple, blocks: Path, *held) -> None:
+    """Gives a worker of a cluster what map_window needs for every window."""
+    global _HELD
+    _HELD = grid_cells.Stack.of(source, factors), open_raster(blocks, "run scene_sampling.py again"), *held
+
+
+def map_window(window: tuple[int, int, int, int]) -> tuple[tuple[int, int, np.ndarray], Counts]:
+    """One window of the map, and what is counted on it."""
+    stack, labels, centres, networks, states, encoder = _HELD
+    part = part_of(stack, window, labels, centres)
+    (_, (p,)), = over_tiles([part], encoder, len(states), probability_of_tile(networks), threads=1)
+    return part.on_window(p), Counts.of(part, states, encoder)
+
+
+def predict_on(cluster: Cluster, windows: Iterator, given: tuple, counts: Counts
+               ) -> Iterator[tuple[int, int, np.ndarray]]:
+    """As `predict_grid`, a stack by the workers of a cluster, which read it themselves; given: of start_worker."""
+    bar = bar_of(given[0])
+    for window, found in cluster.each(windows, map_window, start_worker, given):
+        counts.add(found)
+        bar.update(found.flags.sum())
+        yield window
+    bar.close()
+
+
 def main(c: Constants) -> None:
     """Runs the stage."""
+    with cluster_of(c) as cluster:
+        map_region(c, cluster)
+
+
+def map_region(c: Constants, cluster: Cluster | None) -> None:
+    """Adapts and maps, on a cluster where there is one."""
     paths = Paths(c.REGION)
     if c.ADAPT_WITH not in ("half", "all"):
         raise InputError(f"ADAPT_WITH={c.ADAPT_WITH}: expected half or all")
@@ -141,7 +190,7 @@ def main(c: Constants) -> None:
     known = known_samples(samples["block"], c.ADAPT_WITH == "half", c.MIN_SAMPLES, rng)
     places = places_of_blocks(labels, centres)
     encoded = EncodedSamples.of_file(samples, encoder)
-    networks, states, support = models_of_blocks(training, pooled, encoded, known, places, rng)
+    networks, states, support = models_of_blocks(training, pooled, encoded, known, places, rng, cluster=cluster)
     print(f"{len(states)} blocks: {(states == ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
           f"samples of others alone), {(states == NO_SAMPLES).sum()} without samples and "
           f"{(states == ONE_CLASS).sum()} with one class only keep the intermediate model")
@@ -154,9 +203,13 @@ def main(c: Constants) -> None:
             table = stack.enter_context(artifact(paths.map_table, *made))
             work = stack.enter_context(work_folder(root() / "tmp" / f".{c.REGION}_map"))
             whole_map = gis.create(work / "map.tif", labels, gdal.GDT_Float32, NODATA)
-        parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
-        write_windows(map_file, predict_grid(source, parts, networks, states, encoder, counts, whole_map, table),
-                      Grid.of(labels), "landslide probability")
+        if cluster and not of_table:
+            windows = predict_on(cluster, Grid.of(labels).tiles(c.GRID_ROWS), (
+                source, c.factors, paths.blocks, centres, networks, states, encoder), counts)
+        else:
+            parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
+            windows = predict_grid(source, parts, networks, states, encoder, counts, whole_map, table)
+        write_windows(map_file, windows, Grid.of(labels), "landslide probability")
         if not counts.on_map:
             raise InputError(f"{shown(source)}: expected cells on {shown(paths.composite)}, found all "
                              f"{counts.flags.sum():,} elsewhere; bring both into one CRS")

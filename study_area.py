@@ -40,6 +40,14 @@ class StudyArea(Area):
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Of the stages whose work a Dask cluster can do."""
+
+    DASK_SCHEDULER: str = ""  # the address of its scheduler, like tcp://host:8786, or the path of the scheduler's file;
+                              #   "": here
+
+
+@dataclass(frozen=True)
 class MappedArea(StudyArea):
     """With the classes of every map, in figures, rasters and the report."""
 

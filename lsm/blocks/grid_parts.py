@@ -71,8 +71,14 @@ def parts_of(source: Path, factors: tuple[Factor, ...], rows: int, labels: gdal.
         return
     stack = grid_cells.Stack.of(source, factors)
     for window in grid.tiles(rows):
-        top, left, height, width = window
-        values, row, col = stack.read(*window)
-        block = labels.GetRasterBand(1).ReadAsArray(left, top, width, height)[row - top, col - left].astype(np.int64)
-        outside = or_nearest(block, row, col, centres)
-        yield Part(values, stack.places(row, col), row, col, block, outside, np.ones(len(row), bool), window)
+        yield part_of(stack, window, labels, centres)
+
+
+def part_of(stack: grid_cells.Stack, window: tuple[int, int, int, int], labels: gdal.Dataset, centres: np.ndarray
+            ) -> Part:
+    """One window of a stack, of those that `Grid.tiles` gives; other arguments as of `parts_of`."""
+    top, left, height, width = window
+    values, row, col = stack.read(*window)
+    block = labels.GetRasterBand(1).ReadAsArray(left, top, width, height)[row - top, col - left].astype(np.int64)
+    outside = or_nearest(block, row, col, centres)
+    return Part(values, stack.places(row, col), row, col, block, outside, np.ones(len(row), bool), window)

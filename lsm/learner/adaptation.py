@@ -19,6 +19,7 @@ from lsm.learner.meta_training import Training
 from lsm.learner.network import tf
 from lsm.learner.prediction import Networks, predict
 from lsm.learner.tasks import EncodedSamples, Tasks, rows_by_block
+from lsm.run.jobs import Cluster
 from lsm.run.settings import InputError
 
 ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2  # state of a block
@@ -83,8 +84,21 @@ def _better(best: list, lowest, weights: list, loss) -> tuple[list, tf.Tensor]:
     return kept, tf.where(lower, loss, lowest)
 
 
-def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
-                 rng: np.random.Generator) -> list[np.ndarray]:
+def adapt_group(given: tuple) -> list[np.ndarray]:
+    """The folded networks of a group of tasks, (tasks, ...) float32.
+
+    given  state and kind of a member, x (tasks, n, inputs), labels and mask (tasks, n), and the samples of each step
+           (steps, tasks, n) or, where every step takes all, the number of steps
+    """
+    state, kind, *group = given
+    start_state = [[tf.constant(w, tf.float32) for w in state[key]] for key in ("weights", "inner_lr")]
+    shapes = (tuple(tuple(w.shape) for w in part) for part in start_state)
+    adapt = _program(_adapt_on_batches if kind.batch else _adapt_on_support, *shapes, kind.normalise)
+    return network.folded(*adapt(*start_state, *group))
+
+
+def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind, rng: np.random.Generator,
+                 cluster: Cluster | None = None) -> list[np.ndarray]:
     """The folded networks of all tasks after kind.steps inner steps, as one batched program.
 
     tasks  the support of each block; every task needs a sample
@@ -94,27 +108,28 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
     Returns a list of arrays with the tasks as first axis, float32.
     Raises InputError where steps on batches diverge; on the whole support the last good step is kept.
     """
-    steps, batch, normalise = kind.steps, kind.batch, kind.normalise
-    x = samples.x[:, :len(state["weights"][0])]
+    x, label = samples.x[:, :len(state["weights"][0])], samples.label.astype(np.int32)
     seeds = rng.integers(1 << 63, size=len(tasks.sizes))
     out = [np.empty((len(tasks.sizes), *np.shape(w)), np.float32) for w in state["weights"]]
-    start_state = [[tf.constant(w, tf.float32) for w in state[key]] for key in ("weights", "inner_lr")]
-    shapes = (tuple(tuple(w.shape) for w in part) for part in start_state)
-    adapt = _program(_adapt_on_batches if batch else _adapt_on_support, *shapes, normalise)
-    by_size, start = np.argsort(tasks.sizes, kind="stable")[::-1], 0
-    while start < len(by_size):
-        longest = tasks.sizes[by_size[start]]
-        group = by_size[start:start + max(1, ROWS_AT_ONCE // longest)]
-        start += len(group)
+    groups, by_size = [], np.argsort(tasks.sizes, kind="stable")[::-1]
+    while len(by_size):
+        groups.append(by_size[:max(1, ROWS_AT_ONCE // tasks.sizes[by_size[0]])])
+        by_size = by_size[len(groups[-1]):]
+
+    def of_group(group: np.ndarray) -> tuple:
+        longest = tasks.sizes[group[0]]
         part = Tasks(tasks.members[group, :longest], tasks.sizes[group])
         mask = part.mask() * samples.weight[part.members].astype(np.float32)
-        steps_of_group = tf.constant(steps)
-        if batch:
-            steps_of_group = np.stack([_batches(s, n, longest, steps, batch)
-                                       for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1) * mask
-        adapted, statistics = adapt(*start_state, x[part.members], samples.label[part.members].astype(np.int32),
-                                    mask, steps_of_group)
-        for target, w in zip(out, network.folded(adapted, statistics), strict=True):
+        steps = np.int32(kind.steps)
+        if kind.batch:
+            steps = np.stack([_batches(s, n, longest, kind.steps, kind.batch)
+                              for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1) * mask
+        return state, kind, x[part.members], label[part.members], mask, steps
+
+    given = map(of_group, groups)
+    adapted = cluster.each(given, adapt_group, network.use_one_thread, ()) if cluster else map(adapt_group, given)
+    for group, networks in zip(groups, adapted, strict=True):
+        for target, w in zip(out, networks, strict=True):
             target[group] = w
     lost = sum(~np.isfinite(w).all(axis=tuple(range(1, w.ndim))) for w in out)
     if lost.any():
@@ -208,7 +223,8 @@ def places_of_samples(samples: EncodedSamples, asked: np.ndarray, blocks: int = 
 
 # --------------------------------------------------------------------------------------------- the models of all blocks
 def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, places: list,
-                     rng: np.random.Generator, one_class: bool = False) -> tuple[Networks, np.ndarray, np.ndarray]:
+                     rng: np.random.Generator, one_class: bool = False, cluster: Cluster | None = None
+                     ) -> tuple[Networks, np.ndarray, np.ndarray]:
     """The networks of all blocks; the state (blocks,) of each block, adapted where any kind of member is; and the
     numbers (blocks, 2) of its own and of borrowed samples that it adapted on, of the kind that borrows most.
 
@@ -217,6 +233,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
     places     of each block, (n, 2), where it is to be predicted: it borrows the samples nearest to these; None for a
                block that need not adapt
     one_class  whether a block adapts too when its support holds one class only
+    cluster    whose workers adapt; None: this process does
     """
     supports, nothing = Supports(samples.xy, samples.block, known), np.empty(0, np.int64)
     networks, each, support = {}, [], np.zeros((len(places), 2), np.int64)
@@ -228,7 +245,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
         if len(adapting := np.flatnonzero(state == ADAPTED)):
             tasks = Tasks.of([rows[b] for b in adapting])
             for member, start in enumerate(states):
-                adapted = adapt_blocks(start, samples, tasks, kind, rng)
+                adapted = adapt_blocks(start, samples, tasks, kind, rng, cluster)
                 for network_of_blocks, w in zip(networks[kind.name], adapted, strict=True):
                     network_of_blocks[member, adapting] = w
         each.append(state)

@@ -43,10 +43,10 @@ STAGES = (
     Stage(PRETRAIN, lambda p: [p.saved_model, p.encoder, p.pretraining_history], (DEMO, PREPARE, AUGMENT)),
     Stage(BLOCKS, lambda p: [p.blocks, p.tasks, p.blocks_table], (DEMO, PREPARE, AUGMENT)),
     Stage(LEARN, lambda p: [p.model, p.split, p.history, p.held_out, p.metrics], (PRETRAIN, BLOCKS), ("SAVE_EVERY",)),
-    Stage(MAP, lambda p: [p.models, p.map_raster], (BLOCKS, LEARN), ("GRID_ROWS",)),
-    Stage(COMPARE, lambda p: [p.scores, p.method_metrics], (BLOCKS,), ("WORKERS",)),
+    Stage(MAP, lambda p: [p.models, p.map_raster], (BLOCKS, LEARN), ("GRID_ROWS", "DASK_SCHEDULER")),
+    Stage(COMPARE, lambda p: [p.scores, p.method_metrics], (BLOCKS,), ("WORKERS", "DASK_SCHEDULER")),
     Stage(EXPLAIN, lambda p: [p.importance, p.importance_territory, p.shap_values, p.leading_factor], (MAP,),
-          ("WORKERS",)),
+          ("WORKERS", "DASK_SCHEDULER")),
     Stage(GIS, lambda p: [p.gis_layers, p.gis_table], (MAP,), ("GRID_ROWS",)),
     Stage(REPORT, lambda p: [p.report], (MAP,)),
 )
