@@ -26,7 +26,7 @@ import pandas as pd
 from lsm.run.code import code_of
 from lsm.run.paths import root, shown
 from lsm.run.settings import InputError
-from lsm.run.writing import temporary_file, to_disk, whole
+from lsm.run.writing import temporary_file, to_disk, told, whole
 
 LIBRARIES = ("gdal", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
 
@@ -41,7 +41,8 @@ def artifact(path: Path, stage: str, constants, inputs: list[Path]):
     """
     path = Path(path)
     with temporary_file(path) as temporary:
-        yield temporary
+        with told(path):
+            yield temporary
         to_disk(temporary)
         record = _record(temporary, stage, constants, inputs)
         record["replaces"] = _replaced(path, record["sha256"])

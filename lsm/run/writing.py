@@ -9,6 +9,7 @@ import errno
 import glob
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def whole(path: Path) -> Iterator[Path]:
     OSError with the file's name where it cannot be written.
     """
     with temporary_file(path) as temporary:
-        yield temporary
+        with told(path):  # its own, so that what is lost is known before the rename
+            yield temporary
         to_disk(temporary)
         temporary.replace(path)
 
@@ -60,9 +62,18 @@ def work_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Gives an error of the block that comes from the disk of `path` its number and the name of `path`."""
+    """Gives an error of the block that comes from the disk of `path` its number and the name of `path`.
+
+    Python prints and forgets an error that is raised while an object is freed, such as a dataset of GDAL whose last
+    bytes the disk refuses. Here it counts like any other: the file would not be whole.
+    """
+    lost, before = [], sys.unraisablehook
+    sys.unraisablehook = lambda left: (lost.append(left.exc_value) if isinstance(left.exc_value, RuntimeError)
+                                       else before(left))
     try:
         yield
+        if lost:
+            raise lost[0]
     except OSError as error:
         if not error.errno or (error.filename and not Path(error.filename).name.startswith(".partial.")):
             raise
@@ -72,6 +83,8 @@ def told(path: Path) -> Iterator[None]:
         if not code:
             raise
         raise OSError(code, os.strerror(code), str(path)) from error
+    finally:
+        sys.unraisablehook = before
 
 
 def _refuses(path: Path) -> int:

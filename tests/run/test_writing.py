@@ -91,3 +91,22 @@ def test_other_errors_stay_what_they_are(tmp_path, raised):
         raise raised
     assert caught.value is raised
     assert os.listdir(tmp_path) == []
+
+
+def test_bytes_that_are_refused_while_an_object_is_freed_are_not_forgotten(tmp_path, capsys):
+    class Dataset:
+        def __del__(self):
+            raise RuntimeError("TIFFAppendToStrip:No space left on device")
+
+    def write():
+        with whole(tmp_path / "b.tif") as temporary:
+            temporary.write_text("half")
+            Dataset()
+
+    (tmp_path / "b.tif").write_text("of before")
+    with pytest.raises(OSError, match="No space left") as caught:
+        write()
+    assert caught.value.filename == str(tmp_path / "b.tif")
+    assert (tmp_path / "b.tif").read_text() == "of before"
+    assert os.listdir(tmp_path) == ["b.tif"]
+    assert capsys.readouterr().err == ""
