@@ -6,13 +6,13 @@ import csv
 import json
 import math
 import os
-import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from reader_outcome import outcome
 from small_region import PLACE, ROWS, crs_of
 
 from lsm.checks.factor_list import factors_of
@@ -21,11 +21,9 @@ from lsm.inputs.samples import Factor, grid_chunks, read_factors, read_samples
 from lsm.insar.velocities import COLUMNS, key_of, read_insar
 from lsm.region.inventory import read_inventory
 from lsm.run.artifacts import artifact, read_csv, read_record, record_path
-from lsm.run.settings import LONGEST, InputError
 from scene_sampling import weights
 
 CASES = int(os.environ.get("FUZZ", "40"))  # of each reader
-SLOW = 10                                  # s
 FACTORS = (Factor("land use", "categorical", "class", aliases=("landuse",)), Factor("slope", "continuous", "degree"),
            Factor("aspect", "circular", "degree"), Factor("dis2road", "distance", "m"),
            Factor("DV", "continuous", "mm/yr", zero_is_missing=True))
@@ -36,27 +34,6 @@ NASTY = ("", " ", "nan", "NA", "-", "inf", "-Infinity", "1e400", "1e39", "9" * 4
          ".5", "-0", "0")
 run = settings(max_examples=CASES, derandomize=True, deadline=None, database=None,
                suppress_health_check=list(HealthCheck))
-
-
-def too_slow(*_):
-    raise TimeoutError(f"a reader took more than {SLOW} s")
-
-
-def outcome(read):
-    """What read() returns, None where it refuses in one line. Any other end fails the test."""
-    before = signal.signal(signal.SIGALRM, too_slow)
-    signal.alarm(SLOW)
-    try:
-        return read()
-    except InputError as error:
-        message = str(error)
-        assert message
-        assert len(message) <= LONGEST
-        assert message.isprintable()
-        return None
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @st.composite

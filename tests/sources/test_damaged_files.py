@@ -4,21 +4,19 @@
 """
 
 import os
-import signal
 
 import numpy as np
 import pytest
 from osgeo import gdal, ogr
+from reader_outcome import outcome
 from small_region import PLACE, crs_of, write_raster, write_vector
 
 from lsm.inputs.bands import HEIGHTS
 from lsm.inputs.rasters import Grid, read_composite
-from lsm.run.settings import LONGEST, InputError
 from lsm.sources.raster_files import open_raster_file, write_plain
 from lsm.sources.vector_files import open_vector
 
 CASES = int(os.environ.get("FUZZ", "25"))  # of each file
-SLOW = 10                                  # s
 ROWS, COLS = 12, 16
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 FOUND = {"dem.tif": (915, 947), "deflated.tif": (310, 619), "dem.asc": (261,), "rock.gpkg": (282,),
@@ -46,29 +44,6 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
         else:
             data = data[:at] + rng.bytes(long) + data[at + long:]
     return data
-
-
-def too_slow(*_):
-    raise TimeoutError(f"a reader took more than {SLOW} s")
-
-
-def outcome(read):
-    """What read() returns, None where it refuses in one line. Any other end fails the test."""
-    before = signal.signal(signal.SIGALRM, too_slow)
-    signal.alarm(SLOW)
-    gdal.PushErrorHandler("CPLQuietErrorHandler")  # its warnings are the stage's to print
-    try:
-        return read()
-    except InputError as error:
-        message = str(error)
-        assert message
-        assert len(message) <= LONGEST
-        assert message.isprintable()
-        return None
-    finally:
-        gdal.PopErrorHandler()
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def heights() -> np.ndarray:
