@@ -25,10 +25,8 @@ Writes  checkpoint_dir/<REGION>_split.csv                 block, row (of the sam
 Run     python meta_learner.py [RECIPE=published LOCAL_MEMBERS=5 ...]
 """
 
-import json
-import re
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -39,6 +37,7 @@ from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import mean_log_odds, probability
+from lsm.learner.support.reach import measured_reach
 from lsm.learner.tasks import EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
 from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
@@ -94,6 +93,8 @@ class Constants(StudyArea):
     # blocks that adapt: the held-out ones here, all of them in predict_LSM.py
     ADAPT_STEPS: int = ByRecipe(published=5, recommended=20)
     ADAPT_BATCH: int = ByRecipe(published=8, recommended=0)  # samples a step, drawn anew; 0: the whole support
+    # whether adapted networks count less the farther their samples lie, by a reach that is measured
+    REACH: bool = ByRecipe(published=False, recommended=True)
     # below so many labelled points the intermediate models of the map are trained once more, on all of them
     TRAIN_ON_ALL: int = ByRecipe(published=0, recommended=5000)
     # files
@@ -112,7 +113,7 @@ def go_on(training: Training, paths: Paths, c: Constants, inputs: list) -> None:
     """
     # training up to a step does not depend on these
     free = {"LOCAL_ITERATIONS", "REGIONAL_ITERATIONS", "SAVE_EVERY", "ADAPT_STEPS", "ADAPT_BATCH", "LOCAL_BORROW",
-            "REGIONAL_BORROW", "TRAIN_ON_ALL"}
+            "REGIONAL_BORROW", "TRAIN_ON_ALL", "REACH"}
     afresh, end = "", max(kind.iterations for kind in training.kinds)
     for path in reversed(paths.checkpoints()):
         step = int(path.stem.rsplit("_", 1)[1])
@@ -134,16 +135,6 @@ def go_on(training: Training, paths: Paths, c: Constants, inputs: list) -> None:
         afresh = afresh or f"{shown(path)} is of another run ({'; '.join(differ)}): training starts afresh"
     if afresh:
         print(afresh)
-
-
-def metrics_table(held_out: pd.DataFrame) -> pd.DataFrame:
-    """Measures before and after adaptation, over all held-out query points and of every block."""
-    rows = []
-    for name, part in [("all", held_out), *held_out.groupby("block")]:
-        for adapted in ("before", "after"):
-            rows.append({"block": name, "adapted": adapted, "samples": len(part), "landslides": part.label.sum()}
-                        | measures.scores(part.label, part[f"score_{adapted}"]))
-    return pd.DataFrame(rows)
 
 
 def check_constants(c: Constants) -> None:
@@ -204,6 +195,13 @@ def main(c: Constants) -> None:
         progress = {"history": training.history, "steps": training.steps}
         write_npz(paths.checkpoint(training.done), training.arrays() | progress, _STAGE, c, inputs)
 
+    def pooled_after(training: Training, labelled: np.ndarray, normal: np.ndarray) -> dict:
+        pooled = pooled_members(training, samples.x[normal])
+        if c.REACH:
+            training.reach = measured_reach(training, pooled, samples, labelled, c.SEED)
+            print(f"adapted networks count exp(-distance / {training.reach:,.0f} m)")
+        return pooled
+
     training = untrained(taught)
     for kind in training.kinds:
         print(f"{kind.members} {kind.name} members: {kind.iterations} outer steps on "
@@ -211,30 +209,27 @@ def main(c: Constants) -> None:
     go_on(training, paths, c, inputs)
     meta_train(training, samples, taught, c, save)
 
-    pooled = pooled_members(training, samples.x[role == "meta-train"])
+    pooled = pooled_after(training, known, role == "meta-train")
     before = probability(mean_log_odds(pooled, samples.x))
     after, unadapted = adapted_scores(training, pooled, samples, known, query, np.random.default_rng([c.SEED, 1]))
     held_out = pd.DataFrame({"sample": table["row"], "block": samples.block, "x": samples.xy[:, 0],
                              "y": samples.xy[:, 1], "label": samples.label, "score_before": before,
                              "score_after": after})[query]
-    metrics = metrics_table(held_out)
+    metrics = measures.before_and_after(held_out)
     history = pd.DataFrame(training.history, columns=HISTORY)
     history["kind"] = history["kind"].map(dict(enumerate(kind.name for kind in training.kinds)))
     if len(samples.label) < c.TRAIN_ON_ALL:
         print(f"fewer than {c.TRAIN_ON_ALL:,} samples (TRAIN_ON_ALL): the models of the map learn from all of them")
         everything = np.ones(len(samples.label), bool)
         training = meta_train(untrained(everything), samples, everything, c, lambda training: None)
-        pooled = pooled_members(training, samples.x)
+        pooled = pooled_after(training, everything, everything)
 
-    model = {name: w for name, w in training.arrays().items() if not re.search("_[mv]_[0-9]+$", name)} | {
-        "encoder": np.array(encoder.to_json()), "kinds": np.array(json.dumps([asdict(k) for k in training.kinds])),
-        **{f"{kind}_pooled_{i}": w for kind, ws in pooled.items() for i, w in enumerate(ws)}}
     made = (_STAGE, c, inputs)
     write_csv(paths.split, pd.DataFrame({"block": samples.block, "row": table["row"], "role": role}), *made)
     write_csv(paths.history, history, *made)
     write_csv(paths.held_out, held_out, *made)
     write_csv(paths.metrics, metrics, *made)
-    write_npz(paths.model, model, *made)
+    write_npz(paths.model, training.for_file(pooled, encoder), *made)
 
     overall = metrics[metrics.block == "all"].set_index("adapted")[["samples", "landslides", *measures.MEASURES]]
     how = ("held-out blocks, each adapted on one half of its samples and on neighbours, scored on the other half"

@@ -34,11 +34,12 @@ from tqdm import tqdm
 from lsm.blocks.grid_parts import Part, part_of, parts_of
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import NODATA, WINDOW, Grid, open_raster, write_windows
-from lsm.learner.adaptation import ADAPTED, NO_SAMPLES, ONE_CLASS, models_of_blocks, places_of_blocks
+from lsm.learner.adaptation import ADAPTED, NO_SAMPLES, ONE_CLASS, models_of_blocks
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, pooled_of
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import named, over_tiles, probability_of_tile
+from lsm.learner.support.supports import places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.maps import gis
 from lsm.run.artifacts import artifact, check, read_npz, write_npz

@@ -23,6 +23,7 @@ from lsm.learner.encoder import Encoder
 from lsm.learner.maml import stacked, unstacked
 from lsm.learner.meta_training import Training, prepared, tasks_of
 from lsm.learner.prediction import log_odds, probability
+from lsm.learner.support.supports import Supports
 from lsm.learner.tasks import EncodedSamples, Tasks, held_out_roles
 from lsm.run.artifacts import read_npz
 from lsm.run.paths import Paths
@@ -50,7 +51,7 @@ def trained(training: Training, samples: EncodedSamples, known: np.ndarray, c, d
 
 def scores(training: Training, samples: EncodedSamples, known: np.ndarray, asked: np.ndarray, dtype) -> np.ndarray:
     """Probability (asked samples,) by the networks adapted to each block, all in `dtype`."""
-    supports, out = adaptation.Supports(samples.xy, samples.block, known), np.full(len(known), np.nan)
+    supports, out = Supports(samples.xy, samples.block, known), np.full(len(known), np.nan)
     for block in np.unique(samples.block[asked]):
         rows, each = np.flatnonzero(asked & (samples.block == block)), []
         for kind, states in zip(training.kinds, training.states, strict=True):

@@ -12,9 +12,8 @@ Run     make start_model [HK_DATA=<folder>]
         python tools/start_model.py HK_DATA=<folder> [NAME=value ...]
 """
 
-import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lsm.demo.island import make_factors
 from lsm.demo.landslides import make_probability
 from lsm.inputs.samples import Samples, read_samples, unique_places
+from lsm.learner.adaptation import pooled_members
 from lsm.learner.encoder import Encoder
 from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
@@ -122,11 +122,9 @@ def main(c: Constants) -> None:
     print(f"outer step {step:.0f}: query loss {before:.3f}, after adaptation {after:.3f}; mean inner rate {rate:.3f}")
 
     encoder = Encoder.fit(hong_kong.factors, _USED, c.RECIPE)
-    of_members = {name: w for name, w in training.arrays().items() if "_m_" not in name and "_v_" not in name}
-    pooled = {f"{kind.name}_pooled_{i}": of_members[f"{kind.name}_weights_{i}"] for i in range(9)}
-    model = of_members | pooled | {"kinds": np.array(json.dumps([asdict(kind)]))}
+    pooled = pooled_members(training, samples.x)
     made_with = SimpleNamespace(**vars(c), HIDDEN=one.HIDDEN, **{name: getattr(three, name) for name in _OF_STAGE_3})
-    write_npz(START_MODEL, model | {"encoder": np.array(encoder.to_json())}, "tools/start_model.py", made_with, [table])
+    write_npz(START_MODEL, training.for_file(pooled, encoder), "tools/start_model.py", made_with, [table])
     print(f"wrote {shown(START_MODEL)}, {START_MODEL.stat().st_size:,} bytes")
 
 

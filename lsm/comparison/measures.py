@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from sklearn import metrics
 
 THRESHOLD = 0.5
@@ -122,3 +123,13 @@ def weighted(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> 
         kappa = (agree - chance) / (1 - chance)
         brier = weight @ (probability - label) ** 2 / total
     return {"kappa": kappa, "auroc": auroc, "brier": brier, "accuracy": agree}
+
+
+def before_and_after(held_out: pd.DataFrame) -> pd.DataFrame:
+    """Measures before and after adaptation, over all of stage 3's held-out query points and of every block."""
+    rows = []
+    for name, part in [("all", held_out), *held_out.groupby("block")]:
+        for adapted in ("before", "after"):
+            rows.append({"block": name, "adapted": adapted, "samples": len(part), "landslides": part.label.sum()}
+                        | scores(part.label, part[f"score_{adapted}"]))
+    return pd.DataFrame(rows)

@@ -1,24 +1,21 @@
 """Adaptation: from the meta-trained states to the networks of all blocks, by the inner loop of maml.py.
 
 A block adapts on its own samples and on the nearest samples of other blocks, if they hold both classes. Otherwise it
-keeps the intermediate model.
+keeps the intermediate model. The farther its samples lie, the less it moves away from it (support/reach.py).
 """
 
 from functools import lru_cache
 
 import numpy as np
-from osgeo import gdal
-from scipy.spatial import cKDTree
 
-from lsm.inputs.layers import thinned
-from lsm.inputs.rasters import centres as cell_centres
 from lsm.learner import network
 from lsm.learner.kinds import Kind
 from lsm.learner.maml import inner_step, statistics_of, task_losses
 from lsm.learner.meta_training import Training
 from lsm.learner.network import tf
 from lsm.learner.prediction import Networks, predict
-from lsm.learner.tasks import EncodedSamples, Tasks, rows_by_block
+from lsm.learner.support.supports import Supports, distance_to, nearer_to_adapted, places_of_samples
+from lsm.learner.tasks import EncodedSamples, Tasks
 from lsm.run.jobs import Cluster
 from lsm.run.settings import InputError
 
@@ -26,7 +23,6 @@ ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2  # state of a block
 ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call. Bounds memory whatever the number of blocks, and
 #                     keeps small blocks from being padded to the largest (six times faster than all 250 in one call)
 LARGEST = 1e6         # weight of a step that is kept; products of larger ones through four layers overflow float32
-CELLS = 2_000_000     # of a raster that are looked at for the samples nearest to each block
 
 
 # ----------------------------------------------------------------------------------------- the inner loop, compiled
@@ -164,63 +160,6 @@ def pooled_members(training: Training, x: np.ndarray) -> Networks:
     return out
 
 
-# ------------------------------------------------------------------------------------------ what each block adapts on
-class Supports:
-    """The samples blocks adapt on: their own known ones, and the nearest known ones of other blocks.
-
-    xy (samples, 2) and block (samples,) of all; known (samples,) bool: those to learn from
-    """
-
-    def __init__(self, xy: np.ndarray, block: np.ndarray, known: np.ndarray):
-        self.rows = np.flatnonzero(known)
-        self.xy, self.block = xy[self.rows], block[self.rows]
-        self.tree = cKDTree(self.xy)
-
-    def of(self, block: int, places: np.ndarray, borrow: int) -> np.ndarray:
-        """Rows of the block's own samples, then of the `borrow` samples of other blocks nearest to any of its places.
-
-        places (n, 2): where the block is to be predicted
-        """
-        own = self.rows[self.block == block]
-        borrow = min(borrow, len(self.rows) - len(own))
-        if not borrow:
-            return own
-        centre, among = places.mean(axis=0), 4 * borrow + len(own)
-        radius, tree = np.hypot(*(places - centre).T).max(), cKDTree(places)
-        while True:  # take the samples nearest to the centre, until no sample left out can be nearer to the block
-            from_centre, near = self.tree.query(centre, k=np.arange(1, min(among, len(self.rows)) + 1))
-            near = near[self.block[near] != block]
-            distance, _ = tree.query(self.xy[near])
-            order = np.argsort(distance, kind="stable")[:borrow]
-            if among >= len(self.rows) or (len(order) == borrow and distance[order[-1]] <= from_centre[-1] - radius):
-                return np.concatenate([own, self.rows[near[order]]])
-            among *= 2
-
-
-def places_of_blocks(blocks: gdal.Dataset, centres: np.ndarray) -> list[np.ndarray]:
-    """Centres of each block's cells, (cells, 2) in map coordinates; blocks: their raster; centres (blocks, 2) row, col.
-
-    Of a large raster only every second (third, ...) row and column is looked at, about CELLS cells in all. A block
-    that has no cell there is represented by its centre alone.
-    """
-    labels, step = thinned(blocks, CELLS)
-    row, col = np.nonzero(labels >= 0)
-    block = labels[row, col]
-    order = np.argsort(block, kind="stable")
-    xy = np.column_stack(cell_centres(blocks.GetGeoTransform(), row[order] * step, col[order] * step))
-    alone = np.column_stack(cell_centres(blocks.GetGeoTransform(), *centres.T))[:, None]  # (blocks, 1, 2)
-    places = np.split(xy, np.searchsorted(block[order], np.arange(1, len(centres))))
-    return [p if len(p) else a for p, a in zip(places, alone, strict=True)]
-
-
-def places_of_samples(samples: EncodedSamples, asked: np.ndarray, blocks: int = 0) -> list[np.ndarray | None]:
-    """The places (n, 2) of each block's asked samples, None of a block without one; asked (samples,) bool."""
-    places = [None] * max(blocks, int(samples.block.max()) + 1)
-    for b, rows in zip(*rows_by_block(samples.block, asked), strict=True):
-        places[b] = samples.xy[rows]
-    return places
-
-
 # --------------------------------------------------------------------------------------------- the models of all blocks
 def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, places: list,
                      rng: np.random.Generator, one_class: bool = False, cluster: Cluster | None = None
@@ -244,10 +183,14 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
         networks[kind.name] = [np.repeat(w[:, None], len(rows), axis=1) for w in pooled[kind.name]]
         if len(adapting := np.flatnonzero(state == ADAPTED)):
             tasks = Tasks.of([rows[b] for b in adapting])
+            distances = [distance_to(samples.xy[rows[b]], places[b]) for b in adapting]
             for member, start in enumerate(states):
                 adapted = adapt_blocks(start, samples, tasks, kind, rng, cluster)
-                for network_of_blocks, w in zip(networks[kind.name], adapted, strict=True):
-                    network_of_blocks[member, adapting] = w
+                for i, b in enumerate(adapting):
+                    between = nearer_to_adapted([w[member] for w in pooled[kind.name]], [w[i] for w in adapted],
+                                                distances[i], training.reach)
+                    for network_of_blocks, w in zip(networks[kind.name], between, strict=True):
+                        network_of_blocks[member, b] = w
         each.append(state)
         own = np.array([(samples.block[r] == b).sum() for b, r in enumerate(rows)])
         support = np.maximum(support, np.column_stack([own, [len(r) for r in rows] - own]))

@@ -2,17 +2,20 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
 
+from lsm.learner.encoder import Encoder
 from lsm.learner.kinds import Kind, KindConstants, kinds_of
 from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
 from lsm.learner.network import initial_weights, tf
+from lsm.learner.prediction import Networks
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, neighbourhoods, rows_by_block
 from lsm.run.settings import InputError
 
@@ -37,12 +40,14 @@ class TrainingConstants(KindConstants, Protocol):
 
 @dataclass
 class Training:
-    """Members on their way: the kinds, the states of each kind's members, outer steps done, history (rows, 5)."""
+    """Members on their way: the kinds, the states of each kind's members, outer steps done, history (rows, 5); and the
+    reach in m of adapted networks (support/reach.py), inf where distance does not count."""
 
     kinds: list[Kind]
     states: list[list[dict]]
     done: int
     history: np.ndarray
+    reach: float = np.inf
 
     @classmethod
     def start(cls, inputs: int, hidden: tuple[int, ...], saved_model: dict | None, c: TrainingConstants, labelled: int,
@@ -62,9 +67,20 @@ class Training:
     @classmethod
     def of_file(cls, model: dict[str, np.ndarray]) -> "Training":
         """From the arrays of checkpoint_dir/<REGION>_model.npz: trained members, ready to adapt."""
-        training = cls([Kind(**kind) for kind in json.loads(str(model["kinds"]))], [], 0, np.empty((0, len(HISTORY))))
+        training = cls([Kind(**kind) for kind in json.loads(str(model["kinds"]))], [], 0, np.empty((0, len(HISTORY))),
+                       float(model.get("reach", np.inf)))
         training.fill(model)
         return training
+
+    def for_file(self, pooled: Networks, encoder: Encoder) -> dict[str, np.ndarray]:
+        """The arrays of checkpoint_dir/<REGION>_model.npz, as `of_file` and `pooled_of` read them.
+
+        The moments of Adam are left out: training alone needs them.
+        """
+        states = {name: w for name, w in self.arrays().items() if not re.search("_[mv]_[0-9]+$", name)}
+        return states | {f"{kind}_pooled_{i}": w for kind, ws in pooled.items() for i, w in enumerate(ws)} | {
+            "reach": np.array(self.reach), "encoder": np.array(encoder.to_json()),
+            "kinds": np.array(json.dumps([asdict(kind) for kind in self.kinds]))}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The states as named arrays for a file, members as first axis: local_weights_0, ..., local_inner_lr_0, ..."""

@@ -11,18 +11,17 @@ from lsm.comparison.ours.networks import samples_of
 from lsm.inputs import rasters
 from lsm.learner import adaptation, maml, network
 from lsm.learner.adaptation import (
-    Supports,
     adapt_blocks,
     adapted_scores,
     models_of_blocks,
-    places_of_blocks,
-    places_of_samples,
     pooled_members,
 )
 from lsm.learner.kinds import Kind
 from lsm.learner.meta_training import HISTORY, Training
 from lsm.learner.prediction import log_odds, mean_log_odds
 from lsm.learner.prediction import probability as of_log_odds
+from lsm.learner.support import supports
+from lsm.learner.support.supports import Supports, places_of_blocks, places_of_samples
 from lsm.learner.tasks import EncodedSamples, Tasks
 from lsm.run.paths import PROJECT
 from lsm.run.settings import InputError
@@ -384,7 +383,7 @@ def test_places_are_the_centres_of_the_blocks_cells(monkeypatch):
     monkeypatch.setattr(rasters, "WINDOW", 3)  # a row at a time
     places = places_of_blocks(blocks, centres)
     assert [p.tolist() for p in places] == [[[115, 47.5]], [[105, 47.5], [105, 42.5], [115, 42.5]], [[125, 42.5]]]
-    monkeypatch.setattr(adaptation, "CELLS", 2)  # every second row and column: blocks 0 and 2 are missed
+    monkeypatch.setattr(supports, "CELLS", 2)  # every second row and column: blocks 0 and 2 are missed
     places = places_of_blocks(blocks, centres)
     assert [p.tolist() for p in places] == [[[115, 47.5]], [[105, 47.5]], [[125, 42.5]]]
 

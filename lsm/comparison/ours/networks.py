@@ -16,12 +16,14 @@ from sklearn.neural_network import MLPClassifier
 
 from lsm.comparison.rivals import baselines, dbn
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
-from lsm.learner.adaptation import adapted_scores, models_of_blocks, places_of_samples, pooled_members
+from lsm.learner.adaptation import adapted_scores, models_of_blocks, pooled_members
 from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import initial_weights
 from lsm.learner.prediction import Networks, mean_log_odds, predict, probability
+from lsm.learner.support.reach import measured_reach
+from lsm.learner.support.supports import places_of_samples
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.learner.transfer.source_model import StartConstants, begun, source_for
 
@@ -33,9 +35,10 @@ class PretrainingConstants(Protocol):
 
 
 class LearnerConstants(StartConstants, Protocol):
-    """The constants of stage 3: of meta-training, and this one."""
+    """The constants of stage 3: of meta-training, and these."""
 
     BASE_MODEL: str
+    REACH: bool
 
 
 class MethodConstants(dbn.DBNConstants, Protocol):
@@ -89,7 +92,10 @@ def trained(split: Split, one: PretrainingConstants, three: LearnerConstants, pr
     source = source_for(three, split.encoder, int(known.sum()))
     training = begun(source, split.encoder, one.HIDDEN, start, three, int(known.sum()), rng)
     meta_train(training, samples, known, three, threads=1)
-    return training, pooled_members(training, samples.x[known])
+    pooled = pooled_members(training, samples.x[known])
+    if three.REACH:
+        training.reach = measured_reach(training, pooled, samples, known, seed)
+    return training, pooled
 
 
 def on_own_points(training: Training, pooled: Networks, split: Split, seed: int) -> Callable:

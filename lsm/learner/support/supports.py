@@ -1,0 +1,83 @@
+"""The samples that each block adapts on, the places where it is to be predicted, and how far apart they are."""
+
+import numpy as np
+from osgeo import gdal
+from scipy.spatial import cKDTree
+
+from lsm.inputs.layers import thinned
+from lsm.inputs.rasters import centres as cell_centres
+from lsm.learner.tasks import EncodedSamples, rows_by_block
+
+CELLS = 2_000_000  # of a raster that are looked at for the samples nearest to each block
+PLACES = 200       # of a block that its distance is the median of
+
+
+class Supports:
+    """The samples blocks adapt on: their own known ones, and the nearest known ones of other blocks.
+
+    xy (samples, 2) and block (samples,) of all; known (samples,) bool: those to learn from
+    """
+
+    def __init__(self, xy: np.ndarray, block: np.ndarray, known: np.ndarray):
+        self.rows = np.flatnonzero(known)
+        self.xy, self.block = xy[self.rows], block[self.rows]
+        self.tree = cKDTree(self.xy)
+
+    def of(self, block: int, places: np.ndarray, borrow: int) -> np.ndarray:
+        """Rows of the block's own samples, then of the `borrow` samples of other blocks nearest to any of its places.
+
+        places (n, 2): where the block is to be predicted
+        """
+        own = self.rows[self.block == block]
+        borrow = min(borrow, len(self.rows) - len(own))
+        if not borrow:
+            return own
+        centre, among = places.mean(axis=0), 4 * borrow + len(own)
+        radius, tree = np.hypot(*(places - centre).T).max(), cKDTree(places)
+        while True:  # take the samples nearest to the centre, until no sample left out can be nearer to the block
+            from_centre, near = self.tree.query(centre, k=np.arange(1, min(among, len(self.rows)) + 1))
+            near = near[self.block[near] != block]
+            distance, _ = tree.query(self.xy[near])
+            order = np.argsort(distance, kind="stable")[:borrow]
+            if among >= len(self.rows) or (len(order) == borrow and distance[order[-1]] <= from_centre[-1] - radius):
+                return np.concatenate([own, self.rows[near[order]]])
+            among *= 2
+
+
+def places_of_blocks(blocks: gdal.Dataset, centres: np.ndarray) -> list[np.ndarray]:
+    """Centres of each block's cells, (cells, 2) in map coordinates; blocks: their raster; centres (blocks, 2) row, col.
+
+    Of a large raster only every second (third, ...) row and column is looked at, about CELLS cells in all. A block
+    that has no cell there is represented by its centre alone.
+    """
+    labels, step = thinned(blocks, CELLS)
+    row, col = np.nonzero(labels >= 0)
+    block = labels[row, col]
+    order = np.argsort(block, kind="stable")
+    xy = np.column_stack(cell_centres(blocks.GetGeoTransform(), row[order] * step, col[order] * step))
+    alone = np.column_stack(cell_centres(blocks.GetGeoTransform(), *centres.T))[:, None]  # (blocks, 1, 2)
+    places = np.split(xy, np.searchsorted(block[order], np.arange(1, len(centres))))
+    return [p if len(p) else a for p, a in zip(places, alone, strict=True)]
+
+
+def places_of_samples(samples: EncodedSamples, asked: np.ndarray, blocks: int = 0) -> list[np.ndarray | None]:
+    """The places (n, 2) of each block's asked samples, None of a block without one; asked (samples,) bool."""
+    places = [None] * max(blocks, int(samples.block.max()) + 1)
+    for b, rows in zip(*rows_by_block(samples.block, asked), strict=True):
+        places[b] = samples.xy[rows]
+    return places
+
+
+def distance_to(support: np.ndarray, places: np.ndarray) -> float:
+    """How far a block is from its support: the median distance in m of its places (n, 2) from the nearest sample of the
+    support (samples, 2). Of many places PLACES are looked at, drawn at random but always the same."""
+    if len(places) > PLACES:
+        places = np.random.default_rng(0).choice(places, PLACES, replace=False)
+    return float(np.median(cKDTree(support).query(places)[0]))
+
+
+def nearer_to_adapted(pooled: list[np.ndarray], adapted: list[np.ndarray], distance: float, reach: float
+                      ) -> list[np.ndarray]:
+    """The network between the intermediate model `pooled` and `adapted`, which counts exp(-distance / reach)."""
+    share = np.float32(np.exp(-distance / reach))
+    return [(1 - share) * p + share * a for p, a in zip(pooled, adapted, strict=True)]

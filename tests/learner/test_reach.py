@@ -1,0 +1,98 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lsm.learner import network
+from lsm.learner.adaptation import models_of_blocks, pooled_members
+from lsm.learner.kinds import Kind
+from lsm.learner.maml import initial_state
+from lsm.learner.meta_training import HISTORY, Training
+from lsm.learner.network import initial_weights
+from lsm.learner.support.reach import measured_reach
+from lsm.learner.support.supports import distance_to, nearer_to_adapted
+from lsm.learner.tasks import EncodedSamples
+
+network.use_one_thread()  # before any test runs an operator
+
+SIDE, BLOCK = 10_000.0, 1_000.0  # m
+KIND = Kind("local", 1, 0, 0, 0, 0, False, False, True, 40, 20, 0, 0.0)
+
+
+def area(period: float, seed: int = 0, n: int = 1500) -> EncodedSamples:
+    """Points of one factor. Whether high values slide changes from west to east and back within `period` m."""
+    rng = np.random.default_rng(seed)
+    xy = rng.uniform(0, SIDE, (n, 2))
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    sign = np.where(np.sin(2 * np.pi * xy[:, 0] / period) > 0, 1, -1) if period else 1
+    label = (sign * x[:, 0] + 0.3 * rng.normal(size=n) > 0).astype(np.int32)
+    block = (xy // BLOCK).astype(int) @ [int(SIDE / BLOCK), 1]
+    return EncodedSamples(x, label, xy, block, np.ones(n, np.float32))
+
+
+def untrained(samples: EncodedSamples) -> tuple[Training, dict]:
+    """One member of random weights that knows nothing, and its intermediate model."""
+    weights = initial_weights([3, 8, 8, 4], None, np.random.default_rng(1), True)
+    training = Training([KIND], [[initial_state(weights, 0.5, False)]], 0, np.empty((0, len(HISTORY))))
+    return training, pooled_members(training, samples.x)
+
+
+def test_the_reach_follows_how_far_what_is_learned_holds():
+    """Where causes change from place to place, samples from afar do harm; where they are the same, none does."""
+    reaches = {}
+    for period in (3_000, 5_000, 0):
+        samples = area(period)
+        reaches[period] = measured_reach(*untrained(samples), samples, np.ones(len(samples.label), bool), 1)
+    assert 100 < reaches[3_000] < 1_500  # the causes turn round within half a period
+    assert reaches[3_000] < reaches[5_000] < 2_500
+    assert reaches[0] == np.inf
+
+
+def test_the_reach_reads_known_samples_only():
+    samples = area(3_000)
+    known = np.random.default_rng(3).random(len(samples.label)) < 0.7
+    other = replace(samples, label=np.where(known, samples.label, 1 - samples.label),
+                    x=np.where(known[:, None], samples.x, 99).astype(np.float32))
+    training, pooled = untrained(samples)
+    assert measured_reach(training, pooled, samples, known, 1) == measured_reach(training, pooled, other, known, 1)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4])
+def test_too_few_samples_measure_nothing(rows):
+    samples = area(3_000)
+    known = np.arange(len(samples.label)) < rows
+    assert measured_reach(*untrained(samples), samples, known, 1) == np.inf
+
+
+def test_a_network_lies_between_the_intermediate_model_and_the_adapted_one():
+    pooled, adapted = [np.float32([0, 2])], [np.float32([4, -2])]
+    assert nearer_to_adapted(pooled, adapted, 0, 500)[0].tolist() == [4, -2]
+    assert nearer_to_adapted(pooled, adapted, 1e9, np.inf)[0].tolist() == [4, -2]
+    assert nearer_to_adapted(pooled, adapted, 1e9, 500)[0].tolist() == [0, 2]
+    half = nearer_to_adapted(pooled, adapted, 500 * np.log(2), 500)[0]
+    np.testing.assert_allclose(half, [2, 0], atol=1e-6)
+    assert half.dtype == np.float32
+
+
+def test_the_distance_of_a_block_is_the_median_of_its_places():
+    assert distance_to(np.array([[0.0, 0], [100, 0]]), np.array([[1.0, 0], [104, 0], [100, 30]])) == 4
+    many = np.column_stack([np.arange(10_000) % 100, np.zeros(10_000)])
+    assert distance_to(np.array([[0.0, 0]]), many) == pytest.approx(50, abs=10)
+
+
+def test_blocks_far_from_samples_keep_nearly_the_intermediate_model():
+    samples = area(3_000)
+    known = samples.xy[:, 0] < 5_000
+    training, pooled = untrained(samples)
+    near, far = 12, 92  # columns 1 and 9 of blocks
+    places = [samples.xy[samples.block == b] if b in (near, far) else None for b in range(100)]
+
+    def networks(reach: float) -> list[np.ndarray]:
+        return models_of_blocks(replace(training, reach=reach), pooled, samples, known, places,
+                                np.random.default_rng(0))[0]["local"]
+
+    full, short = networks(np.inf), networks(300.0)
+    for start, a, b in zip(pooled["local"], full, short, strict=True):
+        np.testing.assert_array_equal(a[0, near], b[0, near])  # its own samples lie at its places
+        np.testing.assert_allclose(b[0, far], start[0], atol=1e-5)
+    assert any(np.abs(a[0, far] - start[0]).max() > 0.01 for start, a in zip(pooled["local"], full, strict=True))
