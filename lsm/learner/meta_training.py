@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Protocol
@@ -19,6 +19,9 @@ from lsm.learner.prediction import Networks
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, neighbourhoods, rows_by_block
 from lsm.run.settings import InputError
 
+# Members of a kind that are one program. More are faster on one core, fewer keep more cores busy; never the number of
+# cores itself, on which the last digit would then depend
+TOGETHER = 2
 HISTORY = ("iteration", "kind", "pre_loss", "post_loss", "inner_lr")  # columns; kind as its number
 
 
@@ -137,7 +140,7 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     known    (samples,) bool: the samples to learn from; no other sample is read
     save     save(training) is called every c.SAVE_EVERY outer steps and at the end; None saves nothing and shows no
              progress
-    threads  kinds trained side by side; 0: as many as cores. The numbers do not depend on it
+    threads  members trained side by side; 0: as many as cores. The numbers do not depend on it
     Raises InputError, with the outer step and the member, when anything is no finite number any more.
     """
     if not np.isfinite(samples.x[known]).all():
@@ -149,13 +152,17 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     bar = tqdm(total=end, initial=training.done, desc="meta-training", unit="step", disable=None if save else True)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         while training.done < end:
-            going = [k for k, kind in enumerate(training.kinds) if training.done < kind.iterations]
-            found = pool.map(lambda k: _some_steps(training, k, samples, tasks[k], c), going)
-            losses = {}
-            for k, (states, *losses[k]) in zip(going, found, strict=True):
-                if any(not_finite(*member) for member in zip(states, *losses[k], strict=True)):
+            shares = [(k, range(first, min(first + TOGETHER, kind.members))) for k, kind in enumerate(training.kinds)
+                      if training.done < kind.iterations for first in range(0, kind.members, TOGETHER)]
+            found = list(pool.map(lambda share: _some_steps(training, *share, samples, tasks[share[0]], c), shares))
+            losses = {k: np.zeros((2, training.kinds[k].members)) for k, _ in shares}
+            for (k, _), part in zip(shares, found, strict=True):
+                if any(not_finite(*member) for member in zip(*part, strict=True)):
                     raise InputError(_first_fault(training, k, samples, tasks[k], c))
-                training.states[k] = states
+            for (k, members), (states, *of_members) in zip(shares, found, strict=True):
+                losses[k][:, members] = of_members
+                for m, state in zip(members, states, strict=True):
+                    training.states[k][m] = state
             training.done = min(training.done + c.LOG_EVERY, end)
             _log(training, losses)
             if save and (training.done % c.SAVE_EVERY < c.LOG_EVERY or training.done == end):
@@ -167,24 +174,27 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     return training
 
 
-def _some_steps(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants) -> tuple:
-    """LOG_EVERY outer steps of all members of a kind, or as many as are left: their states, and the query losses
+def _some_steps(training: Training, k: int, members: Sequence[int], samples: EncodedSamples, tasks: Tasks,
+                c: TrainingConstants) -> tuple:
+    """LOG_EVERY outer steps of some members of a kind, or as many as are left: their states, and the query losses
     before and after the inner loop, (members,) each."""
-    kind, (run, batches) = training.kinds[k], prepared(training, k, samples, tasks, c)
-    state, pre, post = run(stacked(training.states[k]), tf.constant(training.done),
+    kind, (run, batches) = training.kinds[k], prepared(training, k, samples, tasks, c, members)
+    state, pre, post = run(stacked([training.states[k][m] for m in members]), tf.constant(training.done),
                            tf.constant(min(c.LOG_EVERY, kind.iterations - training.done)), batches,
                            tf.constant(kind.decay))
-    return unstacked(state, kind.members), pre.numpy(), post.numpy()
+    return unstacked(state, len(members)), pre.numpy(), post.numpy()
 
 
-def prepared(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants) -> tuple:
-    """The compiled loop of a kind's members, and what their next LOG_EVERY outer steps learn from."""
+def prepared(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants,
+             members: Sequence[int] | None = None) -> tuple:
+    """The compiled loop of a kind's members, and what the next LOG_EVERY outer steps of `members` (None: of all) learn
+    from."""
     kind, done, states = training.kinds[k], training.done, training.states[k]
     # One member alone is fastest compiled by XLA; several fill the batched products of plain TensorFlow, which needs
     # a third of the time to compile.
     run = outer_loop(c.INNER_STEPS, c.META_LR, kind.normalise, c.FIRST_ORDER, kind.members == 1)
     drawn = []
-    for member in range(kind.members):
+    for member in range(kind.members) if members is None else members:
         # A new generator for each call: training that goes on from a checkpoint draws what it would have drawn.
         seed = [c.SEED, member, done] if kind.name == "blocks" else [c.SEED, member, done, k]
         drawn.append(draw(tasks, np.random.default_rng(seed), c.LOG_EVERY, min(c.META_BATCH, len(tasks.sizes)),
