@@ -51,7 +51,7 @@ from lsm.comparison.methods import FAMILIES
 from lsm.comparison.ours import published_steps
 from lsm.comparison.ours.networks import Stages, k_shot
 from lsm.comparison.points import Points, read_points
-from lsm.comparison.protocols import all_splits, units_of, write_splits
+from lsm.comparison.protocols import all_splits, cut_of, units_of, write_splits
 from lsm.comparison.splits import Split
 from lsm.comparison.tables import pages, score_tables
 from lsm.inputs import grid_cells
@@ -158,7 +158,7 @@ def split_of(job: Job) -> Split:
     """What every method of the job is given."""
     used = [j for j, factor in enumerate(_C.factors) if job.with_dv or factor.name != _C.WITHOUT]
     return Split(_POINTS.factors[:, used], tuple(_C.factors[j] for j in used), _POINTS.xy, _POINTS.label, _POINTS.block,
-                 _ROLES[job.protocol, job.seed], "recommended", _POINTS.blocks)
+                 _ROLES[job.protocol, job.seed], "recommended", _POINTS.blocks, cut_of(job.protocol))
 
 
 def main(c: Constants) -> None:

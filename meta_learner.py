@@ -41,6 +41,7 @@ from lsm.learner.support.reach import measured_reach
 from lsm.learner.tasks import EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
 from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
+from lsm.run.code import code_of
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import ByRecipe, InputError, run
 from study_area import StudyArea
@@ -122,7 +123,7 @@ def go_on(training: Training, paths: Paths, c: Constants, inputs: list) -> None:
         record = read_record(path, f"{_STAGE}, after removing it,")
         if record["region"] != c.REGION:
             raise InputError(f"{shown(path)}: expected region {c.REGION}, found {record['region']}; remove the file")
-        differ = differences(record, c, inputs, free)
+        differ = differences(record, c, inputs, free) + ["other code"] * (record.get("code") != code_of(_STAGE))
         if not differ:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
@@ -188,8 +189,8 @@ def main(c: Constants) -> None:
     hidden = tuple(len(saved_model[f"arr_{i}"]) for i in (1, 3, 5))
     start = saved_model if c.BASE_MODEL == "DAS" else None
 
-    def untrained(labelled: np.ndarray) -> Training:
-        return begun(source, encoder, hidden, start, c, int(labelled.sum()), deepcopy(rng))
+    def untrained() -> Training:  # of the same kinds for the report and, trained on all samples, for the map
+        return begun(source, encoder, hidden, start, c, int(taught.sum()), deepcopy(rng))
 
     def save(training: Training) -> None:
         progress = {"history": training.history, "steps": training.steps}
@@ -202,7 +203,7 @@ def main(c: Constants) -> None:
             print(f"adapted networks count exp(-distance / {training.reach:,.0f} m)")
         return pooled
 
-    training = untrained(taught)
+    training = untrained()
     for kind in training.kinds:
         print(f"{kind.members} {kind.name} members: {kind.iterations} outer steps on "
               f"{f'neighbourhoods of {kind.neighbourhood} samples' if kind.neighbourhood else 'blocks'}")
@@ -221,7 +222,7 @@ def main(c: Constants) -> None:
     if len(samples.label) < c.TRAIN_ON_ALL:
         print(f"fewer than {c.TRAIN_ON_ALL:,} samples (TRAIN_ON_ALL): the models of the map learn from all of them")
         everything = np.ones(len(samples.label), bool)
-        training = meta_train(untrained(everything), samples, everything, c, lambda training: None)
+        training = meta_train(untrained(), samples, everything, c, lambda training: None)
         pooled = pooled_after(training, everything, everything)
 
     made = (_STAGE, c, inputs)

@@ -23,7 +23,7 @@ AREAS = Path(os.environ.get("LSM_AREAS", PROJECT.parent / "shared" / "areas"))
 PREDICTORS = ("slope", "cplan", "cprof", "elev", "log10_carea")
 PUBLISHED = {("logistic regression", "spatial"): 0.7726, ("logistic regression", "random"): 0.8097,
              ("SVM", "spatial"): 0.7389, ("SVM", "random"): 0.7986}  # their SVM is tuned
-METHODS = {"logistic regression": tuned.logistic(), "SVM": baselines.svm, "RF": baselines.random_forest}
+METHODS = {"logistic regression": tuned.logistic(), "SVM": baselines.svm, "RF": baselines.random_forest()}
 FOLDS = 5
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from lsm.checks.coordinates import of_decimals
 from lsm.checks.finding import Finding, of_refusal, summary
+from lsm.checks.one_sided import of_one_sided
 from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain
 from lsm.checks.table_checks import columns_of, of_collinearity, of_labels, of_missing, of_nodata, of_units
 from lsm.inputs.rasters import Raster, read_composite
@@ -54,6 +55,7 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
                 findings += of_labels(table, values, shown(path)) + of_missing(values, factors, shown(path))
                 if path == paths.samples:
                     findings += of_decimals(table, shown(path))
+                    findings += of_one_sided(values, table["label"], factors, shown(path))
                     correlation, lines = of_collinearity(values, factors, shown(path))
                     findings += lines
     if paths.grid.is_file():

@@ -80,8 +80,8 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
     """Every fit the constants ask for, the fits of one family next to each other, and in words what cannot be fitted.
 
     learner  (recipe, seed) -> the constants that stages 1 and 3 would run with
-    A fit depends on the code, the versions of the libraries, the factors, the inputs, the constants of this stage
-    without FREE, those of stages 1 and 3, and its split. Raises InputError.
+    A fit depends on the code, the versions of the libraries, the factors, the inputs, the points, the constants of this
+    stage without FREE, those of stages 1 and 3, and its split. Raises InputError.
     """
     asked, named = asked_protocols(c), families(c)
     methods = tuple(name for family in FAMILIES.values() for name in family.names)
@@ -99,6 +99,7 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
     mapped = [name for name, family in FAMILIES.items() if set(family.names) & set(c.MAPPED)]
     base = {k: v for k, v in vars(c).items() if k not in FREE} | {shown(p): sha256(p) for p in inputs} | {
         "code": code(), "factors": [vars(f) for f in c.factors],
+        "points": _digest(points.factors, points.xy, points.label, points.block),
         "versions": [platform.python_version(), *(version(name) for name in LIBRARIES)]}
     out, cannot = [], {}
     for protocol, seed, with_dv, family in parts:
@@ -106,13 +107,18 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
             cannot.setdefault((family, missing), []).append(protocol)
             continue
         own = [vars(s) for recipe in ("published", "recommended") for s in learner(recipe, seed)]
-        text = json.dumps([base, protocol, seed, with_dv, family, own], default=list)
+        role = _digest(roles[protocol, seed]) if protocol != STEPS else ""
+        text = json.dumps([base, protocol, seed, with_dv, family, own, role], default=list)
         name = f"{protocol}-{seed}-{'with' if with_dv else 'without'}-{family}".replace(" ", "_")
         maps = (protocol, seed, with_dv) == ("published", 1, True) and family in mapped
         out.append(Job(protocol, seed, with_dv, family, folder / f"{name}.npz",
                        hashlib.sha256(text.encode()).hexdigest(), folder / f"{name}-map.npz" if maps else None))
     return out, [f"{', '.join(FAMILIES[family].names) if family in FAMILIES else family} under "
                  f"{', '.join(dict.fromkeys(protocols))}: {missing}" for (family, missing), protocols in cannot.items()]
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
 
 
 def _compared(protocol: str, family: Family, with_dv: bool) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.preprocessing import MinMaxScaler
 
-from lsm.comparison.ours.networks import MethodConstants, Stages, block_alone, fine_tuned, ours
+from lsm.comparison.ours.networks import MethodConstants, Stages, block_alone, fine_tuned, ours, plain_networks
 from lsm.comparison.rivals import baselines, dbn, tuned
 from lsm.comparison.splits import Split
 
@@ -61,10 +61,13 @@ FAMILIES = {
                                (*_FEW_SHOT, "partitions"), 25, False, "published"),
     "logistic": Family(("logistic regression",), rival(tuned.logistic()), _ALL, 0.1),
     "logistic_xy": Family(("logistic regression + XY",), rival(tuned.logistic("xy")), _MOST, 0.1),
+    "logistic_tuned": Family(("logistic regression, tuned",), rival(tuned.penalised(), "recommended"), _ALL, 0.5),
+    "additive": Family(("additive model, tuned",), rival(tuned.penalised(splines=True), "recommended"), _ALL, 3),
     "svm": Family(("SVM",), rival(baselines.svm), _MOST, 6, False),
     "mlp": Family(("MLP",), rival(baselines.mlp), _MOST, 7, False),
     "dbn": Family(("DBN",), deep_belief_network, _MOST, 5, False),
-    "rf": Family(("RF",), rival(baselines.random_forest), _ALL, 4.5),
+    "rf": Family(("RF",), rival(baselines.random_forest()), _ALL, 4.5),
+    "rf_xy": Family(("RF + XY",), rival(baselines.random_forest("xy")), _MOST, 5, False),
     "rf_tuned": Family(("RF, tuned",), rival(tuned.random_forest()), _MOST, 9.5, False),
     "rf_tuned_xy": Family(("RF, tuned + XY",), rival(tuned.random_forest("xy")), _MOST, 12, False),
     "boosting": Family(("boosting",), rival(baselines.boosting()), _MOST, 1.5),
@@ -75,6 +78,11 @@ FAMILIES = {
     "boosting_tuned_xy": Family(("boosting, tuned + XY",), rival(tuned.boosting("xy")), _MOST, 9, False),
     "boosting_tuned_block_xy": Family(("boosting, tuned + within block + XY",),
                                       rival(tuned.boosting("block", "xy")), _MOST, 12, False),
+    "boosting_mean_xy": Family(("boosting, mean of 6, tuned + XY",), rival(tuned.boosting("xy", members=tuned.MEMBERS)),
+                               _MOST, 14, False),
+    "boosting_mean_block_xy": Family(("boosting, mean of 6, tuned + within block + XY",),
+                                     rival(tuned.boosting("block", "xy", members=tuned.MEMBERS)), _MOST, 18, False),
+    "networks": Family(("networks + XY, mean of 6",), plain_networks, _MOST, 30, False),
     "rf_block": Family(("RF per block",), rival(baselines.random_forest_of_block), _FEW_SHOT, 9, False),
     "block_alone": Family(("block alone",), block_alone, _FEW_SHOT, 1, False),
     "fine_tuned": Family(("one network", "one network, fine-tuned"), fine_tuned, _FEW_SHOT, 2.5, False),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.blocks.slic import block_of_cells
+from lsm.checks.one_sided import one_sided
 from lsm.comparison import splits
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import cell_of, read_band, read_composite
@@ -24,8 +25,9 @@ CHUNK = 100_000  # rows of the grid in memory at once
 class Points:
     """Samples, then cells of the grid (label -1, origin "cell"). The first axis of every array is the points.
 
-    blocks  how many there are, also those without any point
-    year    of a landslide, nan where it is not known, and of every other point
+    blocks   how many there are, also those without any point
+    year     of a landslide, nan where it is not known, and of every other point
+    telling  (points,) bool: which hold a number that one class alone has (checks/one_sided.py)
     """
 
     sample: np.ndarray
@@ -36,6 +38,7 @@ class Points:
     origin: np.ndarray
     blocks: int
     year: np.ndarray
+    telling: np.ndarray
 
 
 class PointConstants(Protocol):
@@ -63,12 +66,18 @@ def read_points(paths: Paths, described: tuple[Factor, ...], c: PointConstants) 
     origin = origin[kept]
     counts = dict(zip(*np.unique(origin, return_counts=True), strict=True))
     print(", ".join(f"{n:,} {name}" for name, n in counts.items()))
+    told = one_sided(part["factors"], part["label"], described)
+    telling = np.any(list(told.values()), axis=0) if told else np.zeros(len(kept), bool)
+    if told:
+        named = ", ".join(f"{described[j].name} = {number:g}" for j, number in told)
+        print(f"{telling.sum():,} samples hold a number that one class alone has ({named}): they are easy")
     cell_factors, cell_xy, cell_block = draw_cells(paths, described, c)
     n = len(cell_xy)
     return Points(np.append(part["row"], np.full(n, -1)), np.concatenate([part["factors"], cell_factors]),
                   np.concatenate([part["xy"], cell_xy]), np.append(part["label"].astype(np.int32), np.full(n, -1)),
                   np.append(part["block"], cell_block), np.append(origin, np.full(n, "cell")),
-                  len(samples["centre_row"]), np.append(years(paths, part, c), np.full(n, np.nan)))
+                  len(samples["centre_row"]), np.append(years(paths, part, c), np.full(n, np.nan)),
+                  np.append(telling, np.zeros(n, bool)))
 
 
 def years(paths: Paths, samples: dict, c: PointConstants) -> np.ndarray:

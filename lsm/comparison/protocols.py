@@ -48,6 +48,13 @@ def of_blocks(protocol: str) -> bool:
     return kind_of(protocol) in (*OF_BLOCKS, "development")
 
 
+def cut_of(protocol: str) -> str:
+    """How the query is cut off, as `splits.Split.cut` has it."""
+    name = protocol.removeprefix("development_")
+    return {"published": "random", "augmentation": "random", "k-shot": "random", RANDOM_FOLDS: "random",
+            "spatial": "line"}.get(name, "places")
+
+
 def square_sizes(xy: np.ndarray, given: tuple) -> tuple[float, ...]:
     """The sides of squares in m; xy (points, 2).
 
@@ -81,7 +88,7 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
     out = {}
     for (protocol, number), role in every.items():
         if kind_of(protocol) in ("blocked", "spatial", "partitions") and protocol != RANDOM_FOLDS:
-            role = splits.without_strip(role, points.xy, c.BUFFER)
+            role = splits.without_strip(role, points.xy, c.BUFFER, sample)
         taught, asked = (points.label[sample & np.isin(role, roles)] for roles in ((TRAIN, SUPPORT), (QUERY,)))
         found = ""
         if len(np.unique(taught)) < 2:

@@ -93,9 +93,13 @@ def partition(xy: np.ndarray, folds: int, rng: np.random.Generator, of: np.ndarr
         return means.fit(centred if of is None else centred[of]).predict(centred)
 
 
-def without_strip(role: np.ndarray, xy: np.ndarray, buffer: float) -> np.ndarray:
-    """Roles (points,) in which no labelled point lies nearer than `buffer` m to a query point: those are unused."""
-    query, taught = role == QUERY, np.flatnonzero((role == TRAIN) | (role == SUPPORT))
+def without_strip(role: np.ndarray, xy: np.ndarray, buffer: float, sample: np.ndarray) -> np.ndarray:
+    """Roles (points,) in which no labelled point lies nearer than `buffer` m to a query sample: those are unused.
+
+    sample (points,) bool: points with a label; cells of a held-out block, which lie in its support half too, do not
+    count
+    """
+    query, taught = (role == QUERY) & sample, np.flatnonzero((role == TRAIN) | (role == SUPPORT))
     if not buffer or not query.any():
         return role
     distance, _ = cKDTree(xy[query]).query(xy[taught])
@@ -137,6 +141,8 @@ class Split:
     xy       (points, 2) m; label (points,) int32; block (points,); role (points,): UNUSED, TRAIN, SUPPORT or QUERY
     form     of the encoder
     blocks   how many there are, also those without any point; 0: the highest block of the points and all below it
+    cut      how the query was cut off: at "random", by a "line" through each block, or by "places" as a whole; rivals
+             that tune themselves validate in the same way
     """
 
     factors: np.ndarray
@@ -147,6 +153,7 @@ class Split:
     role: np.ndarray
     form: str
     blocks: int = 0
+    cut: str = "places"
 
     @cached_property
     def labelled(self) -> np.ndarray:

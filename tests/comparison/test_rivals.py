@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from threadpoolctl import threadpool_limits
 from lsm.comparison.rivals import baselines, boosting, tuned
 from lsm.comparison.splits import QUERY, SUPPORT, UNUSED
 
-METHODS = {"svm": baselines.svm, "mlp": baselines.mlp, "random_forest": baselines.random_forest,
+METHODS = {"svm": baselines.svm, "mlp": baselines.mlp, "random_forest": baselines.random_forest(),
            "boosting": baselines.boosting(), "boosting xy": baselines.boosting("xy"),
            "boosting block": baselines.boosting("block"), "boosting block xy": baselines.boosting("block", "xy"),
            "of block": baselines.random_forest_of_block, "neighbours": baselines.nearest_neighbours,
            "block rate": baselines.block_rate, "slope": baselines.slope_alone, "logistic": tuned.logistic(),
            "logistic xy": tuned.logistic("xy"), "tuned forest": tuned.random_forest("block", "xy"),
-           "tuned boosting": tuned.boosting("block", "xy")}
+           "tuned boosting": tuned.boosting("block", "xy"), "penalised": tuned.penalised(),
+           "additive": tuned.penalised(splines=True), "mean of boosting": tuned.boosting("xy", members=2)}
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 
@@ -36,6 +38,11 @@ def few(monkeypatch):
 
 def scored(method, split, seed: int = 1) -> np.ndarray:
     return method(split, np.random.default_rng(seed))(split.rows(split.asked))
+
+
+def factors_of(split):
+    """As `features_by` of the validation: the factors alone."""
+    return partial(baselines.features_of, (), split)
 
 
 def query_of(split, block: int) -> np.ndarray:
@@ -166,7 +173,7 @@ def test_logistic_regression_is_glm_on_raw_factors_and_classes():
 
 def test_settings_are_chosen_on_places_apart_inside_the_labelled_points():
     split = made_split()
-    folds = list(tuned.validation(split, ("xy",), np.random.default_rng(1)))
+    folds = list(tuned.validation(split, partial(baselines.features_of, ("xy",), split), np.random.default_rng(1)))
     assert len(folds) == tuned.FOLDS
     places, means = [], []
     for x, y, asked, truth in folds:
@@ -179,6 +186,33 @@ def test_settings_are_chosen_on_places_apart_inside_the_labelled_points():
         assert (np.hypot(*(own[:, None] - means).transpose(2, 0, 1)).argmin(axis=1) == k).all()
 
 
+def test_the_validation_cuts_as_the_query_was_cut():
+    split = made_split()
+    rows = np.flatnonzero(split.labelled)
+    rng = np.random.default_rng(2)
+    at_random = tuned.folds_like_the_query(replace(split, cut="random"), rng)
+    assert set(at_random) == set(range(tuned.FOLDS))
+    assert np.ptp(np.bincount(at_random)) <= 1
+    halves = tuned.folds_like_the_query(replace(split, cut="line"), rng)
+    for block in np.unique(split.block[rows]):
+        own = split.block[rows] == block
+        near, far = (split.xy[rows][own & (halves == k)] for k in (0, 1))
+        assert 0 <= len(far) - len(near) <= 1
+        if len(near) > 1:  # some direction tells the halves apart
+            angles = np.linspace(0, np.pi, 720)
+            along = np.column_stack([np.cos(angles), np.sin(angles)])
+            low, high = near @ along.T, far @ along.T
+            assert ((low.max(axis=0) <= high.min(axis=0)) | (high.max(axis=0) <= low.min(axis=0))).any()
+
+
+def test_the_penalty_and_the_splines_do_what_they_say():
+    split = made_split()
+    bent = replace(split, label=(np.abs(split.x[:, 0]) > 0.7).astype(np.int32))  # no line in x tells these apart
+    truth = bent.label[bent.asked]
+    assert roc_auc_score(truth, scored(tuned.penalised(), bent)) < 0.7
+    assert roc_auc_score(truth, scored(tuned.penalised(splines=True), bent)) > 0.9
+
+
 def test_the_better_setting_is_taken():
     split = made_split()
     truth = {tuple(f): y for f, y in zip(split.factors, split.label, strict=True)}
@@ -187,9 +221,10 @@ def test_the_better_setting_is_taken():
         label = np.array([truth[tuple(f)] for f in asked.astype(np.float32)])
         return {"blind": np.full(len(asked), 0.5), "good": 0.2 + 0.6 * label, "wrong": 0.8 - 0.6 * label}
 
-    assert tuned.best(["blind", "good", "wrong"], split, (), predicted, np.random.default_rng(0)) == "good"
+    by, rng = factors_of(split), np.random.default_rng(0)
+    assert tuned.best(["blind", "good", "wrong"], split, by, predicted, rng) == "good"
     one_class = replace(split, label=np.where(split.label == 0, 1, split.label))
-    assert tuned.best(["a", "b", "c"], one_class, (), predicted, np.random.default_rng(0)) == "b"
+    assert tuned.best(["a", "b", "c"], one_class, factors_of(one_class), predicted, np.random.default_rng(0)) == "b"
 
 
 def test_tuned_trees_take_the_setting_the_validation_names(monkeypatch):

@@ -23,7 +23,7 @@ def made_points(seed: int = 0) -> SimpleNamespace:
     return SimpleNamespace(
         sample=np.append(1000 + np.arange(n), np.full(CELLS, -1)), xy=rng.uniform(0, 1000, (n + CELLS, 2)),
         label=np.append(label, np.full(CELLS, -1)), origin=np.append(origin, np.full(CELLS, "cell")),
-        block=np.append(block, np.repeat(np.arange(BLOCKS), CELLS // BLOCKS)))
+        block=np.append(block, np.repeat(np.arange(BLOCKS), CELLS // BLOCKS)), telling=np.zeros(n + CELLS, bool))
 
 
 def made_role(points, seed: int, support: bool = True) -> np.ndarray:
@@ -169,6 +169,18 @@ def test_rates_over_the_cells(measured):
         np.testing.assert_allclose(part.landslides, expected)
     top = tables["seeds"].query("measure == 'top_tenth' and protocol == 'published' and seed == 1 and method == @OURS")
     assert top.value.to_list() == pytest.approx(part.landslides[np.isclose(part.area, 0.1)].to_list())
+
+
+def test_points_that_tell_their_class_are_left_out_once_more():
+    points = made_points()
+    points.telling = (points.label == 0) & (np.arange(len(points.label)) % 3 == 0)
+    roles = {("published", 1): made_role(points, 1)}
+    tables = score_tables.measure(made_results(points, roles), points, roles)
+    scores = tables["scores"][tables["scores"].method == OURS]
+    kept = scores[~points.telling[scores.point - 1000]]
+    found = tables["seeds"].query("subset == @pages.PLAIN and method == @OURS and measure == 'auroc'")
+    assert 0 < len(kept) < len(scores)
+    assert found.value.to_list() == pytest.approx([roc_auc_score(kept.label, kept.score)], abs=1e-6)
 
 
 def test_k_shot_has_its_own_rows():

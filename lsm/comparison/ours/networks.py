@@ -11,6 +11,7 @@ from functools import cache
 from typing import Protocol
 
 import numpy as np
+from scipy.special import expit, logit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
@@ -174,6 +175,25 @@ def fine_tuned(split: Split, c: MethodConstants, stages: Stages, seed: int) -> t
     weights[-2:] = [np.stack([-w / 2, w / 2], axis=-1).reshape(*w.shape[:-1], 2) for w in weights[-2:]]  # two logits
     weights = [w.astype(np.float32) for w in weights]
     return everywhere, from_one_network(weights, c.TUNING_LR, split, c.TUNING_STEPS)
+
+
+def plain_networks(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable]:
+    """What meta-learning is measured against: as many networks of the same widths as make our map, of the factors and
+    of X and Y, each fitted to all labelled points; the mean of their log-odds."""
+    one, three = stages.constants("recommended", seed)
+    x, known = samples_of(split).x, split.labelled
+    networks = [MLPClassifier(one.HIDDEN, alpha=0.01, batch_size=128, max_iter=baselines.EPOCHS,
+                              random_state=seed * 100 + m) for m in range(three.LOCAL_MEMBERS + three.REGIONAL_MEMBERS)]
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # a fixed number of epochs is meant
+        for network in networks:
+            network.fit(x[known], split.label[known])
+
+    def predicted(rows) -> np.ndarray:
+        p = np.clip([network.predict_proba(split.encoder.transform(rows.factors, rows.xy))[:, 1]
+                     for network in networks], 1e-6, 1 - 1e-6)
+        return expit(logit(p).mean(axis=0))
+
+    return (predicted,)
 
 
 def k_shot(split: Split, c: MethodConstants, stages: Stages, seed: int) -> dict[tuple, np.ndarray]:

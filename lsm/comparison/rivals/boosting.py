@@ -9,16 +9,17 @@ from threadpoolctl import threadpool_limits
 TREES = 500    # not published
 
 
-def boosted(features: np.ndarray, label: np.ndarray, seed: int, rate: float = 0.1, trees: int | None = None
+def boosted(features: np.ndarray, label: np.ndarray, seed: int, rate: float = 0.1, trees: int | None = None, **more
             ) -> HistGradientBoostingClassifier:
     """The fitted model of features (samples, columns) and label (samples,); the same seed gives the same model.
 
     rate   learning rate
     trees  how many; None: TREES. All are grown: unless told, scikit-learn holds back 10 % of more than 10,000 samples
            and stops where these no longer gain
+    more   other arguments of HistGradientBoostingClassifier
     """
     model = HistGradientBoostingClassifier(max_iter=trees or TREES, learning_rate=rate, early_stopping=False,
-                                           random_state=seed)
+                                           random_state=seed, **more)
     with threadpool_limits(1):  # several threads add up gradients in a varying order, which changes the last digits
         return model.fit(features, label)
 

@@ -1,12 +1,13 @@
-"""Rivals as their users would run them: logistic regression, and trees whose settings are chosen inside the labelled
-points.
+"""Rivals as their users would run them: logistic regression, additive models, and trees whose settings are chosen
+inside the labelled points.
 
-Each is a function (split, rng) -> predict, as in baselines.py. The settings of trees are chosen by spatial validation:
-the labelled points are cut into FOLDS parts by k-means of their places, each part is predicted by a model of the
-others, and the settings with the lowest log loss over all these predictions are taken. No query point takes part.
+Each is a function (split, rng) -> predict, as in baselines.py. Settings are chosen by validation: the labelled points
+are cut into folds in the way in which the query was cut off, each fold is predicted by a model of the others, and the
+settings with the lowest log loss over all these predictions are taken. No query point takes part.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
@@ -14,13 +15,16 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
 
 from lsm.comparison.rivals import boosting as trees
 from lsm.comparison.rivals.baselines import TREES, features_of, fitted
-from lsm.comparison.splits import Split, partition
+from lsm.comparison.splits import Split, along_a_line, partition
 
-FOLDS = 3                        # of the validation
+FOLDS = 3                        # of the validation; 2 where blocks are cut by a line
+PENALTIES = (0.003, 0.03, 0.3, 3.0)  # C of logistic regression: small is strong
+KNOTS = np.linspace(-3, 3, 7)    # of splines, in standard deviations
+MEMBERS = 6                      # of a mean of boosting models, as many as networks make the map
 LEAVES = (1, 5, 20)              # least samples of a leaf, of random forests
 TRIED = 50                       # trees of a forest that is only tried
 RATES = (0.03, 0.1)              # learning rates of boosting
@@ -45,25 +49,65 @@ def logistic(*parts: str) -> Callable:
     return method
 
 
-def validation(split: Split, parts: tuple[str, ...], rng) -> Iterator[tuple]:
-    """Features and labels of the points that teach, then of those that are predicted, of every fold in turn. A fold
-    whose teaching points hold one class is left out."""
+def penalised(splines: bool = False) -> Callable:
+    """Logistic regression on the encoded factors (sine and cosine of aspect, classes one-hot); the validation chooses
+    the penalty. With splines, cubic ones of every number: an additive model, as R's mgcv fits them."""
+    def method(split: Split, rng) -> Callable:
+        x = split.x[split.labelled]
+        many = np.array([len(np.unique(column)) > len(KNOTS) for column in x.T])
+        knots = np.repeat(KNOTS[:, None], many.sum(), axis=1)
+        bent = ColumnTransformer([("numbers", SplineTransformer(knots=knots, extrapolation="constant"), many)],
+                                 remainder="passthrough")
+
+        def model(penalty: float):
+            return make_pipeline(*[bent] * bool(splines and many.any()), LogisticRegression(C=penalty, max_iter=1000))
+
+        def predicted(x, y, asked) -> dict:
+            return {c: model(c).fit(x, y).predict_proba(asked)[:, 1] for c in PENALTIES}
+
+        return fitted(model(best(list(PENALTIES), split, lambda known: split.encoded, predicted, rng)), split.encoded,
+                      split)
+
+    return method
+
+
+def folds_like_the_query(split: Split, rng) -> np.ndarray:
+    """The fold (labelled points,) of each labelled point: cut at random, by a line through each block, or by k-means of
+    places, as split.cut says."""
     rows = np.flatnonzero(split.labelled)
-    fold = partition(split.xy[rows], min(FOLDS, len(rows)), rng)
+    if split.cut == "random":
+        return rng.permutation(len(rows)) % FOLDS
+    if split.cut == "places":
+        return partition(split.xy[rows], min(FOLDS, len(rows)), rng)
+    fold = np.zeros(len(rows), int)
+    for block in np.unique(split.block[rows]):
+        own = np.flatnonzero(split.block[rows] == block)
+        fold[own[along_a_line(split.xy[rows[own]], rng)[len(own) // 2:]]] = 1
+    return fold
+
+
+def validation(split: Split, features_by: Callable, rng) -> Iterator[tuple]:
+    """Features and labels of the points that teach, then of those that are predicted, of every fold in turn. A fold
+    whose teaching points hold one class is left out.
+
+    features_by  (points that teach, (points,) bool) -> (rows) -> features
+    """
+    rows, fold = np.flatnonzero(split.labelled), folds_like_the_query(split, rng)
     for k in range(fold.max() + 1):
         known, asked = (np.isin(np.arange(len(split.role)), rows[of]) for of in (fold != k, fold == k))
         if 0 < split.label[known].mean() < 1:
-            x = features_of(parts, split, known)(split)
+            x = features_by(known)(split)
             yield x[known], split.label[known], x[asked], split.label[asked]
 
 
-def best(settings: list, split: Split, parts: tuple[str, ...], predicted: Callable, rng):
+def best(settings: list, split: Split, features_by: Callable, predicted: Callable, rng):
     """The setting with the lowest log loss; the middle one where no fold can be predicted.
 
-    predicted  (features, label, features of the asked) -> {setting: probabilities of the asked}
+    features_by  as of `validation`
+    predicted    (features, label, features of the asked) -> {setting: probabilities of the asked}
     """
     label, found = [], {setting: [] for setting in settings}
-    for x, y, asked, truth in validation(split, parts, rng):
+    for x, y, asked, truth in validation(split, features_by, rng):
         label.append(truth)
         for setting, p in predicted(x, y, asked).items():
             found[setting].append(p)
@@ -83,31 +127,34 @@ def random_forest(*parts: str) -> Callable:
             return {leaf: RandomForestClassifier(TRIED, min_samples_leaf=leaf, random_state=state).fit(
                 x, y).predict_proba(asked)[:, 1] for leaf in LEAVES}
 
-        leaf = best(list(LEAVES), split, parts, predicted, rng)
+        leaf = best(list(LEAVES), split, partial(features_of, parts, split), predicted, rng)
         model = RandomForestClassifier(TREES, min_samples_leaf=leaf, random_state=state)
         return fitted(model, features_of(parts, split), split)
 
     return method
 
 
-def boosting(*parts: str) -> Callable:
-    """Gradient boosting whose learning rate and number of trees the validation chooses."""
+def boosting(*parts: str, members: int = 1) -> Callable:
+    """Gradient boosting whose learning rate and number of trees the validation chooses; of several members, which see
+    half of the features at each split and have an L2 penalty, the mean."""
     def method(split: Split, rng) -> Callable:
         state = int(rng.integers(1 << 31))
+        more = {"max_features": 0.5, "l2_regularization": 1.0} if members > 1 else {}
 
         def predicted(x, y, asked) -> dict:
             out = {}
             for rate in RATES:
-                model = trees.boosted(x, y, state, rate=rate, trees=max(NUMBERS))
+                model = trees.boosted(x, y, state, rate=rate, trees=max(NUMBERS), **more)
                 for number, p in enumerate(model.staged_predict_proba(asked), start=1):
                     if number in NUMBERS:
                         out[rate, number] = p[:, 1]
             return out
 
-        rate, number = best([(r, n) for r in RATES for n in NUMBERS], split, parts, predicted, rng)
         features = features_of(parts, split)
-        model = trees.boosted(features(split)[split.labelled], split.label[split.labelled], state, rate=rate,
-                              trees=number)
-        return lambda rows: model.predict_proba(features(rows))[:, 1]
+        rate, number = best([(r, n) for r in RATES for n in NUMBERS], split, partial(features_of, parts, split),
+                            predicted, rng)
+        x, y = features(split)[split.labelled], split.label[split.labelled]
+        models = [trees.boosted(x, y, state + m, rate=rate, trees=number, **more) for m in range(members)]
+        return lambda rows: np.mean([model.predict_proba(features(rows))[:, 1] for model in models], axis=0)
 
     return method

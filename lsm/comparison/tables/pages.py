@@ -11,6 +11,7 @@ from lsm.run.paths import Paths
 OURS = "ours"
 SUBSETS = {"all": ("inventory", "insar", "absence"), "inventory": ("inventory", "absence"),
            "insar": ("insar", "absence")}
+PLAIN = "without telling numbers"  # where some points hold a number that one class alone has
 QUARTERS = ("nearest quarter", "second quarter", "third quarter", "farthest quarter")
 LISTED = ("accuracy", "precision", "recall", "f1", "kappa", "mcc", "auroc", "pr_auc", "brier", "ece", "log_loss",
           "top_tenth")
@@ -40,7 +41,7 @@ def results(paths: Paths, made_by: str) -> str:
                        "(Brier: below 0 is better):\n\n" + _markdown(wide))
         for name in ("kappa", "auroc"):
             wide = _wide(part[part.measure == name], "method", "subset")
-            wide = wide[[subset for subset in (*SUBSETS, *QUARTERS) if subset in wide]]
+            wide = wide[[subset for subset in (*SUBSETS, PLAIN, *QUARTERS) if subset in wide]]
             out.append(f"{name} by subset of the scored points (quarters by distance to the nearest labelled "
                        "point):\n\n" + _markdown(wide))
     shots = table[(table.protocol == "k-shot") & (table.subset == "all") & (table.measure == "accuracy")]

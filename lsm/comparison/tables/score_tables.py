@@ -8,7 +8,7 @@ from tqdm import tqdm
 from lsm.comparison import measures, splits
 from lsm.comparison.points import Points
 from lsm.comparison.protocols import of_blocks
-from lsm.comparison.tables.pages import OURS, QUARTERS, SUBSETS, results
+from lsm.comparison.tables.pages import OURS, PLAIN, QUARTERS, SUBSETS, results
 from lsm.run.artifacts import artifact, write_csv
 from lsm.run.jobs import Job
 from lsm.run.paths import Paths
@@ -64,6 +64,8 @@ def measure(results: dict, points: Points, roles: dict, units: dict | None = Non
         labelled = np.isin(role, (splits.TRAIN, splits.SUPPORT))
         quarter = distance_quarters(points.xy, labelled, at)
         subsets = {name: np.isin(origin, kept) for name, kept in SUBSETS.items()}
+        if points.telling[at].any():
+            subsets[PLAIN] = ~points.telling[at]
         if protocol != "k-shot":
             subsets |= {name: quarter == i for i, name in enumerate(QUARTERS)}
         for method, values in methods.items():

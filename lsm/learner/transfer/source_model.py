@@ -81,6 +81,9 @@ def source_for(c: StartConstants, encoder: Encoder, labelled: int) -> Source | N
     Areas of START_BELOW points or more need no start. Nor can an area use the project's model that has no factor of it.
     Raises InputError for a model that was asked for and cannot be used.
     """
+    if c.START_FROM == c.REGION:
+        raise InputError(f"START_FROM={c.START_FROM}: expected another region, found this one, whose model may have "
+                         f"learned from the samples that are scored; START_FROM={PROJECT_MODEL}, or START_FROM=")
     path = source_path(c.START_FROM) if labelled < c.START_BELOW else None
     if path is None:
         return None
