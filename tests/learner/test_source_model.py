@@ -163,6 +163,8 @@ def test_a_model_is_found_by_its_path():
 
 
 @pytest.mark.parametrize(("start_from", "factors", "form", "message"), [
+    ("here", (SLOPE,), "recommended", "START_FROM=here: expected another region, found this one, whose model may have "
+     "learned from the samples that are scored; START_FROM=project, or START_FROM="),
     ("nowhere", (SLOPE,), "recommended", "START_FROM=nowhere: expected a region with a model, checkpoint_dir/nowhere_"
      "model.npz, found none; run meta_learner.py REGION=nowhere, or name there, project"),
     ("nowhere.npz", (SLOPE,), "recommended", "START_FROM=nowhere.npz: expected a model of meta_learner.py, found no "

@@ -353,6 +353,19 @@ def test_a_checkpoint_that_a_killed_run_was_to_replace_is_passed_over(copy_of_de
     assert training.done == 40
 
 
+def test_checkpoints_of_other_code_are_passed_over(copy_of_demo, capsys):
+    """Other code may hold out other samples: going on would score what the checkpoint has learned from."""
+    for step in (20, 40, 60):
+        record = json.loads((copy_of_demo / CHECKPOINT_RECORD.format(step)).read_text())
+        (copy_of_demo / CHECKPOINT_RECORD.format(step)).write_text(json.dumps(record | {"code": "0" * 64}))
+    training, c = Training.of_file(arrays(copy_of_demo / MODEL)), settings.constants(
+        meta_learner.Constants, list(TRAINING))
+    meta_learner.go_on(training, Paths("demo"), c, [copy_of_demo / name for name in INPUTS[MODEL][1]])
+    assert capsys.readouterr().out == ("checkpoint_dir/demo_checkpoint_000060.npz is of another run (other code): "
+                                       "training starts afresh\n")
+    assert training.done == 0
+
+
 @pytest.mark.slow
 def test_another_run_gives_the_same_bytes(demo, tmp_path):
     for stages in (STAGES, STAGES[3:]):  # from nothing, and over what is there

@@ -31,6 +31,7 @@ POINTS_A_STEP = 10         # labelled points for each outer step after the start
 class StartConstants(TrainingConstants, Protocol):
     """The constants of meta_learner.py that a start from elsewhere needs, and what meta-training needs."""
 
+    REGION: str
     START_FROM: str
     START_BELOW: int
 
