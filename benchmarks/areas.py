@@ -1,19 +1,24 @@
 """One table of areas by methods, out of what compare_methods.py left in several places.
 
-Reads   <root>/tmp/<REGION>_intervals.csv of every region of every root that has one
+Reads   <root>/tmp/<REGION>_intervals.csv of every region of every root that has one; with EAST=<REGION>, of this region
+        <REGION>_scores.csv.gz and <REGION>_splits.csv.gz too: then it is scored on its half east of the median X alone,
+        where choices were settled on the other half
 Writes  nothing; prints Markdown: a row a method, a column an area, in a cell AUROC / Brier score / kappa, each with its
-        95 % interval; then ours minus the best of the others
-Run     python benchmarks/areas.py <root> [<root> ...] [PROTOCOL=partitions]
+        95 % interval; then ours minus the best of the others, and of the half, ours minus every other method
+Run     python benchmarks/areas.py <root> [<root> ...] [PROTOCOL=partitions EAST=kaghan]
 """
 
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lsm.comparison.tables.pages import OURS, by_area
+from lsm.comparison.tables.score_tables import resampled
 
 ENDING = "_intervals.csv"
+DRAWS = 5000  # of the bootstrap of a half
 
 
 def read_areas(roots: list[Path], protocol: str) -> dict[str, pd.DataFrame]:
@@ -35,6 +40,24 @@ def read_areas(roots: list[Path], protocol: str) -> dict[str, pd.DataFrame]:
     return out
 
 
+def east_of(folder: Path, region: str, protocol: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Differences from ours and intervals (score_tables.resampled) of one protocol, all factors, on the samples of the
+    region whose X is not below the median of all samples."""
+    places = pd.read_csv(folder / f"{region}_splits.csv.gz", usecols=["sample", "x"])
+    east = places.loc[places.x >= places.x.median(), "sample"]
+    scores = pd.read_csv(folder / f"{region}_scores.csv.gz")
+    kept = scores.with_dv.astype(bool) & (scores.protocol == protocol) & scores.point.isin(east)
+    return resampled(scores[kept], DRAWS, np.random.default_rng(0))
+
+
+def leads_of(differences: pd.DataFrame) -> str:
+    """Ours minus every other method as Markdown, with intervals."""
+    cells = differences.assign(text=[f"{d:+.4f} [{low:+.4f}, {high:+.4f}]" for d, low, high in zip(
+        differences.difference, differences.low, differences.high, strict=True)])
+    wide = cells.pivot(index="rival", columns="measure", values="text").reindex(dict.fromkeys(cells.rival))
+    return wide[["auroc", "brier", "kappa"]].to_markdown()
+
+
 def lead(areas: dict[str, pd.DataFrame]) -> str:
     """Of each area, which method has the best AUROC and where ours stands."""
     lines = []
@@ -51,13 +74,19 @@ def lead(areas: dict[str, pd.DataFrame]) -> str:
 
 def main(*arguments: str) -> None:
     """Prints the table."""
-    protocol = next((a.removeprefix("PROTOCOL=") for a in arguments if a.startswith("PROTOCOL=")), "partitions")
-    roots = [Path(a) for a in arguments if not a.startswith("PROTOCOL=")]
+    given = dict(a.split("=", 1) for a in arguments if a.startswith(("PROTOCOL=", "EAST=")))
+    protocol, half = given.get("PROTOCOL", "partitions"), given.get("EAST", "")
+    roots = [Path(a) for a in arguments if not a.startswith(("PROTOCOL=", "EAST="))]
     areas = read_areas(roots, protocol)
     if not areas:
         sys.exit(f"{protocol}: expected tmp/<REGION>{ENDING} with this protocol below {', '.join(map(str, roots))}, "
                  "found none; run compare_methods.py there")
-    print(f"AUROC / Brier score / kappa under {protocol}, with 95 % intervals\n\n{by_area(areas)}\n\n{lead(areas)}")
+    ours = ""
+    if half in areas:
+        folder = next(root / "tmp" for root in roots if (root / "tmp" / f"{half}{ENDING}").is_file())
+        differences, areas[half] = east_of(folder, half, areas[half]["protocol"].iloc[0])
+        ours = f"\n\nOurs minus each other method, {half}, east of its median X:\n\n{leads_of(differences)}"
+    print(f"AUROC / Brier score / kappa under {protocol}, 95 % intervals\n\n{by_area(areas)}\n\n{lead(areas)}{ours}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -54,6 +55,26 @@ def test_a_region_in_two_roots_is_refused(roots):
     write_intervals(roots[1], "HK", {"partitions": {"RF": 0.7}})
     with pytest.raises(ValueError, match="found HK in two"):
         areas.read_areas(roots, "partitions")
+
+
+def test_a_half_is_scored_alone(roots, capsys):
+    """East of the median X ours is perfect and the rival blind; in the west it is the other way round."""
+    n, rng = 400, np.random.default_rng(0)
+    x, label = rng.permutation(n) * 10.0, rng.integers(0, 2, n)
+    good, blind, east = 0.1 + 0.8 * label, np.full(n, 0.5), x >= np.median(x)
+    pd.DataFrame({"sample": np.arange(n), "x": x, "y": 0}).to_csv(roots[0] / "tmp" / "HK_splits.csv.gz", index=False)
+    scores = [pd.DataFrame({"protocol": "partitions", "seed": 1, "with_dv": with_dv, "method": method, "k": "",
+                            "steps": "",
+                            "point": np.arange(n), "block": 0, "unit": np.arange(n) // 10, "label": label,
+                            "origin": "inventory", "score": score})
+              for with_dv in (True, False)
+              for method, score in (("ours", np.where(east, good, blind)), ("RF", np.where(east, blind, good)))]
+    pd.concat(scores)[list(COLUMNS["scores"])].to_csv(roots[0] / "tmp" / "HK_scores.csv.gz", index=False)
+    areas.main(str(roots[0]), "EAST=HK")
+    said = capsys.readouterr().out
+    assert "- HK: best other method RF, AUROC 0.500, ours 1.000" in said
+    assert "Ours minus each other method, HK, east of its median X" in said
+    assert "+0.5000 [+0.5000, +0.5000]" in said
 
 
 def test_nothing_to_show_is_said(tmp_path):
