@@ -96,7 +96,7 @@ class Constants(Spread, Area):
     STEPS: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 20, 50)  # of adaptation; published 1 to 5
     # methods that predict the whole grid, under the first seed of published; () none
     MAPPED: tuple[str, ...] = ("ours", "ours, published recipe", "SVM", "MLP", "DBN", "RF", "boosting + XY")
-    RESAMPLES: int = 1000                           # of the bootstrap over blocks
+    RESAMPLES: int = 5000                           # of the bootstrap over blocks or squares
     WORKERS: int = 0                                # processes; 0: as many as cores
     # baselines
     DBN_HIDDEN: tuple[int, ...] = (32, 32)  # published: two RBMs of 32

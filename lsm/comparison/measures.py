@@ -11,6 +11,7 @@ MEASURES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "kappa
             "ece", "log_loss")
 LOWER_IS_BETTER = ("brier", "ece", "log_loss")
 BINS = 10            # of the reliability diagram and of the calibration error
+AT_ONCE = 1000       # draws of the bootstrap in memory
 SURELY = 1e-6        # log loss moves probabilities this far from 0 and 1: one landslide at 0 would make it infinite
 
 
@@ -91,7 +92,15 @@ def bootstrap(seeds: list[Scored], resamples: int, rng: np.random.Generator) -> 
     """
     units = np.unique(np.concatenate([s.unit for s in seeds]))
     n = len(units)
-    times = rng.multinomial(n, np.full(n, 1 / n), size=resamples) if resamples else np.ones((1, n))  # (resamples, n)
+    if not resamples:
+        return _under(np.ones((1, n)), units, seeds)
+    some = [_under(rng.multinomial(n, np.full(n, 1 / n), size=min(AT_ONCE, resamples - done)), units, seeds)
+            for done in range(0, resamples, AT_ONCE)]
+    return {name: np.concatenate([values[name] for values in some]) for name in some[0]}
+
+
+def _under(times: np.ndarray, units: np.ndarray, seeds: list[Scored]) -> dict[str, np.ndarray]:
+    """The measures, each (resamples, methods), when every unit counts so often: times (resamples, units)."""
     sums, counts = (dict.fromkeys(("kappa", "auroc", "brier", "accuracy"), 0.0) for _ in range(2))
     for s in seeds:
         weight = times[:, np.searchsorted(units, s.unit)].astype(np.float32)  # (resamples, n)
