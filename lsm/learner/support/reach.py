@@ -65,9 +65,10 @@ def _losses(training: Training, pooled: Networks, samples: EncodedSamples, asked
     loss = np.zeros(len(reaches))
     for b, own in enumerate(asked):
         x, signed = samples.x[own], np.where(samples.label[own] == 1, -1, 1)
+        of_kinds = [([w[0] for w in pooled[kind.name]], [w[b] for w in of_blocks],
+                     distance_to(samples.xy[rows[b]], samples.xy[own]))
+                    for kind, of_blocks, rows in zip(training.kinds, adapted, supports, strict=True)]
         for i, reach in enumerate(reaches):
-            z = np.mean([log_odds(nearer_to_adapted([w[0] for w in pooled[kind.name]], [w[b] for w in of_blocks],
-                                                    distance_to(samples.xy[rows[b]], samples.xy[own]), reach), x)
-                         for kind, of_blocks, rows in zip(training.kinds, adapted, supports, strict=True)], axis=0)
+            z = np.mean([log_odds(nearer_to_adapted(*of_kind, reach), x) for of_kind in of_kinds], axis=0)
             loss[i] += np.logaddexp(0, signed * z).sum(dtype=np.float64)
     return loss
