@@ -42,6 +42,8 @@ def quietly() -> Iterator[None]:
 with quietly():
     import tensorflow as tf  # other modules take tf from here
 
+tf.get_logger().setLevel("ERROR")  # it warns of a new graph for other shapes; members and inputs have few of them
+
 EPSILON = 1e-3      # of batch normalisation; published
 HEAD_SD = 0.01      # of the head's truncated normal start; published
 PLACE = 2           # inputs that tell the place, X and Y; always the last ones
