@@ -41,16 +41,20 @@ REGION = "demo"
 MADE = ("COMPRESS=DEFLATE", "PREDICTOR=3", "TILED=YES", "INTERLEAVE=BAND", "ZLEVEL=1", "NUM_THREADS=ALL_CPUS")
 
 
-def stage(script: str, *arguments: str) -> tuple[float, float, float]:
-    """Runs a stage on the region; wall seconds, processor seconds and peak memory (GiB)."""
-    start = time.perf_counter()
+def stage(script: str, *arguments: str) -> tuple[float, float, float, np.ndarray]:
+    """Runs a stage on the region; wall seconds, processor seconds, peak memory (GiB), and memory ten times a second."""
+    start, held, status = time.perf_counter(), [], None
     process = subprocess.Popen([sys.executable, str(PROJECT / script), f"REGION={REGION}", *arguments], cwd=PROJECT,
                                stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    while not status or not status[0]:
+        held.append(int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**30)
+        time.sleep(0.1)
+        status = os.wait4(process.pid, os.WNOHANG)
+    _, status, used = status
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{script}: exit code {process.returncode}")
-    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
+    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20, np.array(held)
 
 
 class Island:
@@ -163,15 +167,19 @@ def timed(function, clock) -> float:
     return clock() - start
 
 
-def draw(table: pd.DataFrame, path: Path) -> None:
-    """Time and memory against cells."""
-    fig, axes = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
+def draw(table: pd.DataFrame, held: list[np.ndarray], path: Path) -> None:
+    """Time and memory against cells, and memory in the course of each run."""
+    fig, axes = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
     for name, colour in (("wall s", "#0072b2"), ("processor s", "#d55e00")):
         axes[0].plot(table["cells"], table[name], "o-", color=colour, label=name.replace(" s", " time"))
     axes[0].set(xscale="log", yscale="log", xlabel="cells", ylabel="seconds")
     axes[0].legend(frameon=False)
     axes[1].plot(table["cells"], table["peak GiB"], "o-", color="#009e73")
     axes[1].set(xscale="log", ylim=(0, None), xlabel="cells", ylabel="peak memory, GiB")
+    for cells, memory, colour in zip(table["cells"], held, ("#56b4e9", "#e69f00", "#009e73"), strict=False):
+        axes[2].plot(np.linspace(0, 1, len(memory)), memory, color=colour, label=f"{cells / 1e6:.1f} million cells")
+    axes[2].set(ylim=(0, None), xlabel="share of the run", ylabel="memory, GiB")
+    axes[2].legend(frameon=False)
     fig.savefig(path, dpi=200)
 
 
@@ -189,12 +197,15 @@ def main():
         coarse.mkdir()
         for path, name in ((paths.composite, "composite.tif"), (paths.grid, "grid.csv"), (paths.blocks, "blocks.tif")):
             path.rename(coarse / name)
-    island, rows = Island(coarse, c), []
+    island, rows, held = Island(coarse, c), [], []
     for times in map(int, sys.argv[2:] or (4, 11, 36)):
         cells = island.write(paths, c, times)
         load = os.getloadavg()[0]
-        wall, processor, peak = stage("predict_LSM.py")
+        wall, processor, peak, memory = stage("predict_LSM.py")
+        held.append(memory)
         rows.append({"cells": cells, "wall s": wall, "processor s": processor, "peak GiB": peak,
+                     "GiB at half": np.median(memory[len(memory) * 4 // 10:len(memory) * 6 // 10]),
+                     "GiB at the end": np.median(memory[len(memory) * 9 // 10:]),
                      "million cells/s": cells / wall / 1e6,
                      "stack GB": paths.factor_stack.stat().st_size / 1e9,
                      "map GB": paths.map_raster.stat().st_size / 1e9, "load before": load})
@@ -203,7 +214,7 @@ def main():
     print(f"{os.cpu_count()} cores\n{table.round(2).to_string(index=False)}\n\n{of_steps.round(2).to_string()}")
     table.round(3).to_csv(folder / "scale.csv", index=False)
     of_steps.round(3).to_csv(folder / "scale_steps.csv")
-    draw(table, folder / "scale.png")
+    draw(table, held, folder / "scale.png")
 
 
 if __name__ == "__main__":
