@@ -47,9 +47,10 @@ from tqdm import tqdm
 
 from lsm.explanation import ranking
 from lsm.explanation.block_models import permutation, players_of, shap_values
-from lsm.inputs.rasters import read_band, read_composite, write_classes
+from lsm.inputs.rasters import WINDOW, Grid, open_raster
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import mean_log_odds, unnamed
+from lsm.maps import gis
 from lsm.run.artifacts import check, read_csv, read_npz, write_csv, write_npz
 from lsm.run.jobs import cluster_of, side_by_side
 from lsm.run.paths import Paths, shown
@@ -135,7 +136,8 @@ def main(c: Constants) -> None:
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
     cells = read_csv(paths.blocks_table, "scene_sampling.py", c)["cells"].to_numpy()
     check(paths.blocks, "scene_sampling.py", c)
-    composite, labels = read_composite(paths.composite), read_band(paths.blocks)
+    labels = open_raster(paths.blocks, "run scene_sampling.py again")
+    grid, band = Grid.of(labels), labels.GetRasterBand(1)
     encoder, state = Encoder.from_json(str(models["encoder"])), models["state"]
     names = [factor.name for factor in encoder.factors]
     if not (state == ranking.ADAPTED).any():
@@ -170,8 +172,9 @@ def main(c: Constants) -> None:
               | {name: v.astype(np.float32) for name, v in values.items()}
               | {"base": base, "agreement": agreement, "state": state, "factor_names": np.array(names)}, *made)
     colours = [c.COLOURS[i % len(c.COLOURS)] for i in range(len(names))]
-    write_classes(paths.leading_factor, leader[labels], composite, "leading factor", ["none explained", *names],
-                  colours, *made)
+    windows = ((top, left, leader[band.ReadAsArray(left, top, cols, rows)])
+               for top, left, rows, cols in grid.tiles(WINDOW))
+    gis.write_classes(paths.leading_factor, windows, grid, "leading factor", ["none explained", *names], colours, made)
     write_csv(paths.importance_territory, over_territory, *made)
     write_csv(paths.importance, table, *made)
     print(f"{len(row)} samples of {len(sampled)} blocks explained, "
