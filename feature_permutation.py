@@ -38,6 +38,7 @@ Run     python feature_permutation.py [EXPLAINED=50 ...]
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ from lsm.inputs.rasters import WINDOW, Grid, open_raster
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import mean_log_odds, unnamed
 from lsm.maps import gis
-from lsm.run.artifacts import check, read_csv, read_npz, write_csv, write_npz
+from lsm.run.artifacts import check, map_npz, mapped, read_csv, read_npz, write_csv, write_npz
 from lsm.run.jobs import cluster_of, side_by_side
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
@@ -113,9 +114,10 @@ def explain_block(block: int) -> tuple:
     return table.assign(block=block, explained=len(chosen)), chosen, values, place, found, base
 
 
-def start_worker(models: dict, samples: dict, c: Constants) -> None:
-    """Gives a process what explain_block needs for every block."""
+def start_worker(path: Path, samples: dict, c: Constants) -> None:
+    """Gives a process what explain_block needs for every block; path: of the models."""
     global _HELD
+    models = mapped(path)
     _HELD = unnamed(models), samples, Encoder.from_json(str(models["encoder"])), c
 
 
@@ -132,7 +134,7 @@ def main(c: Constants) -> None:
     """Runs the stage; c holds the constants."""
     checked(c)
     paths = Paths(c.REGION)
-    models = read_npz(paths.models, "predict_LSM.py", c)
+    models = map_npz(paths.models, "predict_LSM.py", c)
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
     cells = read_csv(paths.blocks_table, "scene_sampling.py", c)["cells"].to_numpy()
     check(paths.blocks, "scene_sampling.py", c)
@@ -148,7 +150,8 @@ def main(c: Constants) -> None:
     own = np.bincount(samples["block"], minlength=len(state)) > 0  # a block may have adapted on borrowed samples alone
     sampled, bare = np.flatnonzero(own), np.flatnonzero(~own)
     with cluster_of(c) as cluster:
-        results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker, (models, samples, c), cluster)
+        results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker,
+                               (paths.models, samples, c), cluster)
         for block, (table, *found, base[block]) in zip(sampled, tqdm(results, "blocks", len(sampled), unit="block",
                                                                      disable=None), strict=True):
             if np.ptp(table["mean_abs_shap"]) and np.ptp(table["permutation"]):

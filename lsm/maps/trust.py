@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from lsm.blocks.grid_parts import Part
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import Networks, log_odds_of_block, members_of, over_tiles, probability
+from lsm.learner.prediction import Networks, let_go, log_odds_of_block, members_of, over_tiles, probability
 from lsm.maps.nearest import Nearest
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -117,5 +117,6 @@ def fill(parts: Iterable[Part], cells: int, encoder: Encoder, networks: Networks
     for part, values in over_tiles(parts, encoder, len(members[0][0]), of_tile, 2 if uncertainty else 1):
         for dataset, v in zip((applicability, uncertainty), values, strict=False):
             part.write(dataset, v)
+        let_go(networks)
         bar.update(len(part.block))
     bar.close()
