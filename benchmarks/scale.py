@@ -54,7 +54,8 @@ def stage(script: str, *arguments: str) -> tuple[float, float, float, np.ndarray
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{script}: exit code {process.returncode}")
-    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20, np.array(held)
+    held = np.array([v for v in held if v])  # not of the process that has ended
+    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20, held
 
 
 def measured(script: str, held: list[np.ndarray]) -> dict:
