@@ -18,6 +18,7 @@ Run     python scene_sampling.py [K=256 M=150 ...]
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from lsm.blocks.slic import slic_in_strips
 from lsm.blocks.units import doubts, read_units
 from lsm.inputs.crs import crs_name
 from lsm.inputs.layers import Rows, take
-from lsm.inputs.rasters import WINDOW, Composite, Grid, centres, create, locate, write_windows
+from lsm.inputs.rasters import NODATA, TERRAIN, WINDOW, Composite, Grid, centres, create, locate, write_windows
 from lsm.inputs.samples import read_samples, unique_places
 from lsm.insar.origins import weights
 from lsm.run.artifacts import artifact, write_csv, write_npz
@@ -70,21 +71,30 @@ def number_of_seeds(samples: int, cells: int, valid: int, c: Constants) -> int:
     return min(round(blocks * cells / max(valid, 1)), cells // 4)
 
 
-def ground_of(composite: Composite, xy: np.ndarray) -> tuple[np.ndarray, int]:
+def ground_of(composite: Composite, xy: np.ndarray, terrain: gdal.Dataset) -> tuple[np.ndarray, int]:
     """Where each point lies (points,): 0 on ground, -1 on nodata, -2 outside the raster; and how many cells are ground.
 
-    Goes over the whole raster, so that values that no terrain has are refused before any work. Raises InputError.
+    Goes over the whole raster, so that values that no terrain has are refused before any work, and copies it into
+    `terrain`, for `read_terrain`. Raises InputError.
     """
     grid, valid = composite.grid, 0
     row, col, inside = locate(grid.geotransform, (grid.rows, grid.cols), xy)
     found = np.full(len(xy), -2, np.int32)
     for first, rows in grid.windows():
-        ground = composite.read(first, rows)[1]
+        bands, ground = composite.read(first, rows)
+        bands[:, ~ground] = NODATA
+        terrain.WriteArray(bands, 0, first)
         here = inside & (row >= first) & (row < first + rows)
         found[here] = ground[row[here] - first, col[here]].astype(np.int32) - 1
         valid += int(ground.sum())
     composite.refuse_empty(valid)
     return found, valid
+
+
+def read_terrain(terrain: gdal.Dataset, row: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `Composite.read`, of the copy: it is read many times, and decompressing takes longer than all else."""
+    bands = terrain.ReadAsArray(0, row, terrain.RasterXSize, rows)
+    return bands, bands[0] != NODATA
 
 
 def block_of(labels: Rows, grid: Grid, xy: np.ndarray) -> np.ndarray:
@@ -95,21 +105,22 @@ def block_of(labels: Rows, grid: Grid, xy: np.ndarray) -> np.ndarray:
     return block
 
 
-def cut(c: Constants, composite: Composite, labels: Rows, samples: int, valid: int, folder: Path) -> tuple:
+def cut(c: Constants, terrain: gdal.Dataset, labels: Rows, samples: int, valid: int, folder: Path) -> tuple:
     """Fills the labels; the blocks' mean rows and columns (blocks, 2), and the names of own units or None.
 
     samples, valid  how many samples and cells of ground there are; folder  for layers on the way
     """
+    read, grid = partial(read_terrain, terrain), Grid.of(terrain)
     if c.BLOCKS:
         notes = []
         with library_notes(notes):
-            places, names = read_units(str(root() / c.BLOCKS), composite.grid,
-                                       lambda row, rows: composite.read(row, rows)[1], labels, folder, notes)
+            places, names = read_units(str(root() / c.BLOCKS), grid, lambda row, rows: read(row, rows)[1], labels,
+                                       folder, notes)
         print(f"own units of {c.BLOCKS}: {len(names):,}", *notes, sep="\n")
         return places, names
-    seeds = number_of_seeds(samples, composite.grid.rows * composite.grid.cols, valid, c)
+    seeds = number_of_seeds(samples, grid.rows * grid.cols, valid, c)
     print(f"K = {seeds}" + ("" if c.K else f", for about {c.BLOCK_SAMPLES} samples a block"))
-    return slic_in_strips(composite.read, labels, c.WEIGHTS, c.M, seeds, c.LOOPS,
+    return slic_in_strips(read, labels, c.WEIGHTS, c.M, seeds, c.LOOPS,
                           lambda loops: tqdm(loops, desc="SLIC", unit="loop", delay=2)), None
 
 
@@ -180,11 +191,12 @@ def sample(c: Constants, folder: Path) -> None:
     print(f"{len(samples.label)} samples; {dropped} rows dropped that repeat a place, {conflicts} places with both "
           "labels kept as landslides")
 
-    on_ground, valid = ground_of(composite, samples.xy[row])
+    terrain = create(folder / "terrain.tif", grid, options=("INTERLEAVE=BAND",), names=TERRAIN)
+    on_ground, valid = ground_of(composite, samples.xy[row], terrain)
     check_extent(on_ground, samples.xy[row], composite, paths.samples)
     print(f"{(on_ground == -2).sum()} samples dropped outside the raster, {(on_ground == -1).sum()} on its nodata")
     labels = Rows(create(folder / "labels.tif", grid, gdal.GDT_Int32, -1))
-    places, names = cut(c, composite, labels, len(row), valid, folder)
+    places, names = cut(c, terrain, labels, len(row), valid, folder)
     block = block_of(labels, grid, samples.xy[row])
     if outside := int(((block < 0) & (on_ground == 0)).sum()):
         print(f"{outside} samples dropped outside every unit")
