@@ -45,7 +45,7 @@ from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import unnamed
 from lsm.maps import classes, counts, gis, layer_tables, styles_qgis, trust
 from lsm.maps.cartography import named_classes
-from lsm.run.artifacts import check, read_csv, read_npz, write_csv
+from lsm.run.artifacts import check, map_npz, read_csv, read_npz, write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
 from lsm.run.writing import work_folder
@@ -101,7 +101,7 @@ def main(c: Constants) -> None:
     """Runs the stage; c holds the constants."""
     checked(c)
     paths = Paths(c.REGION)
-    models = read_npz(paths.models, "predict_LSM.py", c)
+    models = map_npz(paths.models, "predict_LSM.py", c)
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
     blocks = read_csv(paths.blocks_table, "scene_sampling.py", c)
     check(paths.blocks, "scene_sampling.py", c)

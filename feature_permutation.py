@@ -38,6 +38,7 @@ Run     python feature_permutation.py [EXPLAINED=50 ...]
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -47,10 +48,11 @@ from tqdm import tqdm
 
 from lsm.explanation import ranking
 from lsm.explanation.block_models import permutation, players_of, shap_values
-from lsm.inputs.rasters import read_band, read_composite, write_classes
+from lsm.inputs.rasters import WINDOW, Grid, open_raster
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import mean_log_odds, unnamed
-from lsm.run.artifacts import check, read_csv, read_npz, write_csv, write_npz
+from lsm.maps import gis
+from lsm.run.artifacts import check, map_npz, mapped, read_csv, read_npz, write_csv, write_npz
 from lsm.run.jobs import cluster_of, side_by_side
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
@@ -112,9 +114,10 @@ def explain_block(block: int) -> tuple:
     return table.assign(block=block, explained=len(chosen)), chosen, values, place, found, base
 
 
-def start_worker(models: dict, samples: dict, c: Constants) -> None:
-    """Gives a process what explain_block needs for every block."""
+def start_worker(path: Path, samples: dict, c: Constants) -> None:
+    """Gives a process what explain_block needs for every block; path: of the models."""
     global _HELD
+    models = mapped(path)
     _HELD = unnamed(models), samples, Encoder.from_json(str(models["encoder"])), c
 
 
@@ -131,11 +134,12 @@ def main(c: Constants) -> None:
     """Runs the stage; c holds the constants."""
     checked(c)
     paths = Paths(c.REGION)
-    models = read_npz(paths.models, "predict_LSM.py", c)
+    models = map_npz(paths.models, "predict_LSM.py", c)
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
     cells = read_csv(paths.blocks_table, "scene_sampling.py", c)["cells"].to_numpy()
     check(paths.blocks, "scene_sampling.py", c)
-    composite, labels = read_composite(paths.composite), read_band(paths.blocks)
+    labels = open_raster(paths.blocks, "run scene_sampling.py again")
+    grid, band = Grid.of(labels), labels.GetRasterBand(1)
     encoder, state = Encoder.from_json(str(models["encoder"])), models["state"]
     names = [factor.name for factor in encoder.factors]
     if not (state == ranking.ADAPTED).any():
@@ -146,7 +150,8 @@ def main(c: Constants) -> None:
     own = np.bincount(samples["block"], minlength=len(state)) > 0  # a block may have adapted on borrowed samples alone
     sampled, bare = np.flatnonzero(own), np.flatnonzero(~own)
     with cluster_of(c) as cluster:
-        results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker, (models, samples, c), cluster)
+        results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker,
+                               (paths.models, samples, c), cluster)
         for block, (table, *found, base[block]) in zip(sampled, tqdm(results, "blocks", len(sampled), unit="block",
                                                                      disable=None), strict=True):
             if np.ptp(table["mean_abs_shap"]) and np.ptp(table["permutation"]):
@@ -170,8 +175,9 @@ def main(c: Constants) -> None:
               | {name: v.astype(np.float32) for name, v in values.items()}
               | {"base": base, "agreement": agreement, "state": state, "factor_names": np.array(names)}, *made)
     colours = [c.COLOURS[i % len(c.COLOURS)] for i in range(len(names))]
-    write_classes(paths.leading_factor, leader[labels], composite, "leading factor", ["none explained", *names],
-                  colours, *made)
+    windows = ((top, left, leader[band.ReadAsArray(left, top, cols, rows)])
+               for top, left, rows, cols in grid.tiles(WINDOW))
+    gis.write_classes(paths.leading_factor, windows, grid, "leading factor", ["none explained", *names], colours, made)
     write_csv(paths.importance_territory, over_territory, *made)
     write_csv(paths.importance, table, *made)
     print(f"{len(row)} samples of {len(sampled)} blocks explained, "

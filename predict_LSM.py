@@ -38,7 +38,7 @@ from lsm.learner.adaptation import ADAPTED, NO_SAMPLES, ONE_CLASS, models_of_blo
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, pooled_of
 from lsm.learner.network import use_one_thread
-from lsm.learner.prediction import named, over_tiles, probability_of_tile
+from lsm.learner.prediction import let_go, named, over_tiles, probability_of_tile, unnamed
 from lsm.learner.support.supports import places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.maps import gis
@@ -116,6 +116,7 @@ def predict_grid(source: Path, parts: Iterator[Part], networks, states, encoder,
         else:
             yield part.on_window(p)
         counts.add(Counts.of(part, states, encoder))
+        let_go(networks)
         bar.update(len(p))
     bar.close()
     for row, col, rows, cols in Grid.of(whole_map).tiles(WINDOW) if table else ():
@@ -127,17 +128,19 @@ def bar_of(source: Path) -> tqdm:
     return tqdm(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
 
 
-def start_worker(source: Path, factors: tuple, blocks: Path, *held) -> None:
-    """Gives a worker of a cluster what map_window needs for every window."""
+def start_worker(source: Path, factors: tuple, blocks: Path, files: dict[str, Path], *held) -> None:
+    """Gives a worker of a cluster what map_window needs for every window; files: of the networks, by name."""
     global _HELD
-    _HELD = grid_cells.Stack.of(source, factors), open_raster(blocks, "run scene_sampling.py again"), *held
+    networks = unnamed({name: np.load(file, mmap_mode="r") for name, file in files.items()})
+    _HELD = grid_cells.Stack.of(source, factors), open_raster(blocks, "run scene_sampling.py again"), networks, *held
 
 
 def map_window(window: tuple[int, int, int, int]) -> tuple[tuple[int, int, np.ndarray], Counts]:
     """One window of the map, and what is counted on it."""
-    stack, labels, centres, networks, states, encoder = _HELD
+    stack, labels, networks, centres, states, encoder = _HELD
     part = part_of(stack, window, labels, centres)
     (_, (p,)), = over_tiles([part], encoder, len(states), probability_of_tile(networks), threads=1)
+    let_go(networks)
     return part.on_window(p), Counts.of(part, states, encoder)
 
 
@@ -154,12 +157,12 @@ def predict_on(cluster: Cluster, windows: Iterator, given: tuple, counts: Counts
 
 def main(c: Constants) -> None:
     """Runs the stage."""
-    with cluster_of(c) as cluster:
-        map_region(c, cluster)
+    with cluster_of(c) as cluster, work_folder(root() / "tmp" / f".{c.REGION}_map") as work:
+        map_region(c, cluster, work)
 
 
-def map_region(c: Constants, cluster: Cluster | None) -> None:
-    """Adapts and maps, on a cluster where there is one."""
+def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
+    """Adapts and maps, on a cluster where there is one; work: an empty folder."""
     paths = Paths(c.REGION)
     if c.ADAPT_WITH not in ("half", "all"):
         raise InputError(f"ADAPT_WITH={c.ADAPT_WITH}: expected half or all")
@@ -191,7 +194,9 @@ def map_region(c: Constants, cluster: Cluster | None) -> None:
     known = known_samples(samples["block"], c.ADAPT_WITH == "half", c.MIN_SAMPLES, rng)
     places = places_of_blocks(labels, centres)
     encoded = EncodedSamples.of_file(samples, encoder)
-    networks, states, support = models_of_blocks(training, pooled, encoded, known, places, rng, cluster=cluster)
+    networks, states, support = models_of_blocks(training, pooled, encoded, known, places, rng, cluster=cluster,
+                                                 folder=work)
+    files = {name: Path(array.filename) for name, array in named(networks).items()}
     print(f"{len(states)} blocks: {(states == ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
           f"samples of others alone), {(states == NO_SAMPLES).sum()} without samples and "
           f"{(states == ONE_CLASS).sum()} with one class only keep the intermediate model")
@@ -202,11 +207,10 @@ def map_region(c: Constants, cluster: Cluster | None) -> None:
         map_file = stack.enter_context(artifact(paths.map_raster, *made))
         if of_table:
             table = stack.enter_context(artifact(paths.map_table, *made))
-            work = stack.enter_context(work_folder(root() / "tmp" / f".{c.REGION}_map"))
             whole_map = gis.create(work / "map.tif", labels, gdal.GDT_Float32, NODATA)
         if cluster and not of_table:
             windows = predict_on(cluster, Grid.of(labels).tiles(c.GRID_ROWS), (
-                source, c.factors, paths.blocks, centres, networks, states, encoder), counts)
+                source, c.factors, paths.blocks, files, centres, states, encoder), counts)
         else:
             parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
             windows = predict_grid(source, parts, networks, states, encoder, counts, whole_map, table)
@@ -215,7 +219,7 @@ def map_region(c: Constants, cluster: Cluster | None) -> None:
             raise InputError(f"{shown(source)}: expected cells on {shown(paths.composite)}, found all "
                              f"{counts.flags.sum():,} elsewhere; bring both into one CRS")
         # After the grid: a row of it that cannot be used leaves every file as it was.
-        write_npz(paths.models, named(networks) | {
+        write_npz(paths.models, files | {
             "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"]},
             _STAGE, c, [paths.model, paths.tasks, paths.blocks])
 

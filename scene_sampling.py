@@ -16,19 +16,24 @@ Writes  metatask_sampling/<REGION>_blocks.tif    the block of every cell, -1 out
 Run     python scene_sampling.py [K=256 M=150 ...]
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from osgeo import gdal
 from tqdm import tqdm
 
-from lsm.blocks.slic import slic
+from lsm.blocks.slic import slic_in_strips
 from lsm.blocks.units import doubts, read_units
 from lsm.inputs.crs import crs_name
-from lsm.inputs.rasters import Raster, centres, locate, read_composite, write_band
+from lsm.inputs.layers import Rows, take
+from lsm.inputs.rasters import NODATA, TERRAIN, WINDOW, Composite, Grid, centres, create, locate, write_windows
 from lsm.inputs.samples import read_samples, unique_places
 from lsm.insar.origins import weights
-from lsm.run.artifacts import write_csv, write_npz
+from lsm.run.artifacts import artifact, write_csv, write_npz
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import ByRecipe, InputError, run
 from lsm.run.writing import work_folder
@@ -55,58 +60,104 @@ class Constants(StudyArea):
 # ----------------------------------------------------------------------------------------------------------------
 
 
-def number_of_seeds(samples: int, valid: np.ndarray, c: Constants) -> int:
+def number_of_seeds(samples: int, cells: int, valid: int, c: Constants) -> int:
     """K: the constant or, where it is 0, what gives a block about BLOCK_SAMPLES samples.
 
-    valid (rows, cols): seeds on cells that are not valid make no block, so they are counted on top
+    cells, valid  of the raster: seeds on cells that are not valid make no block, so they are counted on top
     """
     if c.K:
         return c.K
     blocks = max(c.FEWEST_BLOCKS, round(samples / c.BLOCK_SAMPLES))
-    return min(round(blocks * valid.size / max(valid.sum(), 1)), valid.size // 4)
+    return min(round(blocks * cells / max(valid, 1)), cells // 4)
 
 
-def blocks_of(labels: np.ndarray, geotransform: tuple[float, ...], xy: np.ndarray) -> np.ndarray:
-    """The block (samples,) of the cell each point lies in: -1 on nodata, -2 outside the raster."""
-    row, col, inside = locate(geotransform, labels.shape, xy)
+def ground_of(composite: Composite, xy: np.ndarray, terrain: gdal.Dataset) -> tuple[np.ndarray, int]:
+    """Where each point lies (points,): 0 on ground, -1 on nodata, -2 outside the raster; and how many cells are ground.
+
+    Goes over the whole raster, so that values that no terrain has are refused before any work, and copies it into
+    `terrain`, for `read_terrain`. Raises InputError.
+    """
+    grid, valid = composite.grid, 0
+    row, col, inside = locate(grid.geotransform, (grid.rows, grid.cols), xy)
+    found = np.full(len(xy), -2, np.int32)
+    for first, rows in grid.windows():
+        bands, ground = composite.read(first, rows)
+        bands[:, ~ground] = NODATA
+        terrain.WriteArray(bands, 0, first)
+        here = inside & (row >= first) & (row < first + rows)
+        found[here] = ground[row[here] - first, col[here]].astype(np.int32) - 1
+        valid += int(ground.sum())
+    composite.refuse_empty(valid)
+    return found, valid
+
+
+def read_terrain(terrain: gdal.Dataset, row: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `Composite.read`, of the copy: it is read many times, and decompressing takes longer than all else."""
+    bands = terrain.ReadAsArray(0, row, terrain.RasterXSize, rows)
+    return bands, bands[0] != NODATA
+
+
+def block_of(labels: Rows, grid: Grid, xy: np.ndarray) -> np.ndarray:
+    """The block (points,) int32 of the cell that each point lies in: -1 outside every block, -2 outside the raster."""
+    row, col, inside = locate(grid.geotransform, labels.shape, xy)
     block = np.full(len(xy), -2, np.int32)
-    block[inside] = labels[row[inside], col[inside]]
+    block[inside] = take(labels.dataset, row[inside], col[inside])
     return block
 
 
-def own_units(c: Constants, raster: Raster) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """The units of the file BLOCKS, as `read_units` gives them; says what was guessed."""
-    notes = []
-    with work_folder(root() / "tmp" / f".{c.REGION}_units") as folder, library_notes(notes):
-        labels, places, names = read_units(str(root() / c.BLOCKS), raster, folder, notes)
-    print(f"own units of {c.BLOCKS}: {len(names):,}", *notes, sep="\n")
-    return labels, places, names
+def cut(c: Constants, terrain: gdal.Dataset, labels: Rows, samples: int, valid: int, folder: Path) -> tuple:
+    """Fills the labels; the blocks' mean rows and columns (blocks, 2), and the names of own units or None.
+
+    samples, valid  how many samples and cells of ground there are; folder  for layers on the way
+    """
+    read, grid = partial(read_terrain, terrain), Grid.of(terrain)
+    if c.BLOCKS:
+        notes = []
+        with library_notes(notes):
+            places, names = read_units(str(root() / c.BLOCKS), grid, lambda row, rows: read(row, rows)[1], labels,
+                                       folder, notes)
+        print(f"own units of {c.BLOCKS}: {len(names):,}", *notes, sep="\n")
+        return places, names
+    seeds = number_of_seeds(samples, grid.rows * grid.cols, valid, c)
+    print(f"K = {seeds}" + ("" if c.K else f", for about {c.BLOCK_SAMPLES} samples a block"))
+    return slic_in_strips(read, labels, c.WEIGHTS, c.M, seeds, c.LOOPS,
+                          lambda loops: tqdm(loops, desc="SLIC", unit="loop", delay=2)), None
 
 
-def check_extent(block: np.ndarray, xy: np.ndarray, raster: Raster, path, composite) -> None:
+def check_extent(block: np.ndarray, xy: np.ndarray, composite: Composite, path: Path) -> None:
     """Refuses samples of which more than half lie on no valid cell. Raises InputError."""
     if (block < 0).sum() * 2 <= len(block):
         return
-    corner_x, corner_y = centres(raster.geotransform, *(np.array([-0.5, n - 0.5]) for n in raster.valid.shape))
+    grid = composite.grid
+    corner_x, corner_y = centres(grid.geotransform, *(np.array([-0.5, n - 0.5]) for n in (grid.rows, grid.cols)))
     expected, found = (f"X {x.min():.0f} .. {x.max():.0f}, Y {y.min():.0f} .. {y.max():.0f}"
                        for x, y in ((corner_x, corner_y), xy.T))
     raise InputError(
         f"{shown(path)}: columns X, Y: expected points within {expected}, found {found}, {(block == -2).sum()} of "
-        f"{len(block)} outside and {(block == -1).sum()} on nodata; are they in the CRS of {shown(composite)}, "
-        f"{crs_name(raster.crs)}?")
+        f"{len(block)} outside and {(block == -1).sum()} on nodata; are they in the CRS of "
+        f"{shown(composite.path)}, {crs_name(grid.crs)}?")
 
 
-def table_of_blocks(labels: np.ndarray, block: np.ndarray, label: np.ndarray, places: np.ndarray,
+def table_of_blocks(cells: np.ndarray, block: np.ndarray, label: np.ndarray, places: np.ndarray,
                     geotransform: tuple[float, ...]) -> pd.DataFrame:
-    """A row for each block. block, label (samples,) of the samples; places (blocks, 2): mean row and column."""
+    """A row for each block: cells (blocks,). block, label (samples,) of the samples; places (blocks, 2): mean row and
+    column."""
     x, y = centres(geotransform, *places.astype(np.float64).T)
     count = len(places)
     return pd.DataFrame({
         "block": np.arange(count),
-        "cells": np.bincount(labels[labels >= 0], minlength=count),
+        "cells": cells,
         "samples": np.bincount(block, minlength=count),
         "landslides": np.bincount(block[label == 1], minlength=count),
         "centre_x": x, "centre_y": y})
+
+
+def windows_of(labels: Rows, grid: Grid, cells: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """The labels in windows as `write_windows` takes them; counts each block's cells (blocks,) on the way."""
+    for row, col, rows, cols in grid.tiles(WINDOW):
+        window = labels.dataset.GetRasterBand(1).ReadAsArray(col, row, cols, rows)
+        cells += np.bincount(window[window >= 0], minlength=len(cells))
+        yield row, col, window
 
 
 def summary(table: pd.DataFrame, task_samples: int) -> str:
@@ -125,25 +176,28 @@ def summary(table: pd.DataFrame, task_samples: int) -> str:
 
 def main(c: Constants) -> None:
     """Runs the stage."""
+    with work_folder(root() / "tmp" / f".{c.REGION}_blocks") as folder:
+        sample(c, folder)
+
+
+def sample(c: Constants, folder: Path) -> None:
+    """Cuts blocks and gives them their samples; folder: an empty one, for layers on the way."""
     paths = Paths(c.REGION)
-    raster = read_composite(paths.composite)
+    composite = Composite.of(paths.composite)
+    grid = composite.grid
     samples = read_samples(paths.samples, c.factors)
     weight = weights(paths, samples.label, c)
     row, dropped, conflicts = unique_places(samples)
     print(f"{len(samples.label)} samples; {dropped} rows dropped that repeat a place, {conflicts} places with both "
           "labels kept as landslides")
 
-    on_ground = blocks_of(raster.valid.astype(np.int8) - 1, raster.geotransform, samples.xy[row])
-    check_extent(on_ground, samples.xy[row], raster, paths.samples, paths.composite)
+    terrain = create(folder / "terrain.tif", grid, options=("INTERLEAVE=BAND",), names=TERRAIN)
+    on_ground, valid = ground_of(composite, samples.xy[row], terrain)
+    check_extent(on_ground, samples.xy[row], composite, paths.samples)
     print(f"{(on_ground == -2).sum()} samples dropped outside the raster, {(on_ground == -1).sum()} on its nodata")
-    if c.BLOCKS:
-        labels, places, names = own_units(c, raster)
-    else:
-        seeds = number_of_seeds(len(row), raster.valid, c)
-        print(f"K = {seeds}" + ("" if c.K else f", for about {c.BLOCK_SAMPLES} samples a block"))
-        labels, places = slic(raster.bands, raster.valid, c.WEIGHTS, c.M, seeds, c.LOOPS,
-                              lambda loops: tqdm(loops, desc="SLIC", unit="loop", delay=2))
-    block = blocks_of(labels, raster.geotransform, samples.xy[row])
+    labels = Rows(create(folder / "labels.tif", grid, gdal.GDT_Int32, -1))
+    places, names = cut(c, terrain, labels, len(row), valid, folder)
+    block = block_of(labels, grid, samples.xy[row])
     if outside := int(((block < 0) & (on_ground == 0)).sum()):
         print(f"{outside} samples dropped outside every unit")
     if not (block >= 0).any():
@@ -153,7 +207,6 @@ def main(c: Constants) -> None:
     order = np.lexsort((row, block))
     row, block = row[order], block[order]
 
-    table = table_of_blocks(labels, block, samples.label[row], places, raster.geotransform)
     tasks = {
         "block": block,                                      # (samples,) int32, ascending
         "row": row.astype(np.int32),                         # (samples,)
@@ -166,11 +219,15 @@ def main(c: Constants) -> None:
     }
     more = [paths.samples_origin] * paths.samples_origin.is_file()
     if c.BLOCKS:
-        table["unit"] = names
         more += read_files([str(root() / c.BLOCKS)])
-        print(*doubts(table), sep="\n", end="\n" * bool(doubts(table)))
     made_from = ("scene_sampling.py", c, [paths.composite, paths.samples, *more])
-    write_band(paths.blocks, labels, raster, -1, "block", *made_from)
+    cells = np.zeros(len(places), np.int64)
+    with artifact(paths.blocks, *made_from) as temporary:
+        write_windows(temporary, windows_of(labels, grid, cells), grid, "block", -1, gdal.GDT_Int32)
+    table = table_of_blocks(cells, block, samples.label[row], places, grid.geotransform)
+    if c.BLOCKS:
+        table["unit"] = names
+        print(*doubts(table), sep="\n", end="\n" * bool(doubts(table)))
     write_npz(paths.tasks, tasks, *made_from)
     write_csv(paths.blocks_table, table, *made_from)
     print(summary(table, c.TASK_SAMPLES))

@@ -1,17 +1,17 @@
 """What a region costs by its size: wall time, processor time and peak memory of predict_LSM.py on 1, 10 and 100 million
-cells, all factors, all members; and the share of time of each step against its bound.
+cells, all factors, all members; the share of time of each step against its bound; and the same of scene_sampling.py.
 
 The region is the demo's island on finer cells: values between the demo's cells are interpolated. Blocks grow with it,
 their number stays. The sea, a third of the raster, is not counted. Stage 4 runs as a process of its own; its peak is
 that of the operating system (ru_maxrss), libraries and GDAL's cache included. Meta-training is cut short: what the
-networks learned does not change what they cost. Stage 4 does not read the terrain raster, so it is not made on finer
-cells. 100 million cells take 4 GB of disk. A second call keeps the demo's models in the folder.
+networks learned does not change what they cost. 100 million cells take 4 GB of disk. A second call keeps the demo's
+models in the folder.
 
 Steps are timed in this process, on parts of the grid and one core. Bounds: a copy of the values in memory (reading,
 encoding), the same multiply-adds in a product of large matrices (network), uncompressed values at the disk's bandwidth
 (writing).
 
-Writes  <folder>/scale.csv, scale_steps.csv and scale.png
+Writes  <folder>/scale.csv, scale_steps.csv, scale.png and scale_sampling.csv
 Run     python benchmarks/scale.py [folder, default tmp/scale] [cells of the demo cut into n x n, default 4 11 36]
 """
 
@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 
 from lsm.blocks.grid_parts import parts_of
 from lsm.inputs import grid_cells
-from lsm.inputs.rasters import NODATA, Grid, create, locate, read_composite, write_windows
+from lsm.inputs.rasters import NODATA, TERRAIN, Grid, create, locate, read_composite, write_windows
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import members_of, probability_of_tile, rows_in_tiles, unnamed
 from lsm.run import settings
@@ -41,16 +41,36 @@ REGION = "demo"
 MADE = ("COMPRESS=DEFLATE", "PREDICTOR=3", "TILED=YES", "INTERLEAVE=BAND", "ZLEVEL=1", "NUM_THREADS=ALL_CPUS")
 
 
-def stage(script: str, *arguments: str) -> tuple[float, float, float]:
-    """Runs a stage on the region; wall seconds, processor seconds and peak memory (GiB)."""
-    start = time.perf_counter()
+def stage(script: str, *arguments: str) -> tuple[float, float, float, np.ndarray]:
+    """Runs a stage on the region; wall seconds, processor seconds, peak memory (GiB), and memory ten times a second."""
+    start, held, status = time.perf_counter(), [], None
     process = subprocess.Popen([sys.executable, str(PROJECT / script), f"REGION={REGION}", *arguments], cwd=PROJECT,
                                stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    while not status or not status[0]:
+        held.append(int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**30)
+        time.sleep(0.1)
+        status = os.wait4(process.pid, os.WNOHANG)
+    _, status, used = status
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{script}: exit code {process.returncode}")
-    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
+    held = np.array([v for v in held if v])  # not of the process that has ended
+    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20, held
+
+
+def measured(script: str, held: list[np.ndarray]) -> dict:
+    """What a stage costs, for a table; adds its memory in the course of the run to `held`."""
+    load = os.getloadavg()[0]
+    wall, processor, peak, memory = stage(script)
+    held.append(memory)
+    tenth = len(memory) / 10
+    return {"wall s": wall, "processor s": processor, "peak GiB": peak,
+            "GiB at half": np.median(memory[int(4 * tenth):int(6 * tenth) + 1]),
+            "GiB at the end": np.median(memory[int(9 * tenth):]), "load before": load}
+
+
+def size(path: Path) -> float:
+    return path.stat().st_size / 1e9
 
 
 class Island:
@@ -79,18 +99,25 @@ class Island:
             out = across[i] * (1 - rest[0][:, None]) + across[i + 1] * rest[0][:, None]
         return np.where(self.blocks[np.ix_(*whole)] >= 0, out, np.float32(NODATA))
 
-    def write(self, paths: Paths, c, times: int) -> int:
-        """Writes blocks and stack on cells `times` times smaller; returns the number of cells with values."""
+    def grid(self, times: int) -> Grid:
+        """The demo's grid on cells `times` times smaller."""
         rows, cols = (n * times for n in self.blocks.shape)
         west, width, _, north, _, height = self.place
-        grid = Grid(rows, cols, (west, width / times, 0, north, 0, height / times), self.crs)
-        dataset = create(paths.factor_stack, grid, options=MADE, names=[factor.name for factor in self.factors])
+        return Grid(rows, cols, (west, width / times, 0, north, 0, height / times), self.crs)
+
+    def fill(self, dataset, grid: Grid, times: int, factors) -> None:
+        """Fills the bands of a raster on the grid with factors by number."""
         for top, left, r, k in grid.tiles(1 << 20):
             place = (np.arange(top, top + r) + 0.5) / times, (np.arange(left, left + k) + 0.5) / times
-            for j in range(len(self.factors)):
-                dataset.GetRasterBand(j + 1).WriteArray(self.band(j, *place), left, top)
+            for number, j in enumerate(factors, start=1):
+                dataset.GetRasterBand(number).WriteArray(self.band(j, *place), left, top)
             dataset.FlushCache()
-        del dataset
+
+    def write(self, paths: Paths, c, times: int) -> int:
+        """Writes blocks and stack on cells `times` times smaller; returns the number of cells with values."""
+        grid = self.grid(times)
+        names = [factor.name for factor in self.factors]
+        self.fill(create(paths.factor_stack, grid, options=MADE, names=names), grid, times, range(len(names)))
         with artifact(paths.blocks, "scene_sampling.py", c, [paths.samples]) as temporary:
             dataset = create(temporary, grid, gdal.GDT_Int32, -1, ("COMPRESS=DEFLATE", "PREDICTOR=2", "TILED=YES"))
             for top, left, r, k in grid.tiles(1 << 20):
@@ -98,6 +125,15 @@ class Island:
                 dataset.GetRasterBand(1).WriteArray(self.blocks[where], left, top)
             dataset.FlushCache()
             del dataset
+        return int((self.blocks >= 0).sum()) * times**2
+
+
+    def write_terrain(self, paths: Paths, c, times: int) -> int:
+        """Writes composite.tif on cells `times` times smaller; returns the number of cells with values."""
+        number = {factor.name: j for j, factor in enumerate(self.factors)}
+        grid = self.grid(times)
+        with artifact(paths.composite, "src_data/make_demo.py", c, []) as temporary:
+            self.fill(create(temporary, grid, options=MADE, names=TERRAIN), grid, times, [number[n] for n in TERRAIN])
         return int((self.blocks >= 0).sum()) * times**2
 
 
@@ -163,15 +199,19 @@ def timed(function, clock) -> float:
     return clock() - start
 
 
-def draw(table: pd.DataFrame, path: Path) -> None:
-    """Time and memory against cells."""
-    fig, axes = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
+def draw(table: pd.DataFrame, held: list[np.ndarray], path: Path) -> None:
+    """Time and memory against cells, and memory in the course of each run."""
+    fig, axes = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
     for name, colour in (("wall s", "#0072b2"), ("processor s", "#d55e00")):
         axes[0].plot(table["cells"], table[name], "o-", color=colour, label=name.replace(" s", " time"))
     axes[0].set(xscale="log", yscale="log", xlabel="cells", ylabel="seconds")
     axes[0].legend(frameon=False)
     axes[1].plot(table["cells"], table["peak GiB"], "o-", color="#009e73")
     axes[1].set(xscale="log", ylim=(0, None), xlabel="cells", ylabel="peak memory, GiB")
+    for cells, memory, colour in zip(table["cells"], held, ("#56b4e9", "#e69f00", "#009e73"), strict=False):
+        axes[2].plot(np.linspace(0, 1, len(memory)), memory, color=colour, label=f"{cells / 1e6:.1f} million cells")
+    axes[2].set(ylim=(0, None), xlabel="share of the run", ylabel="memory, GiB")
+    axes[2].legend(frameon=False)
     fig.savefig(path, dpi=200)
 
 
@@ -189,21 +229,23 @@ def main():
         coarse.mkdir()
         for path, name in ((paths.composite, "composite.tif"), (paths.grid, "grid.csv"), (paths.blocks, "blocks.tif")):
             path.rename(coarse / name)
-    island, rows = Island(coarse, c), []
-    for times in map(int, sys.argv[2:] or (4, 11, 36)):
+    island, rows, held, several = Island(coarse, c), [], [], [int(n) for n in sys.argv[2:] or (4, 11, 36)]
+    for times in several:
         cells = island.write(paths, c, times)
-        load = os.getloadavg()[0]
-        wall, processor, peak = stage("predict_LSM.py")
-        rows.append({"cells": cells, "wall s": wall, "processor s": processor, "peak GiB": peak,
-                     "million cells/s": cells / wall / 1e6,
-                     "stack GB": paths.factor_stack.stat().st_size / 1e9,
-                     "map GB": paths.map_raster.stat().st_size / 1e9, "load before": load})
+        rows.append({"cells": cells, **measured("predict_LSM.py", held), "stack GB": size(paths.factor_stack),
+                     "map GB": size(paths.map_raster)})
         print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
     table, of_steps = pd.DataFrame(rows), steps(paths, c, folder)
     print(f"{os.cpu_count()} cores\n{table.round(2).to_string(index=False)}\n\n{of_steps.round(2).to_string()}")
     table.round(3).to_csv(folder / "scale.csv", index=False)
     of_steps.round(3).to_csv(folder / "scale_steps.csv")
-    draw(table, folder / "scale.png")
+    draw(table, held, folder / "scale.png")
+    rows = []
+    for times in several:
+        rows.append({"cells": island.write_terrain(paths, c, times), **measured("scene_sampling.py", held),
+                     "terrain GB": size(paths.composite)})
+        print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
+        pd.DataFrame(rows).round(3).to_csv(folder / "scale_sampling.csv", index=False)
 
 
 if __name__ == "__main__":

@@ -244,6 +244,8 @@ def _assign(labels, nearest, valid, features, aspect_weight, centres, step, firs
     for cluster in range(len(centres)):
         row, col, dem, curvature, slope, aspect = centres[cluster]
         top, bottom = max(ceil(row - step) - first, 0), min(floor(row + step) + 1 - first, rows)
+        if top >= bottom:  # all of its window lies in other strips
+            continue
         left, right = max(ceil(col - step), 0), min(floor(col + step) + 1, cols)
         across = (np.arange(left, right).astype(np.float32) - col) / size
         weight = aspect_weight if aspect >= 0 else zero  # a cluster without aspect adds no aspect distance
@@ -268,9 +270,7 @@ def _assign(labels, nearest, valid, features, aspect_weight, centres, step, firs
 @compiled
 def _add(sums, labels, features, facing, first):
     """Adds each cluster's cells to its sums (clusters, 8) float64: 1, row, col, the three features, sine and cosine of
-    aspect. The arrays hold the raster's rows from `first` on.
-
-    In the order of the raster, so that they are the same each time.
+    aspect; in the order of the raster, so that they are the same each time. The arrays hold its rows from `first` on.
     """
     for r in range(labels.shape[0]):
         for c in range(labels.shape[1]):

@@ -5,14 +5,15 @@ numbers. A cell belongs to the unit that its centre lies in; nodata, and places 
 block.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr
 
-from lsm.inputs.layers import flush, read_rows
-from lsm.inputs.rasters import Grid, Raster, create, known
+from lsm.inputs.layers import Rows, flush, read_rows
+from lsm.inputs.rasters import Grid, create, known
 from lsm.inputs.vectors import POLYGONS, add_numbers, fields_of, kind_of
 from lsm.region.warp import to_grid
 from lsm.run.settings import InputError
@@ -30,22 +31,29 @@ FEW = 12          # units; with fewer, all models are nearly one
 FEW_SAMPLES = 5   # of a unit on average; with fewer, most models come from the samples of other units
 
 
-def read_units(name: str, raster: Raster, folder: Path, notes: list[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def read_units(name: str, grid: Grid, valid_of: Callable[[int, int], np.ndarray], labels: Rows, folder: Path,
+               notes: list[str]) -> tuple[np.ndarray, list[str]]:
     """The units of a file, on the grid of the terrain.
 
-    name    a file of polygons or a raster of whole numbers, with options as lsm/sources/files.py has them; of
-            polygons, those with the same value of |field=<name> are one unit
-    folder  an empty one, for layers on the way; notes  gets lines on what was guessed or left out
-    Returns labels (rows, cols) int32, 0 .. units - 1, -1 outside every unit and where the terrain has no value; the
-    mean row and column of each unit's cells (units, 2) float32; and the units' own numbers or names. Raises InputError.
+    name      a file of polygons or a raster of whole numbers, with options as lsm/sources/files.py has them; of
+              polygons, those with the same value of |field=<name> are one unit
+    valid_of  (row, rows) -> where these rows of the terrain have a value (rows, cols) bool
+    labels    int32 on the grid, to be filled: 0 .. units - 1, -1 outside every unit and where the terrain has no value
+    folder    an empty one, for layers on the way; notes  gets lines on what was guessed or left out
+    Returns the mean row and column of each unit's cells (units, 2) float32, and the units' own numbers or names.
+    Raises InputError.
     """
-    grid = Grid(*raster.valid.shape, raster.geotransform, raster.crs)
     read = _of_raster if is_raster(name, "units") else _of_polygons
-    labels, names = read(name, grid, folder, notes)
+    names = read(name, grid, labels, folder, notes)
     where = File.of(name, "units").where
-    labels[~raster.valid] = -1
-    cells = np.bincount(labels.ravel() + 1, minlength=len(names) + 1)[1:]
-    kept, count = np.flatnonzero(cells), int(cells.sum())
+    sums, whole = np.zeros((len(names), 3)), 0  # 1, row, column of each unit's cells
+    for row, rows in grid.windows():
+        valid = valid_of(row, rows)
+        here = np.where(valid, labels[row:row + rows], -1)
+        labels[row:row + rows] = here
+        whole += int(valid.sum())
+        _add_places(sums, here, row)
+    kept, count = np.flatnonzero(sums[:, 0]), int(sums[:, 0].sum())
     if not count:
         raise InputError(f"{where}: expected units on the terrain ({grid.extent}), found none there; check the CRS and "
                          "extent of the file")
@@ -58,14 +66,14 @@ def read_units(name: str, raster: Raster, folder: Path, notes: list[str]) -> tup
     if len(kept) < len(names):
         notes.append(f"{where}: {len(names) - len(kept):,} units have no cell of the terrain (they lie elsewhere, or "
                      "are smaller than a cell); left out")
-    if count < (whole := int(raster.valid.sum())):
+    if count < whole:
         notes.append(f"{where}: {whole - count:,} of {whole:,} cells lie outside every unit; the map takes the model "
                      "of the nearest unit there")
     number = np.full(len(names) + 1, -1, np.int32)  # the last entry is what label -1 becomes
     number[kept] = np.arange(len(kept))
     for row, rows in grid.windows():
         labels[row:row + rows] = number[labels[row:row + rows]]
-    return labels, _mean_places(labels, len(kept)), [names[i] for i in kept]
+    return (sums[kept, 1:] / sums[kept, :1]).astype(np.float32), [names[i] for i in kept]
 
 
 def doubts(table: pd.DataFrame) -> list[str]:
@@ -81,8 +89,8 @@ def doubts(table: pd.DataFrame) -> list[str]:
     return out
 
 
-def _of_raster(name: str, grid: Grid, folder: Path, notes: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Labels (rows, cols) int32 and names of the units of a raster."""
+def _of_raster(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[str]) -> list[str]:
+    """Fills the labels of the units of a raster; returns their names."""
     raster = to_grid(name, "units", grid, folder / "units.tif", notes, categorical=True)
     where, dataset, values = raster.file.where, gdal.Open(str(folder / "units.tif")), np.empty(0)
     limit = grid.rows * grid.cols // FEWEST_CELLS
@@ -99,19 +107,18 @@ def _of_raster(name: str, grid: Grid, folder: Path, notes: list[str]) -> tuple[n
     if raster.band.nodata is None and raster.band.mask is None and values[0] <= 0 <= values[-1] and 0 in values:
         notes.append(f"{where}: declares no nodata; its cells of 0 are taken to lie outside every unit")
         values = values[values != 0]
-    labels = np.full((grid.rows, grid.cols), -1, np.int32)
     for row, rows in grid.windows():
         v = read_rows(dataset, row, rows)
         at = np.searchsorted(values, v)
         there = known(v) & (at < len(values))
         there[there] = values[at[there]] == v[there]
-        labels[row:row + rows][there] = at[there]
+        labels[row:row + rows] = np.where(there, at, -1)
     own, _ = names_of_raster(raster, set(values.tolist()))
-    return labels, [own.get(int(v), str(int(v))) for v in values]
+    return [own.get(int(v), str(int(v))) for v in values]
 
 
-def _of_polygons(name: str, grid: Grid, folder: Path, notes: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Labels (rows, cols) int32 and names of the units of polygons."""
+def _of_polygons(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[str]) -> list[str]:
+    """Fills the labels of the units of polygons; returns their names."""
     file = File.of(name, "units")
     vector = open_vector(name, "units", grid, notes, parts=False)
     layer = vector.GetLayer(0)
@@ -130,22 +137,23 @@ def _of_polygons(name: str, grid: Grid, folder: Path, notes: list[str]) -> tuple
     attribute = add_numbers(vector, {fid: number.get(text, 0) for fid, text in units.items()})
     # The lowest number is burned last and wins, or first and loses: cells that differ lie in two units.
     burned = [_burn(vector, grid, folder / f"{order}.tif", attribute, order) for order in ("DESC", "ASC")]
-    labels, twice, pair = np.empty((grid.rows, grid.cols), np.int32), 0, None
+    twice, covered, pair = 0, 0, None
     for row, rows in grid.windows():
         first, last = (read_rows(dataset, row, rows) for dataset in burned)
         labels[row:row + rows] = first - 1
         differ = first != last
         twice += int(differ.sum())
+        covered += int((first > 0).sum())
         if pair is None and differ.any():
             pair = [names[v[differ][0] - 1] for v in (first, last)]
-    share = twice / max(int((labels >= 0).sum()), 1)
+    share = twice / max(covered, 1)
     if share > OVERLAP:
         raise InputError(f"{file.where}: expected units that do not overlap, found {twice:,} cells ({share:.1%}) in "
                          f"two, like {pair[0]} and {pair[1]}; cut them, or take units of one level")
     if twice:
         notes.append(f"{file.where}: {twice:,} cells ({share:.2%}) lie in two units, like {pair[0]} and {pair[1]}; "
                      "they belong to the one that comes first")
-    return labels, names
+    return names
 
 
 def _names(layer, file: File, notes: list[str]) -> dict[int, str]:
@@ -193,13 +201,10 @@ def _burn(vector: gdal.Dataset, grid: Grid, path: Path, attribute: str, order: s
     return target
 
 
-def _mean_places(labels: np.ndarray, count: int) -> np.ndarray:
-    """The mean row and column (units, 2) float32 of each unit's cells."""
-    sums, cells = np.zeros((2, count)), np.zeros(count)
-    for first in range(0, len(labels), 256):
-        row, col = np.nonzero(labels[first:first + 256] >= 0)
-        unit = labels[row + first, col]
-        cells += np.bincount(unit, minlength=count)
-        for total, along in zip(sums, (row + first, col), strict=True):
-            total += np.bincount(unit, along, count)
-    return (sums / cells).T.astype(np.float32)
+def _add_places(sums: np.ndarray, labels: np.ndarray, first: int) -> None:
+    """Adds 1, row and column of each unit's cells to its sums (units, 3); labels (rows, cols) from row `first` on."""
+    for top in range(0, len(labels), 256):
+        row, col = np.nonzero(labels[top:top + 256] >= 0)
+        unit = labels[row + top, col]
+        for total, along in zip(sums.T, (None, row + top + first, col), strict=True):
+            total += np.bincount(unit, along, len(sums))

@@ -34,6 +34,16 @@ def other_unit(crs: osr.SpatialReference) -> str:
     return f"{crs.GetName()} in {crs.GetLinearUnitsName() if crs.IsProjected() else crs.GetAngularUnitsName()}"
 
 
+def refuse_unmetric(crs: osr.SpatialReference | None, where: str) -> None:
+    """Raises InputError for a raster's CRS that is no projected one in metres; where  the start of the message."""
+    if crs is None:
+        raise InputError(f"{where}: CRS: expected a projected one in metres, found none; set it (gdal_edit.py -a_srs "
+                         "EPSG:<code>)")
+    if other_unit(crs):
+        raise InputError(f"{where}: CRS: expected a projected one in metres, found {other_unit(crs)}; reproject it "
+                         "(gdalwarp -t_srs EPSG:<code>) and the tables with it")
+
+
 def ground_scale(crs: osr.SpatialReference, x: float, y: float) -> float:
     """Metres on the map for one metre on the ground around x, y: of four directions, the one farthest from 1.
 

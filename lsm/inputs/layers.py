@@ -6,6 +6,7 @@ A window is some whole rows; no function here holds more of a raster than that.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import ceil, sqrt
 from pathlib import Path
 
@@ -50,6 +51,25 @@ def write_rows(dataset: gdal.Dataset, row: int, values: np.ndarray, band: int = 
     elif values.dtype.kind == "b":
         values = values.astype(np.uint8)
     dataset.GetRasterBand(band).WriteArray(values, 0, row)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The first band of an open raster, of which slices of rows are read and written like those of an array."""
+
+    dataset: gdal.Dataset
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.dataset.RasterYSize, self.dataset.RasterXSize
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        first, end, _ = rows.indices(self.shape[0])
+        return read_rows(self.dataset, first, end - first)
+
+    def __setitem__(self, rows: slice, values: np.ndarray) -> None:
+        self.dataset.GetRasterBand(1).WriteArray(values, 0, rows.indices(self.shape[0])[0])
 
 
 def flush(dataset: gdal.Dataset) -> None:

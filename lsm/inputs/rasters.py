@@ -3,7 +3,6 @@
 Arrays are (bands, rows, cols). Layers too large for memory: lsm/inputs/layers.py.
 """
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ import numpy as np
 from osgeo import gdal, gdal_array, osr
 
 from lsm.inputs.bands import NODATA, Band, known, refuse_damaged, refuse_impossible
-from lsm.inputs.crs import other_unit
+from lsm.inputs.crs import refuse_unmetric
 from lsm.run.artifacts import artifact
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
-from lsm.run.writing import whole
 
 gdal.UseExceptions()
 osr.UseExceptions()
@@ -143,46 +141,67 @@ def reason(error: Exception, path: Path) -> str:
     return " ".join(str(error).replace(str(path), shown(path)).split()).rstrip(".")
 
 
+@dataclass(frozen=True)
+class Composite:
+    """The open terrain raster of a region (DEM, aspect, curvature, slope): its path, its grid and its bands."""
+
+    path: Path
+    grid: Grid
+    bands: list[Band]
+
+    @classmethod
+    def of(cls, path: Path) -> "Composite":
+        """Opens it and checks bands, CRS, geotransform and nodata. Raises InputError."""
+        remedy = f"write it with {len(TERRAIN)} float bands: {', '.join(TERRAIN)}"
+        dataset = open_raster(path, remedy)
+        if dataset.RasterCount != len(TERRAIN):
+            raise InputError(f"{shown(path)}: expected {len(TERRAIN)} bands, found {dataset.RasterCount}; {remedy}")
+        crs = dataset.GetSpatialRef()
+        refuse_unmetric(crs, shown(path))
+        place = dataset.GetGeoTransform()
+        if place[2] or place[4] or place[1] <= 0 or place[5] >= 0:
+            raise InputError(f"{shown(path)}: geotransform: expected north up, found {place}; warp it (gdalwarp)")
+        bands = [Band.of(dataset, number) for number in range(1, len(TERRAIN) + 1)]
+        for band, name in zip(bands, TERRAIN, strict=True):
+            if band.nodata is None and band.mask is None:
+                raise InputError(f"{shown(path)}: band {band.number} ({name}): nodata: expected a declared value, "
+                                 "found none; declare it (gdal_edit.py -a_nodata <value>)")
+        return cls(path, Grid(dataset.RasterYSize, dataset.RasterXSize, place, crs.ExportToWkt()), bands)
+
+    def read(self, row: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Bands (4, rows, cols) float32 of rows row .. row + rows - 1, and where every band holds a number (rows,
+        cols). Raises InputError for values that no terrain has, and for a damaged file."""
+        values = np.empty((len(TERRAIN), rows, self.grid.cols), np.float32)
+        valid = np.ones(values.shape[1:], bool)
+        for v, band in zip(values, self.bands, strict=True):
+            try:
+                numbers, good = band.read(0, row, self.grid.cols, rows)
+            except RuntimeError:
+                raise InputError(f"{shown(self.path)}: expected a whole raster, found one that breaks off; copy it "
+                                 "again") from None
+            v[:] = band.values(numbers)
+            valid &= good
+        for v, band, name, kind in zip(values, self.bands, TERRAIN, KINDS, strict=True):
+            refuse_impossible(v[valid], name, kind, f"{shown(self.path)}: band {band.number} ({name})")
+        return values, valid
+
+    def refuse_empty(self, valid: int) -> None:
+        """Raises InputError where `valid`, the number of cells with a value in every band, is 0."""
+        if not valid:
+            raise InputError(f"{shown(self.path)}: expected cells with a value in every band, found all nodata; check "
+                             "the bands and the declared nodata value")
+
+
 def read_composite(path: Path) -> Raster:
-    """Reads the terrain raster (DEM, aspect, curvature, slope) and checks that it can be used. Raises InputError."""
-    remedy = f"write it with {len(TERRAIN)} float bands: {', '.join(TERRAIN)}"
-    dataset = open_raster(path, remedy)
-    bands = dataset.RasterCount
-    if bands != len(TERRAIN):
-        raise InputError(f"{shown(path)}: expected {len(TERRAIN)} bands, found {bands}; {remedy}")
-    crs = dataset.GetSpatialRef()
-    if crs is None:
-        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found none; set it "
-                         "(gdal_edit.py -a_srs EPSG:<code>)")
-    if other_unit(crs):
-        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found {other_unit(crs)}; "
-                         "reproject it (gdalwarp -t_srs EPSG:<code>) and the tables with it")
-    geotransform = dataset.GetGeoTransform()
-    if geotransform[2] or geotransform[4] or geotransform[1] <= 0 or geotransform[5] >= 0:
-        raise InputError(f"{shown(path)}: geotransform: expected north up, found {geotransform}; warp it (gdalwarp)")
-    shape = dataset.RasterYSize, dataset.RasterXSize
-    if bands * shape[0] * shape[1] > MAX_CELLS:
+    """The whole terrain raster. Raises InputError where it cannot be used."""
+    composite = Composite.of(path)
+    grid, bands = composite.grid, len(composite.bands)
+    if bands * grid.rows * grid.cols > MAX_CELLS:
         raise InputError(f"{shown(path)}: expected at most {MAX_CELLS // bands:,} cells of {bands} bands, found "
-                         f"{shape[0]} x {shape[1]}; cut it to the area, or take larger cells (gdalwarp -te -tr)")
-    values, valid = np.empty((bands, *shape), np.float32), np.ones(shape, bool)
-    for i, name in enumerate(TERRAIN):
-        band, where = Band.of(dataset, i + 1), f"{shown(path)}: band {i + 1} ({name})"
-        if band.nodata is None and band.mask is None:
-            raise InputError(f"{where}: nodata: expected a declared value, found none; declare it (gdal_edit.py "
-                             "-a_nodata <value>)")
-        try:
-            numbers, good = band.read(0, 0, shape[1], shape[0])
-        except RuntimeError:
-            raise InputError(f"{shown(path)}: expected a whole raster, found one that breaks off; copy it again"
-                             ) from None
-        values[i] = band.values(numbers)
-        valid &= good
-    for i, (name, kind) in enumerate(zip(TERRAIN, KINDS, strict=True)):
-        refuse_impossible(values[i][valid], name, kind, f"{shown(path)}: band {i + 1} ({name})")
-    if not valid.any():
-        raise InputError(f"{shown(path)}: expected cells with a value in every band, found all nodata; check the "
-                         "bands and the declared nodata value")
-    return Raster(values, valid, geotransform, crs.ExportToWkt())
+                         f"{grid.rows} x {grid.cols}; cut it to the area, or take larger cells (gdalwarp -te -tr)")
+    values, valid = composite.read(0, grid.rows)
+    composite.refuse_empty(valid.any())
+    return Raster(values, valid, grid.geotransform, grid.crs)
 
 
 def read_band(path: Path) -> np.ndarray:
@@ -223,10 +242,15 @@ def create(path: Path, grid: Grid, kind: int = gdal.GDT_Float32, nodata: float |
 
 
 def write_windows(path: Path, windows: Iterable[tuple[int, int, np.ndarray]], grid: Grid, description: str,
-                  nodata: float = NODATA) -> None:
-    """Writes one float32 band as a compressed GeoTIFF, window by window: first row, first column, values (rows, cols).
-    Nothing else of it is in memory. The file's bytes depend on the order of the windows."""
-    dataset = create(path, grid, nodata=nodata, options=_compressed("f"), names=[description])
+                  nodata: float = NODATA, kind: int = gdal.GDT_Float32) -> None:
+    """Writes one band as a compressed GeoTIFF, window by window: first row, first column, values (rows, cols). Nothing
+    else of it is in memory. The file's bytes depend on the order of the windows. kind as GDAL numbers types."""
+    of_numbers = "f" if kind == gdal.GDT_Float32 else "i"
+    fill(create(path, grid, kind, nodata, _compressed(of_numbers), [description]), windows)
+
+
+def fill(dataset: gdal.Dataset, windows: Iterable[tuple[int, int, np.ndarray]]) -> None:
+    """Writes windows, as `write_windows` takes them, into the first band of a new GeoTIFF, to its last byte."""
     band = dataset.GetRasterBand(1)
     for row, col, values in windows:
         band.WriteArray(values, col, row)
@@ -264,34 +288,3 @@ def write_bands(path: Path, bands: Iterable[np.ndarray], like: Grid | Raster, no
             dataset.GetRasterBand(i).WriteArray(band)
         dataset.FlushCache()
         del dataset
-
-
-def write_classes(path: Path, classes: np.ndarray, like: Grid | Raster, description: str, names: list[str],
-                  colours: list[str], stage: str, constants, inputs: list[Path]) -> None:
-    """Writes classes (rows, cols) uint8, 0 = nodata, as a compressed GeoTIFF with names and colours, and its record.
-
-    names, colours  as `name_classes` takes them
-    """
-    with artifact_with_names(path, stage, constants, inputs) as temporary:
-        dataset = create(temporary, Grid(*classes.shape, like.geotransform, like.crs), gdal.GDT_Byte, 0,
-                         ("COMPRESS=DEFLATE", "TILED=YES"), [description])
-        name_classes(dataset.GetRasterBand(1), names, colours)
-        dataset.GetRasterBand(1).WriteArray(classes)
-        dataset.FlushCache()
-        del dataset
-
-
-def name_classes(band: gdal.Band, names: list[str], colours: list[str]) -> None:
-    """Gives classes 0 (nodata), 1, 2, ... of a band their names, and classes 1, 2, ... their colours ("#rrggbb")."""
-    palette = gdal.ColorTable()
-    for i, colour in enumerate(colours, start=1):
-        palette.SetColorEntry(i, (*bytes.fromhex(colour[1:]), 255))
-    band.SetColorTable(palette)
-    band.SetCategoryNames(names)
-
-
-@contextlib.contextmanager
-def artifact_with_names(path: Path, *made) -> Iterator[Path]:
-    """`artifact` for a raster whose classes have names: GDAL keeps these beside the raster, in <its name>.aux.xml."""
-    with whole(path.with_name(f"{path.name}.aux.xml")), artifact(path, *made) as temporary:
-        yield temporary

@@ -147,6 +147,10 @@ def unique_places(samples: Samples) -> tuple[np.ndarray, int, int]:
 
 def _present(path: Path, stage: str) -> Table:
     if not path.is_file():
+        if (other := path.with_suffix(".parquet")).is_file():
+            write = f"import pandas; pandas.read_parquet('{shown(other)}').to_csv('{shown(path)}', index=False)"
+            raise InputError(f"{shown(other)}: expected a csv table, found Parquet; with pyarrow installed, write it: "
+                             f'python -c "{write}"')
         of_demo = " for the demo area" if stage == "src_data/make_demo.py" else ""
         raise InputError(f"{shown(path)}: missing; put the table there, or run {stage}{of_demo}")
     return Table(path)

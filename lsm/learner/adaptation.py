@@ -4,7 +4,9 @@ A block adapts on its own samples and on the nearest samples of other blocks, if
 keeps the intermediate model. The farther its samples lie, the less it moves away from it (support/reach.py).
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from lsm.learner.kinds import Kind
 from lsm.learner.maml import inner_step, statistics_of, task_losses
 from lsm.learner.meta_training import Training
 from lsm.learner.network import tf
-from lsm.learner.prediction import Networks, predict
+from lsm.learner.prediction import Networks, let_go, predict
 from lsm.learner.support.supports import Supports, distance_to, nearer_to_adapted, places_of_samples
 from lsm.learner.tasks import EncodedSamples, Tasks
 from lsm.run.jobs import Cluster
@@ -22,6 +24,7 @@ from lsm.run.settings import InputError
 ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2  # state of a block
 ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call. Bounds memory whatever the number of blocks, and
 #                     keeps small blocks from being padded to the largest (six times faster than all 250 in one call)
+BLOCKS_AT_ONCE, PADDED = 10_000, 4_000_000  # blocks, and padded support rows, that are in memory at once
 LARGEST = 1e6         # weight of a step that is kept; products of larger ones through four layers overflow float32
 
 
@@ -162,8 +165,8 @@ def pooled_members(training: Training, x: np.ndarray) -> Networks:
 
 # --------------------------------------------------------------------------------------------- the models of all blocks
 def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, places: list,
-                     rng: np.random.Generator, one_class: bool = False, cluster: Cluster | None = None
-                     ) -> tuple[Networks, np.ndarray, np.ndarray]:
+                     rng: np.random.Generator, one_class: bool = False, cluster: Cluster | None = None,
+                     folder: Path | None = None) -> tuple[Networks, np.ndarray, np.ndarray]:
     """The networks of all blocks; the state (blocks,) of each block, adapted where any kind of member is; and the
     numbers (blocks, 2) of its own and of borrowed samples that it adapted on, of the kind that borrows most.
 
@@ -173,6 +176,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
                block that need not adapt
     one_class  whether a block adapts too when its support holds one class only
     cluster    whose workers adapt; None: this process does
+    folder     to keep the networks in, in a .npy file an array, rather than in memory
     """
     supports, nothing = Supports(samples.xy, samples.block, known), np.empty(0, np.int64)
     networks, each, support = {}, [], np.zeros((len(places), 2), np.int64)
@@ -180,22 +184,43 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
         rows = [nothing if p is None else supports.of(b, p, kind.borrow) for b, p in enumerate(places)]
         state = np.array([NO_SAMPLES if not len(r) else
                           ADAPTED if one_class or 0 < samples.label[r].mean() < 1 else ONE_CLASS for r in rows])
-        networks[kind.name] = [np.repeat(w[:, None], len(rows), axis=1) for w in pooled[kind.name]]
-        if len(adapting := np.flatnonzero(state == ADAPTED)):
-            tasks = Tasks.of([rows[b] for b in adapting])
-            distances = [distance_to(samples.xy[rows[b]], places[b]) for b in adapting]
+        networks[kind.name] = [_for_each_block(w, len(rows), folder and folder / f"{kind.name}_{i}.npy")
+                               for i, w in enumerate(pooled[kind.name])]
+        for some in _alike(rows, np.flatnonzero(state == ADAPTED)):
+            tasks = Tasks.of([rows[b] for b in some])
+            distances = [distance_to(samples.xy[rows[b]], places[b]) for b in some]
             for member, start in enumerate(states):
                 adapted = adapt_blocks(start, samples, tasks, kind, rng, cluster)
-                for i, b in enumerate(adapting):
+                for i, b in enumerate(some):
                     between = nearer_to_adapted([w[member] for w in pooled[kind.name]], [w[i] for w in adapted],
                                                 distances[i], training.reach)
                     for network_of_blocks, w in zip(networks[kind.name], between, strict=True):
                         network_of_blocks[member, b] = w
+                let_go(networks)
         each.append(state)
         own = np.array([(samples.block[r] == b).sum() for b, r in enumerate(rows)])
         support = np.maximum(support, np.column_stack([own, [len(r) for r in rows] - own]))
     state = np.where(np.all([s == NO_SAMPLES for s in each], axis=0), NO_SAMPLES, ONE_CLASS)
     return networks, np.where(np.any([s == ADAPTED for s in each], axis=0), ADAPTED, state), support
+
+
+def _for_each_block(weights: np.ndarray, blocks: int, file: Path | None) -> np.ndarray:
+    """The weights (members, ...) once for each block (members, blocks, ...), in memory or in a .npy file."""
+    shape = len(weights), blocks, *weights.shape[1:]
+    out = np.lib.format.open_memmap(file, "w+", weights.dtype, shape) if file else np.empty(shape, weights.dtype)
+    out[:] = weights[:, None]
+    return out
+
+
+def _alike(rows: list[np.ndarray], blocks: np.ndarray) -> Iterator[np.ndarray]:
+    """The blocks, some at a time: as many of the smallest left as BLOCKS_AT_ONCE and PADDED allow; rows of all."""
+    sizes = np.array([len(rows[b]) for b in blocks], np.int64)
+    order = np.argsort(sizes, kind="stable")
+    while len(order):
+        count = np.arange(1, len(order) + 1)
+        n = max(1, int(((count <= BLOCKS_AT_ONCE) & (count * sizes[order] <= PADDED)).sum()))
+        yield np.sort(blocks[order[:n]])
+        order = order[n:]
 
 
 def adapted_scores(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, asked: np.ndarray,

@@ -5,6 +5,7 @@ w5 where it has a direct path. The networks of all blocks are `Networks`: for ea
 arrays have (members, blocks) as first axes. The map's log-odds are the mean over all members of all kinds.
 """
 
+import mmap
 import os
 import re
 from collections import deque
@@ -69,6 +70,13 @@ def mean_log_odds(networks: Networks, x: np.ndarray) -> np.ndarray:
     """Log-odds (n,) of encoded rows x (n, inputs) by the intermediate models: `networks` without the axis of blocks."""
     each = [log_odds(weights, x) for weights in members_of(networks)]
     return sum(each) / np.float32(len(each))
+
+
+def let_go(networks: Networks) -> None:
+    """Gives back the memory of networks that lie in files; what is used again is read again."""
+    for array in (w for weights in networks.values() for w in weights):
+        if isinstance(array.base, mmap.mmap):
+            array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def rows_in_tiles(block: np.ndarray, blocks: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,15 +1,18 @@
 """Files for a GIS: cloud-optimised GeoTIFFs, and the layers of a GeoPackage."""
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from osgeo import gdal, ogr
 
 from lsm.inputs import rasters, vectors
-from lsm.inputs.rasters import Grid, known_strips
+from lsm.inputs.rasters import Grid, fill, known_strips
 from lsm.run.artifacts import artifact
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
+from lsm.run.writing import whole
 
 gdal.UseExceptions()
 ogr.UseExceptions()
@@ -42,7 +45,7 @@ def write_cog(path: Path, source: gdal.Dataset, description: str, made: tuple, n
               colours: list[str] | None = None, metadata: dict[str, str] | None = None) -> None:
     """Writes the first band of a raster as a cloud-optimised GeoTIFF with its statistics, overviews and record.
 
-    names, colours  of a raster of classes, as `rasters.name_classes` takes them. An overview's cell is the most
+    names, colours  of a raster of classes, as `name_classes` takes them. An overview's cell is the most
                     frequent of the classes it covers; of numbers it is the mean
     metadata        of the band, beside its description
     made            stage, constants and inputs for the record
@@ -53,14 +56,47 @@ def write_cog(path: Path, source: gdal.Dataset, description: str, made: tuple, n
     band.SetDescription(description)
     band.SetMetadata(metadata or {})
     if names:
-        rasters.name_classes(band, names, colours)
+        name_classes(band, names, colours)
     found = statistics(source)
     if found:
         band.SetStatistics(*found)
     options = ["COMPRESS=DEFLATE", f"PREDICTOR={'NO' if names else 'YES'}", "BIGTIFF=IF_SAFER",
                f"OVERVIEW_RESAMPLING={'MODE' if names else 'AVERAGE'}"]
-    with (rasters.artifact_with_names if names else artifact)(path, *made) as temporary:
+    with (artifact_with_names if names else artifact)(path, *made) as temporary:
         gdal.GetDriverByName("COG").CreateCopy(str(temporary), copy, options=options).FlushCache()
+
+
+# classes with names ----------------------------------------------------------------------------------------------
+
+
+def write_classes(path: Path, windows: Iterable[tuple[int, int, np.ndarray]], grid: Grid, description: str,
+                  names: list[str], colours: list[str], made: tuple) -> None:
+    """Writes classes uint8, 0 = nodata, as a compressed GeoTIFF with names and colours, and its record.
+
+    windows         as `rasters.write_windows` takes them
+    names, colours  as `name_classes` takes them; made  stage, constants and inputs for the record
+    """
+    with artifact_with_names(path, *made) as temporary:
+        dataset = rasters.create(temporary, grid, gdal.GDT_Byte, 0, ("COMPRESS=DEFLATE", "TILED=YES"), [description])
+        name_classes(dataset.GetRasterBand(1), names, colours)
+        fill(dataset, windows)
+        del dataset
+
+
+def name_classes(band: gdal.Band, names: list[str], colours: list[str]) -> None:
+    """Gives classes 0 (nodata), 1, 2, ... of a band their names, and classes 1, 2, ... their colours ("#rrggbb")."""
+    palette = gdal.ColorTable()
+    for i, colour in enumerate(colours, start=1):
+        palette.SetColorEntry(i, (*bytes.fromhex(colour[1:]), 255))
+    band.SetColorTable(palette)
+    band.SetCategoryNames(names)
+
+
+@contextlib.contextmanager
+def artifact_with_names(path: Path, *made) -> Iterator[Path]:
+    """`artifact` for a raster whose classes have names: GDAL keeps these beside the raster, in <its name>.aux.xml."""
+    with whole(path.with_name(f"{path.name}.aux.xml")), artifact(path, *made) as temporary:
+        yield temporary
 
 
 # outlines --------------------------------------------------------------------------------------------------------

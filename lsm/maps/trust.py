@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from osgeo import gdal
-from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 from tqdm import tqdm
 
 from lsm.blocks.grid_parts import Part
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import Networks, log_odds_of_block, members_of, over_tiles, probability
+from lsm.learner.prediction import Networks, let_go, log_odds_of_block, members_of, over_tiles, probability
+from lsm.maps.nearest import Nearest
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -29,13 +29,13 @@ class Applicability:
     It compares factors, not places: its inputs are the encoded factors without X and Y.
 
     scale      multipliers (inputs,) of these inputs
-    tree       of the scaled samples
+    nearest    of the scaled samples
     mean       distance between two samples
     threshold  of the index; a cell with a larger index is outside the area of applicability
     """
 
     scale: np.ndarray
-    tree: cKDTree
+    nearest: Nearest
     mean: float
     threshold: float
 
@@ -51,12 +51,12 @@ class Applicability:
         scale = scales(encoder, x, weight)
         x = x * scale
         mean = float(pdist(x[rng.permutation(len(x))[:paired]]).mean())
-        return cls(scale, cKDTree(x), mean, largest_but_outliers(training_index(x, fold) / mean) if mean else 0.0)
+        return cls(scale, Nearest(x), mean, largest_but_outliers(training_index(x, fold) / mean) if mean else 0.0)
 
     def index(self, x: np.ndarray) -> np.ndarray:
         """The index (rows,) of encoded rows x (rows, inputs or more): the distance to the nearest sample, over the
         mean. Columns after the factors, X and Y, are not read."""
-        distance, _ = self.tree.query(x[:, :len(self.scale)] * self.scale)
+        distance = self.nearest.distance(x[:, :len(self.scale)] * self.scale)
         return (distance / self.mean).astype(np.float32)
 
 
@@ -75,7 +75,7 @@ def training_index(x: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """The distance (samples,) from each sample x (samples, inputs) to the nearest sample of another fold (samples,)."""
     out = np.empty(len(x))
     for f in np.unique(fold):
-        out[fold == f], _ = cKDTree(x[fold != f]).query(x[fold == f])
+        out[fold == f] = Nearest(x[fold != f]).distance(x[fold == f])
     return out
 
 
@@ -117,5 +117,6 @@ def fill(parts: Iterable[Part], cells: int, encoder: Encoder, networks: Networks
     for part, values in over_tiles(parts, encoder, len(members[0][0]), of_tile, 2 if uncertainty else 1):
         for dataset, v in zip((applicability, uncertainty), values, strict=False):
             part.write(dataset, v)
+        let_go(networks)
         bar.update(len(part.block))
     bar.close()

@@ -8,7 +8,7 @@ from typing import Protocol
 from lsm.inputs.samples import Factor
 from lsm.maps.classes import ClassConstants
 from lsm.report.tables import MEASURES
-from lsm.run.artifacts import read_csv, read_npz
+from lsm.run.artifacts import map_npz, read_csv
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError
 
@@ -57,6 +57,6 @@ class Collector:
         """Every table and every set of arrays of SOURCES by its name, None where it cannot be used."""
         out = {}
         for name, (what, stage, columns) in SOURCES.items():
-            read = partial(read_csv, columns=columns) if columns else read_npz
+            read = partial(read_csv, columns=columns) if columns else map_npz
             out[name] = self.get(what, getattr(paths, name), partial(read, getattr(paths, name), stage, c))
         return out

@@ -15,6 +15,9 @@ import hashlib
 import json
 import os
 import platform
+import shutil
+import struct
+import zipfile
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -204,9 +207,16 @@ def _of_another_region(path: Path, region: str) -> bool:
 
 
 def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path]) -> None:
-    """Writes arrays and their record; the same arrays give the same bytes."""
-    with artifact(path, stage, constants, inputs) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+    """Writes arrays and their record; the same arrays give the same bytes, those of np.savez. An array too large for
+    memory is given as the .npy file that holds it."""
+    with artifact(path, stage, constants, inputs) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as out:
+                if isinstance(array, Path):
+                    with open(array, "rb") as file:
+                        shutil.copyfileobj(file, out, 1 << 20)
+                else:
+                    np.lib.format.write_array(out, np.asarray(array), allow_pickle=False)
 
 
 def write_csv(path: Path, table: pd.DataFrame, stage: str, constants, inputs: list[Path]) -> None:
@@ -224,6 +234,28 @@ def read_npz(path: Path, stage: str, constants) -> dict:
     check(path, stage, constants)
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
+
+
+def map_npz(path: Path, stage: str, constants) -> dict[str, np.ndarray]:
+    """As `read_npz`, the arrays left on the disk, see `mapped`."""
+    check(path, stage, constants)
+    return mapped(path)
+
+
+def mapped(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file of `write_npz` that passed `check`, left on the disk: what is not used is not read. They can
+    be read in place, since the archive holds them as they are, not compressed."""
+    out = {}
+    with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
+        for member in archive.infolist():
+            file.seek(member.header_offset + 26)  # where a member says how long its name and its further fields are
+            file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+            np.lib.format.read_magic(file)
+            shape, _, kind = np.lib.format.read_array_header_1_0(file)
+            there = np.prod(shape, dtype=int) > 0
+            out[member.filename.removesuffix(".npy")] = (
+                np.memmap(path, kind, "r", file.tell(), shape) if there else np.empty(shape, kind))
+    return out
 
 
 def read_csv(path: Path, stage: str, constants, columns: tuple[str, ...] = ()) -> pd.DataFrame:

@@ -9,12 +9,12 @@ from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, square, write_raster, write_vector
 
 from lsm.blocks.units import doubts, read_units
-from lsm.inputs.rasters import Raster
+from lsm.inputs.rasters import Grid
 from lsm.run.settings import InputError
 
 VALID = np.ones((ROWS, COLS), bool)
 VALID[:5, :5] = False
-TERRAIN = Raster(np.zeros((4, ROWS, COLS), np.float32), VALID, PLACE, crs_of(32650).ExportToWkt())
+GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 # Five units of very different sizes, by name: row, column, rows, columns of their squares; the last column is outside.
 SQUARES = {"30": [(0, 0, 30, 40)], "4": [(0, 40, 30, 39)], "-7": [(30, 0, 30, 70)],
            "100": [(30, 70, 2, 9), (50, 70, 10, 9)], "12": [(32, 70, 18, 9)]}
@@ -39,7 +39,9 @@ def folder(tmp_path, monkeypatch):
 def read(name) -> tuple:
     notes = []
     folder = next(p for p in (name.parent, *name.parents) if (p / "work").is_dir())
-    return *read_units(str(name), TERRAIN, folder / "work", notes), " ".join(notes)
+    labels = np.empty((ROWS, COLS), np.int32)
+    places, names = read_units(str(name), GRID, lambda row, rows: VALID[row:row + rows], labels, folder / "work", notes)
+    return labels, places, names, " ".join(notes)
 
 
 def refused(name) -> str:

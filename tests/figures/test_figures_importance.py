@@ -19,7 +19,7 @@ from lsm.inputs.samples import Factor, write_factors
 from lsm.insar.origins import origins
 from lsm.learner import prediction
 from lsm.learner.encoder import Encoder
-from lsm.maps import cartography
+from lsm.maps import cartography, gis
 from lsm.run import artifacts
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, constants
@@ -102,8 +102,9 @@ def write_importance(paths, like, block, tasks, rng):
     artifacts.write_csv(paths.importance, table, stage, c, [])
     artifacts.write_csv(paths.importance_territory, over_territory, stage, c, [])
     leader = np.append(1 + np.array(LEADERS), [0, 0]).astype(np.uint8)[block]
-    rasters.write_classes(paths.leading_factor, leader, like, "leading factor", ["none explained", *NAMES],
-                          ["#e69f00"] * 5, stage, c, [])
+    grid = rasters.Grid(*leader.shape, like.geotransform, like.crs)
+    gis.write_classes(paths.leading_factor, [(0, 0, leader)], grid, "leading factor", ["none explained", *NAMES],
+                      ["#e69f00"] * 5, (stage, c, []))
 
 
 def write_model(paths, tasks, rng):

@@ -36,6 +36,24 @@ def test_a_stack_is_read_as_written(tmp_path):
     assert read(write(tmp_path / "factors.tif", hole)).shape == (ROWS * COLS - 1, 6)
 
 
+def test_a_stack_may_be_a_virtual_raster_of_other_files(tmp_path):
+    made = write(tmp_path / "made.tif")
+    for i, factor in enumerate(FACTORS, start=1):
+        gdal.Translate(str(tmp_path / f"{factor.name}.tif"), str(made), bandList=[i])
+    stack = tmp_path / "factors.tif"
+    virtual = gdal.BuildVRT(str(tmp_path / "factors.vrt"), [str(tmp_path / f"{f.name}.tif") for f in FACTORS],
+                            separate=True)
+    for i, factor in enumerate(FACTORS, start=1):
+        virtual.GetRasterBand(i).SetDescription(factor.name)
+    virtual.FlushCache()
+    del virtual
+    (tmp_path / "factors.vrt").rename(stack)
+    np.testing.assert_array_equal(read(stack), read(made))
+    (tmp_path / "TWI.tif").unlink()
+    with pytest.raises(InputError, match=r"factors\.tif: expected a whole raster, found"):
+        read(stack)
+
+
 @pytest.mark.parametrize(("band", "value", "expected"), [
     (0, -32768, "band 1 .DEM.: expected heights from -500 to 9000 m, found -32768 in 1 cells; .*-a_nodata -32768"),
     (1, 95, "band 2 .slope.: expected slopes from 0 to 90 degrees, found 95"),

@@ -17,7 +17,6 @@ from lsm.inputs.rasters import (
     read_composite,
     write_band,
     write_bands,
-    write_classes,
     write_windows,
 )
 from lsm.run.artifacts import check
@@ -180,20 +179,6 @@ def test_write_bands_takes_one_band_at_a_time_and_as_many_as_names(path, bands):
         with pytest.raises(ValueError, match="zip"):
             write_bands(path, iter(bands[:count]), like, -9999, ["one", "two"], "maker.py", C, [])
     np.testing.assert_array_equal(gdal.Open(str(path)).ReadAsArray(), bands[:2])  # still the whole one
-
-
-def test_write_classes_keeps_names_and_colours(path):
-    classes, path = np.arange(30, dtype=np.uint8).reshape(6, 5) % 3, path.with_name("classes.tif")
-    write_classes(path, classes, Grid(6, 5, PLACE, wkt(32650)), "rock", ["none", "tuff", "marl"],
-                  ["#102030", "#ffffff"], "maker.py", C, [])
-    assert sorted(p.name for p in path.parent.iterdir()) == ["classes.tif", "classes.tif.aux.xml", "classes.tif.json"]
-    dataset = gdal.Open(str(path))
-    band = dataset.GetRasterBand(1)
-    np.testing.assert_array_equal(band.ReadAsArray(), classes)
-    assert (band.GetNoDataValue(), band.GetDescription()) == (0, "rock")
-    band.GetMetadata()
-    assert band.GetCategoryNames() == ["none", "tuff", "marl"]
-    assert [band.GetColorTable().GetColorEntry(i) for i in (1, 2)] == [(16, 32, 48, 255), (255, 255, 255, 255)]
 
 
 @pytest.mark.parametrize(("nodata", "expected"), [(-9999, [True, False]), (None, [True, True]), (np.nan, [True, True])])

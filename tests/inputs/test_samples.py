@@ -221,3 +221,7 @@ def test_a_missing_table(path):
         read_samples(path, FACTORS, stage="maker.py")
     with pytest.raises(InputError, match=r"^samples_isle\.csv: missing"):
         list(grid_chunks(path, FACTORS, 10))
+    path.with_suffix(".parquet").touch()
+    with pytest.raises(InputError, match=r"^samples_isle\.parquet: expected a csv table, found Parquet; ") as told:
+        read_samples(path, FACTORS, stage="maker.py")
+    assert len(str(told.value)) <= 300

@@ -18,7 +18,7 @@ from lsm.learner.adaptation import (
 )
 from lsm.learner.kinds import Kind
 from lsm.learner.meta_training import HISTORY, Training
-from lsm.learner.prediction import log_odds, mean_log_odds
+from lsm.learner.prediction import let_go, log_odds, mean_log_odds
 from lsm.learner.prediction import probability as of_log_odds
 from lsm.learner.support import supports
 from lsm.learner.support.supports import Supports, places_of_blocks, places_of_samples
@@ -431,6 +431,26 @@ def test_each_kind_adapts_in_its_own_way():
     alone = adapt_blocks(states["regional"][1], samples, Tasks.of([rows]), regional, rng)
     for w, expected in zip(networks["regional"], alone, strict=True):
         np.testing.assert_allclose(w[1, 2], expected[0], atol=1e-4)
+
+
+def test_some_blocks_at_a_time_and_networks_in_files_are_the_same(monkeypatch, tmp_path):
+    training, pooled, samples, places, _ = made_blocks()
+    found = []
+    for at_once, padded, folder in ((5, 10**6, None), (1, 10**6, tmp_path), (5, 25, None)):
+        monkeypatch.setattr(adaptation, "BLOCKS_AT_ONCE", at_once)
+        monkeypatch.setattr(adaptation, "PADDED", padded)
+        found.append(models_of_blocks(training, pooled, samples, np.ones(60, bool), places, np.random.default_rng(0),
+                                      folder=folder))
+    (whole, *_), (in_files, *_), _ = found
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"local_{i}.npy" for i in range(len(whole["local"])))
+    for networks, *others in found[1:]:
+        for w, expected in zip(networks["local"], whole["local"], strict=True):
+            np.testing.assert_allclose(w, expected, atol=1e-5)  # padding adds zeros in another order
+        for a, b in zip(others, found[0][1:], strict=True):
+            np.testing.assert_array_equal(a, b)
+    before = in_files["local"][0].copy()
+    let_go(in_files)
+    np.testing.assert_array_equal(in_files["local"][0], before)
 
 
 def test_a_local_network_reads_the_columns_before_the_place():

@@ -36,6 +36,21 @@ def numbers(tmp_path) -> tuple[gdal.Dataset, np.ndarray]:
 
 # rasters ---------------------------------------------------------------------------------------------------------
 
+def test_write_classes_keeps_names_and_colours(tmp_path):
+    classes, path = np.arange(30, dtype=np.uint8).reshape(6, 5) % 3, tmp_path / "classes.tif"
+    windows = [(0, 0, classes[:4]), (4, 0, classes[4:])]
+    gis.write_classes(path, windows, rasters.Grid(6, 5, PLACE, crs_of(32650).ExportToWkt()), "rock",
+                      ["none", "tuff", "marl"], ["#102030", "#ffffff"], MADE)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["classes.tif", "classes.tif.aux.xml", "classes.tif.json"]
+    dataset = gdal.Open(str(path))
+    band = dataset.GetRasterBand(1)
+    np.testing.assert_array_equal(band.ReadAsArray(), classes)
+    assert (band.GetNoDataValue(), band.GetDescription()) == (0, "rock")
+    band.GetMetadata()
+    assert band.GetCategoryNames() == ["none", "tuff", "marl"]
+    assert [band.GetColorTable().GetColorEntry(i) for i in (1, 2)] == [(16, 32, 48, 255), (255, 255, 255, 255)]
+
+
 def test_cells_are_set_and_read_back(numbers, tmp_path, monkeypatch):
     monkeypatch.setattr(rasters, "WINDOW", 300 * 900)  # three windows
     dataset = gis.create(tmp_path / "new.tif", numbers[0], gdal.GDT_Float32, -1.0)

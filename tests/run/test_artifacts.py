@@ -14,6 +14,7 @@ from lsm.run import artifacts
 from lsm.run.artifacts import (
     check,
     differences,
+    map_npz,
     read_csv,
     read_npz,
     read_record,
@@ -264,6 +265,24 @@ def test_csv_keeps_float32_exact(root):
     np.testing.assert_array_equal(table.v.to_numpy(np.float32), values)
     np.testing.assert_array_equal(table.n, np.arange(1000))
     assert b"\r" not in path.read_bytes()
+
+
+def test_arrays_are_written_as_numpy_does_from_memory_or_from_a_file_and_read_in_place(root):
+    arrays = {"words": np.array(["a", "bc"]), "one": np.array("text"), "none": np.empty((0, 3)),
+              "many": np.random.default_rng(0).random((40, 3, 2), np.float32), "odd": np.ones(3, np.int8)}
+    np.save(root / "many.npy", arrays["many"])
+    np.savez(root / "numpy.npz", **arrays)
+    for name, some in (("memory", arrays), ("file", arrays | {"many": root / "many.npy"})):
+        path = root / f"{name}.npz"
+        write_npz(path, some, STAGE, C, [])
+        assert path.read_bytes() == (root / "numpy.npz").read_bytes()
+    found = map_npz(path, STAGE, C)
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+    assert isinstance(found["many"], np.memmap)
+    assert str(found["one"]) == "text"
 
 
 def test_npz_holds_no_objects(root):

@@ -99,10 +99,9 @@ def test_a_block_is_the_same_alone_and_again(explained, monkeypatch):
     root, _ = explained
     monkeypatch.setenv("LSM_ROOT", str(root))
     saved = np.load(root / "tmp/demo_shap.npz")
-    models, samples = (dict(np.load(root / name)) for name in ("models_of_blocks/demo_models.npz",
-                                                               "metatask_sampling/demo_tasks.npz"))
+    samples = dict(np.load(root / "metatask_sampling/demo_tasks.npz"))
     c = constants(stage.Constants, [*QUICK_EXPLANATION])
-    stage.start_worker(models, samples, c)
+    stage.start_worker(root / "models_of_blocks/demo_models.npz", samples, c)
     for block in (11, 3):
         _, rows, values, place, log_odds, base = stage.explain_block(block)
         own = saved["block"] == block

@@ -11,7 +11,8 @@ import pytest
 from osgeo import gdal, osr
 from small_region import write_raster
 
-from lsm.inputs.rasters import read_composite
+from lsm.inputs.layers import Rows
+from lsm.inputs.rasters import Grid, create, read_composite
 from lsm.run import pipeline
 from lsm.run.artifacts import check, read_csv, read_npz, read_record
 from lsm.run.paths import PROJECT, Paths
@@ -160,11 +161,14 @@ def test_block_raster_lies_on_the_grid_of_the_composite(made):
 
 
 @pytest.mark.parametrize(("place", "cell"), SPECIAL)
-def test_a_point_belongs_to_the_cell_it_lies_in(place, cell):
+def test_a_point_belongs_to_the_cell_it_lies_in(place, cell, tmp_path):
     labels = np.arange(ROWS * COLS).reshape(ROWS, COLS)
     for row, col in HOLES.values():
         labels[row : row + 3, col : col + 3] = -1
-    block = scene_sampling.blocks_of(labels, (WEST, WIDTH, 0, NORTH, 0, -HEIGHT), np.array([place]))
+    grid = Grid(ROWS, COLS, (WEST, WIDTH, 0, NORTH, 0, -HEIGHT), "")
+    rows = Rows(create(tmp_path / "labels.tif", grid, gdal.GDT_Int32, -1))
+    rows[0:ROWS] = labels
+    block = scene_sampling.block_of(rows, grid, np.array([place]))
     assert block[0] == cell if cell is not None else block[0] < 0
 
 

@@ -21,6 +21,7 @@ class Supports:
     def __init__(self, xy: np.ndarray, block: np.ndarray, known: np.ndarray):
         self.rows = np.flatnonzero(known)
         self.xy, self.block = xy[self.rows], block[self.rows]
+        self.own = dict(zip(*rows_by_block(block, known), strict=False))  # without a known sample there is no block
         self.tree = cKDTree(self.xy)
 
     def of(self, block: int, places: np.ndarray, borrow: int) -> np.ndarray:
@@ -28,7 +29,7 @@ class Supports:
 
         places (n, 2): where the block is to be predicted
         """
-        own = self.rows[self.block == block]
+        own = self.own.get(block, self.rows[:0])
         borrow = min(borrow, len(self.rows) - len(own))
         if not borrow:
             return own
