@@ -106,8 +106,9 @@ def held_out_roles(samples: EncodedSamples, c: HoldingOut, rng: np.random.Genera
         return role
     if not neighbours_teach:
         role[~np.isin(samples.block, eligible)] = "unused"
+    own = dict(zip(*rows_by_block(samples.block, np.isin(samples.block, held_out)), strict=True))
     for block in np.sort(held_out):
-        rows = rng.permutation(np.flatnonzero(samples.block == block))
+        rows = rng.permutation(own[block])
         role[rows[:len(rows) // 2]] = "support"
         role[rows[len(rows) // 2:]] = "query"
     return role
