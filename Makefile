@@ -11,6 +11,7 @@
 #   make start_model HK_DATA=<folder>  the model that small inventories start from, anew (it comes with the project)
 #   make setup                   only prepare .venv; LOCKED=1: the very versions that the tests passed with
 #   make test                    set up and pass the tests; make test-all: the slow tests too
+#   make coverage                the tests, and which lines and branches of the program they run
 #   make fuzz                    every reader of tables, rasters and vectors against 10,000 damaged inputs
 #   make benchmarks              time the program against plain forms
 # RECIPE=published runs the published settings. FURTHER=all takes the columns too that FACTORS does not name.
@@ -18,7 +19,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run status map hk compare explain gis check-qgis report start_model test test-all fuzz setup benchmarks
+.PHONY: run status map hk compare explain gis check-qgis report start_model test test-all coverage fuzz setup benchmarks
 .DEFAULT_GOAL := run
 
 HK_DATA ?= ../shared/hk
@@ -75,6 +76,9 @@ test: $(READY)
 	$(PY) -m pytest $(TESTS)
 test-all: TESTS := -m "slow or not slow"
 test-all: test
+
+coverage: $(READY)
+	$(PY) -m pytest --cov --cov-report=term:skip-covered $(TESTS)
 
 # every reader against 10,000 damaged inputs
 fuzz: $(READY)

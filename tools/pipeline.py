@@ -9,6 +9,7 @@ Run     python tools/pipeline.py [TARGET] [NAME=value ...]        (the Makefile 
                  region from raw layers first
 """
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def make(target: str, region: str, arguments: list[str], raw: bool) -> None:
 def run(script: str, region: str, arguments: list[str]) -> None:
     """Runs one stage as a person would."""
     command = [script, *pipeline.arguments_of(script, region, arguments)]
-    print(f"-- python {' '.join(command)}", flush=True)
+    print(f"-- {shlex.join(['python', *command])}", flush=True)
     done = subprocess.run([sys.executable, *command], cwd=PROJECT)
     if done.returncode:
         sys.exit(done.returncode)
@@ -57,12 +58,11 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
     """Prints the state of every stage and of its files, and the command that makes what is not fresh."""
     paths = Paths(region)
     for script, state in pipeline.states_of(region, arguments, raw).items():
-        stage = next(stage for stage in pipeline.STAGES if stage.script == script)
         print(f"{script}: {state}")
-        for path in stage.outputs(paths):
+        for path in pipeline.BY_SCRIPT[script].outputs(paths):
             print(f"    {shown(path)}{'' if path.is_file() else '  (missing)'}")
         if state != "fresh":
-            print(f"    python {script} {' '.join(pipeline.arguments_of(script, region, arguments))}")
+            print(f"    {pipeline.command_of(script, region, arguments)}")
 
 
 def main(arguments: list[str]) -> None:

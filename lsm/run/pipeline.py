@@ -6,6 +6,7 @@ are there now and the code that would make it now; and when the stages that made
 
 import contextlib
 import difflib
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ STAGES = (
     Stage(GIS, lambda p: [p.gis_layers, p.gis_table], (MAP,), ("GRID_ROWS",)),
     Stage(REPORT, lambda p: [p.report], (MAP,)),
 )
+BY_SCRIPT = {stage.script: stage for stage in STAGES}
 FROM_TASKS = (PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS)  # what depends on the list of factors
 
 
@@ -122,8 +124,19 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
         with contextlib.suppress(InputError):
             made = read_record(Paths(region).composite, PREPARE)["constants"]
             own += [f"{name}={value}" for name, value in made.items()
-                    if name in known and name not in given and _plain(known[name]) != value]
+                    if name in known and name not in given and name not in BY_SCRIPT[PREPARE].free
+                    and _plain(known[name]) != value]
     return [f"REGION={region}", *own]
+
+
+def command_of(script: str, region: str, arguments: list[str]) -> str:
+    """The command that makes a stage's files, as a shell reads it. Where somebody edited one of them it has
+    OVERWRITE=True: the stage refuses to replace such a file otherwise."""
+    own = arguments_of(script, region, arguments)
+    if "OVERWRITE" in BY_SCRIPT[script].free and any(
+            path.is_file() and not wrote(path, (script,)) for path in BY_SCRIPT[script].outputs(Paths(region))):
+        own.append("OVERWRITE=True")
+    return shlex.join(["python", script, *own])
 
 
 def _plain(value):

@@ -1,10 +1,12 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lsm.comparison import protocols, splits
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
+from lsm.run.settings import InputError
 
 
 def constants(**values) -> SimpleNamespace:
@@ -54,6 +56,36 @@ def test_repeats_follow_the_number_of_points():
     for n, expected in ((300, 10), (1000, 5), (5000, 1), (9000, 1)):
         roles, _ = roles_of(made_points(n, cells=0), REPEATS=0)
         assert sum(name == "partitions" for name, _ in roles) == 5 * expected
+
+
+# blocks ---------------------------------------------------------------------------------------------------------
+
+def test_augmentation_takes_what_insar_told_from_the_points_that_teach():
+    points = made_points()
+    points.origin[(points.label == 1) & (points.xy[:, 0] < 804_000)] = "insar"
+    roles, _ = roles_of(points)
+    for seed in (1, 2):
+        before, role = roles["published", seed], roles["augmentation", seed]
+        told = (points.origin == "insar") & np.isin(before, (TRAIN, SUPPORT))
+        assert told.any()
+        np.testing.assert_array_equal(role, np.where(told, UNUSED, before))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.7])
+def test_a_share_that_holds_out_no_block_or_too_many_is_refused(share):
+    with pytest.raises(InputError, match=rf"^HELD_OUT_SHARE={share} of \d+ blocks: expected 1 or more"):
+        roles_of(made_points(), HELD_OUT_SHARE=share)
+
+
+def test_the_table_of_splits_has_every_sample_and_its_roles(tmp_path):
+    points = made_points(n=50, cells=9)
+    role = np.resize([TRAIN, QUERY, UNUSED], 59)
+    protocols.write_splits(tmp_path / "splits.csv", points, {("temporal", 2): role}, (
+        "compare_methods.py", SimpleNamespace(REGION="isle", SEED=1), []))
+    table = pd.read_csv(tmp_path / "splits.csv")
+    assert table["sample"].tolist() == list(range(50))
+    assert table["temporal 2"].tolist() == ["train", "query", "unused"] * 16 + ["train", "query"]
+    np.testing.assert_allclose(table[["x", "y"]], points.xy[:50])
 
 
 # years ----------------------------------------------------------------------------------------------------------

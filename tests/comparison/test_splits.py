@@ -84,10 +84,10 @@ def test_a_line_turns():
     xy = np.random.default_rng(1).normal(size=(200, 2))
     rng = np.random.default_rng(2)
     towards = []
-    for _ in range(400):
+    for _ in range(900):
         order = splits.along_a_line(xy, rng)
         towards.append((xy[order[100:]].mean(axis=0) - xy[order[:100]].mean(axis=0)) @ [1, 1j])
-    assert np.abs(np.histogram(np.angle(towards), 4, (-np.pi, np.pi))[0] - 100).max() < 4 * np.sqrt(75)
+    assert np.abs(np.histogram(np.angle(towards), 4, (-np.pi, np.pi))[0] - 225).max() < 4 * np.sqrt(900 * 3 / 16)
 
 
 # squares --------------------------------------------------------------------------------------------------------

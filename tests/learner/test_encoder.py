@@ -91,9 +91,12 @@ def test_absurd_values_are_clipped():
 def test_a_factor_without_spread_or_measurement_stays_finite():
     values = VALUES.copy()
     values[:, 1], values[:, 4] = 5, 0
-    found = Encoder.fit(values, FACTORS, "recommended").transform(values)
+    encoder = Encoder.fit(values, FACTORS, "recommended")
+    found = encoder.transform(values)
     assert np.isfinite(found).all()
     np.testing.assert_array_equal(found[:, [3, 8]], 0)
+    values[:, 1] = 7  # elsewhere in the grid: two units, not two standard deviations of nothing
+    np.testing.assert_array_equal(encoder.transform(values)[:, 3], 2)
     np.testing.assert_array_equal(found[:, 9], 1)
 
 

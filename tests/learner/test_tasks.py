@@ -128,10 +128,10 @@ def test_draw_across_a_line_takes_no_more_than_a_half_holds(support, query):
 
 def test_draw_turns_the_line_and_either_half_is_the_support():
     xy = np.random.default_rng(3).normal(size=(200, 2))
-    s, _, q, _ = draw(Tasks.of([np.arange(200)]), np.random.default_rng(4), 400, 1, 100, 100, xy, 1.0)
+    s, _, q, _ = draw(Tasks.of([np.arange(200)]), np.random.default_rng(4), 900, 1, 100, 100, xy, 1.0)
     towards = (xy[q[:, 0]].mean(axis=1) - xy[s[:, 0]].mean(axis=1)) @ [1, 1j]
     quarters = np.histogram(np.angle(towards), 4, (-np.pi, np.pi))[0]
-    assert np.abs(quarters - 100).max() < 4 * np.sqrt(400 * 0.25 * 0.75)
+    assert np.abs(quarters - 225).max() < 4 * np.sqrt(900 * 0.25 * 0.75)
 
 
 # neighbourhoods ---------------------------------------------------------------------------------------------------

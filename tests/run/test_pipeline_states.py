@@ -4,11 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from lsm.run import pipeline
-from lsm.run.artifacts import record_path
+from lsm.run.artifacts import artifact, record_path
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import InputError
 
@@ -88,9 +89,24 @@ def test_names_that_no_stage_knows():
 def test_status_prints_states_files_and_commands(finished):
     root, arguments = finished
     shutil.rmtree(root / "models_of_blocks")
-    done = subprocess.run([sys.executable, "tools/pipeline.py", "status", "REGION=demo", *arguments], cwd=PROJECT,
-                          text=True, capture_output=True)
+    done = subprocess.run([sys.executable, "tools/pipeline.py", "status", "REGION=demo", "SQUARES=(1000,)",
+                           "WITHOUT=land use", *arguments], cwd=PROJECT, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert "meta_learner.py: fresh\n" in done.stdout
     assert "predict_LSM.py: stale: models_of_blocks/demo_models.npz: missing\n" in done.stdout
     assert "    python predict_LSM.py REGION=demo\n" in done.stdout
+    assert "    python compare_methods.py REGION=demo 'SQUARES=(1000,)' 'WITHOUT=land use'\n" in done.stdout
+
+
+def test_the_command_replaces_what_somebody_edited(tmp_path, monkeypatch):
+    """prepare_region.py refuses to, without OVERWRITE=True; which is for that run alone."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c = Paths("isle"), SimpleNamespace(REGION="isle", SEED=1, RAW="raw data", OVERWRITE=True)
+    for path in (paths.composite, paths.factors, paths.samples_without_insar):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with artifact(path, pipeline.PREPARE, c, []) as temporary:
+            temporary.write_text("as written")
+    plain = "python prepare_region.py REGION=isle 'RAW=raw data'"
+    assert pipeline.command_of(pipeline.PREPARE, "isle", []) == plain
+    paths.samples_without_insar.write_text("edited")
+    assert pipeline.command_of(pipeline.PREPARE, "isle", []) == f"{plain} OVERWRITE=True"
