@@ -161,7 +161,7 @@ def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, su
     position = n_support[:, None] + np.arange(query)
     out = []
     for places, count in ((order[:, :support], n_support),
-                          (np.take_along_axis(order, np.minimum(position, wanted - 1), 1), n_query)):
+                          (np.take_along_axis(order, position, 1), n_query)):
         mask = np.arange(places.shape[1]) < count[:, None]
         rows = tasks.members[chosen[:, None], np.where(mask, places, 0)]
         out += [rows.reshape(steps, meta_batch, -1), mask.astype(np.float32).reshape(steps, meta_batch, -1)]
