@@ -23,7 +23,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lsm.blocks.slic import slic
-from lsm.blocks.units import doubts, read_units
+from lsm.blocks.units import doubts, read_units, units_before
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import Raster, centres, locate, read_composite, write_band
 from lsm.inputs.samples import read_samples, unique_places
@@ -139,6 +139,7 @@ def main(c: Constants) -> None:
     if c.BLOCKS:
         labels, places, names = own_units(c, raster)
     else:
+        print(*units_before(paths), sep="\n", end="\n" * len(units_before(paths)))
         seeds = number_of_seeds(len(row), raster.valid, c)
         print(f"K = {seeds}" + ("" if c.K else f", for about {c.BLOCK_SAMPLES} samples a block"))
         labels, places = slic(raster.bands, raster.valid, c.WEIGHTS, c.M, seeds, c.LOOPS,
