@@ -162,7 +162,7 @@ def _labels_and_years(table: pd.DataFrame, where: str, date: str, path: Path
     years = np.array([year_of(value) for value in table[field]]) if field else np.full(len(table), np.nan)
     if field and np.isnan(years).all() and not is_empty(table[field]).all():
         notes.append(f"{where}: field {field!r}: no value holds a year of four digits, like "
-                     f"{table[field].iloc[0]!s:.20}; the landslides have no years")
+                     f"{str(table[field].iloc[0]).removesuffix('.0'):.20}; the landslides have no years")
     return labels, years, notes
 
 
