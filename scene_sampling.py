@@ -27,7 +27,7 @@ from osgeo import gdal
 from tqdm import tqdm
 
 from lsm.blocks.slic import slic_in_strips
-from lsm.blocks.units import doubts, read_units
+from lsm.blocks.units import doubts, read_units, units_before
 from lsm.inputs.crs import crs_name
 from lsm.inputs.layers import Rows, take
 from lsm.inputs.rasters import NODATA, TERRAIN, WINDOW, Composite, Grid, centres, create, locate, write_windows
@@ -118,6 +118,8 @@ def cut(c: Constants, terrain: gdal.Dataset, labels: Rows, samples: int, valid: 
                                        folder, notes)
         print(f"own units of {c.BLOCKS}: {len(names):,}", *notes, sep="\n")
         return places, names
+    for note in units_before(Paths(c.REGION)):
+        print(note)
     seeds = number_of_seeds(samples, grid.rows * grid.cols, valid, c)
     print(f"K = {seeds}" + ("" if c.K else f", for about {c.BLOCK_SAMPLES} samples a block"))
     return slic_in_strips(read, labels, c.WEIGHTS, c.M, seeds, c.LOOPS,

@@ -16,6 +16,8 @@ from lsm.inputs.layers import Rows, flush, read_rows
 from lsm.inputs.rasters import Grid, create, known
 from lsm.inputs.vectors import POLYGONS, add_numbers, fields_of, kind_of
 from lsm.region.warp import to_grid
+from lsm.run.artifacts import made_with
+from lsm.run.paths import Paths
 from lsm.run.settings import InputError
 from lsm.sources.class_codes import NO_FIELD, names_of_raster, text_of
 from lsm.sources.files import File
@@ -74,6 +76,13 @@ def read_units(name: str, grid: Grid, valid_of: Callable[[int, int], np.ndarray]
     for row, rows in grid.windows():
         labels[row:row + rows] = number[labels[row:row + rows]]
     return (sums[kept, 1:] / sums[kept, :1]).astype(np.float32), [names[i] for i in kept]
+
+
+def units_before(paths: Paths) -> list[str]:
+    """A line where the blocks of a region, which SLIC is about to cut, were own units until now; [] elsewhere."""
+    name = made_with(paths.blocks).get("BLOCKS")
+    return [f"SLIC cuts the blocks; the blocks before were the units of {name}; BLOCKS={name} takes them again"
+            ] * bool(name)
 
 
 def doubts(table: pd.DataFrame) -> list[str]:

@@ -30,6 +30,9 @@ STAGE, LEARNER = "prepare_region.py", "meta_learner.py"
 ASPECTS = ("N", "E", "S", "W", "flat")
 UNITS = {"degree": "°", "-": "", "1e-4": "× 10⁻⁴", "class": ""}
 ACROSS = 4       # maps a row
+KEY, LETTER = 0.17, 0.05  # inches that a key of a legend, and a letter beside it, take at 6 points
+LONGEST_WORD = 14         # letters of a class in a legend; two columns fit below a map
+MOST_KEYS = 12            # of a legend: the classes with the largest shares
 
 
 def factor_maps(c: FigureConstants):
@@ -45,12 +48,15 @@ def factor_maps(c: FigureConstants):
     across, down = ACROSS, -(-len(c.factors) // ACROSS)
     wide = (styles.WIDTH - 0.1 - 0.12 * (across - 1)) / across
     high = min(wide * (extent[3] - extent[2]) / (extent[1] - extent[0]), 2.4)
-    step = high + 0.56
-    tall = down * step + 0.62
+    coded = [codes_of(layer, f, classes.get(f.name, {})) for f, layer in zip(c.factors, values, strict=True)]
+    lines = [-(-len(labels) // columns) for labels, columns in (fitted([*words.values()], wide)
+                                                                for _, words, _ in coded)]
+    steps = [high + 0.56 + 0.1 * max(0, max(lines[r * across:(r + 1) * across]) - 2) for r in range(down)]
+    tall = sum(steps) + 0.62
     fig = Figure(figsize=(styles.WIDTH, tall))
     coast, rows = as_one_line(outlines(land, extent)), []
     for i, (factor, layer) in enumerate(zip(c.factors, values, strict=True)):
-        x, y = 0.05 + i % across * (wide + 0.12), tall - 0.22 - i // across * step - high
+        x, y = 0.05 + i % across * (wide + 0.12), tall - 0.22 - sum(steps[:i // across]) - high
         ax = axes_at(fig, x, y, wide, high)
         foot = (x, y - 0.14, wide)
         unit = UNITS.get(factor.unit, factor.unit)
@@ -58,7 +64,7 @@ def factor_maps(c: FigureConstants):
         back = np.where(land[..., None], to_rgb("white"), to_rgb(styles.SEA))
         ax.imshow(back, extent=extent)
         if factor.kind in ("categorical", "circular"):
-            rows += draw_codes(fig, ax, foot, extent, layer, factor, classes.get(factor.name, {}))
+            rows += draw_codes(fig, ax, foot, extent, coded[i], factor)
         else:
             rows.append(draw_ramp(fig, ax, foot, extent, layer, factor))
         ax.plot(*coast, color=styles.INK, linewidth=0.2)
@@ -100,29 +106,45 @@ def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) ->
     return row | ({"low": low, "high": high, "mean": known.mean(dtype=float)} if len(known) else {})
 
 
-def draw_codes(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor, names: dict) -> list[dict]:
-    """Draws a factor of classes, or a direction as four quarters and flat ground. Returns a row of the csv a class."""
-    finite = np.isfinite(layer)
+def codes_of(layer: np.ndarray, factor, names: dict) -> tuple[np.ndarray, dict, dict]:
+    """The class of each cell (rows, cols), nan without one; the word and the tone of each class that occurs. Directions
+    have four quarters and flat ground; of a numeric factor nothing is returned."""
     if factor.kind == "circular":
-        code = np.where(layer < 0, 4, np.floor((layer + 45) % 360 / 90))
-        words, tones = dict(enumerate(ASPECTS)), dict(enumerate(styles.ASPECT_TONES))
-    else:
-        code, found = layer, np.unique(layer[finite])
-        given = {float(v): k for k, v in names.items()}
-        words = {v: given.get(v, f"{v:g}") for v in found}
-        tones = dict(zip(found, itertools.cycle(styles.CLASS_TONES), strict=False))
-    drawn = np.zeros((*layer.shape, 4))
-    rows, handles = [], []
+        code = np.where(layer < 0, 4, np.where(np.isfinite(layer), np.floor((layer + 45) % 360 / 90), np.nan))
+        found = np.unique(code[np.isfinite(code)])
+        return code, {v: ASPECTS[int(v)] for v in found}, dict(enumerate(styles.ASPECT_TONES))
+    found = np.unique(layer[np.isfinite(layer)]) if factor.kind == "categorical" else []
+    given = {float(v): k for k, v in names.items()}
+    tones = dict(zip(found, itertools.cycle(styles.CLASS_TONES), strict=False))
+    return layer, {v: given.get(v, f"{v:g}") for v in found}, tones
+
+
+def fitted(words: list[str], wide: float) -> tuple[list[str], int]:
+    """Words short enough for a legend, MOST_KEYS at most and a last one on the others, and its columns within `wide`
+    inches."""
+    short = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD - 1] + "…" for word in words[:MOST_KEYS]]
+    short += [f"{len(words) - MOST_KEYS} more"] * (len(words) > MOST_KEYS)
+    return short, max(1, min(5, int(wide / (KEY + LETTER * max(map(len, short), default=1)))))
+
+
+def draw_codes(fig, ax, foot: tuple, extent: tuple, coded: tuple, factor) -> list[dict]:
+    """Draws a factor of classes, or a direction; coded  as `codes_of` gives it. Returns a row of the csv a class."""
+    code, words, tones = coded
+    drawn, cells, rows = np.zeros((*code.shape, 4)), np.isfinite(code).sum(), []
     for value, word in words.items():
-        here = finite & (code == value)
-        if here.any():
-            drawn[here] = (*to_rgb(tones[value]), 1)
-            rows.append({"factor": factor.name, "unit": factor.unit, "class": word, "cells": finite.sum(),
-                         "share": here.sum() / finite.sum()})
-            handles.append(Patch(facecolor=tones[value], edgecolor=styles.INK, linewidth=0.3, label=word))
+        here = code == value
+        drawn[here] = (*to_rgb(tones[value]), 1)
+        rows.append({"factor": factor.name, "unit": factor.unit, "class": word, "cells": cells,
+                     "share": here.sum() / cells})
     ax.imshow(drawn, extent=extent)
     x, y, wide = foot
-    fig.legend(handles=handles, loc="upper center", ncols=5, fontsize=6, borderaxespad=0, columnspacing=0.7,
+    largest = np.sort(np.argsort([-row["share"] for row in rows], kind="stable")[:MOST_KEYS])
+    order = [*largest, *(i for i in range(len(rows)) if i not in largest)]
+    labels, columns = fitted([rows[i]["class"] for i in order], wide)
+    colours = [tones[list(words)[i]] for i in largest] + ["none"] * (len(rows) > MOST_KEYS)
+    handles = [Patch(facecolor=colour, edgecolor="none" if colour == "none" else styles.INK, linewidth=0.3, label=label)
+               for colour, label in zip(colours, labels, strict=True)]
+    fig.legend(handles=handles, loc="upper center", ncols=columns, fontsize=6, borderaxespad=0, columnspacing=0.7,
                bbox_to_anchor=((x + wide / 2) / styles.WIDTH, (y + 0.1) / fig.get_figheight()), handlelength=1,
                handletextpad=0.3)
     return rows

@@ -10,7 +10,7 @@ from lsm.run.settings import InputError
 NODATA = -9999.0  # of every raster of numbers that the stages write
 HEIGHTS = (-500, 9000)  # m: the Dead Sea's shore and the Himalayas lie between them
 # Numbers that mark gaps in the files of many programs; a file should declare them as nodata.
-MARKS = (-2147483648, -999999, -99999, -88888, -32768, -32767, -9999, -8888, -7777, -999, -99,
+MARKS = (-2147483648, -999999, -99999, -88888, -32768, -32767, -28672, -9999, -8888, -7777, -3000, -999, -99,
          9999, 32767, 65535, 99999, 999999, 2147483647)
 ENDLESS = 1e20  # numbers of this size mark gaps too: -3.4e38, 1e30
 

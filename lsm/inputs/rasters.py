@@ -117,8 +117,9 @@ def centres(geotransform: tuple[float, ...], row: np.ndarray, col: np.ndarray) -
 
 # reading ---------------------------------------------------------------------------------------------------------
 
-def open_raster(path: Path, remedy: str, what: str = "") -> gdal.Dataset:
-    """Opens a raster. `what` it is and the `remedy` are for the message. Raises InputError.
+def open_raster(path: Path, remedy: str, what: str = "", opened: str = "") -> gdal.Dataset:
+    """Opens a raster. `what` it is and the `remedy` are for the message; opened: what GDAL opens, where `path` is an
+    archive. Raises InputError.
 
     Keep the dataset in a variable while its bands are read: GDAL frees a dataset that no variable holds.
     """
@@ -126,7 +127,7 @@ def open_raster(path: Path, remedy: str, what: str = "") -> gdal.Dataset:
     if not path.is_file():
         raise InputError(f"{where}: missing; put it there ({remedy})")
     try:
-        dataset = gdal.Open(str(path))
+        dataset = gdal.Open(opened or str(path))
     except RuntimeError:
         raise InputError(f"{where}: expected a raster that GDAL opens, found none; {remedy}") from None
     refuse_damaged(dataset, where)

@@ -24,8 +24,8 @@ OTHER_NAMES = {  # of the columns that are no factors
     "label": ("landslide", "landslides", "is landslide", "target")}
 DEGREES = ("longitude", "latitude", "lon", "lat", "long")
 LANDSLIDE = ("1", "true", "t", "yes", "y", "landslide", "slide", "unstable", "present", "presence", "positive")
-STABLE = ("0", "-1", "false", "f", "no", "n", "stable", "non landslide", "no landslide", "not landslide", "absent",
-          "absence", "negative")  # what people write of a place that did not slide; -1 beside 1
+STABLE = ("0", "-1", "false", "f", "no", "n", "stable", "non landslide", "no landslide", "not landslide", "non slide",
+          "no slide", "absent", "absence", "negative")  # what people write of a place that did not slide; -1 beside 1
 KINDS = ("continuous", "distance", "circular", "categorical")
 
 
@@ -105,7 +105,7 @@ def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data
 def labels_of(column: pd.Series) -> np.ndarray:
     """Labels (rows,) as people write them: 1 landslide, 0 non-landslide, nan for anything else."""
     words = column.astype(str).str.strip().str.lower().str.replace(r"(?<=\w)[\s_-]+", " ", regex=True)
-    for given, known in ((r"\.0+$", ""), ("^nonl", "non l"), ("(?<=landslide)s$", "")):
+    for given, known in ((r"\.0+$", ""), ("^non(?=l|s)", "non "), ("(?<=slide)s$", "")):
         words = words.str.replace(given, known, regex=True)
     return np.select([words.isin(LANDSLIDE), words.isin(STABLE)], [1.0, 0.0], np.nan)
 

@@ -6,7 +6,10 @@ wrong columns, and pandas accepts many such rows without a word.
 
 import codecs
 import csv
+import gzip
 import re
+import zipfile
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +31,23 @@ _DECIMAL = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"      # a number with a decimal comma
 _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"          # or with a separator of thousands: nobody can tell
 
 
+# of an archive and of text in UTF-16
+_DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeError)
+
+
+def _opened(path: Path, member: str):
+    """A file, packed by gzip or not, or a member of a zip archive, open for its bytes; UTF-16 turned into UTF-8. Raises
+    OSError or one of _DAMAGED."""
+    def bare():
+        if member:
+            return zipfile.ZipFile(path).open(member)
+        return (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb")
+
+    with bare() as file:
+        wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return codecs.EncodedFile(bare(), "utf-8", "utf-16") if wide else bare()
+
+
 def plain(name) -> str:
     """A column's name without what people write in different ways: upper case, blanks, - and _."""
     return re.sub(r"[\s_-]+", "", str(name)).lower()
@@ -38,18 +58,21 @@ class Table:
 
     header  the names of its columns, without blanks around them; notes, for a person, grow while rows are read
 
-    UTF-8 with or without BOM, else Latin-1; separated by commas, semicolons or tabs; lines that begin with # and a line
-    sep=; are passed over, as are rows without any value.
+    UTF-8 with or without BOM, UTF-16 with one, else Latin-1; separated by commas, semicolons or tabs; lines that begin
+    with # and a line sep=; are passed over, as are rows without any value.
     """
 
-    def __init__(self, path: Path, what: str = ""):
-        """`what` the table is, for messages. Raises InputError where there is no header that can be read."""
+    def __init__(self, path: Path, what: str = "", member: str = ""):
+        """`what` the table is, for messages; member: its name within a zip archive at `path`. Raises InputError where
+        there is no header that can be read."""
         self.path, self.where, self.notes = path, f"{shown(path)}: {what}" if what else shown(path), []
         self._rest, self._pending, self._line, self._passed_over = b"", deque(), 0, []
         if not path.is_file():
             raise InputError(f"{self.where}: missing; put it there, or name another file")
         try:
-            self._file = open(path, "rb")  # noqa: SIM115  closed at its end, or with this object
+            self._file = _opened(path, member)
+        except _DAMAGED as error:
+            raise self._damaged(error) from None
         except OSError as error:
             raise InputError(f"{shown(path)}: expected a file that can be read, found: {error.strerror}; change its "
                              "permissions") from None
@@ -118,8 +141,8 @@ class Table:
         try:
             values = next(csv.reader([line], delimiter=separator or self.separator, strict=True), [])
         except csv.Error as error:
-            raise InputError(f"{shown(self.path)}: line {self._line}: expected quotes in pairs around a value, found: "
-                             f"{error}; correct the row") from None
+            raise InputError(f"{shown(self.path)}: line {self._line}: expected quotes in pairs around a value on one "
+                             f"line, found: {error}; correct the row") from None
         if len(values) > MOST_COLUMNS:
             raise InputError(f"{shown(self.path)}: line {self._line}: expected {MOST_COLUMNS:,} columns at most, found "
                              f"{len(values):,}; is it a table with one row a point?")
@@ -127,7 +150,10 @@ class Table:
 
     def _fetch(self) -> bool:
         """Reads the next block of whole lines; False at the end of the file. Raises InputError."""
-        block = self._file.read(BLOCK)
+        try:
+            block = self._file.read(BLOCK)
+        except _DAMAGED as error:
+            raise self._damaged(error) from None
         if not block and not self._rest:
             self._file.close()
             return False
@@ -148,6 +174,11 @@ class Table:
         if text:
             self._pending.extend(text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n"))
         return True
+
+    def _damaged(self, error: Exception) -> InputError:
+        """The refusal of an archive, or of text in UTF-16, that cannot be read to its end."""
+        return InputError(f"{self.where}: expected a whole table, found: {' '.join(str(error).split())[:100]}; copy it "
+                          "again, or unpack it and save it as CSV in UTF-8")
 
     def _read_header(self) -> tuple[list[str], str]:
         """The names of the columns, and what separates them. Leaves the file at the first row. Raises InputError."""

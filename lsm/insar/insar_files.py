@@ -15,6 +15,7 @@ from lsm.inputs.vectors import fields_of
 from lsm.region.placed_points import dropped
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
+from lsm.sources.files import File, path_of
 from lsm.sources.vector_files import open_vector
 
 gdal.UseExceptions()
@@ -33,7 +34,7 @@ def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, lis
     Coordinates are those of the geometry, whatever fields say. Points without geometry are dropped and counted. Raises
     InputError.
     """
-    dataset, path = open_vector(name, WHAT, grid), Path(str(name).partition("|")[0])
+    dataset, path = open_vector(name, WHAT, grid), path_of(name)
     layer, rows, empty = dataset.GetLayer(0), [], []
     header = list(fields_of(layer))
     used = [i for i, field in enumerate(header) if wanted(field)]
@@ -55,8 +56,9 @@ def raster_table(name: str | Path, grid: Grid) -> tuple[pd.DataFrame, str, list[
     Band 1 is the velocity along the line of sight; further bands count by their names. An HDF5 file is read as MintPy
     writes it. Only cells around the grid are read. Raises InputError.
     """
-    path = Path(str(name).partition("|")[0])
-    bands, place, crs, told = _opened(path)
+    file = File.of(name, WHAT)
+    path = file.path
+    bands, place, crs, told = _opened(file)
     velocity = bands["velocity"][0].GetRasterBand(bands["velocity"][1])
     first, col, rows, cols = _window(velocity, place, crs, grid, path)
     values, known = {}, np.ones((rows, cols), bool)
@@ -86,14 +88,15 @@ def raster_table(name: str | Path, grid: Grid) -> tuple[pd.DataFrame, str, list[
     return table, unit, [f"{shown(path)}: {len(table):,} cells with a velocity on and around the grid are the points"]
 
 
-def _opened(path: Path) -> tuple[dict[str, tuple[gdal.Dataset, int]], tuple, osr.SpatialReference, dict]:
+def _opened(file: File) -> tuple[dict[str, tuple[gdal.Dataset, int]], tuple, osr.SpatialReference, dict]:
     """The bands of a raster by column, each as dataset and number, its geotransform, its CRS and its metadata. Raises
     InputError."""
-    dataset = open_raster(path, "export it again as GeoTIFF", WHAT)
+    path = file.path
+    dataset = open_raster(path, "export it again as GeoTIFF", WHAT, file.opened)
     told, place, crs = dataset.GetMetadata(), dataset.GetGeoTransform(can_return_null=True), dataset.GetSpatialRef()
     if dataset.GetDriver().ShortName.startswith("HDF5"):
         names = {name.rpartition("/")[2]: name for name, _ in dataset.GetSubDatasets()}
-        names = names or {"velocity": f'HDF5:"{path}"://velocity'}  # GDAL opens the only data set by itself
+        names = names or {"velocity": f'HDF5:"{file.opened}"://velocity'}  # GDAL opens the only data set by itself
         sets = {column: gdal.Open(names[n]) for n, column in _HDF5.items() if n in names}
         if "velocity" not in sets or not {"X_FIRST", "Y_FIRST", "X_STEP", "Y_STEP"} <= set(told):
             raise InputError(f"{shown(path)}: {WHAT}: expected a geocoded velocity of MintPy (velocity, X_FIRST, "

@@ -16,9 +16,10 @@ from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.samples import is_stored_zero
 from lsm.inputs.text_tables import Table, plain
 from lsm.insar.insar_files import RASTERS, WHAT, layer_table, raster_table
-from lsm.region.placed_points import TABLES, dropped, is_egms, numbers_of, points_of
+from lsm.region.placed_points import dropped, is_egms, numbers_of, points_of
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
+from lsm.sources.files import File
 
 DIRECTIONS = ("towards", "away")  # what a source may count as positive: towards the satellite, away from it
 TO_MM = {"mm/yr": 1.0, "cm/yr": 10.0, "m/yr": 1000.0}
@@ -92,11 +93,12 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     positive  one of DIRECTIONS: what the source counts as positive
     Points without a value are dropped and counted. Raises InputError.
     """
-    path, stated = Path(str(name).partition("|")[0]), ""
-    if path.suffix.lower() in TABLES:
+    file, stated = File.of(name, WHAT), ""
+    path = file.path
+    if file.is_table:
         table, notes = points_of(name, WHAT, grid, epsg, key_of)
-        header = Table(path).header
-    elif path.suffix.lower() in RASTERS:
+        header = Table(path, WHAT, file.member).header
+    elif Path(file.opened).suffix.lower() in RASTERS:
         table, stated, notes = raster_table(name, grid)
         header = list(table)
     else:
@@ -124,7 +126,7 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     own, _ = _unit_of(columns["error"] or "", "", unit, path)
     values |= {key: values[key] * TO_MM[of] for key, of in (("velocity", unit), ("error", own)) if key in values}
     velocity = values.pop("velocity")
-    notes += _level_3(path, header, values, len(velocity))
+    notes += _level_3(file, header, values, len(velocity))
     check_unit(velocity, path, unit)
     xy = table[["X", "Y"]].to_numpy()[kept]
     *_, inside = locate(grid.geotransform, (grid.rows, grid.cols), xy)
@@ -190,10 +192,11 @@ def _in_degrees(values: dict[str, pd.Series], path: Path) -> list[str]:
     return notes
 
 
-def _level_3(path: Path, header: list[str], values: dict[str, np.ndarray], points: int) -> list[str]:
+def _level_3(file: File, header: list[str], values: dict[str, np.ndarray], points: int) -> list[str]:
     """Gives points of level 3 of the European Ground Motion Service the geometry of their motion, by the file's name,
     in place; a note on what it is."""
-    named = _LEVEL_3.search(path.name)
+    path = file.path
+    named = _LEVEL_3.search(path.name) or _LEVEL_3.search(Path(file.opened).name)
     if {"heading", "incidence"} & set(values) or not (named or is_egms(header)):
         return []
     if not named:

@@ -12,14 +12,15 @@ from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.inputs.samples import OTHER_NAMES, labels_of
 from lsm.inputs.text_tables import plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of
-from lsm.region.placed_points import TABLES, date_field, dropped, points_of, year_of
-from lsm.run.paths import shown
+from lsm.region.placed_points import date_field, dropped, points_of, year_of
 from lsm.run.settings import InputError
+from lsm.sources.files import File
 from lsm.sources.vector_files import open_vector
 
 POLYGON_CELLS = ("highest", "every", "centroid")
 # names of columns that may hold labels, beside those of sample tables
-_LIKE_LABELS = ("class", "type", "kind", "status", "state", "stability", "presence", "occurrence", "value", "ls")
+_LIKE_LABELS = ("class", "type", "kind", "status", "state", "stability", "presence", "occurrence", "value", "ls",
+                "slide", "slides", "failure")
 _PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "negative")  # of STABLE: in a column of another name they may mean
                                                                  #   anything
 
@@ -44,10 +45,12 @@ def slid_of(table: pd.DataFrame, where: str) -> tuple[np.ndarray, list[str]]:
     Where no column has both kinds, all rows are landslides. Raises InputError where a column of labels cannot be
     understood.
     """
-    used, named = {}, {plain(name) for name in ("label", *OTHER_NAMES["label"])}
+    used, named, notes = {}, {plain(name) for name in ("label", *OTHER_NAMES["label"])}, []
     for name in table:
         labels, empty = labels_of(table[name]), is_empty(table[name])
         both = (labels == 0).any() and (labels == 1).any()
+        values = pd.unique(table[name][~empty].astype(str).str.strip().str.removesuffix(".0"))
+        pair = " and ".join(value[:30] for value in values) if len(values) == 2 else ""
         if plain(name) in named:
             if (labels == 0).any() and (np.isnan(labels) & ~empty).any():
                 odd = table[name][np.isnan(labels) & ~empty].iloc[0]
@@ -56,19 +59,25 @@ def slid_of(table: pd.DataFrame, where: str) -> tuple[np.ndarray, list[str]]:
             if (labels == 0).any() and not both:
                 raise InputError(f"{where}: column {name!r}: expected landslides, found only labels of places that did "
                                  "not slide; add landslides, or rename a column that is no label")
+            if pair and not both:
+                raise InputError(f"{where}: column {name!r}: expected 0 and 1, or words such as landslide and stable, "
+                                 f"found {pair}; correct it, or rename a column that is no label")
         elif (np.isnan(labels) & ~empty).any() or not (plain(name) in _LIKE_LABELS or clear_words(table[name])):
+            if pair and (both or plain(name) in _LIKE_LABELS):
+                notes.append(f"{where}: column {name!r} ({pair}) is not read as labels; if it marks places that did "
+                             "not slide, call it label, and these 0")
             continue
         if both:
             used[name] = np.where(empty, np.nan, labels)
     if not used:
-        return np.ones(len(table)), []
+        return np.ones(len(table)), notes
     (name, labels), *others = used.items()
     other = next((n for n, others_labels in others if not np.array_equal(labels, others_labels, equal_nan=True)), None)
     if other:
         raise InputError(f"{where}: expected one column of labels, found {name!r} and {other!r}, which differ; remove "
                          "or rename one")
-    return labels, [f"{where}: column {name!r} tells {(labels == 1).sum():,} landslides from {(labels == 0).sum():,} "
-                    "places that did not slide; these serve as non-landslides"]
+    return labels, [*notes, f"{where}: column {name!r} tells {(labels == 1).sum():,} landslides from "
+                    f"{(labels == 0).sum():,} places that did not slide; these serve as non-landslides"]
 
 
 def clear_words(column: pd.Series) -> bool:
@@ -109,9 +118,9 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     folder  for temporary layers
     date    the field of dates; "": recognised by its name. Raises InputError.
     """
-    path = Path(str(name).partition("|")[0])
-    where = f"{shown(path)}: {what}"
-    if path.suffix.lower() in TABLES:
+    file = File.of(name, what)
+    path, where = file.path, file.where
+    if file.is_table:
         table, notes = points_of(name, what, grid, epsg)
         labels, years, more = _labels_and_years(table.drop(columns=["X", "Y"]), where, date, path)
         kept, unlabelled = dropped(np.isnan(labels), where, "have no label")
@@ -151,6 +160,9 @@ def _labels_and_years(table: pd.DataFrame, where: str, date: str, path: Path
     labels, notes = slid_of(table, where)
     field = date_field(list(table), date, path)
     years = np.array([year_of(value) for value in table[field]]) if field else np.full(len(table), np.nan)
+    if field and np.isnan(years).all() and not is_empty(table[field]).all():
+        notes.append(f"{where}: field {field!r}: no value holds a year of four digits, like "
+                     f"{str(table[field].iloc[0]).removesuffix('.0'):.20}; the landslides have no years")
     return labels, years, notes
 
 

@@ -13,13 +13,14 @@ from lsm.inputs.text_tables import Table, find_columns, frame_of, plain
 from lsm.region.warp import transform
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
+from lsm.sources.files import File
 
 COORDINATES = (("x", "y"), ("point x", "point y"), ("x coord", "y coord"), ("coord x", "coord y"),
                ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"), ("long", "lat"),
                ("lng", "lat"))
+SHAPES = ("geometry", "wkt", "geom", "thegeom", "shape")  # columns in which programs write shapes as text
 DATES = ("year", "date", "year_obs", "obs_year", "date_obs", "obs_date", "event_date", "event_year", "yr")  # any case
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d{1,2}(?!\d))")  # 2014, 2014-07-16, 16.07.2014, 20140716
-TABLES = (".csv", ".txt", ".tsv")  # files that are read as tables of points; GDAL opens all others
 LARGEST = 1e9                      # of a coordinate or any other number of a point
 DROPPED = 0.2                      # share of points without place or value above which a file is damaged
 _MISSING = ("", "-", "--", "nan", "na", "n/a", "null", "none", "nodata", "no data")
@@ -29,16 +30,13 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
               wanted: Callable[[str], object] = bool) -> tuple[pd.DataFrame, list[str]]:
     """A table of points with X and Y (m) in the CRS of the grid instead of its coordinates, and notes.
 
-    name    a file, or "file|epsg=3035", which counts before epsg
+    name    a file, with options as lsm/sources/files.py has them; |epsg=3035 counts before epsg
     epsg    of the coordinates; 0: the grid's, or WGS 84 where the columns are longitude and latitude
     wanted  (name of a column) -> whether to read it besides the coordinates
     Points without coordinates are dropped and counted. Raises InputError.
     """
-    file, _, said = str(name).partition("|epsg=")
-    path = Path(file)
-    if said and not said.isdigit():
-        raise InputError(f"{shown(path)}: expected {path.name}|epsg=<code>, found {said[:40]!r}; correct the code")
-    table = Table(path, what)
+    file = File.of(name, what)
+    path, said, table = file.path, file.number("epsg"), Table(file.path, what, file.member)
     coordinates = {plain(name) for pair in COORDINATES for name in pair}
     names = [plain(name) for name in table.header]
     used = [(name, key) for name, key in zip(table.header, names, strict=True) if key in coordinates or wanted(name)]
@@ -48,8 +46,11 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     pair = next((pair for pair in COORDINATES if all(plain(name) in names for name in pair)), None)
     if pair is None:
         found = ", ".join(table.header[:6]) + ", ..." * (len(table.header) > 6)
+        shapes = next((name for name in table.header if plain(name) in SHAPES), None)
+        remedy = f"save the layer as GeoPackage: shapes in a column ({shapes}) are not read"
+        remedy = remedy if shapes else "rename them"
         raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
-                         f"latitude), found {found}; rename them")
+                         f"latitude), found {found}; {remedy}")
     columns = [names.index(plain(name)) for name in pair]
     columns += [i for i, name in enumerate(table.header) if wanted(name) and i not in columns]
     frame = frame_of(table, columns)
@@ -58,7 +59,7 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     x, y = frame.columns[:2]
     xy = np.column_stack([numbers_of(frame[name], path) for name in (x, y)])  # (points, 2)
     kept, notes = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
-    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, int(said or epsg), table.header)
+    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, table.header)
     frame = frame.drop(columns=[x, y])[kept].assign(X=xy[:, 0], Y=xy[:, 1])
     return frame, [*table.notes, *notes, *more]
 

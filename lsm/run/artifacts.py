@@ -115,6 +115,14 @@ def made_by(path: Path) -> str:
     return stage if isinstance(stage, str) else ""
 
 
+def made_with(path: Path) -> dict:
+    """The constants that a file's record names, whatever became of the file; {} without a record."""
+    try:
+        return _parsed(record_path(path), "")["constants"]
+    except InputError:
+        return {}
+
+
 def read_record(path: Path, stage: str) -> dict:
     """The record of the artifact `path` after checking that both exist and belong together.
 

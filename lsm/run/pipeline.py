@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsm.run.artifacts import differences, factor_list, read_record, wrote
+from lsm.run.artifacts import differences, factor_list, made_with, read_record, wrote
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, root
 from lsm.run.settings import InputError, constants, constants_class, defaults
@@ -114,6 +114,7 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     """The arguments that a stage knows, and its region.
 
     PREPARE ran once with the constants of that area (RAW, a field of classes, ...): they hold until others are given.
+    So does the file of own units that BLOCKS cut the area by; BLOCKS= goes back to SLIC.
     """
     known = defaults(constants_class(script))
     if script in (DEMO, PREPARE, AUGMENT):  # the inputs' draws have a seed of their own: SEED=2 is another run on them
@@ -126,6 +127,8 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
             own += [f"{name}={value}" for name, value in made.items()
                     if name in known and name not in given and name not in BY_SCRIPT[PREPARE].free
                     and _plain(known[name]) != value]
+    elif script == BLOCKS and not any(a.startswith("BLOCKS=") for a in own):
+        own += [f"BLOCKS={units}" for units in [made_with(Paths(region).blocks).get("BLOCKS")] if units]
     return [f"REGION={region}", *own]
 
 

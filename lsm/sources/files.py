@@ -31,6 +31,7 @@ SIDECARS = (".aux.xml", ".ovr", ".msk", ".prj", ".dbf", ".shx", ".cpg", ".qpj", 
             ".xsd", ".stx", ".clr", ".gpkg-wal", ".gpkg-shm", ".json")
 PARTS = (".dbf", ".shx", ".prj", ".cpg")  # of a Shapefile
 ARCHIVES = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tgz": "/vsitar/"}
+TABLES = (".csv", ".txt", ".tsv")  # files that are read as tables of points; GDAL opens all others
 # The constant of a stage that names a file, by what the file is in messages.
 CONSTANTS = {"inventory": "INVENTORY", "stable places": "STABLE", "land use": "LAND_USE", "dis2road": "ROADS",
              "dis2drainage": "RIVERS", "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS", "InSAR points": "INSAR",
@@ -95,16 +96,33 @@ class File:
     def opened(self) -> str:
         """What GDAL opens: the path, or the file within an archive. Raises InputError where several files could be
         meant, or none."""
-        name, suffix = str(self.path), self.path.suffix.lower()
-        if suffix == ".gz" and self.path.suffixes[-2:-1] != [".tar"]:
-            return f"/vsigzip/{name}"
-        archive = "/vsitar/" if suffix == ".gz" else ARCHIVES.get(suffix)
-        if archive is None:
-            return name
+        if self.path.suffix.lower() == ".gz" and not self._archive:
+            return f"/vsigzip/{self.path}"
+        return f"{self._archive}{{{self.path}}}/{self.member}" if self._archive else str(self.path)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table of points, in an archive or not. Raises InputError as `member` does."""
+        return Path(self.member or self.path.name.lower().removesuffix(".gz")).suffix.lower() in TABLES
+
+    @property
+    def _archive(self) -> str:
+        """How GDAL opens the archive that the path is; "" for a file that is none."""
+        if [s.lower() for s in self.path.suffixes[-2:]] == [".tar", ".gz"]:
+            return "/vsitar/"
+        return ARCHIVES.get(self.path.suffix.lower(), "")
+
+    @property
+    def member(self) -> str:
+        """The file within an archive, "" where the path is none. A geodatabase's folder counts as one file. Raises
+        InputError where several files could be meant, or none."""
+        if not self._archive:
+            return ""
         try:
-            held = [m for m in gdal.ReadDirRecursive(f"{archive}{{{name}}}") or [] if not m.endswith("/")]
+            held = [m for m in gdal.ReadDirRecursive(f"{self._archive}{{{self.path}}}") or [] if not m.endswith("/")]
         except RuntimeError:
             held = []
+        held = list(dict.fromkeys(re.sub(r"(\.gdb)/.*", r"\1", m, flags=re.I) for m in held))
         data = [m for m in held if not is_sidecar(m) and "__MACOSX" not in m]
         wanted = self.options.get("file")
         if wanted:
@@ -113,7 +131,7 @@ class File:
             found = ", ".join(data or held) or "none"
             raise InputError(f"{self.where}: expected one file in the archive, found {found}; name it: "
                              f"{self.remedy('file=<name>')}")
-        return f"{archive}{{{name}}}/{data[0]}"
+        return data[0]
 
 
 def is_sidecar(name: str) -> bool:

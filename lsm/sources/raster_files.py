@@ -215,6 +215,10 @@ def _gaps(raster: RasterFile, windows, notes: list[str], categorical: bool) -> l
 
 
 def _check_heights(raster: RasterFile, extremes: list[float]) -> None:
+    """Raises InputError for heights that no ground has, or that 8 bits could not hold."""
+    if raster.band.band.DataType == gdal.GDT_Byte and 255 in extremes:
+        raise InputError(f"{raster.file.where}: expected heights, found numbers of 8 bits that reach 255, so that "
+                         "higher ground is clipped or counted from 0 again; export it in float32 or int16")
     finite = np.array([v for v in extremes if np.isfinite(v)])
     metres = raster.band.values(finite) * raster.metres
     odd = np.flatnonzero((metres < HEIGHTS[0]) | (metres > HEIGHTS[1]))

@@ -65,6 +65,9 @@ def _layer(source: gdal.Dataset, file: File, notes: list[str]) -> ogr.Layer:
     """The layer of a file that the name's options, or the file itself, tell; tables without geometry do not count."""
     layers = map(source.GetLayer, range(source.GetLayerCount()))
     layers = {layer.GetName(): layer for layer in layers if layer.GetGeomType() != ogr.wkbNone}
+    if not layers and source.GetLayerCount():
+        raise InputError(f"{file.where}: expected a layer of shapes, found a table without; save it as CSV with "
+                         "columns X and Y, or as GeoPackage")
     wanted = file.options.get("layername", "")
     if wanted:
         found = {wanted: layers[wanted]} if wanted in layers else {}

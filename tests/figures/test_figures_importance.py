@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from small_region import crs_of
 
@@ -198,6 +199,27 @@ def test_factor_maps_count_classes_and_ranges_of_the_grid(paths):
     assert speed["share"] == pytest.approx((grid["DV"] != 0).mean())
     known = grid.loc[grid["DV"] != 0, "DV"]
     np.testing.assert_allclose(speed[["low", "high"]].astype(float), np.percentile(known, (2, 98)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("words", "columns", "last"), [
+    (["1", "2", "30"], 5, "30"), (["N", "E", "S", "W", "flat"], 4, "flat"),
+    (["Quaternary alluvium"] * 10, 2, "Quaternary al…"), ([str(i) for i in range(40)], 3, "28 more"), ([], 5, "")])
+def test_a_legend_fits_below_its_map(words, columns, last):
+    labels, found = factors.fitted(words, 1.755)
+    assert found == columns
+    assert (labels or [""])[-1] == last
+    assert len(labels) <= factors.MOST_KEYS + 1
+    assert found * (factors.KEY + factors.LETTER * max(map(len, labels), default=0)) <= 1.755
+
+
+def test_long_names_of_classes_stay_below_their_map(paths):
+    names = {"Makarwal Group (Hangu)": 1, "Mansehra Orthogneiss": 2, "Samana Suk Formation": 3}
+    write_factors(paths.factors, FACTORS, {"cover": names})
+    drawn, table = factors.factor_maps(constants(figure.Constants, ["REGION=small"]))
+    assert set(names) <= set(table["class"])
+    renderer = FigureCanvasAgg(drawn).get_renderer()
+    for legend in drawn.legends:
+        assert legend.get_window_extent(renderer).width <= 1.02 * 1.755 * drawn.dpi
 
 
 def test_layers_hold_a_cell_of_each_place_and_nothing_elsewhere(paths):

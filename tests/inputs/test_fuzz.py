@@ -2,6 +2,7 @@
 nothing takes long. `make fuzz` tries 10,000 inputs of each reader; FUZZ=<number> another number.
 """
 
+import codecs
 import csv
 import json
 import math
@@ -63,8 +64,9 @@ def tables(draw, columns: dict[str, str]):
 
 def plain_rows(data: bytes) -> list[dict[str, str]]:
     """The rows of a table by a plain reading of its bytes, to compare with."""
+    wide = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if wide else "utf-8-sig", "ignore" if wide else "strict").removeprefix("\ufeff")
     except UnicodeDecodeError:
         text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -25,7 +25,8 @@ def read(path, content: bytes):
     b"X,Y\n1.5,-3\n2,4\n", b"X;Y\n1,5;-3\n2;4\n", b"X\tY\n1,5\t-3\n2\t4\n", b'"X","Y"\n"1,5","-3"\n"2","4"\n',
     b"\xef\xbb\xbfX,Y\r\n1.5,-3\r\n\r\n2,4\r\n", b"X,Y\r1.5,-3\r2,4", b"sep=;\nX;Y\n1.5;-3\n2;4\n",
     b'"sep=\t"\nX\tY\n1.5\t-3\n2\t4\n', b"# exported\n#\nX,Y\n# a note\n1.5,-3\n2,4\n", b"# X,Y\n1.5,-3\n2,4\n",
-    b" X , Y \n 1.5, -3\n2 ,4\n,\n", b"X,Y,\n1.5,-3,\n2,4,\n", b"X,Y\n1.5,-3,\n2,4,\n"])
+    b" X , Y \n 1.5, -3\n2 ,4\n,\n", b"X,Y,\n1.5,-3,\n2,4,\n", b"X,Y\n1.5,-3,\n2,4,\n",
+    "X\tY\r\n1,5\t-3\r\n2\t4\r\n".encode("utf-16"), b"\xfe\xff" + "X,Y\n1.5,-3\n2,4\n".encode("utf-16-be")])
 def test_forms_of_one_table(path, content):
     table, values = read(path, content)
     assert table.header == ["X", "Y"]
@@ -35,9 +36,10 @@ def test_forms_of_one_table(path, content):
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
 def test_lines_over_blocks(path, block, monkeypatch):
     monkeypatch.setattr(text_tables, "BLOCK", block)
-    content = "".join(f"{i},{i / 4}\r\n" for i in range(50))
-    _, values = read(path, b"X,Y\r\n" + content.encode())
-    assert values == [[i, i / 4] for i in range(50)]
+    content = "X,Y\r\n" + "".join(f"{i},{i / 4}\r\n" for i in range(50))
+    for encoding in ("utf-8", "utf-16"):
+        _, values = read(path, content.encode(encoding))
+        assert values == [[i, i / 4] for i in range(50)]
 
 
 def test_lines_are_those_of_the_file(path):
@@ -64,7 +66,9 @@ def test_a_comma_counts_where_it_can_only_be_decimal(path, content, values):
     (b"X,Y\n1,2" + b"," * 1_000_000 + b"\n", "line 2: expected 10,000 columns at most, found 1,000,002"),
     (b"X" + b"," * 20_000 + b"\n1\n", "line 1: expected 10,000 columns at most"),
     (b"X,Y\n" + b"1" * (3 << 20), "found a longer one"),
-    ("X,Y\n1,2\n".encode("utf-16"), "found zero bytes"), (b"X,Y\n1,\0\n", "found zero bytes")])
+    ("X,Y\n1,2\n".encode("utf-16-le"), "found zero bytes"),
+    ("X,Y\n1,2\n".encode("utf-16")[:8] + b"\x00\xdc" * 9, "expected a whole table, found: "),
+    (b"X,Y\n1,\0\n", "found zero bytes")])
 def test_refused(path, content, words):
     with pytest.raises(InputError) as caught:
         read(path, content)

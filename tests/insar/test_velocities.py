@@ -1,12 +1,13 @@
 """InSAR points as people have them: every accepted form gives the same points; what cannot be used is refused."""
 
 import re
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 from osgeo import ogr, osr
-from small_region import write_layer
+from small_region import write_layer, write_raster
 
 from lsm.insar.moving_slopes import slope_cosine
 from lsm.insar.velocities import TO_MM, check_unit, key_of, negated, read_insar, towards_satellite
@@ -200,6 +201,37 @@ def test_egms_level_3_is_vertical_or_eastward_motion(path, letter, direction):
     assert again.incidence.tolist() == points.incidence.tolist()
 
 
+def test_level_3_is_read_in_the_archive_that_it_is_delivered_in(path):
+    x, y = np.meshgrid(4244050 + 100.0 * np.arange(4), 2448450 + 100.0 * np.arange(3))
+    table = pd.DataFrame({"pid": "a", "easting": x.ravel(), "northing": y.ravel(), "height": 300.0, "rmse": 1.2,
+                          "mean_velocity": np.linspace(-9, 9, 12), "mean_velocity_std": 0.3})
+    grid = Grid(600, 600, (490000.0, 30.0, 0.0, 5010000.0, 0.0, -30.0), wkt(32632))
+    tile = path.with_name("EGMS_L3_E42N24_100km_U_2018_2022_1.csv")
+    write(tile, table)
+    write_raster(tile.with_suffix(".tiff"), table["mean_velocity"].to_numpy().reshape(3, 4)[::-1], epsg=3035,
+                 place=(4244000.0, 100.0, 0.0, 2448700.0, 0.0, -100.0))
+    tile.with_suffix(".xml").write_text("<a/>")
+    archive = tile.with_suffix(".zip")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
+        for file in sorted(path.parent.glob("EGMS*.*[!p]")):
+            out.write(file, f"tile/{file.name}")
+    with pytest.raises(InputError, match=r'found tile/EGMS_.*1.csv, .*1.tiff; name it: INSAR="EGMS_.*zip.file=<name>"'):
+        read_insar(archive, grid)
+    plain, _ = read_insar(tile, grid)
+    points, notes = read_insar(f"{archive}|file={tile.name}", grid)
+    assert any("of level 3 by its name" in note for note in notes)
+    for key in ("xy", "velocity", "error", "heading", "incidence"):
+        np.testing.assert_array_equal(getattr(points, key), getattr(plain, key))
+    cells, _ = read_insar(f"{archive}|file={tile.stem}.tiff", grid)
+    assert (cells.incidence == 0).all()
+    np.testing.assert_allclose(cells.xy[np.lexsort(cells.xy.T)], plain.xy[np.lexsort(plain.xy.T)], atol=0.01)
+    np.testing.assert_allclose(np.sort(cells.velocity), plain.velocity, rtol=1e-6)
+    data = archive.read_bytes()
+    archive.write_bytes(data[:200] + b"x" * 40 + data[240:])
+    with pytest.raises(InputError, match=r"zip: InSAR points: expected a whole table, found: .*; copy it again"):
+        read_insar(f"{archive}|file={tile.name}", grid)
+
+
 def test_a_crs_for_each_file(path):
     source, target = (osr.SpatialReference() for _ in range(2))
     source.ImportFromEPSG(UTM)
@@ -208,7 +240,7 @@ def test_a_crs_for_each_file(path):
     there = np.array(transformation.TransformPoints(TABLE[["x", "y"]].to_numpy().tolist()))
     write(path, TABLE.assign(x=there[:, 0], y=there[:, 1]))
     np.testing.assert_allclose(read(f"{path}|epsg={NEIGHBOUR}").xy, TABLE[["x", "y"]], atol=1e-3)
-    with pytest.raises(InputError, match=r"expected insar_isle\.csv\|epsg=<code>, found 'x'"):
+    with pytest.raises(InputError, match=r"insar_isle\.csv: InSAR points: \|epsg=x: expected a whole number"):
         read(f"{path}|epsg=x")
 
 
@@ -371,7 +403,7 @@ def test_metres_a_year_are_suspected(path):
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    (b"", "expected a table, found 0 bytes"),
+    (b"", "expected a file with content, found 0 bytes"),
     (b"x,y,velocity\n", "expected points, found a header only"),
     (b"x,y,velocity\n1,5,2,5,0,3\n", "line 2: expected 3 columns as in the header, found 6; decimal commas?"),
     (b"x,y,velocity\n1,2,3\n1,2,3,4,5\n", "line 3: expected 3 columns as in the header, found 5"),
@@ -380,7 +412,7 @@ def test_metres_a_year_are_suspected(path):
     (b"x,velocity,y,velocity\n1,2,3,4\n", "header: expected different names, found 'velocity' twice"),
     (b"x,velocity,y,VELOCITY \n1,2,3,4\n", "header: expected different names, found 'velocity' twice"),
     (b"x,velocity,y,X\n1,2,3,4\n", "header: expected different names, found 'x' twice"),
-    ("x,y,velocity\n1,2,3\n".encode("utf-16"), "found zero bytes (UTF-16 or binary); save it as CSV in UTF-8")])
+    ("x,y,velocity\n1,2,3\n".encode("utf-16-le"), "found zero bytes (UTF-16 or binary); save it as CSV in UTF-8")])
 def test_no_table(path, content, words):
     path.write_bytes(content)
     assert words in refused(path)

@@ -43,7 +43,8 @@ def test_labels_tell_landslides_from_other_places(tmp_path, dem, kind, yes, no):
 @pytest.mark.parametrize(("header", "labels", "slid"), [
     ("class", "1 0 0 1", [1, 0, 0, 1]), ("anything", "stable landslide landslide stable", [0, 1, 1, 0]),
     ("injured", "1 0 0 1", [1, 1, 1, 1]), ("label", "1 1 1 1", [1, 1, 1, 1]), ("type", "fall slide flow fall", [1] * 4),
-    ("landslide", "17 4 12 3", [1] * 4), ("label", "1  0 1", [1, 0, 1])])
+    ("landslide", "17 4 12 3", [1] * 4), ("label", "1  0 1", [1, 0, 1]), ("Slide", "Y N N Y", [1, 0, 0, 1]),
+    ("label", "slide non-slides no_slide slides", [1, 0, 0, 1])])
 def test_which_columns_are_labels(tmp_path, dem, header, labels, slid):
     path = tmp_path / "i.csv"
     rows = [f"{WEST + 45 + 30 * i};{NORTH - 45};{label}" for i, label in enumerate(labels.split(" "))]
@@ -54,12 +55,26 @@ def test_which_columns_are_labels(tmp_path, dem, header, labels, slid):
 @pytest.mark.parametrize(("header", "rows", "words"), [
     ("label", ["1", "0", "maybe"], "column 'label': expected 0 and 1, or words such as landslide and stable, found"),
     ("label", ["0", "0", "0"], "found only labels of places that did not slide"),
+    ("Landslide", ["1", "2", "1"], "column 'Landslide': expected 0 and 1, .* found 1 and 2; correct it, or rename"),
     ("label,landslide", ["1,0", "0,1", "1,1"], "expected one column of labels, found 'label' and 'landslide', which")])
 def test_labels_that_cannot_be_understood(tmp_path, dem, header, rows, words):
     path = tmp_path / "i.csv"
     path.write_text("\n".join([f"X,Y,{header}", *(f"{WEST + 45},{NORTH - 45},{row}" for row in rows)]))
     with pytest.raises(InputError, match=words):
         read(path, dem, tmp_path)
+
+
+@pytest.mark.parametrize(("header", "values", "note"), [
+    ("class", "12", "column 'class' (1 and 2) is not read as labels; if it marks places that did not slide, call it"),
+    ("injured", "01", "column 'injured' (0 and 1) is not read as labels"),
+    ("date", ["7/1/98", "41836"], "field 'date': no value holds a year of four digits, like 7/1/98; the landslides ")])
+def test_what_is_passed_over_is_said(tmp_path, dem, header, values, note):
+    path = tmp_path / "i.csv"
+    path.write_text("\n".join([f"X,Y,{header}", *(f"{WEST + 45},{NORTH - 45},{value}" for value in values)]))
+    found = read(path, dem, tmp_path)
+    assert found.slid.all()
+    assert np.isnan(found.year).all()
+    assert note in " ".join(found.notes)
 
 
 @pytest.mark.parametrize("how", inventory.POLYGON_CELLS)

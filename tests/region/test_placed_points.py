@@ -1,5 +1,8 @@
 """Points of tables: every common form gives the same places; what was guessed is said."""
 
+import gzip
+import shutil
+
 import numpy as np
 import pytest
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of
@@ -7,6 +10,7 @@ from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of
 from lsm.inputs.rasters import Grid
 from lsm.region.placed_points import points_of
 from lsm.run.settings import InputError
+from lsm.sources.files import File
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 X, Y = WEST + 45.5, NORTH - 100.25
@@ -32,6 +36,31 @@ def test_tables_as_people_export_them(read, text):
     table, notes = read(text)
     assert table[["X", "Y", "v"]].to_numpy().tolist() == [[X, Y, -3]]
     assert notes == []
+
+
+@pytest.mark.parametrize("form", ["gz", "zip", "tar"])
+def test_packed_tables(tmp_path, monkeypatch, form):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    (tmp_path / "t.csv").write_text(f"X,Y\n{X},{Y}\n")
+    path = tmp_path / f"t.csv.{form}"
+    if form == "gz":
+        path.write_bytes(gzip.compress((tmp_path / "t.csv").read_bytes()))
+    else:
+        shutil.make_archive(str(path)[:-4], form, tmp_path, "t.csv")
+    assert File.of(path, "inventory").is_table
+    if form == "tar":
+        with pytest.raises(InputError, match=r"t.csv.tar: inventory: expected a whole table, .*; copy it again, or un"):
+            points_of(path, "inventory", GRID, 0)
+    else:
+        assert points_of(path, "inventory", GRID, 0)[0].to_numpy().tolist() == [[X, Y]]
+        path.write_bytes(path.read_bytes()[:30])
+        with pytest.raises(InputError, match="inventory: expected "):
+            points_of(path, "inventory", GRID, 0)
+
+
+def test_shapes_as_text(read):
+    with pytest.raises(InputError, match=r"found id, geometry; save the layer as GeoPackage: shapes in a column"):
+        read(f"id,geometry\n1,POINT ({X} {Y})\n")
 
 
 def test_latin_1_is_read_and_said(read):

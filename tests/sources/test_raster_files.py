@@ -117,7 +117,7 @@ def test_a_nodata_that_whole_numbers_cannot_hold_marks_nothing(tmp_path, nodata)
     np.testing.assert_array_equal(plain_of(tmp_path / "in.tif")[0], heights().round())
 
 
-@pytest.mark.parametrize("mark", [-9999, -99999, -8888, -32768, -999, -3.4e38, 1e30])
+@pytest.mark.parametrize("mark", [-9999, -99999, -8888, -32768, -999, -3000, -3.4e38, 1e30])
 def test_gaps_that_are_not_declared(tmp_path, mark):
     values = np.linspace(-0.1, 0.9, ROWS * COLS).reshape(ROWS, COLS).astype(np.float32)
     values[5:9, 5:9] = mark
@@ -144,6 +144,15 @@ def test_a_dem_must_declare_its_gaps(tmp_path):
     write_raster(tmp_path / "dem.tif", values, nodata=None)
     with pytest.raises(InputError, match=r"dem.tif: DEM: expected heights near its others .*found -99 in 240 cells"):
         plain_of(tmp_path / "dem.tif", "DEM", "")
+
+
+@pytest.mark.parametrize("clipped", [heights().astype(int) % 256, np.minimum(heights(), 255)])
+def test_heights_beyond_8_bits(tmp_path, clipped):
+    write_raster(tmp_path / "dem.tif", clipped, nodata=None, kind=gdal.GDT_Byte)
+    with pytest.raises(InputError, match=r"DEM: expected heights, found numbers of 8 bits that reach 255, .*float32"):
+        plain_of(tmp_path / "dem.tif", "DEM", "")
+    write_raster(tmp_path / "dem.tif", heights() / 2, nodata=255, kind=gdal.GDT_Byte)
+    assert plain_of(tmp_path / "dem.tif", "DEM", "")[0].max() == 195
 
 
 def test_only_the_part_around_the_grid_is_read(tmp_path):

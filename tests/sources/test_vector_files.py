@@ -1,5 +1,6 @@
 """Vector files of any form: what they say is honoured, what cannot be used is left out and counted, or refused."""
 
+import shutil
 import zipfile
 
 import numpy as np
@@ -137,3 +138,10 @@ def test_files_in_archives(tmp_path):
     with pytest.raises(InputError, match=r"expected one file in the archive, found .*b.geojson.*; name it: ROADS="):
         open_vector(tmp_path / "one.zip", "dis2road", GRID)
     assert len(shapes_of(open_vector(f"{tmp_path / 'one.zip'}|file=roads.shp", "dis2road", GRID, []))) == 1
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    gdal.VectorTranslate(str(tmp_path / "t.gpkg"), str(tmp_path / "t.csv"))
+    with pytest.raises(InputError, match=r"t.gpkg: dis2road: expected a layer of shapes, found a table without; sa"):
+        open_vector(tmp_path / "t.gpkg", "dis2road", GRID)
+    gdal.VectorTranslate(str(tmp_path / "r.gdb"), str(tmp_path / "roads.shp"), format="OpenFileGDB")
+    shutil.make_archive(str(tmp_path / "base"), "zip", tmp_path, "r.gdb")
+    assert len(shapes_of(open_vector(tmp_path / "base.zip", "dis2road", GRID, []))) == 1

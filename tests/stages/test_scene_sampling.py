@@ -196,7 +196,6 @@ def test_own_units_in_place_of_slic(made, capsys, monkeypatch):
     units[:10, 20:], units[10:, 20:] = 5, -3
     units[:, 45:] = -9999
     write_raster(root / "units.tif", units, place=place, kind=gdal.GDT_Int32)
-    arguments = [*SETTINGS, "BLOCKS=units.tif"]
     c = run_stage("BLOCKS=units.tif")
     said = capsys.readouterr().out
     labels, valid = labels_of(paths.blocks), read_composite(paths.composite).valid
@@ -214,10 +213,10 @@ def test_own_units_in_place_of_slic(made, capsys, monkeypatch):
     assert "3 units are few" in said
     assert list(read_record(paths.blocks, "scene_sampling.py")["inputs"])[-1] == "units.tif"
 
-    def state(*more):
-        return pipeline.states_of("made", [*arguments, *more])[pipeline.BLOCKS]
+    def state(*more):  # BLOCKS is not given again: the area keeps its units
+        return pipeline.states_of("made", [*SETTINGS, *more])[pipeline.BLOCKS]
 
-    assert state() == "fresh"
+    assert state() == state("BLOCKS=units.tif") == "fresh"
     assert state("BLOCKS=") == "stale: BLOCKS = 'units.tif', now ''"
     write_raster(root / "units.tif", units + 1, place=place, kind=gdal.GDT_Int32)
     assert state() == "stale: another units.tif"
@@ -227,6 +226,12 @@ def test_own_units_in_place_of_slic(made, capsys, monkeypatch):
     write_raster(root / "units.tif", blank, place=place, kind=gdal.GDT_Int32)
     with pytest.raises(InputError, match=r"BLOCKS=units\.tif: expected units where the samples are, found all 213"):
         run_stage("BLOCKS=units.tif")
+    paths.blocks.unlink()
+    assert pipeline.arguments_of("scene_sampling.py", "made", []) == ["REGION=made", "BLOCKS=units.tif"]
+    capsys.readouterr()
+    run_stage()
+    assert "the blocks before were the units of units.tif; BLOCKS=units.tif takes them again" in capsys.readouterr().out
+    assert pipeline.arguments_of("scene_sampling.py", "made", []) == ["REGION=made"]
 
 
 def test_samples_in_another_crs_are_refused(made):
