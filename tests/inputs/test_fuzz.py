@@ -240,6 +240,8 @@ def test_factors_json(root, data):
 @given(st.data())
 def test_records(root, data):
     path, constants = root / "a.csv", SimpleNamespace(REGION="a", RECIPE="recommended", SEED=1)
+    for file in (path, record_path(path)):  # else the next record would hold parts of the damaged one
+        file.unlink(missing_ok=True)
     with artifact(path, "maker.py", constants, []) as temporary:
         temporary.write_text("a\n1\n")
     record_path(path).write_bytes(data.draw(damaged_json(json.loads(record_path(path).read_text()))))
