@@ -251,7 +251,8 @@ def test_tables_of_the_comparison_have_the_columns_that_figures_need():
     rng, n = np.random.default_rng(1), 120
     points = SimpleNamespace(label=np.append(rng.integers(0, 2, 100), np.full(20, -1)), block=np.arange(n) % 4,
                              xy=rng.random((n, 2)), sample=np.arange(n),
-                             origin=np.append(np.full(100, "absence", "<U9"), np.full(20, "cell")))
+                             origin=np.append(np.full(100, "absence", "<U9"), np.full(20, "cell")),
+                             telling=np.zeros(n, bool))
     points.origin[:100][points.label[:100] == 1] = "inventory"
     role = np.where(np.arange(n) % 3 == 0, splits.SUPPORT, splits.QUERY)
     asked = np.isin(role, (splits.SUPPORT, splits.QUERY)).sum()

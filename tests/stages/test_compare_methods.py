@@ -118,8 +118,8 @@ def test_scores_of_the_asked_points_by_what_a_method_may_know(tiny, family):
 
 @pytest.mark.parametrize("family", ["ours", "block_alone", "dbn"])
 def test_a_score_does_not_depend_on_the_other_query_points(tiny, monkeypatch, family):
-    for name in ("LOCAL_BORROW", "REGIONAL_BORROW"):  # which samples a block borrows depends on its asked points
-        monkeypatch.setitem(TINY, name, 0)
+    for name in ("LOCAL_BORROW", "REGIONAL_BORROW", "REACH"):  # what a block borrows, and how far off that is, depends
+        monkeypatch.setitem(TINY, name, 0)                     # on the places that are asked
     split = made_split()
     rng = np.random.default_rng(8)
     hidden = (split.role == QUERY) & (rng.random(len(split.role)) < 0.5)
@@ -140,7 +140,7 @@ def no_support_teaches(monkeypatch):
 
 
 def test_k_shot_between_no_sample_and_the_whole_support(tiny, no_support_teaches, monkeypatch):
-    for name in ("LOCAL_BORROW", "REGIONAL_BORROW"):  # as in k-shot
+    for name in ("LOCAL_BORROW", "REGIONAL_BORROW", "REACH"):  # as in k-shot, which measures the reach on fewer points
         monkeypatch.setitem(TINY, name, 0)
     monkeypatch.setitem(TINY, "NORMALISE", False)  # else k samples normalise the network, whatever the steps
     split = made_split()
@@ -485,10 +485,11 @@ def test_a_lost_map_is_made_again_and_alone(compared, tmp_path, here, monkeypatc
 def test_other_constants_compute_again_and_free_ones_do_not(paths, monkeypatch):
     c = constants(stage.Constants, ["REGION=demo", *SHORT])
     inputs = [paths.tasks, paths.blocks, paths.grid, START_MODEL]
-    published = {(p, s): None for p in ("published", "spatial") for s in (1, 2)}
+    points = read_points(paths, c.factors, c)
+    published = {key: role for key, role in all_splits(points, c)[0].items() if key[0] in ("published", "spatial")}
 
     def asked(c) -> list:
-        return fits.jobs_of(paths.comparison, None, published, c, inputs, partial(stage.constants_of_stages, c))[0]
+        return fits.jobs_of(paths.comparison, points, published, c, inputs, partial(stage.constants_of_stages, c))[0]
 
     jobs = asked(c)
     assert len(jobs) == 2 * 2 * 3 * 2  # protocols, seeds, methods, with and without DV
@@ -508,6 +509,11 @@ def test_other_constants_compute_again_and_free_ones_do_not(paths, monkeypatch):
         patch.setattr(fits, "code", lambda: "other code")
         assert not any(job.done for job in asked(c))
     assert all(job.done for job in asked(c))
+    moved = published["published", 1]
+    published["published", 1] = np.roll(moved, 1)  # another split, of the same name
+    assert {(job.protocol, job.seed) for job in asked(c) if not job.done} == {("published", 1)}
+    published["published", 1], points = moved, replace(points, xy=points.xy + 1)
+    assert not any(job.done for job in asked(c))
 
 
 def test_the_code_of_a_score_is_that_of_the_rooms_it_may_depend_on(tmp_path, monkeypatch):
