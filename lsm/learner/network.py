@@ -50,13 +50,14 @@ PLACE = 2           # inputs that tell the place, X and Y; always the last ones
 
 
 def use_one_thread() -> None:
-    """Runs TensorFlow's operators on one thread. Call before the first operator.
+    """Runs TensorFlow's operators on the thread that calls them, each on one thread. Call before the first operator.
 
-    On networks this small a second thread costs more than it brings, and with one thread sums always run in the same
-    order.
+    On networks this small a second thread for an operator costs more than it brings, and with one thread sums always
+    run in the same order. With a pool of one thread in place of the caller's, calls from several threads would wait for
+    each other.
     """
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(-1)
     with quietly():
         tf.config.list_logical_devices()
 

@@ -5,7 +5,7 @@ import sqlite3
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import QUICK_EXPLANATION, TRAINING, succeed
+from conftest import AREA, QUICK_EXPLANATION, TRAINING, succeed
 from osgeo import gdal
 from small_region import write_raster
 
@@ -37,9 +37,9 @@ def test_every_stage_works_on_them_and_the_report_names_them(copy_of_demo):
         quick = {"compare": ("PROTOCOLS=blocked", "METHODS=knn,block_rate,slope", "SEEDS=1", "SQUARES=(1000,)",
                              "FOLDS=3", "AREA_CELLS=2000", "RESAMPLES=50", "WORKERS=1", "MAPPED=()"),
                  "explain": QUICK_EXPLANATION}.get(target, ())
-        said = succeed(copy_of_demo, "tools/pipeline.py", target, OWN, *TRAINING, *quick)
-        assert "python make_demo" not in said
-    states = pipeline.states_of("demo", [OWN, *TRAINING, *QUICK_EXPLANATION])
+        said = succeed(copy_of_demo, "tools/pipeline.py", target, OWN, *AREA, *TRAINING, *quick)
+        assert "make_demo.py" not in said  # the area is as it was
+    states = pipeline.states_of("demo", [OWN, *AREA, *TRAINING, *QUICK_EXPLANATION])
     assert {states[script] for script in (pipeline.BLOCKS, pipeline.LEARN, pipeline.MAP, pipeline.EXPLAIN)} == {"fresh"}
 
     labels, table = read_band(paths.blocks), pd.read_csv(paths.blocks_table)
