@@ -31,8 +31,9 @@ _DECIMAL = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"      # a number with a decimal comma
 _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"          # or with a separator of thousands: nobody can tell
 
 
-# of an archive and of text in UTF-16
-_DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeError)
+# What reading a damaged archive, or damaged text in UTF-16, raises; RuntimeError where a zip archive has a password or
+# a compression that zipfile does not know.
+_DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError, UnicodeError)
 
 
 def _opened(path: Path, member: str):
