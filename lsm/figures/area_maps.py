@@ -24,6 +24,8 @@ from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
+DENSE = 3000  # points of an inventory from which on their marks are smallest
+
 
 def inventory(c: FigureConstants):
     """Landslides, non-landslides and InSAR points, over the deformation that InSAR measured where the grid has one."""
@@ -33,14 +35,15 @@ def inventory(c: FigureConstants):
     ax.imshow(0.3 + 0.7 * ground.relief, extent=ground.extent)
     measured = deformation(c, fig, ax, panel, ground)
     handles, pixels = [], len(points) > c.RASTERISE
+    larger = float(np.clip(DENSE / max(len(points), 1), 1, 8))  # few points would hardly be seen
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.8), ("InSAR", 2.4)):
         chosen = points[points["kind"] == kind]
         if len(chosen):
             if kind == "InSAR":
-                drawn = insar_points(ax, chosen["X"], chosen["Y"], chosen["velocity"].abs(), size, pixels)
+                drawn = insar_points(ax, chosen["X"], chosen["Y"], chosen["velocity"].abs(), larger * size, pixels)
                 colour_bar(fig, panel, drawn, 0.03, 0.95, 1.1, "InSAR speed (mm/yr)")
             else:
-                marks(ax, kind, chosen["X"], chosen["Y"], size, c.RASTERISE)
+                marks(ax, kind, chosen["X"], chosen["Y"], larger * size, c.RASTERISE)
             handles.append(key(kind, f"{kind} ({len(chosen):,})"))
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
     caption(fig, c, record, f"{len(points):,} points" + measured)

@@ -57,7 +57,7 @@ def meta_training(c: FigureConstants):
         for each in (ax, below):
             tidy(each)
     ax, below = axes[:, 0]
-    ax.set(ylabel="query loss", ylim=(0, None))
+    ax.set(ylabel="query loss", ylim=(0, 1.08 * table[["pre_loss", "post_loss"]].max(axis=None)))
     ax.legend(loc="best", borderaxespad=0.2)
     below.set(ylabel="inner rate", ylim=(min(0, table["inner_lr"].min()), None))
     fig.align_ylabels(axes[:, 0])
