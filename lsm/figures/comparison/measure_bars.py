@@ -109,7 +109,7 @@ def root_axis(ax, low: float, high: float) -> None:
     low, high = min(low, 0), max(high, 0)
     reach = max(-low, high)
     ax.set_xlim(1.15 * low - 0.004 * reach, 1.15 * high + 0.004 * reach)
-    apart, ends = 0.17 * np.sqrt(reach), []
+    apart, ends = 0.17 * (np.sqrt(high) + np.sqrt(-low)), []
     for v in round_numbers(reach / 100, reach)[::-1]:
         if np.sqrt(v) >= apart and (not ends or np.sqrt(ends[-1]) - np.sqrt(v) >= apart):
             ends.append(v)

@@ -16,7 +16,8 @@ from lsm.run.settings import InputError
 
 STAGE = "compare_methods.py"
 COLUMNS = ("protocol", "subset", "with_dv", "method", "measure", "mean", "sd", "n", "seeds")  # of the measures
-ACROSS = 5  # small panels in a row
+ACROSS = 5    # small panels in a row
+LONGEST = 36  # letters of a name in a row; a longer one takes two lines
 COMPARING = ("published", "spatial", "blocked", "partitions", "random folds", "temporal")  # protocols of all methods
 
 
@@ -93,7 +94,7 @@ def rows_of_methods(height: float, columns: int, bands: int, left: float = 1.85,
 
 def name_rows(axes, methods: list[str]) -> None:
     """Writes the methods' names as rows of a band of axes, each in its colour, the first on top."""
-    axes[0].set_yticks(range(len(methods)), methods, fontsize=6.5)
+    axes[0].set_yticks(range(len(methods)), [textwrap.fill(method, LONGEST) for method in methods], fontsize=6.5)
     axes[0].set_ylim(len(methods) - 0.4, -0.6)
     for label, method in zip(axes[0].get_yticklabels(), methods, strict=True):
         label.set_color(dark_of(method))
