@@ -71,13 +71,14 @@ class Constants(StudyArea):
     PLACE_FROM: int = 2000   # labelled points from which on they are
     # start
     # what small inventories start from: "project" (the model it comes with), a region, the path of a model, "": nothing
-    START_FROM: str = ByRecipe(published="", recommended="project")
+    START_FROM: str = ""
     START_BELOW: int = ByRecipe(published=0, recommended=1000)  # labelled points; from so many on, none
     BASE_MODEL: str = "DAS"  # "DAS": the pretrained hidden layers; "MLP": all layers at random; published "DAS"
     NORMALISE: bool = True   # batch normalisation of the hidden layers of local members, by the support; published True
     # from so many labelled points on; fewer vary too little within a neighbourhood
     NORMALISE_FROM: int = ByRecipe(published=0, recommended=2000)
-    DIRECT: bool = ByRecipe(published=False, recommended=True)  # a linear path from the inputs beside the hidden layers
+    # curves of the inputs, added beside the hidden layers; before training they are those of an additive model
+    DIRECT: bool = ByRecipe(published=False, recommended=True)
     # inner loop
     SUPPORT: int = ByRecipe(published=8, recommended=16)  # samples of a task that the inner loop learns from
     QUERY: int = ByRecipe(published=8, recommended=16)    # samples of a task that the outer loop is judged on

@@ -9,10 +9,16 @@ EPSILON = 1e-3
 def forward(weights: list, x: tf.Tensor, statistics: list | None) -> tf.Tensor:
     """Logits (n, 2) of x (n, inputs); statistics: of the hidden layers, None without normalisation.
 
-    An odd number of arrays: the last one leads from the inputs to the logits.
+    An odd number of arrays: the last one leads from the inputs to the logits. It has a row for each input and, for each
+    of six pairs of neighbouring knots from -3 to 3, one more for each input that bends.
     """
-    layers = len(weights) // 2 - 1
-    direct = x @ weights[-1] if len(weights) % 2 else 0.0
+    layers, direct = len(weights) // 2 - 1, 0.0
+    if len(weights) % 2:
+        inputs, bends = x.shape[1], (len(weights[-1]) - x.shape[1]) // 6
+        direct = x @ weights[-1][:inputs]
+        for i, knot in enumerate((-3, -2, -1, 0, 1, 2)):  # how far x is between this knot and the next, seen from 0
+            within = tf.minimum(tf.maximum(x[:, :bends] - knot, 0), 1) - (1 if knot < 0 else 0)
+            direct += within @ weights[-1][inputs + i * bends:inputs + (i + 1) * bends]
     for layer in range(layers):
         x = x @ weights[2 * layer]
         if statistics is not None:

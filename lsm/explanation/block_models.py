@@ -8,6 +8,7 @@ Networks here are those of one block, `Networks` without the axis of blocks.
 
 import numpy as np
 
+from lsm.learner.additive.direct_path import curves
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import Networks, log_odds, mean_log_odds, members_of
 
@@ -42,7 +43,7 @@ def _of_member(weights: list[np.ndarray], x, background, player, orders: int, rn
 
     The first layer is linear. Each player's part in it is computed once for each value, not for each exchange, and the
     parts of a set and of its complement add up to the parts of the sample and of the row of the background. A direct
-    path is linear throughout, so its SHAP values need no order.
+    path is a sum of curves, one an input, so its SHAP values need no order.
     """
     inputs, players = len(weights[0]), player.max() + 1
     x, background, player = x[:, :inputs], background[:, :inputs], player[:inputs]
@@ -74,8 +75,8 @@ def _of_member(weights: list[np.ndarray], x, background, player, orders: int, rn
             values[:, read] += (forth - back - before).T @ (j[:, None] == np.arange(len(read)))
     values /= 2 * len(row)
     if len(weights) % 2:
-        part = (x - background.mean(axis=0)) * (weights[-1][:, 1] - weights[-1][:, 0])  # (samples, inputs)
-        values += part @ (player[:, None] == np.arange(players))
+        part, mean = (curves(rows, weights[-1][:, 1] - weights[-1][:, 0]) for rows in (x, background))
+        values += (part - mean.mean(axis=0)) @ (player[:, None] == np.arange(players))
     return values
 
 

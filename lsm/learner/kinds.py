@@ -45,7 +45,7 @@ class Kind:
     iterations     outer steps
     normalise      batch normalisation of the hidden layers by the support
     place          whether X and Y are inputs
-    direct         whether a linear path leads from the inputs to the logits beside the hidden layers
+    direct         whether curves of the inputs are added to the logits beside the hidden layers
     borrow         labelled samples of other blocks, the nearest ones, that a block adapts on besides its own
     steps, batch   of adaptation; batch 0: every step takes the whole support
     decay          of the weights, in the outer loop
@@ -70,7 +70,7 @@ def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:
     """The kinds of members for an inventory with so many labelled points to learn from.
 
     The constants are meant for many points. Fewer points get smaller neighbourhoods, at most a quarter of the points
-    for local members, and fewer outer steps: one for every four points for local members and one for every eight for
+    for local members, and fewer outer steps: one for every ten points for local members and one for every twenty for
     regional ones, so that a point is not seen more often than in a large inventory. From few points regional members
     do not learn the place: where nobody has mapped they would continue a trend of X and Y. A kind without members is
     left out.
@@ -78,11 +78,11 @@ def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:
     blocks = not c.LOCAL_NEIGHBOURHOOD
     decay = round(c.DECAY / max(labelled, 1), 3)
     local = Kind("blocks" if blocks else "local", c.LOCAL_MEMBERS, min(c.LOCAL_NEIGHBOURHOOD, labelled // 4), c.SUPPORT,
-                 c.QUERY, c.LOCAL_ITERATIONS if blocks else min(c.LOCAL_ITERATIONS, max(1, labelled // 4)),
+                 c.QUERY, c.LOCAL_ITERATIONS if blocks else min(c.LOCAL_ITERATIONS, max(1, labelled // 10)),
                  c.NORMALISE and labelled >= c.NORMALISE_FROM, False, c.DIRECT, c.LOCAL_BORROW, c.ADAPT_STEPS,
                  c.ADAPT_BATCH, decay)
     regional = Kind("regional", c.REGIONAL_MEMBERS, min(c.REGIONAL_NEIGHBOURHOOD, labelled), c.REGIONAL_SUPPORT,
-                    c.REGIONAL_SUPPORT, min(c.REGIONAL_ITERATIONS, max(1, labelled // 8)), False,
+                    c.REGIONAL_SUPPORT, min(c.REGIONAL_ITERATIONS, max(1, labelled // 20)), False,
                     c.PLACE and labelled >= c.PLACE_FROM, c.DIRECT,
                     c.REGIONAL_BORROW, c.ADAPT_STEPS, c.ADAPT_BATCH, decay)
     return [kind for kind in (local, regional) if kind.members]

@@ -11,10 +11,11 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
+from lsm.learner.additive.additive_start import start_paths
 from lsm.learner.encoder import Encoder
 from lsm.learner.kinds import Kind, KindConstants, kinds_of
 from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
-from lsm.learner.network import initial_weights, tf
+from lsm.learner.network import PLACE, initial_weights, tf
 from lsm.learner.prediction import Networks
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, neighbourhoods, rows_by_block
 from lsm.run.settings import InputError
@@ -63,8 +64,9 @@ class Training:
         labelled     how many points there are to learn from
         """
         kinds = kinds_of(c, labelled)
-        states = [[initial_state(initial_weights([inputs + 2 * kind.place, *hidden], saved_model, rng, kind.direct),
-                                 c.INNER_LR, c.RATE_PER_WEIGHT) for _ in range(kind.members)] for kind in kinds]
+        states = [[initial_state(initial_weights([inputs + PLACE * kind.place, *hidden], saved_model, rng, kind.direct,
+                                                 PLACE * kind.place), c.INNER_LR, c.RATE_PER_WEIGHT)
+                   for _ in range(kind.members)] for kind in kinds]
         return cls(kinds, states, 0, np.empty((0, len(HISTORY))))
 
     @classmethod
@@ -148,6 +150,8 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
                          f"{np.flatnonzero(known & ~np.isfinite(samples.x).all(axis=1))[0]} of the samples by block; "
                          "correct the sample's factors and run the stages from the first one again")
     tasks = [tasks_of(kind, samples, known, c) for kind in training.kinds]
+    if not training.done:
+        start_paths(training.kinds, training.states, samples, known, np.random.default_rng([c.SEED, 9]))
     end = max(kind.iterations for kind in training.kinds)
     bar = tqdm(total=end, initial=training.done, desc="meta-training", unit="step", disable=None if save else True)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:

@@ -1,8 +1,9 @@
 """The base network: linear, batch normalisation (where the recipe has it), ReLU, three times; then two logits.
 
 Weights are a list [w1, b1, w2, b2, w3, b3, w4, b4], w (inputs, outputs) and b (outputs,). Where the recipe has a direct
-path, w5 follows: it leads from the inputs to the logits, so that the hidden layers add to a linear model. With a
-leading axis of tasks, w (tasks, inputs, outputs), the same functions run one network a task as one batched product.
+path, w5 follows: it leads from the inputs to the logits, so that the hidden layers add to a sum of curves, one an
+input (lsm/learner/additive). With a leading axis of tasks, w (tasks, inputs, outputs), the same functions run one
+network a task as one batched product.
 Column 1 of the logits is landslide, everywhere.
 """
 
@@ -14,6 +15,8 @@ import tempfile
 from collections.abc import Iterator
 
 import numpy as np
+
+from lsm.learner.additive.direct_path import KNOTS, bending, nearest_to_zero, rows_of_path
 
 NOTE = re.compile(rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d:")  # as TensorFlow's libraries begin
 
@@ -63,11 +66,12 @@ def use_one_thread() -> None:
 
 
 def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.Generator,
-                    direct: bool = False) -> list[np.ndarray]:
+                    direct: bool = False, place: int = 0) -> list[np.ndarray]:
     """The weights meta-training starts from, float32.
 
     sizes         widths from the inputs to the last hidden layer: [14, 32, 32, 16]
-    direct        adds the weights of a linear path from the inputs to the logits, all zero
+    direct        adds the weights of a direct path from the inputs to the logits, all zero; its last `place` inputs
+                  do not bend
     hidden_start  the arrays of savedmodel.npz (arr_0.. = w1, b1, ..., w as (out, in)), or None: hidden layers from
                   He's truncated normal, sd sqrt(2 / inputs) (He et al. 2015, arXiv 1502.01852), biases zero. Inputs
                   that the saved first layer does not have (X and Y, the last two) start from the same normal
@@ -85,7 +89,7 @@ def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.
             raise ValueError(f"layer {i + 1}: expected w {(outputs, inputs)}, found {w.T.shape}")
         weights += [w, b]
     weights += [truncated_normal(rng, (sizes[-1], 2), HEAD_SD), np.zeros(2)]
-    weights += [np.zeros((sizes[0], 2))] * direct
+    weights += [np.zeros((rows_of_path(sizes[0], place), 2))] * direct
     return [np.ascontiguousarray(w, np.float32) for w in weights]
 
 
@@ -122,7 +126,15 @@ def logits(weights: list, x: tf.Tensor, statistics: list) -> tf.Tensor:
             h = (h - mean) * tf.math.rsqrt(variance + EPSILON)
         h = tf.nn.relu(h + weights[2 * layer + 1][:, None])
     z = h @ weights[2 * layers] + weights[2 * layers + 1][:, None]
-    return z + x @ weights[-1] if len(weights) % 2 else z  # an odd number of arrays: the last is the direct path
+    # an odd number of arrays: the last is the direct path
+    return z + parts_of_curves(x, weights[-1].shape[-2]) @ weights[-1] if len(weights) % 2 else z
+
+
+def parts_of_curves(x: tf.Tensor, rows: int) -> tf.Tensor:
+    """What the rows of w5 are multiplied with, (tasks, n, rows), of x (tasks, n, inputs); see direct_path.py."""
+    bends = x[..., :bending(x.shape[-1], rows)]
+    return tf.concat([x] + [tf.clip_by_value(bends, a, b) - nearest_to_zero(a, b)
+                            for a, b in itertools.pairwise(KNOTS)], axis=-1)
 
 
 def batch_statistics(weights: list, x: tf.Tensor, mask: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from lsm.blocks.grid_parts import Part
 from lsm.blocks.slic import compiled
+from lsm.learner.additive.direct_path import add_curves
 from lsm.learner.encoder import Encoder
 
 Networks = dict[str, list[np.ndarray]]  # by kind of member
@@ -40,7 +41,7 @@ def log_odds(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
     w, b = weights[2 * layers:2 * layers + 2]
     z = h @ (w[:, 1] - w[:, 0]) + (b[1] - b[0])
     if len(weights) % 2:
-        z += x @ (weights[-1][:, 1] - weights[-1][:, 0])
+        add_curves(z, x, weights[-1][:, 1] - weights[-1][:, 0])
     return z
 
 

@@ -28,10 +28,10 @@ def test_a_large_inventory_gets_the_constants():
 
 
 @pytest.mark.parametrize(("labelled", "local", "regional"), [
-    (100_000, (80, 3000), (400, 1500)), (12_000, (80, 3000), (400, 1500)), (11_999, (80, 2999), (400, 1499)),
-    (400, (80, 100), (400, 50)), (319, (79, 79), (319, 39)), (100, (25, 25), (100, 12)), (40, (10, 10), (40, 5))])
+    (100_000, (80, 3000), (400, 1500)), (30_000, (80, 3000), (400, 1500)), (29_999, (80, 2999), (400, 1499)),
+    (400, (80, 40), (400, 20)), (319, (79, 31), (319, 15)), (100, (25, 10), (100, 5)), (40, (10, 4), (40, 2))])
 def test_sizes_follow_from_the_number_of_labelled_points(labelled, local, regional):
-    """Neighbourhoods of at most a quarter of the points, or all; a step for every four points, or eight."""
+    """Neighbourhoods of at most a quarter of the points, or all; a step for every ten points, or twenty."""
     found = of(labelled)
     assert [kind.name for kind in found] == ["local", "regional"]
     assert [(kind.neighbourhood, kind.iterations) for kind in found] == [local, regional]

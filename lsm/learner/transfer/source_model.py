@@ -16,16 +16,17 @@ import numpy as np
 
 from lsm.inputs.samples import Factor
 from lsm.inputs.text_tables import plain
+from lsm.learner.additive.direct_path import BENDS
 from lsm.learner.encoder import NOT_MEASURED, Encoder
 from lsm.learner.kinds import Kind, kinds_of
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import HISTORY, Training, TrainingConstants, pooled_of
+from lsm.learner.network import PLACE, parts_of_curves, tf
 from lsm.run.artifacts import read_record
 from lsm.run.paths import START_MODEL, Paths, root, shown
 from lsm.run.settings import InputError
 
 PROJECT_MODEL = "project"  # of START_FROM: the model that comes with the project
-POINTS_A_STEP = 10         # labelled points for each outer step after the start (docs/trials.md)
 
 
 class StartConstants(TrainingConstants, Protocol):
@@ -140,13 +141,11 @@ def started(source: Source, encoder: Encoder, c: TrainingConstants, labelled: in
     rates are the source's too where it was not normalised; those of columns that it does not have start at INNER_LR.
     """
     pairs, kinds, states = shared_columns(source.encoder, encoder), [], []
-    steps = max(1, labelled // POINTS_A_STEP)
     for kind in kinds_of(c, labelled):
-        inputs, of = len(encoder.columns) + 2 * kind.place, _kind_of(source.training.kinds, kind.name)
-        members = [_carried(source, of, m % source.training.kinds[of].members, pairs, inputs, c)
+        place, of = PLACE * kind.place, _kind_of(source.training.kinds, kind.name)
+        members = [_carried(source, of, m % source.training.kinds[of].members, pairs, len(encoder.columns), place, c)
                    for m in range(kind.members)]
-        kinds.append(replace(kind, iterations=min(kind.iterations, steps), normalise=False,
-                             direct=source.training.kinds[of].direct))
+        kinds.append(replace(kind, normalise=False, direct=source.training.kinds[of].direct))
         states.append(members)
     return Training(kinds, states, 0, np.empty((0, len(HISTORY))))
 
@@ -155,26 +154,39 @@ def _kind_of(kinds: list[Kind], name: str) -> int:
     return next((k for k, kind in enumerate(kinds) if kind.name == name), 0)
 
 
-def _carried(source: Source, k: int, member: int, pairs: list[tuple[int, int]], inputs: int, c: TrainingConstants
-             ) -> dict:
-    """The first state of a member: weights and rates of the source's `member` of kind k, on this area's inputs."""
+def _carried(source: Source, k: int, member: int, pairs: list[tuple[int, int]], columns: int, place: int,
+             c: TrainingConstants) -> dict:
+    """The first state of a member: weights and rates of the source's `member` of kind k, on this area's inputs, its
+    columns and `place` more."""
     kind, state = source.training.kinds[k], source.training.states[k][member]
     weights = [np.array(w[member]) for w in source.pooled[kind.name]] if kind.normalise else state["weights"]
-    of_inputs = {0: 1, len(weights) - 1: len(weights) - 2} if kind.direct else {0: 1}  # arrays: and their biases
     lacking = set(range(len(source.encoder.columns))) - {there for _, there in pairs}
     nowhere = [i for i in lacking if source.encoder.columns[i][1].endswith(NOT_MEASURED)]
 
     def onto(arrays: list[np.ndarray], fill: float) -> list[np.ndarray]:
         out = [np.array(a, np.float32) for a in arrays]
-        for i in of_inputs:
-            out[i] = np.full((inputs, out[i].shape[1]), fill, np.float32)
-            for here, there in pairs:
-                out[i][here] = arrays[i][there]
+        out[0] = _on_columns(arrays[0], pairs, columns + place, fill)
+        if kind.direct:
+            straight, bends = np.split(arrays[-1], [len(arrays[0])])
+            out[-1] = np.concatenate([_on_columns(straight, pairs, columns + place, fill)] + [
+                _on_columns(bend, pairs, columns, fill) for bend in np.split(bends, BENDS)])
         return out
 
     rates, start = state["inner_lr"], initial_state(onto(weights, 0.0), c.INNER_LR, c.RATE_PER_WEIGHT)
-    for i, bias in of_inputs.items():
-        start["weights"][bias] += weights[i][nowhere].sum(axis=0)
+    absent = np.zeros((1, len(weights[0])), np.float32)  # what the source reads of columns that are not here
+    absent[0, nowhere] = 1
+    start["weights"][1] += (absent @ weights[0])[0]
+    if kind.direct:
+        start["weights"][-2] += (parts_of_curves(tf.constant(absent), len(weights[-1])).numpy() @ weights[-1])[0]
     if not kind.normalise and len(rates) == len(start["inner_lr"]):
         start["inner_lr"] = onto(rates, c.INNER_LR) if len(rates) > 1 else [np.float32(rates[0])]
     return start
+
+
+def _on_columns(part: np.ndarray, pairs: list[tuple[int, int]], rows: int, fill: float) -> np.ndarray:
+    """The rows of `part` where this area has their columns, `fill` elsewhere; of a part without rows nothing else."""
+    out = np.full((rows, part.shape[1]), fill, np.float32)
+    if len(part):
+        for here, there in pairs:
+            out[here] = part[there]
+    return out

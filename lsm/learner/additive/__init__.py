@@ -1,0 +1,1 @@
+"""The additive part of a network: curves of its inputs, and where they start."""

@@ -1,0 +1,100 @@
+"""Where the direct path starts: an additive model, fitted to the labelled points before the first outer step.
+
+Few outer steps cannot find, say, that landslides lie between two heights; a convex fit finds it at once. Its weights
+have normal priors: one variance for the classes and flags together, one for the slopes of all numbers, and one for the
+bends of each number, so that a curve that the points do not ask for stays straight. The variances are those that make
+the labels most likely, found by expectation and maximisation with a normal approximation of the posterior (MacKay 1992,
+Neural Computation 4, 720; for additive models Wood 2011, Journal of the Royal Statistical Society B 73, 3).
+"""
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+from threadpoolctl import threadpool_limits
+
+from lsm.learner.additive.direct_path import BENDS, KNOTS, bending
+from lsm.learner.network import PLACE, parts_of_curves, tf
+from lsm.learner.prediction import log_odds
+from lsm.learner.tasks import EncodedSamples
+
+ROUNDS = 20                  # of expectation and maximisation, at most
+SETTLED = 0.02               # of the logarithm of a variance: less change ends them
+FIRST, LEAST, MOST = 0.3, 1e-4, 10.0  # variances: at the start, and their bounds
+POINTS = 20_000              # to fit to, drawn at random where there are more: memory stays bounded
+
+
+def start_paths(kinds: list, states: list, samples: EncodedSamples, known: np.ndarray, rng: np.random.Generator
+                ) -> None:
+    """Changes the direct paths, and the biases of the logits, in the `states` of all members: the mean log-odds of a
+    kind's members then are those of the fitted model.
+
+    known  (samples,) bool: the samples to fit to; no other sample is read
+    """
+    rows = np.flatnonzero(known)
+    rows = np.sort(rng.permutation(rows)[:POINTS])
+    for kind, members in zip(kinds, states, strict=True):
+        if not kind.direct:
+            continue
+        weights = [state["weights"] for state in members]
+        x = samples.x[rows, :len(weights[0][0])]
+        # What the members already know is kept. Before their first step normalised ones know nothing.
+        offset = np.zeros(len(x)) if kind.normalise else np.mean([log_odds(w, x) for w in weights], axis=0)
+        curves, bias = fitted_curves(x, len(weights[0][-1]), PLACE * kind.place, samples.label[rows],
+                                     samples.weight[rows], offset)
+        for w in weights:
+            w[-1] = w[-1] + curves[:, None] * np.float32([-0.5, 0.5])
+            w[-2] = w[-2] + bias * np.float32([-0.5, 0.5])
+
+
+def fitted_curves(x: np.ndarray, rows: int, place: int, label: np.ndarray, weight: np.ndarray, offset: np.ndarray
+                  ) -> tuple[np.ndarray, np.float32]:
+    """The curves (rows,) float32, as rows of w5, and the bias that fit labels (n,) best after log-odds `offset` (n,).
+
+    x       (n, inputs) float32; its last `place` columns get no curve
+    weight  (n,) of each point in the likelihood
+    """
+    inputs = x.shape[1]
+    bends = np.tile(np.arange(bending(inputs, rows)), BENDS)
+    of_input = np.concatenate([np.arange(inputs), bends])
+    number = np.array([len(np.unique(column)) > len(KNOTS) for column in x.T])  # not a class, not a flag
+    group = np.where(number[of_input], 1, 0)
+    group[inputs:] = 2 + bends
+    parts = parts_of_curves(tf.constant(x), rows).numpy().astype(np.float64)
+    used = (of_input < inputs - place) & (np.ptp(parts, axis=0) > 0) & (number[of_input] | (np.arange(rows) < inputs))
+    curves = np.zeros(rows, np.float32)
+    _, group = np.unique(group[used], return_inverse=True)
+    found = _most_likely(np.column_stack([parts[:, used], np.ones(len(x))]), group, np.where(label == 1, 1.0, -1.0),
+                         weight.astype(np.float64), offset.astype(np.float64))
+    curves[used] = found[:-1]
+    return curves, np.float32(found[-1])
+
+
+def _most_likely(parts: np.ndarray, group: np.ndarray, sign: np.ndarray, weight: np.ndarray, offset: np.ndarray
+                 ) -> np.ndarray:
+    """Weights (columns,) of `parts` (n, columns), the last of which is the bias and has no prior.
+
+    group  (columns - 1,) of each other weight: its variance is that of its group
+    """
+    size = np.maximum(np.bincount(group, minlength=1), 1)
+    variance, w, bias = np.full(len(size), FIRST), np.zeros(parts.shape[1]), np.zeros(1)
+
+    def loss(w, precision):
+        return weight @ np.logaddexp(0, -sign * (offset + parts @ w)) + precision @ (w * w) / 2
+
+    def slope(w, precision):
+        return precision * w - (weight * sign * expit(-sign * (offset + parts @ w))) @ parts
+
+    def curvature(w, precision):
+        p = expit(offset + parts @ w)
+        return (parts * (weight * p * (1 - p))[:, None]).T @ parts + np.diag(precision)
+
+    with threadpool_limits(1, "blas"):  # the last digit does not depend on the number of threads
+        for _ in range(ROUNDS):
+            precision = np.append(1 / variance[group], bias)
+            w = minimize(loss, w, precision, "trust-exact", slope, curvature).x
+            spread = np.diag(np.linalg.inv(curvature(w, precision)))[:-1]
+            before = variance
+            variance = np.clip(np.bincount(group, w[:-1] ** 2 + spread, len(size)) / size, LEAST, MOST)
+            if np.abs(np.log(variance / before)).max() < SETTLED:
+                break
+    return w
