@@ -1,4 +1,4 @@
-"""Makes the small intermediate model that comes with the project: small inventories start from it (START_FROM=project).
+"""Makes the small intermediate model that comes with the project, for small inventories (START_FROM=project).
 
 It is meta-trained on windows of two kinds of areas: the published tables of Hong Kong (MIT licence, without InSAR
 points), and synthetic islands of src_data/make_demo.py of other seeds, with other terrain and other causes than the
