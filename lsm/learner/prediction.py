@@ -33,16 +33,20 @@ def log_odds(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
     A network that does not know the place reads the columns before X and Y. The number of one cell does not depend on
     the other cells.
     """
-    x = x[:, :len(weights[0])]
-    h, layers = x, len(weights) // 2 - 1
+    z = _by_hidden_layers(weights, x)
+    if len(weights) % 2:
+        add_curves(z, x[:, :len(weights[0])], weights[-1][:, 1] - weights[-1][:, 0])
+    return z
+
+
+def _by_hidden_layers(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """The log-odds (n,) without those of a direct path."""
+    h, layers = x[:, :len(weights[0])], len(weights) // 2 - 1
     for w, b in zip(weights[:2 * layers:2], weights[1:2 * layers:2], strict=True):
         h = h @ w
         _rectify(h, b)
     w, b = weights[2 * layers:2 * layers + 2]
-    z = h @ (w[:, 1] - w[:, 0]) + (b[1] - b[0])
-    if len(weights) % 2:
-        add_curves(z, x, weights[-1][:, 1] - weights[-1][:, 0])
-    return z
+    return h @ (w[:, 1] - w[:, 0]) + (b[1] - b[0])
 
 
 @compiled
@@ -114,8 +118,11 @@ def log_odds_of_block(members: list[list[np.ndarray]], b: int, x: np.ndarray) ->
 def predict(networks: Networks, block: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Landslide probability (rows,) float32 of encoded rows x (rows, inputs), each by the networks of its block
     (rows,): that of the mean log-odds of all members."""
-    each = log_odds_of_members(networks, block, x)
-    return probability(sum(each) / np.float32(len(each)))
+    of_tile, out = probability_of_tile(networks), np.empty(len(x), np.float32)
+    with threadpool_limits(1, "blas"):
+        for b, rows in rows_in_tiles(block, len(next(members_of(networks))[0])):
+            out[rows] = of_tile(b, x[rows])
+    return out
 
 
 # a grid, by threads -----------------------------------------------------------------------------------------------
@@ -150,10 +157,19 @@ def over_tiles(parts: Iterable[Part], encoder: Encoder, blocks: int, of_tile: Ca
 
 
 def probability_of_tile(networks: Networks) -> Callable:
-    """The `of_tile` of the map: landslide probability by the mean log-odds of all members of the block."""
+    """The `of_tile` of the map: landslide probability by the mean log-odds of all members of the block. The curves of a
+    kind's members are added up first: their sum is a curve for each input too."""
     members = list(members_of(networks))
+    paths = [(w[0].shape[-2], w[-1]) for w in networks.values() if len(w) % 2]  # inputs, (members, blocks, rows, 2)
 
-    return lambda b, x: probability(sum(log_odds_of_block(members, b, x)) / np.float32(len(members)))
+    def of_tile(b: int, x: np.ndarray) -> np.ndarray:
+        z = sum(_by_hidden_layers([w[b] for w in weights], x) for weights in members)
+        for inputs, path in paths:
+            both = path[:, b].sum(axis=0)
+            add_curves(z, x[:, :inputs], both[:, 1] - both[:, 0])
+        return probability(z / np.float32(len(members)))
+
+    return of_tile
 
 
 def named(networks: Networks) -> dict[str, np.ndarray]:
