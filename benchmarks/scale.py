@@ -2,8 +2,8 @@
 cells, all factors, all members; the share of time of each step against its bound; and the same of scene_sampling.py.
 
 The region is the demo's island on finer cells: values between the demo's cells are interpolated. Blocks grow with it,
-their number stays. The sea, a third of the raster, is not counted. Stage 4 runs as a process of its own; its peak is
-that of the operating system (ru_maxrss), libraries and GDAL's cache included. Meta-training is cut short: what the
+their number stays. The sea, a third of the raster, is not counted. Stages run as processes of their own; their peak is
+that of the operating system (VmHWM), libraries and GDAL's cache included. Meta-training is cut short: what the
 networks learned does not change what they cost. 100 million cells take 4 GB of disk. A second call keeps the demo's
 models in the folder.
 
@@ -16,6 +16,7 @@ Run     python benchmarks/scale.py [folder, default tmp/scale] [cells of the dem
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -42,20 +43,26 @@ MADE = ("COMPRESS=DEFLATE", "PREDICTOR=3", "TILED=YES", "INTERLEAVE=BAND", "ZLEV
 
 
 def stage(script: str, *arguments: str) -> tuple[float, float, float, np.ndarray]:
-    """Runs a stage on the region; wall seconds, processor seconds, peak memory (GiB), and memory ten times a second."""
-    start, held, status = time.perf_counter(), [], None
+    """Runs a stage on the region; wall seconds, processor seconds, peak memory (GiB), and memory ten times a second
+    (samples, 2): all of it, and without what the kernel keeps of files.
+
+    The peak is VmHWM, not ru_maxrss, which starts at the memory of this process.
+    """
+    start, held, peak, status = time.perf_counter(), [], 0, None
     process = subprocess.Popen([sys.executable, str(PROJECT / script), f"REGION={REGION}", *arguments], cwd=PROJECT,
                                stdout=subprocess.DEVNULL)
     while not status or not status[0]:
-        held.append(int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**30)
+        found = dict(re.findall(r"(\w+):\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text()))
+        if found:  # not of a process that has ended
+            held.append((int(found["VmRSS"]), int(found["RssAnon"])))
+            peak = int(found["VmHWM"])
         time.sleep(0.1)
         status = os.wait4(process.pid, os.WNOHANG)
     _, status, used = status
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{script}: exit code {process.returncode}")
-    held = np.array([v for v in held if v])  # not of the process that has ended
-    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20, held
+    return time.perf_counter() - start, used.ru_utime + used.ru_stime, peak / 2**20, np.array(held) / 2**20
 
 
 def measured(script: str, held: list[np.ndarray]) -> dict:
@@ -65,8 +72,10 @@ def measured(script: str, held: list[np.ndarray]) -> dict:
     held.append(memory)
     tenth = len(memory) / 10
     return {"wall s": wall, "processor s": processor, "peak GiB": peak,
-            "GiB at half": np.median(memory[int(4 * tenth):int(6 * tenth) + 1]),
-            "GiB at the end": np.median(memory[int(9 * tenth):]), "load before": load}
+            **{f"{name} at {when}": value for when, part in (("half", slice(int(4 * tenth), int(6 * tenth) + 1)),
+                                                             ("the end", slice(int(9 * tenth), None)))
+               for name, value in zip(("GiB", "of them no file's"), np.median(memory[part], axis=0), strict=True)},
+            "load before": load}
 
 
 def size(path: Path) -> float:
@@ -209,7 +218,7 @@ def draw(table: pd.DataFrame, held: list[np.ndarray], path: Path) -> None:
     axes[1].plot(table["cells"], table["peak GiB"], "o-", color="#009e73")
     axes[1].set(xscale="log", ylim=(0, None), xlabel="cells", ylabel="peak memory, GiB")
     for cells, memory, colour in zip(table["cells"], held, ("#56b4e9", "#e69f00", "#009e73"), strict=False):
-        axes[2].plot(np.linspace(0, 1, len(memory)), memory, color=colour, label=f"{cells / 1e6:.1f} million cells")
+        axes[2].plot(np.linspace(0, 1, len(memory)), memory[:, 0], color=colour, label=f"{cells / 1e6:.1f} million cells")
     axes[2].set(ylim=(0, None), xlabel="share of the run", ylabel="memory, GiB")
     axes[2].legend(frameon=False)
     fig.savefig(path, dpi=200)

@@ -1,0 +1,119 @@
+"""The points of the comparison: samples of stage 2 once each, and cells drawn from the grid."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from osgeo import gdal
+from small_region import COLS, PLACE, ROWS, crs_of
+
+from lsm.comparison import points
+from lsm.inputs.rasters import TERRAIN, Grid, centres, create
+from lsm.inputs.samples import Factor
+from lsm.run.artifacts import write_csv, write_npz
+from lsm.run.paths import Paths
+from lsm.run.settings import InputError
+
+GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
+FACTORS = (Factor("DEM", "continuous", "m"), Factor("slope", "continuous", "degree"))
+SAMPLES, FLAT, REPEATED = 120, 60, 3  # the first FLAT have slope 0 and no landslide; row 90 + i repeats row 70 + i
+
+
+@pytest.fixture
+def region(tmp_path, monkeypatch):
+    """Paths of a region with blocks 0 (west) and 1 (east), rows 0 and 1 outside both; its block numbers; its tasks."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c = Paths("isle"), settings()
+    for path in (paths.composite, paths.blocks):
+        path.parent.mkdir(parents=True)
+    create(paths.composite, GRID, names=TERRAIN).WriteArray(np.zeros((4, ROWS, COLS), np.float32))
+    labels = np.tile(np.repeat(np.int32([0, 1]), COLS // 2), (ROWS, 1))
+    labels[:2] = -1
+    create(paths.blocks, GRID, gdal.GDT_Int32, -1).WriteArray(labels)
+    row, col = np.mgrid[:ROWS, :COLS].reshape(2, -1)
+    x, y = centres(PLACE, row, col)
+    pd.DataFrame({"X": x, "Y": y, "DEM": np.arange(len(x)), "slope": 1.0}).to_csv(paths.grid, index=False)
+    cell = 300 + 7 * np.arange(SAMPLES)
+    factors = np.column_stack([cell, np.where(np.arange(SAMPLES) < FLAT, 0, 5)]).astype(np.float32)
+    factors[90:90 + REPEATED] = factors[70:70 + REPEATED]
+    tasks = {"block": labels.ravel()[cell], "row": np.arange(SAMPLES)[::-1].astype(np.int32), "factors": factors,
+             "xy": np.column_stack([x[cell], y[cell]]), "label": np.where(np.arange(SAMPLES) < 80, 0, 1).astype(np.int8),
+             "centre_row": np.float32([30, 30, 30]), "centre_col": np.float32([19.5, 59.5, 500])}
+    write_npz(paths.tasks, tasks, "scene_sampling.py", c, [])
+    return paths, labels, tasks
+
+
+def settings(**values) -> SimpleNamespace:
+    return SimpleNamespace(**{"REGION": "isle", "SEED": 1, "AREA_CELLS": 200} | values)
+
+
+def test_samples_come_once_then_cells(region, capsys):
+    paths, labels, tasks = region
+    found = points.read_points(paths, FACTORS, settings())
+    kept = np.setdiff1d(np.arange(SAMPLES), 90 + np.arange(REPEATED))
+    samples = slice(len(kept))
+    np.testing.assert_array_equal(found.sample[samples], tasks["row"][kept])
+    for name in ("factors", "xy", "label", "block"):
+        np.testing.assert_array_equal(getattr(found, name)[samples], tasks[name][kept])
+    assert set(found.origin[samples]) == {"inventory", "absence"}
+    assert ((found.origin[samples] == "inventory") == (tasks["label"][kept] == 1)).all()
+    np.testing.assert_array_equal(found.telling[samples], tasks["factors"][kept, 1] == 0)
+    cells = slice(len(kept), None)
+    for name, value in (("sample", -1), ("label", -1), ("origin", "cell"), ("telling", False)):
+        assert set(getattr(found, name)[cells]) == {value}
+    assert np.isnan(found.year).all()
+    assert found.blocks == 3  # one of them without any point
+    assert len({len(getattr(found, name)) for name in ("sample", "factors", "xy", "label", "block", "year")}) == 1
+    said = capsys.readouterr().out
+    assert "117 samples, each at a place of its own (stage 2 dropped repeated places); 3 more" in said
+    assert "80 absence, 37 inventory" in said
+    assert "60 samples hold a number that one class alone has (slope = 0)" in said
+
+
+def test_cells_are_drawn_evenly_and_lie_in_their_blocks(region, monkeypatch):
+    paths, labels, _ = region
+    factors, xy, block = points.draw_cells(paths, FACTORS, settings())
+    number = factors[:, 0].astype(int)  # of the cell: its place in the table
+    np.testing.assert_array_equal(labels.ravel()[number], block)
+    np.testing.assert_allclose(xy.T, centres(PLACE, *np.divmod(number, COLS)))
+    assert len(np.unique(number)) == len(number)
+    assert 150 < len(number) <= 200  # the drawn cells outside every block are left out
+    assert number.min() < ROWS * COLS * 0.1
+    assert number.max() > ROWS * COLS * 0.9
+    monkeypatch.setattr(points, "CHUNK", 333)
+    np.testing.assert_array_equal(points.draw_cells(paths, FACTORS, settings())[0], factors)
+    assert set(points.draw_cells(paths, FACTORS, settings(SEED=2))[0][:, 0]) != set(factors[:, 0])
+    every = points.draw_cells(paths, FACTORS, settings(AREA_CELLS=10**6))[0]
+    np.testing.assert_array_equal(np.sort(every[:, 0]), np.flatnonzero(labels.ravel() >= 0))
+
+
+def test_cells_outside_every_block_have_the_nearest(region):
+    paths, labels, _ = region
+    (rows, (row, col), outside), = points.grid_rows(paths, FACTORS)
+    np.testing.assert_array_equal(outside, labels[row, col] < 0)
+    np.testing.assert_array_equal(rows.block, col >= COLS // 2)
+
+
+def test_years_are_found_by_place(region):
+    paths, _, tasks = region
+    c = settings()
+    xy = tasks["xy"].copy()
+    dates = pd.DataFrame({"X": xy[[80, 81, 0, 82, 80], 0] + 0.001, "Y": xy[[80, 81, 0, 82, 80], 1],
+                          "year": ["2003", "unknown", "1999", "2011", "1950"]})
+    expected = np.full(SAMPLES, np.nan)
+    expected[[80, 82]] = 2003, 2011  # row 0 is no landslide; of two rows at a place the first counts
+    dates.to_csv(paths.samples_dates, index=False)
+    np.testing.assert_array_equal(points.years(paths, tasks, c), expected)
+    write_csv(paths.samples_dates, dates, "prepare_region.py", c, [])
+    np.testing.assert_array_equal(points.years(paths, tasks, c), expected)
+    paths.samples_dates.write_text(paths.samples_dates.read_text() + "1,2,3\n")  # no longer what its record describes
+    with pytest.raises(InputError, match="run prepare_region.py again"):
+        points.years(paths, tasks, c)
+
+
+def test_a_table_of_dates_without_years_is_refused(region):
+    paths, _, tasks = region
+    pd.DataFrame({"X": [1], "Y": [2], "date": [3]}).to_csv(paths.samples_dates, index=False)
+    with pytest.raises(InputError, match="expected X, Y, year, found X, Y, date"):
+        points.years(paths, tasks, settings())
