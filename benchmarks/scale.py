@@ -17,6 +17,7 @@ Run     python benchmarks/scale.py [folder, default tmp/scale] [cells of the dem
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -249,7 +250,10 @@ def main():
     table.round(3).to_csv(folder / "scale.csv", index=False)
     of_steps.round(3).to_csv(folder / "scale_steps.csv")
     draw(table, held, folder / "scale.png")
-    rows = []
+    rows, samples = [], paths.samples
+    os.environ["LSM_ROOT"] = str((folder / "sampling").resolve())  # its tasks are no longer those of the models
+    paths.samples.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(samples, paths.samples)
     for times in several:
         rows.append({"cells": island.write_terrain(paths, c, times), **measured("scene_sampling.py", held),
                      "terrain GB": size(paths.composite)})

@@ -17,7 +17,8 @@ from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 FACTORS = (Factor("DEM", "continuous", "m"), Factor("slope", "continuous", "degree"))
-SAMPLES, FLAT, REPEATED = 120, 60, 3  # the first FLAT have slope 0 and no landslide; row 90 + i repeats row 70 + i
+SAMPLES, ONE_CLASS, REPEATED = 150, 60, 3  # the first ONE_CLASS have slope 0 and are no landslides, the last ones have 9
+# and are; row 90 + i repeats row 70 + i
 
 
 @pytest.fixture
@@ -35,10 +36,11 @@ def region(tmp_path, monkeypatch):
     x, y = centres(PLACE, row, col)
     pd.DataFrame({"X": x, "Y": y, "DEM": np.arange(len(x)), "slope": 1.0}).to_csv(paths.grid, index=False)
     cell = 300 + 7 * np.arange(SAMPLES)
-    factors = np.column_stack([cell, np.where(np.arange(SAMPLES) < FLAT, 0, 5)]).astype(np.float32)
+    slope = np.repeat([0, 5, 9], [ONE_CLASS, SAMPLES - 2 * ONE_CLASS, ONE_CLASS])
+    factors = np.column_stack([cell, slope]).astype(np.float32)
     factors[90:90 + REPEATED] = factors[70:70 + REPEATED]
     tasks = {"block": labels.ravel()[cell], "row": np.arange(SAMPLES)[::-1].astype(np.int32), "factors": factors,
-             "xy": np.column_stack([x[cell], y[cell]]), "label": np.where(np.arange(SAMPLES) < 80, 0, 1).astype(np.int8),
+             "xy": np.column_stack([x[cell], y[cell]]), "label": (np.arange(SAMPLES) >= 75).astype(np.int8),
              "centre_row": np.float32([30, 30, 30]), "centre_col": np.float32([19.5, 59.5, 500])}
     write_npz(paths.tasks, tasks, "scene_sampling.py", c, [])
     return paths, labels, tasks
@@ -58,7 +60,7 @@ def test_samples_come_once_then_cells(region, capsys):
         np.testing.assert_array_equal(getattr(found, name)[samples], tasks[name][kept])
     assert set(found.origin[samples]) == {"inventory", "absence"}
     assert ((found.origin[samples] == "inventory") == (tasks["label"][kept] == 1)).all()
-    np.testing.assert_array_equal(found.telling[samples], tasks["factors"][kept, 1] == 0)
+    np.testing.assert_array_equal(found.telling[samples], tasks["factors"][kept, 1] != 5)
     cells = slice(len(kept), None)
     for name, value in (("sample", -1), ("label", -1), ("origin", "cell"), ("telling", False)):
         assert set(getattr(found, name)[cells]) == {value}
@@ -66,9 +68,16 @@ def test_samples_come_once_then_cells(region, capsys):
     assert found.blocks == 3  # one of them without any point
     assert len({len(getattr(found, name)) for name in ("sample", "factors", "xy", "label", "block", "year")}) == 1
     said = capsys.readouterr().out
-    assert "117 samples, each at a place of its own (stage 2 dropped repeated places); 3 more" in said
-    assert "80 absence, 37 inventory" in said
-    assert "60 samples hold a number that one class alone has (slope = 0)" in said
+    assert "147 samples, each at a place of its own (stage 2 dropped repeated places); 3 more" in said
+    assert "75 absence, 72 inventory" in said
+    assert "117 samples hold a number that one class alone has (slope = 0, slope = 9)" in said
+
+
+def test_no_number_need_tell(region):
+    paths, _, tasks = region
+    tasks["factors"][:, 1] = np.arange(SAMPLES)
+    write_npz(paths.tasks, tasks, "scene_sampling.py", settings(), [])
+    assert not points.read_points(paths, FACTORS, settings()).telling.any()
 
 
 def test_cells_are_drawn_evenly_and_lie_in_their_blocks(region, monkeypatch):
@@ -97,8 +106,8 @@ def test_cells_outside_every_block_have_the_nearest(region):
 
 def test_years_are_found_by_place(region):
     paths, _, tasks = region
-    c = settings()
-    xy = tasks["xy"].copy()
+    c, xy = settings(), tasks["xy"]
+    tasks = tasks | {"xy": xy + 0.004}  # places are the same to a centimetre
     dates = pd.DataFrame({"X": xy[[80, 81, 0, 82, 80], 0] + 0.001, "Y": xy[[80, 81, 0, 82, 80], 1],
                           "year": ["2003", "unknown", "1999", "2011", "1950"]})
     expected = np.full(SAMPLES, np.nan)
