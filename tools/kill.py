@@ -13,7 +13,7 @@ again, must end well and leave the bytes of a run that was never killed, and no 
 Reads   nothing
 Writes  below FOLDER (default: a temporary folder, removed at the end), as LSM_ROOT does
 Run     python tools/kill.py [NAME=value ...]
-        ONLY     a part of the name of the stages to kill; "": all
+        ONLY     parts of the names of the stages to kill, commas between them; "": all
         RENAMES  at most so many renames a stage and start, drawn at random; 0: no limit
         MOMENTS  random moments a stage
         SEED     of the draws
@@ -266,14 +266,15 @@ def main(arguments: list[str]) -> int:
     folder = Path(given["FOLDER"] or tempfile.mkdtemp(prefix="kill-"))
     try:
         killer = Killer(folder)
-        last = max((i for i, (script, _) in enumerate(STAGES, start=1) if given["ONLY"] in script), default=0)
+        asked = [script for script, _ in STAGES if any(part in script for part in given["ONLY"].split(","))]
+        last = max((i for i, (script, _) in enumerate(STAGES, start=1) if script in asked), default=0)
         for script, _ in STAGES[:last]:  # imports what the stages import, once
             runpy.run_path(str(PROJECT / script), run_name="imported")
         others = reference(killer, STAGES[:last], folder / "other", OTHER)
         stages = reference(killer, STAGES[:last], folder / "whole")
         rng, lines, failed = random.Random(int(given["SEED"])), [], 0
         for stage in stages:
-            if given["ONLY"] in stage.script:
+            if stage.script in asked:
                 kills, healed = kill_often(killer, stage, stages, others, int(given["RENAMES"]),
                                            int(given["MOMENTS"]), rng)
                 failed += kills - healed
