@@ -219,7 +219,8 @@ def draw(table: pd.DataFrame, held: list[np.ndarray], path: Path) -> None:
     axes[1].plot(table["cells"], table["peak GiB"], "o-", color="#009e73")
     axes[1].set(xscale="log", ylim=(0, None), xlabel="cells", ylabel="peak memory, GiB")
     for cells, memory, colour in zip(table["cells"], held, ("#56b4e9", "#e69f00", "#009e73"), strict=False):
-        axes[2].plot(np.linspace(0, 1, len(memory)), memory[:, 0], color=colour, label=f"{cells / 1e6:.1f} million cells")
+        axes[2].plot(np.linspace(0, 1, len(memory)), memory[:, 0], color=colour,
+                     label=f"{cells / 1e6:.1f} million cells")
     axes[2].set(ylim=(0, None), xlabel="share of the run", ylabel="memory, GiB")
     axes[2].legend(frameon=False)
     fig.savefig(path, dpi=200)

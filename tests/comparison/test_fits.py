@@ -93,7 +93,7 @@ def test_a_recipe_of_blocks_needs_a_batch_of_them(tmp_path, blocks, batch, fitte
         return [SimpleNamespace(SEED=seed),
                 SimpleNamespace(LOCAL_NEIGHBOURHOOD=0, MIN_SAMPLES=99, META_BATCH=batch)]
 
-    points, roles = made()
+    points, _ = made()
     role = np.full(N, QUERY, np.int8)
     role[:100 * blocks] = TRAIN
     role[900:999] = TRAIN  # 99 samples of a sixth
@@ -103,16 +103,16 @@ def test_a_recipe_of_blocks_needs_a_batch_of_them(tmp_path, blocks, batch, fitte
     assert cannot == ([] if fitted else [
         f"ours, published recipe, ours, published recipe, not adapted under published: meta-training needs {batch} "
         "blocks with more than 99 samples (META_BATCH, MIN_SAMPLES of meta_learner.py)",
-        f"k-shot under published: meta-training needs {batch} blocks with more than 99 samples (META_BATCH, MIN_SAMPLES "
-        "of meta_learner.py)"])
+        f"k-shot under published: meta-training needs {batch} blocks with more than 99 samples (META_BATCH, "
+        "MIN_SAMPLES of meta_learner.py)"])
 
 
 def test_a_fit_depends_on_the_stages_constants_of_its_seed(tmp_path):
     before = {job.path: job.made_of for job in asked(tmp_path)[0]}
 
     def other(recipe, seed):
-        one, three = learner(recipe, seed)
-        return [SimpleNamespace(SEED=seed, MORE=recipe == "published" and seed == 2), three]
+        more = recipe == "published" and seed == 2
+        return [SimpleNamespace(SEED=seed, MORE=more), learner(recipe, seed)[1]]
 
     def plain(recipe, seed):
         return [SimpleNamespace(SEED=seed, MORE=False), learner(recipe, seed)[1]]

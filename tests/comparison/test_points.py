@@ -17,8 +17,8 @@ from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 FACTORS = (Factor("DEM", "continuous", "m"), Factor("slope", "continuous", "degree"))
-SAMPLES, ONE_CLASS, REPEATED = 150, 60, 3  # the first ONE_CLASS have slope 0 and are no landslides, the last ones have 9
-# and are; row 90 + i repeats row 70 + i
+# The first ONE_CLASS samples have slope 0 and are no landslides, the last ones have 9 and are; 90 + i repeats 70 + i.
+SAMPLES, ONE_CLASS, REPEATED = 150, 60, 3
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def settings(**values) -> SimpleNamespace:
 
 
 def test_samples_come_once_then_cells(region, capsys):
-    paths, labels, tasks = region
+    paths, _, tasks = region
     found = points.read_points(paths, FACTORS, settings())
     kept = np.setdiff1d(np.arange(SAMPLES), 90 + np.arange(REPEATED))
     samples = slice(len(kept))
@@ -117,7 +117,7 @@ def test_years_are_found_by_place(region):
     write_csv(paths.samples_dates, dates, "prepare_region.py", c, [])
     np.testing.assert_array_equal(points.years(paths, tasks, c), expected)
     paths.samples_dates.write_text(paths.samples_dates.read_text() + "1,2,3\n")  # no longer what its record describes
-    with pytest.raises(InputError, match="run prepare_region.py again"):
+    with pytest.raises(InputError, match="not the file its record describes"):
         points.years(paths, tasks, c)
 
 
