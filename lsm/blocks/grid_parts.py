@@ -80,5 +80,22 @@ def part_of(stack: grid_cells.Stack, window: tuple[int, int, int, int], labels: 
     top, left, height, width = window
     values, row, col = stack.read(*window)
     block = labels.GetRasterBand(1).ReadAsArray(left, top, width, height)[row - top, col - left].astype(np.int64)
+    for dataset in (stack.bands[0].dataset, labels):
+        _forget(dataset, window)
     outside = or_nearest(block, row, col, centres)
     return Part(values, stack.places(row, col), row, col, block, outside, np.ones(len(row), bool), window)
+
+
+def _forget(dataset: gdal.Dataset, window: tuple[int, int, int, int]) -> None:
+    """Empties GDAL's cache of a raster after a window where no later one, of those that `Grid.tiles` gives, needs what
+    was read: where whole tiles were, or where a row of windows and its tiles or strips end.
+
+    Left in the cache, tiles lie between the arrays of the parts. Where one is dropped for another it leaves a gap that
+    no tile fits, and the gaps grow from part to part.
+    """
+    top, left, rows, cols = window
+    width, height = dataset.GetRasterBand(1).GetBlockSize()
+    row_ends, tile_ends = left + cols == dataset.RasterXSize, (left + cols) % width == 0
+    if ((top + rows) % height == 0 or top + rows == dataset.RasterYSize) and (
+            row_ends or (tile_ends and top % height == 0)):
+        dataset.FlushCache()

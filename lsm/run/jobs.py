@@ -27,7 +27,7 @@ from tqdm import tqdm
 from lsm.run.artifacts import LIBRARIES
 from lsm.run.code import code_of
 from lsm.run.paths import PROJECT, root
-from lsm.run.settings import InputError, give_back_large_arrays
+from lsm.run.settings import InputError
 from lsm.run.writing import whole, work_folder
 
 REACH = 10     # seconds in which a scheduler must answer
@@ -278,7 +278,6 @@ def _work_of(setup: str, run: str) -> Callable:
     """
     from distributed.protocol.pickle import loads
 
-    give_back_large_arrays()
     (module, work), (of_start, start), packed, expected, data = loads(Path(setup).read_bytes())
     os.environ["LSM_ROOT"] = data
     probe, script = Path(expected.pop("at")), expected.pop("script")

@@ -1,8 +1,6 @@
 """Constants of a script: a dataclass in its constants block, overridden by NAME=value, resolved for the recipe."""
 
 import ast
-import contextlib
-import ctypes
 import difflib
 import errno
 import sys
@@ -152,23 +150,6 @@ def _let_go(error: BaseException | None) -> None:
     sys.unraisablehook = before
 
 
-_LARGE = 1 << 20   # bytes of an array that has pages of its own
-_SPARE = 32 << 20  # bytes at the end of each heap that are kept for the next small arrays
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-
-
-def give_back_large_arrays() -> None:
-    """From now on the memory of a large array goes back to the system when it is freed, where the C library is glibc.
-
-    By itself glibc puts large arrays into its heap once it has seen one freed. What stays between them, like GDAL's
-    tiles, then holds the gaps: on a large grid they grew with the parts that were done (docs/scale.md).
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
-        libc.mallopt(_M_TRIM_THRESHOLD, _SPARE)
-
-
 def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
     """Runs a stage's main(constants): help on request, one clear line and exit code 2 on unusable input."""
     arguments, start = sys.argv[1:], time.perf_counter()
@@ -177,7 +158,6 @@ def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
         for name, value in defaults(cls).items():
             print(f"  {name} = {value!r}")
         return
-    give_back_large_arrays()
     try:
         c = constants(cls, arguments)
         with only_run(c.REGION) as holder:

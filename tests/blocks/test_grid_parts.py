@@ -57,3 +57,25 @@ def test_every_cell_comes_once_with_its_block(region, name, cells):
         part.write(seen, part.factors[:, 0])
     assert n == (values[1] != NODATA).sum() + 3 * (name == "grid.csv")
     np.testing.assert_allclose(seen.ReadAsArray(), np.where(values[1] == NODATA, NODATA, values[0]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("options", "every"), [
+    (("TILED=YES", "BLOCKXSIZE=16", "BLOCKYSIZE=16"), 1),  # windows end where tiles end
+    (("TILED=YES", "BLOCKXSIZE=32", "BLOCKYSIZE=32"), 6),  # every second row of windows does
+    (("BLOCKYSIZE=4",), 3)], ids=["tiles", "large tiles", "strips"])
+def test_what_no_later_window_needs_is_forgotten(region, options, every):
+    """every: how many windows, of three in a row, are read until GDAL's cache is emptied"""
+    folder, blocks, values, _ = region
+    stack = create(folder / "other.tif", GRID, options=options, names=("DEM", "slope"))
+    stack.WriteArray(values)
+    stack.FlushCache()
+    del stack
+    held = []
+    for part in grid_parts.parts_of(folder / "other.tif", FACTORS, 32 * 16, blocks, CENTRES):
+        assert part.window[1] == (0, 32, 64)[len(held) % 3]
+        held.append(gdal.GetCacheUsed())
+    *held, last = held
+    assert last == 0
+    assert len(held) == 11
+    for i, used in enumerate(held, start=1):
+        assert (used == min(held)) == (i % every == 0)  # the labels, in strips, are left
