@@ -94,7 +94,7 @@ def check_constants(c) -> None:
 
 def source_of(paths: Paths) -> Path:
     """The one file of InSAR points. Raises InputError where there is none, or more than one."""
-    accepted = (paths.insar_points, paths.insar_table, paths.insar_layer, paths.insar_raster)
+    accepted = paths.insar_sources()
     found = [path for path in accepted if path.is_file()]
     if not found:
         raise InputError(f"{shown(accepted[0])}: missing, as are {shown(accepted[1])}, {accepted[2].name} and "
@@ -146,7 +146,7 @@ def main(c) -> None:
         "origin": np.concatenate([np.where(label, "inventory", "absence"), np.full(len(weak), "insar")]),
         "weight": np.concatenate([np.ones(len(label)), np.full(len(weak), c.WEIGHT)]),
         "velocity": np.concatenate([np.full(len(label), np.nan), motion.measured["velocity"].iloc[sieve.left]])})
-    made = (_STAGE, c, inputs)
+    made = (_STAGE, c, inputs, paths.insar_sources())
     write_csv(paths.augmentation, sieve.table(), *made)
     write_csv(paths.augmentation_points, motion.measured.assign(fate=sieve.fate), *made)
     write_csv(paths.samples_origin, origin, *made)

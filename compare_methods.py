@@ -170,7 +170,8 @@ def main(c: Constants) -> None:
     roles, cannot = all_splits(points, c)
     inventory = published_steps.read_inventory(paths, c) if fits.STEPS in asked else None
     inputs = [paths.tasks, paths.blocks, grid_cells.grid_of(paths)]
-    inputs += [path for path in (paths.samples_origin, paths.samples_dates) if path.is_file()]
+    optional = [paths.samples_origin, paths.insar_points, paths.samples_dates]
+    inputs += [path for path in optional if path.is_file()]
     if start := source_path(of_stage("meta_learner.py", REGION=c.REGION).START_FROM):
         inputs.append(start)
     folder = paths.comparison
@@ -188,7 +189,8 @@ def main(c: Constants) -> None:
         written += published_steps.write(paths, inventory, steps, (_STAGE, c, [*inputs, paths.samples]))
     if jobs:
         units = units_of(points, roles, c)
-        written += score_tables.write_tables(paths, jobs, points, roles, units, c.RESAMPLES, c.SEED, made)
+        written += score_tables.write_tables(paths, jobs, points, roles, units, c.RESAMPLES, c.SEED,
+                                             (*made, optional))
         written += grid_maps.write(paths, jobs, c.MAPPED, made)
         print(pages.summary(paths))
     for path in [paths.splits, *written]:

@@ -125,6 +125,8 @@ def main(c: Constants) -> None:
     applicable = trust.applicability_of(encoder, samples, weight, len(state), c.FOLDS, c.PAIRED, c.SEED, paths.tasks)
     threshold = applicable.threshold
     used = [paths.importance_territory] * (ranking is not None)
+    rest = [path for path, found in ((paths.importance, importance), (paths.leading_factor, leading),
+                                     (paths.metrics, metrics)) if found is not None]
     breaks, kept = classes.breaks_of(paths, found, _STAGE, c)
     outlines = gis.block_polygons(paths.blocks, len(state))
     written = [] if kept else [paths.breaks]
@@ -176,7 +178,8 @@ def main(c: Constants) -> None:
         rows += [("uncertainty", "mean", average)]
         rows += [("uncertainty", f"share of cells above {s:g}", v) for s, v in zip(c.SPREADS, shares, strict=True)]
     write_csv(paths.gis_table, pd.DataFrame(rows, columns=["product", "measure", "value"]), _STAGE, c,
-              [paths.map_raster, paths.blocks, paths.models, paths.tasks, source, *used])
+              [paths.map_raster, paths.blocks, paths.models, paths.tasks, source, *used, *rest],
+              [paths.importance_territory, paths.importance, paths.leading_factor, paths.metrics])
 
     print(f"classes, {c.BREAKS} breaks{' of an earlier run' if kept else ''}: "
           + ", ".join(f"{name} {n / max(cells.sum(), 1):.1%}" for name, n in zip(c.CLASS_NAMES, cells, strict=True)))

@@ -42,6 +42,7 @@ from lsm.learner.tasks import EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
 from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
 from lsm.run.code import code_of
+from lsm.run.lock import stage_1_files
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import ByRecipe, InputError, run
 from study_area import StudyArea
@@ -164,6 +165,7 @@ def check_number(label: np.ndarray, paths: Paths) -> None:
                          f"found {counts[1]} and {counts[0]}; scores mean something from about 100 of each on")
 
 
+@stage_1_files()
 def main(c: Constants) -> None:
     """Runs the stage."""
     check_constants(c)

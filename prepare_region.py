@@ -161,13 +161,13 @@ def main(c) -> None:
     codes = region_files.codes_of(c.CODES_OF)
     gdal.SetCacheMax(256 << 20)  # bytes of blocks
     with library_notes(notes):
-        prepare(c, paths, rules, inputs, own, codes, notes)
+        prepare(c, paths, rules, raw, inputs, own, codes, notes)
 
 
-def prepare(c, paths: Paths, rules, inputs: dict, own: dict, codes: dict, notes: list[str]) -> None:
+def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, notes: list[str]) -> None:
     """Makes the region of its files.
 
-    rules   the constants of augment_inventory.py
+    rules   the constants of augment_inventory.py; raw  the folder of raw files, if it is there
     inputs  files by the name of their constant; own  files of further factors; codes  of classes, by factor
     notes   what a person should know so far
     """
@@ -223,8 +223,8 @@ def prepare(c, paths: Paths, rules, inputs: dict, own: dict, codes: dict, notes:
         as_csv = c.GRID_FORM in ("table", "both") or (c.GRID_FORM == "auto" and complete <= c.TABLE_CELLS)
         of_run = SimpleNamespace(**vars(c), **{name: getattr(rules, name) for name in _RULES if points is not None})
         written = region_files.write_region(
-            paths, of_run, read_files([*inputs.values(), *own.values()]), folder, grid, factors, classes,
-            tables, as_csv, not as_csv or c.GRID_FORM == "both")
+            paths, of_run, read_files([*inputs.values(), *own.values()]) + [raw] * raw.is_dir(), folder, grid, factors,
+            classes, tables, as_csv, not as_csv or c.GRID_FORM == "both")
         step("done")
     notes += ["the grid is factors.tif, no table (GRID_FORM, TABLE_CELLS)"] * (not as_csv)
     report(samples, scores, [f"{complete:,} of {total:,} cells of the DEM have every factor", *notes], names)
@@ -247,4 +247,4 @@ def report(samples, scores, notes: list[str], names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Constants)
+    run(main, Constants, makes_region=True)

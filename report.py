@@ -108,9 +108,11 @@ def main(c: Constants) -> None:
         rules = got.get("weak labels", paths.augmentation, lambda: tables.rules(paths.augmentation, c))
     drawn, without = pictures.gather(paths, c)
     got.left_out += [f"figures {', '.join(names)}: {reason}" for reason, names in without.items()]
+    got.asked += [paths.augmentation, paths.checks, *(paths.figure(name, "png") for name in pictures.FIGURES)]
+    got.used += [paths.figure(figure["name"], "png") for figure in drawn]
 
     provenance = tables.provenance(paths, c)
-    held = tables.held_out(scores) if scores is not None else None
+    held = tables.held_out(scores, provenance) if scores is not None else None
     crs = crs_name(dataset.GetProjection())
     _, width, _, _, _, height = dataset.GetGeoTransform()
     size = f"{dataset.RasterYSize:,} rows × {dataset.RasterXSize:,} columns of {width:.4g} × {-height:.4g} m"
@@ -142,7 +144,8 @@ def main(c: Constants) -> None:
              ("Blocks", tables.blocks_words(provenance)), ("Coordinates", crs),
              ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),
              ("Versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items()))])
-    with artifact(paths.report, _STAGE, c, list(dict.fromkeys((paths.map_raster, *got.used)))) as temporary:
+    used = list(dict.fromkeys((paths.map_raster, *got.used)))
+    with artifact(paths.report, _STAGE, c, used, list(dict.fromkeys(got.asked))) as temporary:
         temporary.write_text(text, encoding="utf-8")
     for line in got.left_out:
         print(f"left out: {line}")

@@ -222,7 +222,7 @@ def sample(c: Constants, folder: Path) -> None:
     more = [paths.samples_origin] * paths.samples_origin.is_file()
     if c.BLOCKS:
         more += read_files([str(root() / c.BLOCKS)])
-    made_from = ("scene_sampling.py", c, [paths.composite, paths.samples, *more])
+    made_from = ("scene_sampling.py", c, [paths.composite, paths.samples, *more], [paths.samples_origin])
     cells = np.zeros(len(places), np.int64)
     with artifact(paths.blocks, *made_from) as temporary:
         write_windows(temporary, windows_of(labels, grid, cells), grid, "block", -1, gdal.GDT_Int32)

@@ -139,4 +139,4 @@ def main(c) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Constants)
+    run(main, Constants, makes_region=True)

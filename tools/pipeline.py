@@ -9,6 +9,7 @@ Run     python tools/pipeline.py [TARGET] [NAME=value ...]        (the Makefile 
                  region from raw layers first
 """
 
+import contextlib
 import shlex
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lsm.run import pipeline
+from lsm.run.lock import stage_1_files
 from lsm.run.paths import PROJECT, Paths, shown
-from lsm.run.settings import InputError, of_stage
+from lsm.run.settings import InputError, check_region, of_stage
 
 TARGETS = {"map": pipeline.MAP, "explain": pipeline.EXPLAIN, "compare": pipeline.COMPARE, "gis": pipeline.GIS,
            "report": pipeline.REPORT}
@@ -36,13 +38,16 @@ def wanted(target: str, region: str, raw: bool) -> list[str]:
 
 def make(target: str, region: str, arguments: list[str], raw: bool) -> None:
     """Runs the stages of a target that are not fresh. A stage that fails ends everything with its exit code."""
-    for script in wanted(target, region, raw):
-        state = pipeline.states_of(region, arguments, raw)[script]
-        if state == "fresh" and script != pipeline.REPORT:
-            continue
-        run(script, region, arguments)
-        if script == pipeline.PREPARE:
-            run("check_region.py", region, arguments)
+    with contextlib.ExitStack() as held:
+        for script in wanted(target, region, raw):
+            if script == pipeline.PRETRAIN:  # no other region's stage 1 may come between it and stage 3
+                held.enter_context(stage_1_files())
+            if script == pipeline.REPORT or pipeline.states_of(region, arguments, raw)[script] != "fresh":
+                run(script, region, arguments)
+                if script == pipeline.PREPARE:
+                    run("check_region.py", region, arguments)
+            if script == pipeline.LEARN:
+                held.close()
 
 
 def run(script: str, region: str, arguments: list[str]) -> None:
@@ -75,6 +80,8 @@ def main(arguments: list[str]) -> None:
     pipeline.check_arguments(arguments)
     given = dict(a.split("=", 1) for a in arguments)
     region = given.get("REGION") or of_stage(pipeline.BLOCKS).REGION
+    if "RAW" not in given and region != "demo":
+        check_region(region)
     if target == "status":
         status(region, arguments, "RAW" in given)
         return

@@ -20,6 +20,7 @@ from lsm.inputs.samples import read_samples
 from lsm.learner.encoder import Encoder
 from lsm.learner.network import use_one_thread
 from lsm.run.artifacts import write_csv, write_npz
+from lsm.run.lock import stage_1_files
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
 from study_area import StudyArea
@@ -59,6 +60,7 @@ def check_constants(c: Constants) -> None:
             raise InputError(f"{name}={getattr(c, name)}: expected 1 or more")
 
 
+@stage_1_files()
 def main(c: Constants) -> None:
     """Reads the samples, pretrains, writes weights, encoder and history."""
     check_constants(c)

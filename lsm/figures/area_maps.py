@@ -24,7 +24,7 @@ from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
-DENSE = 3000  # points of an inventory from which on their marks are smallest
+DENSE = 12_000  # points of a map from which on their marks are smallest
 
 
 def inventory(c: FigureConstants):
@@ -32,10 +32,10 @@ def inventory(c: FigureConstants):
     ground = terrain(c)
     points, record = inventory_points(c)
     fig, ax, panel = map_page(ground, least=3.9)
-    ax.imshow(0.3 + 0.7 * ground.relief, extent=ground.extent)
+    ax.imshow(0.5 + 0.5 * ground.relief, extent=ground.extent)  # paler, so that points stand out
     measured = deformation(c, fig, ax, panel, ground)
     handles, pixels = [], len(points) > c.RASTERISE
-    larger = float(np.clip(DENSE / max(len(points), 1), 1, 8))  # few points would hardly be seen
+    larger = enlarged(len(points))
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.8), ("InSAR", 2.4)):
         chosen = points[points["kind"] == kind]
         if len(chosen):
@@ -48,6 +48,11 @@ def inventory(c: FigureConstants):
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
     caption(fig, c, record, f"{len(points):,} points" + measured)
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
+
+
+def enlarged(points: int) -> float:
+    """How many times as large as in a dense map the marks of so many points are: few would hardly be seen."""
+    return float(np.clip(DENSE / max(points, 1), 1, 8))
 
 
 def deformation(c: FigureConstants, fig, ax, panel, ground: Ground) -> str:
@@ -113,19 +118,20 @@ def blocks(c: FigureConstants):
     table = table.assign(thin=table["samples"] <= c.THIN)
     fig, ax, panel = map_page(ground)
     ax.imshow(0.5 + 0.5 * ground.relief, extent=ground.extent)  # paler, so that thin blocks stand out
-    shaded, veil = (*to_rgb(styles.INK), 0.45), np.zeros((*block.shape, 4))
+    shaded, veil = (*to_rgb(styles.THIN), 0.4), np.zeros((*block.shape, 4))
     veil[np.isin(block, table.loc[table["thin"], "block"])] = shaded
     ax.imshow(veil, extent=extent)
+    larger = enlarged(len(tasks["label"]))
     for kind, size in (("non-landslide", 0.9), ("landslide", 1.6)):
-        marks(ax, kind, *tasks["xy"][tasks["label"] == (kind == "landslide")].T, size, c.RASTERISE)
+        marks(ax, kind, *tasks["xy"][tasks["label"] == (kind == "landslide")].T, larger * size, c.RASTERISE)
     ax.plot(*as_one_line(outlines(block, extent)), color="black", linewidth=0.45)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
-    n = int(tasks["label"].sum())
-    panel.legend(handles=[key("landslide", f"landslide ({n:,})"),
-                          key("non-landslide", f"non-landslide ({len(tasks['label']) - n:,})"),
-                          Line2D([], [], color="black", linewidth=0.6, label=f"block ({len(table):,})"),
-                          Patch(facecolor=shaded, label=f"{c.THIN} samples or\nfewer ({table['thin'].sum():,})")],
-                 loc="upper left", borderaxespad=0)
+    n, thin = int(tasks["label"].sum()), int(table["thin"].sum())
+    handles = [key("non-landslide", f"non-landslide ({len(tasks['label']) - n:,})"),
+               key("landslide", f"landslide ({n:,})"),
+               Line2D([], [], color="black", linewidth=0.6, label=f"block ({len(table):,})")]
+    handles += [Patch(facecolor=shaded, label=f"block with {c.THIN}\nor fewer ({thin:,})")] * (thin > 0)
+    panel.legend(handles=handles, loc="upper left", borderaxespad=0)
     caption(fig, c, record, f"{len(table):,} blocks, {len(tasks['label']):,} samples")
     return fig, table
 

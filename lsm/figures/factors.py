@@ -1,6 +1,5 @@
 """The factors: a small map of each, and what a network learns from them, drawn in two dimensions."""
 
-import itertools
 import json
 
 import numpy as np
@@ -32,7 +31,7 @@ UNITS = {"degree": "°", "-": "", "1e-4": "× 10⁻⁴", "class": ""}
 ACROSS = 4       # maps a row
 KEY, LETTER = 0.17, 0.05  # inches that a key of a legend, and a letter beside it, take at 6 points
 LONGEST_WORD = 14         # letters of a class in a legend; two columns fit below a map
-MOST_KEYS = 12            # of a legend: the classes with the largest shares
+MOST_KEYS = len(styles.CLASS_TONES)  # of a legend: the classes with the largest shares
 
 
 def factor_maps(c: FigureConstants):
@@ -82,16 +81,19 @@ def factor_maps(c: FigureConstants):
 
 
 def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) -> dict:
-    """Draws a numeric factor, dark where it is high, with its scale. Returns its row of the csv.
+    """Draws a numeric factor, dark where it is high or, of a velocity, far from 0, with its scale. Returns its row of
+    the csv.
 
     foot  left, bottom and width in inches of the place for the scale
     """
     missing = (layer == 0) & factor.zero_is_missing
     known = layer[np.isfinite(layer) & ~missing]
     low, high = np.percentile(known, (2, 98)) if len(known) else (0, 1)
-    ramp = LinearSegmentedColormap.from_list("ramp", styles.RAMP)
-    drawn = ax.imshow(np.where(missing, np.nan, layer), extent=extent, cmap=ramp,
-                      norm=PowerNorm(0.5 if factor.kind == "distance" else 1, low, high if high > low else low + 1))
+    most = max(abs(low), abs(high))
+    first, last = (-most, most) if factor.zero_is_missing else (low, high)
+    ramp = LinearSegmentedColormap.from_list("ramp", styles.DEFORMATION if factor.zero_is_missing else styles.RAMP)
+    drawn = ax.imshow(np.where(missing, np.nan, layer), extent=extent, cmap=ramp, norm=PowerNorm(
+        0.5 if factor.kind == "distance" else 1, first, last if last > first else first + 1))
     x, y, wide = foot
     tall = fig.get_figheight()
     bar = axes_at(fig, x + 0.15, y, wide - 0.3, 0.07)
@@ -99,8 +101,11 @@ def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) ->
     bar.tick_params(labelsize=6, length=1.5, pad=1.5)
     bar.xaxis.set_major_locator(MaxNLocator(2 if factor.kind == "distance" else 4))
     if missing.any():
+        veil = np.zeros((*missing.shape, 4))
+        veil[missing] = (*to_rgb(styles.PALE), 1)
+        ax.imshow(veil, extent=extent)
         fig.text((x + wide / 2) / styles.WIDTH, (y - 0.29) / tall, fontsize=6, ha="center",
-                 s=f"white: not measured ({missing.sum() / np.isfinite(layer).sum():.0%} of cells)")
+                 s=f"grey: not measured ({missing.sum() / np.isfinite(layer).sum():.0%} of cells)")
     row = {"factor": factor.name, "unit": factor.unit, "class": "", "cells": np.isfinite(layer).sum(),
            "share": len(known) / max(1, np.isfinite(layer).sum())}
     return row | ({"low": low, "high": high, "mean": known.mean(dtype=float)} if len(known) else {})
@@ -113,9 +118,11 @@ def codes_of(layer: np.ndarray, factor, names: dict) -> tuple[np.ndarray, dict, 
         code = np.where(layer < 0, 4, np.where(np.isfinite(layer), np.floor((layer + 45) % 360 / 90), np.nan))
         found = np.unique(code[np.isfinite(code)])
         return code, {v: ASPECTS[int(v)] for v in found}, dict(enumerate(styles.ASPECT_TONES))
-    found = np.unique(layer[np.isfinite(layer)]) if factor.kind == "categorical" else []
+    known = layer[np.isfinite(layer)] if factor.kind == "categorical" else layer[:0]
+    found, cells = np.unique(known, return_counts=True)
     given = {float(v): k for k, v in names.items()}
-    tones = dict(zip(found, itertools.cycle(styles.CLASS_TONES), strict=False))
+    largest = np.sort(np.argsort(-cells, kind="stable")[:MOST_KEYS])
+    tones = dict.fromkeys(found, styles.PALE) | dict(zip(found[largest], styles.CLASS_TONES, strict=False))
     return layer, {v: given.get(v, f"{v:g}") for v in found}, tones
 
 
@@ -124,7 +131,10 @@ def fitted(words: list[str], wide: float) -> tuple[list[str], int]:
     inches."""
     short = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD - 1] + "…" for word in words[:MOST_KEYS]]
     short += [f"{len(words) - MOST_KEYS} more"] * (len(words) > MOST_KEYS)
-    return short, max(1, min(5, int(wide / (KEY + LETTER * max(map(len, short), default=1)))))
+    columns = max(1, min(5, int(wide / (KEY + LETTER * max(map(len, short), default=1)))))
+    if len(short) == columns + 1 and sum(KEY + LETTER * len(word) for word in short) <= wide:
+        columns += 1  # one line, of columns that differ in width
+    return short, columns
 
 
 def draw_codes(fig, ax, foot: tuple, extent: tuple, coded: tuple, factor) -> list[dict]:
@@ -141,8 +151,8 @@ def draw_codes(fig, ax, foot: tuple, extent: tuple, coded: tuple, factor) -> lis
     largest = np.sort(np.argsort([-row["share"] for row in rows], kind="stable")[:MOST_KEYS])
     order = [*largest, *(i for i in range(len(rows)) if i not in largest)]
     labels, columns = fitted([rows[i]["class"] for i in order], wide)
-    colours = [tones[list(words)[i]] for i in largest] + ["none"] * (len(rows) > MOST_KEYS)
-    handles = [Patch(facecolor=colour, edgecolor="none" if colour == "none" else styles.INK, linewidth=0.3, label=label)
+    colours = [tones[list(words)[i]] for i in largest] + [styles.PALE] * (len(rows) > MOST_KEYS)
+    handles = [Patch(facecolor=colour, edgecolor=styles.INK, linewidth=0.3, label=label)
                for colour, label in zip(colours, labels, strict=True)]
     fig.legend(handles=handles, loc="upper center", ncols=columns, fontsize=6, borderaxespad=0, columnspacing=0.7,
                bbox_to_anchor=((x + wide / 2) / styles.WIDTH, (y + 0.1) / fig.get_figheight()), handlelength=1,

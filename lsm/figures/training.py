@@ -1,5 +1,7 @@
 """The course of training: pretraining, meta-training, and held-out blocks before and after adaptation."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
@@ -13,6 +15,9 @@ from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
 STAGE = "meta_learner.py"
+# As in Meta-SGD (Li and others 2017, arXiv 1707.09835)
+RATES = ("Inner rate: mean over the layers. Each weight has a rate of its own, and meta-training may make it negative: "
+         "that weight then moves up the gradient of the support loss, where this lowers the query loss.")
 
 
 def pretraining(c: FigureConstants):
@@ -35,13 +40,13 @@ def pretraining(c: FigureConstants):
 
 
 def meta_training(c: FigureConstants):
-    """Query loss before and after the inner steps, and the learned inner rate, against iteration, a column for each
+    """Query loss before and after the inner steps, and the learned inner rate, against outer steps; a column for each
     kind of member."""
     path = Paths(c.REGION).history
     table, record = saved(path, STAGE, c, ("iteration", "kind", "pre_loss", "post_loss", "inner_lr"))
     kinds = list(dict.fromkeys(table["kind"]))
     wide = styles.COLUMN if len(kinds) == 1 else styles.WIDTH
-    fig = Figure(figsize=(wide, 3.5))
+    fig = Figure(figsize=(wide, 4))
     axes = fig.subplots(2, len(kinds), sharex="col", sharey="row", squeeze=False,
                         gridspec_kw={"height_ratios": (3, 1), "hspace": 0.12, "wspace": 0.1})
     for kind, (ax, below) in zip(kinds, axes.T, strict=True):
@@ -51,7 +56,9 @@ def meta_training(c: FigureConstants):
                                      ("post_loss", "after adaptation", styles.AFTER)):
             ax.plot(rows["iteration"], rows[column], label=label, marker=marker, markersize=3, **style)
         below.plot(rows["iteration"], rows["inner_lr"], color=styles.INK, marker=marker, markersize=3)
-        below.set_xlabel("iteration")
+        below.axhline(0, color=styles.INK, linewidth=0.6)
+        below.set_xlabel("outer step")
+        below.set_xlim(0, None)
         if len(kinds) > 1:
             ax.set_title(f"{kind} members")
         for each in (ax, below):
@@ -59,11 +66,15 @@ def meta_training(c: FigureConstants):
     ax, below = axes[:, 0]
     ax.set(ylabel="query loss", ylim=(0, 1.08 * table[["pre_loss", "post_loss"]].max(axis=None)))
     ax.legend(loc="best", borderaxespad=0.2)
-    below.set(ylabel="inner rate", ylim=(min(0, table["inner_lr"].min()), None))
+    low, high = min(0, table["inner_lr"].min()), max(0, table["inner_lr"].max())
+    below.set(ylabel="inner rate", ylim=(low - 0.12 * (high - low) * (low < 0), high + 0.12 * (high - low)))
     fig.align_ylabels(axes[:, 0])
-    fig.subplots_adjust(left=0.6 / wide, right=1 - 0.14 / wide, top=0.985 - 0.055 * (len(kinds) > 1), bottom=0.215)
+    fig.subplots_adjust(left=0.6 / wide, right=1 - 0.14 / wide, top=0.985 - 0.055 * (len(kinds) > 1), bottom=0.28)
     lengths = table.groupby("kind", sort=False)["iteration"].max()
-    caption(fig, c, record, ", ".join(f"{int(n):,}" for n in lengths) + " iterations")
+    words = " and ".join(f"{int(n):,}" + f" ({kind})" * (len(kinds) > 1) for kind, n in lengths.items())
+    said = f"{words} outer steps; a loss is the mean since the point before. "
+    said += RATES if record["constants"].get("RATE_PER_WEIGHT") else "Inner rate: one for all weights."
+    caption(fig, c, record, textwrap.fill(said, int(18 * wide)))
     return fig, table[["iteration", "kind", "pre_loss", "post_loss", "inner_lr"]]
 
 

@@ -23,6 +23,7 @@ from lsm.run.settings import InputError
 # Members of a kind that are one program. More are faster on one core, fewer keep more cores busy; never the number of
 # cores itself, on which the last digit would then depend
 TOGETHER = 2
+FEWEST_ROWS = 10  # of history, where there are so many outer steps
 HISTORY = ("iteration", "kind", "pre_loss", "post_loss", "inner_lr")  # columns; kind as its number
 
 
@@ -153,22 +154,24 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     if not training.done:
         start_paths(training.kinds, training.states, samples, known, np.random.default_rng([c.SEED, 9]))
     end = max(kind.iterations for kind in training.kinds)
+    # LOG_EVERY, or of few outer steps the largest part of it that gives enough rows of history
+    every = next((n for n in range(c.LOG_EVERY, 1, -1) if c.LOG_EVERY % n == 0 and n * FEWEST_ROWS <= end), 1)
     bar = tqdm(total=end, initial=training.done, desc="meta-training", unit="step", disable=None if save else True)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         while training.done < end:
             shares = [(k, range(first, min(first + TOGETHER, kind.members))) for k, kind in enumerate(training.kinds)
                       if training.done < kind.iterations for first in range(0, kind.members, TOGETHER)]
-            found = list(pool.map(lambda share: _some_steps(training, *share, samples, tasks[share[0]], c), shares))
-            losses = {k: np.zeros((2, training.kinds[k].members)) for k, _ in shares}
-            for (k, _), part in zip(shares, found, strict=True):
-                if any(not_finite(*member) for member in zip(*part, strict=True)):
+            found = list(pool.map(lambda share: _some_steps(training, *share, samples, tasks[share[0]], c, every),
+                                  shares))
+            for (k, _), (states, rows) in zip(shares, found, strict=True):
+                pre, post = np.sum([row[1:3] for row in rows], axis=0)
+                if any(not_finite(*member) for member in zip(states, pre, post, strict=True)):
                     raise InputError(_first_fault(training, k, samples, tasks[k], c))
-            for (k, members), (states, *of_members) in zip(shares, found, strict=True):
-                losses[k][:, members] = of_members
+            for (k, members), (states, _) in zip(shares, found, strict=True):
                 for m, state in zip(members, states, strict=True):
                     training.states[k][m] = state
             training.done = min(training.done + c.LOG_EVERY, end)
-            _log(training, losses)
+            _log(training, shares, [rows for _, rows in found])
             if save and (training.done % c.SAVE_EVERY < c.LOG_EVERY or training.done == end):
                 save(training)
             bar.set_postfix_str(f"query loss {training.history[-1, 2]:.3f} -> {training.history[-1, 3]:.3f}",
@@ -179,14 +182,20 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
 
 
 def _some_steps(training: Training, k: int, members: Sequence[int], samples: EncodedSamples, tasks: Tasks,
-                c: TrainingConstants) -> tuple:
-    """LOG_EVERY outer steps of some members of a kind, or as many as are left: their states, and the query losses
-    before and after the inner loop, (members,) each."""
+                c: TrainingConstants, every: int) -> tuple[list[dict], list[tuple]]:
+    """LOG_EVERY outer steps of some members of a kind, or as many as are left: their states; and after `every` steps
+    the number of steps done, the query losses before and after the inner loop (members,) and the mean inner rates
+    (members, arrays)."""
     kind, (run, batches) = training.kinds[k], prepared(training, k, samples, tasks, c, members)
-    state, pre, post = run(stacked([training.states[k][m] for m in members]), tf.constant(training.done),
-                           tf.constant(min(c.LOG_EVERY, kind.iterations - training.done)), batches,
-                           tf.constant(kind.decay))
-    return unstacked(state, len(members)), pre.numpy(), post.numpy()
+    state, rows = stacked([training.states[k][m] for m in members]), []
+    end = min(training.done + c.LOG_EVERY, kind.iterations)
+    for done in range(training.done, end, every):
+        state, pre, post = run(state, tf.constant(done), tf.constant(min(every, end - done)),
+                               [np.roll(batch, training.done - done, axis=0) for batch in batches],
+                               tf.constant(kind.decay))
+        rates = [[np.mean(rate) for rate in member["inner_lr"]] for member in unstacked(state, len(members))]
+        rows.append((min(done + every, end), pre.numpy(), post.numpy(), rates))
+    return unstacked(state, len(members)), rows
 
 
 def prepared(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants,
@@ -237,10 +246,13 @@ def _first_fault(training: Training, k: int, samples: EncodedSamples, tasks: Tas
             "numbers, found others; lower META_LR or INNER_LR")
 
 
-def _log(training: Training, losses: dict[int, list]) -> None:
-    """Adds a row of history for each kind that took steps: means over its members."""
-    for k, of_members in losses.items():
-        pre, post = np.mean(of_members, axis=1)
-        rate = np.mean([np.mean(rate) for state in training.states[k] for rate in state["inner_lr"]])
-        step = min(training.done, training.kinds[k].iterations)
-        training.history = np.vstack([training.history, [step, k, pre, post, rate]])
+def _log(training: Training, shares: list[tuple], found: list[list[tuple]]) -> None:
+    """Adds to history what `_some_steps` found of each share (kind, members): means over the members of a kind."""
+    lines = []
+    for k in dict.fromkeys(k for k, _ in shares):
+        of_kind = (rows for (kind, _), rows in zip(shares, found, strict=True) if kind == k)
+        for i, rows in enumerate(zip(*of_kind, strict=True)):
+            steps, *losses, rates = zip(*rows, strict=True)
+            pre, post = (np.mean(np.concatenate(loss).astype(float)) for loss in losses)
+            lines.append((i, [steps[0], k, pre, post, np.mean([rate for part in rates for of in part for rate in of])]))
+    training.history = np.vstack([training.history, *(line for _, line in sorted(lines, key=lambda line: line[0]))])

@@ -38,13 +38,15 @@ class ReportConstants(ClassConstants, Protocol):
 
 
 class Collector:
-    """Reads files, remembers which were used, and writes a line for each that is missing or of another run."""
+    """Reads files, remembers all that it was asked for and those that were used, and writes a line for each that is
+    missing or of another run."""
 
     def __init__(self):
-        self.used, self.left_out = [], []
+        self.asked, self.used, self.left_out = [], [], []
 
     def get(self, what: str, path: Path, read: Callable):
         """What read() returns for the file `path`; None, and a line about `what`, where the file cannot be used."""
+        self.asked.append(path)
         try:
             value = read()
         except InputError as error:

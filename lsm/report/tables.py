@@ -10,11 +10,12 @@ from lsm.figures.common import where
 from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, made_by, read_csv
 from lsm.run.paths import Paths, root, shown
-from lsm.run.pipeline import BLOCKS
+from lsm.run.pipeline import BLOCKS, MAP
 from lsm.run.settings import InputError
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
             "brier": "Brier", "ece": "Calibration error"}
+FEW = 6  # blocks, of which each is shown: quartiles of so few mean nothing
 ARTIFACTS = (  # in the order of the stages: property of Paths, command that makes the file
     ("samples_origin", "augment_inventory.py"), ("checks", "check_region.py"),
     ("saved_model", "unsupervised_pretraining/DAS_pretraining.py"), ("blocks", "scene_sampling.py"),
@@ -30,18 +31,24 @@ def measures_of(names) -> list[str]:
     return [f"{MEASURES[name]} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in names]
 
 
-def held_out(table: pd.DataFrame) -> dict:
-    """Stage 3's scores over all held-out blocks, before and after adaptation, and quartiles over the blocks."""
+def held_out(table: pd.DataFrame, provenance: dict) -> dict:
+    """Stage 3's scores on all held-out points, before and after adaptation; then each block's, or, of more than FEW
+    blocks, quartiles. map_adapts: whether the map's models adapt on these points too."""
     of_all = table["block"].astype(str) == "all"
     before, after = (where(table[of_all], adapted=when) for when in ("before", "after"))
     blocks = where(table[~of_all], adapted="after")
-    rows = [[what, *(number(row[name]) for name in MEASURES)]
-            for scores, what in ((before, "intermediate model"), (after, "adapted")) for _, row in scores.iterrows()]
-    rows += [[f"adapted, {what}", *(number(blocks[name].quantile(share)) for name in MEASURES)] for share, what in
-             ((0.25, "lower quartile of blocks"), (0.5, "median of blocks"), (0.75, "upper quartile"))]
+    lines = [(what, row) for scores, what in ((before, "all points, before adaptation"),
+                                              (after, "all points, after adaptation")) for _, row in scores.iterrows()]
+    if len(blocks) <= FEW:
+        lines += [(f"block {row['block']} ({row['samples']:,} points), after", row) for _, row in blocks.iterrows()]
+    else:
+        lines += [(f"{what} of the blocks, after", blocks[list(MEASURES)].quantile(share)) for share, what in
+                  ((0.25, "lower quartile"), (0.5, "median"), (0.75, "upper quartile"))]
+    rows = [[what, *(number(row[name]) for name in MEASURES)] for what, row in lines]
     return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks),
             "samples": int(after["samples"].sum()), "landslides": int(after["landslides"].sum()),
-            "auroc": number(after["auroc"].mean())}
+            "auroc": number(after["auroc"].mean()),
+            "map_adapts": provenance["constants"].get(MAP, {}).get("ADAPT_WITH") == "all"}
 
 
 def comparison(table: pd.DataFrame) -> list[dict]:

@@ -1,8 +1,8 @@
 """Files that stages hand to each other: written whole, with a record of what made them, checked when read.
 
 Beside every artifact lies its record, `<name>.json`: stage, region, recipe, seed, factors, constants, sha256 of the
-artifact and of every input, versions. A reader that finds another region, recipe, seed, list of factors or sha256
-names the stage to run again.
+artifact and of every input, optional files that the stage had to do without, versions. A reader that finds another
+region, recipe, seed, list of factors or sha256 names the stage to run again.
 
 The record is written first and names two digests: of the artifact it describes, and of the file that this artifact
 replaces. So no moment of a run leaves a state that cannot be told: with the first digest the artifact is whole, with
@@ -18,6 +18,7 @@ import platform
 import shutil
 import struct
 import zipfile
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -35,19 +36,21 @@ LIBRARIES = ("gdal", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
 
 
 @contextlib.contextmanager
-def artifact(path: Path, stage: str, constants, inputs: list[Path]):
+def artifact(path: Path, stage: str, constants, inputs: list[Path], optional: Sequence[Path] = ()):
     """A temporary path beside `path`; when the block ends well, the record is written and the file renamed to `path`.
 
     stage      the script that makes it, as it is run: "scene_sampling.py"
     constants  the stage's constants; REGION, RECIPE and SEED are lifted out of them, and the region's factors noted
-    inputs     the files it is made from
+    inputs     the files it is made from; a folder among them counts by the names of its files
+    optional   files that the stage takes too where it can; what it had to do without stands in the record, so that
+               `pipeline` sees when such a file comes or changes
     """
     path = Path(path)
     with temporary_file(path) as temporary:
         with told(path):
             yield temporary
         to_disk(temporary)
-        record = _record(temporary, stage, constants, inputs)
+        record = _record(temporary, stage, constants, inputs, [p for p in optional if p not in inputs])
         record["replaces"] = _replaced(path, record["sha256"])
         with whole(record_path(path)) as temporary_record:
             temporary_record.write_text(json.dumps(record, indent=1) + "\n")
@@ -77,13 +80,21 @@ def _sha256(path: str, *state: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def state_of(path: Path) -> str | None:
+    """The sha256 of a file; of the names, without suffixes, in a folder; None where there is neither."""
+    if path.is_dir():
+        names = sorted({p.name.partition(".")[0] for p in path.iterdir()} - {""})  # "": hidden files
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return sha256(path) if path.is_file() else None
+
+
 def record_path(path: Path) -> Path:
     """The record of an artifact, beside it: <name>.json, since HK_blocks.tif and HK_blocks.csv share a stem."""
     path = Path(path)
     return path.with_name(path.name + ".json")
 
 
-def _record(path: Path, stage: str, constants, inputs: list[Path]) -> dict:
+def _record(path: Path, stage: str, constants, inputs: list[Path], without: list[Path]) -> dict:
     """What the record of an artifact says of its file, which lies at `path` for now."""
     values = {name: value for name, value in vars(constants).items() if name.isupper()}
     return {
@@ -95,9 +106,9 @@ def _record(path: Path, stage: str, constants, inputs: list[Path]) -> dict:
         "constants": values,
         "sha256": sha256(path),
         "code": code_of(stage),
-        "inputs": {shown(p): sha256(p) for p in inputs},
+        "inputs": {shown(p): state_of(p) for p in inputs},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
-    }
+    } | ({"without": {shown(p): state_of(p) for p in without}} if without else {})
 
 
 def factor_list(constants) -> list[str] | None:
@@ -203,8 +214,8 @@ def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -
     then = record["constants"] | {"REGION": record["region"], "RECIPE": record["recipe"], "SEED": record["seed"]}
     found = [f"{name} = {then.get(name)!r}, now {now[name]!r}"
              for name in now if name not in ignore and then.get(name) != now[name]]
-    return found + [f"another {shown(p)}" for p in inputs
-                    if not p.is_file() or record["inputs"].get(shown(p)) != sha256(p)]
+    return found + [f"other files in {shown(p)}" if p.is_dir() else f"another {shown(p)}" for p in inputs
+                    if record["inputs"].get(shown(p)) != state_of(p)]
 
 
 def _of_another_region(path: Path, region: str) -> bool:
@@ -214,10 +225,11 @@ def _of_another_region(path: Path, region: str) -> bool:
     return False
 
 
-def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path]) -> None:
+def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path], optional: Sequence[Path] = ()
+              ) -> None:
     """Writes arrays and their record; the same arrays give the same bytes, those of np.savez. An array too large for
     memory is given as the .npy file that holds it."""
-    with artifact(path, stage, constants, inputs) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with artifact(path, stage, constants, inputs, optional) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as out:
                 if isinstance(array, Path):
@@ -227,10 +239,11 @@ def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path
                     np.lib.format.write_array(out, np.asarray(array), allow_pickle=False)
 
 
-def write_csv(path: Path, table: pd.DataFrame, stage: str, constants, inputs: list[Path]) -> None:
+def write_csv(path: Path, table: pd.DataFrame, stage: str, constants, inputs: list[Path],
+              optional: Sequence[Path] = ()) -> None:
     """Writes a table (floats to 9 digits, which keeps float32 exact), compressed where the name ends in .gz, and its
     record; the same table gives the same bytes."""
-    with artifact(path, stage, constants, inputs) as temporary, contextlib.ExitStack() as stack:
+    with artifact(path, stage, constants, inputs, optional) as temporary, contextlib.ExitStack() as stack:
         out = stack.enter_context(open(temporary, "wb"))
         if path.suffix == ".gz":  # without time and file name, which would be the clock's and the temporary one
             out = stack.enter_context(gzip.GzipFile("", "wb", fileobj=out, mtime=0))

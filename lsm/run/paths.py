@@ -19,6 +19,14 @@ def shown(path: Path) -> str:
     return str(path.relative_to(root())) if path.is_relative_to(root()) else str(path)
 
 
+def regions() -> list[str]:
+    """The regions of which `root()` has inputs, raw ones or ready ones."""
+    source = root() / "src_data"
+    of_tables = [path.stem.removeprefix("samples_").removesuffix("_noTS") for path in source.glob("samples_*.csv")]
+    folders = [path.parent.name for name in ("composite.tif", "raw") for path in source.glob(f"*/{name}")]
+    return sorted({*of_tables, *folders})
+
+
 @dataclass(frozen=True)
 class Paths:
     """The files of one region below `root()`."""
@@ -38,6 +46,10 @@ class Paths:
     insar_layer = property(lambda self: self._at("src_data", f"insar_{self.region}.gpkg"))
     insar_raster = property(lambda self: self._at("src_data", f"insar_{self.region}.tif"))
     truth = property(lambda self: self._at("src_data", f"{self.region}/truth"))
+
+    def insar_sources(self) -> list[Path]:
+        """The forms in which InSAR points are given to stage 0."""
+        return [self.insar_points, self.insar_table, self.insar_layer, self.insar_raster]
 
     # the year of each landslide, where the inventory has dates; prepare_region.py writes it
     samples_dates = property(lambda self: self._at("src_data", f"{self.region}_samples_dates.csv"))

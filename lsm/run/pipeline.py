@@ -1,7 +1,8 @@
 """Which stages of a region are fresh, by their records alone: contents (sha256), constants, code, never clocks.
 
 An artifact is fresh when its record describes it, and names this region, recipe, seed, these constants, the inputs that
-are there now and the code that would make it now; and when the stages that made its inputs are fresh.
+are there now and the code that would make it now; when no optional file that it had to do without has come or changed;
+and when the stages that made its inputs are fresh.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsm.run.artifacts import differences, factor_list, made_with, read_record, wrote
+from lsm.run.artifacts import differences, factor_list, made_with, read_record, state_of, wrote
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, root
 from lsm.run.settings import InputError, constants, constants_class, defaults
@@ -63,8 +64,7 @@ def of_region(region: str, raw: bool) -> list[Stage]:
     """
     paths = Paths(region)
     prepared = raw or _made_by(paths.composite, PREPARE)
-    insar = [path for path in (paths.insar_table, paths.insar_layer, paths.insar_raster, paths.insar_points)
-             if path.is_file()]
+    insar = any(path.is_file() for path in paths.insar_sources())
     augmented = insar and not _made_by(paths.samples, PREPARE) and (
         not paths.samples.is_file() or _made_by(paths.samples, AUGMENT))
     absent = {*([DEMO] * (region != "demo")), *([PREPARE] * (not prepared)),
@@ -103,6 +103,8 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
         factors = factor_list(now) if stage.script in FROM_TASKS else None
         if factors is not None and record.get("factors") not in (None, factors):
             found.append("another list of factors")
+        found += [f"{name} is new" for name, state in record.get("without", {}).items()
+                  if state_of(root() / name) not in (None, state)]
         if record.get("code") != code_of(stage.script):
             found.append("the code has changed")
         if found:

@@ -3,7 +3,9 @@
 import ast
 import difflib
 import errno
+import inspect
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 from lsm.run.lock import only_run
-from lsm.run.paths import PROJECT, root, shown
+from lsm.run.paths import PROJECT, regions, root, shown
 
 LONGEST = 300  # characters of an error message
 
@@ -72,6 +74,16 @@ def constants(cls: type[Constants], arguments: list[str]) -> Constants:
         raise InputError(f"RECIPE={recipe}: expected one of {', '.join(RECIPES)}")
     return cls(**{name: value.values[recipe] if isinstance(value, ByRecipe) else value
                   for name, value in values.items()})
+
+
+def explained(cls: type) -> str:
+    """The constants of a stage with their comments, as the constants blocks of study_area.py and of the stage have
+    them."""
+    text = ""
+    for block in reversed(cls.__mro__[:-1]):
+        _, _, body = inspect.getsource(block).split('"""', 2)
+        text += textwrap.dedent(body.partition("\n    @")[0]).strip("\n") + "\n\n"
+    return text.strip("\n")
 
 
 def of_stage(script: str, **values):
@@ -150,13 +162,25 @@ def _let_go(error: BaseException | None) -> None:
     sys.unraisablehook = before
 
 
-def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
-    """Runs a stage's main(constants): help on request, one clear line and exit code 2 on unusable input."""
+def check_region(region: str) -> None:
+    """Refuses a region of which there are no inputs. Raises InputError."""
+    if region in (there := regions()):
+        return
+    how = {"demo": "python src_data/make_demo.py makes them", "HK": "make hk HK_DATA=<folder> copies them"}.get(
+        region, f"python prepare_region.py REGION={region} RAW=<folder> makes them (docs/new_region.md)")
+    raise InputError(f"REGION={region}: expected inputs in {root() / 'src_data'}, found "
+                     f"{'those of ' + ', '.join(there) if there else 'none'}; {how}")
+
+
+def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: bool = False) -> None:
+    """Runs a stage's main(constants): help on request, one clear line and exit code 2 on unusable input.
+
+    makes_region  whether the stage makes the inputs of a region, which must be there for any other stage
+    """
     arguments, start = sys.argv[1:], time.perf_counter()
     if arguments and arguments[0] in ("-h", "--help"):
-        print(sys.modules[cls.__module__].__doc__.strip(), "\n\nConstants, each can be overridden as NAME=value:")
-        for name, value in defaults(cls).items():
-            print(f"  {name} = {value!r}")
+        print(f"{sys.modules[cls.__module__].__doc__.strip()}\n\nConstants, each can be overridden as NAME=value:\n")
+        print(explained(cls))
         return
     try:
         c = constants(cls, arguments)
@@ -164,6 +188,8 @@ def run(main: Callable[[Constants], None], cls: type[Constants]) -> None:
             if holder:
                 raise InputError(f"REGION={c.REGION}: expected no other run in {root()}, found {holder} at work; wait "
                                  "for it, or set LSM_ROOT to another folder")
+            if not makes_region:
+                check_region(c.REGION)
             main(c)
     except InputError as error:
         _stop(str(error))

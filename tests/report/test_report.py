@@ -118,6 +118,23 @@ def test_own_units_are_named():
         assert tables.blocks_words(found) == words
 
 
+@pytest.mark.parametrize("blocks", [2, tables.FEW + 1])
+def test_few_blocks_are_shown_one_by_one_and_many_by_quartiles(blocks):
+    one = dict.fromkeys(tables.MEASURES, 0.5)
+    rows = [{"block": "all", "adapted": when, "samples": 10 * blocks, "landslides": blocks} | one
+            for when in ("before", "after")]
+    rows += [{"block": str(b), "adapted": when, "samples": 10, "landslides": 1} | one | {"auroc": b / 10}
+             for b in range(blocks) for when in ("before", "after")]
+    found = tables.held_out(pd.DataFrame(rows), {"constants": {"predict_LSM.py": {"ADAPT_WITH": "all"}}})
+    assert (found["blocks"], found["samples"], found["landslides"], found["map_adapts"]) == (
+        blocks, 10 * blocks, blocks, True)
+    shown = {row[0]: row[1] for row in found["rows"][2:]}  # AUROC comes first
+    assert [row[0] for row in found["rows"][:2]] == ["all points, before adaptation", "all points, after adaptation"]
+    assert shown == ({"block 0 (10 points), after": "0.000", "block 1 (10 points), after": "0.100"} if blocks == 2 else {
+        "lower quartile of the blocks, after": "0.150", "median of the blocks, after": "0.300",
+        "upper quartile of the blocks, after": "0.450"})
+
+
 def test_every_figure_there_is_has_a_caption():
     assert set(pictures.FIGURES) == set(figure.figures())
     paths = Paths("demo")
@@ -199,6 +216,8 @@ def test_scores_figures_and_constants_are_in(reported):
     after = metrics[(metrics["block"] == "all") & (metrics["adapted"] == "after")]
     assert f"<td>{after['auroc'].iloc[0]:.3f}</td>" in text
     assert text.count("<figure>") == 2
+    record = json.loads((root / "figs/report_demo.html.json").read_text())
+    assert {"figs/demo_roc.png", "tmp/demo_gis.csv"} < set(record["inputs"])
     for name, value in (("LOCAL_ITERATIONS", 60), ("K", 64), ("EXPLAINED", 6)):
         assert f'<code>{name}</code></th><td><code>{value}</code>' in text
 
@@ -218,6 +237,7 @@ def test_stages_1_to_4_are_enough_and_the_same_bytes_come_again(copy_of_demo):
     record = json.loads((copy_of_demo / "figs/report_demo.html.json").read_text())
     assert record["stage"] == "report.py"
     assert "figs/LSM_demo.tif" in record["inputs"]
+    assert {"tmp/demo_importance.csv", "tmp/demo_checks.csv", "figs/demo_roc.png"} < set(record["without"])
 
 
 def test_without_a_map_there_is_no_report(copy_of_demo):

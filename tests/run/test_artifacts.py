@@ -208,6 +208,21 @@ def test_a_compressed_table_says_nothing_of_the_clock_or_the_process(root):
     assert gzip.decompress(bytes_).decode() == "a,b\n1,0.5\n2,0.333333333\n"
 
 
+def test_what_an_artifact_had_to_do_without(root, source):
+    there, absent, folder = root / "there.csv", root / "absent.csv", root / "raw"
+    there.write_text("of another run")
+    folder.mkdir()
+    (folder / "dem.tif").touch()
+    write_csv(root / "t.csv", pd.DataFrame({"a": [1]}), STAGE, C, [source, folder], [source, there, absent])
+    record = read_record(root / "t.csv", STAGE)
+    assert record["without"] == {"there.csv": hashlib.sha256(b"of another run").hexdigest(), "absent.csv": None}
+    assert differences(record, C, [source, folder], set()) == []
+    (folder / "dem.tif.aux.xml").touch()  # what GDAL leaves beside a raster is no new layer
+    assert differences(record, C, [source, folder], set()) == []
+    (folder / "roads.gpkg").touch()
+    assert differences(record, C, [source, folder], set()) == ["other files in raw"]
+
+
 def test_changed_artifact(made):
     made.write_bytes(made.read_bytes() + b" ")
     for read in (check, read_npz, read_csv):

@@ -1,9 +1,10 @@
+import os
 import subprocess
 import sys
 
 import pytest
 
-from lsm.run.lock import only_run
+from lsm.run.lock import HELD, only_run, stage_1_files
 from lsm.run.paths import PROJECT
 
 HOLD = ("import sys; from lsm.run.lock import only_run\n"
@@ -40,6 +41,35 @@ def test_a_killed_run_holds_nothing(other):
     other.wait()
     with only_run("isle") as holder:
         assert holder == ""
+
+
+def test_another_region_waits_for_the_files_of_stage_1(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    take = ("from lsm.run.lock import stage_1_files\n"
+            "with stage_1_files(): print('held', flush=True)")
+    with stage_1_files():
+        done = subprocess.run([sys.executable, "-c", take], cwd=PROJECT, text=True, capture_output=True)
+        assert done.stdout == "held\n"  # of a process that the holder starts
+        foreign = {name: value for name, value in os.environ.items() if name != HELD}
+        other = subprocess.Popen([sys.executable, "-c", take], cwd=PROJECT, text=True, env=foreign,
+                                 stdout=subprocess.PIPE)
+        assert other.stdout.readline() == (f"waiting for process {os.getpid()}, which works with "
+                                           "unsupervised_pretraining/model_init/\n")
+        assert other.poll() is None
+    assert other.communicate()[0] == "held\n"
+
+
+def test_stages_1_and_3_hold_the_files_of_stage_1(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    (tmp_path / "src_data/coast/raw").mkdir(parents=True)
+    with stage_1_files():
+        foreign = {name: value for name, value in os.environ.items() if name != HELD}
+        for script in ("unsupervised_pretraining/DAS_pretraining.py", "meta_learner.py"):
+            other = subprocess.Popen([sys.executable, script, "REGION=coast"], cwd=PROJECT, text=True, env=foreign,
+                                     stdout=subprocess.PIPE)
+            assert other.stdout.readline().startswith(f"waiting for process {os.getpid()}")
+            other.kill()
+            other.communicate()
 
 
 def test_a_stage_that_finds_another_at_work_writes_nothing(other, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from lsm.run import pipeline
 from lsm.run.artifacts import artifact, record_path
 from lsm.run.paths import PROJECT, Paths
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, of_stage
 
 K = "K=64"  # as conftest makes the demo
 TRAINING = ("LOG_EVERY=20", "SAVE_EVERY=20")
@@ -72,6 +72,32 @@ def test_a_lost_artifact_and_a_lost_record(finished):
     assert states(arguments)[pipeline.BLOCKS] == "stale: metatask_sampling/demo_tasks.npz: missing"
     record_path(Paths("demo").blocks).unlink()
     assert states(arguments)[pipeline.BLOCKS].startswith("stale: metatask_sampling/demo_blocks.tif.json: missing")
+
+
+def test_an_optional_input_that_comes_or_changes_makes_stale(finished):
+    _, arguments = finished
+    paths, c = Paths("demo"), of_stage(pipeline.GIS)
+
+    def export():
+        for path, optional in ((paths.gis_layers, []), (paths.gis_table, [paths.importance])):
+            with artifact(path, pipeline.GIS, c, [paths.map_raster], optional) as temporary:
+                temporary.write_text("exported")
+
+    export()
+    assert pipeline.states_of("demo", arguments)[pipeline.GIS] == "fresh"
+    paths.importance.write_text("explained")
+    assert pipeline.states_of("demo", arguments)[pipeline.GIS] == "stale: tmp/demo_importance.csv is new"
+    export()  # which could not use it
+    assert pipeline.states_of("demo", arguments)[pipeline.GIS] == "fresh"
+    paths.importance.write_text("explained again")
+    assert pipeline.states_of("demo", arguments)[pipeline.GIS] == "stale: tmp/demo_importance.csv is new"
+    paths.importance.unlink()
+    assert pipeline.states_of("demo", arguments)[pipeline.GIS] == "fresh"
+
+
+def test_the_origins_of_samples_make_blocks_stale(finished):
+    Paths("demo").samples_origin.write_text("row,origin,weight,velocity\n")
+    assert states(finished[1])[pipeline.BLOCKS] == "stale: src_data/demo_samples_origin.csv is new"
 
 
 def test_changed_code(finished, monkeypatch):

@@ -3,6 +3,7 @@
 import errno
 import os
 import runpy
+import subprocess
 import sys
 from concurrent.futures import BrokenExecutor
 from dataclasses import FrozenInstanceError, dataclass
@@ -10,14 +11,24 @@ from dataclasses import FrozenInstanceError, dataclass
 import pytest
 
 from lsm.run.paths import PROJECT
-from lsm.run.settings import ByRecipe, InputError, constants, defaults, of_stage, run
+from lsm.run.settings import ByRecipe, InputError, check_region, constants, defaults, of_stage, run
 
 
 @dataclass(frozen=True)
-class Script:
+class Place:
+    """Of all scripts."""
+
     REGION: str = "demo"
+
+
+@dataclass(frozen=True)
+class Script(Place):
+    """What a person may set."""
+
+    # of training
     RECIPE: str = "published"
-    SEED: int = 1
+    SEED: int = 1  # of every draw,
+                   #   and of none else
     RATE: float = 0.5
     WEIGHTS: tuple[float, ...] = (0.3, 0.7)
     NESTED: tuple = ((("slope", 1.0),), (("DEM", 2.0),))
@@ -111,16 +122,42 @@ def test_help_names_every_constant(option, monkeypatch, capsys):
     run(lambda c: pytest.fail("help runs nothing"), Script)
     said = capsys.readouterr().out
     assert said.startswith("What the script does.")
-    assert "  SEED = 1\n" in said
-    assert "  REGION = 'demo'\n" in said
-    assert "  BATCH = 8 (published) | 16 (recommended)\n" in said
-    assert "derived" not in said
+    assert said.endswith('''overridden as NAME=value:
+
+REGION: str = "demo"
+
+# of training
+RECIPE: str = "published"
+SEED: int = 1  # of every draw,
+               #   and of none else
+RATE: float = 0.5
+WEIGHTS: tuple[float, ...] = (0.3, 0.7)
+NESTED: tuple = ((("slope", 1.0),), (("DEM", 2.0),))
+FIRST_ORDER: bool = False
+BATCH: int = ByRecipe(published=8, recommended=16)
+''')
+
+
+def test_a_region_without_inputs_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    with pytest.raises(InputError, match=r"REGION=demo: expected inputs in .*src_data, found none; python src_d"):
+        check_region("demo")
+    (tmp_path / "src_data/isle/raw").mkdir(parents=True)
+    (tmp_path / "src_data/samples_coast_noTS.csv").touch()
+    check_region("isle")
+    check_region("coast")
+    said = (f"REGION=nosuch: expected inputs in {tmp_path}/src_data, found those of coast, isle; "
+            "python prepare_region.py REGION=nosuch RAW=<folder> makes them (docs/new_region.md)\n")
+    for command in (["scene_sampling.py"], ["check_region.py"], ["tools/pipeline.py", "status"]):
+        done = subprocess.run([sys.executable, *command, "REGION=nosuch"], cwd=PROJECT, text=True, capture_output=True)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{command[0]}: {said}")
+    assert [path.name for path in tmp_path.iterdir()] == ["src_data"]
 
 
 def test_run_gives_main_its_constants(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["script.py", "SEED=5"])
     seen = []
-    run(seen.append, Script)
+    run(seen.append, Script, makes_region=True)
     assert seen[0].SEED == 5
     assert capsys.readouterr().out.startswith("done in ")
 
@@ -132,7 +169,7 @@ def test_run_turns_unusable_input_into_one_line(monkeypatch, capsys):
         raise InputError("src_data/x.csv: missing")
 
     with pytest.raises(SystemExit) as caught:
-        run(main, Script)
+        run(main, Script, makes_region=True)
     assert caught.value.code == 2
     assert capsys.readouterr() == ("", "script.py: src_data/x.csv: missing\n")
 
@@ -140,7 +177,7 @@ def test_run_turns_unusable_input_into_one_line(monkeypatch, capsys):
 def test_run_lets_faults_of_the_program_through(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script.py"])
     with pytest.raises(ZeroDivisionError):
-        run(lambda c: 1 / 0, Script)
+        run(lambda c: 1 / 0, Script, makes_region=True)
 
 
 @pytest.mark.parametrize("script", ["meta_learner.py", "unsupervised_pretraining/DAS_pretraining.py"])
@@ -195,7 +232,7 @@ def test_what_the_system_refuses_is_one_line(number, words, monkeypatch, capsys)
         raise OSError(number, os.strerror(number), "/elsewhere/x.csv")
 
     with pytest.raises(SystemExit) as caught:
-        run(main, Script)
+        run(main, Script, makes_region=True)
     assert caught.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith(f"script.py: /elsewhere/x.csv: {words}")
@@ -214,7 +251,7 @@ def test_failures_without_a_file_are_one_line(error, said, monkeypatch, capsys):
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        run(main, Script)
+        run(main, Script, makes_region=True)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith(f"script.py: {said}")
 
@@ -226,5 +263,5 @@ def test_too_little_memory_is_one_line(monkeypatch, capsys):
         raise MemoryError
 
     with pytest.raises(SystemExit):
-        run(main, Script)
+        run(main, Script, makes_region=True)
     assert capsys.readouterr().err.startswith("script.py: not enough memory; ")

@@ -574,7 +574,7 @@ def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, no_support_teach
     ("DEVELOPMENT_SHARE=0.0", "DEVELOPMENT_SHARE"),
     ("SEEDS=two", "SEEDS=two: expected a value like 5 (int)"),
     ("METHOD=svm", "did you mean METHODS?"),
-    ("REGION=nowhere", "nowhere_blocks.tif: missing; run scene_sampling.py first"),
+    ("REGION=nowhere", "REGION=nowhere: expected inputs in "),
 ])
 def test_unusable_constants_are_one_line(demo, tmp_path, monkeypatch, capsys, argument, message):
     for folder in ("src_data", "metatask_sampling"):

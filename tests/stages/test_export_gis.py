@@ -154,6 +154,16 @@ def test_without_what_is_optional_it_says_which_stage_to_run(copy_of_demo):
     dataset = gdal.OpenEx(str(copy_of_demo / "figs/demo_blocks.gpkg"))
     first = dataset.GetLayer("blocks").GetNextFeature()
     assert (first["heldout_auroc"], first["leading_1"]) == (None, None)
+    record = json.loads((copy_of_demo / "tmp/demo_gis.csv.json").read_text())
+    assert record["without"] == dict.fromkeys((
+        "tmp/demo_importance_territory.csv", "tmp/demo_importance.csv", "figs/demo_leading_factor.tif",
+        "checkpoint_dir/demo_metrics.csv"))
+
+
+def test_with_what_is_optional_its_record_says_so(exported):
+    record = json.loads((exported[0] / "tmp/demo_gis.csv.json").read_text())
+    assert "without" not in record
+    assert {"tmp/demo_importance.csv", "figs/demo_leading_factor.tif"} < set(record["inputs"])
 
 
 @pytest.mark.parametrize(("setting", "message"), [

@@ -20,6 +20,7 @@ import study_area
 from lsm.inputs.rasters import cell_of, read_band, read_composite
 from lsm.inputs.samples import Factor, grid_chunks, read_factors, read_samples, write_factors
 from lsm.learner.network import use_one_thread
+from lsm.run import pipeline
 from lsm.run.artifacts import read_record
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, constants
@@ -167,6 +168,14 @@ def test_same_seed_same_bytes(own, tmp_path):
     assert contents(tmp_path) == first
     area.prepare(prepare_region, "SEED=2")
     assert contents(tmp_path)["src_data/samples_own.csv"] != first["src_data/samples_own.csv"]
+
+
+def test_a_layer_that_comes_later_is_seen(own, monkeypatch):
+    area.prepare(prepare_region)
+    now = [f"{k}={v}" for k, v in read_record(OWN.composite, pipeline.PREPARE)["constants"].items() if k == "HOLES"]
+    assert pipeline.states_of("own", now)[pipeline.PREPARE] == "fresh"
+    (own / "faults.gpkg").write_bytes((own / "roads.gpkg").read_bytes())
+    assert pipeline.states_of("own", now)[pipeline.PREPARE] == "stale: other files in src_data/own/raw"
 
 
 def test_codes_of_another_region(own, capsys):

@@ -160,7 +160,7 @@ def write_tables(paths: Paths, jobs: list[Job], points: Points, roles: dict, uni
     """Computes and writes every table; returns the files.
 
     units      as of `measure`
-    resamples  of the bootstrap; made: stage, constants and inputs, for the records
+    resamples  of the bootstrap; made: stage, constants, inputs and optional files, for the records
     """
     tables = measure(collect(jobs), points, roles, units)
     gains, own = resampled(tables["scores"], resamples, np.random.default_rng([seed, 4]))
