@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> None:
         status(region, arguments, "RAW" in given)
         return
     make("map" if target == "run" else target, region, arguments, "RAW" in given)
-    if target in ("run", "compare"):
+    if target in ("run", "compare", "explain"):
         run("figure.py", region, arguments)
     if target == "run":
         run(pipeline.REPORT, region, arguments)

@@ -202,14 +202,15 @@ def test_factor_maps_count_classes_and_ranges_of_the_grid(paths):
 
 
 @pytest.mark.parametrize(("words", "columns", "last"), [
-    (["1", "2", "30"], 5, "30"), (["N", "E", "S", "W", "flat"], 4, "flat"),
+    (["1", "2", "30"], 5, "30"), (["N", "E", "S", "W", "flat"], 5, "flat"),
     (["Quaternary alluvium"] * 10, 2, "Quaternary al…"), ([str(i) for i in range(40)], 3, "28 more"), ([], 5, "")])
 def test_a_legend_fits_below_its_map(words, columns, last):
     labels, found = factors.fitted(words, 1.755)
     assert found == columns
     assert (labels or [""])[-1] == last
     assert len(labels) <= factors.MOST_KEYS + 1
-    assert found * (factors.KEY + factors.LETTER * max(map(len, labels), default=0)) <= 1.755
+    widths = [factors.KEY + factors.LETTER * len(label) for label in labels]
+    assert found * max(widths, default=0) <= 1.755 or (found == len(labels) and sum(widths) <= 1.755)
 
 
 def test_long_names_of_classes_stay_below_their_map(paths):
@@ -331,3 +332,13 @@ def test_tones_differ_in_lightness():
     assert ramp == sorted(ramp, reverse=True)
     assert min(np.diff(sorted(shades(styles.ASPECT_TONES)))) > 15
     assert min(np.diff(sorted(shades(styles.CLASS_TONES[:5])))) > 15
+    assert len({*styles.CLASS_TONES, styles.PALE}) == len(styles.CLASS_TONES) + 1
+
+
+def test_no_two_classes_share_a_tone_and_the_smallest_are_pale():
+    cover = next(factor for factor in FACTORS if factor.kind == "categorical")
+    layer = np.repeat(np.arange(1.0, 21), np.arange(1, 21))[None]  # class 20 is the largest
+    _, words, tones = factors.codes_of(layer, cover, {})
+    assert list(words) == [*range(1, 21)]
+    assert [v for v in words if tones[v] == styles.PALE] == [*range(1, 9)]
+    assert len({tones[v] for v in range(9, 21)}) == 12

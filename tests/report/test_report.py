@@ -130,9 +130,10 @@ def test_few_blocks_are_shown_one_by_one_and_many_by_quartiles(blocks):
         blocks, 10 * blocks, blocks, True)
     shown = {row[0]: row[1] for row in found["rows"][2:]}  # AUROC comes first
     assert [row[0] for row in found["rows"][:2]] == ["all points, before adaptation", "all points, after adaptation"]
-    assert shown == ({"block 0 (10 points), after": "0.000", "block 1 (10 points), after": "0.100"} if blocks == 2 else {
-        "lower quartile of the blocks, after": "0.150", "median of the blocks, after": "0.300",
-        "upper quartile of the blocks, after": "0.450"})
+    few = {"block 0 (10 points), after": "0.000", "block 1 (10 points), after": "0.100"}
+    many = {f"{what} of the blocks, after": value for what, value in (
+        ("lower quartile", "0.150"), ("median", "0.300"), ("upper quartile", "0.450"))}
+    assert shown == (few if blocks == 2 else many)
 
 
 def test_every_figure_there_is_has_a_caption():
