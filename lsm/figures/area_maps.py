@@ -130,7 +130,7 @@ def blocks(c: FigureConstants):
     handles = [key("non-landslide", f"non-landslide ({len(tasks['label']) - n:,})"),
                key("landslide", f"landslide ({n:,})"),
                Line2D([], [], color="black", linewidth=0.6, label=f"block ({len(table):,})")]
-    handles += [Patch(facecolor=shaded, label=f"block with {c.THIN}\nor fewer ({thin:,})")] * (thin > 0)
+    handles += [Patch(facecolor=shaded, label=f"{c.THIN} samples or\nfewer ({thin:,})")] * (thin > 0)
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
     caption(fig, c, record, f"{len(table):,} blocks, {len(tasks['label']):,} samples")
     return fig, table

@@ -1,9 +1,11 @@
+import ast
 import os
 import subprocess
 import sys
 
 import pytest
 
+from lsm.run import pipeline
 from lsm.run.lock import HELD, only_run, stage_1_files
 from lsm.run.paths import PROJECT
 
@@ -59,17 +61,11 @@ def test_another_region_waits_for_the_files_of_stage_1(tmp_path, monkeypatch):
     assert other.communicate()[0] == "held\n"
 
 
-def test_stages_1_and_3_hold_the_files_of_stage_1(tmp_path, monkeypatch):
-    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
-    (tmp_path / "src_data/coast/raw").mkdir(parents=True)
-    with stage_1_files():
-        foreign = {name: value for name, value in os.environ.items() if name != HELD}
-        for script in ("unsupervised_pretraining/DAS_pretraining.py", "meta_learner.py"):
-            other = subprocess.Popen([sys.executable, script, "REGION=coast"], cwd=PROJECT, text=True, env=foreign,
-                                     stdout=subprocess.PIPE)
-            assert other.stdout.readline().startswith(f"waiting for process {os.getpid()}")
-            other.kill()
-            other.communicate()
+@pytest.mark.parametrize("script", [pipeline.PRETRAIN, pipeline.LEARN])
+def test_a_stage_holds_the_files_of_stage_1_while_it_runs(script):
+    main, = (node for node in ast.parse((PROJECT / script).read_text()).body
+             if isinstance(node, ast.FunctionDef) and node.name == "main")
+    assert [ast.unparse(decorator) for decorator in main.decorator_list] == ["stage_1_files()"]
 
 
 def test_a_stage_that_finds_another_at_work_writes_nothing(other, tmp_path):

@@ -148,7 +148,7 @@ def test_a_region_without_inputs_is_refused(tmp_path, monkeypatch):
     check_region("coast")
     said = (f"REGION=nosuch: expected inputs in {tmp_path}/src_data, found those of coast, isle; "
             "python prepare_region.py REGION=nosuch RAW=<folder> makes them (docs/new_region.md)\n")
-    for command in (["scene_sampling.py"], ["check_region.py"], ["tools/pipeline.py", "status"]):
+    for command in (["scene_sampling.py"], ["tools/pipeline.py", "status"]):
         done = subprocess.run([sys.executable, *command, "REGION=nosuch"], cwd=PROJECT, text=True, capture_output=True)
         assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{command[0]}: {said}")
     assert [path.name for path in tmp_path.iterdir()] == ["src_data"]

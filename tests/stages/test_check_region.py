@@ -48,7 +48,7 @@ def test_prepare_region_does_the_same_and_says_so(region):
 
 
 def test_a_region_without_inputs_is_a_table_of_errors(tmp_path):
-    Paths("nowhere").raw.mkdir(parents=True)
+    (tmp_path / "src_data/nowhere/raw").mkdir(parents=True)
     assert "3 errors, 0 warnings, 0 in order" in succeed(tmp_path, STAGE, "REGION=nowhere")
     assert sorted(contents(tmp_path)) == ["tmp/nowhere_checks.csv", "tmp/nowhere_checks.csv.json"]
 
