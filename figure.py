@@ -85,7 +85,7 @@ def figures() -> dict:
              method_maps.method_maps, importance.shap_territory, importance.shap_blocks, area_maps.leading_factor,
              factors.factor_maps, factors.learned_factors)
     out = {draw.__name__: draw for draw in plain}
-    for protocol in ("published", "spatial", "blocked", "partitions", "random", "temporal", "augmentation"):
+    for protocol in styles.PROTOCOLS:
         out[f"measures_{protocol}"] = partial(measure_bars.bars, protocol=protocol)
         out[f"reliability_{protocol}"] = partial(curves.reliability, protocol=protocol)
     return out

@@ -60,6 +60,7 @@ METHODS = {"ours": ("#d55e00", "-", "D"),
            "block landslide rate": ("#7a7a7a", ":", "d"),
            "slope alone": ("#a8a8a8", ":", ".")}
 OTHER = ("#000000", ":", "H")                         # a method that is not in METHODS
+PROTOCOLS = ("published", "spatial", "blocked", "partitions", "random", "temporal", "augmentation")  # drawn apart
 PROTOCOL_MARKS = ("o", "s", "^", "v", "D", "P", "X")                 # in the order of the tables
 # Colours of the rules of stage 0; not blue, which shows speed.
 RULES = ("#e69f00", "#009e73", "#cc79a7", "#8c510a", "#7f3c8d", "#b8b800", "#d55e00", "#000000")

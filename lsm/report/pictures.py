@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from lsm.figures.styles import PROTOCOLS
 from lsm.report.map_layers import uri
 from lsm.report.sources import ReportConstants
 from lsm.run.artifacts import check
@@ -41,7 +42,7 @@ FIGURES = {  # by name, in the order shown: the file whose numbers the figure dr
     "correlation": ("correlation", "check_region.py", "Correlation of factors"),
     "non_landslides": ("strategies", "prepare_region.py", "Ways to choose non-landslides"),
 }
-for _protocol in ("published", "spatial", "blocked", "partitions", "random", "temporal", "augmentation"):
+for _protocol in PROTOCOLS:
     FIGURES[f"measures_{_protocol}"] = ("method_metrics", _COMPARE, f"Measures by method, protocol {_protocol}")
     FIGURES[f"reliability_{_protocol}"] = ("scores", _COMPARE, f"Probability against frequency, protocol {_protocol}")
 

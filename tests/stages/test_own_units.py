@@ -36,11 +36,12 @@ def test_every_stage_works_on_them_and_the_report_names_them(copy_of_demo):
     for target in ("map", "gis", "explain", "compare", "gis", "report"):
         quick = {"compare": ("PROTOCOLS=blocked", "METHODS=knn,block_rate,slope", "SEEDS=1", "SQUARES=(1000,)",
                              "FOLDS=3", "AREA_CELLS=2000", "RESAMPLES=50", "WORKERS=1", "MAPPED=()"),
-                 "explain": QUICK_EXPLANATION}.get(target, ())
+                 "explain": (*QUICK_EXPLANATION, "ONLY=leading_factor")}.get(target, ())
         said = succeed(copy_of_demo, "tools/pipeline.py", target, OWN, *AREA, *TRAINING, *quick)
         assert "make_demo.py" not in said  # the area is as it was
     states = pipeline.states_of("demo", [OWN, *AREA, *TRAINING, *QUICK_EXPLANATION])
-    assert {states[script] for script in (pipeline.BLOCKS, pipeline.LEARN, pipeline.MAP, pipeline.EXPLAIN)} == {"fresh"}
+    assert {states[script] for script in (pipeline.BLOCKS, pipeline.LEARN, pipeline.MAP, pipeline.EXPLAIN, pipeline.GIS,
+                                          pipeline.REPORT)} == {"fresh"}
 
     labels, table = read_band(paths.blocks), pd.read_csv(paths.blocks_table)
     there = raster.valid & (units != -9999)
