@@ -3,8 +3,8 @@
 Reads   the records beside the artifacts of a region (<file>.json), the constants and code of all stages
 Writes  nothing itself; with a target it runs stages, which do
 Run     python tools/pipeline.py [TARGET] [NAME=value ...]        (the Makefile calls it)
-        TARGET   status (the default), or what to make: map, explain, compare, gis, report; run is the map, its figures
-                 and the report
+        TARGET   status (the default), or what to make: map, gis, report; explain and compare, with all figures; run is
+                 the map, all figures and the report
         NAME     REGION, or any constant of a stage, which every stage that knows it gets; RAW=<folder> prepares the
                  region from raw layers first
 """
