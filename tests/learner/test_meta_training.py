@@ -188,7 +188,7 @@ def test_rows_of_history_change_no_model(monkeypatch):
     fine = trained(split, c)
     monkeypatch.setattr(meta_training, "FEWEST_ROWS", 1)
     coarse = trained(split, c)
-    assert coarse.history[:, 0].tolist() == [10, 10, 20, 20, 25, 30, 40]
+    assert coarse.history[:, 0].tolist() == [10, 10, 20, 20, 25, 30]
     assert equal(fine, coarse)
     local = fine.history[fine.history[:, 1] == 0]
     np.testing.assert_allclose(coarse.history[0, 2:4], local[:5, 2:4].mean(axis=0), rtol=1e-6)
