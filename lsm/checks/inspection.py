@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lsm.checks.agreement import of_agreement, values_of_cells
 from lsm.checks.coordinates import of_decimals
 from lsm.checks.finding import Finding, of_refusal, summary
 from lsm.checks.one_sided import of_one_sided
@@ -59,7 +60,7 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
                     correlation, lines = of_collinearity(values, factors, shown(path))
                     findings += lines
     if paths.grid.is_file():
-        findings += _refusal(paths.grid, lambda: [None for _ in grid_chunks(paths.grid, factors, rows)])
+        findings += _refusal(paths.grid, lambda: findings.extend(_against_grid(paths, factors, raster, rows)))
         table = _table(paths.grid, rows)
         findings += _of_columns(table, columns_of(table, factors), factors, raster, paths.grid, is_grid=True)
     elif not paths.factor_stack.is_file():
@@ -68,6 +69,21 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
     if paths.factor_stack.is_file() and raster is not None:
         findings += of_stack(paths.factor_stack, raster, factors)
     return findings, correlation
+
+
+def _against_grid(paths: Paths, factors: tuple[Factor, ...], raster: Raster | None, rows: int) -> list[Finding]:
+    """Reads every row of the grid table, and compares samples with it. Raises InputError as its reader does."""
+    table = _table(paths.samples)
+    values = columns_of(table, factors)
+    there = tuple(factor for factor in factors if factor.name in values)
+    if raster is None or not there or not {"X", "Y"} <= set(table):
+        for _ in grid_chunks(paths.grid, factors, rows):
+            pass
+        return []
+    xy = table[["X", "Y"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    of_grid = values_of_cells(paths.grid, factors, raster, xy, rows)
+    of_grid = of_grid[:, [factors.index(factor) for factor in there]]
+    return of_agreement(values[[f.name for f in there]].to_numpy(float), of_grid, there, shown(paths.samples))
 
 
 def _refusal(path: Path, read) -> list[Finding]:

@@ -13,6 +13,7 @@ HEIGHTS = (-500, 9000)  # m: the Dead Sea's shore and the Himalayas lie between 
 MARKS = (-2147483648, -999999, -99999, -88888, -32768, -32767, -28672, -9999, -8888, -7777, -3000, -999, -99,
          9999, 32767, 65535, 99999, 999999, 2147483647)
 ENDLESS = 1e20  # numbers of this size mark gaps too: -3.4e38, 1e30
+TIMES = 5       # see `undeclared`
 
 
 def known(values: np.ndarray, nodata: float | None = NODATA) -> np.ndarray:
@@ -71,6 +72,14 @@ class Band:
     def values(self, numbers: np.ndarray) -> np.ndarray:
         """The values that stored numbers stand for."""
         return numbers if self.is_plain else numbers * np.float64(self.scale) + self.offset
+
+
+def undeclared(values: np.ndarray) -> np.ndarray:
+    """(values,) bool: which values, of those that a file does not declare as gaps, are one of MARKS and more than TIMES
+    as large as 99 % of the others."""
+    marked = np.isin(values, MARKS)
+    others = np.abs(values[~marked & np.isfinite(values)])
+    return marked & (np.abs(values) > TIMES * np.quantile(others, 0.99)) if len(others) else marked
 
 
 def alpha_of(dataset: gdal.Dataset) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lsm.inputs.bands import NODATA
 from lsm.inputs.text_tables import LARGEST, Table, find_columns, first_rows, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -21,11 +22,15 @@ from lsm.run.settings import InputError
 STORED_ZERO = 0.000001  # 9.99999997e-07 where a program stored it as float32
 OTHER_NAMES = {  # of the columns that are no factors
     "X": ("point_x", "easting", "east"), "Y": ("point_y", "northing", "north"),
-    "label": ("landslide", "landslides", "is landslide", "target")}
+    "label": ("landslide", "landslides", "is landslide", "landslide occurrence", "landslide presence", "target",
+              "lslpts", "deslizamiento", "frana", "glissement", "rutschung", "滑坡")}
 DEGREES = ("longitude", "latitude", "lon", "lat", "long")
-LANDSLIDE = ("1", "true", "t", "yes", "y", "landslide", "slide", "unstable", "present", "presence", "positive")
-STABLE = ("0", "-1", "false", "f", "no", "n", "stable", "non landslide", "no landslide", "not landslide", "non slide",
-          "no slide", "absent", "absence", "negative")  # what people write of a place that did not slide; -1 beside 1
+LANDSLIDE = ("1", "true", "t", "yes", "y", "landslide", "slide", "unstable", "present", "presence", "positive",
+             "si", "sí", "sim", "oui", "ja", "deslizamiento", "frana", "glissement", "rutschung", "滑坡", "是")
+DENIED = ("non landslide", "no landslide", "not landslide", "non slide", "no slide", "no deslizamiento",
+          "non frana", "非滑坡")  # words that mean nothing but a place that did not slide
+STABLE = ("0", "-1", "false", "f", "no", "n", "stable", *DENIED, "absent", "absence", "negative",
+          "não", "nao", "non", "nein", "estable", "estável", "stabile", "stabil", "稳定", "否")  # -1 beside 1
 KINDS = ("continuous", "distance", "circular", "categorical")
 
 
@@ -104,10 +109,16 @@ def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data
 
 def labels_of(column: pd.Series) -> np.ndarray:
     """Labels (rows,) as people write them: 1 landslide, 0 non-landslide, nan for anything else."""
+    words = words_of(column)
+    return np.select([words.isin(LANDSLIDE), words.isin(STABLE)], [1.0, 0.0], np.nan)
+
+
+def words_of(column: pd.Series) -> pd.Series:
+    """The values of a column as LANDSLIDE and STABLE write them: "Non-Landslides" as "non landslide"."""
     words = column.astype(str).str.strip().str.lower().str.replace(r"(?<=\w)[\s_-]+", " ", regex=True)
     for given, known in ((r"\.0+$", ""), ("^non(?=l|s)", "non "), ("(?<=slide)s$", "")):
         words = words.str.replace(given, known, regex=True)
-    return np.select([words.isin(LANDSLIDE), words.isin(STABLE)], [1.0, 0.0], np.nan)
+    return words
 
 
 def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -167,8 +178,9 @@ def place_of(table: Table, name: str, aliases: tuple[str, ...] = ()) -> int:
     """The place of the one column of a name or alias. Raises InputError."""
     place = one_column(table, (name, *aliases), repr(name))
     if place is None:
+        alias = "" if name in OTHER_NAMES else ", or add an alias to FACTORS in study_area.py"
         raise InputError(f"{shown(table.path)}: header: expected a column {name!r}; {_nearest(table, name)}; rename "
-                         "it, or add an alias to FACTORS in study_area.py")
+                         f"it{alias}")
     return place
 
 
@@ -230,6 +242,7 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
             _refuse(~(np.abs(v) <= LARGEST), table, column, "a whole-number class code", first_row,
                     "number the classes, alike in samples and grid")
         _refuse(~(np.abs(v) <= LARGEST), table, column, "a number", first_row)
+        _refuse(v == NODATA, table, column, "a number", first_row, "it marks gaps: remove these rows, or fill them")
         v = np.where(is_stored_zero(v), 0.0, v)
         if factor.kind == "categorical":
             _refuse((v != np.round(v)) | (np.abs(v) > 2**24), table, column, "a whole-number class code", first_row)

@@ -20,7 +20,7 @@ import pandas as pd
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
-SEPARATORS = ",;\t"
+SEPARATORS = ",;\t|"
 MOST_COLUMNS = 10_000  # of a table; products of InSAR have one for every date
 LONGEST_LINE = 1 << 20  # bytes
 BLOCK = 1 << 20         # bytes read at once
@@ -59,8 +59,8 @@ class Table:
 
     header  the names of its columns, without blanks around them; notes, for a person, grow while rows are read
 
-    UTF-8 with or without BOM, UTF-16 with one, else Latin-1; separated by commas, semicolons or tabs; lines that begin
-    with # and a line sep=; are passed over, as are rows without any value.
+    UTF-8 with or without BOM, UTF-16 with one, else Latin-1; separated by commas, semicolons, tabs or |; lines that
+    begin with # and a line sep=; are passed over, as are rows without any value.
     """
 
     def __init__(self, path: Path, what: str = "", member: str = ""):
@@ -132,8 +132,11 @@ class Table:
         if line.startswith("#"):
             self._passed_over.append(self._line)
             return []
-        hint = "decimal commas? write points, or separate columns by semicolons" \
-            if self.separator == "," and len(values) > columns else "correct the row"
+        hint = "correct the row"
+        if len(values) == columns + 1:
+            hint = "name every column in the header, or correct the row"
+        elif self.separator == "," and len(values) > columns:
+            hint = "decimal commas? write points, or separate columns by semicolons"
         raise InputError(f"{shown(self.path)}: line {self._line}: expected {columns} columns as in the header, found "
                          f"{len(values)}; {hint}")
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr, osr
 
+from lsm.inputs.bands import ENDLESS, undeclared
 from lsm.inputs.crs import crs_of
 from lsm.inputs.rasters import Grid, open_raster
 from lsm.inputs.vectors import fields_of
@@ -23,7 +24,6 @@ gdal.UseExceptions()
 WHAT = "InSAR points"
 RASTERS = (".tif", ".tiff", ".img", ".vrt", ".asc", ".h5", ".he5")
 MOST_CELLS = 50_000_000  # of a raster within the area
-GAPS = (-9999.0, -32768.0, -99999.0)  # what rasters hold where they say nothing of nodata, beside 0
 _HDF5 = {"velocity": "velocity", "velocityStd": "velocity_std"}  # data sets of MintPy, and their columns here
 
 
@@ -50,15 +50,17 @@ def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, lis
     return pd.DataFrame(rows, columns=[*(header[i] for i in used), "X", "Y"])[kept], header, notes
 
 
-def raster_table(name: str | Path, grid: Grid) -> tuple[pd.DataFrame, str, list[str]]:
+def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, str, list[str]]:
     """The cells of a raster of velocities as points, the unit it states ("" for none), and notes.
 
-    Band 1 is the velocity along the line of sight; further bands count by their names. An HDF5 file is read as MintPy
-    writes it. Only cells around the grid are read. Raises InputError.
+    key_of  (name of a band) -> what it holds, "velocity" or another, None where it does not count
+    The velocity along the line of sight is the band of that name, or the one of |band=<number>, or the first; further
+    bands count by their names. An HDF5 file is read as MintPy writes it. Only cells around the grid are read. Raises
+    InputError.
     """
-    file = File.of(name, WHAT)
+    file, notes = File.of(name, WHAT), []
     path = file.path
-    bands, place, crs, told = _opened(file)
+    bands, place, crs, told = _opened(file, key_of, notes)
     velocity = bands["velocity"][0].GetRasterBand(bands["velocity"][1])
     first, col, rows, cols = _window(velocity, place, crs, grid, path)
     values, known = {}, np.ones((rows, cols), bool)
@@ -66,8 +68,9 @@ def raster_table(name: str | Path, grid: Grid) -> tuple[pd.DataFrame, str, list[
         band = dataset.GetRasterBand(number)
         raw = band.ReadAsArray(col, first, cols, rows)
         v = raw.astype(np.float64)
-        gap = (band.GetMaskBand().ReadAsArray(col, first, cols, rows) == 0) | ~np.isfinite(v) | np.isin(v, GAPS)
-        known &= ~gap & (np.abs(v) < 1e20)
+        gap = (band.GetMaskBand().ReadAsArray(col, first, cols, rows) == 0) | ~(np.abs(v) < ENDLESS)
+        gap[~gap] = undeclared(v[~gap])
+        known &= ~gap
         values[column] = v * (band.GetScale() or 1.0) + (band.GetOffset() or 0.0)
         if column == "velocity" and raw.dtype.kind == "f":
             known &= v != 0  # programs fill gaps with 0; a measured velocity is never exactly 0
@@ -85,10 +88,12 @@ def raster_table(name: str | Path, grid: Grid) -> tuple[pd.DataFrame, str, list[
     if {"HEADING", "INCIDENCE_ANGLE"} <= set(told):
         table = table.assign(heading=float(told["HEADING"]), incidence=float(told["INCIDENCE_ANGLE"]))
     unit = velocity.GetUnitType() or next((told[k] for k in ("UNIT", "unit", "units") if k in told), "")
-    return table, unit, [f"{shown(path)}: {len(table):,} cells with a velocity on and around the grid are the points"]
+    return table, unit, [*notes, f"{shown(path)}: {len(table):,} cells with a velocity on and around the grid are the "
+                         "points"]
 
 
-def _opened(file: File) -> tuple[dict[str, tuple[gdal.Dataset, int]], tuple, osr.SpatialReference, dict]:
+def _opened(file: File, key_of, notes: list[str]
+            ) -> tuple[dict[str, tuple[gdal.Dataset, int]], tuple, osr.SpatialReference, dict]:
     """The bands of a raster by column, each as dataset and number, its geotransform, its CRS and its metadata. Raises
     InputError."""
     path = file.path
@@ -106,7 +111,15 @@ def _opened(file: File) -> tuple[dict[str, tuple[gdal.Dataset, int]], tuple, osr
         bands = {column: (of, 1) for column, of in sets.items()}
     else:
         names = [dataset.GetRasterBand(i).GetDescription() for i in range(1, dataset.RasterCount + 1)]
-        bands = {"velocity": (dataset, 1)} | {n: (dataset, i) for i, n in enumerate(names, start=1) if n and i > 1}
+        named = [i for i, n in enumerate(names, start=1) if key_of(n) == "velocity"]
+        first = file.number("band") or (named[0] if len(named) == 1 else 1)
+        if not 1 <= first <= len(names) or (not file.number("band") and key_of(names[0]) and len(named) != 1):
+            raise InputError(f"{shown(path)}: {WHAT}: expected a band of velocities, found {', '.join(names)}; say "
+                             f"which it is: {file.remedy('band=<number>')}")
+        if len(names) > 1 and not names[first - 1]:
+            notes.append(f"{shown(path)}: {WHAT}: band {first} of {len(names)} is the velocity")
+        bands = {"velocity": (dataset, first)} | {n: (dataset, i) for i, n in enumerate(names, start=1)
+                                                  if key_of(n) not in (None, "velocity") and i != first}
     if crs is None or place is None:
         raise InputError(f"{shown(path)}: {WHAT}: expected a CRS and a geotransform, found none; set them "
                          "(gdal_edit.py -a_srs EPSG:<code>)")

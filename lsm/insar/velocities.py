@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lsm.inputs.bands import undeclared
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.samples import is_stored_zero
@@ -26,9 +27,10 @@ TO_MM = {"mm/yr": 1.0, "cm/yr": 10.0, "m/yr": 1000.0}
 SLOWEST = 0.5      # mm/yr: 99 % of real points are not all slower; noise alone is faster
 FASTEST = 500.0    # mm/yr: half of real points are not faster; a satellite cannot follow such an area
 ASIDE = (15, 60)   # degrees: how far aside radars look
-NO_VALUE = (-9999.0, -99999.0, -32768.0)  # what products write where they have none
+FASTEST_ONE = 10_000.0  # mm/yr: no single point of a landslide is faster, as far as a satellite can follow it
 OFF_VERTICAL = "off_vertical"  # the column of the incidence in tables of this project where no radar looks: level 3
 
+PASSES = ("pass", "orbit", "orbitdirection", "direction", "flightdirection", "track", "geometry", "ascdesc")
 # Names of a column as `plain` compares them, without a unit behind them; temporal_coherence, track_angle,
 # incidence_angle, mean_velocity and mean_velocity_std are the names of the European Ground Motion Service.
 COLUMNS = {
@@ -99,7 +101,7 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
         table, notes = points_of(name, WHAT, grid, epsg, key_of)
         header = Table(path, WHAT, file.member).header
     elif Path(file.opened).suffix.lower() in RASTERS:
-        table, stated, notes = raster_table(name, grid)
+        table, stated, notes = raster_table(name, grid, key_of)
         header = list(table)
     else:
         table, header, notes = layer_table(name, grid, key_of)
@@ -108,12 +110,19 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
         found = ", ".join(header[:6]) + ", ..." * (len(header) > 6)
         raise InputError(f"{shown(path)}: header: expected a column named one of {', '.join(COLUMNS['velocity'][:4])}, "
                          f"found {found}; rename the column that holds it")
+    others = [name for name in table if key_of(name) == "velocity" and name != columns["velocity"]]
+    if others:
+        notes.append(f"{shown(path)}: column {columns['velocity']!r} is the velocity; {', '.join(others)} not read")
+    passes = [name for name in header if plain(name) in PASSES]
+    if passes and columns["heading"] is None:
+        notes.append(f"{shown(path)}: column {passes[0]!r} is not read; to keep ascending and descending tracks apart "
+                     "add columns heading (about -13 and 193 degrees) and incidence")
     values, gaps = {}, np.zeros(len(table), bool)
     for key, column in columns.items():
         v = None if column is None else numbers_of(table[column], path)
         if v is None or (np.isnan(v).all() and key != "velocity"):
             continue
-        v = np.where(np.isin(v, NO_VALUE), np.nan, v)
+        v = np.where(undeclared(v), np.nan, v)
         gaps |= np.isnan(v)
         values[key] = pd.Series(v, table.index, name=column)
     kept, more = dropped(gaps, f"{shown(path)}: {WHAT}", "have no value")
@@ -151,14 +160,17 @@ def key_of(name: str) -> str | None:
         for key, names in COLUMNS.items():
             if text in map(plain, names):
                 return key
-    return None
+    cut = str(name).lower()  # a Shapefile keeps ten characters of a name
+    return next((key for key, names in COLUMNS.items()
+                 if len(cut) == 10 and any(n.startswith(cut) for n in names)), None)
 
 
 def _first(table: pd.DataFrame, key: str):
     """The name of the column that holds `key`, the first of COLUMNS where there are several; None without one."""
     names = [plain(name) for name in COLUMNS[key]]
     found = [name for name in table if key_of(name) == key]
-    rank = {name: min(names.index(t) for t in (plain(name), split_unit(name)[0]) if t in names) for name in found}
+    rank = {name: min((names.index(t) for t in (plain(name), split_unit(name)[0]) if t in names), default=len(names))
+            for name in found}
     return min(found, key=rank.get) if found else None
 
 
@@ -229,6 +241,9 @@ def check_unit(velocity: np.ndarray, path: Path, unit: str = "mm/yr") -> None:
         found = f"99 % below {most:.3g}" if most < SLOWEST else f"half of them above {middle:.3g}"
         raise InputError(f"{shown(path)}: velocities: expected {unit}, found {found} mm/yr; give INSAR_UNIT, "
                          "or convert them to mm/yr")
+    if (wild := np.abs(velocity) > FASTEST_ONE).any():
+        raise InputError(f"{shown(path)}: velocities: expected {FASTEST_ONE:,.0f} mm/yr at most, found "
+                         f"{velocity[wild][0]:g} at {wild.sum():,} points; correct or remove them")
 
 
 def towards_satellite(velocity: np.ndarray, positive: str) -> np.ndarray:

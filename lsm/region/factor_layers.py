@@ -95,8 +95,8 @@ def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]
     step = max(1, grid.rows * grid.cols >> 20)
     sample = [np.abs(v[known(v)][::step]) for v in (read_rows(dataset, *w) for w in grid.windows())]
     largest = float(np.quantile(np.concatenate(sample), 0.99))
-    scale = scale or (10_000.0 if largest <= 1.5 else 1.0)
-    if not 300 <= largest * scale <= 15_000:
+    given, scale = scale, scale or (10_000.0 if largest <= 1.5 else 1.0)
+    if not (0 if given else 300) <= largest * scale <= 15_000:
         raise InputError(f"{where}: expected values from -1 to 1 or -10,000 to 10,000, found 99 % up to {largest:g}; "
                          "set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000")
     odd = 0
@@ -194,6 +194,7 @@ def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: 
         notes.append(f"water: {wet.sum():,} of {total:,} cells of the DEM lie in large areas of exactly one height "
                      f"({', '.join(levels[:3])}{', ...' * (len(levels) > 3)} m); left out of map and points "
                      "(WATER_CELLS)")
+        terrain.refuse_cliffs(z, wet, grid.cell)
     ground &= ~wet
     if mask:
         if is_raster(mask, "MASK"):
@@ -206,6 +207,10 @@ def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: 
                 raise InputError(f"{File.of(mask, 'MASK').where}: expected polygons, found lines or points; export the "
                                  "areas")
             masked = burn(vector, grid, folder / "mask.tif").ReadAsArray() != 0
+        if not masked[known(z)].any():
+            raise InputError(f"{File.of(mask, 'MASK').where}: expected a mask on the DEM ({grid.extent}), found none: "
+                             "cells of it hold values other than 0 that are no nodata; check its CRS and nodata value, "
+                             "or leave it out")
         masked ^= keeps
         notes.append(f"MASK: {(masked & known(z)).sum():,} of {total:,} cells of the DEM left out of map and points")
         ground &= ~masked

@@ -1,5 +1,6 @@
 """Inventories: points or polygons of landslides, and of places that did not slide where the file tells them apart."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from osgeo import gdal, ogr
 
 from lsm.inputs.layers import change_layer, read_rows, values_at, write_layer
 from lsm.inputs.rasters import Grid, centres, known, locate
-from lsm.inputs.samples import OTHER_NAMES, labels_of
+from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.text_tables import plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of
-from lsm.region.placed_points import date_field, dropped, points_of, year_of
+from lsm.region.placed_points import date_field, dropped, holds_shapes, points_of, year_of
 from lsm.run.settings import InputError
 from lsm.sources.files import File
 from lsm.sources.vector_files import open_vector
@@ -21,8 +22,8 @@ POLYGON_CELLS = ("highest", "every", "centroid")
 # names of columns that may hold labels, beside those of sample tables
 _LIKE_LABELS = ("class", "type", "kind", "status", "state", "stability", "presence", "occurrence", "value", "ls",
                 "slide", "slides", "failure")
-_PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "negative")  # of STABLE: in a column of another name they may mean
-                                                                 #   anything
+_PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "negative", "não", "nao", "non", "nein", "否")  # of STABLE: in a
+                                                                 #   column of another name they may mean anything
 
 
 @dataclass(frozen=True)
@@ -38,22 +39,26 @@ class Inventory:
     notes: tuple[str, ...]
 
 
-def slid_of(table: pd.DataFrame, where: str) -> tuple[np.ndarray, list[str]]:
+def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.ndarray, list[str]]:
     """Labels (rows,) of an inventory: 1 slid, 0 did not, nan where the column of labels is empty; and notes.
 
-    table  the columns of the inventory; where  the start of a message
+    table   the columns of the inventory; where  the start of a message
+    stable  whether these are places known not to slide: a column of labels may say so of all of them
     Where no column has both kinds, all rows are landslides. Raises InputError where a column of labels cannot be
     understood.
     """
     used, named, notes = {}, {plain(name) for name in ("label", *OTHER_NAMES["label"])}, []
     for name in table:
         labels, empty = labels_of(table[name]), is_empty(table[name])
-        both = (labels == 0).any() and (labels == 1).any()
+        both, others = (labels == 0).any() and (labels == 1).any(), np.isnan(labels) & ~empty
         values = pd.unique(table[name][~empty].astype(str).str.strip().str.removesuffix(".0"))
         pair = " and ".join(value[:30] for value in values) if len(values) == 2 else ""
+        alike = plain(name) in _LIKE_LABELS or plain(name).startswith("ls") or "landslide" in plain(name)
         if plain(name) in named:
-            if (labels == 0).any() and (np.isnan(labels) & ~empty).any():
-                odd = table[name][np.isnan(labels) & ~empty].iloc[0]
+            if stable and len(labels) and (labels == 0).all():
+                return labels, notes
+            if (labels == 0).any() and others.any():
+                odd = table[name][others].iloc[0]
                 raise InputError(f"{where}: column {name!r}: expected 0 and 1, or words such as landslide and stable, "
                                  f"found {str(odd)[:60]!r} too; correct it, or rename a column that is no label")
             if (labels == 0).any() and not both:
@@ -62,13 +67,21 @@ def slid_of(table: pd.DataFrame, where: str) -> tuple[np.ndarray, list[str]]:
             if pair and not both:
                 raise InputError(f"{where}: column {name!r}: expected 0 and 1, or words such as landslide and stable, "
                                  f"found {pair}; correct it, or rename a column that is no label")
-        elif (np.isnan(labels) & ~empty).any() or not (plain(name) in _LIKE_LABELS or clear_words(table[name])):
-            if pair and (both or plain(name) in _LIKE_LABELS):
+            both |= (labels == 1).any() and (labels[~empty] == 1).all()  # rows without a label are no landslides
+        elif (denied := words_of(table[name]).isin(DENIED).to_numpy()).any() and not (denied | empty).all():
+            labels, both = np.where(denied, 0.0, 1.0), True
+        elif others.any() or not (alike or clear_words(table[name])):
+            stays = table[name][labels == 0].astype(str).str.strip()
+            if pair and (both or alike or not re.search(r"\d", pair)):
                 notes.append(f"{where}: column {name!r} ({pair}) is not read as labels; if it marks places that did "
                              "not slide, call it label, and these 0")
+            elif clear_words(table[name]):
+                notes.append(f"{where}: column {name!r} ({stays.iloc[0][:30]} in {len(stays):,} rows) is not read as "
+                             "labels; if these did not slide, write 0 there and 1 elsewhere in a column label")
             continue
         if both:
             used[name] = np.where(empty, np.nan, labels)
+    used = {name: labels for name, labels in used.items() if (labels != 1).any()}
     if not used:
         return np.ones(len(table)), notes
     (name, labels), *others = used.items()
@@ -76,6 +89,8 @@ def slid_of(table: pd.DataFrame, where: str) -> tuple[np.ndarray, list[str]]:
     if other:
         raise InputError(f"{where}: expected one column of labels, found {name!r} and {other!r}, which differ; remove "
                          "or rename one")
+    if not (labels == 0).any():
+        return labels, notes
     return labels, [*notes, f"{where}: column {name!r} tells {(labels == 1).sum():,} landslides from "
                     f"{(labels == 0).sum():,} places that did not slide; these serve as non-landslides"]
 
@@ -100,7 +115,8 @@ def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str) -> np.n
     valid[valid] = known(values_at(ground, row[valid], col[valid])[:, 0])
     if valid.mean() < 0.5:
         *_, there = locate(grid.geotransform, (grid.rows, grid.cols), xy[:, ::-1])
-        remedy = "X and Y are swapped: rename them" if there.mean() > 0.5 else "check the CRS of both"
+        remedy = "check the CRS of both: |epsg=<code> behind the file, POINTS_EPSG for a table"
+        remedy = "X and Y are swapped: rename them" if there.mean() > 0.5 else remedy
         raise InputError(
             f"{name}: expected points on the DEM ({grid.extent}), found {(~valid).sum()} of {len(xy)} outside or on "
             f"nodata (X {xy[:, 0].min():.0f} to {xy[:, 0].max():.0f}, Y {xy[:, 1].min():.0f} to "
@@ -113,25 +129,30 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     """Reads an inventory of points, polygons or both.
 
     what    it is, for the messages
-    how     the points that stand for a polygon: "highest", its highest cell (the scarp); "every", every `every`-th cell
-            from the highest down; "centroid", a point inside near the middle
+    how     the points that stand for a polygon: "highest", its highest cell (the scarp), of a place that did not slide
+            as by "every"; "every", every `every`-th cell from the highest down; "centroid", a point inside near the
+            middle
     folder  for temporary layers
     date    the field of dates; "": recognised by its name. Raises InputError.
     """
     file = File.of(name, what)
-    path, where = file.path, file.where
-    if file.is_table:
+    where = file.where
+    if file.is_table and not holds_shapes(file):
         table, notes = points_of(name, what, grid, epsg)
-        labels, years, more = _labels_and_years(table.drop(columns=["X", "Y"]), where, date, path)
+        labels, years, more = _labels_and_years(table.drop(columns=["X", "Y"]), file, date)
         kept, unlabelled = dropped(np.isnan(labels), where, "have no label")
         xy = table[["X", "Y"]].to_numpy()[kept]
+        places = len(np.unique(xy, axis=0))
+        if places < 0.5 * len(xy):
+            notes = [*notes, f"{where}: only {places:,} different places among {len(xy):,} points: are the coordinates "
+                     "rounded?"]
         return Inventory(xy, labels[kept] == 1, years[kept], None, (*notes, *more, *unlabelled))
     dataset = open_vector(name, what, grid)
     layer = dataset.GetLayer(0)
     features = [(f.GetFID(), kind_of(f), f.GetGeometryRef().Clone() if kind_of(f) else None) for f in layer]
     fields = list(fields_of(layer))
     table = pd.DataFrame([[f.GetField(i) for i in range(len(fields))] for f in layer], columns=fields)
-    labels, years, notes = _labels_and_years(table, where, date, path)
+    labels, years, notes = _labels_and_years(table, file, date)
     shapes = np.array([kind in (ogr.wkbPoint, *POLYGONS) for _, kind, _ in features], bool)
     kept, unlabelled = dropped(np.isnan(labels) & shapes, where, "have no label")
     points, polygons = [], {}  # points: x, y, label, year; polygons: the same of a point inside, by feature id
@@ -153,15 +174,15 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     return Inventory(of_points[:, :2], of_points[:, 2] == 1, of_points[:, 3], burned, (*notes, *unlabelled))
 
 
-def _labels_and_years(table: pd.DataFrame, where: str, date: str, path: Path
-                      ) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _labels_and_years(table: pd.DataFrame, file: File, date: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Labels (rows,) of an inventory as `slid_of` gives them, the year of each row (rows,), nan without one, and notes.
     """
-    labels, notes = slid_of(table, where)
-    field = date_field(list(table), date, path)
+    where = file.where
+    labels, notes = slid_of(table, where, file.what == "stable places")
+    field = date_field(list(table), date, file.path)
     years = np.array([year_of(value) for value in table[field]]) if field else np.full(len(table), np.nan)
     if field and np.isnan(years).all() and not is_empty(table[field]).all():
-        notes.append(f"{where}: field {field!r}: no value holds a year of four digits, like "
+        notes.append(f"{where}: field {field!r}: no value holds one year of four digits, like "
                      f"{str(table[field].iloc[0]).removesuffix('.0'):.20}; the landslides have no years")
     return labels, years, notes
 
@@ -189,7 +210,9 @@ def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: i
     order = np.lexsort((col, row, -height, number))
     number = number[order].astype(int)
     rank = np.arange(len(number)) - np.searchsorted(number, number)  # within its polygon, the highest first
-    taken = (rank == 0) if how == "highest" else (rank % every == 0)
+    taken = rank % every == 0
+    if how == "highest":  # a place that did not slide has no scarp
+        taken &= (rank == 0) | ~slid[number]
     x, y = centres(grid.geotransform, row[order[taken]], col[order[taken]])
     # A polygon without a cell, because it is smaller than a cell or another lies over it, gives the point inside it.
     missing = np.setdiff1d(np.arange(len(inside)), number - 1)

@@ -13,13 +13,15 @@ from lsm.inputs.text_tables import Table, find_columns, frame_of, plain
 from lsm.region.warp import transform
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
-from lsm.sources.files import File
+from lsm.sources.files import SHAPES, File
 
-COORDINATES = (("x", "y"), ("point x", "point y"), ("x coord", "y coord"), ("coord x", "coord y"),
-               ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"), ("long", "lat"),
-               ("lng", "lat"))
-SHAPES = ("geometry", "wkt", "geom", "thegeom", "shape")  # columns in which programs write shapes as text
-DATES = ("year", "date", "year_obs", "obs_year", "date_obs", "obs_date", "event_date", "event_year", "yr")  # any case
+COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"),
+               ("long", "lat"), ("lng", "lat"), ("longitud", "latitud"), ("longitudine", "latitudine"),
+               ("este", "norte"), ("est", "nord"), ("rechtswert", "hochwert"), ("e", "n"), ("经度", "纬度"))
+# What people write before or behind such a name: "UTM_X", "POINT_X", "Latitude (DD)", "lon_wgs84"
+_BESIDE = re.compile(r"point|coord(inate)?s?|utm|gps|wgs|84|wgs84|dd|deg|degrees?|decimal|m|met(er|re)s?|centroid|°")
+DATES = ("year", "date", "year_obs", "obs_year", "date_obs", "obs_date", "event_date", "event_year", "yr", "fecha",
+         "jahr", "año", "anno", "année")  # any case
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d{1,2}(?!\d))")  # 2014, 2014-07-16, 16.07.2014, 20140716
 LARGEST = 1e9                      # of a coordinate or any other number of a point
 DROPPED = 0.2                      # share of points without place or value above which a file is damaged
@@ -37,21 +39,24 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     """
     file = File.of(name, what)
     path, said, table = file.path, file.number("epsg"), Table(file.path, what, file.member)
-    coordinates = {plain(name) for pair in COORDINATES for name in pair}
     names = [plain(name) for name in table.header]
-    used = [(name, key) for name, key in zip(table.header, names, strict=True) if key in coordinates or wanted(name)]
+    used = [(name, key) for name, key in zip(table.header, names, strict=True) if coordinate_of(key) or wanted(name)]
     twice = next((name for name, key in used if names.count(key) > 1), None)
     if twice is not None:
         raise InputError(f"{shown(path)}: header: expected different names, found {twice!r} twice; rename one")
-    pair = next((pair for pair in COORDINATES if all(plain(name) in names for name in pair)), None)
-    if pair is None:
+    columns = columns_of_places(table.header)
+    if columns is None:
         found = ", ".join(table.header[:6]) + ", ..." * (len(table.header) > 6)
         shapes = next((name for name in table.header if plain(name) in SHAPES), None)
-        remedy = f"save the layer as GeoPackage: shapes in a column ({shapes}) are not read"
-        remedy = remedy if shapes else "rename them"
+        remedy = "rename them"
+        if shapes:
+            remedy = f"save the layer as GeoPackage: shapes in a column ({shapes}) are not read"
+        elif len(table.header) == 1:
+            remedy = "separate columns by commas, semicolons or tabs, with their names in the first line"
         raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
                          f"latitude), found {found}; {remedy}")
-    columns = [names.index(plain(name)) for name in pair]
+    degrees = coordinate_of(table.header[columns[0]]) in ("lon", "long", "lng", "经度") or coordinate_of(
+        table.header[columns[0]]).startswith("longitud")
     columns += [i for i, name in enumerate(table.header) if wanted(name) and i not in columns]
     frame = frame_of(table, columns)
     if not len(frame):
@@ -59,9 +64,33 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     x, y = frame.columns[:2]
     xy = np.column_stack([numbers_of(frame[name], path) for name in (x, y)])  # (points, 2)
     kept, notes = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
-    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, table.header)
+    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, is_egms(table.header), degrees)
     frame = frame.drop(columns=[x, y])[kept].assign(X=xy[:, 0], Y=xy[:, 1])
     return frame, [*table.notes, *notes, *more]
+
+
+def coordinate_of(name: str) -> str:
+    """The name of COORDINATES that a column's name stands for, "" for none: "x" of "POINT_X", "X (m)" and "UTM_X"."""
+    words = re.findall(r"°|[^\W_]+", str(name).lower())
+    words = [word for word in words if not _BESIDE.fullmatch(word)] or words
+    text = re.sub(r"^(point|coord)(?=[xy]$)|(?<=^[xy])coord$", "", "".join(words)) if len(words) == 1 else ""
+    return text if any(text in pair for pair in COORDINATES) else ""
+
+
+def columns_of_places(header: list[str]) -> list[int] | None:
+    """The columns of X and Y, of the first pair of COORDINATES that a header has; bare names come first. None without
+    a pair."""
+    for keys in ([plain(name) for name in header], [coordinate_of(name) for name in header]):
+        for pair in COORDINATES:
+            if all(keys.count(key) == 1 for key in pair):
+                return [keys.index(key) for key in pair]
+    return None
+
+
+def holds_shapes(file: File) -> bool:
+    """Whether a table has its shapes as text in a column, and no coordinates. Raises InputError as `Table` does."""
+    header = Table(file.path, file.what, file.member).header
+    return columns_of_places(header) is None and any(plain(name) in SHAPES for name in header)
 
 
 def numbers_of(column: pd.Series, path: Path) -> np.ndarray:
@@ -73,8 +102,10 @@ def numbers_of(column: pd.Series, path: Path) -> np.ndarray:
     bad = ~np.isfinite(values) & ~empty
     if bad.any():
         row = int(np.argmax(bad))
+        remedy = "correct or remove the row" if bad.mean() < 0.5 else (
+            "write the column as plain numbers: no units, no separators of thousands, decimal degrees")
         raise InputError(f"{shown(path)}: point {column.index[row] + 1}, column {column.name!r}: expected a number, "
-                         f"found {str(column.iloc[row])[:60]!r}; correct or remove the row")
+                         f"found {str(column.iloc[row])[:60]!r}; {remedy}")
     return np.where(empty, np.nan, values)
 
 
@@ -94,15 +125,15 @@ def is_egms(header: list[str]) -> bool:
     return all(find_columns(header, (name,)) for name in ("easting", "northing", "mean_velocity", "mean_velocity_std"))
 
 
-def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid, epsg: int,
-                 header: list[str]) -> tuple[np.ndarray, list[str]]:
+def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid, epsg: int, of_egms: bool,
+                 named_degrees: bool) -> tuple[np.ndarray, list[str]]:
     """Points (points, 2) in the CRS of the grid, and a note where their CRS had to be guessed. Raises InputError.
 
     The CRS is the first of these in which half of the points lie on the grid: what the columns say, `epsg`, the grid's.
     """
     west, south, east, north = grid.bounds
     where, degrees = f"{shown(path)}: columns {', '.join(names)}", (np.abs(xy) <= (180, 90)).all()
-    said = 3035 if is_egms(header) else 4326 if plain(names[0]).startswith("l") else 0
+    said = 3035 if of_egms else 4326 if named_degrees else 0
     if not epsg and not said and degrees and not (west <= 180 and east >= -180 and south <= 90 and north >= -90):
         raise InputError(f"{where}: expected metres in the CRS of the DEM, found what looks like degrees "
                          f"({xy[0, 0]:g}, {xy[0, 1]:g}); name them longitude and latitude, or give POINTS_EPSG")
@@ -140,9 +171,9 @@ def date_field(names: list[str], given: str, path: Path) -> str | None:
 
 
 def year_of(value) -> float:
-    """The year in a date as people write it; nan where there is none."""
-    found = YEAR.search("" if value is None else str(value))
-    return float(found[1]) if found else np.nan
+    """The year in a date as people write it; nan where there is none, or several: "2010-2014"."""
+    found = set(YEAR.findall("" if value is None else str(value)))
+    return float(found.pop()) if len(found) == 1 else np.nan
 
 
 def table_of_dates(landslides) -> pd.DataFrame:

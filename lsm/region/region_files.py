@@ -16,7 +16,7 @@ from lsm.region.sample_tables import as_table
 from lsm.run.artifacts import artifact, record_path, write_csv, wrote
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError
-from lsm.sources.files import is_sidecar, path_of
+from lsm.sources.files import is_sidecar, parts_of, path_of
 
 INPUTS = ("DEM", "INVENTORY", "STABLE", "LAND_USE", "LITHOLOGY", "NDVI", "ROADS", "RIVERS", "FAULTS", "CATCHMENTS",
           "INSAR", "MASK")  # constants of prepare_region.py that name a file; dem.*, inventory.*, ... without them
@@ -38,8 +38,11 @@ def find_inputs(folder: Path, c) -> dict[str, str]:
         if given and given != "none":
             found[name] = str(root() / given)
         elif not given:
-            files = [p for p in there if _stem(p) == _plain(name) and not is_sidecar(p.name)
-                     and (p.is_file() or p.suffix.lower() == ".gdb")]
+            files = [p for p in there if _stem(p) == _plain(name) and (p.is_file() or p.suffix.lower() == ".gdb")]
+            files = [p for p in files if not is_sidecar(p.name)] or [p for p in files if p.suffix.lower() == ".json"]
+            if len(files) > 1:
+                of = {p: {part.name for part in parts_of(p)} - {p.name} for p in files}
+                files = [p for p in files if not any(p.name in of[q] and q.name not in of[p] for q in files)]
             if len(files) > 1:
                 raise InputError(f"{shown(folder)}: expected one file for {name}, found "
                                  f"{', '.join(p.name for p in files)}; name one: {name}=<file>")
@@ -84,8 +87,9 @@ def unused(folder: Path, used: list[str]) -> list[str]:
     """A note that names the files of a folder that are neither used nor belong to a used one, [] where there are none.
     """
     paths = [path_of(name).resolve() for name in used]
+    parts = {part.resolve() for path in paths for part in parts_of(path)}
     rest = [p.name for p in (sorted(folder.iterdir()) if folder.is_dir() else []) if p.resolve() not in paths
-            and not p.name.startswith(".")
+            and p.resolve() not in parts and not p.name.startswith(".")
             and not (is_sidecar(p.name) and any(_stem(p) == _stem(q) for q in paths if q.parent == p.parent.resolve()))]
     if not rest:
         return []

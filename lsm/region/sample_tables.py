@@ -43,9 +43,11 @@ def place_points(inputs: dict, grid: Grid, folder: Path, c):
 
     Stable places are those of the file STABLE and the places of the inventory that its labels say did not slide.
     """
+    how = {} if c.POLYGON_CELLS == "centroid" else {"STABLE": "every"}  # stable ground has no scarp
+
     def read(constant: str, what: str) -> inventory.Inventory:
         return inventory.read_inventory(inputs[constant], what, grid, gdal.Open(str(folder / "DEM.tif")), c.POINTS_EPSG,
-                                        c.POLYGON_CELLS, c.EVERY, folder,
+                                        how.get(constant, c.POLYGON_CELLS), c.EVERY, folder,
                                         c.DATE_FIELD if constant == "INVENTORY" else "")
 
     given = read("INVENTORY", "inventory")
@@ -73,7 +75,11 @@ def place_points(inputs: dict, grid: Grid, folder: Path, c):
         raise InputError(f"{where}: expected places apart from landslides, found each in the cell of one; is it the "
                          "inventory again?")
     notes += [f"{(~apart).sum()} stable places dropped in the cell of a landslide"] * (not apart.all())
-    return landslides, [part[apart] for part in stable], given.burned, notes
+    kept, most = np.flatnonzero(apart), max(1, round(c.RATIO * len(landslides[0])))
+    if len(kept) > most and any(points.burned is not None for points, *_ in stable):
+        notes.append(f"{most:,} of the {len(kept):,} stable cells are taken, RATIO for each landslide")
+        kept = kept[np.linspace(0, len(kept) - 1, most).astype(int)]
+    return landslides, [part[kept] for part in stable], given.burned, notes
 
 
 def mark_occupied(landslides, weak_xy: np.ndarray, burned, grid: Grid, folder: Path) -> None:

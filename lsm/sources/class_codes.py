@@ -70,7 +70,8 @@ def _attribute_table(band: gdal.Band) -> dict[int, str]:
     columns = range(table.GetColumnCount())
     text = [i for i in columns if table.GetTypeOfCol(i) == gdal.GFT_String]
     name = table.GetColOfUsage(gdal.GFU_Name)
-    name = name if name in text else text[0] if text else -1
+    by_name = [i for i in text if re.search("name|label|class|desc|type", table.GetNameOfCol(i), re.I)]
+    name = name if name in text else next(iter([*by_name, *text]), -1)
     code = next((i for i in map(table.GetColOfUsage, (gdal.GFU_MinMax, gdal.GFU_Min)) if i >= 0), -1)
     if code < 0:
         code = next((i for i in columns if table.GetNameOfCol(i).lower() in ("value", "code", "class")), -1)

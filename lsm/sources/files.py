@@ -32,6 +32,7 @@ SIDECARS = (".aux.xml", ".ovr", ".msk", ".prj", ".dbf", ".shx", ".cpg", ".qpj", 
 PARTS = (".dbf", ".shx", ".prj", ".cpg")  # of a Shapefile
 ARCHIVES = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tgz": "/vsitar/"}
 TABLES = (".csv", ".txt", ".tsv")  # files that are read as tables of points; GDAL opens all others
+SHAPES = ("geometry", "wkt", "geom", "thegeom", "shape", ".geo")  # columns in which programs write shapes as text
 # The constant of a stage that names a file, by what the file is in messages.
 CONSTANTS = {"inventory": "INVENTORY", "stable places": "STABLE", "land use": "LAND_USE", "dis2road": "ROADS",
              "dis2drainage": "RIVERS", "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS", "InSAR points": "INSAR",
@@ -134,6 +135,14 @@ class File:
         return data[0]
 
 
+def parts_of(path: Path) -> list[Path]:
+    """The files that GDAL reads as one data set by the name of one of them: of a virtual raster, its sources too."""
+    try:
+        return [Path(part) for part in gdal.OpenEx(str(path)).GetFileList() or []]
+    except RuntimeError:
+        return []
+
+
 def is_sidecar(name: str) -> bool:
     """Whether a file belongs to another of the same name, by the end of its own name."""
     return name.lower().endswith(SIDECARS)
@@ -152,6 +161,7 @@ def read_files(names: list[str]) -> list[Path]:
         beside = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if path.suffix.lower() == ".shp" else []
         within = sorted(path.rglob("*")) if path.is_dir() else []
         out += [path, *(p for p in beside if p.suffix.lower() in PARTS), *within]
+        out += [p for p in parts_of(path) if p != path] if path.suffix.lower() == ".vrt" else []
     return [path for path in out if path.is_file()]
 
 

@@ -110,11 +110,11 @@ def _metres(file: File, stated: str, crs: osr.SpatialReference, unit: str, notes
         found["its band"] = _named(stated)
         if found["its band"] is None:
             raise InputError(f"{file.where}: unit of the band: expected one of {', '.join(METRES)}, found {stated!r}; "
-                             "say which it is: DEM_UNIT=<unit>")
+                             f"{_say_unit(file)}")
     if file.what == "DEM" and crs.GetAttrValue("VERT_CS|UNIT", 1):
         found["its vertical CRS"] = float(crs.GetAttrValue("VERT_CS|UNIT", 1))
     if not found:
-        notes.append(f"{file.where}: names no unit, taken for metres (DEM_UNIT)")
+        notes.append(f"{file.where}: names no unit, taken for metres{' (DEM_UNIT)' * (file.what == 'DEM')}")
         return 1.0
     if max(found.values()) > 1.00001 * min(found.values()):
         both = " and ".join(f"{metres:.7g} m by {who}" for who, metres in found.items())
@@ -123,6 +123,11 @@ def _metres(file: File, stated: str, crs: osr.SpatialReference, unit: str, notes
     if metres != 1:
         notes.append(f"{file.where}: in units of {metres:.7g} m by {next(iter(found))}; turned into metres")
     return metres
+
+
+def _say_unit(file: File) -> str:
+    """How a person says the unit of a raster of lengths."""
+    return "say which it is: DEM_UNIT=<unit>" if file.what == "DEM" else "set it (gdal_edit.py -units m)"
 
 
 def _named(text: str) -> float | None:
@@ -145,7 +150,10 @@ def write_plain(raster: RasterFile, path: Path, notes: list[str], grid: Grid | N
         raise InputError(f"{where}: expected at most {MAX_CELLS:,} cells around the DEM, found {rows} x {cols}; take "
                          "larger cells (gdalwarp -tr)")
     a, b, c, d, e, f = raster.grid.geotransform
-    part = Grid(rows, cols, (a + col * b + row * c, b, c, d + col * e + row * f, e, f), raster.grid.crs)
+    west = a + col * b + row * c
+    if raster.crs.IsGeographic() and west + cols * b / 2 > 180:  # longitudes from 0 to 360
+        west -= 360
+    part = Grid(rows, cols, (west, b, c, d + col * e + row * f, e, f), raster.grid.crs)
 
     def windows() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         for first, count in part.windows():
@@ -193,7 +201,7 @@ def _gaps(raster: RasterFile, windows, notes: list[str], categorical: bool) -> l
     left, right = np.quantile(np.concatenate(sample), (0.01, 0.99)) if sample else (0.0, 0.0)
     width = right - left
     if raster.file.what == "DEM":
-        _check_heights(raster, [low, high, *counts])
+        _check_heights(raster, [low, high, *counts], notes)
     gaps = []
     for mark, n in counts.items():
         below = mark < 0 and (low >= 0 or low - mark >= 0.1 * width)
@@ -214,11 +222,15 @@ def _gaps(raster: RasterFile, windows, notes: list[str], categorical: bool) -> l
     return gaps
 
 
-def _check_heights(raster: RasterFile, extremes: list[float]) -> None:
-    """Raises InputError for heights that no ground has, or that 8 bits could not hold."""
+def _check_heights(raster: RasterFile, extremes: list[float], notes: list[str]) -> None:
+    """Raises InputError for heights that no ground has, or that 8 bits could not hold; notes  gets a line on others of
+    8 bits."""
     if raster.band.band.DataType == gdal.GDT_Byte and 255 in extremes:
         raise InputError(f"{raster.file.where}: expected heights, found numbers of 8 bits that reach 255, so that "
                          "higher ground is clipped or counted from 0 again; export it in float32 or int16")
+    if raster.band.band.DataType == gdal.GDT_Byte:
+        notes.append(f"{raster.file.where}: heights of 8 bits, in whole numbers; if it is a picture (a hillshade), "
+                     "take the elevations it was made of")
     finite = np.array([v for v in extremes if np.isfinite(v)])
     metres = raster.band.values(finite) * raster.metres
     odd = np.flatnonzero((metres < HEIGHTS[0]) | (metres > HEIGHTS[1]))
@@ -242,6 +254,9 @@ def _window_around(raster: RasterFile, grid: Grid) -> tuple[int, int, int, int]:
         xy = np.array(there.TransformPoints(np.column_stack([x, y]).tolist()))
     except RuntimeError:
         return whole
+    if raster.crs.IsGeographic() and raster.grid.bounds[2] > 180:  # longitudes from 0 to 360
+        least = raster.grid.bounds[0] - 1
+        xy[:, 0] = least + (xy[:, 0] - least) % 360
     back = gdal.InvGeoTransform(raster.grid.geotransform)
     cols = back[0] + xy[:, 0] * back[1] + xy[:, 1] * back[2]
     rows = back[3] + xy[:, 0] * back[4] + xy[:, 1] * back[5]

@@ -5,7 +5,8 @@ from osgeo import gdal, ogr, osr
 from lsm.inputs.crs import horizontal
 from lsm.inputs.rasters import Grid, reason
 from lsm.run.settings import InputError
-from lsm.sources.files import File
+from lsm.sources.files import SHAPES, File
+from lsm.sources.raster_files import is_raster
 
 gdal.UseExceptions()
 ogr.UseExceptions()
@@ -24,17 +25,20 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     file, said = File.of(name, what), [] if notes is None else notes
     source = _opened(file)
     layer = _layer(source, file, said)
+    stated = _crs_of(layer)  # first: GDAL raises what is wrong with a .prj file at whatever reads the layer first
     if _is_garbled(layer):
         if source.GetDriver().ShortName != "ESRI Shapefile":
             raise InputError(f"{file.where}: expected text in UTF-8, found another encoding; export it as GeoPackage")
         chosen = layer.GetName()
         source = _opened(file, "ENCODING=ISO-8859-1")
         layer = source.GetLayerByName(chosen)
-        said.append(f"{file.where}: its text is not UTF-8 and no .cpg file names the encoding; read as Latin-1")
-    crs = file.crs or layer.GetSpatialRef()
+        _crs_of(layer)
+        said.append(f"{file.where}: its text is not UTF-8 and no .cpg file names the encoding; read as Latin-1; if "
+                    "names look wrong, write the encoding into a .cpg file beside it")
+    crs = file.crs or stated
     if crs is None or crs.IsLocal() or crs.GetName().startswith("Undefined"):  # the name of a GeoPackage's missing CRS
-        raise InputError(f"{file.where}: CRS: expected one, found none; set it: {file.remedy('epsg=<code>')} (a "
-                         "Shapefile needs its .prj file)")
+        prj = " (a Shapefile needs its .prj file)" if file.opened.lower().endswith(".shp") else ""
+        raise InputError(f"{file.where}: CRS: expected one, found none; set it: {file.remedy('epsg=<code>')}{prj}")
     _refuse_metres(file, layer, crs, source.GetDriver().ShortName)
     given = ["-s_srs", horizontal(crs).ExportToWkt()] if file.crs or crs.GetAxesCount() > 2 else []
     kept = ["-explodecollections"] if parts else ["-spat", *map(repr, grid.bounds), "-spat_srs", grid.crs]
@@ -54,11 +58,19 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
 
 
 def _opened(file: File, *options: str) -> gdal.Dataset:
+    if file.is_table:
+        options = (*options, f"GEOM_POSSIBLE_NAMES={','.join(('the_geom', *SHAPES))}", "KEEP_GEOM_COLUMNS=NO")
     try:
         return gdal.OpenEx(file.opened, gdal.OF_VECTOR, open_options=list(options))
     except (RuntimeError, UnicodeDecodeError):  # the latter by GDAL's bindings, of a message that quotes damaged text
-        raise InputError(f"{file.where}: expected a vector file that GDAL opens, found none; export it again as "
-                         "GeoPackage") from None
+        pass
+    found, remedy = "none", "export it again as GeoPackage"
+    if is_raster(file.path, file.what):
+        found, remedy = "a raster", ("export the lines or areas; a raster of distances is a factor of its own: "
+                                     "FACTORS_MORE")
+    elif file.path.suffix.lower() == ".shp":
+        remedy += " (a Shapefile needs its .shx file)"
+    raise InputError(f"{file.where}: expected a vector file that GDAL opens, found {found}; {remedy}")
 
 
 def _layer(source: gdal.Dataset, file: File, notes: list[str]) -> ogr.Layer:
@@ -90,6 +102,14 @@ def _layer(source: gdal.Dataset, file: File, notes: list[str]) -> ogr.Layer:
     return layer
 
 
+def _crs_of(layer: ogr.Layer) -> osr.SpatialReference | None:
+    """The CRS that a layer states, None where it states none that can be read."""
+    try:
+        return layer.GetSpatialRef()
+    except RuntimeError:
+        return None
+
+
 def _is_garbled(layer: ogr.Layer) -> bool:
     """Whether names or texts of a layer's fields are not UTF-8."""
     definition = layer.GetLayerDefn()
@@ -115,6 +135,9 @@ def _refuse_metres(file: File, layer: ogr.Layer, crs: osr.SpatialReference, driv
     if max(abs(west), abs(east)) <= 360 and max(abs(south), abs(north)) <= 90.5:
         return
     of_format = "GeoJSON is in degrees of WGS 84" if driver.startswith("GeoJSON") else f"its CRS is {crs.GetName()}"
+    if max(abs(west), abs(east)) <= 90 and max(abs(south), abs(north)) <= 360:
+        raise InputError(f"{file.where}: {of_format}, found latitude before longitude (X {west:.6g}, Y {south:.6g}); "
+                         "export it with longitude first")
     raise InputError(f"{file.where}: {of_format}, found coordinates that look like metres (X {west:.0f}, Y "
                      f"{south:.0f}); say their CRS: {file.remedy('epsg=<code>')}, or export it in degrees")
 

@@ -71,10 +71,10 @@ def plain_rows(data: bytes) -> list[dict[str, str]]:
         text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     separator = next((line.strip()[4] for line in lines if line.startswith("sep=") and len(line.strip()) == 5), "")
-    lines = [line for line in lines if line.strip(",;\t ") and not line.startswith(("# a note", "sep=", "#\n"))]
+    lines = [line for line in lines if line.strip(",;\t| ") and not line.startswith(("# a note", "sep=", "#\n"))]
     if lines and lines[0].startswith("#"):
         lines = [line for line in lines if not line.startswith("#")]
-    separator = separator or max(",;\t", key=lines[0].count)
+    separator = separator or max(",;\t|", key=lines[0].count)
     lines = [line for line in lines  # remarks below the header, counted and told
              if not line.startswith("#") or line.count(separator) == lines[0].count(separator)]
     rows = list(csv.reader(lines, delimiter=separator))

@@ -127,6 +127,14 @@ def test_bands_beside_the_velocity_count_by_their_names(path):
         np.testing.assert_allclose(getattr(points, name), value)
 
 
+def test_the_band_of_velocities_is_found_by_its_name(path):
+    v, ones = velocities(), np.ones((ROWS, COLS), np.float32)
+    np.testing.assert_array_equal(read_insar(write(path, v, more=[("", ones)]), GRID)[0].velocity,
+                                  read_insar(write(path, v), GRID)[0].velocity)
+    path = write(path, ones, more=[("vel", v)])
+    np.testing.assert_array_equal(read_insar(path, GRID)[0].velocity, read_insar(f"{path}|band=2", GRID)[0].velocity)
+
+
 @pytest.mark.parametrize(("options", "words"), [
     ({"epsg": None}, "expected a CRS and a geotransform, found none"),
     ({"epsg": 32651}, "check its CRS"), ({"place": (WEST + 1e6, 30.0, 0, NORTH, 0, -30.0)}, "found 0; check its CRS"),

@@ -104,13 +104,32 @@ def test_names_with_and_without_units():
     names = {"VEL": "velocity", "mean_velocity": "velocity", "v [mm/yr]": "velocity",
              "LOS velocity (cm/year)": "velocity", "velocity_mm_yr": "velocity",
              "V_STDEV": "error", "velocityStd": "error", "mean_velocity_std": "error",
+             "mean_veloc": "velocity", "temporal_c": "coherence",  # ten characters of a Shapefile
              "track_angle": "heading", "Incidence": "incidence", "coh": "coherence", "height": None, "20190101": None}
     assert {name: key_of(name) for name in names} == names
 
 
 def test_the_first_of_several_names_wins(path):
     table = TABLE.assign(vel=99.0)
-    np.testing.assert_array_equal(read(write(path, table)).velocity, TABLE["velocity"])
+    points, notes = read_insar(write(path, table), grid_in(UTM))
+    np.testing.assert_array_equal(points.velocity, TABLE["velocity"])
+    assert any("column 'velocity' is the velocity; vel not read" in note for note in notes)
+
+
+@pytest.mark.parametrize(("value", "words"), [(-999, "1 of 4 points have no value"), (1e5, "found 100000 at 1 points")])
+def test_numbers_that_are_no_velocities(path, value, words):
+    table = pd.concat([TABLE] * 2, ignore_index=True)[:4].assign(velocity=[value, -3, 4, 5])
+    if value < 0:
+        assert any(words in note for note in read_insar(write(path, table), grid_in(UTM))[1])
+    else:
+        with pytest.raises(InputError, match=words):
+            read_insar(write(path, table), grid_in(UTM))
+
+
+def test_a_column_of_passes_is_said(path):
+    table = TABLE.drop(columns=[n for n in TABLE if n in ("heading", "incidence")]).assign(orbit="ASC")
+    notes = read_insar(write(path, table), grid_in(UTM))[1]
+    assert any("column 'orbit' is not read; to keep" in note for note in notes)
 
 
 @pytest.mark.parametrize(("name", "factor"), [("velocity (mm/yr)", 1), ("vel_cm_yr", 10), ("VEL [m/year]", 1000)])

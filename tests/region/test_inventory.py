@@ -20,8 +20,10 @@ def read(path, dem, folder, how="highest"):
     return inventory.read_inventory(path, "inventory", GRID, dem, 0, how, 5, folder)
 
 
-NO = ["0", "FALSE", "no", "stable", "Non-Landslide", "non_landslides", "0.0", "absent", " F ", "n"]
-YES = ["1", "TRUE", "yes", "landslide", "Landslides", "unstable", "1.0", "present", "T", "y"]
+NO = ["0", "FALSE", "no", "stable", "Non-Landslide", "non_landslides", "0.0", "absent", " F ", "n", "Nein",
+      "estable", "非滑坡"]
+YES = ["1", "TRUE", "yes", "landslide", "Landslides", "unstable", "1.0", "present", "T", "y",
+       "Ja", "deslizamiento", "滑坡"]
 
 
 @pytest.mark.parametrize(("yes", "no"), list(zip(YES, NO, strict=True)))
@@ -44,7 +46,9 @@ def test_labels_tell_landslides_from_other_places(tmp_path, dem, kind, yes, no):
     ("class", "1 0 0 1", [1, 0, 0, 1]), ("anything", "stable landslide landslide stable", [0, 1, 1, 0]),
     ("injured", "1 0 0 1", [1, 1, 1, 1]), ("label", "1 1 1 1", [1, 1, 1, 1]), ("type", "fall slide flow fall", [1] * 4),
     ("landslide", "17 4 12 3", [1] * 4), ("label", "1  0 1", [1, 0, 1]), ("Slide", "Y N N Y", [1, 0, 0, 1]),
-    ("label", "slide non-slides no_slide slides", [1, 0, 0, 1])])
+    ("label", "slide non-slides no_slide slides", [1, 0, 0, 1]), ("lslpts", "1 0 0 1", [1, 0, 0, 1]),
+    ("Landslide (1/0)", "1 0 0 1", [1, 0, 0, 1]), ("clase", "estable deslizamiento estable", [0, 1, 0]),
+    ("type", "rock_fall no_landslide debris_flow", [1, 0, 1]), ("landslide", "1 1 1 1 1 ", [1] * 5)])
 def test_which_columns_are_labels(tmp_path, dem, header, labels, slid):
     path = tmp_path / "i.csv"
     rows = [f"{WEST + 45 + 30 * i};{NORTH - 45};{label}" for i, label in enumerate(labels.split(" "))]
@@ -55,6 +59,7 @@ def test_which_columns_are_labels(tmp_path, dem, header, labels, slid):
 @pytest.mark.parametrize(("header", "rows", "words"), [
     ("label", ["1", "0", "maybe"], "column 'label': expected 0 and 1, or words such as landslide and stable, found"),
     ("label", ["0", "0", "0"], "found only labels of places that did not slide"),
+    ("landslide", ["1", "", "1", ""], "found 2 of 4 that have no label"),
     ("Landslide", ["1", "2", "1"], "column 'Landslide': expected 0 and 1, .* found 1 and 2; correct it, or rename"),
     ("label,landslide", ["1,0", "0,1", "1,1"], "expected one column of labels, found 'label' and 'landslide', which")])
 def test_labels_that_cannot_be_understood(tmp_path, dem, header, rows, words):
@@ -65,9 +70,12 @@ def test_labels_that_cannot_be_understood(tmp_path, dem, header, rows, words):
 
 
 @pytest.mark.parametrize(("header", "values", "note"), [
-    ("class", "12", "column 'class' (1 and 2) is not read as labels; if it marks places that did not slide, call it"),
+    ("class", "12", "column 'class' (1 and 2) is not read as labels; if it marks places that did not slide"),
     ("injured", "01", "column 'injured' (0 and 1) is not read as labels"),
-    ("date", ["7/1/98", "41836"], "field 'date': no value holds a year of four digits, like 7/1/98; the landslides ")])
+    ("kind", ["fell", "sank"], "column 'kind' (fell and sank) is not read as labels"),
+    ("type", ["flow", "stable", "fall"], "'type' (stable in 1 rows) is not read as labels; if these did not slide"),
+    ("date", ["2010-2014"], "no value holds one year of four digits, like 2010-2014"),
+    ("date", ["7/1/98", "41836"], "field 'date': no value holds one year of four digits, like 7/1/98; the lan")])
 def test_what_is_passed_over_is_said(tmp_path, dem, header, values, note):
     path = tmp_path / "i.csv"
     path.write_text("\n".join([f"X,Y,{header}", *(f"{WEST + 45},{NORTH - 45},{value}" for value in values)]))
@@ -86,7 +94,30 @@ def test_polygons_of_both_labels(tmp_path, dem, how):
     row = (NORTH - found.xy[:, 1]) // CELL
     assert (row[~found.slid] >= 40).all()
     assert (row[found.slid] < 40).all()
-    assert (~found.slid).sum() == 1
+    assert (~found.slid).sum() == 1  # of four cells
+
+
+def test_stable_places_may_say_so_in_their_labels(tmp_path, dem):
+    (tmp_path / "s.csv").write_text(f"X,Y,label\n{WEST + 45},{NORTH - 45},0\n{WEST + 75},{NORTH - 45},0\n")
+    found = inventory.read_inventory(tmp_path / "s.csv", "stable places", GRID, dem, 0, "highest", 5, tmp_path)
+    assert found.slid.tolist() == [False, False]
+
+
+def test_rounded_coordinates_are_said(tmp_path, dem):
+    rows = "".join(f"{WEST + 40 + 10 * (i % 3):.3E},{NORTH - 300:.3E}\n" for i in range(12))
+    (tmp_path / "t.csv").write_text("X,Y\n" + rows)
+    assert "only 2 different places among 12 points: are" in " ".join(read(tmp_path / "t.csv", dem, tmp_path).notes)
+
+
+@pytest.mark.parametrize("column", ["WKT", "geometry"])
+def test_shapes_as_text(tmp_path, dem, column):
+    path, shapes = tmp_path / "t.csv", [square(10, 10, 4, 5), square(40, 60, 2, 2)]
+    path.write_text(f"id,{column},label\n" + "".join(f'{i},"{s}",{1 - i}\n' for i, s in enumerate(shapes)))
+    with pytest.raises(InputError, match=r"CRS: expected one, found none; set it: INVENTORY=.*epsg=<code>"):
+        read(path, dem, tmp_path)
+    found = read(f"{path}|epsg=32650", dem, tmp_path)
+    assert found.slid.tolist() == [True, False]
+    assert ((NORTH - found.xy[:, 1]) // CELL // 10).tolist() == [1, 4]
 
 
 @pytest.mark.parametrize(("how", "each"), [("highest", [1, 1]), ("every", [4, 1]), ("centroid", [1, 1])])
@@ -110,7 +141,8 @@ def test_points_of_polygons(tmp_path, dem, how, each):
 
 @pytest.mark.parametrize(("value", "year"), [
     ("2014", 2014), (2014, 2014), (2014.0, 2014), ("16.07.1998", 1998), ("2008/05/12 00:00:00", 2008),
-    ("20100727", 2010), ("before 1973", 1973), (None, np.nan), ("", np.nan), ("unknown", np.nan), ("120145", np.nan)])
+    ("20100727", 2010), ("before 1973", 1973), (None, np.nan), ("", np.nan), ("unknown", np.nan), ("120145", np.nan),
+    ("2010-2014", np.nan), ("2010-05-01 to 2010-05-03", 2010)])
 def test_years_in_dates_as_people_write_them(value, year):
     np.testing.assert_equal(placed_points.year_of(value), year)
 

@@ -31,6 +31,9 @@ def read(tmp_path, monkeypatch):
     f"X,Y,v\n{X},{Y},-3\n", f"x;y;v\n{X};{Y};-3\n".replace(".", ","), f"X\tY\tv\n{X}\t{Y}\t-3\n",
     f'"X","Y","v"\n"{X}","{Y}","-3"\n', f"\ufeffX,Y,v\r\n{X},{Y},-3\r\n\r\n", f"sep=;\nX;Y;v\n{X};{Y};-3\n",
     f"# exported 2021-03-04\nX,Y,v\n{X},{Y},-3\n", f"POINT_X,POINT_Y,v\n{X},{Y},-3\n",
+    f"X|Y|v\n{X}|{Y}|-3\n", f"X (m),Y (m),v\n{X},{Y},-3\n", f"UTM_E,UTM_N,v\n{X},{Y},-3\n",
+    f"xcoord,ycoord,v\n{X},{Y},-3\n",
+    f"Rechtswert;Hochwert;v\n{X};{Y};-3\n", f"X,Y,v,lon_wgs84,lat_wgs84\n{X},{Y},-3,1,2\n",
     f"Easting,Northing,v\n{X},{Y},-3\n", f"v,east,north\n-3,{X},{Y}\n", f"# X Y v\n#X,Y,v\n{X},{Y},-3\n"])
 def test_tables_as_people_export_them(read, text):
     table, notes = read(text)
@@ -107,10 +110,21 @@ def test_single_points_without_coordinates_are_dropped_and_counted(read):
     ("X,Y\n1,east\n", "point 1, column 'Y': expected a number, found 'east'"),
     ("a,b\n1,2\n", r"expected columns X and Y \(or easting"), ("X,Y\n117,22.6\n", "found what looks like degrees"),
     ("lon,lat\n22.6,1170\n", "expected coordinates of EPSG:4326"), ("X,Y\n", "expected points, found a header only"),
-    ("X,Y\n1,5,2,5\n", "line 2: expected 2 columns as in the header, found 4")])
+    ("X,Y\n1,5,2,5\n", "line 2: expected 2 columns as in the header, found 4; decimal commas"),
+    ("X,Y\n7,1,5\n", "line 2: expected 2 columns as in the header, found 3; name every column in the header"),
+    ("X (km),Y (km)\n1,2\n", r"found X \(km\), Y \(km\); rename them"),
+    ("Landslides of 2020\nX,Y\n1,2\n", "found Landslides of 2020; separate columns by commas"),
+    ('X,Y\n"500,045","2,499,900"\n', "expected a number, found '500,045'; write the column as plain numbers")])
 def test_refused(read, text, words):
     with pytest.raises(InputError, match=words):
         read(text)
+
+
+@pytest.mark.parametrize("names", ["lat_dd,lon_dd", "Latitude (°),Longitude (°)", "Latitud,Longitud"])
+def test_names_of_degrees(read, names):
+    lon, lat = 117.0004, 22.6069  # on the grid
+    table, _ = read(f"{names}\n{lat},{lon}\n")
+    assert abs(table["X"][0] - WEST) < 100
 
 
 def test_places_are_exact(read):

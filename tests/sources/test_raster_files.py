@@ -7,6 +7,7 @@ from small_region import COLS, NODATA, PLACE, ROWS, WEST, crs_of, heights, write
 
 from lsm.inputs.rasters import Grid
 from lsm.run.settings import InputError
+from lsm.sources.files import read_files
 from lsm.sources.raster_files import is_raster, open_raster_file, write_plain
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
@@ -192,3 +193,22 @@ def test_whatever_gdal_opens_is_a_raster(tmp_path):
         np.testing.assert_allclose(plain_of(tmp_path / name)[0], heights(), rtol=1e-5)
     (tmp_path / "no.img").write_text("words")
     assert not is_raster(str(tmp_path / "no.img"), "land use")
+
+
+@pytest.mark.parametrize("west", [243.0, 0.0])
+def test_longitudes_from_0_to_360(tmp_path, west):
+    cols = 400 if west else 3600
+    step = 0.001 if west else 0.1
+    lon = west + step * (np.arange(cols) + 0.5)
+    write_raster(tmp_path / "a.tif", np.tile(lon, (20, 1)), epsg=4326, place=(west, step, 0, 34.01, 0, -0.001))
+    grid = Grid(10, 10, (500000.0, 100.0, 0, 3762500.0, 0, -100.0), crs_of(32611).ExportToWkt())  # 117 W, 34 N
+    plain = write_plain(open_raster_file(str(tmp_path / "a.tif"), "rain", []), tmp_path / "p.tif", [], grid)
+    x, step = plain.GetGeoTransform()[:2]
+    assert -118 < x < -116.9
+    np.testing.assert_allclose(plain.ReadAsArray()[0], x + step * (np.arange(plain.RasterXSize) + 0.5) + 360, rtol=1e-6)
+
+
+def test_a_virtual_raster_has_the_parts_of_its_sources(tmp_path):
+    write_raster(tmp_path / "tile.tif", np.ones((3, 3)))
+    gdal.BuildVRT(str(tmp_path / "dem.vrt"), [str(tmp_path / "tile.tif")]).FlushCache()
+    assert [p.name for p in read_files([str(tmp_path / "dem.vrt")])] == ["dem.vrt", "tile.tif"]

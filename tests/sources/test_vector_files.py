@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 from osgeo import gdal, ogr
-from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, square, write_vector
+from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, square, write_raster, write_vector
 
 from lsm.inputs.rasters import Grid
 from lsm.inputs.vectors import burn, is_areal
@@ -145,3 +145,24 @@ def test_files_in_archives(tmp_path):
     gdal.VectorTranslate(str(tmp_path / "r.gdb"), str(tmp_path / "roads.shp"), format="OpenFileGDB")
     shutil.make_archive(str(tmp_path / "base"), "zip", tmp_path, "r.gdb")
     assert len(shapes_of(open_vector(tmp_path / "base.zip", "dis2road", GRID, []))) == 1
+
+
+def test_a_damaged_prj_is_none(tmp_path):
+    write_vector(tmp_path / "a.shp", ["POINT (500045 2499900)"], {"n": ["a"]}, driver="ESRI Shapefile",
+                 shape_type=ogr.wkbPoint)
+    (tmp_path / "a.prj").write_text('PROJCS["WGS_1984_UTM_Zo')
+    with pytest.raises(InputError, match="CRS: expected one, found none; set it"):
+        open_vector(str(tmp_path / "a.shp"), "inventory", GRID)
+    assert open_vector(f"{tmp_path / 'a.shp'}|epsg=32650", "inventory", GRID).GetLayer(0).GetFeatureCount() == 1
+
+
+def test_latitude_before_longitude(tmp_path):
+    write_vector(tmp_path / "a.geojson", ["POINT (22.6 117.001)"], driver="GeoJSON", epsg=4326)
+    with pytest.raises(InputError, match="found latitude before longitude"):
+        open_vector(str(tmp_path / "a.geojson"), "inventory", GRID)
+
+
+def test_a_raster_in_the_place_of_a_vector(tmp_path):
+    write_raster(tmp_path / "roads.tif", np.ones((3, 3)))
+    with pytest.raises(InputError, match="found a raster; export the lines or areas"):
+        open_vector(str(tmp_path / "roads.tif"), "dis2road", GRID)
