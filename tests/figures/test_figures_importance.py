@@ -213,6 +213,14 @@ def test_a_legend_fits_below_its_map(words, columns, last):
     assert found * max(widths, default=0) <= 1.755 or (found == len(labels) and sum(widths) <= 1.755)
 
 
+def test_no_two_classes_of_a_legend_share_a_tone():
+    layer = np.repeat(np.arange(30.0), np.arange(30) + 1)[None, :]
+    _, words, tones = factors.codes_of(layer, SimpleNamespace(kind="categorical"), {})
+    own = [value for value in words if tones[value] != styles.PALE]
+    assert own == list(range(18, 30))  # the largest
+    assert len({tones[value] for value in own}) == factors.MOST_KEYS
+
+
 def test_long_names_of_classes_stay_below_their_map(paths):
     names = {"Makarwal Group (Hangu)": 1, "Mansehra Orthogneiss": 2, "Samana Suk Formation": 3}
     write_factors(paths.factors, FACTORS, {"cover": names})
