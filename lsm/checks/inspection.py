@@ -76,7 +76,7 @@ def _against_grid(paths: Paths, factors: tuple[Factor, ...], raster: Raster | No
     table = _table(paths.samples)
     values = columns_of(table, factors)
     there = tuple(factor for factor in factors if factor.name in values)
-    if raster is None or not there or not {"X", "Y"} <= set(table):
+    if raster is None or not there or not len(table) or not {"X", "Y"} <= set(table):
         for _ in grid_chunks(paths.grid, factors, rows):
             pass
         return []

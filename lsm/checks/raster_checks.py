@@ -129,6 +129,16 @@ def of_terrain(values: pd.DataFrame, xy: pd.DataFrame, raster: Raster, file: str
                                "times that of composite.tif at the same places (median)",
                                "write degrees and metres: 1.75 is percent, 0.0175 radians, 3.28 feet; or the two are "
                                "of different DEMs"))
+    if "aspect" in values:
+        of_raster = raster.bands[TERRAIN.index("aspect"), row[there], col[there]]
+        aspect = values["aspect"][there]
+        seen = (of_raster >= 0) & (aspect.to_numpy(float) >= 0)
+        if seen.any():
+            apart = float(np.median(np.abs((aspect[seen] - of_raster[seen] + 180) % 360 - 180)))
+            findings.append(graded("aspect", file, "ok" if apart < 45 else "warning", f"aspect lies {apart:.0f} "
+                                   "degrees (median) from that of composite.tif at the same places",
+                                   "write degrees clockwise from north, downhill, no classes; or the two are of "
+                                   "different DEMs"))
     return findings
 
 

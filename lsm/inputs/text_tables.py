@@ -192,7 +192,7 @@ class Table:
                 if not self._fetch():
                     raise InputError(f"{self.where}: expected a table, found {self.path.stat().st_size} bytes and no "
                                      "header; copy or export it again")
-            line = lines.popleft()
+            line = lines.popleft().lstrip("\ufeff")  # some programs write a second one
             self._line += 1
             told = _SEP_LINE.fullmatch(line.strip(" "))
             if told:

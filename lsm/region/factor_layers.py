@@ -194,7 +194,7 @@ def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: 
         notes.append(f"water: {wet.sum():,} of {total:,} cells of the DEM lie in large areas of exactly one height "
                      f"({', '.join(levels[:3])}{', ...' * (len(levels) > 3)} m); left out of map and points "
                      "(WATER_CELLS)")
-        terrain.refuse_cliffs(z, wet, grid.cell)
+        notes += terrain.cliffs(z, wet, grid.cell)
     ground &= ~wet
     if mask:
         if is_raster(mask, "MASK"):

@@ -59,7 +59,7 @@ def place_points(inputs: dict, grid: Grid, folder: Path, c):
         known = read("STABLE", "stable places")
         stable.append((known, known.slid if known.slid.all() else ~known.slid, "STABLE", "stable places"))
         notes += known.notes
-    parts, where = [], None
+    parts, where, polygons = [], None, any(points.burned is not None for points, *_ in stable)
     for points, chosen, constant, what in stable:
         *cells, more = cells_of(points, chosen, inputs[constant], what, grid, folder)
         parts.append(cells)
@@ -76,7 +76,7 @@ def place_points(inputs: dict, grid: Grid, folder: Path, c):
                          "inventory again?")
     notes += [f"{(~apart).sum()} stable places dropped in the cell of a landslide"] * (not apart.all())
     kept, most = np.flatnonzero(apart), max(1, round(c.RATIO * len(landslides[0])))
-    if len(kept) > most and any(points.burned is not None for points, *_ in stable):
+    if polygons and len(kept) > most:
         notes.append(f"{most:,} of the {len(kept):,} stable cells are taken, RATIO for each landslide")
         kept = kept[np.linspace(0, len(kept) - 1, most).astype(int)]
     return landslides, [part[kept] for part in stable], given.burned, notes

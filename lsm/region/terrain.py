@@ -10,7 +10,6 @@ from scipy.ndimage import maximum_filter, minimum_filter
 
 from lsm.inputs.layers import change_layer, read_rows, write_layer
 from lsm.inputs.rasters import NODATA, Grid, known
-from lsm.run.settings import InputError
 
 gdal.UseExceptions()
 
@@ -20,7 +19,7 @@ FORMULAS = ("Horn", "ZevenbergenThorne")
 # Journal of Sciences 5); relief: highest less lowest height around; HAND: height above the nearest stream down the
 # flow.
 MORE = {"profile curvature": "1/100 m", "plan curvature": "1/100 m", "TPI": "m", "TRI": "m", "relief": "m", "HAND": "m"}
-CLIFF = (1.5, 50.0)  # half of the rim of a flat area steps by more (heights to cell, m): it is no water
+CLIFF = (1.5, 50.0)  # half of the rim of a flat area steps by more (heights to cell, m): it may be no water
 
 
 def slope_and_aspect(dem: Path, grid: Grid, slope: Path, aspect: Path, formula: str) -> None:
@@ -211,21 +210,19 @@ def flat_water(heights: np.ndarray, least: int) -> np.ndarray:
     return there & (area >= enough)
 
 
-def refuse_cliffs(z: np.ndarray, wet: np.ndarray, cell: float) -> None:
-    """Raises InputError where flat areas end at cliffs all around: they are gaps filled with a number, and slopes along
-    them would be wrong. z (rows, cols) heights; wet (rows, cols) bool, the flat areas; cell in m."""
+def cliffs(z: np.ndarray, wet: np.ndarray, cell: float) -> list[str]:
+    """Lines on flat areas that end at cliffs all around: they may be gaps filled with a number, and slopes along them
+    would be wrong. z (rows, cols) heights; wet (rows, cols) bool, the flat areas; cell in m."""
     steps, levels = [], []
     for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
         edge = (wet[a] != wet[b]) & known(z[a]) & known(z[b])
         steps.append(np.abs(z[a][edge] - z[b][edge]))
         levels.append(np.where(wet[a][edge], z[a][edge], z[b][edge]))
     steps, levels = np.concatenate(steps), np.concatenate(levels)
-    for level in np.unique(levels):
-        step = float(np.median(steps[levels == level]))
-        if step > max(CLIFF[0] * cell, CLIFF[1]):
-            raise InputError(f"DEM: expected heights, found a large area of exactly {level:g} m that ends at steps of "
-                             f"{step:.0f} m (median): a gap that the file does not declare; declare it (gdal_edit.py "
-                             f"-a_nodata {level:g}), or keep it: WATER_CELLS=0")
+    rims = {float(level): float(np.median(steps[levels == level])) for level in np.unique(levels)}
+    return [f"water: the area of exactly {level:g} m ends at steps of {step:.0f} m (median); if it is a gap, declare it "
+            f"(gdal_edit.py -a_nodata {level:g}): slopes along it are wrong"
+            for level, step in rims.items() if step > max(CLIFF[0] * cell, CLIFF[1])]
 
 
 @numba.njit(cache=True)

@@ -137,10 +137,13 @@ class File:
 
 def parts_of(path: Path) -> list[Path]:
     """The files that GDAL reads as one data set by the name of one of them: of a virtual raster, its sources too."""
-    try:
-        return [Path(part) for part in gdal.OpenEx(str(path)).GetFileList() or []]
-    except RuntimeError:
+    if path.suffix.lower() in TABLES:
         return []
+    with library_notes([]):
+        try:
+            return [Path(part) for part in gdal.OpenEx(str(path)).GetFileList() or []]
+        except RuntimeError:
+            return []
 
 
 def is_sidecar(name: str) -> bool:

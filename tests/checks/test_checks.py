@@ -80,6 +80,8 @@ FAULTS = {
                                         "warp to a CRS"),
     "aspect in radians": (lambda: edit(PATHS.samples, lambda t: t.assign(aspect=np.radians(t["aspect"].clip(0)))),
                           "units", "samples_own.csv", "aspect goes to .*radians", "degrees"),
+    "aspect in classes": (lambda: edit(PATHS.samples, lambda t: t.assign(aspect=(t["aspect"] + 22.5) // 45 % 8 + 1)),
+                          "aspect", "samples_own.csv", "aspect lies .* from that of composite.tif", "no classes"),
     "NDVI from -1 to 1": (lambda: edit(PATHS.samples, lambda t: t.assign(NDVI=t["NDVI"] / 1e4)),
                           "units", "samples_own.csv", "scale -1 to 1", "10,000"),
     "nodata in a column": (lambda: edit(PATHS.samples, lambda t: t.assign(TWI=t["TWI"].mask(t.index < 3, -9999))),

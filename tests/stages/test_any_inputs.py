@@ -92,8 +92,7 @@ def test_a_map_whose_metres_are_none_is_refused(raw, tmp_path):
 # ground ---------------------------------------------------------------------------------------------------------
 
 def sea(raw) -> np.ndarray:
-    heights = area.heights()
-    heights[heights < 260] = 0
+    heights = np.maximum(area.heights() - 260, 0)
     write_raster(raw / "dem.tif", heights, nodata=None)
     return heights == 0
 
@@ -110,6 +109,21 @@ def test_flat_water_is_left_out_and_said(raw, capsys):
     assert f"water: {water.sum():,} of 4,800 cells of the DEM lie in large areas of exactly one height (0 m)" in said
     assert "where a factor is missing, on water or under MASK" in said
     assert len(grid_of("WATER_CELLS=0")) == ROWS * COLS
+
+
+def test_stable_areas_give_as_many_places_as_there_are_landslides(raw, capsys):
+    write_vector(raw / "stable.gpkg", [square(0, 0, ROWS, 30)])
+    area.prepare(prepare_region)
+    samples = pd.read_csv(PATHS.samples)
+    assert (samples["label"] == 0).sum() == (samples["label"] == 1).sum() == 120
+    assert (samples.loc[samples["label"] == 0, "X"] < WEST + 30 * CELL).all()
+    assert "stable cells are taken, RATIO for each landslide" in capsys.readouterr().out
+
+
+def test_a_mask_that_marks_nothing(raw):
+    write_raster(raw / "mask.tif", np.zeros((ROWS, COLS)))
+    with pytest.raises(InputError, match=r"expected a mask on the DEM .*, found none: cells of it hold values oth"):
+        area.prepare(prepare_region)
 
 
 @pytest.mark.parametrize("form", ["polygons", "raster"])
