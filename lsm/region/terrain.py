@@ -220,8 +220,8 @@ def cliffs(z: np.ndarray, wet: np.ndarray, cell: float) -> list[str]:
         levels.append(np.where(wet[a][edge], z[a][edge], z[b][edge]))
     steps, levels = np.concatenate(steps), np.concatenate(levels)
     rims = {float(level): float(np.median(steps[levels == level])) for level in np.unique(levels)}
-    return [f"water: the area of exactly {level:g} m ends at steps of {step:.0f} m (median); if it is a gap, declare it "
-            f"(gdal_edit.py -a_nodata {level:g}): slopes along it are wrong"
+    return [f"water: the area of exactly {level:g} m ends at steps of {step:.0f} m (median); if it is a gap, declare "
+            f"it (gdal_edit.py -a_nodata {level:g}): slopes along it are wrong"
             for level, step in rims.items() if step > max(CLIFF[0] * cell, CLIFF[1])]
 
 
