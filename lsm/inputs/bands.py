@@ -124,5 +124,7 @@ def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str) -> N
         bad |= values != np.round(values)
     if bad.any():
         wild = float(values[bad][0])
-        raise InputError(f"{where}: expected {expected}, found {wild:.9g} in {int(bad.sum())} cells; if it marks gaps, "
-                         f"declare it (gdal_edit.py -a_nodata {wild:.9g}), else write the raster again")
+        gap = f"if it marks gaps, declare it (gdal_edit.py -a_nodata {wild:.9g}), else "
+        gap *= wild in MARKS or abs(wild) >= ENDLESS or bool((values[bad] == wild).all())
+        raise InputError(f"{where}: expected {expected}, found {wild:.9g} in {int(bad.sum())} cells; {gap}write the "
+                         "raster again")

@@ -5,6 +5,7 @@ import pytest
 from osgeo import gdal, osr
 
 from lsm.inputs import rasters
+from lsm.inputs.bands import refuse_impossible
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import (
     TERRAIN,
@@ -192,3 +193,11 @@ def test_missing_and_no_raster(path):
     path.write_text("no raster")
     with pytest.raises(InputError, match=r"^composite\.tif: expected a raster that GDAL opens, found none; write"):
         read_composite(path)
+
+
+@pytest.mark.parametrize(("values", "gap"), [([-148.0, -20.0, 5.0], False), ([-9999.0, -20.0, 5.0], True),
+                                             ([-5.0, -5.0, 5.0], True)])
+def test_only_numbers_that_may_mark_gaps_are_called_so(values, gap):
+    with pytest.raises(InputError, match="expected 0 to 360 degrees") as caught:
+        refuse_impossible(np.array(values), "aspect", "circular", "a.tif")
+    assert ("if it marks gaps" in str(caught.value)) == gap
