@@ -16,6 +16,7 @@ from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, Band, alpha_of, refuse_dam
 from lsm.inputs.crs import horizontal
 from lsm.inputs.layers import flush, write_rows
 from lsm.inputs.rasters import MAX_CELLS, Grid, create, reason
+from lsm.run.paths import shown
 from lsm.run.settings import InputError
 from lsm.sources.files import File
 
@@ -76,6 +77,13 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
         raise InputError(f"{where}: expected a raster that GDAL opens, found none; export it again as GeoTIFF"
                          ) from None
     refuse_damaged(dataset, where)
+    if not dataset.RasterCount and dataset.GetSubDatasets():
+        inner = dataset.GetSubDatasets()[0][0].replace(str(file.path), shown(file.path))
+        raise InputError(f"{where}: expected one raster, found {len(dataset.GetSubDatasets())} data sets; export the "
+                         f"right one: gdal_translate '{inner}' <name>.tif")
+    if dataset.GetGCPCount() and dataset.GetGeoTransform(can_return_null=True) is None:
+        raise InputError(f"{where}: expected a geotransform, found ground control points; warp it (gdalwarp -t_srs "
+                         "EPSG:<code>)")
     number, bands = file.number("band"), dataset.RasterCount - (alpha_of(dataset) > 0)
     if bands != 1 and not 1 <= number <= bands:
         raise InputError(f"{where}: expected one band, found {bands}; pick one: {file.remedy('band=<number>')}, or in "

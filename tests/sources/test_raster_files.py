@@ -212,3 +212,15 @@ def test_a_virtual_raster_has_the_parts_of_its_sources(tmp_path):
     write_raster(tmp_path / "tile.tif", np.ones((3, 3)))
     gdal.BuildVRT(str(tmp_path / "dem.vrt"), [str(tmp_path / "tile.tif")]).FlushCache()
     assert [p.name for p in read_files([str(tmp_path / "dem.vrt")])] == ["dem.vrt", "tile.tif"]
+
+
+def test_rasters_that_must_be_exported_first(tmp_path):
+    write_raster(tmp_path / "plain.tif", np.ones((3, 3)), epsg=None, place=None, bands=2)
+    corners = [gdal.GCP(WEST + 90 * i, 2.5e6 - 90 * j, 0, 3 * i, 3 * j) for i in (0, 1) for j in (0, 1)]
+    gdal.Translate(str(tmp_path / "gcp.tif"), str(tmp_path / "plain.tif"), GCPs=corners, outputSRS="EPSG:32650",
+                   bandList=[1])
+    gdal.Translate(str(tmp_path / "two.nc"), str(tmp_path / "plain.tif"), format="netCDF")
+    for name, words in (("gcp.tif", "found ground control points; warp it"),
+                        ("two.nc", "found 2 data sets; export the right one: gdal_translate 'NETCDF:.*two.nc.:Band1'")):
+        with pytest.raises(InputError, match=words):
+            open_raster_file(str(tmp_path / name), "DEM", [])
