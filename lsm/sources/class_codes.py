@@ -108,7 +108,8 @@ def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[st
     layer = dataset.GetLayer(0)
     texts = {name: [text_of(f.GetField(name)) for f in layer] for name in fields_of(layer)}
     fids = [f.GetFID() for f in layer]
-    chosen = field or _field_of(texts, fields_of(layer), file)
+    chosen = next((name for name in texts if name.lower() == field.lower()), field) if field else _field_of(
+        texts, fields_of(layer), file)
     if chosen not in texts:
         raise InputError(f"{file.where}: expected a field {field!r}, found {', '.join(texts) or 'none'}; name the one "
                          f"that holds the classes: {_field_constant(file)}=<field>")

@@ -50,7 +50,7 @@ def test_it_asks_where_two_fields_could_be_meant(tmp_path):
     with pytest.raises(InputError, match="lithology: expected one field of classes, found note, UNIT; name the one "
                                          "that holds them: LITHOLOGY_FIELD=<field>"):
         classes_of(tmp_path / "l.gpkg")
-    assert classes_of(tmp_path / "l.gpkg", "UNIT")[0] == {"10": 1, "20": 2, "30": 3, "40": 4}
+    assert classes_of(tmp_path / "l.gpkg", "unit")[0] == {"10": 1, "20": 2, "30": 3, "40": 4}
     two_fields(tmp_path / "both.gpkg", [7, 8, 7, 9], ["tuff", "marl", "tuff", "sand"])  # names and their numbers
     codes, _, notes = classes_of(tmp_path / "both.gpkg")
     assert codes == {"marl": 1, "sand": 2, "tuff": 3}
