@@ -142,7 +142,7 @@ def parts_of(path: Path) -> list[Path]:
     with library_notes([]):
         try:
             return [Path(part) for part in gdal.OpenEx(str(path)).GetFileList() or []]
-        except RuntimeError:
+        except (RuntimeError, UnicodeDecodeError):  # the latter by GDAL's bindings: a message quotes damaged text
             return []
 
 

@@ -58,7 +58,7 @@ def is_raster(name: str, what: str) -> bool:
         return False
     try:
         return gdal.OpenEx(file.opened, gdal.OF_RASTER).RasterCount > 0
-    except RuntimeError:
+    except (RuntimeError, UnicodeDecodeError):  # the latter by GDAL's bindings, of a message that quotes damaged text
         return False
 
 

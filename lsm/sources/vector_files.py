@@ -106,7 +106,7 @@ def _crs_of(layer: ogr.Layer) -> osr.SpatialReference | None:
     """The CRS that a layer states, None where it states none that can be read."""
     try:
         return layer.GetSpatialRef()
-    except RuntimeError:
+    except (RuntimeError, UnicodeDecodeError):
         return None
 
 
