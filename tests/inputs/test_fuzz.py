@@ -69,7 +69,7 @@ def plain_rows(data: bytes) -> list[dict[str, str]]:
         text = data.decode("utf-16" if wide else "utf-8-sig", "ignore" if wide else "strict").removeprefix("\ufeff")
     except UnicodeDecodeError:
         text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = [line.lstrip("\ufeff") for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     separator = next((line.strip()[4] for line in lines if line.startswith("sep=") and len(line.strip()) == 5), "")
     lines = [line for line in lines if line.strip(",;\t| ") and not line.startswith(("# a note", "sep=", "#\n"))]
     if lines and lines[0].startswith("#"):
@@ -140,6 +140,7 @@ def test_grid(root, data):
 @given(tables({"X": "500045 500075 500200.5", "Y": "2499900 2499800.25", "mean_velocity": "-7.5 3 12.25 -0.75",
                "mean_velocity_std": "0.5 1", "temporal_coherence": "0.9 1", "track_angle": "349.2 190.8",
                "incidence_angle": "39.1 43"}))
+@example(b"\xef\xbb\xbf\r\xef\xbb\xbf\rX,Y,mean_velocity\r500075,2499800.25,3\r500045,2499900,-7.5\r")
 def test_insar_points(root, data):
     path = root / "insar_a.csv"
     path.write_bytes(data)
