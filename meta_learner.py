@@ -78,8 +78,9 @@ class Constants(StudyArea):
     NORMALISE: bool = True   # batch normalisation of the hidden layers of local members, by the support; published True
     # from so many labelled points on; fewer vary too little within a neighbourhood
     NORMALISE_FROM: int = ByRecipe(published=0, recommended=2000)
-    # curves of the inputs, added beside the hidden layers; before training they are those of an additive model
-    DIRECT: bool = ByRecipe(published=False, recommended=True)
+    DIRECT: bool = ByRecipe(published=False, recommended=True)  # a linear path from the inputs beside the hidden layers
+    # below so many labelled points this path is a sum of curves that starts from a fitted additive model
+    CURVES_BELOW: int = ByRecipe(published=0, recommended=2000)
     # inner loop
     SUPPORT: int = ByRecipe(published=8, recommended=16)  # samples of a task that the inner loop learns from
     QUERY: int = ByRecipe(published=8, recommended=16)    # samples of a task that the outer loop is judged on
@@ -151,7 +152,7 @@ def check_constants(c: Constants) -> None:
     lowest = dict.fromkeys(("MIN_SAMPLES", "SUPPORT", "QUERY", "REGIONAL_SUPPORT", "INNER_STEPS", "META_BATCH",
                             "LOCAL_ITERATIONS", "REGIONAL_ITERATIONS", "LOG_EVERY", "SAVE_EVERY", "LOCAL_MEMBERS"), 1)
     lowest |= dict.fromkeys(("ADAPT_STEPS", "ADAPT_BATCH", "LOCAL_BORROW", "REGIONAL_BORROW", "REGIONAL_MEMBERS",
-                             "LOCAL_NEIGHBOURHOOD", "TRAIN_ON_ALL", "START_BELOW"), 0)
+                             "LOCAL_NEIGHBOURHOOD", "TRAIN_ON_ALL", "START_BELOW", "CURVES_BELOW"), 0)
     for name, least in (lowest | {"REGIONAL_NEIGHBOURHOOD": 2, "FOLDS": 2}).items():
         if getattr(c, name) < least:
             raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")

@@ -29,6 +29,7 @@ class KindConstants(Protocol):
     NORMALISE_FROM: int
     DECAY: float
     DIRECT: bool
+    CURVES_BELOW: int
     SUPPORT: int
     QUERY: int
     ADAPT_STEPS: int
@@ -45,10 +46,11 @@ class Kind:
     iterations     outer steps
     normalise      batch normalisation of the hidden layers by the support
     place          whether X and Y are inputs
-    direct         whether curves of the inputs are added to the logits beside the hidden layers
+    direct         whether a path leads from the inputs to the logits beside the hidden layers
     borrow         labelled samples of other blocks, the nearest ones, that a block adapts on besides its own
     steps, batch   of adaptation; batch 0: every step takes the whole support
     decay          of the weights, in the outer loop
+    bends          whether the direct path is a sum of curves, fitted before the first outer step; else it is linear
     """
 
     name: str
@@ -64,25 +66,28 @@ class Kind:
     steps: int
     batch: int
     decay: float
+    bends: bool = False
 
 
 def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:
     """The kinds of members for an inventory with so many labelled points to learn from.
 
     The constants are meant for many points. Fewer points get smaller neighbourhoods, at most a quarter of the points
-    for local members, and fewer outer steps: one for every ten points for local members and one for every twenty for
+    for local members, and fewer outer steps: one for every four points for local members and one for every eight for
     regional ones, so that a point is not seen more often than in a large inventory. From few points regional members
-    do not learn the place: where nobody has mapped they would continue a trend of X and Y. A kind without members is
-    left out.
+    do not learn the place: where nobody has mapped they would continue a trend of X and Y. Below CURVES_BELOW points
+    the direct path bends and starts from a fit, and one step for ten points, or twenty, is enough. A kind without
+    members is left out.
     """
-    blocks = not c.LOCAL_NEIGHBOURHOOD
+    blocks, bends = not c.LOCAL_NEIGHBOURHOOD, c.DIRECT and labelled < c.CURVES_BELOW
+    a_step = 10 if bends else 4  # points of an outer step of local members
     decay = round(c.DECAY / max(labelled, 1), 3)
     local = Kind("blocks" if blocks else "local", c.LOCAL_MEMBERS, min(c.LOCAL_NEIGHBOURHOOD, labelled // 4), c.SUPPORT,
-                 c.QUERY, c.LOCAL_ITERATIONS if blocks else min(c.LOCAL_ITERATIONS, max(1, labelled // 10)),
+                 c.QUERY, c.LOCAL_ITERATIONS if blocks else min(c.LOCAL_ITERATIONS, max(1, labelled // a_step)),
                  c.NORMALISE and labelled >= c.NORMALISE_FROM, False, c.DIRECT, c.LOCAL_BORROW, c.ADAPT_STEPS,
-                 c.ADAPT_BATCH, decay)
+                 c.ADAPT_BATCH, decay, bends)
     regional = Kind("regional", c.REGIONAL_MEMBERS, min(c.REGIONAL_NEIGHBOURHOOD, labelled), c.REGIONAL_SUPPORT,
-                    c.REGIONAL_SUPPORT, min(c.REGIONAL_ITERATIONS, max(1, labelled // 20)), False,
+                    c.REGIONAL_SUPPORT, min(c.REGIONAL_ITERATIONS, max(1, labelled // (2 * a_step))), False,
                     c.PLACE and labelled >= c.PLACE_FROM, c.DIRECT,
-                    c.REGIONAL_BORROW, c.ADAPT_STEPS, c.ADAPT_BATCH, decay)
+                    c.REGIONAL_BORROW, c.ADAPT_STEPS, c.ADAPT_BATCH, decay, bends)
     return [kind for kind in (local, regional) if kind.members]

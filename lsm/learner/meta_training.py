@@ -66,7 +66,7 @@ class Training:
         """
         kinds = kinds_of(c, labelled)
         states = [[initial_state(initial_weights([inputs + PLACE * kind.place, *hidden], saved_model, rng, kind.direct,
-                                                 PLACE * kind.place), c.INNER_LR, c.RATE_PER_WEIGHT)
+                                                 inputs * kind.bends), c.INNER_LR, c.RATE_PER_WEIGHT)
                    for _ in range(kind.members)] for kind in kinds]
         return cls(kinds, states, 0, np.empty((0, len(HISTORY))))
 

@@ -1,8 +1,8 @@
 """The base network: linear, batch normalisation (where the recipe has it), ReLU, three times; then two logits.
 
 Weights are a list [w1, b1, w2, b2, w3, b3, w4, b4], w (inputs, outputs) and b (outputs,). Where the recipe has a direct
-path, w5 follows: it leads from the inputs to the logits, so that the hidden layers add to a sum of curves, one an
-input (lsm/learner/additive). With a leading axis of tasks, w (tasks, inputs, outputs), the same functions run one
+path, w5 follows: it leads from the inputs to the logits, so that the hidden layers add to a linear model or to a sum of
+curves (lsm/learner/additive). With a leading axis of tasks, w (tasks, inputs, outputs), the same functions run one
 network a task as one batched product.
 Column 1 of the logits is landslide, everywhere.
 """
@@ -66,12 +66,12 @@ def use_one_thread() -> None:
 
 
 def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.Generator,
-                    direct: bool = False, place: int = 0) -> list[np.ndarray]:
+                    direct: bool = False, bend: int = 0) -> list[np.ndarray]:
     """The weights meta-training starts from, float32.
 
     sizes         widths from the inputs to the last hidden layer: [14, 32, 32, 16]
-    direct        adds the weights of a direct path from the inputs to the logits, all zero; its last `place` inputs
-                  do not bend
+    direct        adds the weights of a direct path from the inputs to the logits, all zero, whose first `bend` inputs
+                  bend
     hidden_start  the arrays of savedmodel.npz (arr_0.. = w1, b1, ..., w as (out, in)), or None: hidden layers from
                   He's truncated normal, sd sqrt(2 / inputs) (He et al. 2015, arXiv 1502.01852), biases zero. Inputs
                   that the saved first layer does not have (X and Y, the last two) start from the same normal
@@ -89,7 +89,7 @@ def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.
             raise ValueError(f"layer {i + 1}: expected w {(outputs, inputs)}, found {w.T.shape}")
         weights += [w, b]
     weights += [truncated_normal(rng, (sizes[-1], 2), HEAD_SD), np.zeros(2)]
-    weights += [np.zeros((rows_of_path(sizes[0], place), 2))] * direct
+    weights += [np.zeros((rows_of_path(sizes[0], bend), 2))] * direct
     return [np.ascontiguousarray(w, np.float32) for w in weights]
 
 

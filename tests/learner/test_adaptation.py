@@ -16,7 +16,6 @@ from lsm.learner.adaptation import (
     models_of_blocks,
     pooled_members,
 )
-from lsm.learner.additive.direct_path import rows_of_path
 from lsm.learner.kinds import Kind
 from lsm.learner.meta_training import HISTORY, Training
 from lsm.learner.prediction import let_go, log_odds, mean_log_odds
@@ -71,7 +70,7 @@ def ragged_blocks(seed: int = 0, sizes=(5, 40, 17, 9, 33, 1, 16)) -> tuple:
 def state_of(per_weight: bool = False, direct: bool = False) -> dict:
     rng = np.random.default_rng(0)
     weights = [rng.normal(0, 0.7, w.shape).astype(np.float32)
-               for w in network.initial_weights(SIZES, None, rng, direct)]
+               for w in network.initial_weights(SIZES, None, rng, direct, SIZES[0] - 1)]
     rates = [rng.uniform(0.05, 0.15, w.shape).astype(np.float32) for w in weights] if per_weight else [np.float32(0.1)]
     return {"weights": weights, "inner_lr": rates}
 
@@ -415,7 +414,7 @@ def test_each_kind_adapts_in_its_own_way():
     samples = replace(samples, x=np.concatenate([samples.x, rng.standard_normal((60, 2)).astype(np.float32)], axis=1))
     regional = kind_of(5, borrow=45, name="regional", place=True)
     states = {kind.name: [{"weights": [rng.normal(0, 0.7, w.shape).astype(np.float32) for w in network.initial_weights(
-        [SIZES[0] + 2 * kind.place, *SIZES[1:]], None, rng, kind.place, 2 * kind.place)], "inner_lr": [np.float32(0.1)]}
+        [SIZES[0] + 2 * kind.place, *SIZES[1:]], None, rng, kind.place)], "inner_lr": [np.float32(0.1)]}
         for _ in range(2)] for kind in (kind_of(), regional)}
     training = training_of((kind_of(), states["local"]), (regional, states["regional"]))
     pooled = pooled_members(training, samples.x)
@@ -424,7 +423,7 @@ def test_each_kind_adapts_in_its_own_way():
     assert support.tolist() == [[20, 40], [0, 45], [10, 45], [10, 45], [20, 40]]
     assert networks["local"][0].shape == (2, 5, 4, 6)
     assert networks["regional"][0].shape == (2, 5, 6, 6)
-    assert networks["regional"][8].shape == (2, 5, rows_of_path(6, 2), 2)
+    assert networks["regional"][8].shape == (2, 5, 6, 2)
     for b in (1, 2, 3):
         np.testing.assert_array_equal(networks["local"][0][:, b], pooled["local"][0])
         assert np.abs(networks["regional"][0][:, b] - pooled["regional"][0]).max() > 1e-3

@@ -14,7 +14,7 @@ from lsm.learner.tasks import EncodedSamples
 
 network.use_one_thread()  # before any test runs an operator
 
-KIND = Kind("local", 2, 0, 0, 0, 0, False, False, True, 40, 20, 0, 0.0)
+KIND = Kind("local", 2, 0, 0, 0, 0, False, False, True, 40, 20, 0, 0.0, True)
 
 
 def area(n: int = 600, seed: int = 0) -> EncodedSamples:
@@ -31,14 +31,14 @@ def area(n: int = 600, seed: int = 0) -> EncodedSamples:
 
 def fit(samples: EncodedSamples, offset: float = 0.0, place: int = 2) -> tuple[np.ndarray, float]:
     n = samples.x.shape[1]
-    return fitted_curves(samples.x, rows_of_path(n, place), place, samples.label, samples.weight,
+    return fitted_curves(samples.x, rows_of_path(n, n - place), place, samples.label, samples.weight,
                          np.full(len(samples.x), offset))
 
 
 def states(place: bool = False, direct: bool = True) -> list[dict]:
     inputs = 5 + 2 * place
-    return [initial_state(network.initial_weights([inputs, 8, 8, 4], None, np.random.default_rng(m), direct,
-                                                  2 * place), 0.1, True) for m in range(2)]
+    return [initial_state(network.initial_weights([inputs, 8, 8, 4], None, np.random.default_rng(m), direct, 5),
+                          0.1, True) for m in range(2)]
 
 
 def test_a_curve_finds_landslides_between_two_heights():
@@ -86,7 +86,7 @@ def test_what_is_known_already_is_not_fitted_again():
     moved, other = fit(samples, 1.0)
     np.testing.assert_allclose(moved, path, atol=5e-3)
     assert other == pytest.approx(bias - 1, abs=5e-3)
-    assert len(path) == rows_of_path(n, 2)
+    assert len(path) == rows_of_path(n, n - 2)
 
 
 @pytest.mark.parametrize("place", [False, True])
@@ -97,7 +97,7 @@ def test_members_start_from_the_fitted_curves(place):
     start_paths([kind], [members], samples, np.ones(len(samples.label), bool), np.random.default_rng(0))
     after = np.mean([log_odds(s["weights"], samples.x) for s in members], axis=0)
     n = 5 + 2 * place
-    path, bias = fitted_curves(samples.x[:, :n], rows_of_path(n, 2 * place), 2 * place, samples.label, samples.weight,
+    path, bias = fitted_curves(samples.x[:, :n], rows_of_path(n, 5), 2 * place, samples.label, samples.weight,
                                before)
     np.testing.assert_allclose(after, before + curves(samples.x[:, :n], path).sum(axis=1) + bias, atol=1e-4)
     assert all(w.dtype == np.float32 for s in members for w in s["weights"])
@@ -115,7 +115,7 @@ def test_only_known_samples_are_read_and_networks_without_a_direct_path_stay():
         found.append(members[0]["weights"][-1])
     np.testing.assert_array_equal(*found)
     members, before = states(direct=False), states(direct=False)
-    start_paths([replace(KIND, direct=False)], [members], samples, known, np.random.default_rng(0))
+    start_paths([replace(KIND, direct=False, bends=False)], [members], samples, known, np.random.default_rng(0))
     assert all(np.array_equal(a, b) for s, t in zip(members, before, strict=True)
                for a, b in zip(s["weights"], t["weights"], strict=True))
 

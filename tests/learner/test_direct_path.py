@@ -13,7 +13,7 @@ def path_and_inputs(place: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(400, 5)) * 3).astype(np.float32)
     x[:len(KNOTS)] = np.float32(KNOTS)[:, None]
-    return rng.normal(size=rows_of_path(5, place)).astype(np.float32), x
+    return rng.normal(size=rows_of_path(5, 5 - place)).astype(np.float32), x
 
 
 @pytest.mark.parametrize("place", [0, 2])

@@ -15,8 +15,8 @@ def of(labelled: int, *arguments: str) -> list[Kind]:
 def test_a_large_inventory_gets_the_constants():
     c = SimpleNamespace(LOCAL_MEMBERS=4, LOCAL_NEIGHBOURHOOD=90, LOCAL_ITERATIONS=3000, LOCAL_BORROW=70,
                         REGIONAL_MEMBERS=2, REGIONAL_NEIGHBOURHOOD=500, REGIONAL_ITERATIONS=1000, REGIONAL_SUPPORT=24,
-                        REGIONAL_BORROW=200, PLACE=True, PLACE_FROM=2000, NORMALISE=True, DIRECT=True, SUPPORT=12,
-                        QUERY=14, ADAPT_STEPS=9, ADAPT_BATCH=5, NORMALISE_FROM=2000, DECAY=500.0)
+                        REGIONAL_BORROW=200, PLACE=True, PLACE_FROM=2000, NORMALISE=True, DIRECT=True,
+                        CURVES_BELOW=2000, SUPPORT=12, QUERY=14, ADAPT_STEPS=9, ADAPT_BATCH=5, NORMALISE_FROM=2000, DECAY=500.0)
     assert kinds_of(c, 100_000) == [
         Kind("local", members=4, neighbourhood=90, support=12, query=14, iterations=3000, normalise=True, place=False,
              direct=True, borrow=70, steps=9, batch=5, decay=0.005),
@@ -28,10 +28,12 @@ def test_a_large_inventory_gets_the_constants():
 
 
 @pytest.mark.parametrize(("labelled", "local", "regional"), [
-    (100_000, (80, 3000), (400, 1500)), (30_000, (80, 3000), (400, 1500)), (29_999, (80, 2999), (400, 1499)),
+    (100_000, (80, 3000), (400, 1500)), (12_000, (80, 3000), (400, 1500)), (11_999, (80, 2999), (400, 1499)),
+    (2000, (80, 500), (400, 250)), (1999, (80, 199), (400, 99)),
     (400, (80, 40), (400, 20)), (319, (79, 31), (319, 15)), (100, (25, 10), (100, 5)), (40, (10, 4), (40, 2))])
 def test_sizes_follow_from_the_number_of_labelled_points(labelled, local, regional):
-    """Neighbourhoods of at most a quarter of the points, or all; a step for every ten points, or twenty."""
+    """Neighbourhoods of at most a quarter of the points, or all; a step for every four points, or eight; below
+    2,000 points, where the direct path bends, for ten or twenty."""
     found = of(labelled)
     assert [kind.name for kind in found] == ["local", "regional"]
     assert [(kind.neighbourhood, kind.iterations) for kind in found] == [local, regional]

@@ -18,7 +18,8 @@ SIZES, TASKS = [4, 6, 5, 3], 3
 def start(per_weight: bool, dtype=np.float32, seed: int = 0, direct: bool = False) -> tuple[list, list]:
     """Weights far from zero and inner rates large enough that the inner loop matters."""
     rng = np.random.default_rng(seed)
-    weights = [rng.normal(0, 0.7, w.shape).astype(dtype) for w in network.initial_weights(SIZES, None, rng, direct)]
+    weights = [rng.normal(0, 0.7, w.shape).astype(dtype) for w in network.initial_weights(SIZES, None, rng, direct,
+                                                                                         SIZES[0] - 1)]
     rates = [rng.uniform(0.05, 0.15, w.shape).astype(dtype) for w in weights] if per_weight else [dtype(0.1)]
     return weights, rates
 

@@ -10,7 +10,6 @@ from small_split import made_split
 from lsm.comparison.ours.networks import samples_of
 from lsm.comparison.splits import TRAIN
 from lsm.learner import meta_training
-from lsm.learner.additive.direct_path import rows_of_path
 from lsm.learner.meta_training import Training, meta_train, not_finite, pooled_of, tasks_of
 from lsm.learner.network import use_one_thread
 from lsm.learner.tasks import rows_by_block
@@ -25,7 +24,7 @@ def settings(**values) -> SimpleNamespace:
         "LOCAL_MEMBERS": 2, "LOCAL_NEIGHBOURHOOD": 40, "LOCAL_ITERATIONS": 40, "LOCAL_BORROW": 10,
         "REGIONAL_MEMBERS": 2, "REGIONAL_NEIGHBOURHOOD": 120, "REGIONAL_ITERATIONS": 30, "REGIONAL_SUPPORT": 12,
         "REGIONAL_BORROW": 30, "PLACE": True, "PLACE_FROM": 0, "NORMALISE": True, "NORMALISE_FROM": 0, "DECAY": 0.0,
-        "DIRECT": True, "ADAPT_STEPS": 3, "ADAPT_BATCH": 0, "MIN_SAMPLES": 16,
+        "DIRECT": True, "CURVES_BELOW": 0, "ADAPT_STEPS": 3, "ADAPT_BATCH": 0, "MIN_SAMPLES": 16,
         "INNER_LR": 0.1, "RATE_PER_WEIGHT": True, "INNER_STEPS": 2, "META_LR": 1e-2, "FIRST_ORDER": True,
         "LOG_EVERY": 10, "SAVE_EVERY": 20, "META_BATCH": 4, "SUPPORT": 8, "QUERY": 8, "LINE_SHARE": 0.5, "SEED": 3}
         | values)
@@ -74,9 +73,9 @@ def test_members_start_apart_and_share_what_was_pretrained():
         np.testing.assert_array_equal(state["weights"][0][:n], saved["arr_0"].T)
         np.testing.assert_array_equal(state["weights"][2], saved["arr_2"].T)
         assert not state["weights"][8].any()  # the direct path
-    assert {(s["weights"][0].shape, s["weights"][8].shape) for s in local} == {((n, 8), (rows_of_path(n, 0), 2))}
+    assert {(s["weights"][0].shape, s["weights"][8].shape) for s in local} == {((n, 8), (n, 2))}
     assert {(s["weights"][0].shape, s["weights"][8].shape) for s in regional} == {
-        ((n + 2, 8), (rows_of_path(n + 2, 2), 2))}
+        ((n + 2, 8), (n + 2, 2))}
     assert len({s["weights"][6].tobytes() for s in (*local, *regional)}) == 5
     assert all(float(np.mean(rate)) == pytest.approx(0.1) for s in local for rate in s["inner_lr"])
     without = started(split, settings(PLACE=False, DIRECT=False))
@@ -193,6 +192,18 @@ def test_rows_of_history_change_no_model(monkeypatch):
     local = fine.history[fine.history[:, 1] == 0]
     np.testing.assert_allclose(coarse.history[0, 2:4], local[:5, 2:4].mean(axis=0), rtol=1e-6)
     np.testing.assert_array_equal(coarse.history[0, 4], local[4, 4])
+
+
+def test_few_points_start_from_curves():
+    split, c = made_split(), settings(CURVES_BELOW=10_000, LOCAL_ITERATIONS=2, REGIONAL_ITERATIONS=2)
+    training = trained(split, c)
+    n = split.x.shape[1]
+    for kind, states in zip(training.kinds, training.states, strict=True):
+        assert kind.bends
+        for state in states:
+            assert len(state["weights"][8]) > n + 2 * kind.place
+            assert np.abs(state["weights"][8]).max() > 0.1  # two steps from zero come to .02
+    assert not any(kind.bends for kind in started(split, settings()).kinds)
 
 
 def test_training_on_blocks_that_differ_learns_to_adapt():

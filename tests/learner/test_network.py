@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 from lsm.learner import network, prediction
-from lsm.learner.additive.direct_path import rows_of_path
 
 network.use_one_thread()  # before any test runs an operator
 
@@ -152,7 +151,7 @@ def test_initial_weights_from_saved_layers():
 
 def test_a_direct_path_starts_at_zero_and_changes_nothing():
     plain, direct = (network.initial_weights(SIZES, None, np.random.default_rng(0), on) for on in (False, True))
-    assert [w.shape for w in direct[8:]] == [(rows_of_path(SIZES[0], 0), 2)]
+    assert [w.shape for w in direct[8:]] == [(SIZES[0], 2)]
     assert direct[8].dtype == np.float32
     assert not direct[8].any()
     assert all(np.array_equal(a, b) for a, b in zip(plain, direct[:8], strict=True))
@@ -170,9 +169,9 @@ def test_a_direct_path_starts_at_zero_and_changes_nothing():
 def test_regional_weights_have_two_more_rows_than_the_pretrained_ones():
     saved = saved_arrays()
     inputs = SIZES[0] + network.PLACE
-    weights = network.initial_weights([inputs, *SIZES[1:]], saved, np.random.default_rng(0), True, network.PLACE)
+    weights = network.initial_weights([inputs, *SIZES[1:]], saved, np.random.default_rng(0), True)
     assert [w.shape for w in weights] == [(inputs, 8), (8,), (8, 7), (7,), (7, 4), (4,), (4, 2), (2,),
-                                          (rows_of_path(inputs, network.PLACE), 2)]
+                                          (inputs, 2)]
     np.testing.assert_array_equal(weights[0][:-2], saved["arr_0"].T.astype(np.float32))
     place = weights[0][-2:]
     assert (place != 0).all()

@@ -25,15 +25,15 @@ POINTS = 20_000              # to fit to, drawn at random where there are more: 
 
 def start_paths(kinds: list, states: list, samples: EncodedSamples, known: np.ndarray, rng: np.random.Generator
                 ) -> None:
-    """Changes the direct paths, and the biases of the logits, in the `states` of all members: the mean log-odds of a
-    kind's members then are those of the fitted model.
+    """Changes the direct paths, and the biases of the logits, in the `states` of all members whose kind bends: the mean
+    log-odds of a kind's members then are those of the fitted model.
 
     known  (samples,) bool: the samples to fit to; no other sample is read
     """
     rows = np.flatnonzero(known)
     rows = np.sort(rng.permutation(rows)[:POINTS])
     for kind, members in zip(kinds, states, strict=True):
-        if not kind.direct:
+        if not kind.bends:
             continue
         weights = [state["weights"] for state in members]
         x = samples.x[rows, :len(weights[0][0])]

@@ -16,13 +16,13 @@ KNOTS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # in standard deviations of an i
 BENDS = len(KNOTS) - 1
 
 
-def rows_of_path(inputs: int, place: int) -> int:
-    """Rows of w5 where the last `place` of the inputs do not bend."""
-    return inputs + BENDS * (inputs - place)
+def rows_of_path(inputs: int, bending: int) -> int:
+    """Rows of w5 where the first `bending` of the inputs bend."""
+    return inputs + BENDS * bending
 
 
 def bending(inputs: int, rows: int) -> int:
-    """How many of the inputs bend, by the rows of w5; none in models that have straight lines only."""
+    """How many of the inputs bend, by the rows of w5; none where all curves are straight lines."""
     return (rows - inputs) // BENDS
 
 

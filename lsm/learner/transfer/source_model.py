@@ -142,10 +142,12 @@ def started(source: Source, encoder: Encoder, c: TrainingConstants, labelled: in
     """
     pairs, kinds, states = shared_columns(source.encoder, encoder), [], []
     for kind in kinds_of(c, labelled):
-        place, of = PLACE * kind.place, _kind_of(source.training.kinds, kind.name)
-        members = [_carried(source, of, m % source.training.kinds[of].members, pairs, len(encoder.columns), place, c)
+        of = _kind_of(source.training.kinds, kind.name)
+        there = source.training.kinds[of]
+        kind = replace(kind, normalise=False, direct=there.direct, bends=there.direct and kind.bends)
+        members = [_carried(source, of, m % there.members, pairs, len(encoder.columns), kind, c)
                    for m in range(kind.members)]
-        kinds.append(replace(kind, normalise=False, direct=source.training.kinds[of].direct))
+        kinds.append(kind)
         states.append(members)
     return Training(kinds, states, 0, np.empty((0, len(HISTORY))))
 
@@ -154,10 +156,10 @@ def _kind_of(kinds: list[Kind], name: str) -> int:
     return next((k for k, kind in enumerate(kinds) if kind.name == name), 0)
 
 
-def _carried(source: Source, k: int, member: int, pairs: list[tuple[int, int]], columns: int, place: int,
+def _carried(source: Source, k: int, member: int, pairs: list[tuple[int, int]], columns: int, here: Kind,
              c: TrainingConstants) -> dict:
-    """The first state of a member: weights and rates of the source's `member` of kind k, on this area's inputs, its
-    columns and `place` more."""
+    """The first state of a member of the kind `here`: weights and rates of the source's `member` of kind k, on this
+    area's columns and, where `here` has it, the place."""
     kind, state = source.training.kinds[k], source.training.states[k][member]
     weights = [np.array(w[member]) for w in source.pooled[kind.name]] if kind.normalise else state["weights"]
     lacking = set(range(len(source.encoder.columns))) - {there for _, there in pairs}
@@ -165,11 +167,12 @@ def _carried(source: Source, k: int, member: int, pairs: list[tuple[int, int]], 
 
     def onto(arrays: list[np.ndarray], fill: float) -> list[np.ndarray]:
         out = [np.array(a, np.float32) for a in arrays]
-        out[0] = _on_columns(arrays[0], pairs, columns + place, fill)
+        inputs = columns + PLACE * here.place
+        out[0] = _on_columns(arrays[0], pairs, inputs, fill)
         if kind.direct:
             straight, bends = np.split(arrays[-1], [len(arrays[0])])
-            out[-1] = np.concatenate([_on_columns(straight, pairs, columns + place, fill)] + [
-                _on_columns(bend, pairs, columns, fill) for bend in np.split(bends, BENDS)])
+            out[-1] = np.concatenate([_on_columns(straight, pairs, inputs, fill)] + [
+                _on_columns(bend, pairs, columns, fill) for bend in np.split(bends, BENDS) if here.bends])
         return out
 
     rates, start = state["inner_lr"], initial_state(onto(weights, 0.0), c.INNER_LR, c.RATE_PER_WEIGHT)
