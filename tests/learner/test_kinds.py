@@ -16,7 +16,8 @@ def test_a_large_inventory_gets_the_constants():
     c = SimpleNamespace(LOCAL_MEMBERS=4, LOCAL_NEIGHBOURHOOD=90, LOCAL_ITERATIONS=3000, LOCAL_BORROW=70,
                         REGIONAL_MEMBERS=2, REGIONAL_NEIGHBOURHOOD=500, REGIONAL_ITERATIONS=1000, REGIONAL_SUPPORT=24,
                         REGIONAL_BORROW=200, PLACE=True, PLACE_FROM=2000, NORMALISE=True, DIRECT=True,
-                        CURVES_BELOW=2000, SUPPORT=12, QUERY=14, ADAPT_STEPS=9, ADAPT_BATCH=5, NORMALISE_FROM=2000, DECAY=500.0)
+                        CURVES_BELOW=2000, SUPPORT=12, QUERY=14, ADAPT_STEPS=9, ADAPT_BATCH=5,
+                        NORMALISE_FROM=2000, DECAY=500.0)
     assert kinds_of(c, 100_000) == [
         Kind("local", members=4, neighbourhood=90, support=12, query=14, iterations=3000, normalise=True, place=False,
              direct=True, borrow=70, steps=9, batch=5, decay=0.005),
