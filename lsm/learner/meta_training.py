@@ -23,7 +23,7 @@ from lsm.run.settings import InputError
 # Members of a kind that are one program. More are faster on one core, fewer keep more cores busy; never the number of
 # cores itself, on which the last digit would then depend
 TOGETHER = 2
-FEWEST_ROWS = 10  # of history, where there are so many outer steps
+ROWS_OF_FEW = 20  # rows of history for LOG_EVERY outer steps where points, and with them steps, are few
 HISTORY = ("iteration", "kind", "pre_loss", "post_loss", "inner_lr")  # columns; kind as its number
 
 
@@ -154,8 +154,8 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     if not training.done:
         start_paths(training.kinds, training.states, samples, known, np.random.default_rng([c.SEED, 9]))
     end = max(kind.iterations for kind in training.kinds)
-    # LOG_EVERY, or of few outer steps the largest part of it that gives enough rows of history
-    every = next((n for n in range(c.LOG_EVERY, 1, -1) if c.LOG_EVERY % n == 0 and n * FEWEST_ROWS <= end), 1)
+    # It follows from the number of points alone: a run that goes on farther has the same rows up to here
+    every = max(1, c.LOG_EVERY // ROWS_OF_FEW) if any(kind.bends for kind in training.kinds) else c.LOG_EVERY
     bar = tqdm(total=end, initial=training.done, desc="meta-training", unit="step", disable=None if save else True)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         while training.done < end:

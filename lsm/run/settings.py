@@ -163,13 +163,17 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def check_region(region: str) -> None:
-    """Refuses a region of which there are no inputs. Raises InputError."""
-    if region in (there := regions()):
+    """Refuses a region of which there are no inputs where other regions have some. Raises InputError.
+
+    Where no region has any the folder may hold results alone, and a stage says itself what it lacks.
+    """
+    there = regions()
+    if not there or region in there:
         return
     how = {"demo": "python src_data/make_demo.py makes them", "HK": "make hk HK_DATA=<folder> copies them"}.get(
         region, f"python prepare_region.py REGION={region} RAW=<folder> makes them (docs/new_region.md)")
-    raise InputError(f"REGION={region}: expected inputs in {root() / 'src_data'}, found "
-                     f"{'those of ' + ', '.join(there) if there else 'none'}; {how}")
+    raise InputError(f"REGION={region}: expected inputs in {root() / 'src_data'}, found those of {', '.join(there)}; "
+                     f"{how}")
 
 
 def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: bool = False) -> None:

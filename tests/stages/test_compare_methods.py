@@ -31,7 +31,7 @@ from lsm.inputs.rasters import cell_of, read_composite
 from lsm.learner.meta_training import tasks_of
 from lsm.learner.network import use_one_thread
 from lsm.run import jobs
-from lsm.run.paths import PROJECT, START_MODEL, Paths
+from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import constants, of_stage, one_line, run
 from unsupervised_pretraining.rbm import RBM
 
@@ -484,7 +484,7 @@ def test_a_lost_map_is_made_again_and_alone(compared, tmp_path, here, monkeypatc
 
 def test_other_constants_compute_again_and_free_ones_do_not(paths, monkeypatch):
     c = constants(stage.Constants, ["REGION=demo", *SHORT])
-    inputs = [paths.tasks, paths.blocks, paths.grid, START_MODEL]
+    inputs = [paths.tasks, paths.blocks, paths.grid]
     points = read_points(paths, c.factors, c)
     published = {key: role for key, role in all_splits(points, c)[0].items() if key[0] in ("published", "spatial")}
 
