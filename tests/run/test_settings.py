@@ -145,7 +145,7 @@ def test_a_region_without_inputs_is_refused(tmp_path, monkeypatch):
     (tmp_path / "src_data/samples_coast_noTS.csv").touch()
     check_region("isle")
     check_region("coast")
-    with pytest.raises(InputError, match="REGION=demo: expected inputs in .*, found those of coast, isle; python src_d"):
+    with pytest.raises(InputError, match=r"REGION=demo: expected .*, found those of coast, isle; python src_d"):
         check_region("demo")
     said = (f"REGION=nosuch: expected inputs in {tmp_path}/src_data, found those of coast, isle; "
             "python prepare_region.py REGION=nosuch RAW=<folder> makes them (docs/new_region.md)\n")

@@ -484,7 +484,7 @@ def test_a_lost_map_is_made_again_and_alone(compared, tmp_path, here, monkeypatc
 
 def test_other_constants_compute_again_and_free_ones_do_not(paths, monkeypatch):
     c = constants(stage.Constants, ["REGION=demo", *SHORT])
-    inputs = [paths.tasks, paths.blocks, paths.grid]
+    inputs = [paths.tasks, paths.blocks, paths.grid, paths.insar_points]
     points = read_points(paths, c.factors, c)
     published = {key: role for key, role in all_splits(points, c)[0].items() if key[0] in ("published", "spatial")}
 

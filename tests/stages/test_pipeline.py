@@ -221,13 +221,14 @@ def test_history_has_one_row_an_interval_and_kind(area):
     root, recipe = area
     history = pd.read_csv(root / "checkpoint_dir/demo_history.csv")
     assert list(history) == ["iteration", "kind", "pre_loss", "post_loss", "inner_lr"]
-    steps = {kind: [*range(5, end + 1, 5)] for kind, end in (
-        {"blocks": 60} if recipe == "published" else {"local": 60, "regional": 40}).items()}  # ten rows at least
+    every = {"published": 20, "recommended": 1}[recipe]  # of few points LOG_EVERY / ROWS_OF_FEW
+    steps = {kind: [*range(every, end + 1, every)] for kind, end in (
+        {"blocks": 60} if recipe == "published" else {"local": 60, "regional": 40}).items()}
     assert {kind: part.iteration.tolist() for kind, part in history.groupby("kind")} == steps
     assert np.isfinite(history.drop(columns="kind")).all(axis=None)
-    for kind in steps:
-        losses = history.post_loss[history.kind == kind]
-        assert losses.iloc[-1] < losses.iloc[0]
+    assert (history.groupby("kind").post_loss.mean() < np.log(2)).all()  # that of a network that knows nothing
+    if recipe == "published":  # the other one starts from a fit, and 60 steps are few
+        assert history.post_loss.iloc[-1] < history.post_loss.iloc[0]
 
 
 def arrays(path) -> dict[str, np.ndarray]:
