@@ -22,8 +22,8 @@ POLYGON_CELLS = ("highest", "every", "centroid")
 # names of columns that may hold labels, beside those of sample tables
 _LIKE_LABELS = ("class", "type", "kind", "status", "state", "stability", "presence", "occurrence", "value", "ls",
                 "slide", "slides", "failure")
-_PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "negative", "não", "nao", "non", "nein", "否")  # of STABLE: in a
-                                                                 #   column of another name they may mean anything
+# of STABLE: in a column of another name they may mean anything, that water is absent, say
+_PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "absent", "absence", "negative", "não", "nao", "non", "nein", "否")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,10 @@ def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.n
             continue
         if both:
             used[name] = np.where(empty, np.nan, labels)
+    if called := {name: labels for name, labels in used.items() if plain(name) in named}:
+        notes += [f"{where}: column {name!r} is not read as labels beside {next(iter(called))!r}"
+                  for name in used if name not in called]
+        used = called
     used = {name: labels for name, labels in used.items() if (labels != 1).any()}
     if not used:
         return np.ones(len(table)), notes

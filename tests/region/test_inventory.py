@@ -43,7 +43,8 @@ def test_labels_tell_landslides_from_other_places(tmp_path, dem, kind, yes, no):
 
 
 @pytest.mark.parametrize(("header", "labels", "slid"), [
-    ("class", "1 0 0 1", [1, 0, 0, 1]), ("anything", "stable landslide landslide stable", [0, 1, 1, 0]),
+    ("class", "1 0 0 1", [1, 0, 0, 1]), ("water", "present absent present absent", [1] * 4),
+    ("anything", "stable landslide landslide stable", [0, 1, 1, 0]),
     ("injured", "1 0 0 1", [1, 1, 1, 1]), ("label", "1 1 1 1", [1, 1, 1, 1]), ("type", "fall slide flow fall", [1] * 4),
     ("landslide", "17 4 12 3", [1] * 4), ("label", "1  0 1", [1, 0, 1]), ("Slide", "Y N N Y", [1, 0, 0, 1]),
     ("label", "slide non-slides no_slide slides", [1, 0, 0, 1]), ("lslpts", "1 0 0 1", [1, 0, 0, 1]),
@@ -54,6 +55,16 @@ def test_which_columns_are_labels(tmp_path, dem, header, labels, slid):
     rows = [f"{WEST + 45 + 30 * i};{NORTH - 45};{label}" for i, label in enumerate(labels.split(" "))]
     path.write_text("\n".join([f"X;Y;{header}", *rows]))
     assert read(path, dem, tmp_path).slid.tolist() == [bool(s) for s in slid]
+
+
+@pytest.mark.parametrize("other", ["value", "landslide_confirmed", "class"])
+def test_a_column_called_label_counts_more_than_one_like_labels(tmp_path, dem, other):
+    path = tmp_path / "i.csv"
+    rows = [f"{WEST + 45 + 30 * i},{NORTH - 45},{row}" for i, row in enumerate(["1,no", "1,yes", "0,no"])]
+    path.write_text("\n".join([f"X,Y,label,{other}", *rows]))
+    found = read(path, dem, tmp_path)
+    assert found.slid.tolist() == [True, True, False]
+    assert f"column {other!r} is not read as labels beside 'label'" in " ".join(found.notes)
 
 
 @pytest.mark.parametrize(("header", "rows", "words"), [
