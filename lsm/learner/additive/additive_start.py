@@ -59,11 +59,12 @@ def fitted_curves(x: np.ndarray, rows: int, place: int, label: np.ndarray, weigh
     number = np.array([len(np.unique(column)) > len(KNOTS) for column in x.T])  # not a class, not a flag
     group = np.where(number[of_input], 1, 0)
     group[inputs:] = 2 + bends
-    parts = parts_of_curves(tf.constant(x), rows).numpy().astype(np.float64)
+    parts = parts_of_curves(tf.constant(x), rows).numpy()
     used = (of_input < inputs - place) & (np.ptp(parts, axis=0) > 0) & (number[of_input] | (np.arange(rows) < inputs))
     curves = np.zeros(rows, np.float32)
     _, group = np.unique(group[used], return_inverse=True)
-    found = _most_likely(np.column_stack([parts[:, used], np.ones(len(x))]), group, np.where(label == 1, 1.0, -1.0),
+    parts = np.column_stack([parts[:, used], np.ones(len(x))])  # float64; 300 classes have 2,100 rows, few used
+    found = _most_likely(parts, group, np.where(label == 1, 1.0, -1.0),
                          weight.astype(np.float64), offset.astype(np.float64))
     curves[used] = found[:-1]
     return curves, np.float32(found[-1])
