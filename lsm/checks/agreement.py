@@ -4,6 +4,7 @@ score of the samples shows it."""
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from lsm.checks.finding import Finding
 from lsm.inputs import grid_cells
@@ -13,7 +14,9 @@ from lsm.inputs.samples import Factor
 FEWEST = 30   # samples with a cell of the grid, below which chance may tell
 NEAR = 0.25   # of the interquartile range: a median difference as large as samples of finer layers show
 ALIKE = 0.5   # least share of samples that hold the class of their cell
-RANKS = 0.3   # rank correlation below which the two have little to do with each other
+UNLIKE, LIKE = 0.3, 0.7  # rank correlation below which the two have little to do with each other, and above which
+#                          they are one thing, perhaps in two units
+SAME_UNIT = 0.8, 1.25    # ratio of samples to grid (median): the least and the most in one unit
 
 
 def values_of_cells(path: Path, factors: tuple[Factor, ...], raster: Raster, xy: np.ndarray, rows: int) -> np.ndarray:
@@ -58,12 +61,12 @@ def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, file: str) -> list[
     width = 180.0 if factor.kind == "circular" else float(np.subtract(*np.quantile(b, (0.75, 0.25))))
     if np.median(apart) <= NEAR * width or np.ptp(a) == 0 or np.ptp(b) == 0:
         return []
-    ranks = np.corrcoef(np.argsort(np.argsort(a)), np.argsort(np.argsort(b)))[0, 1]
+    ranks = spearmanr(a, b).statistic
     ratio = float(np.median(a[b != 0] / b[b != 0]))
-    if factor.kind != "circular" and ranks > 1 - RANKS and not 0.8 < ratio < 1.25:
+    if factor.kind != "circular" and ranks > LIKE and not SAME_UNIT[0] < ratio < SAME_UNIT[1]:
         return [Finding("units", file, "error", f"{factor.name} of the samples is {ratio:.3g} times that of the grid "
                         "at their places (median)", "write both in one unit")]
-    if factor.kind == "circular" or ranks < RANKS:
+    if factor.kind == "circular" or ranks < UNLIKE:
         return [Finding("alignment", file, "warning", f"{factor.name} of the samples has little to do with the grid at "
                         f"their places (median difference {np.median(apart):.3g})",
                         "take both from one layer, in one CRS and unit")]

@@ -5,8 +5,10 @@ import os
 import runpy
 import subprocess
 import sys
+import textwrap
 from concurrent.futures import BrokenExecutor
 from dataclasses import FrozenInstanceError, dataclass
+from pathlib import Path
 
 import pytest
 
@@ -122,20 +124,9 @@ def test_help_names_every_constant(option, monkeypatch, capsys):
     run(lambda c: pytest.fail("help runs nothing"), Script)
     said = capsys.readouterr().out
     assert said.startswith("What the script does.")
-    assert said.endswith('''overridden as NAME=value:
-
-REGION: str = "demo"
-
-# of training
-RECIPE: str = "published"
-SEED: int = 1  # of every draw,
-               #   and of none else
-RATE: float = 0.5
-WEIGHTS: tuple[float, ...] = (0.3, 0.7)
-NESTED: tuple = ((("slope", 1.0),), (("DEM", 2.0),))
-FIRST_ORDER: bool = False
-BATCH: int = ByRecipe(published=8, recommended=16)
-''')
+    of_script = Path(__file__).read_text().partition('"""What a person may set."""\n\n')[2].partition("\n    @")[0]
+    assert "#   and of none else" in of_script  # comments come along
+    assert said.endswith(f'overridden as NAME=value:\n\nREGION: str = "demo"\n\n{textwrap.dedent(of_script)}')
 
 
 def test_a_region_without_inputs_is_refused(tmp_path, monkeypatch):
