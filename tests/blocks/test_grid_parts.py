@@ -72,6 +72,7 @@ def test_what_no_later_window_needs_is_forgotten(region, options, every):
     stack.WriteArray(values)
     stack.FlushCache()
     del stack
+    blocks.FlushCache()
     gc.collect()
     of_others, held = gdal.GetCacheUsed(), []  # rasters that other tests of this process have open
     for part in grid_parts.parts_of(folder / "other.tif", FACTORS, 32 * 16, blocks, CENTRES):
