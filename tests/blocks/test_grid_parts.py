@@ -72,14 +72,20 @@ def test_what_no_later_window_needs_is_forgotten(region, options, every):
     stack.WriteArray(values)
     stack.FlushCache()
     del stack
+    in_memory = gdal.GetDriverByName("MEM").CreateCopy("", blocks)  # fills no cache: the stack is seen alone
     blocks.FlushCache()
     gc.collect()
-    of_others, held = gdal.GetCacheUsed(), []  # rasters that other tests of this process have open
-    for part in grid_parts.parts_of(folder / "other.tif", FACTORS, 32 * 16, blocks, CENTRES):
-        assert part.window[1] == (0, 32, 64)[len(held) % 3]
-        held.append(gdal.GetCacheUsed() - of_others)
-    *held, last = held
-    assert last == 0
-    assert len(held) == 11
-    for i, used in enumerate(held, start=1):
-        assert (used == min(held)) == (i % every == 0)  # the labels, in strips, are left
+    of_others = gdal.GetCacheUsed()  # rasters that other tests of this process have open
+
+    def held_at_every_part(labels):
+        for i, part in enumerate(grid_parts.parts_of(folder / "other.tif", FACTORS, 32 * 16, labels, CENTRES)):
+            assert part.window[1] == (0, 32, 64)[i % 3]
+            yield gdal.GetCacheUsed() - of_others
+
+    of_stack = list(held_at_every_part(in_memory))
+    assert len(of_stack) == 12
+    for i, used in enumerate(of_stack, start=1):
+        assert (used == 0) == (i % every == 0 or i == 12)
+    of_both = list(held_at_every_part(blocks))
+    assert of_both[-1] == 0
+    assert max(of_both) > max(of_stack)
