@@ -15,7 +15,7 @@ Run     python check_region.py [REGION=<name>]
 from dataclasses import dataclass
 
 from lsm.checks.inspection import write_checks
-from lsm.run.settings import InputError, run
+from lsm.run.settings import at_least, run
 from study_area import Area
 
 
@@ -30,8 +30,7 @@ class Constants(Area):
 
 def main(c) -> None:
     """Runs the stage; c holds the constants."""
-    if c.SAMPLE_ROWS < 1:
-        raise InputError(f"SAMPLE_ROWS={c.SAMPLE_ROWS}: expected 1 or more")
+    at_least(c, SAMPLE_ROWS=1)
     write_checks(c)
 
 

@@ -157,8 +157,10 @@ def work(job: Job) -> None:
 def split_of(job: Job) -> Split:
     """What every method of the job is given."""
     used = [j for j, factor in enumerate(_C.factors) if job.with_dv or factor.name != _C.WITHOUT]
+    cut = cut_of(job.protocol)
     return Split(_POINTS.factors[:, used], tuple(_C.factors[j] for j in used), _POINTS.xy, _POINTS.label, _POINTS.block,
-                 _ROLES[job.protocol, job.seed], "recommended", _POINTS.blocks, cut_of(job.protocol))
+                 _ROLES[job.protocol, job.seed], "recommended", _POINTS.blocks, cut,
+                 _POINTS.year if cut == "years" else None)
 
 
 def main(c: Constants) -> None:

@@ -47,7 +47,7 @@ from lsm.maps import classes, counts, gis, layer_tables, styles_qgis, trust
 from lsm.maps.cartography import named_classes
 from lsm.run.artifacts import check, map_npz, read_csv, read_npz, write_csv
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, run
+from lsm.run.settings import InputError, at_least, run
 from lsm.run.writing import work_folder
 from study_area import MappedArea
 
@@ -82,9 +82,7 @@ def optional(read, left_out: str):
 def checked(c: Constants) -> None:
     """Refuses constants that cannot be used. Raises InputError."""
     classes.checked(c)
-    for name, least in (("FOLDS", 2), ("PAIRED", 2), ("GRID_ROWS", 1)):
-        if getattr(c, name) < least:
-            raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
+    at_least(c, FOLDS=2, PAIRED=2, GRID_ROWS=1)
 
 
 def write_leaders(paths: Paths, made: tuple) -> None:

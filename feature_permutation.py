@@ -55,7 +55,7 @@ from lsm.maps import gis
 from lsm.run.artifacts import check, map_npz, mapped, read_csv, read_npz, write_csv, write_npz
 from lsm.run.jobs import cluster_of, side_by_side
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, run
+from lsm.run.settings import InputError, at_least, run
 from study_area import Spread, StudyArea
 
 
@@ -125,9 +125,7 @@ def checked(c: Constants) -> None:
     """Refuses constants that cannot be used. Raises InputError."""
     if c.BACKGROUND_FROM not in ("block", "region"):
         raise InputError(f"BACKGROUND_FROM={c.BACKGROUND_FROM}: expected block or region")
-    for name in ("BACKGROUND", "EXPLAINED", "ORDERS", "REPEATS"):
-        if getattr(c, name) < 1:
-            raise InputError(f"{name}={getattr(c, name)}: expected 1 or more")
+    at_least(c, BACKGROUND=1, EXPLAINED=1, ORDERS=1, REPEATS=1)
 
 
 def main(c: Constants) -> None:

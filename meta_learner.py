@@ -14,9 +14,9 @@ Reads   metatask_sampling/<REGION>_tasks.npz              samples by block
         unsupervised_pretraining/model_init/encoder.npz   from factors to network inputs
         unsupervised_pretraining/model_init/savedmodel.npz
         unsupervised_pretraining/model_init/start.npz     or another model that START_FROM names
+        src_data/<REGION>_samples_dates.csv               years of landslides, for FORECAST
 Writes  checkpoint_dir/<REGION>_split.csv                 block, row (of the samples table), role: meta-train, support,
-                                                          query, unused (published: blocks too thin for a task; and
-                                                          samples that repeat the factors of another one)
+                                                          query, unused (blocks too thin for a task; repeated factors)
         checkpoint_dir/<REGION>_checkpoint_<step>.npz     the state of training; a stopped run goes on from the newest
         checkpoint_dir/<REGION>_history.csv               iteration, kind, pre_loss, post_loss (of the query), inner_lr
         checkpoint_dir/<REGION>_model.npz                 the intermediate models, their inner rates and encoder
@@ -26,7 +26,7 @@ Run     python meta_learner.py [RECIPE=published LOCAL_MEMBERS=5 ...]
 """
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -37,14 +37,15 @@ from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import mean_log_odds, probability
-from lsm.learner.support.reach import measured_reach
+from lsm.learner.support import dates
+from lsm.learner.support.reach import reach_of
 from lsm.learner.tasks import EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
 from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
 from lsm.run.code import code_of
 from lsm.run.lock import stage_1_files
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import ByRecipe, InputError, run
+from lsm.run.settings import ByRecipe, InputError, at_least, run
 from study_area import StudyArea
 
 
@@ -70,6 +71,8 @@ class Constants(StudyArea):
     REGIONAL_BORROW: int = 300
     PLACE: bool = True       # whether X and Y are inputs of regional members; False: factors alone
     PLACE_FROM: int = 2000   # labelled points from which on they are
+    # for landslides to come: places count only if older landslides tell those of newer ones, by their dates
+    FORECAST: bool = False
     # start
     # what small inventories start from: "project" (the model it comes with), a region, the path of a model, "": nothing
     START_FROM: str = ""
@@ -149,13 +152,10 @@ def check_constants(c: Constants) -> None:
         raise InputError(f"LINE_SHARE={c.LINE_SHARE}: expected 0 to 1")
     if not 0 < c.META_TRAIN_SHARE < 1:
         raise InputError(f"META_TRAIN_SHARE={c.META_TRAIN_SHARE}: expected more than 0 and less than 1")
-    lowest = dict.fromkeys(("MIN_SAMPLES", "SUPPORT", "QUERY", "REGIONAL_SUPPORT", "INNER_STEPS", "META_BATCH",
-                            "LOCAL_ITERATIONS", "REGIONAL_ITERATIONS", "LOG_EVERY", "SAVE_EVERY", "LOCAL_MEMBERS"), 1)
-    lowest |= dict.fromkeys(("ADAPT_STEPS", "ADAPT_BATCH", "LOCAL_BORROW", "REGIONAL_BORROW", "REGIONAL_MEMBERS",
-                             "LOCAL_NEIGHBOURHOOD", "TRAIN_ON_ALL", "START_BELOW", "CURVES_BELOW"), 0)
-    for name, least in (lowest | {"REGIONAL_NEIGHBOURHOOD": 2, "FOLDS": 2}).items():
-        if getattr(c, name) < least:
-            raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
+    at_least(c, REGIONAL_NEIGHBOURHOOD=2, FOLDS=2, MIN_SAMPLES=1, SUPPORT=1, QUERY=1, REGIONAL_SUPPORT=1, INNER_STEPS=1,
+             META_BATCH=1, LOCAL_ITERATIONS=1, REGIONAL_ITERATIONS=1, LOG_EVERY=1, SAVE_EVERY=1, LOCAL_MEMBERS=1)
+    at_least(c, ADAPT_STEPS=0, ADAPT_BATCH=0, LOCAL_BORROW=0, REGIONAL_BORROW=0, REGIONAL_MEMBERS=0, TRAIN_ON_ALL=0,
+             LOCAL_NEIGHBOURHOOD=0, START_BELOW=0, CURVES_BELOW=0)
 
 
 def check_number(label: np.ndarray, paths: Paths) -> None:
@@ -171,7 +171,7 @@ def main(c: Constants) -> None:
     """Runs the stage."""
     check_constants(c)
     paths = Paths(c.REGION)
-    inputs = [paths.tasks, paths.encoder, paths.saved_model]
+    inputs = [paths.tasks, paths.encoder, paths.saved_model] + [paths.samples_dates] * c.FORECAST
     table = read_npz(paths.tasks, "scene_sampling.py", c)
     pretraining = "unsupervised_pretraining/DAS_pretraining.py"
     encoder = Encoder.from_json(str(read_npz(paths.encoder, pretraining, c)["encoder"]))
@@ -187,6 +187,8 @@ def main(c: Constants) -> None:
     taught = known if c.LOCAL_NEIGHBOURHOOD else role == "meta-train"
     print(", ".join(f"{(role == name).sum():,} samples {name}" for name in dict.fromkeys(role)))
 
+    place = dates.place_counts(paths, table, samples, taught, c)
+    by = replace(c, PLACE=c.PLACE and place)
     if source := source_for(c, encoder, int(taught.sum())):
         inputs.append(source.path)
         print(f"members start from {shown(source.path)}: {taught.sum():,} samples to learn from are few (START_BELOW)")
@@ -194,7 +196,7 @@ def main(c: Constants) -> None:
     start = saved_model if c.BASE_MODEL == "DAS" else None
 
     def untrained() -> Training:  # of the same kinds for the report and, trained on all samples, for the map
-        return begun(source, encoder, hidden, start, c, int(taught.sum()), deepcopy(rng))
+        return begun(source, encoder, hidden, start, by, int(taught.sum()), deepcopy(rng))
 
     def save(training: Training) -> None:
         progress = {"history": training.history, "steps": training.steps}
@@ -202,15 +204,13 @@ def main(c: Constants) -> None:
 
     def pooled_after(training: Training, labelled: np.ndarray, normal: np.ndarray) -> dict:
         pooled = pooled_members(training, samples.x[normal])
-        if c.REACH:
-            training.reach = measured_reach(training, pooled, samples, labelled, c.SEED)
+        training.reach = reach_of(training, pooled, samples, labelled, c, place)
+        if 0 < training.reach < np.inf:
             print(f"adapted networks count exp(-distance / {training.reach:,.0f} m)")
         return pooled
 
     training = untrained()
-    for kind in training.kinds:
-        print(f"{kind.members} {kind.name} members: {kind.iterations} outer steps on "
-              f"{f'neighbourhoods of {kind.neighbourhood} samples' if kind.neighbourhood else 'blocks'}")
+    print(*training.kinds, sep="\n")
     go_on(training, paths, c, inputs)
     meta_train(training, samples, taught, c, save)
 

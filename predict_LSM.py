@@ -45,7 +45,7 @@ from lsm.maps import gis
 from lsm.run.artifacts import artifact, check, read_npz, write_npz
 from lsm.run.jobs import Cluster, cluster_of
 from lsm.run.paths import Paths, root, shown
-from lsm.run.settings import ByRecipe, InputError, run
+from lsm.run.settings import ByRecipe, InputError, at_least, run
 from lsm.run.writing import work_folder
 from study_area import Spread, StudyArea
 
@@ -166,8 +166,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     paths = Paths(c.REGION)
     if c.ADAPT_WITH not in ("half", "all"):
         raise InputError(f"ADAPT_WITH={c.ADAPT_WITH}: expected half or all")
-    if c.GRID_ROWS < 1:
-        raise InputError(f"GRID_ROWS={c.GRID_ROWS}: expected 1 or more")
+    at_least(c, GRID_ROWS=1)
     source = grid_cells.grid_of(paths)
     # A grid that cannot be read is refused now, not after adapting.
     next(grid_cells.chunks(source, c.factors, c.GRID_ROWS), None)

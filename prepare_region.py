@@ -51,7 +51,7 @@ from lsm.insar.weak_samples import judged
 from lsm.region import absences, factor_layers, inventory, placed_points, region_files, terrain, warp
 from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables, valid_cells
 from lsm.run.paths import Paths, root, shown
-from lsm.run.settings import InputError, of_stage, run
+from lsm.run.settings import InputError, at_least, of_stage, run
 from lsm.run.writing import work_folder
 from lsm.sources.files import library_notes, path_of, read_files
 from lsm.sources.raster_files import METRES, open_raster_file
@@ -134,11 +134,8 @@ def check_constants(c) -> None:
         value = getattr(c, name)
         if not set(value if isinstance(value, tuple) else (value,)) <= set(choices):
             raise InputError(f"{name}={getattr(c, name)}: expected one of {', '.join(filter(None, choices))}")
-    for name, least in (("CELL", 0), ("HOLES", 0), ("COVER", 0), ("FLOW_CELLS", 1), ("CHANNEL", 2), ("NDVI_SCALE", 0),
-                        ("EVERY", 1), ("WATER_CELLS", 0), ("RELIEF_CELLS", 1), ("RATIO", 0.01), ("BUFFER", 0),
-                        ("SLOPE_CLASSES", 1), ("FOLD", 2)):
-        if getattr(c, name) < least:
-            raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
+    at_least(c, CELL=0, HOLES=0, COVER=0, FLOW_CELLS=1, CHANNEL=2, NDVI_SCALE=0, EVERY=1, WATER_CELLS=0, RELIEF_CELLS=1,
+             RATIO=0.01, BUFFER=0, SLOPE_CLASSES=1, FOLD=2)
     if c.COVER > 1:
         raise InputError(f"COVER={c.COVER}: expected a share, 1 at most")
     if not re.fullmatch(r"[\w-]+", c.REGION):

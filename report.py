@@ -33,7 +33,7 @@ from lsm.report import findings, map_layers, page, pictures, tables
 from lsm.report.sources import Collector
 from lsm.run.artifacts import artifact, check
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, run
+from lsm.run.settings import InputError, at_least, run
 from study_area import MappedArea
 
 
@@ -61,9 +61,7 @@ _STAGE = "report.py"
 def checked(c: Constants) -> None:
     """Refuses constants that cannot be used. Raises InputError."""
     classes.checked(c)
-    for name, least in (("LARGEST", 16), ("POINTS", 0), ("LEADERS", 1), ("THIN", 0), ("FIGURE_WIDTH", 100)):
-        if getattr(c, name) < least:
-            raise InputError(f"{name}={getattr(c, name)}: expected {least} or more")
+    at_least(c, LARGEST=16, POINTS=0, LEADERS=1, THIN=0, FIGURE_WIDTH=100)
     if not 1 <= c.FIGURE_QUALITY <= 100:
         raise InputError(f"FIGURE_QUALITY={c.FIGURE_QUALITY}: expected 1 to 100")
     if not all(len(note) == 2 for note in c.NOTES):

@@ -22,7 +22,7 @@ from lsm.learner.network import use_one_thread
 from lsm.run.artifacts import write_csv, write_npz
 from lsm.run.lock import stage_1_files
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, run
+from lsm.run.settings import InputError, at_least, run
 from study_area import StudyArea
 from unsupervised_pretraining.stack import machines, pretrain
 
@@ -55,9 +55,7 @@ def check_constants(c: Constants) -> None:
     """Raises InputError for constants that make no network."""
     if len(c.HIDDEN) != 3 or not all(type(n) is int and n > 0 for n in c.HIDDEN):
         raise InputError(f"HIDDEN={c.HIDDEN}: expected three numbers of units, like (32, 32, 16)")
-    for name in ("RBM_EPOCHS", "RBM_BATCH", "DAE_EPOCHS", "DAE_BATCH"):
-        if getattr(c, name) < 1:
-            raise InputError(f"{name}={getattr(c, name)}: expected 1 or more")
+    at_least(c, RBM_EPOCHS=1, RBM_BATCH=1, DAE_EPOCHS=1, DAE_BATCH=1)
 
 
 @stage_1_files()

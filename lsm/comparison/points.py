@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 
 from lsm.blocks.slic import block_of_cells
 from lsm.checks.one_sided import one_sided
@@ -14,9 +13,9 @@ from lsm.inputs import grid_cells
 from lsm.inputs.rasters import cell_of, read_band, read_composite
 from lsm.inputs.samples import Factor
 from lsm.insar.origins import origins
-from lsm.run.artifacts import check, read_npz, record_path
-from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError
+from lsm.learner.support import dates
+from lsm.run.artifacts import read_npz
+from lsm.run.paths import Paths
 
 CHUNK = 100_000  # rows of the grid in memory at once
 
@@ -76,30 +75,8 @@ def read_points(paths: Paths, described: tuple[Factor, ...], c: PointConstants) 
     return Points(np.append(part["row"], np.full(n, -1)), np.concatenate([part["factors"], cell_factors]),
                   np.concatenate([part["xy"], cell_xy]), np.append(part["label"].astype(np.int32), np.full(n, -1)),
                   np.append(part["block"], cell_block), np.append(origin, np.full(n, "cell")),
-                  len(samples["centre_row"]), np.append(years(paths, part, c), np.full(n, np.nan)),
+                  len(samples["centre_row"]), np.append(dates.years(paths, part, c), np.full(n, np.nan)),
                   np.append(telling, np.zeros(n, bool)))
-
-
-def years(paths: Paths, samples: dict, c: PointConstants) -> np.ndarray:
-    """The year (samples,) of every landslide by its place in the table of dates; nan where it has none. Raises
-    InputError.
-
-    By place, not by row: stage 0 writes the samples table in another order than prepare_region.py.
-    """
-    path = paths.samples_dates
-    if not path.is_file():
-        return np.full(len(samples["label"]), np.nan)
-    if record_path(path).is_file():
-        check(path, "prepare_region.py", c)
-    table = pd.read_csv(path)
-    if not {"X", "Y", "year"} <= set(table):
-        raise InputError(f"{shown(path)}: header: expected X, Y, year, found {', '.join(table)}; run prepare_region.py "
-                         "again, or remove the file")
-    dated = table.assign(year=pd.to_numeric(table["year"], errors="coerce"), X=table["X"].round(2),
-                         Y=table["Y"].round(2)).drop_duplicates(["X", "Y"])
-    places = pd.DataFrame(samples["xy"].round(2), columns=["X", "Y"])
-    found = places.merge(dated[["X", "Y", "year"]], how="left", on=["X", "Y"])["year"].to_numpy(float)
-    return np.where(samples["label"] == 1, found, np.nan)
 
 
 def draw_cells(paths: Paths, described: tuple[Factor, ...], c: PointConstants

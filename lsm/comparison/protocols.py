@@ -12,6 +12,7 @@ import pandas as pd
 from lsm.comparison import splits
 from lsm.comparison.points import Points
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
+from lsm.learner.support import dates
 from lsm.run.artifacts import write_csv
 from lsm.run.settings import InputError
 
@@ -52,7 +53,7 @@ def cut_of(protocol: str) -> str:
     """How the query is cut off, as `splits.Split.cut` has it."""
     name = protocol.removeprefix("development_")
     return {"published": "random", "augmentation": "random", "k-shot": "random", RANDOM_FOLDS: "random",
-            "spatial": "line"}.get(name, "places")
+            "spatial": "line", "temporal": "years"}.get(name, "places")
 
 
 def square_sizes(xy: np.ndarray, given: tuple) -> tuple[float, ...]:
@@ -80,7 +81,7 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
     cannot = [] if any(of_blocks(protocol) for protocol, _ in every) else [(
         (*OF_BLOCKS, "development"), f"{', '.join(OF_BLOCKS)}: fewer than {FEWEST_BLOCKS} blocks have more than "
                                      f"{c.MIN_SAMPLES} samples")]
-    first = splits.newest(points.year[sample], c.NEWER)
+    first = dates.newest(points.year[sample], c.NEWER)
     if np.isfinite(first):
         every |= _temporal(points, sample, first, c)
     else:

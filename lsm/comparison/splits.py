@@ -108,22 +108,6 @@ def without_strip(role: np.ndarray, xy: np.ndarray, buffer: float, sample: np.nd
     return out
 
 
-def newest(year: np.ndarray, newer: float) -> float:
-    """The first year of the newest landslides; year (landslides,), nan where it is not known.
-
-    newer  below 1: the share of dated landslides that should be the newest; else the year itself
-    A year's landslides stay together, so the share is met as nearly as whole years allow. nan where fewer than two
-    years are known.
-    """
-    years, counts = np.unique(year[np.isfinite(year)], return_counts=True)
-    if len(years) < 2:
-        return np.nan
-    if newer >= 1:
-        return float(newer)
-    share = counts[::-1].cumsum()[::-1] / counts.sum()  # of landslides in or after each year
-    return float(years[1:][np.abs(share[1:] - newer).argmin()])
-
-
 @dataclass(frozen=True)
 class Rows:
     """What a fitted method predicts: factors (rows, factors) float32, xy (rows, 2) m, block (rows,)."""
@@ -141,8 +125,9 @@ class Split:
     xy       (points, 2) m; label (points,) int32; block (points,); role (points,): UNUSED, TRAIN, SUPPORT or QUERY
     form     of the encoder
     blocks   how many there are, also those without any point; 0: the highest block of the points and all below it
-    cut      how the query was cut off: at "random", by a "line" through each block, or by "places" as a whole; rivals
-             that tune themselves validate in the same way
+    cut      how the query was cut off: at "random", by a "line" through each block, by "places" as a whole, or by
+             "years", the newest; methods that validate do it in the same way
+    year     (points,) of a landslide, nan where it is not known; None where the cut is not by years
     """
 
     factors: np.ndarray
@@ -154,6 +139,7 @@ class Split:
     form: str
     blocks: int = 0
     cut: str = "places"
+    year: np.ndarray | None = None
 
     @cached_property
     def labelled(self) -> np.ndarray:

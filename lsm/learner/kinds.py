@@ -68,6 +68,10 @@ class Kind:
     decay: float
     bends: bool = False
 
+    def __str__(self) -> str:
+        tasks = f"neighbourhoods of {self.neighbourhood} samples" if self.neighbourhood else "blocks"
+        return f"{self.members} {self.name} members: {self.iterations} outer steps on {tasks}"
+
 
 def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:
     """The kinds of members for an inventory with so many labelled points to learn from.

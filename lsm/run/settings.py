@@ -108,6 +108,13 @@ def constants_class(script: str) -> type:
     return names["Constants"]
 
 
+def at_least(c, **least: float) -> None:
+    """Raises InputError for a constant of c that is less than the value given here for its name."""
+    for name, value in least.items():
+        if getattr(c, name) < value:
+            raise InputError(f"{name}={getattr(c, name)}: expected {value} or more")
+
+
 def _parse(name: str, text: str, default):
     """`text` as a value of the type of `default` (of any recipe's value, for a ByRecipe)."""
     examples = tuple(default.values.values()) if isinstance(default, ByRecipe) else (default,)

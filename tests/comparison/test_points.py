@@ -11,9 +11,8 @@ from small_region import COLS, PLACE, ROWS, crs_of
 from lsm.comparison import points
 from lsm.inputs.rasters import TERRAIN, Grid, centres, create
 from lsm.inputs.samples import Factor
-from lsm.run.artifacts import write_csv, write_npz
+from lsm.run.artifacts import write_npz
 from lsm.run.paths import Paths
-from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 FACTORS = (Factor("DEM", "continuous", "m"), Factor("slope", "continuous", "degree"))
@@ -102,27 +101,3 @@ def test_cells_outside_every_block_have_the_nearest(region):
     (rows, (row, col), outside), = points.grid_rows(paths, FACTORS)
     np.testing.assert_array_equal(outside, labels[row, col] < 0)
     np.testing.assert_array_equal(rows.block, col >= COLS // 2)
-
-
-def test_years_are_found_by_place(region):
-    paths, _, tasks = region
-    c, xy = settings(), tasks["xy"]
-    tasks = tasks | {"xy": xy + 0.004}  # places are the same to a centimetre
-    dates = pd.DataFrame({"X": xy[[80, 81, 0, 82, 80], 0] + 0.001, "Y": xy[[80, 81, 0, 82, 80], 1],
-                          "year": ["2003", "unknown", "1999", "2011", "1950"]})
-    expected = np.full(SAMPLES, np.nan)
-    expected[[80, 82]] = 2003, 2011  # row 0 is no landslide; of two rows at a place the first counts
-    dates.to_csv(paths.samples_dates, index=False)
-    np.testing.assert_array_equal(points.years(paths, tasks, c), expected)
-    write_csv(paths.samples_dates, dates, "prepare_region.py", c, [])
-    np.testing.assert_array_equal(points.years(paths, tasks, c), expected)
-    paths.samples_dates.write_text(paths.samples_dates.read_text() + "1,2,3\n")  # no longer what its record describes
-    with pytest.raises(InputError, match="not the file its record describes"):
-        points.years(paths, tasks, c)
-
-
-def test_a_table_of_dates_without_years_is_refused(region):
-    paths, _, tasks = region
-    pd.DataFrame({"X": [1], "Y": [2], "date": [3]}).to_csv(paths.samples_dates, index=False)
-    with pytest.raises(InputError, match="expected X, Y, year, found X, Y, date"):
-        points.years(paths, tasks, settings())

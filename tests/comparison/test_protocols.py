@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lsm.comparison import protocols, splits
+from lsm.comparison import protocols
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
+from lsm.learner.support import dates
 from lsm.run.settings import InputError
 
 
@@ -88,22 +89,10 @@ def test_the_table_of_splits_has_every_sample_and_its_roles(tmp_path):
     np.testing.assert_allclose(table[["x", "y"]], points.xy[:50])
 
 
-# years ----------------------------------------------------------------------------------------------------------
-
-def test_the_newest_years_hold_about_the_share_asked_for():
-    year = np.repeat([2000, 2004, 2009, 2014], [50, 20, 25, 5]).astype(float)
-    assert splits.newest(year, 0.3) == 2009
-    assert splits.newest(year, 0.05) == 2014
-    assert splits.newest(year, 0.99) == 2004  # one year must be left to learn from
-    assert splits.newest(year, 2004) == 2004
-    assert np.isnan(splits.newest(np.full(9, 2000.0), 0.3))
-    assert np.isnan(splits.newest(np.full(9, np.nan), 0.3))
-
-
 def test_older_landslides_teach_and_newer_ones_are_asked():
     points = made_points()
     roles, _ = roles_of(points)
-    first = splits.newest(points.year, 0.3)
+    first = dates.newest(points.year, 0.3)
     landslide, absent = points.label == 1, points.label == 0
     for seed in (1, 2):
         role = roles["temporal", seed]

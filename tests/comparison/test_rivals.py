@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from lsm.comparison.rivals import baselines, boosting, tuned
 from lsm.comparison.splits import QUERY, SUPPORT, UNUSED
+from lsm.learner.support.dates import NEWER
 
 METHODS = {"svm": baselines.svm, "mlp": baselines.mlp, "random_forest": baselines.random_forest(),
            "boosting": baselines.boosting(), "boosting xy": baselines.boosting("xy"),
@@ -203,6 +204,22 @@ def test_the_validation_cuts_as_the_query_was_cut():
             along = np.column_stack([np.cos(angles), np.sin(angles)])
             low, high = near @ along.T, far @ along.T
             assert ((low.max(axis=0) <= high.min(axis=0)) | (high.max(axis=0) <= low.min(axis=0))).any()
+
+
+def test_the_newest_landslides_validate_where_the_newest_are_asked():
+    split = made_split()
+    year = np.where(split.label == 1, np.random.default_rng(3).integers(2000, 2010, len(split.label)), np.nan)
+    rows = np.flatnonzero(split.labelled)
+    fold = tuned.folds_like_the_query(replace(split, cut="years", year=year), np.random.default_rng(2))
+    landslide = split.label[rows] == 1
+    first = year[rows][landslide & (fold == 0)].min()
+    assert (year[rows][landslide & (fold == -1)] < first).all()
+    assert (fold[landslide] == 0).mean() == pytest.approx(NEWER, abs=0.1)
+    assert (fold[~landslide] == 0).mean() == pytest.approx((fold[landslide] == 0).mean(), abs=0.1)
+    (x, y, asked, truth), = tuned.validation(replace(split, cut="years", year=year), lambda known: lambda s: s.xy,
+                                             np.random.default_rng(2))
+    assert (len(y), len(truth)) == ((fold == -1).sum(), (fold == 0).sum())
+    assert len(x) + len(asked) == len(rows)
 
 
 def test_the_penalty_and_the_splines_do_what_they_say():

@@ -68,6 +68,7 @@ def test_a_network_lies_between_the_intermediate_model_and_the_adapted_one():
     pooled, adapted = [np.float32([0, 2])], [np.float32([4, -2])]
     assert nearer_to_adapted(pooled, adapted, 0, 500)[0].tolist() == [4, -2]
     assert nearer_to_adapted(pooled, adapted, 1e9, np.inf)[0].tolist() == [4, -2]
+    assert nearer_to_adapted(pooled, adapted, 0, 0)[0].tolist() == [0, 2]
     assert nearer_to_adapted(pooled, adapted, 1e9, 500)[0].tolist() == [0, 2]
     half = nearer_to_adapted(pooled, adapted, 500 * np.log(2), 500)[0]
     np.testing.assert_allclose(half, [2, 0], atol=1e-6)

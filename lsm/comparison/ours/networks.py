@@ -23,7 +23,8 @@ from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import initial_weights
 from lsm.learner.prediction import Networks, mean_log_odds, predict, probability
-from lsm.learner.support.reach import measured_reach
+from lsm.learner.support.dates import place_tells
+from lsm.learner.support.reach import reach_of
 from lsm.learner.support.supports import places_of_samples
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.learner.transfer.source_model import StartConstants, begun, source_for
@@ -83,19 +84,21 @@ def teaching(split: Split, three: LearnerConstants) -> np.ndarray:
 
 def trained(split: Split, one: PretrainingConstants, three: LearnerConstants, pretrained: Callable, seed: int,
             known: np.ndarray) -> tuple[Training, Networks]:
-    """The members after meta-training, and the intermediate models, not adapted.
+    """The members after meta-training, and the intermediate models, not adapted. Where the newest landslides are asked,
+    as with FORECAST of meta_learner.py.
 
     one, three  the constants of stages 1 and 3
     known       (points,) bool: the points to learn from
     """
     rng, samples = np.random.default_rng(seed), samples_of(split)
     start = pretrained(split.x[split.seen], one, rng) if three.BASE_MODEL == "DAS" else None
+    place = split.year is None or place_tells(samples, known, split.year, seed)
+    three = replace(three, PLACE=three.PLACE and place)
     source = source_for(three, split.encoder, int(known.sum()))
     training = begun(source, split.encoder, one.HIDDEN, start, three, int(known.sum()), rng)
     meta_train(training, samples, known, three, threads=1)
     pooled = pooled_members(training, samples.x[known])
-    if three.REACH:
-        training.reach = measured_reach(training, pooled, samples, known, seed)
+    training.reach = reach_of(training, pooled, samples, known, three, place)
     return training, pooled
 
 

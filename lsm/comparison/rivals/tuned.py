@@ -20,6 +20,7 @@ from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScal
 from lsm.comparison.rivals import boosting as trees
 from lsm.comparison.rivals.baselines import TREES, features_of, fitted
 from lsm.comparison.splits import Split, along_a_line, partition
+from lsm.learner.support.dates import NEWER, newest
 
 FOLDS = 3                        # of the validation; 2 where blocks are cut by a line
 PENALTIES = (0.003, 0.03, 0.3, 3.0)  # C of logistic regression: small is strong
@@ -73,8 +74,14 @@ def penalised(splines: bool = False) -> Callable:
 
 def folds_like_the_query(split: Split, rng) -> np.ndarray:
     """The fold (labelled points,) of each labelled point: cut at random, by a line through each block, or by k-means of
-    places, as split.cut says."""
+    places, as split.cut says. Cut by years the newest landslides are the one fold, with as large a share of the other
+    points; -1: older, in no fold."""
     rows = np.flatnonzero(split.labelled)
+    if split.cut == "years":
+        year, absent = split.year[rows], split.label[rows] == 0
+        newer = year >= newest(year, NEWER)
+        newer[absent] = rng.random(absent.sum()) < newer[~absent].mean()
+        return np.where(newer, 0, -1)
     if split.cut == "random":
         return rng.permutation(len(rows)) % FOLDS
     if split.cut == "places":

@@ -9,6 +9,8 @@ other blocks alone, which lie farther away in each turn, and is scored on its ow
 meta-training, so the intermediate model looks a little better here than where nobody has mapped.
 """
 
+from typing import Protocol
+
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -22,6 +24,22 @@ BLOCKS = 40   # that stand for blocks without samples, drawn at random
 FEWEST = 5    # samples of such a block
 WIDEST = 4    # the widest gap between a block and its samples: this part of the longer side of the area
 FINENESS = 2  # reaches that are tried for each doubling
+
+
+class ReachConstants(Protocol):
+    """The constants of meta_learner.py that `reach_of` reads."""
+
+    SEED: int
+    REACH: bool
+
+
+def reach_of(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, c: ReachConstants,
+             place: bool = True) -> float:
+    """The reach in m of the adapted networks: measured, inf where distance is not to count, 0 where places are not
+    (`place`): all blocks then keep the intermediate model."""
+    if not place:
+        return 0.0
+    return measured_reach(training, pooled, samples, known, c.SEED) if c.REACH else np.inf
 
 
 def measured_reach(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, seed: int

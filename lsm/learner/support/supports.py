@@ -79,6 +79,7 @@ def distance_to(support: np.ndarray, places: np.ndarray) -> float:
 
 def nearer_to_adapted(pooled: list[np.ndarray], adapted: list[np.ndarray], distance: float, reach: float
                       ) -> list[np.ndarray]:
-    """The network between the intermediate model `pooled` and `adapted`, which counts exp(-distance / reach)."""
-    share = np.float32(np.exp(-distance / reach))
+    """The network between the intermediate model `pooled` and `adapted`, which counts exp(-distance / reach); of reach
+    0 nothing."""
+    share = np.float32(np.exp(-distance / reach) if reach else 0)
     return [(1 - share) * p + share * a for p, a in zip(pooled, adapted, strict=True)]

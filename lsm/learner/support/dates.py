@@ -1,0 +1,118 @@
+"""What the dates of landslides tell: the year of each, which are the newest, and whether older ones tell their places.
+
+Newer landslides need not lie near older ones: another earthquake or another storm makes them elsewhere. What networks
+have learned of places, from X and Y and by adapting to blocks, then misleads, and factors alone forecast better. Older
+and newer landslides of the inventory at hand say which holds (prediction in time: Chung and Fabbri 2003, Natural
+Hazards 30, 451).
+"""
+
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import roc_auc_score
+
+from lsm.learner.tasks import EncodedSamples
+from lsm.run.artifacts import check, record_path
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
+
+NEWER = 0.3   # of the landslides: the newest, which older ones are to tell
+FEWEST = 20   # landslides, older and newer each; fewer tell nothing
+TREES = 200
+
+
+class Constants(Protocol):
+    """What a record is compared with."""
+
+    REGION: str
+    SEED: int
+
+
+class ForecastConstants(Constants, Protocol):
+    """And of meta_learner.py: whether the map is for landslides to come."""
+
+    FORECAST: bool
+
+
+def years(paths: Paths, samples: dict, c: Constants) -> np.ndarray:
+    """The year (samples,) of every landslide by its place in the table of dates; nan where it has none. Raises
+    InputError.
+
+    By place, not by row: stage 0 writes the samples table in another order than prepare_region.py.
+    """
+    path = paths.samples_dates
+    if not path.is_file():
+        return np.full(len(samples["label"]), np.nan)
+    if record_path(path).is_file():
+        check(path, "prepare_region.py", c)
+    table = pd.read_csv(path)
+    if not {"X", "Y", "year"} <= set(table):
+        raise InputError(f"{shown(path)}: header: expected X, Y, year, found {', '.join(table)}; run prepare_region.py "
+                         "again, or remove the file")
+    dated = table.assign(year=pd.to_numeric(table["year"], errors="coerce"), X=table["X"].round(2),
+                         Y=table["Y"].round(2)).drop_duplicates(["X", "Y"])
+    places = pd.DataFrame(samples["xy"].round(2), columns=["X", "Y"])
+    found = places.merge(dated[["X", "Y", "year"]], how="left", on=["X", "Y"])["year"].to_numpy(float)
+    return np.where(samples["label"] == 1, found, np.nan)
+
+
+def newest(year: np.ndarray, newer: float) -> float:
+    """The first year of the newest landslides; year (landslides,), nan where it is not known.
+
+    newer  below 1: the share of dated landslides that should be the newest; else the year itself
+    A year's landslides stay together, so the share is met as nearly as whole years allow. nan where fewer than two
+    years are known.
+    """
+    years, counts = np.unique(year[np.isfinite(year)], return_counts=True)
+    if len(years) < 2:
+        return np.nan
+    if newer >= 1:
+        return float(newer)
+    share = counts[::-1].cumsum()[::-1] / counts.sum()  # of landslides in or after each year
+    return float(years[1:][np.abs(share[1:] - newer).argmin()])
+
+
+def place_counts(paths: Paths, table: dict, samples: EncodedSamples, known: np.ndarray, c: ForecastConstants) -> bool:
+    """Whether the map of stage 3's constants may know places; False only where c.FORECAST and `place_tells` say so.
+
+    table  the arrays of the tasks, the same samples as `samples`. Raises InputError where there are no dates
+    """
+    if not c.FORECAST:
+        return True
+    year = years(paths, table, c)
+    if not np.isfinite(newest(year, NEWER)):
+        raise InputError(f"FORECAST=True: {shown(paths.samples_dates)}: expected landslides of two years or more, "
+                         f"found {len(np.unique(year[np.isfinite(year)]))}; run prepare_region.py with an inventory "
+                         "that has dates (DATE_FIELD), or leave FORECAST out")
+    tells = place_tells(samples, known, year, c.SEED)
+    print("older landslides tell the places of newer ones: the map is made as without FORECAST" if tells else
+          "older landslides do not tell the places of newer ones: X and Y are left out, and blocks keep the "
+          "intermediate model")
+    return tells
+
+
+def place_tells(samples: EncodedSamples, known: np.ndarray, year: np.ndarray, seed: int) -> bool:
+    """Whether who knows the places of older landslides tells newer ones better than who knows factors alone.
+
+    known  (samples,) bool: the samples to look at; no other label is read
+    year   (samples,) of a landslide, nan where it is not known. With too few dated landslides the answer is True
+
+    A random forest stands for the networks, once with and once without X and Y (the last two inputs). It learns from
+    the older landslides and is asked for the newest; the other samples are split at random in the same proportion.
+    Whichever has the higher AUROC is right.
+    """
+    dated = known & (samples.label == 1) & np.isfinite(year)
+    newer = dated & (year >= newest(year[dated], NEWER))
+    older, absent = dated & ~newer, np.flatnonzero(known & (samples.label == 0))
+    if min(newer.sum(), older.sum(), len(absent)) < FEWEST:
+        return True
+    asked = np.random.default_rng([seed, 9]).permutation(len(absent)) < len(absent) * newer.sum() / dated.sum()
+    teach, ask = (np.append(np.flatnonzero(of), absent[part]) for of, part in ((older, ~asked), (newer, asked)))
+
+    def auroc(x: np.ndarray) -> float:
+        forest = RandomForestClassifier(TREES, random_state=seed).fit(x[teach], samples.label[teach])
+        return roc_auc_score(samples.label[ask], forest.predict_proba(x[ask])[:, 1])
+
+    return auroc(samples.x) >= auroc(samples.x[:, :-2])
