@@ -113,10 +113,11 @@ def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str) -> N
     """
     lowest, highest, expected = {
         "DEM": (*HEIGHTS, f"heights from {HEIGHTS[0]} to {HEIGHTS[1]} m"),
-        "slope": (0, 90, "slopes from 0 to 90 degrees"),
-        "aspect": (-1, 360, "0 to 360 degrees, or -1 for flat")}.get(name, (-ENDLESS, ENDLESS, "numbers"))
+        "slope": (0, 90, "slopes from 0 to 90 degrees")}.get(name, (-ENDLESS, ENDLESS, "numbers"))
     if kind == "distance":
         lowest, expected = 0, "distances of 0 m or more"
+    elif kind == "circular":
+        lowest, highest, expected = -1, 360, "0 to 360 degrees, or -1 for flat"
     bad = (values < lowest) | (values > highest) | (values == NODATA)
     if kind == "circular":
         bad |= (values < 0) & (values != -1)

@@ -22,7 +22,7 @@ from lsm.sources.vector_files import open_vector
 gdal.UseExceptions()
 
 WHAT = "InSAR points"
-RASTERS = (".tif", ".tiff", ".img", ".vrt", ".asc", ".h5", ".he5")
+RASTERS = (".tif", ".tiff", ".img", ".vrt", ".asc", ".h5", ".he5")  # damaged or of several data sets, rasters still
 MOST_CELLS = 50_000_000  # of a raster within the area
 _HDF5 = {"velocity": "velocity", "velocityStd": "velocity_std"}  # data sets of MintPy, and their columns here
 

@@ -21,6 +21,7 @@ from lsm.region.placed_points import dropped, is_egms, numbers_of, points_of
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 from lsm.sources.files import File
+from lsm.sources.raster_files import is_raster
 
 DIRECTIONS = ("towards", "away")  # what a source may count as positive: towards the satellite, away from it
 TO_MM = {"mm/yr": 1.0, "cm/yr": 10.0, "m/yr": 1000.0}
@@ -35,7 +36,8 @@ PASSES = ("pass", "orbit", "orbitdirection", "direction", "flightdirection", "tr
 # incidence_angle, mean_velocity and mean_velocity_std are the names of the European Ground Motion Service.
 COLUMNS = {
     "velocity": ("velocity", "v_los", "los_velocity", "mean_velocity", "velocity_los", "vel", "vel_los", "los_vel",
-                 "los", "v_mean", "mean_vel", "v", "dv", "linear_velocity", "rate"),
+                 "los", "v_mean", "mean_vel", "v", "dv", "linear_velocity", "rate", "velocidad", "vitesse", "velocità",
+                 "velocita", "geschwindigkeit"),
     "coherence": ("coherence", "temporal_coherence", "coh", "temp_coh", "gamma"),
     "heading": ("heading", "track_angle", "heading_angle", "head"),
     "incidence": ("incidence", "incidence_angle", "inc_angle", "inc", "incidence_deg",
@@ -56,8 +58,10 @@ LIMITS = {  # least value, largest value, both in words
 # what its velocity is along, and the heading and incidence of a satellite that looks right and would see just this.
 _LEVEL_3 = re.compile(r"egms_?l3.*_([eu])(?![a-z0-9])", re.I)
 _ALONG = {"u": ("the vertical, positive upwards", 0.0, 0.0), "e": ("east, positive eastwards", 180.0, 90.0)}
-# a name with its unit: "vel (mm/yr)", "velocity_cm_yr"
-_UNIT = re.compile(r"(.*?)[\s_\[(]+(mm|cm|m)\s*(?:/|_|\s|p(?=y))?\s*(?:yr|year|y|a)(?:\^?-1)?[\s\])]*")
+# a name with its unit: "vel (mm/yr)", "velocity_cm_yr", "vitesse_mm_an"
+_UNIT = re.compile(r"(.*?)[\s_\[(]+(mm|cm|m)[\s_]*(?:/|per|p(?=y))?[\s_]*"
+                   r"(?:yr|years?|y|a|año|ano|an|anno|jahr)(?:\^?-1)?[\s\])]*")
+_WITH_UNIT = f"velocity with its unit, like 'velocity (mm/yr)' ({', '.join(TO_MM)}; convert others)"
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     if file.is_table:
         table, notes = points_of(name, WHAT, grid, epsg, key_of)
         header = Table(path, WHAT, file.member).header
-    elif Path(file.opened).suffix.lower() in RASTERS:
+    elif Path(file.opened).suffix.lower() in RASTERS or is_raster(name, WHAT):
         table, stated, notes = raster_table(name, grid, key_of)
         header = list(table)
     else:
@@ -109,7 +113,7 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     if columns["velocity"] is None:
         found = ", ".join(header[:6]) + ", ..." * (len(header) > 6)
         raise InputError(f"{shown(path)}: header: expected a column named one of {', '.join(COLUMNS['velocity'][:4])}, "
-                         f"found {found}; rename the column that holds it")
+                         f"found {found}; call the right one {_WITH_UNIT}")
     others = [name for name in table if key_of(name) == "velocity" and name != columns["velocity"]]
     if others:
         notes.append(f"{shown(path)}: column {columns['velocity']!r} is the velocity; {', '.join(others)} not read")
@@ -117,15 +121,16 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     if passes and columns["heading"] is None:
         notes.append(f"{shown(path)}: column {passes[0]!r} is not read; to keep ascending and descending tracks apart "
                      "add columns heading (about -13 and 193 degrees) and incidence")
-    values, gaps = {}, np.zeros(len(table), bool)
+    values, gaps, lacking = {}, np.zeros(len(table), bool), []
     for key, column in columns.items():
         v = None if column is None else numbers_of(table[column], path)
         if v is None or (np.isnan(v).all() and key != "velocity"):
             continue
         v = np.where(undeclared(v), np.nan, v)
         gaps |= np.isnan(v)
+        lacking += [column] * bool(np.isnan(v).any())
         values[key] = pd.Series(v, table.index, name=column)
-    kept, more = dropped(gaps, f"{shown(path)}: {WHAT}", "have no value")
+    kept, more = dropped(gaps, f"{shown(path)}: {WHAT}", f"have no value of {', '.join(map(str, lacking))}")
     notes += more
     values = {key: column[kept] for key, column in values.items()}
     notes += _in_degrees(values, path)
@@ -185,19 +190,27 @@ def _unit_of(column: str, stated: str, unit: str, path: Path) -> tuple[str, list
 
 
 def _in_degrees(values: dict[str, pd.Series], path: Path) -> list[str]:
-    """Turns angles in radians to degrees, in place; notes. Raises InputError for an incidence that no radar has."""
-    if "incidence" not in values or values["incidence"].name == OFF_VERTICAL:
+    """Turns angles in radians to degrees, in place; notes. Raises InputError for an incidence or a heading that no
+    radar has."""
+    v, notes = values.get("incidence"), []
+    if v is not None and v.name == OFF_VERTICAL:
         return []
-    v, notes = values["incidence"], []
-    if v.max() <= np.pi / 2 and v.median() > 0:
+    if v is not None and v.max() <= np.pi / 2 and v.median() > 0:
         found = f"{v.min():.3g} to {v.max():.3g}"
         for key in ("incidence", "heading"):
             if key in values and values[key].abs().max() <= 2 * np.pi:
                 values[key] = np.degrees(values[key]).rename(values[key].name)
                 notes.append(f"{shown(path)}: column {values[key].name!r} is in radians; read as degrees")
         v = values["incidence"]
-    else:
+    elif v is not None:
         found = f"{v.min():.3g} to {v.max():.3g} degrees"
+    way = values.get("heading")
+    if way is not None and way.abs().max() <= 2 * np.pi:  # radar satellites fly some 8 degrees and more off the north
+        raise InputError(f"{shown(path)}: column {way.name!r}: expected degrees clockwise from north, about -13 and "
+                         f"193, found {way.min():.3g} to {way.max():.3g}; if radians, multiply them by 57.2958, else "
+                         "leave the column out")
+    if v is None:
+        return notes
     if not ASIDE[0] <= v.median() <= ASIDE[1] and v.between(0, 90).all():  # else each value is looked at
         raise InputError(f"{shown(path)}: column {v.name!r}: expected the angle off the vertical, {ASIDE[0]} to "
                          f"{ASIDE[1]} degrees for radars, found {found}; convert it, or leave it out and give GEOMETRY")
@@ -226,8 +239,10 @@ def _within_limits(column: pd.Series, key: str, path: Path) -> np.ndarray:
     if bad.any():
         row = int(np.argmax(bad))
         more = f" ({bad.sum()} such points)" if bad.sum() > 1 else ""
+        remedy = "convert the column (percent: divide by 100), or drop it"
+        remedy = "correct or remove it" if bad.mean() < 0.5 else remedy
         raise InputError(f"{shown(path)}: point {column.index[row] + 1}, column {column.name!r}: expected {expected}, "
-                         f"found {values[row]:g}{more}; correct or remove it")
+                         f"found {values[row]:g}{more}; {remedy}")
     return values
 
 

@@ -20,6 +20,7 @@ from lsm.sources.files import is_sidecar, parts_of, path_of
 
 INPUTS = ("DEM", "INVENTORY", "STABLE", "LAND_USE", "LITHOLOGY", "NDVI", "ROADS", "RIVERS", "FAULTS", "CATCHMENTS",
           "INSAR", "MASK")  # constants of prepare_region.py that name a file; dem.*, inventory.*, ... without them
+ALONE = (".json", ".dbf")  # data where no other file of the name is, else they belong to it
 MAKER = "prepare_region.py"
 MAKERS = (MAKER, "augment_inventory.py")  # stage 0 works on the maker's tables: what it wrote is replaced too
 
@@ -28,7 +29,7 @@ def find_inputs(folder: Path, c) -> dict[str, str]:
     """The raw files there are, by the name of their constant, with options behind their names.
 
     folder  where files lie that the constants c do not name. A file's name tells what it is, whatever its case and
-            format: NDVI.TIF, land-use.zip
+            format: NDVI.TIF, land-use.zip; so does the name of a folder of Shapefiles, or one that is a grid of ArcInfo
     Raises InputError where a file that is named or needed is missing.
     """
     there = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")] if folder.is_dir() else []
@@ -38,8 +39,9 @@ def find_inputs(folder: Path, c) -> dict[str, str]:
         if given and given != "none":
             found[name] = str(root() / given)
         elif not given:
-            files = [p for p in there if _stem(p) == _plain(name) and (p.is_file() or p.suffix.lower() == ".gdb")]
-            files = [p for p in files if not is_sidecar(p.name)] or [p for p in files if p.suffix.lower() == ".json"]
+            files = [p for p in there if _stem(p) == _plain(name)]
+            files = [p for p in files if p.is_file() or p.suffix.lower() == ".gdb"] or files  # a folder may be data too
+            files = [p for p in files if not is_sidecar(p.name)] or [p for p in files if p.suffix.lower() in ALONE]
             if len(files) > 1:
                 of = {p: {part.name for part in parts_of(p)} - {p.name} for p in files}
                 files = [p for p in files if not any(p.name in of[q] and q.name not in of[p] for q in files)]

@@ -74,8 +74,11 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
     try:
         dataset = gdal.OpenEx(file.opened, gdal.OF_RASTER)
     except RuntimeError:
-        raise InputError(f"{where}: expected a raster that GDAL opens, found none; export it again as GeoTIFF"
-                         ) from None
+        found, remedy = "none", "export it again as GeoTIFF"
+        if file.path.is_dir():
+            tiles = f"gdalbuildvrt {shown(file.path)}.vrt {shown(file.path)}/*.tif"
+            found, remedy = "a folder", f"join its tiles ({tiles}), or name a file: {file.constant}=<file>"
+        raise InputError(f"{where}: expected a raster that GDAL opens, found {found}; {remedy}") from None
     refuse_damaged(dataset, where)
     if not dataset.RasterCount and dataset.GetSubDatasets():
         inner = dataset.GetSubDatasets()[0][0].replace(str(file.path), shown(file.path))

@@ -4,6 +4,7 @@ from osgeo import gdal, ogr, osr
 
 from lsm.inputs.crs import horizontal
 from lsm.inputs.rasters import Grid, reason
+from lsm.run.paths import shown
 from lsm.run.settings import InputError
 from lsm.sources.files import SHAPES, File
 from lsm.sources.raster_files import is_raster
@@ -65,7 +66,9 @@ def _opened(file: File, *options: str) -> gdal.Dataset:
     except (RuntimeError, UnicodeDecodeError):  # the latter by GDAL's bindings, of a message that quotes damaged text
         pass
     found, remedy = "none", "export it again as GeoPackage"
-    if is_raster(file.path, file.what):
+    if file.path.is_dir():
+        found, remedy = "a folder", f"name the file in it: {file.constant}={shown(file.path)}/<file>"
+    elif is_raster(file.path, file.what):
         found, remedy = "a raster", ("export the lines or areas; a raster of distances is a factor of its own: "
                                      "FACTORS_MORE")
     elif file.path.suffix.lower() == ".shp":

@@ -52,6 +52,13 @@ def write(path, values, epsg=32650, place=PLACE, nodata=None, unit="", kind=gdal
     return path
 
 
+@pytest.mark.parametrize(("driver", "end"), [("netCDF", ".nc"), ("EHdr", ".bil"), ("SAGA", ".sdat")])
+def test_a_raster_of_any_format(path, driver, end):
+    v, other = velocities(), path.with_suffix(end)
+    gdal.Translate(str(other), str(write(path, v)), format=driver)
+    np.testing.assert_allclose(read_insar(other, GRID)[0].velocity, v.ravel())
+
+
 def test_cells_are_points(path):
     v = velocities()
     points, notes = read_insar(write(path, v), GRID)

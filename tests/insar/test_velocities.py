@@ -283,12 +283,40 @@ def test_an_incidence_that_no_radar_has(path, incidence):
         write(path, TABLE.assign(incidence=incidence)))
 
 
+@pytest.mark.parametrize("columns", [("heading",), ("heading", "incidence")])
+def test_headings_in_radians_are_refused(path, columns):
+    table = TABLE.assign(heading=np.radians([-13, -13, 193]))[["x", "y", "velocity", *columns]]
+    assert "'heading': expected degrees clockwise from north, about -13 and 193, found -0.227 to 3.37; if radians" in (
+        refused(write(path, table)))
+    table["heading"] *= 57.2958  # the remedy
+    np.testing.assert_allclose(read_insar(write(path, table), grid_in(UTM))[0].heading, [-13, -13, 193], atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "factor"), [
+    ("velocity_mm_per_year", 1), ("vitesse_mm_an", 1), ("Velocidad (cm/año)", 10), ("VEL [m/anno]", 1000)])
+def test_names_and_units_of_other_languages(path, name, factor):
+    table = TABLE.rename(columns={"velocity": name}).assign(**{name: TABLE["velocity"] / factor})
+    np.testing.assert_allclose(read_insar(write(path, table), grid_in(UTM))[0].velocity, TABLE["velocity"])
+
+
+@pytest.mark.parametrize("name", ["velocity (in/yr)", "velocity (mm/day)", "velocity_m"])
+def test_a_unit_that_is_not_known_is_no_reason_to_rename_the_column(path, name):
+    message = refused(write(path, TABLE.rename(columns={"velocity": name})))
+    assert "call the right one velocity with its unit, like 'velocity (mm/yr)' (mm/yr, cm/yr, m/yr" in message
+
+
+def test_a_column_in_percent(path):
+    message = refused(write(path, TABLE.assign(coherence=[80, 90, 85])))
+    assert message.endswith("(3 such points); convert the column (percent: divide by 100), or drop it")
+
+
 MANY = pd.concat([TABLE] * 10, ignore_index=True)
 
 
 @pytest.mark.parametrize(("column", "value", "why"), [
-    ("x", "", "have no coordinates"), ("velocity", "", "have no value"), ("velocity", "-9999", "have no value"),
-    ("coherence", "", "have no value"), ("velocity", "n/a", "have no value"), ("y", "nan", "have no coordinates")])
+    ("x", "", "have no coordinates"), ("velocity", "", "have no value of velocity"),
+    ("velocity", "-9999", "have no value of velocity"), ("coherence", "", "have no value of coherence"),
+    ("velocity", "n/a", "have no value of velocity"), ("y", "nan", "have no coordinates")])
 def test_single_points_without_place_or_value_are_dropped_and_counted(path, column, value, why):
     table = MANY.astype(str)
     table.loc[4, column] = value
@@ -410,7 +438,7 @@ def test_a_bad_point_of_a_layer(path):
 @pytest.mark.parametrize(("column", "words"), [
     ("x", r"expected columns X and Y \(or easting and northing, .*\), found y, velocity, .*; rename"),
     ("y", r"expected columns X and Y .*, found x, velocity, .*; rename"),
-    ("velocity", "expected a column named one of velocity, v_los, .*, found .*coherence, heading, .*; rename")])
+    ("velocity", "expected a column named one of velocity, v_los, .*, found .*coherence, heading, .*; call the right")])
 def test_a_missing_column(path, column, words):
     assert re.match(rf"insar_isle\.csv: header: {words}", refused(write(path, TABLE.drop(columns=column))))
 

@@ -5,10 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from osgeo import gdal, ogr
-from small_region import write_raster, write_vector
+from small_region import NORTH, WEST, heights, write_raster, write_vector
 
+from lsm.inputs.rasters import Grid
 from lsm.region.region_files import INPUTS, find_inputs, unused
 from lsm.run.settings import InputError
+from lsm.sources.raster_files import open_raster_file
+from lsm.sources.vector_files import open_vector
 
 NOTHING = SimpleNamespace(**dict.fromkeys(INPUTS, ""))
 
@@ -23,6 +26,26 @@ def test_files_of_one_data_set_are_one_input(tmp_path, name, driver):
     found = find_inputs(tmp_path, NOTHING)
     assert found == {"DEM": str(tmp_path / "dem.vrt"), "INVENTORY": str(tmp_path / name)}
     assert unused(tmp_path, list(found.values())) == []
+
+
+def test_a_folder_is_an_input_where_no_file_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    write_raster(tmp_path / "a.tif", heights())
+    grid = Grid.of(gdal.Open(str(tmp_path / "a.tif")))
+    for name in ("dem", "roads"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a.tif").rename(tmp_path / "dem" / "a.tif")
+    write_vector(tmp_path / "roads" / "osm.shp", [f"LINESTRING ({WEST} {NORTH}, {WEST + 90} {NORTH})"],
+                 driver="ESRI Shapefile", layers=("osm",), shape_type=ogr.wkbLineString)
+    (tmp_path / "inventory.dbf").write_bytes((tmp_path / "roads" / "osm.dbf").read_bytes())
+    found = find_inputs(tmp_path, NOTHING)
+    assert open_vector(found["ROADS"], "dis2road", grid).GetLayer(0).GetFeatureCount() == 1
+    with pytest.raises(InputError, match=r"dem: DEM: .*, found a folder; join its tiles \(gdalbuildvrt dem.vrt dem/\*.t"):
+        open_raster_file(found["DEM"], "DEM", [])
+    with pytest.raises(InputError, match=r"inventory.dbf: inventory: expected a layer of shapes, found a table without"):
+        open_vector(found["INVENTORY"], "inventory", grid)
+    gdal.BuildVRT(str(tmp_path / "dem.vrt"), [str(tmp_path / "dem" / "a.tif")]).FlushCache()  # the remedy
+    assert find_inputs(tmp_path, NOTHING)["DEM"] == str(tmp_path / "dem.vrt")
 
 
 def test_two_files_for_one_input(tmp_path):
