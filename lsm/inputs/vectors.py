@@ -57,10 +57,15 @@ def number_features(dataset: gdal.Dataset) -> str:
     return add_numbers(dataset, {fid: number for number, fid in enumerate(fids, start=1)})
 
 
-def burn(dataset: gdal.Dataset, grid: Grid, path: Path, attribute: str | None = None) -> gdal.Dataset:
-    """Burns a vector onto the grid: 1 (uint8), or its whole-number attribute (int32), where a feature is; else 0."""
+def burn(dataset: gdal.Dataset, grid: Grid, path: Path, attribute: str | None = None,
+         touched: bool = False) -> gdal.Dataset:
+    """Burns a vector onto the grid: 1 (uint8), or its whole-number attribute (int32), where a feature is; else 0.
+
+    touched  whether a polygon takes every cell that it touches, so that narrow ones have no gaps; else those whose
+             centre lies inside
+    """
     target = create(path, grid, gdal.GDT_Int32 if attribute else gdal.GDT_Byte, None)
-    options = [f"ATTRIBUTE={attribute}"] if attribute else []
+    options = [f"ATTRIBUTE={attribute}"] * bool(attribute) + ["ALL_TOUCHED=TRUE"] * touched
     gdal.RasterizeLayer(target, [1], dataset.GetLayer(0), burn_values=[1], options=options)
     flush(target)
     return target

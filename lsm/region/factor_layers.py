@@ -16,7 +16,7 @@ from lsm.run.settings import InputError
 from lsm.sources.class_codes import MAX_CLASSES, codes_of, names_of_raster, number_classes, recoded
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
-from lsm.sources.vector_files import open_vector
+from lsm.sources.vector_files import only_areas, open_vector
 
 gdal.UseExceptions()
 
@@ -48,8 +48,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
             notes.append(f"{given_file.where}: classes without names are matched with {region}'s by their numbers")
     else:
         vector = open_vector(file, name, grid, notes)
-        if not is_areal(vector):
-            raise InputError(f"{given_file.where}: expected polygons, found lines or points; export the areas")
+        only_areas(vector, given_file.where, notes)
         codes, numbers = number_classes(vector, given_file, field, given, region, notes)
         coded, new_of = burn(vector, grid, path.with_suffix(".codes.tif"), numbers), None
     heights, ground, without = gdal.Open(str(folder / "ground.tif")), 0, 0
@@ -135,24 +134,31 @@ def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int, hand: bool
 
 
 def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channel: int, notes: list[str]) -> None:
-    """Writes the distance to a vector's features or, for catchments given as polygons, to the borders between these.
+    """Writes the distance to a vector's features or, for catchments given as polygons or as a raster
+    of their numbers, to the borders between these.
 
     file  None: the distance to the layer streams, made with `channel`. Raises InputError where there is nothing to
     measure from.
     """
-    if file:
-        vector, what, where = open_vector(file, name, grid, notes), "features", File.of(file, name).where
+    numbers, what = None, "features"
+    if file and name == "dis2catchment" and is_raster(file, name):
+        to_grid(file, name, grid, folder / "numbers.tif", notes, categorical=True)
+        numbers = gdal.Open(str(folder / "numbers.tif"))
+    elif file:
+        vector = open_vector(file, name, grid, notes)
         if name == "dis2catchment" and is_areal(vector):
+            only_areas(vector, File.of(file, name).where, notes)
             numbers = burn(vector, grid, folder / "numbers.tif", number_features(vector))
-            marks, what = borders(numbers, grid, folder / "marks.tif"), "borders between polygons"
         else:
-            marks = burn(vector, grid, folder / "marks.tif")
-        missing = (f"{where}: expected {what} on the grid ({grid.extent}), found none there; check the CRS and extent "
-                   "of the file, or leave it out")
+            marks = burn(vector, grid, folder / "marks.tif", touched=is_areal(vector))
     else:
         marks = gdal.Open(str(folder / "streams.tif"))
-        missing = (f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; "
-                   "lower it, or give RIVERS")
+    if numbers is not None:
+        marks, what = borders(numbers, grid, folder / "marks.tif"), "borders between catchments"
+    missing = (f"{File.of(file, name).where}: expected {what} on the grid ({grid.extent}), found none there; check the "
+               "CRS and extent of the file, or leave it out" if file else
+               f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; lower "
+               "it, or give RIVERS")
     distance_to(marks, grid, folder / f"{name}.tif", missing)
 
 
@@ -203,9 +209,7 @@ def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: 
             masked = known(v) & (v != 0)
         else:
             vector = open_vector(mask, "MASK", grid, notes)
-            if not is_areal(vector):
-                raise InputError(f"{File.of(mask, 'MASK').where}: expected polygons, found lines or points; export the "
-                                 "areas")
+            only_areas(vector, File.of(mask, "MASK").where, notes)
             masked = burn(vector, grid, folder / "mask.tif").ReadAsArray() != 0
         if not masked[known(z)].any():
             raise InputError(f"{File.of(mask, 'MASK').where}: expected a mask on the DEM ({grid.extent}), found none: "
@@ -237,9 +241,12 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
         distance_layer(factor.name, file, grid, folder, 0, notes)
     else:
         vector = open_vector(file, factor.name, grid, notes)
-        if fields_of(vector.GetLayer(0)).get(field) not in (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTReal):
-            raise InputError(f"{given_file.where}: expected a field of numbers, found {field or 'none named'}; name it "
-                             f"behind the file: {given_file.path.name}|field=<name>")
+        of_numbers = [name for name, kind in fields_of(vector.GetLayer(0)).items()
+                      if kind in (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTReal)]
+        field = next((name for name in of_numbers if name.lower() == field.lower()), None)
+        if field is None:
+            raise InputError(f"{given_file.where}: expected a field of numbers ({', '.join(of_numbers) or 'it has none'}); "
+                             f"name it behind the file: {given_file.path.name}|field=<name>")
         vector.GetLayer(0).SetAttributeFilter(f'"{field}" IS NOT NULL')
         target = create(path, grid)
         target.GetRasterBand(1).Fill(NODATA)

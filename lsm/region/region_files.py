@@ -76,6 +76,9 @@ def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:
         if not re.fullmatch(r"[\w -]+", name) or _plain(name) in taken:
             raise InputError(f"FACTORS_MORE: expected a name of letters, digits, blanks and - that no other factor "
                              f"has, found {name!r}; take another")
+        if kind == "distance" and unit != "m":
+            raise InputError(f"FACTORS_MORE: {name}: expected the unit m of a distance, found {unit!r}; write m, and "
+                             f"the unit of the values into the raster: gdal_edit.py -units {unit} {file}")
         taken.add(_plain(name))
         path = next((p for p in (folder / file, root() / file) if path_of(p).exists()), None)
         if path is None:

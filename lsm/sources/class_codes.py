@@ -17,7 +17,8 @@ ogr.UseExceptions()
 
 MAX_CLASSES = 100  # a layer with more different values holds no classes
 LARGEST = 1 << 24  # whole numbers up to this one survive float32
-_NO_CLASS = ("", "unclassified", "nodata", "no data", "none", "background", "null", "n/a")
+_NO_CLASS = ("", "unclassified", "nodata", "no data", "none", "background", "null", "<null>", "n/a")
+_COLOUR = re.compile(r"#?[0-9a-f]{6,8}", re.I)  # in an attribute table it is no name
 # Fields that number or measure the features of common programs.
 NO_FIELD = re.compile(r"fid|ogc_fid|id|gid|objectid(_\d+)?|shape_?(area|leng|length|le_1)|area|perimeter|length", re.I)
 
@@ -50,7 +51,7 @@ def names_of_raster(raster: RasterFile, values: set[float]) -> tuple[dict[int, s
 
     values  the whole numbers that occur
     """
-    found = _attribute_table(raster.band.band) or _vat(raster.file.path)
+    found = _attribute_table(raster.band.band, values, raster.file.where) or _vat(raster.file.path)
     found = {code: " ".join(name.split()) for code, name in found.items()}
     found = {code: name for code, name in found.items() if name.lower() not in _NO_CLASS}
     kept = [int(v) for v in sorted(values) if v != 0 or 0 in found]
@@ -60,24 +61,35 @@ def names_of_raster(raster: RasterFile, values: set[float]) -> tuple[dict[int, s
     return names, any(code in found for code in kept)
 
 
-def _attribute_table(band: gdal.Band) -> dict[int, str]:
+def _attribute_table(band: gdal.Band, values: set[float], where: str) -> dict[int, str]:
+    """Name by code of a band's list of categories or attribute table, {} without names. The codes stand in the column
+    of that use or name, else in the one that holds most of `values`, the codes that occur; without columns of numbers
+    they count the rows. Raises InputError where the codes could stand in several columns."""
     names = band.GetCategoryNames()
     if names:
         return dict(enumerate(names))
     table = band.GetDefaultRAT()
     if table is None:
         return {}
-    columns = range(table.GetColumnCount())
+    columns, rows = range(table.GetColumnCount()), range(table.GetRowCount())
     text = [i for i in columns if table.GetTypeOfCol(i) == gdal.GFT_String]
+    text = [i for i in text if not all(_COLOUR.fullmatch(table.GetValueAsString(row, i)) for row in rows)]
     name = table.GetColOfUsage(gdal.GFU_Name)
     by_name = [i for i in text if re.search("name|label|class|desc|type", table.GetNameOfCol(i), re.I)]
     name = name if name in text else next(iter([*by_name, *text]), -1)
     code = next((i for i in map(table.GetColOfUsage, (gdal.GFU_MinMax, gdal.GFU_Min)) if i >= 0), -1)
     if code < 0:
-        code = next((i for i in columns if table.GetNameOfCol(i).lower() in ("value", "code", "class")), -1)
+        held = {i: {table.GetValueAsDouble(row, i) for row in rows} for i in columns
+                if table.GetTypeOfCol(i) != gdal.GFT_String and table.GetUsageOfCol(i) == gdal.GFU_Generic}
+        named = [i for i in held if table.GetNameOfCol(i).lower() in ("value", "code", "class")]
+        shared = {i: len(held[i] & values) for i in held if len(held[i]) == len(rows)}
+        able = named[:1] or [i for i, n in shared.items() if n == max(shared.values()) and 2 * n > len(values)]
+        if name >= 0 and held and len(able) != 1:
+            raise InputError(f"{where}: attribute table: expected one column that holds the codes, found "
+                             f"{', '.join(map(table.GetNameOfCol, able or held))}; call it Value")
+        code = able[0] if able else -1
     if name < 0:
         return {}
-    rows = range(table.GetRowCount())
     return {int(table.GetValueAsDouble(row, code)) if code >= 0 else row: table.GetValueAsString(row, name)
             for row in rows}
 
@@ -97,8 +109,8 @@ def _vat(path: Path) -> dict[int, str]:
 
 def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[str, int], region: str,
                    notes: list[str]) -> tuple[dict[str, int], str]:
-    """Codes the classes in a field of polygons into a new field, 0 for none. Blanks around a name do not count, and
-    empty text is no class.
+    """Codes the classes in a field of polygons into a new field, 0 for none. Blanks around a name and upper case do not
+    count; empty text, null, no data and the like are no class.
 
     field          that holds the classes; "": found, where only one field can hold them
     given, region  as `codes_of` takes them
@@ -113,8 +125,13 @@ def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[st
     if chosen not in texts:
         raise InputError(f"{file.where}: expected a field {field!r}, found {', '.join(texts) or 'none'}; name the one "
                          f"that holds the classes: {_field_constant(file)}=<field>")
-    values = texts[chosen]
-    names = {text: text for text in sorted({text for text in values if text})}
+    values = ["" if text.lower() in _NO_CLASS else text for text in texts[chosen]]
+    spelt = {}  # as the classes are written first in alphabetical order, by their names in lower case
+    for text in sorted(set(values) - {""}):
+        if spelt.setdefault(text.lower(), text) != text:
+            notes.append(f"{file.where}: {text} and {spelt[text.lower()]} are taken for one class")
+    values = [spelt.get(text.lower(), "") for text in values]
+    names = {text: text for text in sorted(spelt.values())}
     if not 1 <= len(names) <= MAX_CLASSES:
         raise InputError(f"{file.where}: field {chosen}: expected 1 to {MAX_CLASSES} classes, found {len(names)}; name "
                          f"another field: {_field_constant(file)}=<field>")

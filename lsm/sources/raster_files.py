@@ -182,8 +182,8 @@ def write_plain(raster: RasterFile, path: Path, notes: list[str], grid: Grid | N
         good &= ~np.isin(numbers, gaps) & ~(np.abs(numbers.astype(np.float64)) >= ENDLESS)
         values = raster.band.values(numbers)
         values = values if raster.metres == 1 else values * raster.metres
-        if categorical and not raster.band.is_plain:
-            values = np.where(np.abs(values - np.round(values)) < 1e-6, np.round(values), values)
+        if categorical and (raster.is_float or not raster.band.is_plain):  # what arithmetic leaves behind
+            values = np.where(np.abs(values - np.round(values)) < 1e-5, np.round(values), values)
         write_rows(plain, first, np.where(good, values, np.nan))
     flush(plain)
     return plain

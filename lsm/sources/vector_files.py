@@ -4,6 +4,7 @@ from osgeo import gdal, ogr, osr
 
 from lsm.inputs.crs import horizontal
 from lsm.inputs.rasters import Grid, reason
+from lsm.inputs.vectors import POLYGONS, kind_of
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 from lsm.sources.files import SHAPES, File
@@ -12,6 +13,7 @@ from lsm.sources.raster_files import is_raster
 gdal.UseExceptions()
 ogr.UseExceptions()
 
+_POINTS = ("inventory", "stable places", "InSAR points")  # what may be a table of points
 
 def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None, parts: bool = True) -> gdal.Dataset:
     """Reads one layer of a vector file into memory, in the CRS of the grid: heights dropped, curves stroked, features
@@ -58,6 +60,19 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     return read
 
 
+def only_areas(dataset: gdal.Dataset, where: str, notes: list[str]) -> None:
+    """Deletes the features of a layer that are no polygons; notes  gets their number. Raises InputError where no other
+    is left."""
+    layer = dataset.GetLayer(0)
+    others = [feature.GetFID() for feature in layer if kind_of(feature) not in POLYGONS]
+    if len(others) == layer.GetFeatureCount():
+        raise InputError(f"{where}: expected polygons, found lines or points; export the areas")
+    for fid in others:
+        layer.DeleteFeature(fid)
+    if others:
+        notes.append(f"{where}: {len(others):,} lines or points among its polygons are left out")
+
+
 def _opened(file: File, *options: str) -> gdal.Dataset:
     if file.is_table:
         options = (*options, f"GEOM_POSSIBLE_NAMES={','.join(('the_geom', *SHAPES))}", "KEEP_GEOM_COLUMNS=NO")
@@ -69,8 +84,9 @@ def _opened(file: File, *options: str) -> gdal.Dataset:
     if file.path.is_dir():
         found, remedy = "a folder", f"name the file in it: {file.constant}={shown(file.path)}/<file>"
     elif is_raster(file.path, file.what):
-        found, remedy = "a raster", ("export the lines or areas; a raster of distances is a factor of its own: "
-                                     "FACTORS_MORE")
+        entry = f'(("to it", "{file.path.name}", "distance", "m"),)'
+        found, remedy = "a raster", (f"export the lines or areas; if it holds distances: {file.constant}=none "
+                                     f"FACTORS_MORE='{entry}'")
     elif file.path.suffix.lower() == ".shp":
         remedy += " (a Shapefile needs its .shx file)"
     raise InputError(f"{file.where}: expected a vector file that GDAL opens, found {found}; {remedy}")
@@ -81,8 +97,9 @@ def _layer(source: gdal.Dataset, file: File, notes: list[str]) -> ogr.Layer:
     layers = map(source.GetLayer, range(source.GetLayerCount()))
     layers = {layer.GetName(): layer for layer in layers if layer.GetGeomType() != ogr.wkbNone}
     if not layers and source.GetLayerCount():
-        raise InputError(f"{file.where}: expected a layer of shapes, found a table without; save it as CSV with "
-                         "columns X and Y, or as GeoPackage")
+        remedy = "as GeoPackage" if file.is_table or file.what not in _POINTS else (
+            "as CSV with columns X and Y, or as GeoPackage")
+        raise InputError(f"{file.where}: expected a layer of shapes, found a table without; save it {remedy}")
     wanted = file.options.get("layername", "")
     if wanted:
         found = {wanted: layers[wanted]} if wanted in layers else {}

@@ -1,7 +1,7 @@
 import numpy as np
 from osgeo import gdal
 from scipy.ndimage import distance_transform_edt
-from small_region import CELL, COLS, PLACE, ROWS, crs_of, square, write_vector
+from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, square, write_raster, write_vector
 
 from lsm.inputs import layers, rasters, vectors
 from lsm.inputs.rasters import Grid
@@ -31,3 +31,16 @@ def test_borders_lie_between_polygons(tmp_path, monkeypatch):
     expected = np.zeros((ROWS, COLS))
     expected[27] = 1  # its lower neighbour is another catchment; below row 47 there is none
     np.testing.assert_array_equal(found, expected)
+
+
+def test_catchments_may_be_a_raster_and_narrow_polygons_have_no_gaps(tmp_path):
+    write_raster(tmp_path / "c.tif", np.repeat([3, 9], [28, ROWS - 28])[:, None] * np.ones(COLS))
+    factor_layers.distance_layer("dis2catchment", tmp_path / "c.tif", GRID, tmp_path, 0, [])
+    found = gdal.Open(str(tmp_path / "dis2catchment.tif")).ReadAsArray()
+    np.testing.assert_allclose(found, CELL * np.abs(np.arange(ROWS) - 27)[:, None] * np.ones(COLS))
+    y = NORTH - 20.9 * CELL  # a road 3 m wide, beside the centres of its cells
+    write_vector(tmp_path / "r.gpkg", [f"POLYGON (({WEST} {y}, {WEST + COLS * CELL} {y}, {WEST + COLS * CELL} {y - 3}, "
+                                       f"{WEST} {y - 3}, {WEST} {y}))"])
+    factor_layers.distance_layer("dis2road", tmp_path / "r.gpkg", GRID, tmp_path, 0, [])
+    found = gdal.Open(str(tmp_path / "dis2road.tif")).ReadAsArray()
+    np.testing.assert_allclose(found, CELL * np.abs(np.arange(ROWS) - 20)[:, None] * np.ones(COLS), atol=CELL / 2)

@@ -40,9 +40,9 @@ def test_a_folder_is_an_input_where_no_file_is(tmp_path, monkeypatch):
     (tmp_path / "inventory.dbf").write_bytes((tmp_path / "roads" / "osm.dbf").read_bytes())
     found = find_inputs(tmp_path, NOTHING)
     assert open_vector(found["ROADS"], "dis2road", grid).GetLayer(0).GetFeatureCount() == 1
-    with pytest.raises(InputError, match=r"dem: DEM: .*, found a folder; join its tiles \(gdalbuildvrt dem.vrt dem/\*.t"):
+    with pytest.raises(InputError, match=r"dem: DEM: .*, found a folder; join its tiles \(gdalbuildvrt dem.vrt"):
         open_raster_file(found["DEM"], "DEM", [])
-    with pytest.raises(InputError, match=r"inventory.dbf: inventory: expected a layer of shapes, found a table without"):
+    with pytest.raises(InputError, match=r"inventory.dbf: inventory: expected a layer of shapes, found a table"):
         open_vector(found["INVENTORY"], "inventory", grid)
     gdal.BuildVRT(str(tmp_path / "dem.vrt"), [str(tmp_path / "dem" / "a.tif")]).FlushCache()  # the remedy
     assert find_inputs(tmp_path, NOTHING)["DEM"] == str(tmp_path / "dem.vrt")

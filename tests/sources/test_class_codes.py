@@ -35,6 +35,14 @@ def test_blanks_do_not_count_and_empty_text_is_no_class(tmp_path):
     assert notes == [f"{tmp_path / 'l.gpkg'}: lithology: classes are those of the field rock (LITHOLOGY_FIELD)"]
 
 
+def test_upper_case_does_not_count_and_words_for_gaps_are_no_class(tmp_path):
+    write_vector(tmp_path / "l.gpkg", [square(0, 0, 5, 5)] * 5, {"rock": ["Tuff", "TUFF", "marl", "No data", "<Null>"]})
+    codes, numbers, notes = classes_of(tmp_path / "l.gpkg")
+    assert codes == {"TUFF": 1, "marl": 2}
+    assert numbers == [1, 1, 2, 0, 0]
+    assert any(note.endswith("lithology: Tuff and TUFF are taken for one class") for note in notes)
+
+
 def two_fields(path, unit: list[int], note: list[str]) -> None:
     write_vector(path, [square(0, 0, 5, 5)] * len(unit), {"note": note})
     dataset = gdal.OpenEx(str(path), gdal.OF_UPDATE)
@@ -100,6 +108,30 @@ def test_a_raster_keeps_the_names_of_its_table(tmp_path, form):
     names, named = names_of_raster(raster_with(tmp_path / "l.tif", form), {1.0, 2.0, 3.0, 7.0})
     assert names == {1: "sand (1)", 2: "marl", 3: "sand (3)", 7: "7"}
     assert named
+
+
+@pytest.mark.parametrize(("column", "codes", "found"), [
+    ("Wert", [1, 2, 3], {1: "sand", 2: "marl", 3: "peat", 7: "7"}), ("Wert", [7, 3, 2], {1: "1", 2: "peat", 3: "marl",
+                                                                                     7: "sand"}),
+    ("Anzahl", [900, 800, 900], None), ("", None, {1: "marl", 2: "peat", 3: "3", 7: "7"})])
+def test_a_table_in_another_language(tmp_path, column, codes, found):
+    raster, table = raster_with(tmp_path / "l.tif", "none"), gdal.RasterAttributeTable()
+    table.CreateColumn("Farbe", gdal.GFT_String, gdal.GFU_Generic)
+    table.CreateColumn("Bezeichnung", gdal.GFT_String, gdal.GFU_Generic)
+    if codes:
+        table.CreateColumn(column, gdal.GFT_Integer, gdal.GFU_Generic)
+    table.SetRowCount(3)
+    for row, name in enumerate(["sand", "marl", "peat"]):
+        table.SetValueAsString(row, 0, f"#00ff0{row}")
+        table.SetValueAsString(row, 1, name)
+        if codes:
+            table.SetValueAsInt(row, 2, codes[row])
+    raster.band.band.SetDefaultRAT(table)
+    if found:
+        assert names_of_raster(raster, {1.0, 2.0, 3.0, 7.0})[0] == found
+    else:
+        with pytest.raises(InputError, match="expected one column that holds the codes, found Anzahl; call it Value"):
+            names_of_raster(raster, {1.0, 2.0, 3.0, 7.0})
 
 
 def test_the_names_of_arcgis(tmp_path):

@@ -11,7 +11,7 @@ from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, square, w
 from lsm.inputs.rasters import Grid
 from lsm.inputs.vectors import burn, is_areal
 from lsm.run.settings import InputError
-from lsm.sources.vector_files import open_vector
+from lsm.sources.vector_files import only_areas, open_vector
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 X, Y = WEST + 10 * CELL, NORTH - 10 * CELL
@@ -166,3 +166,15 @@ def test_a_raster_in_the_place_of_a_vector(tmp_path):
     write_raster(tmp_path / "roads.tif", np.ones((3, 3)))
     with pytest.raises(InputError, match="found a raster; export the lines or areas"):
         open_vector(str(tmp_path / "roads.tif"), "dis2road", GRID)
+
+
+def test_lines_among_polygons_are_left_out_and_counted(tmp_path):
+    line = f"LINESTRING ({WEST} {NORTH}, {WEST + 90} {NORTH - 90})"
+    write_vector(tmp_path / "p.gpkg", [square(0, 0, 5, 5), line])
+    read, notes = open_vector(tmp_path / "p.gpkg", "lithology", GRID), []
+    only_areas(read, "p.gpkg", notes)
+    assert read.GetLayer(0).GetFeatureCount() == 1
+    assert notes == ["p.gpkg: 1 lines or points among its polygons are left out"]
+    write_vector(tmp_path / "l.gpkg", [line])
+    with pytest.raises(InputError, match="expected polygons, found lines or points; export the areas"):
+        only_areas(open_vector(tmp_path / "l.gpkg", "lithology", GRID), "l.gpkg", [])

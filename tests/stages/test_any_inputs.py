@@ -254,6 +254,7 @@ def test_own_factors_of_every_kind(raw):
     ("(('slope', 'dem.tif', 'continuous', 'm'),)", "expected a name of .* that no other factor has, found 'slope'"),
     ("(('../a', 'dem.tif', 'continuous', 'm'),)", "expected a name of letters, .*found '../a'"),
     ("(('a', 'lithology.gpkg', 'continuous', 'm'),)", r"lithology.gpkg: a: expected a field of numbers, .*\|field="),
+    ("(('a', 'below.tif', 'distance', 'km'),)", "a: expected the unit m of a distance, found 'km'; write m, and the u"),
     ("(('a', 'below.tif', 'distance', 'm'),)", "below.tif: a: expected distances of 0 m or more, found -5")])
 def test_own_factors_that_cannot_be(raw, entry, expected):
     write_raster(raw / "below.tif", np.full((ROWS, COLS), -5.0))
