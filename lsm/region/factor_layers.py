@@ -245,7 +245,7 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
                       if kind in (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTReal)]
         field = next((name for name in of_numbers if name.lower() == field.lower()), None)
         if field is None:
-            raise InputError(f"{given_file.where}: expected a field of numbers ({', '.join(of_numbers) or 'it has none'}); "
+            raise InputError(f"{given_file.where}: expected a field of numbers ({', '.join(of_numbers) or 'none'}), "
                              f"name it behind the file: {given_file.path.name}|field=<name>")
         vector.GetLayer(0).SetAttributeFilter(f'"{field}" IS NOT NULL')
         target = create(path, grid)

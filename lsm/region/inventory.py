@@ -11,11 +11,12 @@ from osgeo import gdal, ogr
 from lsm.inputs.layers import change_layer, read_rows, values_at, write_layer
 from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
-from lsm.inputs.text_tables import plain
+from lsm.inputs.text_tables import Table, plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of
-from lsm.region.placed_points import date_field, dropped, holds_shapes, points_of, year_of
+from lsm.region.placed_points import DATES, date_field, dropped, holds_shapes, in_degrees, points_of, year_of
 from lsm.run.settings import InputError
 from lsm.sources.files import File
+from lsm.sources.raster_files import is_raster, open_raster_file, write_plain
 from lsm.sources.vector_files import open_vector
 
 POLYGON_CELLS = ("highest", "every", "centroid")
@@ -30,13 +31,14 @@ _PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "absent", "absence", "negati
 class Inventory:
     """xy (points, 2), m, in the CRS of the grid; slid (points,) bool, False for places that did not slide; year
     (points,), nan where it is not known; burned, a layer that is not 0 inside the polygons of landslides (None without
-    polygons); notes for a person."""
+    polygons); notes for a person; placed, whether the CRS of the points is stated, not guessed."""
 
     xy: np.ndarray
     slid: np.ndarray
     year: np.ndarray
     burned: gdal.Dataset | None
     notes: tuple[str, ...]
+    placed: bool
 
 
 def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.ndarray, list[str]]:
@@ -110,16 +112,17 @@ def is_empty(column: pd.Series) -> np.ndarray:
     return (column.isna() | (column.astype(str).str.strip() == "")).to_numpy()
 
 
-def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str) -> np.ndarray:
+def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str, placed: bool = False) -> np.ndarray:
     """(points,) bool: which points xy (points, 2) lie on cells where the layer `ground` holds a value.
 
-    name  of the points, for the message. Raises InputError where most points lie elsewhere.
+    name    of the points, for the message; placed  whether their CRS is stated, not guessed
+    Raises InputError where all points lie elsewhere, or most of them and their CRS is guessed.
     """
     row, col, valid = locate(grid.geotransform, (grid.rows, grid.cols), xy)
     valid[valid] = known(values_at(ground, row[valid], col[valid])[:, 0])
-    if valid.mean() < 0.5:
+    if not valid.any() or (valid.mean() < 0.5 and not placed):
         *_, there = locate(grid.geotransform, (grid.rows, grid.cols), xy[:, ::-1])
-        remedy = "check the CRS of both: |epsg=<code> behind the file, POINTS_EPSG for a table"
+        remedy = "check the CRS of both" + "; if it is right" * bool(valid.any()) + ": |epsg=<code> behind the file"
         remedy = "X and Y are swapped: rename them" if there.mean() > 0.5 else remedy
         raise InputError(
             f"{name}: expected points on the DEM ({grid.extent}), found {(~valid).sum()} of {len(xy)} outside or on "
@@ -150,8 +153,11 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         if places < 0.5 * len(xy):
             notes = [*notes, f"{where}: only {places:,} different places among {len(xy):,} points: are the coordinates "
                      "rounded?"]
-        return Inventory(xy, labels[kept] == 1, years[kept], None, (*notes, *more, *unlabelled))
-    dataset = open_vector(name, what, grid)
+        placed = bool(file.number("epsg") or epsg or in_degrees(Table(file.path, what, file.member).header))
+        return Inventory(xy, labels[kept] == 1, years[kept], None, (*notes, *more, *unlabelled), placed)
+    outlined = []
+    dataset = (_outlines(name, what, grid, folder, outlined) if is_raster(name, what) else
+               open_vector(name, what, grid))
     layer = dataset.GetLayer(0)
     features = [(f.GetFID(), kind_of(f), f.GetGeometryRef().Clone() if kind_of(f) else None) for f in layer]
     fields = list(fields_of(layer))
@@ -169,13 +175,39 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     notes += [f"{(~shapes).sum()} features of the {what} are empty or lines and are left out"] * (not shapes.all())
     if not points and not polygons:
         raise InputError(f"{where}: expected points or polygons, found {(~shapes).sum()} features that are neither; "
-                         "buffer lines to polygons, or export the points")
+                         "turn closed lines into polygons and buffer open ones, or export points")
     of_points, burned = np.array(points, np.float64).reshape(-1, 4), None
     if polygons:
         of_polygons, burned = _polygon_points(dataset, polygons, grid, dem, how, every, folder)
         of_points = np.concatenate([of_points, of_polygons])
         notes.append(f"{len(polygons)} polygons give {len(of_polygons)} points (POLYGON_CELLS = {how})")
-    return Inventory(of_points[:, :2], of_points[:, 2] == 1, of_points[:, 3], burned, (*notes, *unlabelled))
+    return Inventory(of_points[:, :2], of_points[:, 2] == 1, of_points[:, 3], burned,
+                     (*outlined, *notes, *unlabelled), True)
+
+
+def _outlines(name: str | Path, what: str, grid: Grid, folder: Path, notes: list[str]) -> gdal.Dataset:
+    """The outlines of an inventory that is a raster, in the CRS of the grid: each connected area of one whole number
+    other than 0 is a polygon. notes  gets their number. Raises InputError."""
+    raster = open_raster_file(name, what, notes)
+    plain_values = write_plain(raster, folder / "numbers.tif", notes, grid, categorical=True)
+    own, odd = Grid.of(plain_values), []
+
+    def window(row: int, rows: int) -> np.ndarray:
+        v = read_rows(plain_values, row, rows)
+        odd.extend(v[known(v) & (v != np.round(v))][:1].tolist())
+        return known(v) & (v != 0)
+
+    marks = write_layer(folder / "outlined.tif", own, window, gdal.GDT_Byte, None)
+    if odd:
+        raise InputError(f"{raster.file.where}: expected whole numbers, 0 or nodata beside landslides, found {odd[0]:g}"
+                         "; export the landslides, not a measure")
+    areas = gdal.GetDriverByName("Memory").Create("", 0, 0, 0, gdal.GDT_Unknown)
+    layer = areas.CreateLayer("layer", raster.crs, ogr.wkbPolygon)
+    layer.CreateField(ogr.FieldDefn("area number", ogr.OFTInteger64))
+    gdal.Polygonize(plain_values.GetRasterBand(1), marks.GetRasterBand(1), layer, 0, ["8CONNECTED=8"])
+    notes.append(f"{raster.file.where}: {layer.GetFeatureCount():,} connected areas of one number other than 0 are the "
+                 "landslides")
+    return gdal.VectorTranslate("", areas, options=["-f", "Memory", "-t_srs", grid.crs, "-nln", "layer", "-makevalid"])
 
 
 def _labels_and_years(table: pd.DataFrame, file: File, date: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -184,6 +216,8 @@ def _labels_and_years(table: pd.DataFrame, file: File, date: str) -> tuple[np.nd
     where = file.where
     labels, notes = slid_of(table, where, file.what == "stable places")
     field = date_field(list(table), date, file.path)
+    if field and not date and plain(field) not in map(plain, DATES):
+        notes = [*notes, f"{where}: years are those of the field {field!r} (DATE_FIELD)"]
     years = np.array([year_of(value) for value in table[field]]) if field else np.full(len(table), np.nan)
     if field and np.isnan(years).all() and not is_empty(table[field]).all():
         notes.append(f"{where}: field {field!r}: no value holds one year of four digits, like "

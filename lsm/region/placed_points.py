@@ -22,6 +22,9 @@ COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitu
 _BESIDE = re.compile(r"point|coord(inate)?s?|utm|gps|wgs|84|wgs84|dd|deg|degrees?|decimal|m|met(er|re)s?|centroid|°")
 DATES = ("year", "date", "year_obs", "obs_year", "date_obs", "obs_date", "event_date", "event_year", "yr", "fecha",
          "jahr", "año", "anno", "année")  # any case
+_OF_DATES = {"year", "date", "fecha", "datum", "jahr", "año", "anno", "année"}  # words in the name of a field of dates
+_OF_WORK = {"edit", "edited", "created", "creation", "update", "updated", "upload", "map", "mapped", "mapping", "image",
+            "imagery", "photo", "survey", "report", "reported", "entry"}  # beside these, not the landslide's date
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d{1,2}(?!\d))")  # 2014, 2014-07-16, 16.07.2014, 20140716
 LARGEST = 1e9                      # of a coordinate or any other number of a point
 DROPPED = 0.2                      # share of points without place or value above which a file is damaged
@@ -55,8 +58,7 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
             remedy = "separate columns by commas, semicolons or tabs, with their names in the first line"
         raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
                          f"latitude), found {found}; {remedy}")
-    degrees = coordinate_of(table.header[columns[0]]) in ("lon", "long", "lng", "经度") or coordinate_of(
-        table.header[columns[0]]).startswith("longitud")
+    degrees = in_degrees(table.header)
     columns += [i for i, name in enumerate(table.header) if wanted(name) and i not in columns]
     frame = frame_of(table, columns)
     if not len(frame):
@@ -65,7 +67,8 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     xy = np.column_stack([numbers_of(frame[name], path) for name in (x, y)])  # (points, 2)
     kept, notes = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
     xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, is_egms(table.header), degrees)
-    frame = frame.drop(columns=[x, y])[kept].assign(X=xy[:, 0], Y=xy[:, 1])
+    others = {name: f"{name} (column)" for name in frame if name in ("X", "Y")}  # beside coordinates of other names
+    frame = frame.drop(columns=[x, y])[kept].rename(columns=others).assign(X=xy[:, 0], Y=xy[:, 1])
     return frame, [*table.notes, *notes, *more]
 
 
@@ -85,6 +88,13 @@ def columns_of_places(header: list[str]) -> list[int] | None:
             if all(keys.count(key) == 1 for key in pair):
                 return [keys.index(key) for key in pair]
     return None
+
+
+def in_degrees(header: list[str]) -> bool:
+    """Whether the coordinates of a table are longitude and latitude by their names."""
+    columns = columns_of_places(header)
+    name = coordinate_of(header[columns[0]]) if columns else ""
+    return name in ("lon", "long", "lng", "经度") or name.startswith("longitud")
 
 
 def holds_shapes(file: File) -> bool:
@@ -161,13 +171,16 @@ def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid,
 
 
 def date_field(names: list[str], given: str, path: Path) -> str | None:
-    """The field of dates: the one `given`, else the first name of DATES that is there; None without one. Raises
-    InputError where the field given is not there."""
-    by_name = {name.lower(): name for name in names}
-    if given and given.lower() not in by_name:
+    """The field of dates: the one `given`, else the first name of DATES that is there, else the only one whose name has
+    a word for dates in it; None without one. Raises InputError where the field given is not there."""
+    by_name = {plain(name): name for name in names}
+    if given and plain(given) not in by_name:
         raise InputError(f"{shown(path)}: header: expected the field {given!r} (DATE_FIELD), found "
                          f"{', '.join(names) or 'no field'}; name one of these")
-    return next((by_name[name] for name in ([given.lower()] if given else DATES) if name in by_name), None)
+    found = next((by_name[plain(name)] for name in ([given] if given else DATES) if plain(name) in by_name), None)
+    words = {name: set(re.findall(r"[^\W\d_]+", name.lower())) for name in names}
+    others = [name for name in names if words[name] & _OF_DATES and not words[name] & _OF_WORK]
+    return others[0] if found is None and len(others) == 1 else found
 
 
 def year_of(value) -> float:

@@ -22,7 +22,8 @@ gdal.UseExceptions()
 def cells_of(points: inventory.Inventory, chosen: np.ndarray, file: str, what: str, grid: Grid, folder: Path):
     """The chosen points of a file, one a cell: xy (points, 2), rows, columns, years, and notes. Raises InputError."""
     xy, years = points.xy[chosen], points.year[chosen]
-    inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}")
+    inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}",
+                               points.placed)
     row, col = cell_of(grid.geotransform, xy[inside])
     complete = values_at(gdal.Open(str(folder / "valid.tif")), row, col)[:, 0] == 1
     xy, row, col, years = xy[inside][complete], row[complete], col[complete], years[inside][complete]
@@ -126,8 +127,8 @@ def sample_tables(rng, landslides, stable, names: list[str], grid: Grid, folder:
         by_strategy[strategy] = table(*absences.draw_non_landslides(
             own_rng, strategy, slides["slope"].to_numpy(), folder, grid, c.RATIO, c.SLOPE_CLASSES, c.BUFFER), 0)
     if not len(by_strategy[chosen]):
-        raise InputError(f"STRATEGY={chosen}: expected free cells to draw non-landslides from, found none; take "
-                         "another strategy or a smaller BUFFER")
+        raise InputError(f"STRATEGY={chosen}: expected free cells to draw non-landslides from, found none; if a "
+                         "polygon of the inventory covers all, remove it, else take another strategy or less BUFFER")
     scores, (west, south, east, north) = [], grid.bounds
     for strategy, others in by_strategy.items():
         both = pd.concat([slides, others], ignore_index=True)

@@ -198,3 +198,46 @@ def test_points_off_the_grid(dem):
     assert inventory.on_grid(xy, dem, GRID, "points").tolist() == [True, True, False]
     with pytest.raises(InputError, match="2 of 3 outside"):
         inventory.on_grid(xy - (40, 0), dem, GRID, "points")
+
+
+@pytest.mark.parametrize(("kind", "nodata", "outside"), [(gdal.GDT_Byte, None, 0), (gdal.GDT_Float32, -9999, -9999)])
+def test_a_raster_of_landslides(tmp_path, dem, kind, nodata, outside):
+    marks = np.full((2 * ROWS, 2 * COLS), outside)  # of cells half as wide
+    marks[20:28, 20:30], marks[80:81, 90:91] = 1, 2  # the second smaller than a cell
+    write_raster(tmp_path / "i.tif", marks, nodata=nodata, kind=kind, place=(WEST, CELL / 2, 0, NORTH, 0, -CELL / 2))
+    found = read(tmp_path / "i.tif", dem, tmp_path)
+    assert found.slid.tolist() == [True, True]
+    assert (found.burned.ReadAsArray() > 0).sum() == 21  # the second ends in the centre of its cell
+    assert "2 connected areas of one number other than 0 are the landslides" in found.notes[0]
+    write_raster(tmp_path / "i.tif", marks * 0.3)
+    with pytest.raises(InputError, match="expected whole numbers, 0 or nodata beside landslides, found"):
+        read(tmp_path / "i.tif", dem, tmp_path)
+
+
+def test_points_beyond_the_dem_count_where_their_crs_is_stated(dem):
+    xy = np.array([[WEST + 50, NORTH - 50], *[[WEST - 50000, NORTH]] * 5])
+    assert inventory.on_grid(xy, dem, GRID, "points", placed=True).tolist() == [True] + [False] * 5
+    with pytest.raises(InputError, match=r"found 5 of 6 outside .*; check the CRS of both; if it is right: \|epsg="):
+        inventory.on_grid(xy, dem, GRID, "points")
+    with pytest.raises(InputError, match="found 5 of 5 outside"):
+        inventory.on_grid(xy[1:], dem, GRID, "points", placed=True)
+
+
+@pytest.mark.parametrize(("header", "option", "placed"), [("X,Y", "", False), ("X,Y", "|epsg=32650", True)])
+def test_whether_a_crs_is_stated(tmp_path, dem, header, option, placed):
+    (tmp_path / "t.csv").write_text(f"{header}\n{WEST + 45},{NORTH - 45}\n")
+    assert read(f"{tmp_path / 't.csv'}{option}", dem, tmp_path).placed == placed
+
+
+def test_a_column_called_y_beside_longitude_and_latitude_is_not_passed_over(tmp_path, dem):
+    (tmp_path / "t.csv").write_text("lon,lat,Y\n117.0004,22.6069,1\n117.0008,22.6065,0\n")
+    found = read(tmp_path / "t.csv", dem, tmp_path)
+    assert found.placed
+    assert "column 'Y (column)' (1 and 0) is not read as labels; if it marks places" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(("names", "field"), [
+    (["Event Date"], "Event Date"), (["DATE_"], "DATE_"), (["Date of occurrence", "date_edited"], "Date of occurrence"),
+    (["Datum"], "Datum"), (["created_date", "image year"], None), (["date A", "date B"], None)])
+def test_fields_of_dates_by_a_word_in_their_names(tmp_path, names, field):
+    assert placed_points.date_field(names, "", tmp_path) == field
