@@ -12,6 +12,7 @@ from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, known, lo
 from lsm.inputs.samples import Factor
 from lsm.run.paths import shown
 
+STEEP, FLAT = 55, 0.5  # degrees: no mountains of cells of metres are steeper on the median; no landslides where flatter
 
 def of_composite(raster: Raster, file: str) -> list[Finding]:
     """CRS and grid of composite.tif, and whether its slope band is in degrees: compared with the slope of its DEM."""
@@ -27,6 +28,8 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
     dem, aspect, _, slope = (raster.bands[TERRAIN.index(name)] for name in ("DEM", "aspect", "curvature", "slope"))
     south, east = np.gradient(np.where(raster.valid, dem, np.nan), -height, width)
     tangent = np.hypot(south, east)
+    if np.isfinite(tangent).any():
+        findings.append(_steepness(np.degrees(np.arctan(tangent[np.isfinite(tangent)])), file))
     inland = np.isfinite(tangent) & (tangent > 0.05)
     if inland.any():
         ratio = float(np.median(slope[inland] / np.degrees(np.arctan(tangent[inland]))))
@@ -36,6 +39,17 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
         if seen.any():
             findings.append(_way_of_aspect(aspect[seen], way[seen], file))
     return findings
+
+
+def _steepness(slope: np.ndarray, file: str) -> Finding:
+    """Whether the slopes (cells,), degrees, of a DEM's own heights are those of ground in metres."""
+    middle, most = np.quantile(slope, (0.5, 0.99))
+    odd = ""
+    if middle > STEEP or most < FLAT:
+        odd = f": half is steeper than {STEEP}" if middle > STEEP else f": nearly all is flatter than {FLAT} degrees"
+    found = f"the heights give slopes of {middle:.3g} degrees (median), 99 % below {most:.3g}{odd}"
+    return graded("units", file, "warning" if odd else "ok", found, "are the heights in metres? Feet, decimetres: "
+                  "prepare_region.py DEM_UNIT=<unit>; heights scaled to 0 to 1 are none")
 
 
 def _scale(raster: Raster, file: str) -> Finding:

@@ -125,8 +125,9 @@ class Table:
             self._passed_over.append(self._line)
             return []
         values = self._split(line)
-        if len(values) == columns + 1 and line.endswith(self.separator) and not values[-1]:
-            return [line[:-1]]
+        more = len(values) - columns  # spreadsheets end lines with the separators of empty columns
+        if more > 0 and line.endswith(self.separator * more):
+            return [line[:-more]]
         if len(values) == columns:
             return [line]
         if line.startswith("#"):

@@ -89,15 +89,17 @@ def _whole_numbers(coded: gdal.Dataset, grid: Grid, file: File) -> set[float]:
 def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]) -> None:
     """Writes NDVI x 10,000: the file's values times `scale`; where `scale` is 0, the size of most values tells it.
     Values that no NDVI can have become gaps, and a note counts them. Raises InputError."""
-    where = to_grid(file, "NDVI", grid, path, notes).file.where
+    raster = to_grid(file, "NDVI", grid, path, notes)
+    where, grey = raster.file.where, raster.band.band.DataType == gdal.GDT_Byte and raster.band.is_plain
     dataset = gdal.Open(str(path))
     step = max(1, grid.rows * grid.cols >> 20)
     sample = [np.abs(v[known(v)][::step]) for v in (read_rows(dataset, *w) for w in grid.windows())]
     largest = float(np.quantile(np.concatenate(sample), 0.99))
     given, scale = scale, scale or (10_000.0 if largest <= 1.5 else 1.0)
-    if not (0 if given else 300) <= largest * scale <= 15_000:
+    if not (0 if given else 1200) <= largest * scale <= 15_000:  # 1,000 may stand for 1
         raise InputError(f"{where}: expected values from -1 to 1 or -10,000 to 10,000, found 99 % up to {largest:g}; "
-                         "set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000")
+                         + ("grey values need scale and offset: gdal_edit.py -scale <s> -offset <o>" if grey else
+                            "set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000"))
     odd = 0
 
     def scaled(_, v: np.ndarray) -> np.ndarray:

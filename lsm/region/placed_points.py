@@ -56,6 +56,8 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
             remedy = f"save the layer as GeoPackage: shapes in a column ({shapes}) are not read"
         elif len(table.header) == 1:
             remedy = "separate columns by commas, semicolons or tabs, with their names in the first line"
+        elif table.notes:
+            remedy = "its text is not UTF-8: save it as CSV in UTF-8"
         raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
                          f"latitude), found {found}; {remedy}")
     degrees = in_degrees(table.header)

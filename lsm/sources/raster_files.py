@@ -89,8 +89,10 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
                          "EPSG:<code>)")
     number, bands = file.number("band"), dataset.RasterCount - (alpha_of(dataset) > 0)
     if bands != 1 and not 1 <= number <= bands:
-        raise InputError(f"{where}: expected one band, found {bands}; pick one: {file.remedy('band=<number>')}, or in "
-                         "the file (gdal_translate -b <band>)")
+        colours = dataset.GetRasterBand(1).GetColorInterpretation() == gdal.GCI_RedBand
+        picture = " (red, green, blue?); of a picture take the data it was made of, else" * colours
+        raise InputError(f"{where}: expected one band, found {bands}{picture or ';'} pick one: "
+                         f"{file.remedy('band=<number>')}")
     band = Band.of(dataset, number or 1)
     if gdal.DataTypeIsComplex(band.band.DataType):
         raise InputError(f"{where}: expected real numbers, found complex ones; export their real part")
@@ -192,11 +194,11 @@ def write_plain(raster: RasterFile, path: Path, notes: list[str], grid: Grid | N
 def _gaps(raster: RasterFile, windows, notes: list[str], categorical: bool) -> list[float]:
     """The stored numbers that mark gaps although the file does not declare them; each is said. Raises InputError for
     a DEM that has any, or heights that no ground has."""
-    counts, sample, low, high, endless, total = {}, [], np.inf, -np.inf, 0, 0
+    counts, sample, low, high, endless, total, zeros = {}, [], np.inf, -np.inf, 0, 0, 0
     step = max(1, raster.grid.rows * raster.grid.cols // SAMPLE)
     for _, numbers, good in windows:
         v = numbers[good]
-        total += v.size
+        total, zeros = total + v.size, zeros + int((v == 0).sum())
         huge = np.abs(v.astype(np.float64)) >= ENDLESS
         endless, v = endless + int(huge.sum()), v[~huge]
         for mark in MARKS if v.size else ():
@@ -221,16 +223,27 @@ def _gaps(raster: RasterFile, windows, notes: list[str], categorical: bool) -> l
             gaps.append(mark)
             if raster.file.what == "DEM":
                 raise InputError(f"{where}: expected heights near its others ({left:.5g} to {right:.5g}), found {mark} "
-                                 f"in {n:,} cells; if it marks gaps, declare it (gdal_edit.py -a_nodata {mark})")
+                                 f"in {n:,} cells; if it marks gaps, declare it ({_declared(raster.file, mark)})")
             notes.append(f"{where}: {mark} in {n:,} cells lies far from all other values ({left:.5g} to {right:.5g}); "
                          "taken for gaps that the file does not declare")
     if endless:
         notes.append(f"{where}: {endless:,} cells of endless size; taken for gaps that the file does not declare")
+    others = np.concatenate([s[s != 0] for s in sample]) if sample else np.zeros(0)
+    if zeros > 0.05 * total and len(others) and raster.is_float and raster.file.what != "DEM" and not categorical and (
+            np.quantile(others, 0.01) > 0 or np.quantile(others, 0.99) < 0):
+        notes.append(f"{where}: exactly 0 in {zeros:,} of {total:,} cells is kept as a value; if it marks gaps, "
+                     f"declare it ({_declared(raster.file, 0)})")
     largest = {gdal.GDT_Byte: 255, gdal.GDT_UInt16: 65535, gdal.GDT_Int16: 32767}.get(raster.band.band.DataType)
     if categorical and (high == largest or largest in counts):
-        notes.append(f"{where}: code {largest} is kept as a class; if it marks gaps, declare it (gdal_edit.py "
-                     f"-a_nodata {largest})")
+        notes.append(f"{where}: code {largest} is kept as a class; if it marks gaps, declare it "
+                     f"({_declared(raster.file, largest)})")
     return gaps
+
+
+def _declared(file: File, number: float) -> str:
+    """How a person declares a number as nodata; of text files GDAL edits nothing."""
+    text = Path(file.opened).suffix.lower() == ".asc"
+    return f"a line NODATA_value {number:.9g} in its header" if text else f"gdal_edit.py -a_nodata {number:.9g}"
 
 
 def _check_heights(raster: RasterFile, extremes: list[float], notes: list[str]) -> None:
@@ -247,9 +260,10 @@ def _check_heights(raster: RasterFile, extremes: list[float], notes: list[str]) 
     odd = np.flatnonzero((metres < HEIGHTS[0]) | (metres > HEIGHTS[1]))
     if len(odd):
         wild = finite[odd[np.argmax(np.abs(metres[odd]))]]
+        sea = ", if of the sea floor, cut it off" * (wild < HEIGHTS[0] and wild not in MARKS)
         raise InputError(f"{raster.file.where}: expected heights from {HEIGHTS[0]} to {HEIGHTS[1]} m, found "
-                         f"{wild:.9g}; if it marks gaps, declare it (gdal_edit.py -a_nodata {wild:.9g}), if it is of "
-                         "another unit, say which: DEM_UNIT=<unit>")
+                         f"{wild:.9g}; if it marks gaps, declare it ({_declared(raster.file, wild)}), if it is of "
+                         f"another unit, say which: DEM_UNIT=<unit>{sea}")
 
 
 def _window_around(raster: RasterFile, grid: Grid) -> tuple[int, int, int, int]:

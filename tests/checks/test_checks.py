@@ -6,12 +6,13 @@ import pytest
 import small_region
 from conftest import contents
 from osgeo import gdal
-from small_region import CELL, NORTH, WEST
+from small_region import CELL, NORTH, WEST, crs_of
 
 import check_region
 import prepare_region
-from lsm.checks import inspection, table_checks
+from lsm.checks import inspection, raster_checks, table_checks
 from lsm.checks.finding import counted, summary
+from lsm.inputs.rasters import Raster
 from lsm.run.paths import Paths
 from lsm.run.settings import constants
 from study_area import FACTORS, factors
@@ -160,6 +161,17 @@ def test_velocity_in_metres_and_missing_insar():
     assert [(f.topic, f.level) for f in findings] == [("units", "error"), ("InSAR", "warning")]
     assert "m/yr" in findings[0].found
     assert "80.0%" in findings[1].found
+
+
+@pytest.mark.parametrize(("times", "found"), [
+    (1.0, "99 % below 35.3"), (10.0, "half is steeper than 55"), (1e-4, "nearly all is flatter than 0.5 degrees")])
+def test_heights_in_another_unit_make_slopes_that_no_ground_has(times, found):
+    dem = np.add.outer(np.arange(30.0), np.arange(40.0)) * 15 * times
+    bands = np.stack([dem, np.full_like(dem, 315), np.zeros_like(dem), np.ones_like(dem)]).astype(np.float32)
+    raster = Raster(bands, np.ones(dem.shape, bool), (5e5, 30.0, 0.0, 2.5e6, 0.0, -30.0), crs_of(32650).ExportToWkt())
+    levels = {f.level: f.found for f in raster_checks.of_composite(raster, "c.tif") if "the heights give" in f.found}
+    assert list(levels) == ["ok" if times == 1 else "warning"]
+    assert found in next(iter(levels.values()))
 
 
 def test_one_of_a_kind_is_counted_as_one():

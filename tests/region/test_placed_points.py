@@ -31,7 +31,8 @@ def read(tmp_path, monkeypatch):
     f"X,Y,v\n{X},{Y},-3\n", f"x;y;v\n{X};{Y};-3\n".replace(".", ","), f"X\tY\tv\n{X}\t{Y}\t-3\n",
     f'"X","Y","v"\n"{X}","{Y}","-3"\n', f"\ufeffX,Y,v\r\n{X},{Y},-3\r\n\r\n", f"sep=;\nX;Y;v\n{X};{Y};-3\n",
     f"# exported 2021-03-04\nX,Y,v\n{X},{Y},-3\n", f"POINT_X,POINT_Y,v\n{X},{Y},-3\n",
-    f"X|Y|v\n{X}|{Y}|-3\n", f"X (m),Y (m),v\n{X},{Y},-3\n", f"UTM_E,UTM_N,v\n{X},{Y},-3\n",
+    f"X|Y|v\n{X}|{Y}|-3\n", f"X,Y,v,,,\n{X},{Y},-3,,,\n",
+    f"X;Y;v\n{X};{Y};-3;;\n", f"X (m),Y (m),v\n{X},{Y},-3\n", f"UTM_E,UTM_N,v\n{X},{Y},-3\n",
     f"xcoord,ycoord,v\n{X},{Y},-3\n",
     f"Rechtswert;Hochwert;v\n{X};{Y};-3\n", f"X,Y,v,lon_wgs84,lat_wgs84\n{X},{Y},-3,1,2\n",
     f"Easting,Northing,v\n{X},{Y},-3\n", f"v,east,north\n-3,{X},{Y}\n", f"# X Y v\n#X,Y,v\n{X},{Y},-3\n"])
@@ -70,6 +71,12 @@ def test_latin_1_is_read_and_said(read):
     table, notes = read(f"Ort,X,Y\nHöhe,{X},{Y}\n".encode("latin-1"))
     assert table["Ort"].tolist() == ["Höhe"]
     assert notes == ["t.csv is not UTF-8; read as Latin-1"]
+
+
+def test_names_in_another_encoding_are_no_reason_to_rename_them(read):
+    with pytest.raises(InputError, match=r"expected columns X and Y .*; its text is not UTF-8: save it as CSV"):
+        read(f"编号,经度,纬度\n1,{X},{Y}\n".encode("gbk"))
+    assert read("编号,经度,纬度\n1,117.0004,22.6069\n")[0]["X"][0] == pytest.approx(WEST + 41, abs=5)
 
 
 def test_text_stays_text(read):

@@ -224,3 +224,42 @@ def test_rasters_that_must_be_exported_first(tmp_path):
                         ("two.nc", "found 2 data sets; export the right one: gdal_translate 'NETCDF:.*two.nc.:Band1'")):
         with pytest.raises(InputError, match=words):
             open_raster_file(str(tmp_path / name), "DEM", [])
+
+
+def test_remedies_for_a_dem_work_as_written(tmp_path):
+    values = heights()
+    values[:3] = -9999
+    rows = "\n".join(" ".join(f"{v:.2f}" for v in row) for row in values)
+    header = f"ncols {COLS}\nnrows {ROWS}\nxllcorner {PLACE[0]}\nyllcorner {PLACE[3] - ROWS * 30}\ncellsize 30\n"
+    (tmp_path / "dem.asc").write_text(header + rows)
+    (tmp_path / "dem.prj").write_text(crs_of(32650).ExportToWkt())
+    with pytest.raises(InputError, match=r"declare it \(a line NODATA_value -9999 in its header\)"):
+        plain_of(tmp_path / "dem.asc", "DEM", "")
+    (tmp_path / "dem.asc").write_text(f"{header}NODATA_value -9999\n{rows}")
+    assert (plain_of(tmp_path / "dem.asc", "DEM", "")[0] == -9999).sum() == 3 * COLS
+    write_raster(tmp_path / "dem.tif", np.where(values < 0, -1200, values))
+    with pytest.raises(InputError, match=r"found -1200; if it marks gaps, .*=<unit>, if of the sea floor, cut it off"):
+        plain_of(tmp_path / "dem.tif", "DEM", "")
+
+
+def test_a_picture_is_no_choice_of_bands(tmp_path):
+    write_raster(tmp_path / "in.tif", heights() / 3, nodata=None, bands=3, kind=gdal.GDT_Byte)  # colours to GDAL
+    with pytest.raises(InputError, match=r"found 3 \(red, green, blue\?\); of a picture take the data it was"):
+        plain_of(tmp_path / "in.tif")
+
+
+def test_many_zeros_apart_from_all_other_values_are_said(tmp_path):
+    values = heights() / 1000
+    values[:20] = 0
+    write_raster(tmp_path / "in.tif", values)
+    assert "in.tif: NDVI: exactly 0 in 1,600 of 4,800 cells is kept as a value; if it marks" in plain_of(
+        tmp_path / "in.tif")[1][-1]
+    write_raster(tmp_path / "in.tif", np.where(values == 0, 0, values - 0.2))
+    assert not any("exactly 0" in note for note in plain_of(tmp_path / "in.tif")[1])
+
+
+def test_arithmetic_leaves_classes_whole(tmp_path):
+    codes = np.tile([1, 2, 3, 7], (ROWS, COLS // 4)) + np.float32(1e-6)
+    write_raster(tmp_path / "in.tif", codes)
+    raster = open_raster_file(str(tmp_path / "in.tif"), "land use", [])
+    assert set(np.unique(write_plain(raster, tmp_path / "p.tif", [], None, True).ReadAsArray())) == {1, 2, 3, 7}

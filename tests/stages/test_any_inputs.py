@@ -13,8 +13,9 @@ from scipy.ndimage import distance_transform_edt
 from small_region import CELL, COLS, NODATA, NORTH, PLACE, ROWS, WEST, crs_of, square, write_raster, write_vector
 
 import prepare_region
-from lsm.inputs.rasters import read_composite
+from lsm.inputs.rasters import Grid, read_composite
 from lsm.inputs.samples import read_factors
+from lsm.region.factor_layers import ndvi_layer
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, constants
 
@@ -211,6 +212,17 @@ def test_ndvi_is_scaled_by_the_bulk_of_its_values(raw, capsys):
     assert len(table) == ROWS * COLS - 5
     assert table["NDVI"].max() == pytest.approx(8000)
     assert "5 cells hold values that no NDVI has; taken for gaps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("largest", "kind", "remedy"), [
+    (1000, gdal.GDT_Int16, "set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000"),
+    (250, gdal.GDT_Byte, "grey values need scale and offset: gdal_edit.py -scale <s> -offset <o>")])
+def test_an_ndvi_of_an_unknown_scale_is_refused(tmp_path, largest, kind, remedy):
+    grid = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
+    write_raster(tmp_path / "n.tif", np.linspace(1, largest, ROWS * COLS).reshape(ROWS, COLS), kind=kind)
+    with pytest.raises(InputError) as caught:
+        ndvi_layer(tmp_path / "n.tif", 0, grid, tmp_path / "NDVI.tif", [])
+    assert str(caught.value).endswith(remedy)
 
 
 # own factors ----------------------------------------------------------------------------------------------------
