@@ -66,8 +66,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
                          "the CRS and extent of the file, or leave it out")
     if without:
         notes.append(f"{without / ground:.1%} of the DEM's cells have no class of {name}: code 0")
-    new = sorted(set(codes) - set(given or codes))
-    if new:
+    if new := sorted(set(codes) - set(given or codes)):
         notes.append(f"classes of {name} that {region} does not have: {', '.join(new)}")
     return codes
 
@@ -156,7 +155,7 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
     else:
         marks = gdal.Open(str(folder / "streams.tif"))
     if numbers is not None:
-        marks, what = borders(numbers, grid, folder / "marks.tif"), "borders between catchments"
+        marks, what = borders(numbers, grid, folder / "marks.tif"), "borders between polygons"
     missing = (f"{File.of(file, name).where}: expected {what} on the grid ({grid.extent}), found none there; check the "
                "CRS and extent of the file, or leave it out" if file else
                f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; lower "
@@ -245,14 +244,13 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
         vector = open_vector(file, factor.name, grid, notes)
         of_numbers = [name for name, kind in fields_of(vector.GetLayer(0)).items()
                       if kind in (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTReal)]
-        field = next((name for name in of_numbers if name.lower() == field.lower()), None)
-        if field is None:
+        if not (named := [name for name in of_numbers if name.lower() == field.lower()]):
             raise InputError(f"{given_file.where}: expected a field of numbers ({', '.join(of_numbers) or 'none'}), "
                              f"name it behind the file: {given_file.path.name}|field=<name>")
-        vector.GetLayer(0).SetAttributeFilter(f'"{field}" IS NOT NULL')
+        vector.GetLayer(0).SetAttributeFilter(f'"{named[0]}" IS NOT NULL')
         target = create(path, grid)
         target.GetRasterBand(1).Fill(NODATA)
-        gdal.RasterizeLayer(target, [1], vector.GetLayer(0), options=[f"ATTRIBUTE={field}"])
+        gdal.RasterizeLayer(target, [1], vector.GetLayer(0), options=[f"ATTRIBUTE={named[0]}"])
         flush(target)
     made = gdal.Open(str(path))
     for window in grid.windows():

@@ -98,7 +98,7 @@ BROKEN = {
     "DEM that is none": (lambda raw: (raw / "dem.tif").write_text("heights"), (),
                          "dem.tif: DEM: .*GDAL opens, found none"),
     "DEM of three bands": (lambda raw: write_raster(raw / "dem.tif", area.heights(), bands=3), (),
-                           r"dem.tif: DEM: expected one band, found 3; pick one: .*dem.tif\|band=.*gdal_translate"),
+                           r"dem.tif: DEM: expected one band, found 3; pick one: .*dem.tif\|band="),
     "DEM all nodata": (lambda raw: write_raster(raw / "dem.tif", np.full((ROWS, COLS), NODATA)), (),
                        "dem.tif: DEM: expected values, found nodata alone; check its nodata"),
     "half a DEM": (half_a_dem, (), "dem.tif: DEM: expected a whole raster, found: src_data/own/raw/dem.tif.*; copy"),
