@@ -260,7 +260,7 @@ def _check_heights(raster: RasterFile, extremes: list[float], notes: list[str]) 
     odd = np.flatnonzero((metres < HEIGHTS[0]) | (metres > HEIGHTS[1]))
     if len(odd):
         wild = finite[odd[np.argmax(np.abs(metres[odd]))]]
-        sea = ", if of the sea floor, cut it off" * (wild < HEIGHTS[0] and wild not in MARKS)
+        sea = ", if of the sea floor, cut it off" * bool(wild < HEIGHTS[0] and wild not in MARKS)
         raise InputError(f"{raster.file.where}: expected heights from {HEIGHTS[0]} to {HEIGHTS[1]} m, found "
                          f"{wild:.9g}; if it marks gaps, declare it ({_declared(raster.file, wild)}), if it is of "
                          f"another unit, say which: DEM_UNIT=<unit>{sea}")
