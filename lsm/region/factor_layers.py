@@ -243,10 +243,10 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
     else:
         vector = open_vector(file, factor.name, grid, notes)
         of_numbers = [name for name, kind in fields_of(vector.GetLayer(0)).items()
-                      if kind in (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTReal)]
+                      if kind in (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTReal)] or ["none"]
         if not (named := [name for name in of_numbers if name.lower() == field.lower()]):
-            raise InputError(f"{given_file.where}: expected a field of numbers ({', '.join(of_numbers) or 'none'}), "
-                             f"name it behind the file: {given_file.path.name}|field=<name>")
+            raise InputError(f"{given_file.where}: expected a number field, found {', '.join(of_numbers)}; name one "
+                             f"({given_file.path.name}|field=<name>), or give classes the kind 'categorical'")
         vector.GetLayer(0).SetAttributeFilter(f'"{named[0]}" IS NOT NULL')
         target = create(path, grid)
         target.GetRasterBand(1).Fill(NODATA)

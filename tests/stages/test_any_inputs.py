@@ -265,7 +265,7 @@ def test_own_factors_of_every_kind(raw):
     ("(('rain', 'dem.tif', 'odd', 'mm'),)", "FACTORS_MORE: rain: expected a kind of continuous, .*found 'odd'"),
     ("(('slope', 'dem.tif', 'continuous', 'm'),)", "expected a name of .* that no other factor has, found 'slope'"),
     ("(('../a', 'dem.tif', 'continuous', 'm'),)", "expected a name of letters, .*found '../a'"),
-    ("(('a', 'lithology.gpkg', 'continuous', 'm'),)", r"lithology.gpkg: a: expected a field of numbers, .*\|field="),
+    ("(('a', 'lithology.gpkg', 'continuous', 'm'),)", r"number field, found none; name one \(lithology.gpkg\|field="),
     ("(('a', 'below.tif', 'distance', 'km'),)", "a: expected the unit m of a distance, found 'km'; write m, and the u"),
     ("(('a', 'below.tif', 'distance', 'm'),)", "below.tif: a: expected distances of 0 m or more, found -5")])
 def test_own_factors_that_cannot_be(raw, entry, expected):
