@@ -19,12 +19,16 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: run status map hk compare explain gis check-qgis report start_model test test-all coverage fuzz setup benchmarks
+VENV := .venv
+TARGETS := run status map hk compare explain gis check-qgis report start_model test test-all coverage fuzz setup benchmarks
+.PHONY: $(TARGETS)
 .DEFAULT_GOAL := run
+# "make run K 256" would find that K is no target only after a run of minutes
+$(foreach word,$(filter-out $(TARGETS) $(VENV)/%,$(MAKECMDGOALS)),$(error $(word): expected one of $(TARGETS); \
+    a constant is given as NAME=value, as in make run REGION=alps))
 
 HK_DATA ?= ../shared/hk
 PYTHON_BASE ?= python3
-VENV := .venv
 PY ?= $(VENV)/bin/python
 # Every NAME=value of the command line goes to the stages that know NAME; a name that none knows is refused.
 # Each is quoted for the shell: a value may hold blanks, quotes, | and brackets. Make writes "\ " and "\\" for " " and "\".
@@ -41,8 +45,8 @@ READY := $(VENV)/.ready$(if $(LOCKED),-locked)
 endif
 setup: $(READY)
 $(VENV)/.ready $(VENV)/.ready-locked: pyproject.toml tools/setup.sh $(if $(LOCKED),tools/locked.txt)
-	PYTHON_BASE=$(PYTHON_BASE) VENV=$(VENV) LOCKED=$(LOCKED) bash tools/setup.sh
-	touch $@ $(VENV)/.ready
+	@PYTHON_BASE=$(PYTHON_BASE) VENV=$(VENV) LOCKED=$(LOCKED) bash tools/setup.sh
+	@touch $@ $(VENV)/.ready
 
 # ---- the pipeline: tools/pipeline.py decides by records (contents, constants, code) which stages must run
 run status map explain compare gis report: $(READY)

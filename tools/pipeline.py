@@ -77,8 +77,7 @@ def main(arguments: list[str]) -> None:
         target, *arguments = arguments
     if target not in ("status", "run", *TARGETS):
         raise InputError(f"argument {target!r}: expected one of status, run, {', '.join(TARGETS)}")
-    pipeline.check_arguments(arguments)
-    given = dict(a.split("=", 1) for a in arguments)
+    given = pipeline.read_arguments(arguments)
     region = given.get("REGION") or of_stage(pipeline.BLOCKS).REGION
     if "RAW" not in given and region != "demo":
         check_region(region)

@@ -6,7 +6,6 @@ and when the stages that made its inputs are fresh.
 """
 
 import contextlib
-import difflib
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from lsm.run.artifacts import differences, factor_list, made_with, read_record, state_of, wrote
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, root
-from lsm.run.settings import InputError, constants, constants_class, defaults
+from lsm.run.settings import InputError, by_name, constants, constants_class, defaults
 
 
 @dataclass(frozen=True)
@@ -149,16 +148,11 @@ def _plain(value):
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def check_arguments(arguments: list[str]) -> None:
-    """Refuses a NAME=value whose NAME no stage knows. Raises InputError."""
+def read_arguments(arguments: list[str]) -> dict[str, str]:
+    """The text of each NAME=value by NAME. Raises InputError for a NAME that no stage knows."""
     known = {name for stage in STAGES for name in defaults(constants_class(stage.script))}
     known |= set(defaults(constants_class("figure.py")))
-    for argument in arguments:
-        name = argument.partition("=")[0]
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise InputError(f"argument {argument!r}: expected NAME=value with a constant of a stage"
-                             + (f"; did you mean {near[0]}?" if near else "; --help of each stage lists them"))
+    return by_name(arguments, known)
 
 
 def _made_by(path: Path, script: str) -> bool:

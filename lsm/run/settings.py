@@ -4,11 +4,13 @@ import ast
 import difflib
 import errno
 import inspect
+import re
+import shlex
 import sys
 import textwrap
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -62,18 +64,40 @@ def constants(cls: type[Constants], arguments: list[str]) -> Constants:
     value of another type or a recipe that does not exist.
     """
     values = defaults(cls)
-    for argument in arguments:
-        name, equals, text = argument.partition("=")
-        if not equals or name not in values:
-            near = difflib.get_close_matches(name, values, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"argument {argument!r}: expected NAME=value with NAME one of {', '.join(values)}{hint}")
-        values[name] = _parse(name, text, values[name])
+    values |= {name: _parse(name, text, values[name]) for name, text in by_name(arguments, values).items()}
     recipe = values.get("RECIPE")
     if "RECIPE" in values and recipe not in RECIPES:
         raise InputError(f"RECIPE={recipe}: expected one of {', '.join(RECIPES)}")
     return cls(**{name: value.values[recipe] if isinstance(value, ByRecipe) else value
                   for name, value in values.items()})
+
+
+def by_name(arguments: list[str], known: Iterable[str]) -> dict[str, str]:
+    """The text of each NAME=value by NAME; the last counts. Raises InputError for a name that is not in `known`, or
+    another form, with the constant that was most likely meant."""
+    for i, argument in enumerate(arguments):
+        name, equals, text = argument.partition("=")
+        if not equals or name not in known or text.startswith("="):
+            raise InputError(f"argument {argument!r}: expected NAME=value with the name of a constant"
+                             + _meant(arguments[i:], known))
+    return dict(argument.split("=", 1) for argument in arguments)
+
+
+def _meant(arguments: list[str], known: Iterable[str]) -> str:
+    """What the first of `arguments` was most likely meant to be: k=256, --K=256, --k 256, K == 256 mean K=256."""
+    name, text = re.fullmatch(r"-*(\w*)[\s=:]*(.*)", arguments[0], re.DOTALL).groups()
+    following = (word.lstrip("=") for word in arguments[1:3])
+    text = text or next((word for word in following if word and "=" not in word), "")
+    near = nearest(name, known)
+    if not near:
+        return "; --help of each script lists its constants"
+    return f"; did you mean {shlex.quote(f'{near}={text}') if text else f'{near}=<value>'}?"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The one of `known` whose spelling is nearest, capitals or not; "" where none is near."""
+    spelt = {one.upper(): one for one in known}
+    return next((spelt[near] for near in difflib.get_close_matches(name.upper(), spelt, n=1)), "")
 
 
 def explained(cls: type) -> str:
@@ -189,7 +213,7 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
     makes_region  whether the stage makes the inputs of a region, which must be there for any other stage
     """
     arguments, start = sys.argv[1:], time.perf_counter()
-    if arguments and arguments[0] in ("-h", "--help"):
+    if {"-h", "--help"} & set(arguments):
         print(f"{sys.modules[cls.__module__].__doc__.strip()}\n\nConstants, each can be overridden as NAME=value:\n")
         print(explained(cls))
         return

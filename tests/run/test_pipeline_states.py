@@ -109,7 +109,7 @@ def test_changed_code(finished, monkeypatch):
 
 def test_names_that_no_stage_knows():
     with pytest.raises(InputError, match=r"argument 'ITERATION=3': .*did you mean"):
-        pipeline.check_arguments(["ITERATION=3"])
+        pipeline.read_arguments(["ITERATION=3"])
 
 
 def test_status_prints_states_files_and_commands(finished):

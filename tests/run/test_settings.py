@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -94,14 +95,25 @@ def test_tuples_of_another_type(argument):
         constants(Script, [argument])
 
 
-@pytest.mark.parametrize(("argument", "hint"), [("SEDE=3", "; did you mean SEED?"), ("SEED", "; did you mean SEED?"),
-                                                ("XYZ=3", ""), ("derived=3", ""), ("_MINE=3", ""), ("", "")])
-def test_unknown_names(argument, hint):
+@pytest.mark.parametrize(("arguments", "meant"), [
+    ("SEDE=3", "SEED=3"), ("seed=3", "SEED=3"), ("SEED", "SEED=<value>"), ("SEED 3", "SEED=3"), ("--SEED=3", "SEED=3"),
+    ("SEED==3", "SEED=3"), ("--seed 3", "SEED=3"), ("seed = 3", "SEED=3"), ("seed: 3", "SEED=3"),
+    ("REGIN=x", "REGION=x"),
+    ("SEED REGION=x", "SEED=<value>"), ("RATE=1 first_order=True", "FIRST_ORDER=True"),
+    ("XYZ=3", ""), ("derived=3", ""), ("_MINE=3", ""), ("=3", "")])
+def test_what_was_meant(arguments, meant):
     with pytest.raises(InputError) as caught:
-        constants(Script, [argument])
+        constants(Script, arguments.split())
     message = str(caught.value)
-    assert message.startswith(f"argument {argument!r}: expected NAME=value with NAME one of REGION, RECIPE, SEED, ")
-    assert message.endswith(f"BATCH{hint}")
+    assert re.match(r"argument '.*': expected NAME=value with the name of a constant; ", message)
+    assert message.endswith(f"; did you mean {meant}?" if meant else "; --help of each script lists its constants")
+
+
+def test_what_was_meant_is_quoted_for_the_shell():
+    with pytest.raises(InputError, match=r"did you mean 'REGION=two words'\?$"):
+        constants(Script, ["region=two words"])
+    with pytest.raises(InputError, match=r"^argument '': expected NAME=value"):
+        constants(Script, [""])
 
 
 @dataclass(frozen=True)

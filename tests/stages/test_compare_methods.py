@@ -573,7 +573,7 @@ def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, no_support_teach
     ("HELD_OUT_SHARE=0.0", "HELD_OUT_SHARE=0.0 of "),
     ("DEVELOPMENT_SHARE=0.0", "DEVELOPMENT_SHARE"),
     ("SEEDS=two", "SEEDS=two: expected a value like 5 (int)"),
-    ("METHOD=svm", "did you mean METHODS?"),
+    ("METHOD=svm", "did you mean METHODS=svm?"),
     ("REGION=nowhere", "REGION=nowhere: expected inputs in "),
 ])
 def test_unusable_constants_are_one_line(demo, tmp_path, monkeypatch, capsys, argument, message):
