@@ -29,7 +29,7 @@ Reads   src_data/<REGION>/composite.tif (the terrain under the maps) and, for th
         factor_maps                   src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
         learned_factors               checkpoint_dir/<REGION>_model.npz, _split.csv, and _tasks.npz
 Writes  figs/<REGION>_<figure>.png and .pdf, and .csv with the numbers drawn. A figure whose input is missing or of
-        another run is skipped, and a line names the stage to run.
+        another run is skipped, and a line says why; one line says what is optional.
         tmp/<REGION>_breaks.json, where there is none for this BREAKS: breaks between the classes. Later runs use them
         again, so that maps can be compared; remove the file to draw new ones
 Run     python figure.py   or one figure alone: python figure.py ONLY=lsm_map
@@ -44,7 +44,9 @@ from tqdm import tqdm
 from lsm.figures import area_maps, factors, importance, region_checks, styles, training
 from lsm.figures.common import save
 from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, method_maps, weak_labels
-from lsm.run.paths import shown
+from lsm.report.pictures import FIGURES
+from lsm.run.paths import Paths, shown
+from lsm.run.pipeline import LeftOut
 from lsm.run.settings import InputError, run
 from study_area import MappedArea
 
@@ -96,7 +98,7 @@ def main(c: Constants) -> None:
     drawers = figures()
     if c.ONLY and c.ONLY not in drawers:
         raise InputError(f"ONLY={c.ONLY}: expected one of {', '.join(drawers)}")
-    files, areas, skipped = [], None, {}
+    files, areas, skipped = [], None, LeftOut(c.REGION)
     with matplotlib.rc_context(styles.STYLE):
         for name in tqdm([c.ONLY] if c.ONLY else list(drawers), desc="figures", disable=None):
             try:
@@ -104,12 +106,13 @@ def main(c: Constants) -> None:
             except InputError as error:
                 if c.ONLY:
                     raise
-                skipped.setdefault(str(error), []).append(name)
+                needs, stage, _ = FIGURES[name]
+                skipped.note(name, getattr(Paths(c.REGION), needs), stage, str(error))
                 continue
             files += save(c, name, fig, table)
             areas = table if name == "lsm_map" else areas
-    for reason, names in skipped.items():
-        print(f"skipped {', '.join(names)}: {reason}")
+    for line in skipped.lines():
+        print(f"skipped {line}")
     if areas is not None:
         print(areas.to_string(index=False, float_format="{:.4g}".format))
     for path in files:

@@ -71,7 +71,7 @@ def checked(c: Constants) -> None:
 def main(c: Constants) -> None:
     """Runs the stage; c holds the constants."""
     checked(c)
-    paths, got, rng = Paths(c.REGION), Collector(), np.random.default_rng(c.SEED)
+    paths, got, rng = Paths(c.REGION), Collector(c.REGION), np.random.default_rng(c.SEED)
     made = check(paths.map_raster, "predict_LSM.py", c)
     p, known, frame, dataset = map_layers.read(paths.map_raster, c.LARGEST)
     if not known.any():
@@ -79,11 +79,11 @@ def main(c: Constants) -> None:
                          "predict_LSM.py again")
     breaks, _ = classes.breaks_of(paths, dataset, _STAGE, c)
 
-    labels = got.get("blocks on the map", paths.blocks,
+    labels = got.get("blocks on the map", paths.blocks, "scene_sampling.py",
                      lambda: map_layers.raster_of(paths.blocks, "scene_sampling.py", frame, c))
     found = got.sources(paths, c)
     blocks, samples, models, scores, others, importance, _ = found.values()
-    shade = got.get("relief", paths.composite, lambda: map_layers.shade_picture(paths.composite, frame))
+    shade = got.get("relief", paths.composite, "", lambda: map_layers.shade_picture(paths.composite, frame))
 
     class_layer, index = map_layers.class_layer(p, known, breaks, c)
     layers = [class_layer, map_layers.probability_layer(p, known, c)]
@@ -93,19 +93,20 @@ def main(c: Constants) -> None:
     threshold = None
     for name, read in (("uncertainty", map_layers.uncertainty), ("applicability", map_layers.applicability)):
         path = paths.gis_raster(name)
-        if of_map := got.get(name, path, partial(read, path, frame, c)):
+        if of_map := got.get(name, path, "export_gis.py", partial(read, path, frame, c)):
             layer, grids[name], threshold = of_map
             layers.append(layer)
-    lead = got.get("leading factors on the map", paths.leading_factor,
+    lead = got.get("leading factors on the map", paths.leading_factor, "feature_permutation.py",
                    lambda: map_layers.leading(paths.leading_factor, frame, c))
     layers += [lead] if lead else []
 
     warned = findings.all_of(paths, got, found, c)
     rules = None
     if paths.augmentation.is_file():
-        rules = got.get("weak labels", paths.augmentation, lambda: tables.rules(paths.augmentation, c))
-    drawn, without = pictures.gather(paths, c)
-    got.left_out += [f"figures {', '.join(names)}: {reason}" for reason, names in without.items()]
+        rules = got.get("weak labels", paths.augmentation, "augment_inventory.py",
+                        lambda: tables.rules(paths.augmentation, c))
+    drawn = pictures.gather(paths, c, got.left_out)
+    left_out = got.left_out.lines()
     got.asked += [paths.augmentation, paths.checks, *(paths.figure(name, "png") for name in pictures.FIGURES)]
     got.used += [paths.figure(figure["name"], "png") for figure in drawn]
 
@@ -135,7 +136,7 @@ def main(c: Constants) -> None:
         findings=warned, rules=rules, scores=held, crs=crs, figures=drawn, provenance=provenance,
         comparisons=tables.comparison(others) if others is not None else [],
         comparison_words=f"Means over seeds; {shown(paths.method_differences)} has differences with intervals.",
-        left_out=got.left_out,
+        left_out=left_out,
         frame_words=f"The raster is decimated: one of {frame.step:.3g} × {frame.step:.3g} cells is shown; "
                     f"{shown(paths.map_raster)} has all of them." if frame.step > 1 else "",
         run=[("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size),
@@ -145,7 +146,7 @@ def main(c: Constants) -> None:
     used = list(dict.fromkeys((paths.map_raster, *got.used)))
     with artifact(paths.report, _STAGE, c, used, list(dict.fromkeys(got.asked))) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    for line in got.left_out:
+    for line in left_out:
         print(f"left out: {line}")
     print(f"{len(warned)} warnings, {len(drawn)} figures")
     print(f"wrote {shown(paths.report)} ({paths.report.stat().st_size / 2**20:.1f} MiB)")

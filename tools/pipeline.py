@@ -10,6 +10,7 @@ Run     python tools/pipeline.py [TARGET] [NAME=value ...]        (the Makefile 
 """
 
 import contextlib
+import os
 import shlex
 import subprocess
 import sys
@@ -22,14 +23,11 @@ from lsm.run.lock import stage_1_files
 from lsm.run.paths import PROJECT, Paths, shown
 from lsm.run.settings import InputError, check_region, of_stage
 
-TARGETS = {"map": pipeline.MAP, "explain": pipeline.EXPLAIN, "compare": pipeline.COMPARE, "gis": pipeline.GIS,
-           "report": pipeline.REPORT}
-
 
 def wanted(target: str, region: str, raw: bool) -> list[str]:
     """The scripts that must be fresh for a target, in order."""
     stages = pipeline.of_region(region, raw)
-    needed = {TARGETS[target]}
+    needed = {pipeline.TARGETS[target]}
     for stage in reversed(stages):
         if stage.script in needed:
             needed.update(stage.after)
@@ -45,7 +43,7 @@ def make(target: str, region: str, arguments: list[str], raw: bool) -> None:
             if script == pipeline.REPORT or pipeline.states_of(region, arguments, raw)[script] != "fresh":
                 run(script, region, arguments)
                 if script == pipeline.PREPARE:
-                    run("check_region.py", region, arguments)
+                    run(pipeline.CHECK, region, arguments)
             if script == pipeline.LEARN:
                 held.close()
 
@@ -60,14 +58,46 @@ def run(script: str, region: str, arguments: list[str]) -> None:
 
 
 def status(region: str, arguments: list[str], raw: bool) -> None:
-    """Prints the state of every stage and of its files, and the command that makes what is not fresh."""
-    paths = Paths(region)
-    for script, state in pipeline.states_of(region, arguments, raw).items():
-        print(f"{script}: {state}")
+    """Prints the state of every stage and of the figures: what the map needs, with files and commands, then what is
+    optional; last, the one command that makes what the map needs."""
+    paths, states, needed = Paths(region), pipeline.states_of(region, arguments, raw), wanted("map", region, raw)
+    to_do = [script for script in needed if states[script] != "fresh"]
+    print(f"needed for the map of region {region}")
+    for script in needed:
+        print(f"  {script}: {states[script]}")
         for path in pipeline.BY_SCRIPT[script].outputs(paths):
-            print(f"    {shown(path)}{'' if path.is_file() else '  (missing)'}")
-        if state != "fresh":
-            print(f"    {pipeline.command_of(script, region, arguments)}")
+            print(f"      {shown(path)}{'' if path.is_file() else '  (missing)'}")
+        if script in to_do:
+            print(f"      {pipeline.command_of(script, region, arguments)}")
+    print("optional")
+    for target, script in pipeline.TARGETS.items():
+        if script not in needed:
+            print(f"  {target}: {'not made' if states[script] == 'missing' else states[script]}")
+            if states[script] != "fresh":
+                print(f"      {make_command(target, region, arguments)}")
+    drawn, of_map = paths.figure("lsm_map", "png"), paths.map_raster
+    said = ("not drawn" if not drawn.is_file() else "of an earlier map" if to_do or not of_map.is_file()
+            or drawn.stat().st_mtime < of_map.stat().st_mtime else "drawn")
+    print(f"  figures: {said}")
+    if said != "drawn":
+        print("     ", shlex.join(["python", "figure.py", *pipeline.arguments_of("figure.py", region, arguments)]))
+    print()
+    if not to_do:
+        print(f"the map is fresh: {shown(of_map)}")
+        return
+    if any("must run first" in states[script] for script in to_do):
+        print("A stage before which another must run runs only if the files of that one come out different.")
+    edited = any("OVERWRITE=True" in pipeline.command_of(script, region, arguments) for script in to_do)
+    more = ["OVERWRITE=True"] * (edited and "OVERWRITE=True" not in arguments)
+    print("to make the map" + ", and replace inputs that somebody edited" * edited
+          + f": {make_command('run', region, arguments + more)}")
+
+
+def make_command(target: str, region: str, arguments: list[str]) -> str:
+    """The call of make for a target, as a shell reads it, with the PY that make was called with now."""
+    own = [a for a in arguments if not a.startswith("REGION=")]
+    python = [f"PY={os.environ['PY']}"] if "PY" in os.environ else []
+    return shlex.join(["make", target, f"REGION={region}", *own, *python]).replace("$", "$$")  # as make reads $
 
 
 def main(arguments: list[str]) -> None:
@@ -75,8 +105,8 @@ def main(arguments: list[str]) -> None:
     target = "status"
     if arguments and "=" not in arguments[0]:
         target, *arguments = arguments
-    if target not in ("status", "run", *TARGETS):
-        raise InputError(f"argument {target!r}: expected one of status, run, {', '.join(TARGETS)}")
+    if target not in ("status", "run", *pipeline.TARGETS):
+        raise InputError(f"argument {target!r}: expected one of status, run, {', '.join(pipeline.TARGETS)}")
     given = pipeline.read_arguments(arguments)
     region = given.get("REGION") or of_stage(pipeline.BLOCKS).REGION
     if "RAW" not in given and region != "demo":

@@ -11,6 +11,7 @@ from lsm.insar.weak_samples import separations
 from lsm.report.sources import Collector, ReportConstants
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
+from lsm.run.pipeline import BLOCKS, CHECK
 
 LISTED = 12  # blocks named in a finding, at most
 COLUMNS = ("topic", "file", "level", "found", "remedy")  # of the table of check_region.py
@@ -24,10 +25,10 @@ def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> lis
     """
     out, samples, blocks, models, gis = [], *(found[name] for name in ("tasks", "blocks_table", "models", "gis_table"))
     if samples is not None:
-        origin = got.get("leaky factors", paths.tasks, lambda: origins(paths, samples, c))
+        origin = got.get("leaky factors", paths.tasks, BLOCKS, lambda: origins(paths, samples, c))
         if origin is not None:
             out += leaky(samples, origin[0], c.factors, c.LEAKY, shown(paths.tasks))
-    table = got.get("repeated places", paths.samples, lambda: read_samples(paths.samples, c.factors))
+    table = got.get("repeated places", paths.samples, "", lambda: read_samples(paths.samples, c.factors))
     if table is not None:
         out += repeated(table, shown(paths.samples))
     if blocks is not None:
@@ -39,13 +40,8 @@ def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> lis
             out += fallen_back(models["state"], blocks["cells"].to_numpy(), shown(paths.models))
     if gis is not None:
         out += outside(dict(zip(gis["measure"], gis["value"], strict=True)), shown(paths.gis_table))
-    if paths.checks.is_file():
-        checks = got.get("checks of the inputs", paths.checks,
-                         lambda: read_csv(paths.checks, "check_region.py", c, COLUMNS))
-        out += of_checks(checks) if checks is not None else []
-    else:
-        got.left_out.append(f"checks of the inputs: {shown(paths.checks)}: missing; run check_region.py "
-                            f"REGION={c.REGION}")
+    checks = got.get("checks of the inputs", paths.checks, CHECK, lambda: read_csv(paths.checks, CHECK, c, COLUMNS))
+    out += of_checks(checks) if checks is not None else []
     return sorted(out, key=lambda finding: finding.level != "error")
 
 

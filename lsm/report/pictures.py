@@ -10,6 +10,7 @@ from lsm.report.map_layers import uri
 from lsm.report.sources import ReportConstants
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
+from lsm.run.pipeline import LeftOut
 from lsm.run.settings import InputError
 
 _COMPARE, _EXPLAIN = "compare_methods.py", "feature_permutation.py"
@@ -47,28 +48,27 @@ for _protocol in PROTOCOLS:
     FIGURES[f"reliability_{_protocol}"] = ("scores", _COMPARE, f"Probability against frequency, protocol {_protocol}")
 
 
-def gather(paths: Paths, c: ReportConstants) -> tuple[list[dict], dict[str, list[str]]]:
-    """The figures of this run, and the names of the others by the reason for leaving them out.
+def gather(paths: Paths, c: ReportConstants, left_out: LeftOut) -> list[dict]:
+    """The figures of this run; the others are noted in `left_out`.
 
-    A figure has no record. It belongs to this run if its numbers do and are not newer than the figure. Figures without
-    numbers have one reason a stage.
+    A figure has no record. It belongs to this run if its numbers do and are not newer than the figure.
     """
-    out, left_out, verdict = [], {}, {}
+    out, verdict = [], {}
     for name, (attribute, stage, caption) in FIGURES.items():
         path, source = paths.figure(name, "png"), getattr(paths, attribute)
         if source not in verdict:
             verdict[source] = reason_against(source, stage, c)
         if verdict[source]:
-            left_out.setdefault(verdict[source], []).append(name)
+            left_out.note(f"figure {name}", source, stage, verdict[source])
         elif not path.is_file():
             if name in ("lsm_map", "roc", "leading_factor", "method_roc"):  # figure.py may have skipped others
-                left_out.setdefault("missing; run figure.py", []).append(name)
+                left_out.note(f"figure {name}", path, "figure.py", "missing; run figure.py")
         elif path.stat().st_mtime < source.stat().st_mtime:
-            left_out.setdefault("older than the numbers they draw; run figure.py again", []).append(name)
+            left_out.note(f"figure {name}", path, "figure.py", "older than the numbers it draws; run figure.py again")
         else:
             picture, width, height = small(path, c.FIGURE_WIDTH, c.FIGURE_QUALITY)
             out.append({"name": name, "caption": caption, "picture": picture, "width": width, "height": height})
-    return out, left_out
+    return out
 
 
 def reason_against(source: Path, stage: str, c: ReportConstants) -> str:

@@ -10,6 +10,7 @@ from lsm.maps.classes import ClassConstants
 from lsm.report.tables import MEASURES
 from lsm.run.artifacts import map_npz, read_csv
 from lsm.run.paths import Paths
+from lsm.run.pipeline import LeftOut
 from lsm.run.settings import InputError
 
 SOURCES = {  # by property of Paths: what the page shows of it, the stage that writes it, columns (none: arrays)
@@ -38,19 +39,20 @@ class ReportConstants(ClassConstants, Protocol):
 
 
 class Collector:
-    """Reads files, remembers all that it was asked for and those that were used, and writes a line for each that is
-    missing or of another run."""
+    """Reads files, remembers all that it was asked for and those that were used, and notes those that are missing or of
+    another run."""
 
-    def __init__(self):
-        self.asked, self.used, self.left_out = [], [], []
+    def __init__(self, region: str):
+        self.asked, self.used, self.left_out = [], [], LeftOut(region)
 
-    def get(self, what: str, path: Path, read: Callable):
-        """What read() returns for the file `path`; None, and a line about `what`, where the file cannot be used."""
+    def get(self, what: str, path: Path, stage: str, read: Callable):
+        """What read() returns for the file `path` of `stage`; None, and a note on `what`, where the file cannot be
+        used."""
         self.asked.append(path)
         try:
             value = read()
         except InputError as error:
-            self.left_out.append(f"{what}: {error}")
+            self.left_out.note(what, path, stage, str(error))
             return None
         self.used.append(path)
         return value
@@ -60,5 +62,5 @@ class Collector:
         out = {}
         for name, (what, stage, columns) in SOURCES.items():
             read = partial(read_csv, columns=columns) if columns else map_npz
-            out[name] = self.get(what, getattr(paths, name), partial(read, getattr(paths, name), stage, c))
+            out[name] = self.get(what, (path := getattr(paths, name)), stage, partial(read, path, stage, c))
         return out

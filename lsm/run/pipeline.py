@@ -51,6 +51,9 @@ STAGES = (
     Stage(GIS, lambda p: [p.gis_layers, p.gis_table], (MAP,), ("GRID_ROWS",)),
     Stage(REPORT, lambda p: [p.report], (MAP,)),
 )
+CHECK = "check_region.py"
+TARGETS = {"map": MAP, "explain": EXPLAIN, "compare": COMPARE, "gis": GIS, "report": REPORT}  # of make
+OPTIONAL = {EXPLAIN: "make explain", COMPARE: "make compare", GIS: "make gis", CHECK: f"python {CHECK}"}  # for the map
 BY_SCRIPT = {stage.script: stage for stage in STAGES}
 FROM_TASKS = (PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS)  # what depends on the list of factors
 
@@ -98,6 +101,8 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
             record = read_record(path, stage.script)
         except InputError as error:
             return [str(error).partition("; ")[0]]
+        if record["region"] not in (None, paths.region):
+            return [f"its files are those of region {record['region']}, since all regions share them"]
         found = differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))
         factors = factor_list(now) if stage.script in FROM_TASKS else None
         if factors is not None and record.get("factors") not in (None, factors):
@@ -146,6 +151,30 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
 def _plain(value):
     """A constant as a record holds it: lists for tuples."""
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+class LeftOut:
+    """What a run did without. `lines` names it with its reasons; files that nobody has asked for so far share one line
+    with their commands, and files of stages that have no part in the region get none."""
+
+    def __init__(self, region: str):
+        self.region, self.reasons, self.optional = region, {}, {}
+
+    def note(self, what: str, path: Path, script: str, reason: str) -> None:
+        """`what` was left out for a reason. It needs the file `path`, which `script` makes."""
+        if path.is_file() or script not in (*BY_SCRIPT, *OPTIONAL):
+            self.reasons.setdefault(reason, []).append(what)
+        elif script in OPTIONAL:
+            self.optional.setdefault(script, []).append(what)
+        elif BY_SCRIPT[script] in of_region(self.region, raw=False):
+            self.reasons.setdefault(reason, []).append(what)
+
+    def lines(self) -> list[str]:
+        """A line for each reason, then one for all that is optional."""
+        out = [f"{', '.join(names)}: {reason}" for reason, names in self.reasons.items()]
+        each = [f"{', '.join(names) if len(names) < 4 else f'{names[0]} and {len(names) - 1} more'} "
+                f"({OPTIONAL[script]} REGION={self.region})" for script, names in self.optional.items()]
+        return out + [f"what is optional: {'; '.join(each)}"] * bool(each)
 
 
 def read_arguments(arguments: list[str]) -> dict[str, str]:

@@ -323,7 +323,6 @@ def test_what_is_not_there_is_named_with_the_stage_to_run(paths, capsys):
     figure.main(constants(figure.Constants, ["REGION=small", "DPI=40"]))
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped")]
     for name, end in (("shap_territory", "importance_territory.csv: missing; run feature_permutation.py first"),
-                      ("leading_factor", "importance.csv: missing; run feature_permutation.py first"),
                       ("factor_maps", "grid_samples_small.csv: missing; put the table there, or run "
                        "src_data/make_demo.py for the demo area"),
                       ("learned_factors", "model.npz: missing; run meta_learner.py first")):

@@ -1,6 +1,7 @@
 """`make status` and what make decides by: records, after each kind of change."""
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -121,7 +122,30 @@ def test_status_prints_states_files_and_commands(finished):
     assert "meta_learner.py: fresh\n" in done.stdout
     assert "predict_LSM.py: stale: models_of_blocks/demo_models.npz: missing\n" in done.stdout
     assert "    python predict_LSM.py REGION=demo\n" in done.stdout
-    assert "    python compare_methods.py REGION=demo 'SQUARES=(1000,)' 'WITHOUT=land use'\n" in done.stdout
+    needed, optional = done.stdout.split("optional\n")
+    given = " ".join(["REGION=demo", "'SQUARES=(1000,)'", "'WITHOUT=land use'", *arguments])
+    assert "compare_methods.py" not in needed
+    assert f"  compare: not made\n      make compare {given}\n" in optional
+    assert "  figures: not drawn\n      python figure.py REGION=demo\n" in optional
+    assert optional.endswith(f"\nto make the map: make run {given}\n")
+
+
+def test_status_of_a_fresh_map_ends_with_it(finished, capsys, monkeypatch):
+    monkeypatch.setenv("PY", "python")
+    status = runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["status"]
+    status("demo", finished[1], False)
+    said = capsys.readouterr().out
+    assert said.endswith("\n\nthe map is fresh: figs/LSM_demo.tif\n")
+    assert "      make gis REGION=demo " in said
+    assert " PY=python\n" in said
+
+
+def test_stage_1_files_of_another_region_are_named(finished):
+    record = record_path(Paths("demo").saved_model)
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"region": "isle"}))
+    found = states(finished[1])
+    assert found[pipeline.PRETRAIN] == "stale: its files are those of region isle, since all regions share them"
+    assert found[pipeline.LEARN] == f"stale: {pipeline.PRETRAIN} must run first"
 
 
 def test_the_command_replaces_what_somebody_edited(tmp_path, monkeypatch):
