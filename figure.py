@@ -2,8 +2,8 @@
 
 Reads   src_data/<REGION>/composite.tif (the terrain under the maps) and, for the figures on the left,
         inventory      src_data/samples_<REGION>_noTS.csv and Ts_<REGION>.csv, or samples_<REGION>.csv, with
-                       <REGION>_samples_origin.csv where augment_inventory.py wrote it; and the grid, for its DV:
-                       src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
+                       <REGION>_samples_origin.csv where augment_inventory.py wrote it
+        deformation    these, and the grid for its DV: src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
         blocks         metatask_sampling/<REGION>_blocks.tif, _blocks.csv, _tasks.npz
         pretraining    unsupervised_pretraining/model_init/history.csv
         meta_training  checkpoint_dir/<REGION>_history.csv
@@ -42,12 +42,12 @@ import matplotlib
 from tqdm import tqdm
 
 from lsm.figures import area_maps, factors, importance, region_checks, styles, training
-from lsm.figures.common import save
+from lsm.figures.common import NothingToDraw, save
 from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, method_maps, weak_labels
 from lsm.report.pictures import FIGURES
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import LeftOut
-from lsm.run.settings import InputError, run
+from lsm.run.settings import InputError, nearest, run
 from study_area import MappedArea
 
 
@@ -79,8 +79,8 @@ class Constants(MappedArea):
 def figures() -> dict:
     """Every figure by its name, in the order drawn: a function of the constants that returns a figure and its numbers.
     """
-    plain = (area_maps.inventory, area_maps.blocks, training.pretraining, training.meta_training, training.adaptation,
-             training.roc, area_maps.lsm_map, weak_labels.augmentation, region_checks.correlation,
+    plain = (area_maps.inventory, area_maps.deformation, area_maps.blocks, training.pretraining, training.meta_training,
+             training.adaptation, training.roc, area_maps.lsm_map, weak_labels.augmentation, region_checks.correlation,
              region_checks.non_landslides, curves.method_roc, curves.method_precision_recall, curves.method_rates,
              measure_bars.differences, measure_bars.gap, measure_bars.distance, measure_bars.subsets,
              weak_labels.weak_label_worth, block_kinds.block_kinds, few_shot.few_shot, few_shot.few_shot_blocks,
@@ -97,7 +97,9 @@ def main(c: Constants) -> None:
     """Runs the stage; c holds the constants."""
     drawers = figures()
     if c.ONLY and c.ONLY not in drawers:
-        raise InputError(f"ONLY={c.ONLY}: expected one of {', '.join(drawers)}")
+        near = nearest(c.ONLY, drawers)
+        raise InputError(f"ONLY={c.ONLY}: expected the name of a figure; "
+                         + (f"did you mean {near}?" if near else "--help lists them"))
     files, areas, skipped = [], None, LeftOut(c.REGION)
     with matplotlib.rc_context(styles.STYLE):
         for name in tqdm([c.ONLY] if c.ONLY else list(drawers), desc="figures", disable=None):
@@ -106,6 +108,8 @@ def main(c: Constants) -> None:
             except InputError as error:
                 if c.ONLY:
                     raise
+                if isinstance(error, NothingToDraw):
+                    continue
                 needs, stage, _ = FIGURES[name]
                 skipped.note(name, getattr(Paths(c.REGION), needs), stage, str(error))
                 continue

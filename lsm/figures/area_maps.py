@@ -11,10 +11,10 @@ from matplotlib.patheffects import withStroke
 
 from lsm.explanation.ranking import ADAPTED
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, arrays, caption, colour_bar, input_table, saved
+from lsm.figures.common import FigureConstants, NothingToDraw, arrays, caption, colour_bar, input_table, saved
 from lsm.figures.importance import COLUMNS, chosen_blocks
 from lsm.figures.importance import STAGE as EXPLAINING
-from lsm.figures.map_page import Ground, draw_classes, insar_points, key, map_page, marks, patch, terrain
+from lsm.figures.map_page import Ground, draw_classes, key, map_page, marks, patch, terrain
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import open_raster
 from lsm.maps.cartography import as_one_line, grid_layers, named_classes, outlines, read_decimated
@@ -28,25 +28,52 @@ DENSE = 12_000  # points of a map from which on their marks are smallest
 
 
 def inventory(c: FigureConstants):
-    """Landslides, non-landslides and InSAR points, over the deformation that InSAR measured where the grid has one."""
+    """Landslides, non-landslides and InSAR points over the terrain."""
     ground = terrain(c)
     points, record = inventory_points(c)
-    fig, ax, panel = map_page(ground, least=3.9)
+    fig, ax, panel = map_page(ground)
     ax.imshow(0.5 + 0.5 * ground.relief, extent=ground.extent)  # paler, so that points stand out
-    measured = deformation(c, fig, ax, panel, ground)
-    handles, pixels = [], len(points) > c.RASTERISE
-    larger = enlarged(len(points))
-    for kind, size in (("non-landslide", 0.9), ("landslide", 1.8), ("InSAR", 2.4)):
+    handles, larger = [], enlarged(len(points))
+    for kind, size in (("non-landslide", 0.9), ("landslide", 1.8), ("InSAR", 1.8)):
         chosen = points[points["kind"] == kind]
         if len(chosen):
-            if kind == "InSAR":
-                drawn = insar_points(ax, chosen["X"], chosen["Y"], chosen["velocity"].abs(), larger * size, pixels)
-                colour_bar(fig, panel, drawn, 0.03, 0.95, 1.1, "InSAR speed (mm/yr)")
-            else:
-                marks(ax, kind, chosen["X"], chosen["Y"], larger * size, c.RASTERISE)
+            marks(ax, kind, chosen["X"], chosen["Y"], larger * size, c.RASTERISE)
             handles.append(key(kind, f"{kind} ({len(chosen):,})"))
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
-    caption(fig, c, record, f"{len(points):,} points" + measured)
+    caption(fig, c, record, f"{len(points):,} points")
+    return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
+
+
+def deformation(c: FigureConstants):
+    """The velocity that InSAR measured, of the grid's cells and of the InSAR points, on one scale."""
+    ground = terrain(c)
+    points, record = inventory_points(c)
+    points = points[points["velocity"].notna()]
+    velocity, layer = cells_velocity(c, ground)
+    there = np.isfinite(layer) & (layer != 0)
+    if not there.any() and not len(points):
+        raise NothingToDraw(f"region {c.REGION}: expected velocities of InSAR in the grid or of points, found none")
+    fig, ax, panel = map_page(ground, least=3.6)
+    ax.imshow(0.5 + 0.5 * ground.relief, extent=ground.extent)
+    colours = LinearSegmentedColormap.from_list("deformation", styles.DEFORMATION)
+    most = np.percentile(np.abs([*layer[there], *points["velocity"]]), 95)
+    norm = Normalize(-most, most)
+    drawn = colours(norm(layer))
+    drawn[..., 3] = there
+    ax.imshow(drawn, extent=ground.extent)
+    ax.scatter(points["X"], points["Y"], s=2.4 * enlarged(len(points)) ** 0.5, c=points["velocity"], cmap=colours,
+               norm=norm, rasterized=len(points) > c.RASTERISE, marker="s", edgecolors="black", linewidths=0.2)
+    ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
+    colour_bar(fig, panel, ScalarMappable(norm, colours), 0.03, 0.35, 1.3,
+               "velocity (mm/yr),\nabove 0 towards the satellite", 7)
+    handles = [patch(styles.DEFORMATION[1], f"cell ({velocity})")] * bool(there.any())
+    handles += [Line2D([], [], linestyle="", marker="s", markersize=4.5, markerfacecolor=styles.DEFORMATION[1],
+                       markeredgecolor="black", markeredgewidth=0.6, label=f"InSAR point ({len(points):,})")
+                ] * bool(len(points))
+    panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 1 - 1.0 / panel.get_ylim()[1]), borderaxespad=0)
+    share = there.sum() / max(np.isfinite(layer).sum(), 1)
+    words = f"; {velocity} measured on {share:.0%} of the cells drawn" if there.any() else ""
+    caption(fig, c, record, f"{len(points):,} InSAR points{words}")
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
 
 
@@ -55,28 +82,16 @@ def enlarged(points: int) -> float:
     return float(np.clip(DENSE / max(points, 1), 1, 8))
 
 
-def deformation(c: FigureConstants, fig, ax, panel, ground: Ground) -> str:
-    """Draws the velocity of the grid's cells, with its scale, where any is measured. Returns words for the caption."""
+def cells_velocity(c: FigureConstants, ground: Ground) -> tuple[str, np.ndarray]:
+    """Name of the factor that InSAR measured, and its values in the cells drawn (rows, cols); NaN where it has none."""
     paths, velocity = Paths(c.REGION), next((factor for factor in c.factors if factor.zero_is_missing), None)
     source = grid_cells.grid_of(paths)
     if not velocity or not source.is_file():
-        return ""
+        return "", np.full(ground.shade.shape, np.nan)
     dataset = open_raster(paths.composite, "put it there")
     (layer,), _ = grid_layers(source, [velocity], dataset.GetGeoTransform(), (dataset.RasterYSize, dataset.RasterXSize),
                               ground.shade.shape)
-    there = np.isfinite(layer) & (layer != 0)
-    if not there.any():
-        return ""
-    most = np.percentile(np.abs(layer[there]), 90)
-    colours = LinearSegmentedColormap.from_list("deformation", styles.DEFORMATION)
-    norm = Normalize(-most, most)
-    drawn = colours(norm(layer))
-    drawn[..., :3] *= (0.8 + 0.2 * ground.shade)[..., None]
-    drawn[..., 3] = there
-    ax.imshow(drawn, extent=ground.extent)
-    colour_bar(fig, panel, ScalarMappable(norm, colours), 0.03, 1.55, 1.1, f"ground: {velocity.name} ({velocity.unit})")
-    share = there.sum() / np.isfinite(layer).sum()
-    return f"; {velocity.name} measured on {share:.0%} of the cells drawn, above 0 towards the satellite"
+    return velocity.name, layer
 
 
 def inventory_points(c: FigureConstants) -> tuple[pd.DataFrame, dict]:

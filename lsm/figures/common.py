@@ -36,6 +36,10 @@ class FigureConstants(ClassConstants, Protocol):
     factors: tuple[Factor, ...]
 
 
+class NothingToDraw(InputError):
+    """The area has nothing that the figure shows."""
+
+
 def input_table(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
     """A table of src_data with columns `names`, and its record; {} where a person put the table there. Raises
     InputError."""

@@ -192,8 +192,7 @@ def learned_factors(c: FigureConstants):
         for ax, (way, place) in zip(band, embeddings(x, c).items(), strict=True):
             for of in ("non-landslide", "landslide", "InSAR"):
                 chosen = kind == of
-                style = dict(styles.POINTS[of]) | ({"facecolors": styles.SPEEDS[1]} if of == "InSAR" else {})
-                ax.scatter(*place[chosen].T, s=3.5, rasterized=True, **style)
+                ax.scatter(*place[chosen].T, s=3.5, rasterized=True, **styles.POINTS[of])
             ax.set_title(f"{way}: {alike(place, label, c.NEIGHBOURS):.0%} alike", fontsize=7.5, pad=3)
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_color(styles.PALE)

@@ -140,13 +140,13 @@ def marks(ax, kind: str, x, y, size: float, rasterise: int) -> None:
 def insar_points(ax, x, y, speed, size: float, pixels: bool):
     """InSAR points in the colours of their speed, as `colour_bar` takes them; pixels: whether the pdf holds pixels."""
     return ax.scatter(x, y, s=size, c=speed, cmap=LinearSegmentedColormap.from_list("speeds", styles.SPEEDS),
-                      norm=Normalize(*np.percentile(speed, (5, 95))), rasterized=pixels, **styles.POINTS["InSAR"])
+                      norm=Normalize(*np.percentile(speed, (5, 95))), rasterized=pixels, marker="s", edgecolors="black",
+                      linewidths=0.2)
 
 
 def key(kind: str, label: str) -> Line2D:
     """The legend's mark for a kind of point."""
     style = styles.POINTS[kind]
-    face = style.get("facecolors", styles.SPEEDS[1])
+    face, edge = style["facecolors"], style["edgecolors"]
     return Line2D([], [], linestyle="", marker=style["marker"], markersize=4.5, markerfacecolor=face,
-                  markeredgecolor=face if style["edgecolors"] == "none" else style["edgecolors"], markeredgewidth=0.6,
-                  label=label)
+                  markeredgecolor=face if edge == "none" else edge, markeredgewidth=0.6, label=label)

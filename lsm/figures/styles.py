@@ -6,9 +6,9 @@ STYLE = {"font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axe
          "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False, "legend.fontsize": 7.5,
          "lines.linewidth": 1.2, "pdf.fonttype": 42, "image.interpolation": "none",
          "grid.color": "#dddddd", "grid.linewidth": 0.5}
-POINTS = {"non-landslide": {"marker": "o", "facecolors": "none", "edgecolors": "#5a5a5a", "linewidths": 0.25},
+POINTS = {"non-landslide": {"marker": "o", "facecolors": "none", "edgecolors": "#4d4d4d", "linewidths": 0.35},
           "landslide": {"marker": "^", "facecolors": "#c51b1b", "edgecolors": "none", "linewidths": 0},
-          "InSAR": {"marker": "s", "edgecolors": "black", "linewidths": 0.2}}
+          "InSAR": {"marker": "s", "facecolors": "#2171b5", "edgecolors": "none", "linewidths": 0}}
 KINDS = {"inventory": "landslide", "absence": "non-landslide", "insar": "InSAR"}  # kind of point by origin
 BEFORE = {"color": "#7f7f7f", "linestyle": "--"}
 AFTER = {"color": "#08519c", "linestyle": "-"}

@@ -33,8 +33,8 @@ def pretraining(c: FigureConstants):
         ax.set(title=layer if isinstance(layer, str) else f"layer {layer}", xlabel="epoch", ylim=(0, None))
         ax.xaxis.get_major_locator().set_params(integer=True)
         tidy(ax)
-    axes[0].set_ylabel("reconstruction error")
-    fig.subplots_adjust(left=0.085, right=0.985, top=0.89, bottom=0.28, wspace=0.28)
+    axes[0].set_ylabel("reconstruction error\n(mean squared)")
+    fig.subplots_adjust(left=0.1, right=0.985, top=0.89, bottom=0.28, wspace=0.28)
     caption(fig, c, record, f"{len(layers)} layers; each axis starts at 0")
     return fig, table[["layer", "epoch", "error"]]
 
@@ -55,6 +55,8 @@ def meta_training(c: FigureConstants):
         for column, label, style in (("pre_loss", "before adaptation", styles.BEFORE),
                                      ("post_loss", "after adaptation", styles.AFTER)):
             ax.plot(rows["iteration"], rows[column], label=label, marker=marker, markersize=3, **style)
+        ax.axhline(np.log(2), color=styles.INK, linewidth=0.7, linestyle=":",
+                   label=f"probability ½ for every sample ({np.log(2):.3f})")
         below.plot(rows["iteration"], rows["inner_lr"], color=styles.INK, marker=marker, markersize=3)
         below.axhline(0, color=styles.INK, linewidth=0.6)
         below.set_xlabel("outer step")
@@ -64,7 +66,8 @@ def meta_training(c: FigureConstants):
         for each in (ax, below):
             tidy(each)
     ax, below = axes[:, 0]
-    ax.set(ylabel="query loss", ylim=(0, 1.08 * table[["pre_loss", "post_loss"]].max(axis=None)))
+    highest = max(np.log(2), table[["pre_loss", "post_loss"]].max(axis=None))
+    ax.set(ylabel="query loss (cross-entropy)", ylim=(0, 1.08 * highest))
     ax.legend(loc="best", borderaxespad=0.2)
     low, high = min(0, table["inner_lr"].min()), max(0, table["inner_lr"].max())
     below.set(ylabel="inner rate", ylim=(low - 0.12 * (high - low) * (low < 0), high + 0.12 * (high - low)))
@@ -114,7 +117,7 @@ def adaptation(c: FigureConstants):
     handles += [Line2D([], [], linestyle="", marker="D", markersize=np.sqrt(60), markerfacecolor="#fec44f",
                        markeredgecolor="black", markeredgewidth=0.9, label="all samples"),
                 Line2D([], [], color=styles.INK, linewidth=0.7, linestyle=":", label="no change")]
-    ax.legend(handles=handles, loc="lower right")
+    ax.legend(handles=handles, loc="best")  # blocks that lose lie at the lower right
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
     gain = each["after"] - each["before"]
     caption(fig, c, record, f"{len(each):,} held-out blocks: {(gain > 0).sum()} gain, {(gain == 0).sum()} stay "

@@ -17,6 +17,7 @@ _COMPARE, _EXPLAIN = "compare_methods.py", "feature_permutation.py"
 FIGURES = {  # by name, in the order shown: the file whose numbers the figure draws, the stage that writes it, caption
     "lsm_map": ("map_raster", "predict_LSM.py", "The map in classes, over the terrain"),
     "inventory": ("tasks", "scene_sampling.py", "Landslides, non-landslides and InSAR points"),
+    "deformation": ("tasks", "scene_sampling.py", "Velocities that InSAR measured"),
     "blocks": ("blocks", "scene_sampling.py", "Blocks and how many samples each has"),
     "roc": ("held_out", "meta_learner.py", "ROC of held-out points, before and after adaptation"),
     "adaptation": ("metrics", "meta_learner.py", "Held-out blocks before and after adaptation"),

@@ -15,7 +15,7 @@ from lsm.run.settings import InputError
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
             "brier": "Brier", "ece": "Calibration error"}
-FEW = 6  # blocks, of which each is shown: quartiles of so few mean nothing
+FEW = 6  # blocks, of which each is shown: shares of so few mean nothing
 ARTIFACTS = (  # in the order of the stages: property of Paths, command that makes the file
     ("samples_origin", "augment_inventory.py"), ("checks", "check_region.py"),
     ("saved_model", "unsupervised_pretraining/DAS_pretraining.py"), ("blocks", "scene_sampling.py"),
@@ -33,7 +33,7 @@ def measures_of(names) -> list[str]:
 
 def held_out(table: pd.DataFrame, provenance: dict) -> dict:
     """Stage 3's scores on all held-out points, before and after adaptation; then each block's, or, of more than FEW
-    blocks, quartiles. map_adapts: whether the map's models adapt on these points too."""
+    blocks, the score that a share of them reaches. map_adapts: whether the map's models adapt on these points too."""
     of_all = table["block"].astype(str) == "all"
     before, after = (where(table[of_all], adapted=when) for when in ("before", "after"))
     blocks = where(table[~of_all], adapted="after")
@@ -42,8 +42,11 @@ def held_out(table: pd.DataFrame, provenance: dict) -> dict:
     if len(blocks) <= FEW:
         lines += [(f"block {row['block']} ({row['samples']:,} points), after", row) for _, row in blocks.iterrows()]
     else:
-        lines += [(f"{what} of the blocks, after", blocks[list(MEASURES)].quantile(share)) for share, what in
-                  ((0.25, "lower quartile"), (0.5, "median"), (0.75, "upper quartile"))]
+        values = blocks[list(MEASURES)]
+        for share, what in ((0.25, "a quarter"), (0.5, "half"), (0.75, "three quarters")):
+            low, high = values.quantile(share), values.quantile(1 - share)
+            lines.append((f"{what} of the blocks are as good or better, after",
+                          low.where([name in LOWER_IS_BETTER for name in MEASURES], high)))
     rows = [[what, *(number(row[name]) for name in MEASURES)] for what, row in lines]
     return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks),
             "samples": int(after["samples"].sum()), "landslides": int(after["landslides"].sum()),

@@ -8,7 +8,7 @@ import numpy as np
 from osgeo import gdal, ogr
 
 from lsm.inputs.vectors import add_numbers, fields_of
-from lsm.run.settings import InputError
+from lsm.run.settings import LONGEST, InputError
 from lsm.sources.files import File
 from lsm.sources.raster_files import RasterFile
 
@@ -165,9 +165,26 @@ def _field_of(texts: dict[str, list[str]], kinds: dict[str, int], file: File) ->
                                == len(set(texts[n])) for n in able):
         return words[0]
     if len(able) != 1:
-        raise InputError(f"{file.where}: expected one field of classes, found {', '.join(able or texts) or 'none'}; "
-                         f"name the one that holds them: {_field_constant(file)}=<field>")
+        start = f"{file.where}: expected one field of classes, found "
+        end = f"; name the one that holds them: {_field_constant(file)}=<field>"
+        raise InputError(start + _described(texts, able or list(texts), LONGEST - len(start + end)) + end)
     return able[0]
+
+
+def _described(texts: dict[str, list[str]], names: list[str], room: int) -> str:
+    """Fields with the number of their classes and the most frequent of these, as many as `room` characters hold."""
+    classes = {name: Counter(text for text in texts[name] if text) for name in names}
+    for examples, letters in ((2, 24), (2, 12), (1, 12), (0, 0)):
+        words = []
+        for name, counted in classes.items():
+            some = [text if len(text) <= letters else f"{text[:letters - 1]}…"
+                    for text, _ in counted.most_common(examples)]
+            some += ["…"] * (0 < examples < len(counted))
+            number = f"{len(counted)} class{'es' * (len(counted) != 1)}"
+            words.append(f"{name} ({number}" + f": {', '.join(some)}" * bool(some) + ")")
+        if len(", ".join(words)) <= room:
+            break
+    return ", ".join(words) or "none"
 
 
 def recoded(values: np.ndarray, codes: dict[int, int]) -> np.ndarray:

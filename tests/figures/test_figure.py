@@ -22,7 +22,7 @@ from lsm.maps import cartography
 from lsm.run import artifacts, settings
 from lsm.run.paths import PROJECT, Paths
 
-FIGURES = ("inventory", "blocks", "pretraining", "meta_training", "adaptation", "roc", "lsm_map")
+FIGURES = ("inventory", "deformation", "blocks", "pretraining", "meta_training", "adaptation", "roc", "lsm_map")
 CONSTANTS = SimpleNamespace(REGION="small", RECIPE="recommended", SEED=1)
 PRETRAINING, SAMPLING = "unsupervised_pretraining/DAS_pretraining.py", "scene_sampling.py"
 LEARNER, PREDICTION = "meta_learner.py", "predict_LSM.py"
@@ -144,6 +144,7 @@ def test_numbers_of_the_other_figures_are_those_saved(drawn):
     insar = numbers(paths, "inventory").query("kind == 'InSAR'")
     np.testing.assert_allclose(insar["velocity"], given["DV_InSAR"], atol=6e-4)
     np.testing.assert_allclose(insar[["X", "Y"]], given[["X", "Y"]], atol=6e-3)
+    pd.testing.assert_frame_equal(numbers(paths, "deformation"), insar.reset_index(drop=True))
     blocks = numbers(paths, "blocks")
     assert (blocks["thin"] == (blocks["samples"] <= 16)).all()
     assert blocks["thin"].any()
@@ -166,7 +167,9 @@ def test_meta_training_draws_every_kind_of_member(drawn, monkeypatch):
     assert [ax.get_title() for ax in losses] == ["local members", "regional members"]
     for kind, loss, rate in zip(("local", "regional"), losses, rates, strict=True):
         rows = table[table["kind"] == kind]
-        drawn_lines = [*loss.get_lines(), rate.get_lines()[0]]
+        *curves, chance = loss.get_lines()
+        assert set(chance.get_ydata()) == {np.log(2)}
+        drawn_lines = [*curves, rate.get_lines()[0]]
         for line, column in zip(drawn_lines, ("pre_loss", "post_loss", "inner_lr"), strict=True):
             np.testing.assert_array_equal(line.get_xydata(), rows[["iteration", column]])
     assert rates[0].get_ylim()[0] < 0  # of all kinds: inner rates may be negative
@@ -198,7 +201,8 @@ def test_missing_input_skips_one_figure_and_names_the_stage(tmp_path, monkeypatc
     assert not any("augmentation" in line for line in others)  # there are no InSAR points
     line, = (line for line in others if line.startswith("skipped what is optional: "))
     for words in ("correlation (python check_region.py REGION=small)",
-                  "method_roc and 25 more (make compare REGION=small)", "shap_territory, shap_blocks, leading_factor (make explain REGION=small)"):
+                  "method_roc and 25 more (make compare REGION=small)",
+                  "shap_territory, shap_blocks, leading_factor (make explain REGION=small)"):
         assert words in line
     assert paths.figure("blocks", "png").is_file()
     assert not paths.figure("roc", "png").exists()
@@ -211,7 +215,8 @@ def test_only_draws_one_and_refuses_what_it_cannot(tmp_path, monkeypatch):
     assert draw(tmp_path, "ONLY=roc").returncode == 0
     assert sorted(p.name for p in paths.map_raster.parent.glob("small_*")) == [
         "small_roc.csv", "small_roc.pdf", "small_roc.png"]
-    for only, message in (("lsm_map", "run predict_LSM.py first"), ("map", "expected one of inventory, blocks")):
+    for only, message in (("lsm_map", "run predict_LSM.py first"), ("lsm_mapp", "did you mean lsm_map?"),
+                          ("xyz", "--help lists them")):
         process = draw(tmp_path, f"ONLY={only}")
         assert process.returncode == 2
         assert message in process.stderr

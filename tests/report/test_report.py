@@ -119,20 +119,21 @@ def test_own_units_are_named():
 
 
 @pytest.mark.parametrize("blocks", [2, tables.FEW + 1])
-def test_few_blocks_are_shown_one_by_one_and_many_by_quartiles(blocks):
+def test_few_blocks_are_shown_one_by_one_and_many_by_what_a_share_reaches(blocks):
     one = dict.fromkeys(tables.MEASURES, 0.5)
     rows = [{"block": "all", "adapted": when, "samples": 10 * blocks, "landslides": blocks} | one
             for when in ("before", "after")]
-    rows += [{"block": str(b), "adapted": when, "samples": 10, "landslides": 1} | one | {"auroc": b / 10}
+    rows += [{"block": str(b), "adapted": when, "samples": 10, "landslides": 1} | one | dict.fromkeys(("auroc", "brier"), b / 10)
              for b in range(blocks) for when in ("before", "after")]
     found = tables.held_out(pd.DataFrame(rows), {"constants": {"predict_LSM.py": {"ADAPT_WITH": "all"}}})
     assert (found["blocks"], found["samples"], found["landslides"], found["map_adapts"]) == (
         blocks, 10 * blocks, blocks, True)
-    shown = {row[0]: row[1] for row in found["rows"][2:]}  # AUROC comes first
+    brier = 1 + list(tables.MEASURES).index("brier")
+    shown = {row[0]: (row[1], row[brier]) for row in found["rows"][2:]}  # AUROC comes first
     assert [row[0] for row in found["rows"][:2]] == ["all points, before adaptation", "all points, after adaptation"]
-    few = {"block 0 (10 points), after": "0.000", "block 1 (10 points), after": "0.100"}
-    many = {f"{what} of the blocks, after": value for what, value in (
-        ("lower quartile", "0.150"), ("median", "0.300"), ("upper quartile", "0.450"))}
+    few = {"block 0 (10 points), after": ("0.000", "0.000"), "block 1 (10 points), after": ("0.100", "0.100")}
+    many = {f"{what} of the blocks are as good or better, after": values for what, values in (
+        ("a quarter", ("0.450", "0.150")), ("half", ("0.300", "0.300")), ("three quarters", ("0.150", "0.450")))}
     assert shown == (few if blocks == 2 else many)
 
 

@@ -5,7 +5,7 @@ from small_region import COLS, PLACE, ROWS, crs_of, square, write_raster, write_
 
 from lsm.inputs.rasters import Grid
 from lsm.run.settings import InputError
-from lsm.sources.class_codes import codes_of, names_of_raster, number_classes, recoded
+from lsm.sources.class_codes import _described, codes_of, names_of_raster, number_classes, recoded
 from lsm.sources.files import File
 from lsm.sources.raster_files import open_raster_file
 from lsm.sources.vector_files import open_vector
@@ -55,14 +55,22 @@ def two_fields(path, unit: list[int], note: list[str]) -> None:
 
 def test_it_asks_where_two_fields_could_be_meant(tmp_path):
     two_fields(tmp_path / "l.gpkg", [10, 20, 30, 40], ["", "checked", "", ""])
-    with pytest.raises(InputError, match="lithology: expected one field of classes, found note, UNIT; name the one "
-                                         "that holds them: LITHOLOGY_FIELD=<field>"):
+    with pytest.raises(InputError, match=r"lithology: expected one field of classes, found note \(1 class: checked\), "
+                       r"UNIT \(4 classes: 10, 20, …\); name the one that holds them: LITHOLOGY_FIELD=<field>"):
         classes_of(tmp_path / "l.gpkg")
     assert classes_of(tmp_path / "l.gpkg", "unit")[0] == {"10": 1, "20": 2, "30": 3, "40": 4}
     two_fields(tmp_path / "both.gpkg", [7, 8, 7, 9], ["tuff", "marl", "tuff", "sand"])  # names and their numbers
     codes, _, notes = classes_of(tmp_path / "both.gpkg")
     assert codes == {"marl": 1, "sand": 2, "tuff": 3}
     assert "the field note" in notes[0]
+
+
+def test_what_fields_hold_fits_the_line():
+    texts = {f"a field of number {i}": [f"a class with a long name {j}" for j in range(20)] for i in range(4)}
+    said = _described(texts, list(texts), 170)
+    assert said.startswith("a field of number 0 (20 classes: a class wit…, …), a field of number 1 (20 ")
+    assert len(said) <= 170
+    assert _described(texts, list(texts), 60).count("(20 classes)") == 4
 
 
 def test_codes_and_names_are_matched_never_numbers_alone():
