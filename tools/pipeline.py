@@ -76,7 +76,7 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
             if states[script] != "fresh":
                 print(f"      {make_command(target, region, arguments)}")
     drawn, of_map = paths.figure("lsm_map", "png"), paths.map_raster
-    said = ("not drawn" if not drawn.is_file() else "of an earlier map" if to_do or not of_map.is_file()
+    said = ("not drawn" if not drawn.is_file() else "of an earlier map" if not of_map.is_file()
             or drawn.stat().st_mtime < of_map.stat().st_mtime else "drawn")
     print(f"  figures: {said}")
     if said != "drawn":

@@ -123,8 +123,8 @@ def test_few_blocks_are_shown_one_by_one_and_many_by_what_a_share_reaches(blocks
     one = dict.fromkeys(tables.MEASURES, 0.5)
     rows = [{"block": "all", "adapted": when, "samples": 10 * blocks, "landslides": blocks} | one
             for when in ("before", "after")]
-    rows += [{"block": str(b), "adapted": when, "samples": 10, "landslides": 1} | one | dict.fromkeys(("auroc", "brier"), b / 10)
-             for b in range(blocks) for when in ("before", "after")]
+    rows += [{"block": str(b), "adapted": when, "samples": 10, "landslides": 1} | one
+             | dict.fromkeys(("auroc", "brier"), b / 10) for b in range(blocks) for when in ("before", "after")]
     found = tables.held_out(pd.DataFrame(rows), {"constants": {"predict_LSM.py": {"ADAPT_WITH": "all"}}})
     assert (found["blocks"], found["samples"], found["landslides"], found["map_adapts"]) == (
         blocks, 10 * blocks, blocks, True)
