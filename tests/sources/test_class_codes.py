@@ -67,9 +67,9 @@ def test_it_asks_where_two_fields_could_be_meant(tmp_path):
 
 def test_what_fields_hold_fits_the_line():
     texts = {f"a field of number {i}": [f"a class with a long name {j}" for j in range(20)] for i in range(4)}
-    said = _described(texts, list(texts), 170)
+    said = _described(texts, list(texts), 220)
     assert said.startswith("a field of number 0 (20 classes: a class wit…, …), a field of number 1 (20 ")
-    assert len(said) <= 170
+    assert len(said) <= 220
     assert _described(texts, list(texts), 60).count("(20 classes)") == 4
 
 
