@@ -198,7 +198,8 @@ def test_missing_input_skips_one_figure_and_names_the_stage(tmp_path, monkeypatc
     assert lines[2].endswith("missing; run predict_LSM.py first")
     others = [line for line in skipped if line not in lines]
     assert len(others) == len(set(others)) < 14  # one line for each reason, however many figures it concerns
-    assert not any("augmentation" in line for line in others)  # there are no InSAR points
+    assert "skipped augmentation: tmp/small_augmentation.csv: missing; run augment_inventory.py first" in others
+    assert not any("non_landslides" in line for line in others)  # the area was not prepared from raw layers
     line, = (line for line in others if line.startswith("skipped what is optional: "))
     for words in ("correlation (python check_region.py REGION=small)",
                   "method_roc and 25 more (make compare REGION=small)",
