@@ -60,18 +60,25 @@ def parts_of(source: Path, factors: tuple[Factor, ...], rows: int, labels: gdal.
     labels   the block raster
     centres  rows and columns of the blocks (blocks, 2). Raises InputError as `grid_cells.chunks` does
     """
-    grid = Grid.of(labels)
     if source.suffix != ".tif":
         for values, xy in grid_cells.chunks(source, factors, rows):
-            row, col, on_map = locate(grid.geotransform, (grid.rows, grid.cols), xy)
-            block = np.full(len(xy), -1, np.int64)
-            block[on_map] = take(labels, row[on_map], col[on_map])
-            outside = or_nearest(block, row, col, centres)
-            yield Part(values, xy, row, col, block, outside, on_map, None)
+            yield Part(values, xy, *cells_of(xy, labels, centres), window=None)
         return
     stack = grid_cells.Stack.of(source, factors)
-    for window in grid.tiles(rows):
+    for window in Grid.of(labels).tiles(rows):
         yield part_of(stack, window, labels, centres)
+
+
+def cells_of(xy: np.ndarray, labels: gdal.Dataset, centres: np.ndarray
+             ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Row, column, block, outside and on_map, as of a `Part`, of the cells at places xy (cells, 2), m, in any order.
+
+    Only windows of the block raster that hold any of them are read. Other arguments as of `parts_of`.
+    """
+    row, col, on_map = locate(labels.GetGeoTransform(), (labels.RasterYSize, labels.RasterXSize), xy)
+    block = np.full(len(xy), -1, np.int64)
+    block[on_map] = take(labels, row[on_map], col[on_map])
+    return row, col, block, or_nearest(block, row, col, centres), on_map
 
 
 def part_of(stack: grid_cells.Stack, window: tuple[int, int, int, int], labels: gdal.Dataset, centres: np.ndarray

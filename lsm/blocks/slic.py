@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 from scipy.spatial import cKDTree
 
-from lsm.inputs.rasters import TERRAIN, inside
+from lsm.inputs.rasters import TERRAIN
 from lsm.run.settings import InputError
 
 SEED_REACH = 5  # cells a seed may move along rows and along columns to find the lowest gradient
@@ -154,20 +154,6 @@ def nearest_block(rows: np.ndarray, cols: np.ndarray, centres: np.ndarray) -> np
     distance, block = cKDTree(centres).query(np.column_stack([rows, cols]), k=places)  # (cells, places)
     block[distance > distance[:, :1]] = blocks
     return block.min(axis=1).astype(np.int32)
-
-
-def block_of_cells(labels: np.ndarray, row: np.ndarray, col: np.ndarray,
-                   centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each cell's block (int64), and whether it lies outside every block (then the nearest one).
-
-    labels    (rows, cols), -1 outside every block
-    row, col  of the cells, (cells,); they may lie outside the raster
-    centres   (blocks, 2), as `nearest_block` takes them
-    """
-    there = inside(labels.shape, row, col)
-    block = np.full(len(row), -1, np.int64)
-    block[there] = labels[row[there], col[there]]
-    return block, or_nearest(block, row, col, centres)
 
 
 def or_nearest(block: np.ndarray, row: np.ndarray, col: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from lsm.comparison.points import grid_rows
-from lsm.inputs.rasters import NODATA, inside, read_composite, write_bands
+from lsm.inputs.rasters import NODATA, Composite, inside, write_bands
 from lsm.inputs.samples import Factor
 from lsm.run.jobs import Job
 from lsm.run.paths import Paths
@@ -13,7 +13,8 @@ from lsm.run.paths import Paths
 
 def of_grid(paths: Paths, described: tuple[Factor, ...], methods: dict[str, Callable]) -> dict[str, np.ndarray]:
     """{name: landslide probability (rows, cols) float32, NODATA where the grid has no cell} of fitted methods."""
-    shape = read_composite(paths.composite).valid.shape
+    grid = Composite.of(paths.composite).grid
+    shape = grid.rows, grid.cols
     out = {name: np.full(shape, NODATA, np.float32) for name in methods}
     for rows, (row, col), _ in grid_rows(paths, described):
         on_map = inside(shape, row, col)
@@ -35,7 +36,7 @@ def write(paths: Paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -
         print(f"no map of {'; '.join(missing)}: METHODS or PROTOCOLS leave them out")
     if not there:
         return []
-    write_bands(paths.method_maps, _bands(there, where), read_composite(paths.composite), NODATA, there, *made)
+    write_bands(paths.method_maps, _bands(there, where), Composite.of(paths.composite).grid, NODATA, there, *made)
     return [paths.method_maps]
 
 

@@ -6,11 +6,11 @@ from typing import Protocol
 
 import numpy as np
 
-from lsm.blocks.slic import block_of_cells
+from lsm.blocks.grid_parts import cells_of
 from lsm.checks.one_sided import one_sided
 from lsm.comparison import splits
 from lsm.inputs import grid_cells
-from lsm.inputs.rasters import cell_of, read_band, read_composite
+from lsm.inputs.rasters import open_raster
 from lsm.inputs.samples import Factor
 from lsm.insar.origins import origins
 from lsm.learner.support import dates
@@ -95,11 +95,11 @@ def draw_cells(paths: Paths, described: tuple[Factor, ...], c: PointConstants
 
 def grid_rows(paths: Paths, described: tuple[Factor, ...]) -> Iterator[tuple[splits.Rows, tuple, np.ndarray]]:
     """Every cell of the grid in its block, CHUNK at a time: rows to predict, their (row, col) on the raster of blocks,
-    and (rows,) bool which of them lie outside every block and have the nearest block instead."""
-    labels, transform = read_band(paths.blocks), read_composite(paths.composite).geotransform
+    which is read by windows, and (rows,) bool which of them lie outside every block and have the nearest block instead.
+    """
+    labels = open_raster(paths.blocks, "run scene_sampling.py again")
     with np.load(paths.tasks, allow_pickle=False) as tasks:
         centres = np.column_stack([tasks["centre_row"], tasks["centre_col"]])
     for factors, xy in grid_cells.chunks(grid_cells.grid_of(paths), described, CHUNK):
-        row, col = cell_of(transform, xy)
-        block, outside = block_of_cells(labels, row, col, centres)
+        row, col, block, outside, _ = cells_of(xy, labels, centres)
         yield splits.Rows(factors, xy, block), (row, col), outside

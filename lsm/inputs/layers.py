@@ -106,7 +106,7 @@ def put(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray, values: np.ndar
 
 def _windows_of(dataset: gdal.Dataset, row: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
     """First row and number of rows of windows that hold any of these rows (cells,), and which cells (cells,) bool."""
-    step = max(1, rasters.WINDOW // dataset.RasterXSize // TILE) * TILE
+    step = _whole_tiles(dataset)
     number = row // step
     for n in np.unique(number):
         yield int(n * step), min(step, dataset.RasterYSize - int(n * step)), number == n
@@ -114,10 +114,17 @@ def _windows_of(dataset: gdal.Dataset, row: np.ndarray) -> Iterator[tuple[int, i
 
 def thinned(dataset: gdal.Dataset, cells: int) -> tuple[np.ndarray, int]:
     """Every step-th row and column of the first band, about `cells` cells in all, and the step."""
-    step = ceil(sqrt(dataset.RasterYSize * dataset.RasterXSize / cells))
-    # Copies: a slice would keep its whole window in memory.
-    parts = [read_rows(dataset, row, rows)[-row % step::step, ::step].copy() for row, rows in rasters.strips(dataset)]
+    step, tall, parts = ceil(sqrt(dataset.RasterYSize * dataset.RasterXSize / cells)), _whole_tiles(dataset), []
+    for row in range(0, dataset.RasterYSize, tall):
+        window = read_rows(dataset, row, min(tall, dataset.RasterYSize - row))
+        parts.append(window[-row % step::step, ::step].copy())  # a slice would keep its whole window in memory
+        dataset.FlushCache()  # drops the tiles, which no later window needs
     return np.concatenate(parts), step
+
+
+def _whole_tiles(dataset: gdal.Dataset) -> int:
+    """Rows of a window of about WINDOW cells that ends where tiles end."""
+    return max(1, rasters.WINDOW // dataset.RasterXSize // TILE) * TILE
 
 
 def stack_layers(layers: dict[str, Path], units: dict[str, str], grid: Grid, mask: Path, path: Path) -> None:

@@ -61,6 +61,33 @@ def test_every_cell_comes_once_with_its_block(region, name, cells):
     np.testing.assert_allclose(seen.ReadAsArray(), np.where(values[1] == NODATA, NODATA, values[0]), rtol=1e-6)
 
 
+def labelled(labels: list) -> gdal.Dataset:
+    """Block numbers as a raster whose cell (row, col) lies around x = col + 0.5, y = -row - 0.5."""
+    dataset = gdal.GetDriverByName("MEM").Create("", len(labels[0]), len(labels), 1, gdal.GDT_Int32)
+    dataset.SetGeoTransform((0, 1, 0, 0, 0, -1))
+    dataset.WriteArray(np.int32(labels))
+    return dataset
+
+
+def test_cells_outside_every_block_take_the_nearest():
+    labels = labelled([[0, 0, -1, -1], [0, 0, -1, 1], [-1, -1, -1, 1]])
+    centres = np.array([[0.5, 0.5], [1.5, 3.0]])
+    row, col = np.array([0, 1, 0, 2, -5, 9, 1, 0]), np.array([0, 3, 3, 0, 0, 9, -1, 4])
+    *place, block, outside, on_map = grid_parts.cells_of(np.column_stack([col + 0.5, -row - 0.5]), labels, centres)
+    np.testing.assert_array_equal(place, [row, col])
+    np.testing.assert_array_equal(block, [0, 1, 1, 0, 0, 1, 0, 1])
+    np.testing.assert_array_equal(outside, [False, False, True, True, True, True, True, True])
+    np.testing.assert_array_equal(on_map, [True] * 4 + [False] * 4)
+    distance = np.hypot(*(np.stack([row, col], 1)[:, None] - centres).transpose(2, 0, 1))
+    np.testing.assert_array_equal(block[outside], distance.argmin(axis=1)[outside])
+
+
+def test_cells_inside_keep_their_own_block_though_another_is_nearer():
+    labels, centres = labelled([[0, 0, 0, 0, 0, 1]]), np.array([[0, 2.0], [0, 5.0]])
+    _, _, block, outside, _ = grid_parts.cells_of(np.array([[4.5, -0.5]]), labels, centres)
+    assert (block[0], outside[0]) == (0, False)
+
+
 @pytest.mark.parametrize(("options", "every"), [
     (("TILED=YES", "BLOCKXSIZE=16", "BLOCKYSIZE=16"), 1),  # windows end where tiles end
     (("TILED=YES", "BLOCKXSIZE=32", "BLOCKYSIZE=32"), 6),  # every second row of windows does

@@ -170,23 +170,6 @@ def test_nearest_block_is_the_nearest_and_of_equals_the_lowest():
     np.testing.assert_array_equal(slic.nearest_block(*cells.T, centres), expected)
 
 
-def test_cells_outside_every_block_take_the_nearest():
-    labels = np.array([[0, 0, -1, -1], [0, 0, -1, 1], [-1, -1, -1, 1]])
-    centres = np.array([[0.5, 0.5], [1.5, 3.0]])
-    row, col = np.array([0, 1, 0, 2, -5, 9, 1, 0]), np.array([0, 3, 3, 0, 0, 9, -1, 4])
-    block, outside = slic.block_of_cells(labels, row, col, centres)
-    np.testing.assert_array_equal(block, [0, 1, 1, 0, 0, 1, 0, 1])
-    np.testing.assert_array_equal(outside, [False, False, True, True, True, True, True, True])
-    distance = np.hypot(*(np.stack([row, col], 1)[:, None] - centres).transpose(2, 0, 1))
-    np.testing.assert_array_equal(block[outside], distance.argmin(axis=1)[outside])
-
-
-def test_cells_inside_keep_their_own_block_though_another_is_nearer():
-    labels = np.array([[0, 0, 0, 0, 0, 1]])
-    block, outside = slic.block_of_cells(labels, np.zeros(1, int), np.array([4]), np.array([[0, 2.0], [0, 5.0]]))
-    assert (block[0], outside[0]) == (0, False)
-
-
 @pytest.mark.parametrize(("change", "message"), [
     ({"clusters": 101}, "K=101: expected blocks of 2 x 2 cells or more, found 400 cells in all; set K to 100 or less"),
     ({"clusters": 0}, "K=0"),

@@ -9,6 +9,7 @@ from osgeo import gdal
 from small_region import COLS, PLACE, ROWS, crs_of
 
 from lsm.comparison import points
+from lsm.inputs import layers, rasters
 from lsm.inputs.rasters import TERRAIN, Grid, centres, create
 from lsm.inputs.samples import Factor
 from lsm.run.artifacts import write_npz
@@ -96,8 +97,14 @@ def test_cells_are_drawn_evenly_and_lie_in_their_blocks(region, monkeypatch):
     np.testing.assert_array_equal(np.sort(every[:, 0]), np.flatnonzero(labels.ravel() >= 0))
 
 
-def test_cells_outside_every_block_have_the_nearest(region):
+def test_cells_outside_every_block_have_the_nearest(region, monkeypatch):
     paths, labels, _ = region
+    monkeypatch.setattr(rasters, "WINDOW", 16 * COLS)
+    monkeypatch.setattr(layers, "TILE", 16)
+    read, read_rows = [], layers.read_rows
+    monkeypatch.setattr(layers, "read_rows", lambda *window: read.append(window[2]) or read_rows(*window))
     (rows, (row, col), outside), = points.grid_rows(paths, FACTORS)
+    np.testing.assert_array_equal([row, col], np.mgrid[:ROWS, :COLS].reshape(2, -1))  # in the order of the grid
     np.testing.assert_array_equal(outside, labels[row, col] < 0)
     np.testing.assert_array_equal(rows.block, col >= COLS // 2)
+    assert max(read) == 16  # rows of the blocks in memory at once

@@ -1,6 +1,7 @@
 import tracemalloc
 
 import numpy as np
+import pytest
 from osgeo import gdal
 from small_region import CELL, COLS, NODATA, NORTH, PLACE, ROWS, WEST, crs_of, write_raster
 
@@ -45,11 +46,22 @@ def test_values_at_cells(tmp_path, monkeypatch):
     np.testing.assert_array_equal(layers.values_at(dataset, row, col)[:, 0], values[row, col])
 
 
-def test_a_thinned_raster_keeps_none_of_its_windows(tmp_path, monkeypatch):
+@pytest.mark.parametrize("options", [(), ("TILED=YES", "BLOCKXSIZE=16", "BLOCKYSIZE=16", "COMPRESS=DEFLATE")])
+def test_a_thinned_raster_keeps_none_of_its_windows(tmp_path, monkeypatch, options):
     values = np.arange(1_000_000, dtype=np.float32).reshape(1000, 1000)
-    write_raster(tmp_path / "v.tif", values)
+    written = rasters.create(tmp_path / "v.tif", Grid(1000, 1000, PLACE, GRID.crs), options=options)
+    written.WriteArray(values)
+    layers.flush(written)
     dataset = gdal.Open(str(tmp_path / "v.tif"))
     monkeypatch.setattr(rasters, "WINDOW", 30_000)
+    monkeypatch.setattr(layers, "TILE", 16)
+    of_others, held, read_rows = gdal.GetCacheUsed(), [], layers.read_rows
+
+    def watched(*window):
+        held.append(gdal.GetCacheUsed() - of_others)
+        return read_rows(*window)
+
+    monkeypatch.setattr(layers, "read_rows", watched)
     tracemalloc.start()
     found, step = layers.thinned(dataset, 10_100)
     peak = tracemalloc.get_traced_memory()[1]
@@ -57,6 +69,7 @@ def test_a_thinned_raster_keeps_none_of_its_windows(tmp_path, monkeypatch):
     assert step == 10
     np.testing.assert_array_equal(found, values[::10, ::10])
     assert peak < values.nbytes / 10
+    assert held == [0] * 63  # windows of 16 rows
 
 
 def test_a_stack_has_a_band_a_layer_and_nodata_where_the_mask_has_it(tmp_path):
