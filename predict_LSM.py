@@ -194,7 +194,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     places = places_of_blocks(labels, centres)
     encoded = EncodedSamples.of_file(samples, encoder)
     networks, states, support = models_of_blocks(training, pooled, encoded, known, places, rng, cluster=cluster,
-                                                 folder=work)
+                                                 folder=work, threads=0)
     files = {name: Path(array.filename) for name, array in named(networks).items()}
     print(f"{len(states)} blocks: {(states == ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
           f"samples of others alone), {(states == NO_SAMPLES).sum()} without samples and "

@@ -62,7 +62,7 @@ def one(blocks: int, of_each: int, folder: Path) -> dict:
     pooled, known = pooled_members(training, samples.x[:10_000]), np.ones(len(samples.label), bool)
     start, wall = time.process_time(), time.perf_counter()
     networks, state, _ = models_of_blocks(training, pooled, samples, known, places, np.random.default_rng(2),
-                                          folder=folder)
+                                          folder=folder, threads=0)
     adapting, wall = time.process_time() - start, time.perf_counter() - wall
     start = time.process_time()
     files = {name: Path(array.filename) for name, array in named(networks).items()}

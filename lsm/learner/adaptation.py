@@ -4,7 +4,10 @@ A block adapts on its own samples and on the nearest samples of other blocks, if
 keeps the intermediate model. The farther its samples lie, the less it moves away from it (support/reach.py).
 """
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -97,10 +100,11 @@ def adapt_group(given: tuple) -> list[np.ndarray]:
 
 
 def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind, rng: np.random.Generator,
-                 cluster: Cluster | None = None) -> list[np.ndarray]:
+                 cluster: Cluster | None = None, threads: int = 1) -> list[np.ndarray]:
     """The folded networks of all tasks after kind.steps inner steps, as one batched program.
 
-    tasks  the support of each block; every task needs a sample
+    tasks    the support of each block; every task needs a sample
+    threads  groups that adapt side by side; 0: as many as cores. The numbers do not depend on it
     A step takes kind.batch samples of a task, drawn anew for each step, or half of the task where it has no more than
     two batches; with a batch of 0 it takes the whole support. Tasks are grouped by size, as many at once as fit
     ROWS_AT_ONCE padded rows. The result of a task does not depend on the other tasks of its group.
@@ -126,7 +130,8 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
         return state, kind, x[part.members], label[part.members], mask, steps
 
     given = map(of_group, groups)
-    adapted = cluster.each(given, adapt_group, network.use_one_thread, ()) if cluster else map(adapt_group, given)
+    adapted = (cluster.each(given, adapt_group, network.use_one_thread, ()) if cluster else
+               _side_by_side(adapt_group, given, threads or os.cpu_count()))
     for group, networks in zip(groups, adapted, strict=True):
         for target, w in zip(out, networks, strict=True):
             target[group] = w
@@ -135,6 +140,18 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
         raise InputError(f"adaptation: expected finite weights, found {np.count_nonzero(lost)} blocks that diverged; "
                          "lower INNER_LR or adapt on the whole support (ADAPT_BATCH=0)")
     return out
+
+
+def _side_by_side(work: Callable, items: Iterable, threads: int) -> Iterator:
+    """work(item) of every item, in their order, on so many threads; few items and results are in memory at a time."""
+    begun = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
 
 def _batches(seed: int, size: int, longest: int, steps: int, batch: int) -> np.ndarray:
@@ -166,7 +183,7 @@ def pooled_members(training: Training, x: np.ndarray) -> Networks:
 # --------------------------------------------------------------------------------------------- the models of all blocks
 def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, places: list,
                      rng: np.random.Generator, one_class: bool = False, cluster: Cluster | None = None,
-                     folder: Path | None = None) -> tuple[Networks, np.ndarray, np.ndarray]:
+                     folder: Path | None = None, threads: int = 1) -> tuple[Networks, np.ndarray, np.ndarray]:
     """The networks of all blocks; the state (blocks,) of each block, adapted where any kind of member is; and the
     numbers (blocks, 2) of its own and of borrowed samples that it adapted on, of the kind that borrows most.
 
@@ -177,6 +194,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
     one_class  whether a block adapts too when its support holds one class only
     cluster    whose workers adapt; None: this process does
     folder     to keep the networks in, in a .npy file an array, rather than in memory
+    threads    as of `adapt_blocks`
     """
     supports, nothing = Supports(samples.xy, samples.block, known), np.empty(0, np.int64)
     networks, each, support = {}, [], np.zeros((len(places), 2), np.int64)
@@ -190,7 +208,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
             tasks = Tasks.of([rows[b] for b in some])
             distances = [distance_to(samples.xy[rows[b]], places[b]) for b in some]
             for member, start in enumerate(states):
-                adapted = adapt_blocks(start, samples, tasks, kind, rng, cluster)
+                adapted = adapt_blocks(start, samples, tasks, kind, rng, cluster, threads)
                 for i, b in enumerate(some):
                     between = nearer_to_adapted([w[member] for w in pooled[kind.name]], [w[i] for w in adapted],
                                                 distances[i], training.reach)
