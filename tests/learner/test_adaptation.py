@@ -157,6 +157,23 @@ def test_adapted_blocks_do_not_depend_on_the_grouping(normalise, batch, monkeypa
     assert np.ptp(together[0], axis=0).max() > 1e-2  # blocks do differ
 
 
+def test_threads_give_the_same_bytes(monkeypatch):
+    monkeypatch.setattr(adaptation, "ROWS_AT_ONCE", 20)  # more groups than threads
+    x, y, rows = ragged_blocks()
+    samples = EncodedSamples(x, y, np.zeros((len(x), 2)), np.zeros(len(x), int), np.ones(len(x), np.float32))
+    one, three = (adapt_blocks(state_of(), samples, Tasks.of(rows), kind_of(4, 0, 0, True),
+                               np.random.default_rng(0), threads=threads) for threads in (1, 3))
+    assert all(np.array_equal(a, b) for a, b in zip(one, three, strict=True))
+
+
+def test_few_groups_are_in_memory_at_a_time():
+    begun, most = [], 0
+    for i, result in enumerate(adaptation._side_by_side(lambda i: 10 * i, (begun.append(i) or i for i in range(9)), 2)):
+        assert result == 10 * i
+        most = max(most, len(begun) - i)
+    assert (len(begun), most) == (9, 3)
+
+
 def test_padding_of_blocks_never_matters():
     x, y, rows = ragged_blocks()
     x = np.vstack([x, np.full((1, SIZES[0]), 1e3, np.float32)])  # a row of no block, for the padding to name
