@@ -4,11 +4,13 @@ on a made region; and of reading the networks of the blocks of one window from t
 Blocks are squares of 1 km side by side, samples lie in them at random, their factors are random numbers, and the
 networks are not trained: none of this changes what adapting costs. Constants are those of meta_learner.py. Each row of
 the table is a process of its own; its peak (ru_maxrss) holds libraries and samples. What the kernel keeps of files, it
-can take back.
+can take back. A row with other steps of adaptation than the stage's (1000:100:1) tells the memory, which steps do not
+change, of sizes that take too long; the figure's times leave it out.
 
+Reads   <folder>/scale.csv, where benchmarks/scale.py wrote it, for the figure
 Writes  <folder>/scale_blocks.csv and scale_blocks.png
-Run     python benchmarks/scale_blocks.py [folder, default tmp/scale] [blocks:samples a block, default 1000:100
-        10000:100 100000:100 1000:1000 1000:10000]
+Run     python benchmarks/scale_blocks.py [folder, default tmp/scale] [blocks:samples a block, or
+        blocks:samples a block:steps; default 1000:100 10000:100 100000:100 1000:1000 1000:10000]
 """
 
 import os
@@ -48,14 +50,14 @@ def made(blocks: int, of_each: int) -> tuple[EncodedSamples, list[np.ndarray]]:
     return EncodedSamples(x, label, xy, block, np.ones(len(block), np.float32)), places
 
 
-def one(blocks: int, of_each: int, folder: Path) -> dict:
-    """Adapts one made region in this process: a row of the table."""
+def one(folder: Path, blocks: int, of_each: int, *steps: int) -> dict:
+    """Adapts one made region in this process, in so many steps or in those of the stage: a row of the table."""
     from lsm.learner.adaptation import models_of_blocks, pooled_members
     from lsm.learner.meta_training import Training
     from lsm.learner.network import use_one_thread
 
     use_one_thread()
-    c = settings.of_stage("meta_learner.py", REGION="demo")
+    c = settings.of_stage("meta_learner.py", REGION="demo", **dict(zip(["ADAPT_STEPS"], steps, strict=False)))
     hidden = settings.of_stage("unsupervised_pretraining/DAS_pretraining.py", REGION="demo").HIDDEN
     samples, places = made(blocks, of_each)
     training = Training.start(INPUTS, hidden, None, c, len(samples.label), np.random.default_rng(1))
@@ -70,28 +72,33 @@ def one(blocks: int, of_each: int, folder: Path) -> dict:
     writing, start = time.process_time() - start, time.process_time()
     found = unnamed(mapped(folder / "models.npz"))
     window = [w[:, :OF_A_WINDOW].copy() for weights in found.values() for w in weights]
-    return {"blocks": blocks, "samples": len(known), "adapting s": adapting, "wall s": wall, "writing s": writing,
-            "ms of a window": 1e3 * (time.process_time() - start),
+    return {"blocks": blocks, "samples": len(known), "steps": c.ADAPT_STEPS, "adapting s": adapting, "wall s": wall,
+            "writing s": writing, "ms of a window": 1e3 * (time.process_time() - start),
             "window MB": sum(w.nbytes for w in window) / 1e6, "models GB": (folder / "models.npz").stat().st_size / 1e9,
             "samples GB": sum(a.nbytes for a in vars(samples).values()) / 1e9,
             "peak GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
-def draw(table: pd.DataFrame, path: Path) -> None:
-    """Time and memory against blocks at equal samples a block, and against samples at equal blocks."""
-    fig, axes = plt.subplots(2, 2, figsize=(7, 5.5), layout="constrained")
-    each = table["samples"] // table["blocks"]
-    alike = ("blocks", each == each[0]), ("samples", table["blocks"] == table["blocks"][0])
-    for row, (x, rows) in zip(axes, alike, strict=True):
-        some = table[rows].sort_values(x)
-        for axis, y, colour in ((row[0], "adapting s", "#d55e00"), (row[1], "peak GiB", "#009e73")):
-            axis.plot(some[x], some[y], "o-", color=colour)
-            axis.set(xscale="log", xlabel=x)
-        row[0].set(yscale="log", ylabel="processor time, s")
-        row[1].set(ylim=(0, None), ylabel="peak memory, GiB")
-    axes[0, 0].set_title(f"{each[0]} samples a block")
-    axes[1, 0].set_title(f"{table['blocks'][0]} blocks")
-    fig.savefig(path, dpi=200)
+def draw(table: pd.DataFrame, cells: pd.DataFrame | None, path: Path) -> None:
+    """Time and memory against cells, where these were measured; against blocks at equal samples a block; and against
+    samples at equal blocks. Each line has the first row of the table."""
+    blocks, each = table["blocks"], table["samples"] // table["blocks"]
+    lines = [("blocks", f"adaptation, {each[0]:,} samples a block", table[each == each[0]]),
+             ("samples", f"adaptation, {blocks[0]:,} blocks", table[blocks == blocks[0]])]
+    if cells is not None:
+        lines.insert(0, ("cells", "the map", cells.assign(steps=table["steps"][0])))
+    fig, axes = plt.subplots(2, len(lines), figsize=(3.2 * len(lines), 5), layout="constrained", sharex="col",
+                             sharey="row")
+    for (x, title, rows), (time_axis, memory_axis) in zip(lines, axes.T, strict=True):
+        rows = rows.sort_values(x)
+        timed, seconds = rows[rows["steps"] == table["steps"][0]], "processor s" if x == "cells" else "adapting s"
+        time_axis.plot(timed[x], timed[seconds], "o-", color="#d55e00")
+        time_axis.set(xscale="log", yscale="log", title=title)
+        memory_axis.plot(rows[x], rows["peak GiB"], "o-", color="#009e73")
+        memory_axis.set(ylim=(0, None), xlabel=x)
+    axes[0, 0].set_ylabel("processor time, s")
+    axes[1, 0].set_ylabel("peak memory, GiB")
+    fig.savefig(path, dpi=100)
 
 
 def main():
@@ -100,7 +107,7 @@ def main():
     os.environ["LSM_ROOT"] = str(folder.resolve())
     if os.environ.get("SCALE_BLOCKS"):  # in a process of its own
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            row = one(*map(int, os.environ["SCALE_BLOCKS"].split(":")), Path(work))
+            row = one(Path(work), *map(int, os.environ["SCALE_BLOCKS"].split(":")))
         pd.DataFrame([row]).to_csv(folder / "row.csv", index=False)
         return
     rows = []
@@ -111,7 +118,8 @@ def main():
         table = pd.concat(rows, ignore_index=True)
         table.round(3).to_csv(folder / "scale_blocks.csv", index=False)
     (folder / "row.csv").unlink()
-    draw(table, folder / "scale_blocks.png")
+    of_cells = folder / "scale.csv"
+    draw(table, pd.read_csv(of_cells) if of_cells.is_file() else None, folder / "scale_blocks.png")
 
 
 if __name__ == "__main__":
