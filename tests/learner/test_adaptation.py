@@ -111,6 +111,20 @@ def test_a_block_ends_with_the_step_that_fits_its_support_best(rate):
     assert min(kept) < 6  # else the test shows nothing
 
 
+def test_a_step_that_fits_better_is_kept():
+    """Not one that fits as well, nor one that diverged: a loss of nan, weights of LARGEST or more."""
+    loss, lowest = [0.4, 0.5, np.nan, 0.0, 0.0, 0.1], [0.5, 0.5, 0.5, 0.5, 0.5, np.inf]
+    largest = [1, 1, 1, adaptation.LARGEST, -2 * adaptation.LARGEST, 0.99 * adaptation.LARGEST]
+    w, b = np.zeros((6, 3, 2), np.float32), np.ones((6, 2), np.float32)
+    w[:, 1, 1] = largest
+    best, reached = adaptation._better([tf.constant(w - 7), tf.constant(b - 7)], tf.constant(lowest),
+                                       [tf.constant(w), tf.constant(b)], tf.constant(loss))
+    kept = np.array([True, False, False, False, False, True])
+    np.testing.assert_array_equal(best[0], np.where(kept[:, None, None], w, w - 7))
+    np.testing.assert_array_equal(best[1], np.where(kept[:, None], b, b - 7))
+    np.testing.assert_array_equal(reached, np.where(kept, loss, lowest).astype(np.float32))
+
+
 def test_a_single_sample_gives_numbers_everywhere_at_any_rate():
     x, y, _ = ragged_blocks(4)
     tasks, kept = Tasks.of([np.array([i]) for i in range(len(x))]), []
@@ -164,6 +178,17 @@ def test_threads_give_the_same_bytes(monkeypatch):
     one, three = (adapt_blocks(state_of(), samples, Tasks.of(rows), kind_of(4, 0, 0, True),
                                np.random.default_rng(0), threads=threads) for threads in (1, 3))
     assert all(np.array_equal(a, b) for a, b in zip(one, three, strict=True))
+
+
+def test_groups_hold_no_more_rows_than_fit(monkeypatch):
+    """The largest block first, and alone where it has more."""
+    x, y, rows = ragged_blocks()
+    state, shapes = state_of(), []
+    monkeypatch.setattr(adaptation, "ROWS_AT_ONCE", 35)
+    monkeypatch.setattr(adaptation, "adapt_group", lambda given: (
+        shapes.append(given[2].shape[:2]), [np.zeros((len(given[2]), *w.shape)) for w in state["weights"]])[1])
+    adapted(state, x, y, Tasks.of(rows), 2, 0)
+    assert shapes == [(1, 40), (1, 33), (2, 17), (3, 9)]
 
 
 def test_few_groups_are_in_memory_at_a_time():

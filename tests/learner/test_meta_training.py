@@ -1,6 +1,5 @@
-import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +9,7 @@ from small_split import made_split
 from lsm.comparison.ours.networks import samples_of
 from lsm.comparison.splits import TRAIN
 from lsm.learner import meta_training
+from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, meta_train, not_finite, pooled_of, tasks_of
 from lsm.learner.network import use_one_thread
 from lsm.learner.tasks import rows_by_block
@@ -93,17 +93,20 @@ def test_states_by_name_and_back(per_weight):
             assert {key: len(parts) for key, parts in a.items()} == {key: len(parts) for key, parts in b.items()}
 
 
-def test_a_model_file_gives_back_kinds_weights_and_pooled_models():
-    training = started(made_split(), settings())
-    arrays = {name: w for name, w in training.arrays().items() if "_m_" not in name and "_v_" not in name}
-    model = arrays | {"kinds": np.array(json.dumps([asdict(kind) for kind in training.kinds])), "encoder": np.array("")}
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_model_file_gives_back_kinds_weights_and_pooled_models(members):
+    training = started(made_split(), settings(LOCAL_MEMBERS=members))
+    training.reach = 1234.5
     pooled = {kind.name: [w + 1 for w in states[0]["weights"]]
               for kind, states in zip(training.kinds, training.states, strict=True)}
-    model |= {f"{kind}_pooled_{i}": w for kind, ws in pooled.items() for i, w in enumerate(ws)}
+    model = training.for_file(pooled, Encoder("recommended", (), ()))
+    assert not any("_m_" in name or "_v_" in name for name in model)  # moments of Adam
     again = Training.of_file(model)
-    assert again.kinds == training.kinds
-    assert list(again.arrays()) == list(arrays)
-    assert all(np.array_equal(again.arrays()[name], w) for name, w in arrays.items())
+    assert (again.kinds, again.reach) == (training.kinds, 1234.5)
+    assert [len(states) for states in again.states] == [members, 2]
+    arrays = training.arrays()
+    assert list(again.arrays()) == [name for name in arrays if "_m_" not in name and "_v_" not in name]
+    assert all(np.array_equal(w, arrays[name]) for name, w in again.arrays().items())
     found = pooled_of(again, model)
     assert list(found) == ["local", "regional"]
     for kind, weights in pooled.items():
