@@ -95,9 +95,9 @@ def draw(table: pd.DataFrame, cells: pd.DataFrame | None, path: Path) -> None:
         time_axis.plot(timed[x], timed[seconds], "o-", color="#d55e00")
         time_axis.set(xscale="log", yscale="log", title=title)
         memory_axis.plot(rows[x], rows["peak GiB"], "o-", color="#009e73")
-        memory_axis.set(ylim=(0, None), xlabel=x)
+        memory_axis.set(xlabel=x)
     axes[0, 0].set_ylabel("processor time, s")
-    axes[1, 0].set_ylabel("peak memory, GiB")
+    axes[1, 0].set(ylim=(0, None), ylabel="peak memory, GiB")
     fig.savefig(path, dpi=100)
 
 

@@ -17,10 +17,11 @@ Run     python tools/kill.py [NAME=value ...]
         RENAMES  at most so many renames a stage and start, drawn at random; 0: no limit
         MOMENTS  random moments a stage
         SEED     of the draws
-        FOLDER   the scratch folder
+        FOLDER   the scratch folder; kept, with what the stages left, which later calls of the same code take up
 Exit    0 where everything healed, 1 where not
 """
 
+import hashlib
 import json
 import os
 import random
@@ -38,6 +39,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lsm.run import pipeline
+from lsm.run.code import code_of
 from lsm.run.paths import PROJECT, Paths
 
 REGION, OTHER = "small", "SEED=2"  # OTHER: of the run whose files lie in the way
@@ -106,7 +108,7 @@ class Killer:
 
     def __init__(self, folder: Path):
         self.root, self.log, self.said, hooks = (folder / name for name in ("root", "log", "said", "hooks"))
-        hooks.mkdir(parents=True)
+        hooks.mkdir(parents=True, exist_ok=True)
         (hooks / "sitecustomize.py").write_text(HOOK)  # for the processes that a stage starts
         path = os.pathsep.join([str(hooks), str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
         os.environ |= {"PYTHONPATH": path, "LSM_ROOT": str(self.root), "KILL_LOG": str(self.log),
@@ -176,17 +178,24 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 def reference(killer: Killer, stages: tuple, folder: Path, *other: str) -> list[Stage]:
-    """Runs `stages`, (script, arguments) each, in order, from nothing; snapshots of the root lie below `folder`."""
-    out, before = [], folder / "0"
-    before.mkdir(parents=True)
-    killer.restore(before)
-    for i, (script, text) in enumerate(stages, start=1):
+    """Runs `stages`, (script, arguments) each, in order, from nothing; snapshots of the root lie below `folder`, those
+    of an earlier call too, named by the code and the arguments that made them."""
+    out, before, made, part = [], folder / "0", code_of("study_area.py"), folder / "part"
+    before.mkdir(parents=True, exist_ok=True)
+    for script, text in stages:
         arguments = [*([] if "REGION=" in text else [f"REGION={REGION}"]), *text.split(),
                      *(other if script in SEEDED else ())]
-        _, renames, seconds = whole_run(killer, script, arguments)
-        after = Path(shutil.copytree(killer.root, folder / str(i), copy_function=shutil.copyfile))
+        made = hashlib.sha256(" ".join([made, code_of(script), *arguments]).encode()).hexdigest()
+        after, said = folder / made[:16], "as an earlier call left it"
+        if not after.is_dir():
+            killer.restore(before)
+            _, renames, seconds = whole_run(killer, script, arguments)
+            said = f"{renames} renames, {seconds:.1f} s"
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(killer.root, part, copy_function=shutil.copyfile)
+            part.rename(after)
         out.append(Stage(script, arguments, before, after))
-        print(f"{' '.join([script, *other])}: {renames} renames, {seconds:.1f} s", flush=True)
+        print(f"{' '.join([script, *other])}: {said}", flush=True)
         before = after
     return out
 

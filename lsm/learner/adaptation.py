@@ -226,7 +226,9 @@ def _for_each_block(weights: np.ndarray, blocks: int, file: Path | None) -> np.n
     """The weights (members, ...) once for each block (members, blocks, ...), in memory or in a .npy file."""
     shape = len(weights), blocks, *weights.shape[1:]
     out = np.lib.format.open_memmap(file, "w+", weights.dtype, shape) if file else np.empty(shape, weights.dtype)
-    out[:] = weights[:, None]
+    for first in range(0, blocks, BLOCKS_AT_ONCE):
+        out[:, first:first + BLOCKS_AT_ONCE] = weights[:, None]
+        let_go({"written": [out]})
     return out
 
 
