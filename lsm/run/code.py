@@ -3,6 +3,7 @@
 import ast
 import hashlib
 from functools import lru_cache
+from os.path import relpath
 from pathlib import Path
 
 from lsm.run.paths import PROJECT
@@ -28,7 +29,7 @@ def code_of(script: str) -> str:
         return ""
     digest = hashlib.sha256()
     for path in sorted(seen):
-        digest.update(f"{path.relative_to(PROJECT)}\n{seen[path]}\n".encode())
+        digest.update(f"{relpath(path, PROJECT)}\n{seen[path]}\n".encode())
     return digest.hexdigest()
 
 

@@ -267,7 +267,7 @@ def test_files_of_another_run_are_said_so_and_not_used(reported, tmp_path):
     printed, text = succeed(root, "report.py"), html_of(root)
     assert "demo_importance.csv: is not the file its record describes; run feature_permutation.py again" in printed
     assert "expected recipe recommended, found published; run export_gis.py RECIPE=recommended again" in printed
-    assert "figures roc: older than the numbers they draw; run figure.py again" in printed
+    assert "figure roc: older than the numbers it draws; run figure.py again" in printed
     assert "of another run, not used: tmp/demo_importance.csv" in text
     data = data_of(text)
     assert not any("leaders" in block for block in data["blocks"])

@@ -186,7 +186,7 @@ BROKEN = {
     "codes of no region": (lambda raw: None, ("CODES_OF=far",), "^CODES_OF=far: src_data/far/factors.json: missing"),
     "no field of classes": (lambda raw: write_vector(raw / "lithology.gpkg", [square(0, 0, ROWS, COLS)],
                                                      {"rock": ["tuff"], "age": ["old"]}), (),
-                            "lithology.gpkg: lithology: expected one field of classes, found rock, age; name the one"),
+                            r"expected one field of classes, found rock \(1 class: tuff\), age \(1 class: old\); name"),
     "another field of classes": (lambda raw: None, ("LITHOLOGY_FIELD=roc",),
                                  "lithology: expected a field 'roc', found rock; .*LITHOLOGY_FIELD="),
     "InSAR in m/yr": (lambda raw: insar(raw, np.linspace(-0.02, 0.02, 120)), (),
