@@ -14,6 +14,7 @@ from lsm.run.paths import shown
 
 STEEP, FLAT = 55, 0.5  # degrees: no mountains of cells of metres are steeper on the median; no landslides where flatter
 
+
 def of_composite(raster: Raster, file: str) -> list[Finding]:
     """CRS and grid of composite.tif, and whether its slope band is in degrees: compared with the slope of its DEM."""
     findings = [Finding("CRS", file, "ok", "a projected one in metres, north up")]

@@ -15,6 +15,7 @@ ogr.UseExceptions()
 
 _POINTS = ("inventory", "stable places", "InSAR points")  # what may be a table of points
 
+
 def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None, parts: bool = True) -> gdal.Dataset:
     """Reads one layer of a vector file into memory, in the CRS of the grid: heights dropped, curves stroked, features
     of several parts taken apart, invalid ones repaired, empty ones left out.
