@@ -14,7 +14,7 @@ from osgeo import gdal, ogr
 
 from lsm.inputs.layers import Rows, flush, read_rows
 from lsm.inputs.rasters import Grid, create, known
-from lsm.inputs.vectors import POLYGONS, add_numbers, fields_of, kind_of
+from lsm.inputs.vectors import add_numbers, fields_of
 from lsm.region.warp import to_grid
 from lsm.run.artifacts import made_with
 from lsm.run.paths import Paths
@@ -22,7 +22,7 @@ from lsm.run.settings import InputError
 from lsm.sources.class_codes import NO_FIELD, names_of_raster, text_of
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
-from lsm.sources.vector_files import open_vector
+from lsm.sources.vector_files import only_areas, open_vector
 
 gdal.UseExceptions()
 
@@ -131,13 +131,7 @@ def _of_polygons(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[
     file = File.of(name, "units")
     vector = open_vector(name, "units", grid, notes, parts=False)
     layer = vector.GetLayer(0)
-    others = [feature.GetFID() for feature in layer if kind_of(feature) not in POLYGONS]
-    if len(others) == layer.GetFeatureCount():
-        raise InputError(f"{file.where}: expected polygons, found lines or points; export the areas")
-    for fid in others:
-        layer.DeleteFeature(fid)
-    if others:
-        notes.append(f"{file.where}: {len(others):,} features that are no polygons are left out")
+    only_areas(vector, file.where, notes)
     units = _names(layer, file, notes)
     names = sorted(set(units.values()) - {""}, key=_order(units.values()))
     if not names:

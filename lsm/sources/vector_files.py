@@ -71,7 +71,7 @@ def only_areas(dataset: gdal.Dataset, where: str, notes: list[str]) -> None:
     for fid in others:
         layer.DeleteFeature(fid)
     if others:
-        notes.append(f"{where}: {len(others):,} lines or points among its polygons are left out")
+        notes.append(f"{where}: {len(others):,} features that are no polygons are left out")
 
 
 def _opened(file: File, *options: str) -> gdal.Dataset:

@@ -174,7 +174,7 @@ def test_lines_among_polygons_are_left_out_and_counted(tmp_path):
     read, notes = open_vector(tmp_path / "p.gpkg", "lithology", GRID), []
     only_areas(read, "p.gpkg", notes)
     assert read.GetLayer(0).GetFeatureCount() == 1
-    assert notes == ["p.gpkg: 1 lines or points among its polygons are left out"]
+    assert notes == ["p.gpkg: 1 features that are no polygons are left out"]
     write_vector(tmp_path / "l.gpkg", [line])
     with pytest.raises(InputError, match="expected polygons, found lines or points; export the areas"):
         only_areas(open_vector(tmp_path / "l.gpkg", "lithology", GRID), "l.gpkg", [])
