@@ -16,7 +16,7 @@ Reads   metatask_sampling/<REGION>_tasks.npz              samples by block
         unsupervised_pretraining/model_init/start.npz     or another model that START_FROM names
         src_data/<REGION>_samples_dates.csv               years of landslides, for FORECAST
 Writes  checkpoint_dir/<REGION>_split.csv                 block, row (of the samples table), role: meta-train, support,
-                                                          query, unused (blocks too thin for a task; repeated factors)
+                                                          query, unused (too thin a block; repeated factors)
         checkpoint_dir/<REGION>_checkpoint_<step>.npz     the state of training; a stopped run goes on from the newest
         checkpoint_dir/<REGION>_history.csv               iteration, kind, pre_loss, post_loss (of the query), inner_lr
         checkpoint_dir/<REGION>_model.npz                 the intermediate models, their inner rates and encoder
@@ -177,7 +177,6 @@ def main(c: Constants) -> None:
     encoder = Encoder.from_json(str(read_npz(paths.encoder, pretraining, c)["encoder"]))
     saved_model = read_npz(paths.saved_model, pretraining, c)
     use_one_thread()
-
     samples = EncodedSamples.of_file(table, encoder)
     check_number(samples.label, paths)
     rng = np.random.default_rng(c.SEED)
@@ -239,7 +238,8 @@ def main(c: Constants) -> None:
     overall = metrics[metrics.block == "all"].set_index("adapted")[["samples", "landslides", *measures.MEASURES]]
     how = ("held-out blocks, each adapted on one half of its samples and on neighbours, scored on the other half"
            if (role == "support").any() else "a held-out fold of places, adapted on the nearest samples outside it")
-    print(f"{how}; {len(unadapted)} blocks have one class to learn from and do not adapt")
+    print(f"{how}; {len(unadapted)} blocks have one class to learn from and do not adapt" if place else
+          "held-out samples of all years, no test of landslides to come; no block adapts")
     print(overall.to_string(float_format="%.4f"))
     print("The encoder and the pretraining saw the factors of all samples, held-out ones too, never a label.")
     for path in (paths.split, paths.history, paths.held_out, paths.metrics, paths.model):

@@ -198,9 +198,8 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     files = {name: Path(array.filename) for name, array in named(networks).items()}
     print(f"{len(states)} blocks: {(states == ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
           f"samples of others alone), {(states == NO_SAMPLES).sum()} without samples and "
-          f"{(states == ONE_CLASS).sum()} with one class only keep the intermediate model")
-    if not training.reach:
-        print("what they adapted to counts nothing (FORECAST of meta_learner.py): one model maps all blocks")
+          f"{(states == ONE_CLASS).sum()} with one class only keep the intermediate model" if training.reach else
+          f"{len(states)} blocks: all keep the intermediate model (FORECAST of meta_learner.py)")
 
     made, of_table = (_STAGE, c, [paths.models, paths.blocks, source]), source == paths.grid
     counts, whole_map, table = Counts(np.zeros(4, np.int64), 0, {}), None, None

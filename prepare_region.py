@@ -153,6 +153,8 @@ def main(c) -> None:
     if not c.OVERWRITE:
         region_files.refuse_to_replace(paths)
     raw, notes = root() / c.RAW if c.RAW else paths.raw, []
+    if c.RAW and not raw.is_dir():
+        raise InputError(f"RAW={c.RAW}: expected a folder, found {'a file' if raw.exists() else 'nothing there'}")
     inputs, own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
     notes += region_files.unused(raw, [*inputs.values(), *own.values()])
     codes = region_files.codes_of(c.CODES_OF)

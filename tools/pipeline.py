@@ -108,7 +108,9 @@ def main(arguments: list[str]) -> None:
     if target not in ("status", "run", *pipeline.TARGETS):
         raise InputError(f"argument {target!r}: expected one of status, run, {', '.join(pipeline.TARGETS)}")
     given = pipeline.read_arguments(arguments)
-    region = given.get("REGION") or of_stage(pipeline.BLOCKS).REGION
+    region = given.get("REGION", of_stage(pipeline.BLOCKS).REGION)
+    if not region:
+        raise InputError("REGION=: expected the name of a region, found none")
     if "RAW" not in given and region != "demo":
         check_region(region)
     if target == "status":

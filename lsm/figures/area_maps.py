@@ -17,12 +17,13 @@ from lsm.figures.importance import STAGE as EXPLAINING
 from lsm.figures.map_page import Ground, draw_classes, key, map_page, marks, patch, terrain
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import open_raster
+from lsm.insar.velocities import towards_satellite
 from lsm.maps.cartography import as_one_line, grid_layers, named_classes, outlines, read_decimated
 from lsm.maps.classes import breaks_of
 from lsm.maps.counts import class_areas
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, of_stage
 
 DENSE = 12_000  # points of a map from which on their marks are smallest
 
@@ -118,7 +119,9 @@ def inventory_points(c: FigureConstants) -> tuple[pd.DataFrame, dict]:
         if column is None:
             raise InputError(f"{shown(paths.insar_points)}: header: expected a column of velocities, one of "
                              f"{', '.join(names)}, found {', '.join(table)}; rename it")
-        points = pd.concat([points, table[["X", "Y"]].assign(kind="InSAR", velocity=table[column])])
+        positive = of_stage("augment_inventory.py", REGION=c.REGION).TS_POSITIVE
+        velocity = towards_satellite(table[column], positive)  # the sign of DV
+        points = pd.concat([points, table[["X", "Y"]].assign(kind="InSAR", velocity=velocity)])
     return points, record
 
 

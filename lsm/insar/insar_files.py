@@ -120,7 +120,7 @@ def _opened(file: File, key_of, notes: list[str]
             notes.append(f"{shown(path)}: {WHAT}: band {first} of {len(names)} is the velocity")
         bands = {"velocity": (dataset, first)} | {n: (dataset, i) for i, n in enumerate(names, start=1)
                                                   if key_of(n) not in (None, "velocity") and i != first}
-    if crs is None or place is None:
+    if crs is None or crs.IsLocal() or place is None:
         raise InputError(f"{shown(path)}: {WHAT}: expected a CRS and a geotransform, found none; set them "
                          "(gdal_edit.py -a_srs EPSG:<code>)")
     crs = crs.Clone()

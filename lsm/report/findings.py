@@ -9,7 +9,7 @@ from lsm.inputs.samples import Factor, Samples, read_samples, unique_places
 from lsm.insar.origins import origins
 from lsm.insar.weak_samples import separations
 from lsm.report.sources import Collector, ReportConstants
-from lsm.run.artifacts import read_csv
+from lsm.run.artifacts import made_with, read_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import BLOCKS, CHECK
 
@@ -38,6 +38,10 @@ def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> lis
                     for text in doubts(blocks)]
         if models is not None:
             out += fallen_back(models["state"], blocks["cells"].to_numpy(), shown(paths.models))
+    if made_with(paths.model).get("FORECAST"):
+        out.append(Finding("landslides to come", shown(paths.model), "warning",
+                           "made with FORECAST=True: held-out scores are of landslides of all years, not of newer ones",
+                           "compare_methods.py PROTOCOLS=temporal scores newer ones; FORECAST=False goes back"))
     if gis is not None:
         out += outside(dict(zip(gis["measure"], gis["value"], strict=True)), shown(paths.gis_table))
     checks = got.get("checks of the inputs", paths.checks, CHECK, lambda: read_csv(paths.checks, CHECK, c, COLUMNS))

@@ -120,7 +120,7 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     """The arguments that a stage knows, and its region.
 
     PREPARE ran once with the constants of that area (RAW, a field of classes, ...): they hold until others are given.
-    So does the file of own units that BLOCKS cut the area by; BLOCKS= goes back to SLIC.
+    So do the file of own units that BLOCKS cut the area by (BLOCKS= goes back to SLIC), and FORECAST=True.
     """
     known = defaults(constants_class(script))
     if script in (DEMO, PREPARE, AUGMENT):  # the inputs' draws have a seed of their own: SEED=2 is another run on them
@@ -135,6 +135,8 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
                     and _plain(known[name]) != value]
     elif script == BLOCKS and not any(a.startswith("BLOCKS=") for a in own):
         own += [f"BLOCKS={units}" for units in [made_with(Paths(region).blocks).get("BLOCKS")] if units]
+    elif script == LEARN and not any(a.startswith("FORECAST=") for a in own):
+        own += ["FORECAST=True"] * bool(made_with(Paths(region).model).get("FORECAST"))
     return [f"REGION={region}", *own]
 
 

@@ -68,6 +68,10 @@ def constants(cls: type[Constants], arguments: list[str]) -> Constants:
     recipe = values.get("RECIPE")
     if "RECIPE" in values and recipe not in RECIPES:
         raise InputError(f"RECIPE={recipe}: expected one of {', '.join(RECIPES)}")
+    if values.get("REGION") == "":
+        raise InputError("REGION=: expected the name of a region, found none")
+    if values.get("SEED", 0) < 0:
+        raise InputError(f"SEED={values['SEED']}: expected 0 or more")
     return cls(**{name: value.values[recipe] if isinstance(value, ByRecipe) else value
                   for name, value in values.items()})
 

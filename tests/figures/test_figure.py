@@ -142,7 +142,7 @@ def test_numbers_of_the_other_figures_are_those_saved(drawn):
     assert numbers(paths, "inventory")["kind"].value_counts()["InSAR"] == 100
     given = pd.read_csv(paths.insar_points, encoding="utf-8-sig")
     insar = numbers(paths, "inventory").query("kind == 'InSAR'")
-    np.testing.assert_allclose(insar["velocity"], given["DV_InSAR"], atol=6e-4)
+    np.testing.assert_allclose(insar["velocity"], -given["DV_InSAR"], atol=6e-4)  # towards the satellite, as DV
     np.testing.assert_allclose(insar[["X", "Y"]], given[["X", "Y"]], atol=6e-3)
     pd.testing.assert_frame_equal(numbers(paths, "deformation"), insar.reset_index(drop=True))
     blocks = numbers(paths, "blocks")

@@ -58,6 +58,18 @@ def test_known_samples_alone_are_read():
     assert dates.place_tells(mixed, known, np.where(known, year, other_year), 1) is False
 
 
+@pytest.mark.parametrize("content", ["", 'X,Y,year\n"1,2,3\n', "X,Y,year\n1,2,1999\n".encode("utf-16")])
+def test_a_table_of_dates_that_cannot_be_read_is_refused(paths, content):
+    paths.samples_dates.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match="expected a table of commas in UTF-8, found another one"):
+        dates.years(paths, {"xy": np.zeros((1, 2)), "label": np.ones(1)}, CONSTANTS)
+
+
+def test_places_of_dates_that_are_no_numbers_count_for_nothing(paths):
+    paths.samples_dates.write_text("X,Y,year\nwest,0,1999\n0,0,2001\n")
+    assert dates.years(paths, {"xy": np.zeros((1, 2)), "label": np.ones(1)}, CONSTANTS).tolist() == [2001]
+
+
 @pytest.mark.parametrize("older", [0, dates.FEWEST - 1])
 def test_few_dated_landslides_change_nothing(older):
     samples, year = dated(True)

@@ -13,6 +13,7 @@ import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
+from lsm.inputs.rasters import reason
 from lsm.learner.tasks import EncodedSamples
 from lsm.run.artifacts import check, record_path
 from lsm.run.paths import Paths, shown
@@ -47,14 +48,18 @@ def years(paths: Paths, samples: dict, c: Constants) -> np.ndarray:
         return np.full(len(samples["label"]), np.nan)
     if record_path(path).is_file():
         check(path, "prepare_region.py", c)
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", index_col=False)
+    except (ValueError, pd.errors.ParserError) as error:  # of encodings too
+        raise InputError(f"{shown(path)}: expected a table of commas in UTF-8, found another one "
+                         f"({reason(error, path)}); run prepare_region.py again, or remove the file") from None
     if not {"X", "Y", "year"} <= set(table):
         raise InputError(f"{shown(path)}: header: expected X, Y, year, found {', '.join(table)}; run prepare_region.py "
                          "again, or remove the file")
-    dated = table.assign(year=pd.to_numeric(table["year"], errors="coerce"), X=table["X"].round(2),
-                         Y=table["Y"].round(2)).drop_duplicates(["X", "Y"])
+    table = table[["X", "Y", "year"]].apply(pd.to_numeric, errors="coerce").astype(float).dropna(subset=["X", "Y"])
+    dated = table.round({"X": 2, "Y": 2}).drop_duplicates(["X", "Y"])
     places = pd.DataFrame(samples["xy"].round(2), columns=["X", "Y"])
-    found = places.merge(dated[["X", "Y", "year"]], how="left", on=["X", "Y"])["year"].to_numpy(float)
+    found = places.merge(dated, how="left", on=["X", "Y"])["year"].to_numpy(float)
     return np.where(samples["label"] == 1, found, np.nan)
 
 
@@ -86,28 +91,38 @@ def place_counts(paths: Paths, table: dict, samples: EncodedSamples, known: np.n
         raise InputError(f"FORECAST=True: {shown(paths.samples_dates)}: expected landslides of two years or more, "
                          f"found {len(np.unique(year[np.isfinite(year)]))}; run prepare_region.py with an inventory "
                          "that has dates (DATE_FIELD), or leave FORECAST out")
-    tells = place_tells(samples, known, year, c.SEED)
-    print("older landslides tell the places of newer ones: the map is made as without FORECAST" if tells else
-          "older landslides do not tell the places of newer ones: X and Y are left out, and blocks keep the "
-          "intermediate model")
-    return tells
+    found = aurocs(samples, known, year, c.SEED)
+    if not found:
+        print(f"FORECAST: fewer than {FEWEST} older or newer landslides with a year: the map is made as without it")
+        return True
+    print(f"FORECAST: older landslides tell those of {newest(year[known], NEWER):.0f} and later with AUROC "
+          f"{found[0]:.3f} where X and Y are known, with {found[1]:.3f} where they are not: "
+          + ("the map is made as without FORECAST" if found[0] >= found[1] else
+             "X and Y are left out, and all blocks keep the intermediate model"))
+    return found[0] >= found[1]
 
 
 def place_tells(samples: EncodedSamples, known: np.ndarray, year: np.ndarray, seed: int) -> bool:
-    """Whether who knows the places of older landslides tells newer ones better than who knows factors alone.
+    """Whether who knows the places of older landslides tells newer ones as well as who knows factors alone, or nothing
+    can be said. Arguments as of `aurocs`."""
+    found = aurocs(samples, known, year, seed)
+    return not found or found[0] >= found[1]
+
+
+def aurocs(samples: EncodedSamples, known: np.ndarray, year: np.ndarray, seed: int) -> tuple[float, float] | None:
+    """How well older landslides tell the newest: AUROC with X and Y, and without. None with too few dated landslides.
 
     known  (samples,) bool: the samples to look at; no other label is read
-    year   (samples,) of a landslide, nan where it is not known. With too few dated landslides the answer is True
+    year   (samples,) of a landslide, nan where it is not known
 
     A random forest stands for the networks, once with and once without X and Y (the last two inputs). It learns from
     the older landslides and is asked for the newest; the other samples are split at random in the same proportion.
-    Whichever has the higher AUROC is right.
     """
     dated = known & (samples.label == 1) & np.isfinite(year)
     newer = dated & (year >= newest(year[dated], NEWER))
     older, absent = dated & ~newer, np.flatnonzero(known & (samples.label == 0))
     if min(newer.sum(), older.sum(), len(absent)) < FEWEST:
-        return True
+        return None
     asked = np.random.default_rng([seed, 9]).permutation(len(absent)) < len(absent) * newer.sum() / dated.sum()
     teach, ask = (np.append(np.flatnonzero(of), absent[part]) for of, part in ((older, ~asked), (newer, asked)))
 
@@ -115,4 +130,4 @@ def place_tells(samples: EncodedSamples, known: np.ndarray, year: np.ndarray, se
         forest = RandomForestClassifier(TREES, random_state=seed).fit(x[teach], samples.label[teach])
         return roc_auc_score(samples.label[ask], forest.predict_proba(x[ask])[:, 1])
 
-    return auroc(samples.x) >= auroc(samples.x[:, :-2])
+    return auroc(samples.x), auroc(samples.x[:, :-2])
