@@ -9,9 +9,10 @@ import pytest
 
 from lsm.learner.support import dates
 from lsm.learner.tasks import EncodedSamples
-from lsm.run.artifacts import write_csv
+from lsm.run import pipeline
+from lsm.run.artifacts import write_csv, write_npz
 from lsm.run.paths import Paths
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, of_stage
 
 SIDE, N = 10_000.0, 800  # m, samples
 CONSTANTS = SimpleNamespace(REGION="isle", SEED=1, FORECAST=True)
@@ -121,3 +122,11 @@ def test_a_forecast_needs_landslides_of_two_years(paths):
             dates.place_counts(paths, tasks, samples, known, CONSTANTS)
     table_of(paths, samples.xy, year)
     assert dates.place_counts(paths, tasks, samples, known, CONSTANTS) is False
+
+
+def test_later_commands_keep_a_forecast(paths):
+    c = of_stage("meta_learner.py", REGION="isle", FORECAST=True)
+    write_npz(paths.model, {"reach": np.array(0.0)}, "meta_learner.py", c, [])
+    assert pipeline.arguments_of("meta_learner.py", "isle", []) == ["REGION=isle", "FORECAST=True"]
+    assert pipeline.arguments_of("meta_learner.py", "isle", ["FORECAST=False"]) == ["REGION=isle", "FORECAST=False"]
+    assert pipeline.arguments_of("predict_LSM.py", "isle", []) == ["REGION=isle"]
