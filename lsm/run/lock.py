@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from lsm.run.paths import root
 
@@ -20,9 +21,13 @@ def only_run(region: str) -> Iterator[str]:
 
     The lock is the system's own (flock on a file in its temporary folder): it ends with the process, however that ends.
     """
-    with open(_file_of(region), "a+", encoding="utf-8") as file:
-        holder = _hold(file)
-        yield holder
+    file, holder = _locked(_file_of(region))
+    with file:
+        try:
+            yield holder
+        finally:
+            if not holder:
+                _give_back(file)
 
 
 @contextlib.contextmanager
@@ -32,16 +37,21 @@ def stage_1_files() -> Iterator[None]:
     if HELD in os.environ:
         yield
         return
-    with open(_file_of("/stage 1"), "a+", encoding="utf-8") as file:  # no region's name has a slash
-        if holder := _hold(file):
-            print(f"waiting for {holder}, which works with unsupervised_pretraining/model_init/", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            _hold(file)
+    path = _file_of("/stage 1")  # no region's name has a slash
+    file, holder = _locked(path)
+    if holder:
+        print(f"waiting for {holder}, which works with unsupervised_pretraining/model_init/", flush=True)
+    while holder:
+        fcntl.flock(file, fcntl.LOCK_EX)  # waits
+        file.close()
+        file, holder = _locked(path)  # the one before has removed its file, and another may have made a new one
+    with file:
         os.environ[HELD] = "yes"
         try:
             yield
         finally:
             del os.environ[HELD]
+            _give_back(file)
 
 
 def _file_of(what: str) -> Path:
@@ -49,14 +59,25 @@ def _file_of(what: str) -> Path:
     return Path(tempfile.gettempdir()) / f"meta-lsm-{os.getuid()}-{name}.lock"
 
 
-def _hold(file) -> str:
-    """Locks an open file and writes this process into it; "", or who has locked it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        return file.read().strip() or "another process"
-    file.truncate(0)
-    file.write(f"process {os.getpid()}")
-    file.flush()
-    return ""
+def _locked(path: Path) -> tuple[IO, str]:
+    """The open file of a lock, and "" if this process holds it now, or else who does."""
+    while True:
+        file = open(path, "a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            return file, file.read().strip() or "another process"
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                file.truncate(0)
+                file.write(f"process {os.getpid()}")
+                file.flush()
+                return file, ""
+        file.close()  # who held it removed the file between open and flock
+
+
+def _give_back(file: IO) -> None:
+    """Removes the file of a lock while this process still holds it, so that none is left behind."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(file.name)

@@ -61,6 +61,28 @@ def test_another_region_waits_for_the_files_of_stage_1(tmp_path, monkeypatch):
     assert other.communicate()[0] == "held\n"
 
 
+def test_no_file_stays_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(ZeroDivisionError), only_run("isle"), stage_1_files():
+        assert len(list(tmp_path.glob("*.lock"))) == 2
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_that_wait_at_once_hold_the_files_one_after_the_other(tmp_path):
+    """Each adds a line when it has them and one when it gives them back; no two may mix, though files come and go."""
+    turn = ("import time; from lsm.run.lock import stage_1_files\n"
+            "for _ in range(20):\n"
+            "    with stage_1_files(), open('turns', 'a') as file:\n"
+            "        file.write('in '); file.flush(); time.sleep(1e-3); file.write('out '); file.flush()")
+    others = dict(os.environ, LSM_ROOT=str(tmp_path), TMPDIR=str(tmp_path), PYTHONPATH=str(PROJECT))
+    runs = [subprocess.Popen([sys.executable, "-c", turn], cwd=tmp_path, env=others, stdout=subprocess.DEVNULL)
+            for _ in range(4)]
+    assert [run.wait() for run in runs] == [0] * 4
+    assert (tmp_path / "turns").read_text() == "in out " * 80
+
+
 @pytest.mark.parametrize("script", [pipeline.PRETRAIN, pipeline.LEARN])
 def test_a_stage_holds_the_files_of_stage_1_while_it_runs(script):
     main, = (node for node in ast.parse((PROJECT / script).read_text()).body
