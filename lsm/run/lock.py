@@ -62,7 +62,7 @@ def _file_of(what: str) -> Path:
 def _locked(path: Path) -> tuple[IO, str]:
     """The open file of a lock, and "" if this process holds it now, or else who does."""
     while True:
-        file = open(path, "a+", encoding="utf-8")
+        file = path.open("a+", encoding="utf-8")  # whoever asked closes it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -64,9 +64,14 @@ def test_another_region_waits_for_the_files_of_stage_1(tmp_path, monkeypatch):
 def test_no_file_stays_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(ZeroDivisionError), only_run("isle"), stage_1_files():
-        assert len(list(tmp_path.glob("*.lock"))) == 2
-        raise ZeroDivisionError
+
+    def fails() -> None:
+        with only_run("isle"), stage_1_files():
+            assert len(list(tmp_path.glob("*.lock"))) == 2
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
     assert list(tmp_path.iterdir()) == []
 
 
