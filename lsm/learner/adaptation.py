@@ -164,15 +164,17 @@ def _batches(seed: int, size: int, longest: int, steps: int, batch: int) -> np.n
 
 
 def pooled_members(training: Training, x: np.ndarray) -> Networks:
-    """The folded intermediate models: `Networks` without the axis of blocks.
+    """The folded intermediate models, `Networks` without the axis of blocks: a block far from all samples keeps them.
 
+    Where the direct path was fitted, these are the networks as fitted. The outer loop makes a network good after it has
+    adapted, not before, and from few points it takes more from the fit than it brings (docs/trials.md).
     x  (samples, inputs): its rows give the statistics of a normalisation
     """
     out = {}
     for kind, states in zip(training.kinds, training.states, strict=True):
         each = []
         for state in states:
-            weights = [tf.constant(w)[None] for w in state["weights"]]
+            weights = [tf.constant(w)[None] for w in state.get("fitted", state["weights"])]
             rows = tf.constant(x[None, :, :len(state["weights"][0])])
             statistics = statistics_of(weights, rows, tf.ones((1, len(x))), kind.normalise)
             each.append([w[0] for w in network.folded(weights, statistics)])

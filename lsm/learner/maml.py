@@ -79,9 +79,10 @@ def initial_state(weights: list[np.ndarray], inner_lr: float, per_weight: bool) 
 
 
 def stacked(states: list[dict]) -> dict:
-    """The states of members as one: every array gets the members as first axis."""
+    """The states of members as one: every array gets the members as first axis. What was fitted before the first step
+    (lsm/learner/additive) stays behind: no step changes it."""
     return {key: [np.stack(arrays) for arrays in zip(*(state[key] for state in states), strict=True)]
-            for key in states[0]}
+            for key in states[0] if key != "fitted"}
 
 
 def unstacked(state: dict, members: int) -> list[dict]:

@@ -81,9 +81,9 @@ class Training:
     def for_file(self, pooled: Networks, encoder: Encoder) -> dict[str, np.ndarray]:
         """The arrays of checkpoint_dir/<REGION>_model.npz, as `of_file` and `pooled_of` read them.
 
-        The moments of Adam are left out: training alone needs them.
+        The moments of Adam are left out, which training alone needs, and what was fitted before it: `pooled` has it.
         """
-        states = {name: w for name, w in self.arrays().items() if not re.search("_[mv]_[0-9]+$", name)}
+        states = {name: w for name, w in self.arrays().items() if not re.search("_(m|v|fitted)_[0-9]+$", name)}
         return states | {f"{kind}_pooled_{i}": w for kind, ws in pooled.items() for i, w in enumerate(ws)} | {
             "reach": np.array(self.reach), "encoder": np.array(encoder.to_json()),
             "kinds": np.array(json.dumps([asdict(kind) for kind in self.kinds]))}
@@ -110,7 +110,7 @@ def states_of(kind: Kind, arrays: dict[str, np.ndarray]) -> list[dict]:
         count = sum(name.rpartition("_")[0] == f"{kind.name}_{key}" for name in arrays)
         return [arrays[f"{kind.name}_{key}_{i}"] for i in range(count)]
 
-    keys = {key: parts(key) for key in ("weights", "inner_lr", "m", "v")}
+    keys = {key: parts(key) for key in ("weights", "inner_lr", "m", "v", "fitted")}
     return [{key: [w[member] for w in ws] for key, ws in keys.items() if ws} for member in range(kind.members)]
 
 
@@ -169,7 +169,7 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
                     raise InputError(_first_fault(training, k, samples, tasks[k], c))
             for (k, members), (states, _) in zip(shares, found, strict=True):
                 for m, state in zip(members, states, strict=True):
-                    training.states[k][m] = state
+                    training.states[k][m] |= state
             training.done = min(training.done + c.LOG_EVERY, end)
             _log(training, shares, [rows for _, rows in found])
             if save and (training.done % c.SAVE_EVERY < c.LOG_EVERY or training.done == end):

@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from lsm.learner import network
-from lsm.learner.additive.additive_start import fitted_curves, start_paths
+from lsm.learner.additive.additive_start import SHARES, fitted_curves, share_that_counts, start_paths
 from lsm.learner.additive.direct_path import BENDS, curves, rows_of_path
 from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
@@ -53,6 +53,32 @@ def test_a_curve_finds_landslides_between_two_heights():
     z = curves(test.x, path).sum(axis=1) + bias
     loss = np.logaddexp(0, np.where(test.label == 1, -z, z)).mean()
     assert loss < 0.60  # .520 with the true log-odds, .668 with straight lines
+
+
+def shared(samples: EncodedSamples) -> float:
+    n = samples.x.shape[1]
+    return share_that_counts(samples.x, samples.xy, rows_of_path(n, n - 2), 2, samples.label, samples.weight,
+                             np.zeros(len(samples.x)))
+
+
+def test_points_that_tell_the_same_count_less():
+    """Twenty valleys of thirty points each. In the second area height, rock and label are a valley's own: thirty points
+    tell no more than one."""
+    rng = np.random.default_rng(3)
+    valley = np.repeat(np.arange(20), 30)
+    xy = rng.normal(size=(20, 2))[valley] * 1e4 + rng.normal(size=(600, 2))
+    alone = area()
+    alone = replace(alone, xy=xy)
+    assert shared(alone) == 1.0
+    few = area(20, seed=5)
+    alike = replace(alone, x=few.x[valley] + np.float32(0.01) * rng.normal(size=(600, 7)).astype(np.float32),
+                    label=few.label[valley])
+    assert shared(alike) <= SHARES[-2]
+
+
+def test_too_few_places_for_folds_all_count():
+    samples = area(30)
+    assert shared(replace(samples, xy=np.repeat([[0.0, 0.0], [9.0, 9.0]], 15, axis=0))) == 1.0
 
 
 def test_what_means_nothing_stays_flat_and_classes_and_places_do_not_bend():

@@ -9,6 +9,7 @@ from small_split import made_split
 from lsm.comparison.ours.networks import samples_of
 from lsm.comparison.splits import TRAIN
 from lsm.learner import meta_training
+from lsm.learner.adaptation import pooled_members
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, meta_train, not_finite, pooled_of, tasks_of
 from lsm.learner.network import use_one_thread
@@ -198,7 +199,8 @@ def test_rows_of_history_change_no_model(monkeypatch):
 
 
 def test_few_points_start_from_curves():
-    split, c = made_split(), settings(CURVES_BELOW=10_000, LOCAL_ITERATIONS=2, REGIONAL_ITERATIONS=2)
+    split, c = made_split(), settings(CURVES_BELOW=10_000, LOCAL_ITERATIONS=2, REGIONAL_ITERATIONS=2,
+                                         NORMALISE=False)
     training = trained(split, c)
     n = split.x.shape[1]
     for kind, states in zip(training.kinds, training.states, strict=True):
@@ -206,6 +208,11 @@ def test_few_points_start_from_curves():
         for state in states:
             assert len(state["weights"][8]) > n + 2 * kind.place
             assert np.abs(state["weights"][8]).max() > 0.1  # two steps from zero come to .02
+        for i, found in enumerate(pooled_members(training, samples_of(split).x)[kind.name]):  # what is fitted is kept far away
+            np.testing.assert_array_equal(found, [state["fitted"][i] for state in states])
+            assert not np.array_equal(found, [state["weights"][i] for state in states])
+    model = training.for_file({}, Encoder("recommended", (), ()))
+    assert not any("fitted" in name for name in model)
     assert not any(kind.bends for kind in started(split, settings()).kinds)
 
 
@@ -220,10 +227,12 @@ def test_training_on_blocks_that_differ_learns_to_adapt():
     assert not equal(training, started(split, c))
 
 
-@pytest.mark.parametrize("iterations", [(40, 30), (25, 30), (40, 15)])
-def test_training_that_goes_on_equals_training_at_once(iterations):
-    """Also where the kinds end at different steps, between two checkpoints, and between two calls."""
-    c, split, saved = settings(LOCAL_ITERATIONS=iterations[0], REGIONAL_ITERATIONS=iterations[1]), made_split(), {}
+@pytest.mark.parametrize(("iterations", "curves"), [((40, 30), 0), ((25, 30), 0), ((40, 15), 10_000)])
+def test_training_that_goes_on_equals_training_at_once(iterations, curves):
+    """Also where the kinds end at different steps, between two checkpoints, and between two calls; and where curves were
+    fitted before."""
+    c, split, saved = settings(LOCAL_ITERATIONS=iterations[0], REGIONAL_ITERATIONS=iterations[1],
+                               CURVES_BELOW=curves), made_split(), {}
     training = trained(split, c, save=lambda training: saved.update({training.done: copied(training)}))
     assert list(saved) == [20, max(iterations)]
     assert saved[20].steps.tolist() == [min(20, n) for n in iterations]
@@ -231,7 +240,7 @@ def test_training_that_goes_on_equals_training_at_once(iterations):
     assert equal(again, training)
     np.testing.assert_array_equal(again.history, training.history)
     assert equal(saved[max(iterations)], training)
-    other = settings(LOCAL_ITERATIONS=iterations[0], REGIONAL_ITERATIONS=iterations[1], SEED=4)
+    other = settings(LOCAL_ITERATIONS=iterations[0], REGIONAL_ITERATIONS=iterations[1], CURVES_BELOW=curves, SEED=4)
     assert not equal(trained(split, other, started(split, c)), training)
 
 
