@@ -208,7 +208,8 @@ def test_few_points_start_from_curves():
         for state in states:
             assert len(state["weights"][8]) > n + 2 * kind.place
             assert np.abs(state["weights"][8]).max() > 0.1  # two steps from zero come to .02
-        for i, found in enumerate(pooled_members(training, samples_of(split).x)[kind.name]):  # what is fitted is kept far away
+        # what is fitted is kept far from all samples
+        for i, found in enumerate(pooled_members(training, samples_of(split).x)[kind.name]):
             np.testing.assert_array_equal(found, [state["fitted"][i] for state in states])
             assert not np.array_equal(found, [state["weights"][i] for state in states])
     model = training.for_file({}, Encoder("recommended", (), ()))
@@ -229,7 +230,7 @@ def test_training_on_blocks_that_differ_learns_to_adapt():
 
 @pytest.mark.parametrize(("iterations", "curves"), [((40, 30), 0), ((25, 30), 0), ((40, 15), 10_000)])
 def test_training_that_goes_on_equals_training_at_once(iterations, curves):
-    """Also where the kinds end at different steps, between two checkpoints, and between two calls; and where curves were
+    """Also where kinds end at different steps, between two checkpoints, and between two calls; and where curves were
     fitted before."""
     c, split, saved = settings(LOCAL_ITERATIONS=iterations[0], REGIONAL_ITERATIONS=iterations[1],
                                CURVES_BELOW=curves), made_split(), {}
