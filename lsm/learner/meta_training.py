@@ -152,7 +152,10 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
                          "correct the sample's factors and run the stages from the first one again")
     tasks = [tasks_of(kind, samples, known, c) for kind in training.kinds]
     if not training.done:
-        start_paths(training.kinds, training.states, samples, known, np.random.default_rng([c.SEED, 9]))
+        share = start_paths(training.kinds, training.states, samples, known, np.random.default_rng([c.SEED, 9]))
+        if share and save:
+            print(f"curves are fitted to {known.sum():,} samples, of which {share:.0%} count: neighbours tell much the "
+                  "same")
     end = max(kind.iterations for kind in training.kinds)
     # It follows from the number of points alone: a run that goes on farther has the same rows up to here
     every = max(1, c.LOG_EVERY // ROWS_OF_FEW) if any(kind.bends for kind in training.kinds) else c.LOG_EVERY
