@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.checks.finding import Finding, counted, graded
+from lsm.inputs.bands import MARKS, in_radians, ndvi_scale
 from lsm.inputs.samples import Factor, is_stored_zero
 from lsm.inputs.text_tables import find_columns
 
@@ -37,18 +38,16 @@ def _unit(factor: Factor, v: pd.Series) -> tuple[str, str, str] | None:
     """Level, what was found and remedy for the unit of one factor; None where its range shows no unit."""
     name, low, high = factor.name, float(v.min()), float(v.max())
     if name == "slope":
-        if high <= np.pi / 2:
-            return ("error", f"slope goes to {high:.3g}: radians, or rise over run",
-                    "write degrees: multiply radians by 57.2958")
-        if high > 90 or low < 0:
-            return ("error", f"slope goes from {low:.4g} to {high:.4g}: percent",
-                    "write degrees: degrees(atan(percent / 100))")
-        return "ok", f"slope to {high:.3g} (99 % below {v.quantile(0.99):.3g}): degrees", ""
-    if factor.kind == "circular" and 0 < high <= 2 * np.pi:
+        return _unit_of_slopes(v)
+    if factor.kind == "circular" and in_radians(v.to_numpy()):
         return "error", f"{name} goes to {high:.3g}: radians", "write degrees: multiply by 57.2958, -1 for flat ground"
     if name == "NDVI":
         largest, found = max(abs(low), abs(high)), f"NDVI from {low:.3g} to {high:.3g}"
-        if largest <= 1.5:
+        if ndvi_scale(v.to_numpy()) != 1:
+            if largest > 1.5:
+                rows = int((v.abs() > 1.5).sum())
+                return ("error", f"{found}: scale -1 to 1, but {counted(rows, 'row', 'lie')} beyond",
+                        "remove these rows, or fill them from the raster; then multiply by 10,000 in all tables")
             return ("warning", f"{found}: scale -1 to 1",
                     "multiply by 10,000 in all tables; a model fitted on one scale misreads the other")
         if largest < 300:
@@ -63,6 +62,24 @@ def _unit(factor: Factor, v: pd.Series) -> tuple[str, str, str] | None:
         found = f"median |{name}| where measured {middle:.3g}: "
         return ("error", found + "m/yr", "multiply by 1,000 to mm/yr") if middle < 0.05 else ("ok", found + "mm/yr", "")
     return None
+
+
+def _unit_of_slopes(v: pd.Series) -> tuple[str, str, str]:
+    """The same for slopes: one number out of range, however often, is no unit but a gap or an error."""
+    most, found = float(v.quantile(0.95)), f"slope goes from {v.min():.4g} to {v.max():.4g}"
+    odd = v[(v < 0) | (v > 90)]
+    if odd[(odd > 90) & ~odd.isin(MARKS)].nunique() > 1:
+        return "error", f"{found}: percent", "write degrees: degrees(atan(percent / 100))"
+    if len(odd):
+        return ("error", f"{found}: {counted(len(odd), 'row', 'hold')} {odd.iloc[0]:g}, no slope in degrees",
+                "if it marks gaps, remove these rows, or fill them from the raster; if slopes are percent, write "
+                "degrees(atan(percent / 100))")
+    if v.max() <= np.pi / 2:
+        return "error", f"{found}: radians, or rise over run", "write degrees: multiply radians by 57.2958"
+    if most <= np.pi / 2:
+        return ("warning", f"{found}, 95 % below {most:.3g}: radians, or a plain",
+                "if radians, multiply by 57.2958, and look at the few larger values")
+    return "ok", f"slope to {v.max():.3g} (99 % below {v.quantile(0.99):.3g}): degrees", ""
 
 
 def of_nodata(values: pd.DataFrame, file: str) -> list[Finding]:

@@ -82,6 +82,24 @@ def undeclared(values: np.ndarray) -> np.ndarray:
     return marked & (np.abs(values) > TIMES * np.quantile(others, 0.99)) if len(others) else marked
 
 
+def bulk(values: np.ndarray) -> float:
+    """The median size of the different numbers other than 0 among values (values,); 0 where there are none. A number
+    counts once, so that a few numbers which mark gaps change nothing, however many cells hold them."""
+    sizes = np.abs(np.unique(values[np.isfinite(values) & (values != 0)]))
+    return float(np.median(sizes)) if len(sizes) else 0.0
+
+
+def ndvi_scale(values: np.ndarray) -> float:
+    """What turns NDVI (values,) into NDVI x 10,000, by the bulk of the values: 10,000 or 1."""
+    return 10_000.0 if bulk(values) <= 1.5 else 1.0
+
+
+def in_radians(directions: np.ndarray) -> bool:
+    """Whether directions (values,), -1 for flat, are radians by the bulk of them: few degrees are so small."""
+    some = directions[directions >= 0]
+    return len(some) > 0 and 0 < float(np.quantile(some, 0.95)) <= 2 * np.pi
+
+
 def alpha_of(dataset: gdal.Dataset) -> int:
     """The number of a raster's alpha band, 0 for none."""
     bands = range(2, dataset.RasterCount + 1)

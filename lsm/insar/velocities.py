@@ -27,6 +27,8 @@ DIRECTIONS = ("towards", "away")  # what a source may count as positive: towards
 TO_MM = {"mm/yr": 1.0, "cm/yr": 10.0, "m/yr": 1000.0}
 SLOWEST = 0.5      # mm/yr: 99 % of real points are not all slower; noise alone is faster
 FASTEST = 500.0    # mm/yr: half of real points are not faster; a satellite cannot follow such an area
+MOST = 0.9         # share of angles that tell their unit
+WIDEST = 100       # times the median: points faster than that tell nothing of the unit of the others
 ASIDE = (15, 60)   # degrees: how far aside radars look
 FASTEST_ONE = 10_000.0  # mm/yr: no single point of a landslide is faster, as far as a satellite can follow it
 OFF_VERTICAL = "off_vertical"  # the column of the incidence in tables of this project where no radar looks: level 3
@@ -195,17 +197,17 @@ def _in_degrees(values: dict[str, pd.Series], path: Path) -> list[str]:
     v, notes = values.get("incidence"), []
     if v is not None and v.name == OFF_VERTICAL:
         return []
-    if v is not None and v.max() <= np.pi / 2 and v.median() > 0:
+    if v is not None and v.quantile(MOST) <= np.pi / 2 and v.median() > 0:
         found = f"{v.min():.3g} to {v.max():.3g}"
         for key in ("incidence", "heading"):
-            if key in values and values[key].abs().max() <= 2 * np.pi:
+            if key in values and values[key].abs().quantile(MOST) <= 2 * np.pi:
                 values[key] = np.degrees(values[key]).rename(values[key].name)
                 notes.append(f"{shown(path)}: column {values[key].name!r} is in radians; read as degrees")
         v = values["incidence"]
     elif v is not None:
         found = f"{v.min():.3g} to {v.max():.3g} degrees"
     way = values.get("heading")
-    if way is not None and way.abs().max() <= 2 * np.pi:  # radar satellites fly some 8 degrees and more off the north
+    if way is not None and way.abs().quantile(MOST) <= 2 * np.pi:  # radar satellites fly some 8 degrees and more off the north
         raise InputError(f"{shown(path)}: column {way.name!r}: expected degrees clockwise from north, about -13 and "
                          f"193, found {way.min():.3g} to {way.max():.3g}; if radians, multiply them by 57.2958, else "
                          "leave the column out")
@@ -251,7 +253,10 @@ def check_unit(velocity: np.ndarray, path: Path, unit: str = "mm/yr") -> None:
 
     Raises InputError.
     """
-    middle, most = np.quantile(np.abs(velocity), (0.5, 0.99))
+    speed = np.abs(velocity)
+    middle = np.quantile(speed, 0.5)
+    usual = speed[speed <= WIDEST * np.median(speed[speed > 0])] if speed.any() else speed
+    most = np.quantile(usual, 0.99)
     if most < SLOWEST or middle > FASTEST:
         found = f"99 % below {most:.3g}" if most < SLOWEST else f"half of them above {middle:.3g}"
         raise InputError(f"{shown(path)}: velocities: expected {unit}, found {found} mm/yr; give INSAR_UNIT, "

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, ogr
 
-from lsm.inputs.bands import refuse_impossible
+from lsm.inputs.bands import in_radians, ndvi_scale, refuse_impossible
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
 from lsm.inputs.rasters import NODATA, Grid, create, known
 from lsm.inputs.samples import Factor
@@ -13,7 +13,7 @@ from lsm.inputs.vectors import burn, fields_of, is_areal, number_features
 from lsm.region import terrain
 from lsm.region.warp import fill_holes, to_grid
 from lsm.run.settings import InputError
-from lsm.sources.class_codes import MAX_CLASSES, codes_of, names_of_raster, number_classes, recoded
+from lsm.sources.class_codes import codes_of, names_of_raster, number_classes, recoded, whole_numbers
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
 from lsm.sources.vector_files import only_areas, open_vector
@@ -38,7 +38,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
     if is_raster(file, name):
         raster = to_grid(file, name, grid, path.with_suffix(".codes.tif"), notes, categorical=True)
         coded = gdal.Open(str(path.with_suffix(".codes.tif")))
-        names, named = names_of_raster(raster, _whole_numbers(coded, grid, given_file))
+        names, named = names_of_raster(raster, whole_numbers(coded, grid, given_file))
         codes = codes_of(names, given, given_file.where, region, own=True) if names else {}
         new_of = {old: codes[text] for old, text in names.items()}
         if new_of and not named and new_of != {old: old for old in new_of} and not given:
@@ -71,67 +71,27 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
     return codes
 
 
-def _whole_numbers(coded: gdal.Dataset, grid: Grid, file: File) -> set[float]:
-    """The values of a raster of classes. Raises InputError where they are not some whole numbers."""
-    values = set()
-    for window in grid.windows():
-        v = read_rows(coded, *window)
-        values |= set(np.unique(v[known(v)]).tolist())
-        parts = [v for v in values if v != round(v) or abs(v) > 2**53]
-        if len(values) > MAX_CLASSES or parts:
-            raise InputError(f"{file.where}: expected at most {MAX_CLASSES} whole-number classes, found "
-                             f"{f'{min(parts):.8g} among them' if parts else f'{len(values)} or more'}; export the "
-                             "classes, not a measure")
-    return values
-
-
 def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]) -> None:
-    """Writes NDVI x 10,000: the file's values times `scale`; where `scale` is 0, the size of most values tells it.
+    """Writes NDVI x 10,000: the file's values times `scale`; where `scale` is 0, the bulk of the values tells it.
     Values that no NDVI can have become gaps, and a note counts them. Raises InputError."""
-    raster = to_grid(file, "NDVI", grid, path, notes)
+    used = []
+
+    def possible(values: np.ndarray) -> tuple[float, float]:
+        used.append(scale or ndvi_scale(values))
+        return -15_000 / used[0], 15_000 / used[0]  # what resampling makes of 1, and more
+
+    raster = to_grid(file, "NDVI", grid, path, notes, possible=possible)
     where, grey = raster.file.where, raster.band.band.DataType == gdal.GDT_Byte and raster.band.is_plain
     dataset = gdal.Open(str(path))
     step = max(1, grid.rows * grid.cols >> 20)
     sample = [np.abs(v[known(v)][::step]) for v in (read_rows(dataset, *w) for w in grid.windows())]
     largest = float(np.quantile(np.concatenate(sample), 0.99))
-    given, scale = scale, scale or (10_000.0 if largest <= 1.5 else 1.0)
-    if not (0 if given else 1200) <= largest * scale <= 15_000:  # 1,000 may stand for 1
+    if not scale and largest * used[0] < 1200:  # 1,000 may stand for 1
         raise InputError(f"{where}: expected values from -1 to 1 or -10,000 to 10,000, found 99 % up to {largest:g}; "
                          + ("grey values need scale and offset: gdal_edit.py -scale <s> -offset <o>" if grey else
                             "set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000"))
-    odd = 0
-
-    def scaled(_, v: np.ndarray) -> np.ndarray:
-        nonlocal odd
-        out, here = v * scale, known(v)
-        wild = here & (np.abs(out) > 15_000)
-        odd += int(wild.sum())
-        return np.where(here & ~wild, np.clip(out, -10_000, 10_000), NODATA)
-
-    change_layer(path, grid, scaled)
-    notes.append(f"NDVI multiplied by {scale:g}")
-    if odd:
-        notes.append(f"{where}: {odd:,} cells hold values that no NDVI has; taken for gaps")
-
-
-def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int, hand: bool = False) -> None:
-    """Writes the layers SPI, TWI, streams (uint8) and, for `hand`, HAND from the layers DEM and slope.
-
-    coarser  as `terrain.write_upstream_area` takes it
-    channel  cells that must drain through a cell before it is a stream
-    """
-    terrain.write_upstream_area(folder / "DEM.tif", grid, folder / "area.tif", coarser,
-                                (folder / "HAND.tif", channel) if hand else None)
-    areas, slopes = gdal.Open(str(folder / "area.tif")), gdal.Open(str(folder / "slope.tif"))
-    for name, index in (("SPI", terrain.stream_power), ("TWI", terrain.wetness)):
-        def window(row: int, rows: int, index=index) -> np.ndarray:
-            area, slope = read_rows(areas, row, rows), read_rows(slopes, row, rows)
-            ground = known(area) & known(slope)
-            return np.where(ground, index(np.where(ground, area, 1), np.where(ground, slope, 0), grid.cell), np.nan)
-
-        write_layer(folder / f"{name}.tif", grid, window)
-    write_layer(folder / "streams.tif", grid,
-                lambda *window: read_rows(areas, *window) >= channel * grid.cell**2, gdal.GDT_Byte, None)
+    change_layer(path, grid, lambda _, v: np.where(known(v), np.clip(v * used[0], -10_000, 10_000), NODATA))
+    notes.append(f"NDVI multiplied by {used[0]:g}")
 
 
 def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channel: int, notes: list[str]) -> None:
@@ -252,10 +212,15 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
         target.GetRasterBand(1).Fill(NODATA)
         gdal.RasterizeLayer(target, [1], vector.GetLayer(0), options=[f"ATTRIBUTE={named[0]}"])
         flush(target)
-    made = gdal.Open(str(path))
+    made, radians = gdal.Open(str(path)), factor.kind == "circular"
     for window in grid.windows():
         v = read_rows(made, *window)
-        refuse_impossible(v[known(v)], factor.name, factor.kind, given_file.where)
+        v = v[known(v)]
+        refuse_impossible(v, factor.name, factor.kind, given_file.where)
+        radians &= in_radians(v)
+    if radians:
+        raise InputError(f"{given_file.where}: expected degrees from 0 to 360, found nearly all values up to 6.28; if "
+                         "they are radians, multiply them by 57.2958, else give the kind 'continuous'")
     return None
 
 
@@ -278,7 +243,7 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
     terrain.slope_and_aspect(folder / "DEM.tif", grid, folder / "slope.tif", folder / "aspect.tif", c.SLOPE_FORMULA)
     terrain.write_curvature(folder / "DEM.tif", grid, folder / "curvature.tif")
     step("flow")
-    flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL, "HAND" in c.TERRAIN_MORE)
+    terrain.flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL, "HAND" in c.TERRAIN_MORE)
     terrain.write_more(folder, grid, c.TERRAIN_MORE, c.RELIEF_CELLS)
     for name, key in CATEGORIES.items():
         if key in inputs:

@@ -16,7 +16,8 @@ from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of
 from lsm.region.placed_points import DATES, date_field, dropped, holds_shapes, in_degrees, points_of, year_of
 from lsm.run.settings import InputError
 from lsm.sources.files import File
-from lsm.sources.raster_files import is_raster, open_raster_file, write_plain
+from lsm.sources.plain_rasters import write_plain
+from lsm.sources.raster_files import is_raster, open_raster_file
 from lsm.sources.vector_files import open_vector
 
 POLYGON_CELLS = ("highest", "every", "centroid")

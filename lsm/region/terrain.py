@@ -251,3 +251,23 @@ def _areas(heights: np.ndarray, there: np.ndarray) -> np.ndarray:
         parent[cell] = parent[parent[cell]]
         size[parent[cell]] += 1
     return size[parent].reshape(rows, cols)
+
+
+def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int, hand: bool = False) -> None:
+    """Writes the layers SPI, TWI, streams (uint8) and, for `hand`, HAND from the layers DEM and slope.
+
+    coarser  as `write_upstream_area` takes it
+    channel  cells that must drain through a cell before it is a stream
+    """
+    write_upstream_area(folder / "DEM.tif", grid, folder / "area.tif", coarser,
+                                (folder / "HAND.tif", channel) if hand else None)
+    areas, slopes = gdal.Open(str(folder / "area.tif")), gdal.Open(str(folder / "slope.tif"))
+    for name, index in (("SPI", stream_power), ("TWI", wetness)):
+        def window(row: int, rows: int, index=index) -> np.ndarray:
+            area, slope = read_rows(areas, row, rows), read_rows(slopes, row, rows)
+            ground = known(area) & known(slope)
+            return np.where(ground, index(np.where(ground, area, 1), np.where(ground, slope, 0), grid.cell), np.nan)
+
+        write_layer(folder / f"{name}.tif", grid, window)
+    write_layer(folder / "streams.tif", grid,
+                lambda *window: read_rows(areas, *window) >= channel * grid.cell**2, gdal.GDT_Byte, None)

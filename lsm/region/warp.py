@@ -1,6 +1,7 @@
 """One grid for everything: rasters and points of any CRS and cell size are brought onto it by GDAL."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from lsm.inputs.crs import crs_of, ground_scale, other_unit
 from lsm.inputs.layers import change_layer, read_rows, write_layer
 from lsm.inputs.rasters import MAX_CELLS, NODATA, Grid, create, known, reason
 from lsm.run.settings import InputError
-from lsm.sources.raster_files import RasterFile, open_raster_file, write_plain
+from lsm.sources.plain_rasters import write_plain
+from lsm.sources.raster_files import RasterFile, open_raster_file
 
 gdal.UseExceptions()
 
@@ -69,16 +71,18 @@ def _checked(grid: Grid, crs: osr.SpatialReference, where: str, dem: RasterFile)
 
 
 def to_grid(name: str, what: str, grid: Grid, path: Path, notes: list[str], categorical: bool = False,
-            unit: str | None = None, nearest: bool = False) -> RasterFile:
+            unit: str | None = None, nearest: bool = False, possible: Callable | None = None) -> RasterFile:
     """Writes a raster file as a layer on the grid: by the nearest cell for categories and where `nearest` is set,
     bilinear for the rest; gaps become nodata. Classes that float32 would change are written as float64.
 
-    what  it is, for the message; notes  gets lines on what was applied or guessed; unit  as `open_raster_file` takes it
+    what  it is, for the message; notes  gets lines on what was applied or guessed; unit  as `open_raster_file` takes
+          it; possible  as `write_plain` takes it
     Returns the file. Raises InputError where the raster cannot be warped or lies elsewhere.
     """
     source = open_raster_file(name, what, notes, unit)
     where, on_grid = source.file.where, _is_on(source, grid)
-    plain = write_plain(source, path.with_suffix(".plain.tif"), notes, None if on_grid else grid, categorical)
+    plain = write_plain(source, path.with_suffix(".plain.tif"), notes, None if on_grid else grid, categorical,
+                        possible)
     kind = plain.GetRasterBand(1).DataType if categorical else gdal.GDT_Float32
     if not on_grid:
         try:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, ogr
 
+from lsm.inputs.layers import read_rows
+from lsm.inputs.rasters import Grid, known
 from lsm.inputs.vectors import add_numbers, fields_of
 from lsm.run.settings import LONGEST, InputError
 from lsm.sources.files import File
@@ -43,6 +45,20 @@ def codes_of(names: dict, given: dict[str, int], where: str, region: str, own: b
         return {text: int(number) for number, text in names.items()}
     new = [text for text in texts if text not in codes]
     return codes | {text: code for code, text in enumerate(new, start=1 + max(given.values(), default=0))}
+
+
+def whole_numbers(coded: gdal.Dataset, grid: Grid, file: File) -> set[float]:
+    """The values of a raster of classes. Raises InputError where they are not some whole numbers."""
+    values = set()
+    for window in grid.windows():
+        v = read_rows(coded, *window)
+        values |= set(np.unique(v[known(v)]).tolist())
+        parts = [v for v in values if v != round(v) or abs(v) > 2**53]
+        if len(values) > MAX_CLASSES or parts:
+            raise InputError(f"{file.where}: expected at most {MAX_CLASSES} whole-number classes, found "
+                             f"{f'{min(parts):.8g} among them' if parts else f'{len(values)} or more'}; export the "
+                             "classes, not a measure")
+    return values
 
 
 def names_of_raster(raster: RasterFile, values: set[float]) -> tuple[dict[int, str], bool]:

@@ -65,7 +65,7 @@ def shifted(table):
 
 FAULTS = {
     "slope in radians": (lambda: edit(PATHS.samples, lambda t: t.assign(slope=np.radians(t["slope"]))),
-                         "units", "samples_own.csv", "slope goes to .*radians", "multiply"),
+                         "units", "samples_own.csv", "slope goes from .*radians", "multiply"),
     "slope in percent": (lambda: edit(PATHS.grid, lambda t: t.assign(slope=t["slope"] * 40)),
                          "units", "grid_samples_own.csv", "percent", "atan"),
     "band in radians": (lambda: band(4, np.radians), "units", "composite.tif", "radians", "degrees"),
@@ -153,6 +153,19 @@ def test_checking_changes_nothing_else(region, made):
     after = contents(region)
     assert {name: after[name] for name in made} == made
     assert set(after) - set(made) == {f"tmp/own_{n}.csv{s}" for n in ("checks", "correlation") for s in ("", ".json")}
+
+
+@pytest.mark.parametrize(("name", "values", "level", "found"), [
+    ("slope", [*np.linspace(0, 50, 99), -9999], "error", "1 row holds -9999, no slope in degrees"),
+    ("slope", [*np.linspace(0, 120, 99), -9999], "error", "percent"),
+    ("slope", [*np.linspace(0, 0.9, 99), 45], "warning", "95 % below 0.87: radians, or a plain"),
+    ("slope", np.linspace(0, 50, 99), "ok", "degrees"),
+    ("aspect", [*np.linspace(0, 6.28, 99), 300], "error", "radians"),
+    ("NDVI", [*np.linspace(-0.1, 0.8, 97), *[10000] * 3], "error", "scale -1 to 1, but 3 rows lie beyond")])
+def test_a_few_odd_values_do_not_change_the_unit(name, values, level, found):
+    finding, = table_checks.of_units(pd.DataFrame({name: values}), FACTORS, "t.csv")
+    assert finding.level == level
+    assert found in finding.found
 
 
 def test_velocity_in_metres_and_missing_insar():

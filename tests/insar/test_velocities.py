@@ -475,3 +475,11 @@ def test_no_layer(path):
     layer.unlink()
     empty = write_layer(layer, TABLE, kind=ogr.wkbPolygon)
     assert "expected points with place and value, found 3 of 3 that have no geometry" in refused(empty)
+
+
+def test_a_few_outliers_hide_no_unit(path):
+    slow = np.r_[np.linspace(-0.01, 0.01, 95), np.full(5, 255.0)]  # m/yr
+    with pytest.raises(InputError, match=r"velocities: expected mm/yr, found 99 % below 0.01 mm/yr; give INSAR_UNIT"):
+        check_unit(slow, path)
+    check_unit(np.r_[np.linspace(-2, 2, 95), np.full(5, 255.0)], path)
+    check_unit(np.r_[np.zeros(60), np.linspace(-2, 2, 40)], path)

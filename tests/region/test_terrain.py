@@ -6,7 +6,7 @@ from small_region import CELL, PLACE, crs_of, heights
 from lsm.inputs import layers, rasters
 from lsm.inputs.layers import read_rows
 from lsm.inputs.rasters import NODATA, Grid, create
-from lsm.region import factor_layers, terrain
+from lsm.region import terrain
 
 PLANE = 3.0 * np.arange(12)[None, :] - 2.0 * np.arange(10)[:, None] + 100  # m; rises to the east and the north
 
@@ -141,7 +141,7 @@ def test_flow_layers_are_on_disk_while_their_datasets_are_open(tmp_path, monkeyp
     monkeypatch.setattr(terrain, "flow_of", flow_of)
     dem, grid = layer(tmp_path, heights())
     terrain.slope_and_aspect(dem, grid, tmp_path / "slope.tif", tmp_path / "aspect.tif", "Horn")
-    factor_layers.flow_layers(tmp_path, grid, coarser=1, channel=40)
+    terrain.flow_layers(tmp_path, grid, coarser=1, channel=40)
     area, slope = values_of(tmp_path / "area.tif"), values_of(tmp_path / "slope.tif")
     assert area.max() > 40 * CELL**2
     np.testing.assert_array_equal(values_of(tmp_path / "streams.tif"), area >= 40 * CELL**2)

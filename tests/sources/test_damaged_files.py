@@ -13,7 +13,8 @@ from small_region import PLACE, crs_of, write_raster, write_vector
 
 from lsm.inputs.bands import HEIGHTS
 from lsm.inputs.rasters import Grid, read_composite
-from lsm.sources.raster_files import open_raster_file, write_plain
+from lsm.sources.plain_rasters import write_plain
+from lsm.sources.raster_files import open_raster_file
 from lsm.sources.vector_files import open_vector
 
 CASES = int(os.environ.get("FUZZ", "25"))  # of each file

@@ -8,7 +8,8 @@ from small_region import COLS, NODATA, PLACE, ROWS, WEST, crs_of, heights, write
 from lsm.inputs.rasters import Grid
 from lsm.run.settings import InputError
 from lsm.sources.files import read_files
-from lsm.sources.raster_files import is_raster, open_raster_file, write_plain
+from lsm.sources.plain_rasters import write_plain
+from lsm.sources.raster_files import is_raster, open_raster_file
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 
@@ -263,3 +264,15 @@ def test_arithmetic_leaves_classes_whole(tmp_path):
     write_raster(tmp_path / "in.tif", codes)
     raster = open_raster_file(str(tmp_path / "in.tif"), "land use", [])
     assert set(np.unique(write_plain(raster, tmp_path / "p.tif", [], None, True).ReadAsArray())) == {1, 2, 3, 7}
+
+
+def test_a_number_apart_from_all_others_is_said_and_kept(tmp_path):
+    values = np.linspace(0.1, 0.8, ROWS * COLS).reshape(ROWS, COLS)
+    values[:2] = 254
+    write_raster(tmp_path / "rain.tif", values, nodata=None)
+    found, notes = plain_of(tmp_path / "rain.tif", "rain")
+    np.testing.assert_allclose(found, values, rtol=1e-6)
+    assert any("254 in 3.3% of the cells lies apart from all other values and is kept; if it marks gaps, declare it "
+               "(gdal_edit.py -a_nodata 254)" in note for note in notes)
+    write_raster(tmp_path / "rain.tif", np.linspace(0, 8, ROWS * COLS).reshape(ROWS, COLS).round(), nodata=None)
+    assert plain_of(tmp_path / "rain.tif", "rain")[1] == []

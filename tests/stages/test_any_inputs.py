@@ -211,7 +211,22 @@ def test_ndvi_is_scaled_by_the_bulk_of_its_values(raw, capsys):
     table = grid_of()
     assert len(table) == ROWS * COLS - 5
     assert table["NDVI"].max() == pytest.approx(8000)
-    assert "5 cells hold values that no NDVI has; taken for gaps" in capsys.readouterr().out
+    assert "5 cells hold values that no NDVI has, like 17; taken for gaps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mark", [10_000, 255, 2, -10_000, 1e10])
+@pytest.mark.parametrize("share", [0.02, 0.6])
+def test_undeclared_gaps_change_no_scale_of_ndvi_and_mix_with_no_neighbour(tmp_path, mark, share):
+    grid = Grid(ROWS, COLS - 1, (PLACE[0] + 7, *PLACE[1:]), crs_of(32650).ExportToWkt())  # bilinear between cells
+    values = np.linspace(0.1, 0.8, ROWS * COLS).reshape(ROWS, COLS)
+    values[:, :int(share * COLS) + 1] = mark
+    write_raster(tmp_path / "n.tif", values, nodata=None)
+    ndvi_layer(tmp_path / "n.tif", 0, grid, tmp_path / "NDVI.tif", notes := [])
+    found = gdal.Open(str(tmp_path / "NDVI.tif")).ReadAsArray()
+    assert 1000 <= found[found != NODATA].min()
+    assert found.max() <= 8000
+    assert (found == NODATA).mean() == pytest.approx(share, abs=0.03)
+    assert any("taken for gaps" in note for note in notes)
 
 
 @pytest.mark.parametrize(("largest", "kind", "remedy"), [
