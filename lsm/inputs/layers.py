@@ -53,6 +53,23 @@ def write_rows(dataset: gdal.Dataset, row: int, values: np.ndarray, band: int = 
     dataset.GetRasterBand(band).WriteArray(values, 0, row)
 
 
+def write_cells(path: Path, grid: Grid, row: np.ndarray, col: np.ndarray, values, below=None,
+                **options) -> gdal.Dataset:
+    """Writes a layer with values (one for all cells, or one a cell) at the cells row, col; the other cells are 0, or 1
+    where the layer `below` is not 0. options: kind and nodata of `write_layer`."""
+    values = np.broadcast_to(values, row.shape)
+
+    def window(first: int, rows: int) -> np.ndarray:
+        out = np.zeros((rows, grid.cols), np.float32)
+        if below is not None:
+            out[read_rows(below, first, rows) != 0] = 1
+        here = (row >= first) & (row < first + rows)
+        out[row[here] - first, col[here]] = values[here]
+        return out
+
+    return write_layer(path, grid, window, **options)
+
+
 @dataclass(frozen=True)
 class Rows:
     """The first band of an open raster, of which slices of rows are read and written like those of an array."""

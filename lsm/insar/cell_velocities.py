@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal
 
-from lsm.inputs.layers import values_at
+from lsm.inputs.layers import values_at, write_cells
 from lsm.inputs.rasters import Grid, known, locate
 from lsm.insar.moving_slopes import slope_cosine, slope_velocity
 from lsm.insar.velocities import InsarPoints
-from lsm.region.inventory import write_cells
 
 gdal.UseExceptions()
 

@@ -207,7 +207,7 @@ def _in_degrees(values: dict[str, pd.Series], path: Path) -> list[str]:
     elif v is not None:
         found = f"{v.min():.3g} to {v.max():.3g} degrees"
     way = values.get("heading")
-    if way is not None and way.abs().quantile(MOST) <= 2 * np.pi:  # radar satellites fly some 8 degrees and more off the north
+    if way is not None and way.abs().quantile(MOST) <= 2 * np.pi:  # satellites fly 8 degrees and more off the north
         raise InputError(f"{shown(path)}: column {way.name!r}: expected degrees clockwise from north, about -13 and "
                          f"193, found {way.min():.3g} to {way.max():.3g}; if radians, multiply them by 57.2958, else "
                          "leave the column out")

@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr
 
-from lsm.inputs.layers import change_layer, read_rows, values_at, write_layer
+from lsm.inputs.layers import change_layer, read_rows, values_at
 from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.text_tables import Table, plain
-from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of
+from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
 from lsm.region.placed_points import DATES, date_field, dropped, holds_shapes, in_degrees, points_of, year_of
 from lsm.run.settings import InputError
 from lsm.sources.files import File
-from lsm.sources.plain_rasters import write_plain
-from lsm.sources.raster_files import is_raster, open_raster_file
+from lsm.sources.raster_files import is_raster
+from lsm.sources.raster_outlines import WIDE, outlines_of
 from lsm.sources.vector_files import open_vector
 
 POLYGON_CELLS = ("highest", "every", "centroid")
@@ -157,7 +157,7 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         placed = bool(file.number("epsg") or epsg or in_degrees(Table(file.path, what, file.member).header))
         return Inventory(xy, labels[kept] == 1, years[kept], None, (*notes, *more, *unlabelled), placed)
     outlined = []
-    dataset = (_outlines(name, what, grid, folder, outlined) if is_raster(name, what) else
+    dataset = (outlines_of(name, what, grid, dem, folder, outlined) if is_raster(name, what) else
                open_vector(name, what, grid))
     layer = dataset.GetLayer(0)
     features = [(f.GetFID(), kind_of(f), f.GetGeometryRef().Clone() if kind_of(f) else None) for f in layer]
@@ -166,18 +166,22 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     labels, years, notes = _labels_and_years(table, file, date)
     shapes = np.array([kind in (ogr.wkbPoint, *POLYGONS) for _, kind, _ in features], bool)
     kept, unlabelled = dropped(np.isnan(labels) & shapes, where, "have no label")
-    points, polygons = [], {}  # points: x, y, label, year; polygons: the same of a point inside, by feature id
+    places, polygons, areas = [], {}, []  # places: x, y, label, year; polygons: of a point inside, by feature id
     for (fid, kind, shape), label, year, keep in zip(features, labels, years, kept, strict=True):
         if keep and kind == ogr.wkbPoint:
-            points.append((shape.GetX(), shape.GetY(), label, year))
+            places.append((shape.GetX(), shape.GetY(), label, year))
         elif keep and kind in POLYGONS:
             inside = shape.PointOnSurface()
             polygons[fid] = (inside.GetX(), inside.GetY(), label, year)
+            areas += [shape] * bool(label == 1)
     notes += [f"{(~shapes).sum()} features of the {what} are empty or lines and are left out"] * (not shapes.all())
-    if not points and not polygons:
+    if not places and not polygons:
         raise InputError(f"{where}: expected points or polygons, found {(~shapes).sum()} features that are neither; "
                          "turn closed lines into polygons and buffer open ones, or export points")
-    of_points, burned = np.array(points, np.float64).reshape(-1, 4), None
+    of_points, burned = np.array(places, np.float64).reshape(-1, 4), None
+    if areas and what == "inventory" and not file.numbers("value"):
+        slid = np.array([place for place in (*places, *polygons.values()) if place[2] == 1])
+        _refuse_study_area(areas, slid[:, :2], dem, grid, where, notes)
     if polygons:
         of_polygons, burned = _polygon_points(dataset, polygons, grid, dem, how, every, folder)
         of_points = np.concatenate([of_points, of_polygons])
@@ -186,29 +190,29 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
                      (*outlined, *notes, *unlabelled), True)
 
 
-def _outlines(name: str | Path, what: str, grid: Grid, folder: Path, notes: list[str]) -> gdal.Dataset:
-    """The outlines of an inventory that is a raster, in the CRS of the grid: each connected area of one whole number
-    other than 0 is a polygon. notes  gets their number. Raises InputError."""
-    raster = open_raster_file(name, what, notes)
-    plain_values = write_plain(raster, folder / "numbers.tif", notes, grid, categorical=True)
-    own, odd = Grid.of(plain_values), []
+def _refuse_study_area(shapes: list[ogr.Geometry], xy: np.ndarray, dem: gdal.Dataset, grid: Grid, where: str,
+                       notes: list[str]) -> None:
+    """Raises InputError where the largest polygon of landslides must be the study area; notes  gets a line where it may
+    be.
 
-    def window(row: int, rows: int) -> np.ndarray:
-        v = read_rows(plain_values, row, rows)
-        odd.extend(v[known(v) & (v != np.round(v))][:1].tolist())
-        return known(v) & (v != 0)
-
-    marks = write_layer(folder / "outlined.tif", own, window, gdal.GDT_Byte, None)
-    if odd:
-        raise InputError(f"{raster.file.where}: expected whole numbers, 0 or nodata beside landslides, found {odd[0]:g}"
-                         "; export the landslides, not a measure")
-    areas = gdal.GetDriverByName("Memory").Create("", 0, 0, 0, gdal.GDT_Unknown)
-    layer = areas.CreateLayer("layer", raster.crs, ogr.wkbPolygon)
-    layer.CreateField(ogr.FieldDefn("area number", ogr.OFTInteger64))
-    gdal.Polygonize(plain_values.GetRasterBand(1), marks.GetRasterBand(1), layer, 0, ["8CONNECTED=8"])
-    notes.append(f"{raster.file.where}: {layer.GetFeatureCount():,} connected areas of one number other than 0 are the "
-                 "landslides")
-    return gdal.VectorTranslate("", areas, options=["-f", "Memory", "-t_srs", grid.crs, "-nln", "layer", "-makevalid"])
+    shapes  the polygons; xy (landslides, 2)  a point inside each of them and of the other landslides
+    """
+    largest = max(shapes, key=lambda shape: shape.Area())
+    cells = sum(int(known(read_rows(dem, *window)).sum()) for window in grid.windows())
+    share = largest.Area() / (max(1, cells) * grid.cell**2)
+    if share <= WIDE / 5:
+        return
+    around = largest.GetEnvelope()
+    near = xy[(xy[:, 0] >= around[0]) & (xy[:, 0] <= around[1]) & (xy[:, 1] >= around[2]) & (xy[:, 1] <= around[3])]
+    held = sum(largest.Contains(point) for point in points(near)) - 1
+    others = len(xy) - 1
+    found = (f"a polygon as large as {share:.0%} of the DEM (X {around[0]:.0f} to {around[1]:.0f}, Y {around[2]:.0f} "
+             f"to {around[3]:.0f}) with {held} of {others} other landslides in it")
+    if share > WIDE or held > 0.9 * max(10, others):
+        raise InputError(f"{where}: expected landslides, found {found}; if it is the study area, remove it from the "
+                         "inventory (MASK with MASK_KEEPS=True takes one)")
+    if held > WIDE * max(10, others):
+        notes.append(f"{where}: found {found}; if it is the study area, remove it")
 
 
 def _labels_and_years(table: pd.DataFrame, file: File, date: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -256,20 +260,3 @@ def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: i
     # A polygon without a cell, because it is smaller than a cell or another lies over it, gives the point inside it.
     missing = np.setdiff1d(np.arange(len(inside)), number - 1)
     return np.concatenate([np.column_stack([x, y, inside[number[taken] - 1, 2:]]), inside[missing]]), numbers
-
-
-def write_cells(path: Path, grid: Grid, row: np.ndarray, col: np.ndarray, values, below=None,
-                **options) -> gdal.Dataset:
-    """Writes a layer with values (one for all cells, or one a cell) at the cells row, col; the other cells are 0, or 1
-    where the layer `below` is not 0. options: kind and nodata of `write_layer`."""
-    values = np.broadcast_to(values, row.shape)
-
-    def window(first: int, rows: int) -> np.ndarray:
-        out = np.zeros((rows, grid.cols), np.float32)
-        if below is not None:
-            out[read_rows(below, first, rows) != 0] = 1
-        here = (row >= first) & (row < first + rows)
-        out[row[here] - first, col[here]] = values[here]
-        return out
-
-    return write_layer(path, grid, window, **options)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal
 
-from lsm.inputs.layers import read_rows, values_at, write_layer
+from lsm.inputs.layers import read_rows, values_at, write_cells, write_layer
 from lsm.inputs.rasters import Grid, cell_of, centres, known
 from lsm.region import absences, inventory
 from lsm.region.factor_layers import distance_to
@@ -91,8 +91,7 @@ def mark_occupied(landslides, weak_xy: np.ndarray, burned, grid: Grid, folder: P
     """
     weak_row, weak_col = cell_of(grid.geotransform, weak_xy)
     row, col = np.r_[landslides[1], weak_row], np.r_[landslides[2], weak_col]
-    occupied = inventory.write_cells(folder / "occupied.tif", grid, row, col, 1, burned, kind=gdal.GDT_Byte,
-                                     nodata=None)
+    occupied = write_cells(folder / "occupied.tif", grid, row, col, 1, burned, kind=gdal.GDT_Byte, nodata=None)
     distance_to(occupied, grid, folder / "away.tif", "inventory: expected landslides on the grid, found none")
 
 

@@ -7,6 +7,7 @@ A name is a path, and after it options, each behind a "|":
     roads.shp|epsg=32650         the CRS that the file lacks, or has wrongly
     soil.gpkg|field=depth        the attribute field to take
     layers.zip|file=roads.shp    one of several files in an archive
+    inventory.tif|value=2        the number of a raster that marks landslides, or several: value=2,3
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from lsm.run.settings import InputError
 
 gdal.UseExceptions()
 
-OPTIONS = ("layername", "band", "epsg", "field", "file")
+OPTIONS = ("layername", "band", "epsg", "field", "file", "value")
 # Files that belong to a file of the same name, by the end of theirs: GDAL finds them by itself.
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".prj", ".dbf", ".shx", ".cpg", ".qpj", ".qix", ".sbn", ".sbx", ".tfw", ".tifw",
             ".wld", ".jgw", ".hdr", ".xml", ".qml", ".qmd", ".sld", ".lyr", ".lyrx", ".rrd", ".ige", ".csvt", ".gfs",
@@ -86,6 +87,13 @@ class File:
         if not text.isascii() or not text.isdigit():
             raise InputError(f"{self.where}: |{option}={text}: expected a whole number; correct it")
         return int(text)
+
+    def numbers(self, option: str) -> list[int]:
+        """The whole numbers of an option, separated by commas; [] where it is not given. Raises InputError."""
+        text = self.options.get(option, "")
+        if not re.fullmatch(r"(-?\d+(,-?\d+)*)?", text, re.ASCII):
+            raise InputError(f"{self.where}: |{option}={text}: expected whole numbers like 1,2; correct it")
+        return [int(number) for number in text.split(",") if number]
 
     @property
     def crs(self) -> osr.SpatialReference | None:

@@ -241,3 +241,44 @@ def test_a_column_called_y_beside_longitude_and_latitude_is_not_passed_over(tmp_
     (["Datum"], "Datum"), (["created_date", "image year"], None), (["date A", "date B"], None)])
 def test_fields_of_dates_by_a_word_in_their_names(tmp_path, names, field):
     assert placed_points.date_field(names, "", tmp_path) == field
+
+
+SLIDES = np.zeros((ROWS, COLS), int)  # 20 of 2 x 2 cells
+SLIDES[np.add.outer(np.arange(20) // 5 * 12 + 5, [0, 1])[:, :, None],
+       np.add.outer(np.arange(20) % 5 * 14 + 5, [0, 1])[:, None]] = 1
+PART = np.where(np.arange(COLS) < 50, 0, 1)  # 1 in a study area smaller than the raster
+
+
+@pytest.mark.parametrize(("marks", "nodata", "value"), [
+    (SLIDES + 1, None, "2"), (1 - SLIDES, None, "0"), (PART * (SLIDES + 1), None, "2"),
+    (np.where(PART, 1 - SLIDES, 9), 9, "0"), (np.where(PART, SLIDES + 1, 9), 9, "2"), (2 + 3 * SLIDES, 0, "5")])
+def test_a_background_is_no_landslide(tmp_path, dem, marks, nodata, value):
+    path = tmp_path / "i.tif"
+    write_raster(path, marks, nodata=nodata, kind=gdal.GDT_Byte)
+    with pytest.raises(InputError, match=r"inventory: expected landslides, found . in \d+% of the cells, like a "
+                                         r'background; say which of .* marks landslides: INVENTORY=".*value=<number>"'):
+        read(path, dem, tmp_path)
+    there = SLIDES * (PART if marks[0, 0] in (0, 9) else 1)
+    assert (read(f"{path}|value={value}", dem, tmp_path).burned.ReadAsArray() != 0).tolist() == (there == 1).tolist()
+
+
+@pytest.mark.parametrize("marks", [SLIDES, SLIDES * 255, SLIDES * np.arange(1, COLS + 1), SLIDES + 4 * (
+    (np.mgrid[:ROWS, :COLS][1] < 40) & (np.mgrid[:ROWS, :COLS][0] < 12))])
+def test_landslides_of_any_numbers_and_large_ones_are_none(tmp_path, dem, marks):
+    write_raster(tmp_path / "i.tif", marks, nodata=None, kind=gdal.GDT_Int32)
+    assert ((read(tmp_path / "i.tif", dem, tmp_path).burned.ReadAsArray() != 0) == (marks != 0)).all()
+
+
+@pytest.mark.parametrize(("area", "found"), [
+    (square(-5, -5, ROWS + 9, COLS + 9), "found a polygon as large as 128% of the DEM .* if it is the study area"),
+    (square(0, 0, 30, COLS), r"as large as 50% of the DEM .*with 30 of 30 other landslides in it"), ("", "")])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_study_area_among_landslides_is_refused(tmp_path, dem, area, found, first):
+    slides = [square(r, c, 2, 2) for r in range(1, 20, 4) for c in range(1, 60, 10)]
+    some = [area, *slides] if first else [*slides, area]
+    write_vector(tmp_path / "i.gpkg", [shape for shape in some if shape])
+    if found:
+        with pytest.raises(InputError, match=found):
+            read(tmp_path / "i.gpkg", dem, tmp_path)
+    else:
+        assert len(read(tmp_path / "i.gpkg", dem, tmp_path).xy) == 30

@@ -274,5 +274,5 @@ def test_a_number_apart_from_all_others_is_said_and_kept(tmp_path):
     np.testing.assert_allclose(found, values, rtol=1e-6)
     assert any("254 in 3.3% of the cells lies apart from all other values and is kept; if it marks gaps, declare it "
                "(gdal_edit.py -a_nodata 254)" in note for note in notes)
-    write_raster(tmp_path / "rain.tif", np.linspace(0, 8, ROWS * COLS).reshape(ROWS, COLS).round(), nodata=None)
+    write_raster(tmp_path / "rain.tif", np.linspace(1, 8, ROWS * COLS).reshape(ROWS, COLS).round(), nodata=None)
     assert plain_of(tmp_path / "rain.tif", "rain")[1] == []
