@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from lsm.checks.agreement import of_agreement, values_of_cells
+from lsm.checks.agreement import of_agreement, of_rows, values_of_cells
 from lsm.checks.coordinates import of_decimals
 from lsm.checks.finding import Finding, of_refusal, summary
 from lsm.checks.one_sided import of_one_sided
 from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain
 from lsm.checks.table_checks import columns_of, of_collinearity, of_labels, of_missing, of_nodata, of_units
+from lsm.inputs.grid_cells import chunks, grid_of
 from lsm.inputs.rasters import Raster, read_composite
-from lsm.inputs.samples import Factor, grid_chunks, named_rows, read_samples
+from lsm.inputs.samples import Factor, named_rows, read_samples
 from lsm.run.artifacts import write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
@@ -59,8 +60,10 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
                     findings += of_one_sided(values, table["label"], factors, shown(path))
                     correlation, lines = of_collinearity(values, factors, shown(path))
                     findings += lines
+    grid = grid_of(paths)
+    if grid.is_file():
+        findings += _refusal(grid, lambda: findings.extend(_against_grid(paths, grid, factors, raster, rows)))
     if paths.grid.is_file():
-        findings += _refusal(paths.grid, lambda: findings.extend(_against_grid(paths, factors, raster, rows)))
         table = _table(paths.grid, rows)
         findings += _of_columns(table, columns_of(table, factors), factors, raster, paths.grid, is_grid=True)
     elif not paths.factor_stack.is_file():
@@ -71,19 +74,22 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
     return findings, correlation
 
 
-def _against_grid(paths: Paths, factors: tuple[Factor, ...], raster: Raster | None, rows: int) -> list[Finding]:
-    """Reads every row of the grid table, and compares samples with it. Raises InputError as its reader does."""
+def _against_grid(paths: Paths, grid: Path, factors: tuple[Factor, ...], raster: Raster | None,
+                  rows: int) -> list[Finding]:
+    """Reads every row of the grid, table or stack, and compares samples with it. Raises InputError as its reader does.
+    """
     table = _table(paths.samples)
     values = columns_of(table, factors)
     there = tuple(factor for factor in factors if factor.name in values)
     if raster is None or not there or not len(table) or not {"X", "Y"} <= set(table):
-        for _ in grid_chunks(paths.grid, factors, rows):
+        for _ in chunks(grid, factors, rows):
             pass
         return []
     xy = table[["X", "Y"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    of_grid = values_of_cells(paths.grid, factors, raster, xy, rows)
+    of_grid, seen = values_of_cells(grid, factors, raster, xy, rows)
     of_grid = of_grid[:, [factors.index(factor) for factor in there]]
-    return of_agreement(values[[f.name for f in there]].to_numpy(float), of_grid, there, shown(paths.samples))
+    return of_rows(seen, raster, shown(grid)) + of_agreement(
+        values[[f.name for f in there]].to_numpy(float), of_grid, there, shown(paths.samples))
 
 
 def _refusal(path: Path, read) -> list[Finding]:
