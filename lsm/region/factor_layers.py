@@ -30,7 +30,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
     """Writes class codes, 0 without a class; returns code by class.
 
     file           a raster, whose values are the codes, or polygons
-    field          of polygons, as `number_classes` takes it
+    field          of polygons, as `number_classes` takes it, or of a raster's attribute table
     given, region  codes to keep, as `class_codes.codes_of` takes them
     notes          gets lines on what was guessed, and on cells without a class. Raises InputError.
     """
@@ -38,7 +38,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
     if is_raster(file, name):
         raster = to_grid(file, name, grid, path.with_suffix(".codes.tif"), notes, categorical=True)
         coded = gdal.Open(str(path.with_suffix(".codes.tif")))
-        names, named = names_of_raster(raster, whole_numbers(coded, grid, given_file))
+        names, named = names_of_raster(raster, whole_numbers(coded, grid, given_file), field, notes)
         codes = codes_of(names, given, given_file.where, region, own=True) if names else {}
         new_of = {old: codes[text] for old, text in names.items()}
         if new_of and not named and new_of != {old: old for old in new_of} and not given:
@@ -66,7 +66,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
                          "the CRS and extent of the file, or leave it out")
     if without:
         notes.append(f"{without / ground:.1%} of the DEM's cells have no class of {name}: code 0")
-    if new := sorted(set(codes) - set(given or codes)):
+    if new := sorted(text for text, code in codes.items() if given and code not in given.values()):
         notes.append(f"classes of {name} that {region} does not have: {', '.join(new)}")
     return codes
 

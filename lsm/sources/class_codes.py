@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 from osgeo import gdal, ogr
@@ -34,13 +33,14 @@ def codes_of(names: dict, given: dict[str, int], where: str, region: str, own: b
     Raises InputError where one of both regions has names and the other numbers alone.
     """
     texts = list(dict.fromkeys(names.values()))
+    known_codes = {text.lower(): code for text, code in reversed(given.items())}  # upper case does not count
     numbered = [all(re.fullmatch(r"-?\d+", text) for text in group) for group in (texts, given)]
-    if given and numbered[0] != numbered[1] and not set(texts) & set(given):
+    if given and numbered[0] != numbered[1] and not {text.lower() for text in texts} & set(known_codes):
         have, has = ("numbers", "names") if numbered[0] else ("names", "numbers")
         raise InputError(f"{where}: expected class {has} as CODES_OF={region} has ({', '.join(list(given)[:3])}, ...), "
                          f"found {have} ({', '.join(texts[:3])}, ...); name the classes alike (an attribute table of "
                          "the raster), or leave out CODES_OF")
-    codes = {text: given[text] for text in texts if text in given}
+    codes = {text: known_codes[text.lower()] for text in texts if text.lower() in known_codes}
     if not given and own and 0 not in names and max(map(abs, names)) <= LARGEST:
         return {text: int(number) for number, text in names.items()}
     new = [text for text in texts if text not in codes]
@@ -61,48 +61,79 @@ def whole_numbers(coded: gdal.Dataset, grid: Grid, file: File) -> set[float]:
     return values
 
 
-def names_of_raster(raster: RasterFile, values: set[float]) -> tuple[dict[int, str], bool]:
+def names_of_raster(raster: RasterFile, values: set[float], field: str = "",
+                    notes: list[str] | None = None) -> tuple[dict[int, str], bool]:
     """The name of each class of a raster: of its attribute table, its list of categories or its .vat.dbf; where there
     is none, the number. Also whether any has a name. Code 0 is a class where it has a name.
 
     values  the whole numbers that occur
+    field   the column of names; "": found
+    notes   gets a line where several columns could hold the names. Raises InputError.
     """
-    found = _attribute_table(raster.band.band, values, raster.file.where) or _vat(raster.file.path)
+    file, said = raster.file, []
+    found = _attribute_table(raster.band.band, values, file, field, said) or _vat(file, field, said)
+    if field and not found:
+        raise InputError(f"{file.where}: expected an attribute table with a column {field!r}, found no table; leave "
+                         f"out {_field_constant(file)}")
+    if notes is not None:
+        notes += said
     found = {code: " ".join(name.split()) for code, name in found.items()}
     found = {code: name for code, name in found.items() if name.lower() not in _NO_CLASS}
     kept = [int(v) for v in sorted(values) if v != 0 or 0 in found]
-    twice = {name for name, n in Counter(found.values()).items() if n > 1}
-    names = {code: f"{found[code]} ({code})" if found.get(code) in twice else found.get(code, str(code))
-             for code in kept}
+    times = Counter(name.lower() for name in found.values())
+    names = {code: f"{found[code]} ({code})" if code in found and times[found[code].lower()] > 1 else
+             found.get(code, str(code)) for code in kept}
     return names, any(code in found for code in kept)
 
 
-def _attribute_table(band: gdal.Band, values: set[float], where: str) -> dict[int, str]:
+def _column_of_names(columns: list[str], texts: list[str], told: str, file: File, field: str,
+                     notes: list[str]) -> str:
+    """The column of an attribute table that holds the names, "" for none.
+
+    columns  of the table; texts  those of text; told  the one whose use the table tells, "" for none; field  as
+    `names_of_raster` takes it
+    """
+    if field:
+        name = next((name for name in columns if name.lower() == field.lower()), "")
+        if not name:
+            raise InputError(f"{file.where}: attribute table: expected a column {field!r}, found {', '.join(columns)}; "
+                             f"name one of these: {_field_constant(file)}=<column>")
+        return name
+    named = [name for name in texts if re.search("name|label|class|desc|type", name, re.I)]
+    chosen = told or next(iter([*named, *texts]), "")
+    if len(texts) > 1:
+        others = ", ".join(name for name in texts if name != chosen)
+        notes.append(f"{file.where}: names of classes are those of the column {chosen} of its attribute table; also "
+                     f"there: {others} ({_field_constant(file)})")
+    return chosen
+
+
+def _attribute_table(band: gdal.Band, values: set[float], file: File, field: str, notes: list[str]) -> dict[int, str]:
     """Name by code of a band's list of categories or attribute table, {} without names. The codes stand in the column
     of that use or name, else in the one that holds most of `values`, the codes that occur; without columns of numbers
     they count the rows. Raises InputError where the codes could stand in several columns."""
-    names = band.GetCategoryNames()
-    if names:
+    names, table = band.GetCategoryNames(), band.GetDefaultRAT()
+    if names and not (field and table):
         return dict(enumerate(names))
-    table = band.GetDefaultRAT()
     if table is None:
         return {}
-    columns, rows = range(table.GetColumnCount()), range(table.GetRowCount())
-    text = [i for i in columns if table.GetTypeOfCol(i) == gdal.GFT_String]
+    columns, rows = list(map(table.GetNameOfCol, range(table.GetColumnCount()))), range(table.GetRowCount())
+    text = [i for i in range(len(columns)) if table.GetTypeOfCol(i) == gdal.GFT_String]
     text = [i for i in text if not all(_COLOUR.fullmatch(table.GetValueAsString(row, i)) for row in rows)]
-    name = table.GetColOfUsage(gdal.GFU_Name)
-    by_name = [i for i in text if re.search("name|label|class|desc|type", table.GetNameOfCol(i), re.I)]
-    name = name if name in text else next(iter([*by_name, *text]), -1)
+    told = table.GetColOfUsage(gdal.GFU_Name)
+    chosen = _column_of_names(columns, [columns[i] for i in text], columns[told] if told in text else "", file, field,
+                              notes)
+    name = columns.index(chosen) if chosen else -1
     code = next((i for i in map(table.GetColOfUsage, (gdal.GFU_MinMax, gdal.GFU_Min)) if i >= 0), -1)
     if code < 0:
-        held = {i: {table.GetValueAsDouble(row, i) for row in rows} for i in columns
-                if table.GetTypeOfCol(i) != gdal.GFT_String and table.GetUsageOfCol(i) == gdal.GFU_Generic}
-        named = [i for i in held if table.GetNameOfCol(i).lower() in ("value", "code", "class")]
+        held = {i: {table.GetValueAsDouble(row, i) for row in rows} for i in range(len(columns)) if i != name
+                and table.GetTypeOfCol(i) != gdal.GFT_String and table.GetUsageOfCol(i) == gdal.GFU_Generic}
+        named = [i for i in held if columns[i].lower() in ("value", "code", "class")]
         shared = {i: len(held[i] & values) for i in held if len(held[i]) == len(rows)}
         able = named[:1] or [i for i, n in shared.items() if n == max(shared.values()) and 2 * n > len(values)]
         if name >= 0 and held and len(able) != 1:
-            raise InputError(f"{where}: attribute table: expected one column that holds the codes, found "
-                             f"{', '.join(map(table.GetNameOfCol, able or held))}; call it Value")
+            raise InputError(f"{file.where}: attribute table: expected one column that holds the codes, found "
+                             f"{', '.join(columns[i] for i in able or held)}; call it Value")
         code = able[0] if able else -1
     if name < 0:
         return {}
@@ -110,17 +141,18 @@ def _attribute_table(band: gdal.Band, values: set[float], where: str) -> dict[in
             for row in rows}
 
 
-def _vat(path: Path) -> dict[int, str]:
+def _vat(file: File, field: str, notes: list[str]) -> dict[int, str]:
     """The names of an attribute table as ArcGIS writes it, beside the raster."""
-    beside = path.with_name(f"{path.name}.vat.dbf")
+    beside = file.path.with_name(f"{file.path.name}.vat.dbf")
     if not beside.is_file():
         return {}
     dataset = gdal.OpenEx(str(beside), gdal.OF_VECTOR)
     layer = dataset.GetLayer(0)
     fields = fields_of(layer)
     code = next((name for name in fields if name.lower() == "value"), None)
-    text = next((name for name, kind in fields.items() if kind == ogr.OFTString), None)
-    return {int(f.GetField(code)): str(f.GetField(text) or "") for f in layer} if code and text else {}
+    text = _column_of_names(list(fields), [name for name, kind in fields.items() if kind == ogr.OFTString], "", file,
+                            field, notes)
+    return {int(f.GetField(code)): text_of(f.GetField(text)) for f in layer} if code and text else {}
 
 
 def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[str, int], region: str,

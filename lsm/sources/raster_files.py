@@ -6,7 +6,7 @@ Their values: lsm/sources/plain_rasters.py.
 import re
 from dataclasses import dataclass
 
-from osgeo import gdal, osr
+from osgeo import gdal, ogr, osr
 
 from lsm.inputs.bands import Band, alpha_of, refuse_damaged
 from lsm.inputs.crs import horizontal
@@ -21,6 +21,7 @@ osr.UseExceptions()
 METRES = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "km": 1000.0, "ft": 0.3048, "us-ft": 1200 / 3937}  # of a unit
 _SPELT = {"metre": "m", "meter": "m", "decimetre": "dm", "decimeter": "dm", "centimetre": "cm", "centimeter": "cm",
           "millimetre": "mm", "millimeter": "mm", "kilometre": "km", "kilometer": "km", "foot": "ft", "feet": "ft"}
+_BOTH = ("GPKG", "PDF", "netCDF")  # formats whose files may hold rasters and layers of shapes
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,29 @@ class RasterFile:
 
 
 def is_raster(name: str, what: str) -> bool:
-    """Whether GDAL opens a file as a raster. Raises InputError where the file is missing."""
+    """Whether GDAL opens a file as a raster. Raises InputError where the file is missing, or holds a raster and a layer
+    and its name's options do not say which is meant."""
     file = File.of(name, what)
     if "layername" in file.options:
         return False
     try:
-        return gdal.OpenEx(file.opened, gdal.OF_RASTER).RasterCount > 0
+        found = gdal.OpenEx(file.opened, gdal.OF_RASTER)
     except (RuntimeError, UnicodeDecodeError):  # the latter by GDAL's bindings, of a message that quotes damaged text
         return False
+    if found.GetDriver().ShortName in _BOTH and "band" not in file.options and (layers := _layers(file)):
+        raise InputError(f"{file.where}: expected one raster or layer, found a raster and {', '.join(layers)}; say "
+                         f"which: {file.remedy(f'layername={layers[0]}')} or |band=1")
+    return found.RasterCount > 0
+
+
+def _layers(file: File) -> list[str]:
+    """The layers of shapes in a file."""
+    try:
+        source = gdal.OpenEx(file.opened, gdal.OF_VECTOR)
+    except RuntimeError:
+        return []
+    layers = map(source.GetLayer, range(source.GetLayerCount()))
+    return [layer.GetName() for layer in layers if layer.GetGeomType() != ogr.wkbNone and layer.GetFeatureCount()]
 
 
 def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = None) -> RasterFile:

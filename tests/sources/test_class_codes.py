@@ -155,3 +155,44 @@ def test_the_names_of_arcgis(tmp_path):
     layer.CreateFeature(feature)
     del feature, layer, dataset
     assert names_of_raster(raster, {1.0, 7.0}) == ({1: "1", 7: "peat"}, True)
+
+
+def test_upper_case_does_not_count_beside_codes_of_another_region(tmp_path):
+    given = {"Qa": 3, "granite": 7}
+    assert codes_of({1: "QA", 2: "Granite", 5: "marl"}, given, "b.tif", "t", own=True) == {"QA": 3, "Granite": 7,
+                                                                                           "marl": 8}
+    assert classes_of_raster(tmp_path / "l.tif", [("Name", ["Qa", "QA", "tuff"])])[0] == {
+        1: "Qa (1)", 2: "QA (2)", 3: "tuff"}  # codes tell apart what polygons cannot
+
+
+def classes_of_raster(path, texts: list, field: str = ""):
+    """Names and notes of a raster with codes 1 to 3 and these columns of text in its attribute table."""
+    write_raster(path, np.tile([1, 2, 3, 3], (ROWS, COLS // 4)), nodata=0, kind=gdal.GDT_Byte)
+    dataset, table = gdal.Open(str(path), gdal.GA_Update), gdal.RasterAttributeTable()
+    table.CreateColumn("Value", gdal.GFT_Integer, gdal.GFU_MinMax)
+    table.SetRowCount(3)
+    for column, (name, values) in enumerate(texts, start=1):
+        table.CreateColumn(name, gdal.GFT_String, gdal.GFU_Generic)
+        for row, value in enumerate(values):
+            table.SetValueAsInt(row, 0, row + 1)
+            table.SetValueAsString(row, column, value)
+    dataset.GetRasterBand(1).SetDefaultRAT(table)
+    dataset, notes = None, []
+    raster = open_raster_file(str(path), "land use", [])
+    return names_of_raster(raster, {1.0, 2.0, 3.0}, field, notes)[0], notes
+
+
+def test_the_column_of_names_is_said_or_named(tmp_path):
+    texts = [("source", ["a", "a", "b"]), ("CLASS_EN", ["wood", "road", "lake"]), ("CLASS_DE", ["Wald", "Weg", "See"])]
+    names, (note,) = classes_of_raster(tmp_path / "l.tif", texts)
+    assert names == {1: "wood", 2: "road", 3: "lake"}
+    assert note.endswith("land use: names of classes are those of the column CLASS_EN of its attribute table; also "
+                         "there: source, CLASS_DE (LAND_USE_FIELD)")
+    assert classes_of_raster(tmp_path / "l.tif", texts, "class_de") == ({1: "Wald", 2: "Weg", 3: "See"}, [])
+    with pytest.raises(InputError, match=r"attribute table: expected a column 'when', found Value, source, CLASS_EN, "
+                                         r"CLASS_DE; name one of these: LAND_USE_FIELD=<column>"):
+        classes_of_raster(tmp_path / "l.tif", texts, "when")
+    assert classes_of_raster(tmp_path / "l.tif", texts[:1])[1] == []
+    write_raster(tmp_path / "no.tif", np.ones((ROWS, COLS)), kind=gdal.GDT_Byte)
+    with pytest.raises(InputError, match="expected an attribute table with a column 'name', found no table; leave out"):
+        names_of_raster(open_raster_file(str(tmp_path / "no.tif"), "land use", []), {1.0}, "name")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from osgeo import gdal, osr
-from small_region import COLS, NODATA, PLACE, ROWS, WEST, crs_of, heights, write_raster
+from small_region import COLS, NODATA, PLACE, ROWS, WEST, crs_of, heights, write_raster, write_vector
 
 from lsm.inputs.rasters import Grid
 from lsm.run.settings import InputError
@@ -276,3 +276,17 @@ def test_a_number_apart_from_all_others_is_said_and_kept(tmp_path):
                "(gdal_edit.py -a_nodata 254)" in note for note in notes)
     write_raster(tmp_path / "rain.tif", np.linspace(1, 8, ROWS * COLS).reshape(ROWS, COLS).round(), nodata=None)
     assert plain_of(tmp_path / "rain.tif", "rain")[1] == []
+
+
+def test_a_file_with_a_raster_and_a_layer_is_asked_about(tmp_path):
+    path = tmp_path / "inventory.gpkg"
+    write_raster(tmp_path / "r.tif", heights().astype(int) % 200, nodata=None, kind=gdal.GDT_Byte)
+    gdal.Translate(str(path), str(tmp_path / "r.tif"), format="GPKG", creationOptions=["RASTER_TABLE=picture"])
+    assert is_raster(str(path), "inventory")
+    write_vector(tmp_path / "p.gpkg", [f"POINT ({WEST + 45} {PLACE[3] - 45})"], layers=("slides",))
+    gdal.VectorTranslate(str(path), str(tmp_path / "p.gpkg"), accessMode="update")
+    with pytest.raises(InputError, match=r"inventory: expected one raster or layer, found a raster and slides; say "
+                                         r'which: INVENTORY=".*\|layername=slides" or \|band=1'):
+        is_raster(str(path), "inventory")
+    assert is_raster(f"{path}|band=1", "inventory")
+    assert not is_raster(f"{path}|layername=slides", "inventory")
