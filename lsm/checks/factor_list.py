@@ -19,6 +19,7 @@ LOOKED_AT = 1000  # rows of a table that say whether a column holds numbers
 _NO_UNIT = re.compile(r"(?!)")
 _UNITS = {unit: re.compile(rf"[\s_]*[(\[]\s*(?:{words})\s*[)\]]$|[\s_]+(?:{words})$", re.I) for unit, words in (
     ("m", "m|met(?:er|re)s?"), ("degree", "°|deg|degrees?"), ("class", "codes?|class|classes|id"))}
+_OTHER_UNIT = re.compile(r"[\s_]*[(\[][^)\]]*[)\]]$|[\s_]+(?:km|ft|feet|cm|mm|%|percent|rad|radians?)$", re.I)
 NUMBERS_OF_ROWS = ("", "id", "fid", "oid", "objectid", "gid", "pid", "index", "row", "col", "unnamed: 0", "weight")
 
 
@@ -56,11 +57,25 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
     taken = _taken(offered, further)
     names = ", ".join(map(shown, headers))
     notes = [f"left out, for no column of {names} holds them: {', '.join(left_out)}"] if left_out else []
+    notes += _in_other_units([f for f in known if f.name in left_out], common, headers)
     rest = [name for name in offered if name not in {factor.name for factor in taken}]
     if rest:
         notes.append(f"columns of {names} that may be further factors: {', '.join(rest)} (FURTHER=all takes them, "
                      f"{shlex.quote(f'FURTHER={rest[0]}')} one, {rest[0]}:categorical as class codes)")
     return (*factors, *taken), notes
+
+
+def _in_other_units(factors: list[Factor], common: dict[str, tuple[str, ...]], headers: dict) -> list[str]:
+    """A note for each factor that a table has in another unit than the factor's own, by the column's name."""
+    notes = []
+    for factor in factors:
+        names = {plain(name) for name in (factor.name, *factor.aliases, *common.get(factor.name, ()))}
+        found = [name for header in headers.values() for name in header
+                 if _OTHER_UNIT.search(name) and plain(_OTHER_UNIT.sub("", name)) in names]
+        if found:
+            notes.append(f"column {found[0]!r} is not {factor.name}, whose unit is {factor.unit}: convert it, and call "
+                         f"it {factor.name}")
+    return notes
 
 
 def header_of(path: Path) -> list[str]:
@@ -106,10 +121,10 @@ def _taken(offered: list[str], further: str) -> list[Factor]:
     """The further factors that a person asks for. Raises InputError for a name that is not offered."""
     if further in ("none", ""):
         return []
-    asked = offered if further == "all" else [name.strip() for name in further.split(",")]
     out, columns = [], {plain(name): name for name in offered}
+    asked = offered if further == "all" else _parts(further, columns)
     for name in asked:
-        name, _, kind = name.rpartition(":") if ":" in name and further != "all" else (name, "", "")
+        name, _, kind = name.rpartition(":") if ":" in name and plain(name) not in columns else (name, "", "")
         if plain(name) not in columns or (kind or "continuous") not in KINDS:
             near = difflib.get_close_matches(name, offered, n=1)
             raise InputError(f"FURTHER={further}: expected none, all, or columns of numbers that samples and grid have "
@@ -117,4 +132,16 @@ def _taken(offered: list[str], further: str) -> list[Factor]:
                              + (f" of kind {kind}; kinds: {', '.join(KINDS)}" if kind else
                                 f"; did you mean {near[0]}?" if near else "; correct the name"))
         out.append(Factor(columns[plain(name)], kind or "continuous", "-"))
+    return out
+
+
+def _parts(further: str, columns: dict[str, str]) -> list[str]:
+    """The names in a list with commas; a name of `columns` may hold commas itself, and the longest such name counts."""
+    pieces, out = further.split(","), []
+    while pieces:
+        lengths = [n for n in range(len(pieces), 0, -1)
+                   if {plain(text := ",".join(pieces[:n])), plain(text.rpartition(":")[0])} & set(columns)]
+        n = lengths[0] if lengths else 1
+        out.append(",".join(pieces[:n]).strip())
+        pieces = pieces[n:]
     return out

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.text_tables import Table, plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
-from lsm.region.placed_points import DATES, date_field, dropped, holds_shapes, in_degrees, points_of, year_of
+from lsm.region.placed_points import LATEST, date_field, dropped, holds_shapes, in_degrees, points_of, years_of
 from lsm.run.settings import InputError
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
@@ -220,10 +221,13 @@ def _labels_and_years(table: pd.DataFrame, file: File, date: str) -> tuple[np.nd
     """
     where = file.where
     labels, notes = slid_of(table, where, file.what == "stable places")
-    field = date_field(list(table), date, file.path)
-    if field and not date and plain(field) not in map(plain, DATES):
-        notes = [*notes, f"{where}: years are those of the field {field!r} (DATE_FIELD)"]
-    years = np.array([year_of(value) for value in table[field]]) if field else np.full(len(table), np.nan)
+    field, more = (None, []) if file.what == "stable places" else date_field(table, date, where)
+    years = np.full(len(table), np.nan)
+    if field:
+        changed = datetime.fromtimestamp(file.path.stat().st_mtime, UTC).year
+        years, unknown = years_of(table[field], where, max(LATEST, changed))
+        more = [*more, *unknown]
+    notes = [*notes, *more]
     if field and np.isnan(years).all() and not is_empty(table[field]).all():
         notes.append(f"{where}: field {field!r}: no value holds one year of four digits, like "
                      f"{str(table[field].iloc[0]).removesuffix('.0'):.20}; the landslides have no years")

@@ -1,6 +1,7 @@
 """Points of tables: where they lie, on the grid of an area."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,11 +21,22 @@ COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitu
                ("este", "norte"), ("est", "nord"), ("rechtswert", "hochwert"), ("e", "n"), ("经度", "纬度"))
 # What people write before or behind such a name: "UTM_X", "POINT_X", "Latitude (DD)", "lon_wgs84"
 _BESIDE = re.compile(r"point|coord(inate)?s?|utm|gps|wgs|84|wgs84|dd|deg|degrees?|decimal|m|met(er|re)s?|centroid|°")
-DATES = ("year", "date", "year_obs", "obs_year", "date_obs", "obs_date", "event_date", "event_year", "yr", "fecha",
-         "jahr", "año", "anno", "année")  # any case
-_OF_DATES = {"year", "date", "fecha", "datum", "jahr", "año", "anno", "année"}  # words in the name of a field of dates
+# Names of a field of dates, in any case and without accents; and words in such a name that leave no doubt that the date
+# is the landslide's, not of a person's birth, a survey or an edit.
+DATES = ("year", "date", "year obs", "obs year", "date obs", "obs date", "event date", "event year", "yr", "fecha",
+         "jahr", "datum", "ano", "anno", "annee", "data", "dato", "rok", "tahun", "tanggal", "yil", "tarih", "год",
+         "дата", "年", "年份", "年代", "日期", "发生年份", "发生时间", "发生日期")
+_OF_DATES = {"year", "yr", "date", "fecha", "datum", "jahr", "ano", "anno", "annee", "data", "год", "дата"}
+_OF_SLIDES = {"event", "landslide", "slide", "ls", "occurrence", "occurred", "occur", "failure", "failed", "trigger",
+              "triggering", "obs", "observed", "initiation", "onset", "movement", "activation", "of", "the", "de",
+              "del", "della", "du", "des", "evento", "evenement", "ereignis", "rutschung", "frana", "glissement",
+              "deslizamiento", "deslizamento", "ocurrencia", "utc", "local"}
 _OF_WORK = {"edit", "edited", "created", "creation", "update", "updated", "upload", "map", "mapped", "mapping", "image",
-            "imagery", "photo", "survey", "report", "reported", "entry"}  # beside these, not the landslide's date
+            "imagery", "photo", "survey", "report", "reported", "entry"}  # of these it need not be said
+LATEST = 2026  # a landslide is not younger than its file, and a file not older than this program
+# What programs write for a date that is not known, in any order and with any signs between its parts.
+_PLACEHOLDER = re.compile(r"(?<!\d)(1899\D?12\D?3[01]|1900\D?0?1\D?0?1|1970\D?0?1\D?0?1|0?1\D0?1\D(1900|1970)|"
+                          r"3[01]\D12\D1899|12\D3[01]\D1899)(?!\d)")
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d{1,2}(?!\d))")  # 2014, 2014-07-16, 16.07.2014, 20140716
 LARGEST = 1e9                      # of a coordinate or any other number of a point
 DROPPED = 0.2                      # share of points without place or value above which a file is damaged
@@ -172,17 +184,55 @@ def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid,
                          ) from None
 
 
-def date_field(names: list[str], given: str, path: Path) -> str | None:
-    """The field of dates: the one `given`, else the first name of DATES that is there, else the only one whose name has
-    a word for dates in it; None without one. Raises InputError where the field given is not there."""
-    by_name = {plain(name): name for name in names}
-    if given and plain(given) not in by_name:
-        raise InputError(f"{shown(path)}: header: expected the field {given!r} (DATE_FIELD), found "
-                         f"{', '.join(names) or 'no field'}; name one of these")
-    found = next((by_name[plain(name)] for name in ([given] if given else DATES) if plain(name) in by_name), None)
-    words = {name: set(re.findall(r"[^\W\d_]+", name.lower())) for name in names}
-    others = [name for name in names if words[name] & _OF_DATES and not words[name] & _OF_WORK]
-    return others[0] if found is None and len(others) == 1 else found
+def date_field(table: pd.DataFrame, given: str, where: str) -> tuple[str | None, list[str]]:
+    """The field of dates of an inventory, None without one, and notes: the one `given`, else the first of DATES, else
+    the only one whose name speaks of the date of a landslide. One that was not given holds years in half of its values.
+
+    where  the start of a message. Raises InputError where the field given is not there.
+    """
+    by_name = {plain(_bare(name)): name for name in reversed(list(table))}
+    if given:
+        if plain(_bare(given)) not in by_name:
+            raise InputError(f"{where}: expected the field {given!r} (DATE_FIELD), found "
+                             f"{', '.join(table) or 'no field'}; name one of these")
+        return by_name[plain(_bare(given))], []
+    words = {name: set(re.findall(r"[^\W\d_]+", _bare(name))) for name in table}
+    plainly = [by_name[key] for key in map(plain, DATES) if key in by_name]
+    able = [name for name in table if (words[name] & _OF_DATES or name in plainly) and (
+        _dated(table[name]) >= 0.5 or (name in plainly and _bare(name) not in ("data", "dato")))]  # "data" says little
+    named = [name for name in plainly if name in able]
+    sure = [name for name in able if words[name] <= _OF_DATES | _OF_SLIDES]
+    found = named[0] if named else sure[0] if len(sure) == 1 else None
+    rest = [name for name in able if name != found and not words[name] & _OF_WORK]
+    notes = [f"{where}: years are those of the field {found!r} (DATE_FIELD)"] if found else []
+    if rest and not found:
+        notes.append(f"{where}: no date is read of {', '.join(map(repr, rest))}; if it is that of the landslides: "
+                     f"DATE_FIELD={rest[0]}")
+    return found, notes
+
+
+def _bare(name) -> str:
+    """A name in lower case and without accents."""
+    return "".join(c for c in unicodedata.normalize("NFKD", str(name).lower()) if not unicodedata.combining(c))
+
+
+def _dated(column: pd.Series) -> float:
+    """The share of a column's values that hold a year, of those that are not empty."""
+    values = [value for value in column if str(value).strip() and not pd.isna(value)]
+    return float(np.mean([bool(YEAR.search(str(value))) for value in values])) if values else 1.0
+
+
+def years_of(column: pd.Series, where: str, latest: int) -> tuple[np.ndarray, list[str]]:
+    """The year (rows,) of each date in a column, nan where it is not known, and notes.
+
+    latest  the last year that a landslide can have happened in; later ones, and what programs write for a date that is
+            not known, count as unknown
+    """
+    years = np.array([year_of(value) for value in column], float)
+    unknown, late = np.array([bool(_PLACEHOLDER.search(str(value))) for value in column], bool), years > latest
+    notes = [f"{where}: field {column.name!r}: {rows.sum():,} dates like {column[rows].iloc[0]!s:.20} are "
+             "taken for unknown" for rows in (unknown, late & ~unknown) if rows.any()]
+    return np.where(unknown | late, np.nan, years), notes
 
 
 def year_of(value) -> float:

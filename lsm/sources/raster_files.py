@@ -5,6 +5,7 @@ Their values: lsm/sources/plain_rasters.py.
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from osgeo import gdal, ogr, osr
 
@@ -21,6 +22,9 @@ osr.UseExceptions()
 METRES = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "km": 1000.0, "ft": 0.3048, "us-ft": 1200 / 3937}  # of a unit
 _SPELT = {"metre": "m", "meter": "m", "decimetre": "dm", "decimeter": "dm", "centimetre": "cm", "centimeter": "cm",
           "millimetre": "mm", "millimeter": "mm", "kilometre": "km", "kilometer": "km", "foot": "ft", "feet": "ft"}
+# "heights [ft]", "distance_km"; not the "10_m" of a cell
+_UNIT_OF_NAME = re.compile(rf"[(\[]\s*({'|'.join([*METRES, *_SPELT])})s?\s*[)\]]|"
+                           r"[^\W\d]{2,}[ _-]+(km|ft|feet|dm|cm|mm)$", re.I)
 _BOTH = ("GPKG", "PDF", "netCDF")  # formats whose files may hold rasters and layers of shapes
 
 
@@ -117,12 +121,14 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
         notes.append(f"{where}: scale {band.scale:g} and offset {band.offset:g} of its band are applied")
     if band.mask is not None:
         notes.append(f"{where}: its mask or alpha band marks gaps")
-    metres = 1.0 if unit is None else _metres(file, band.band.GetUnitType(), crs, unit, notes)
+    metres = 1.0 if unit is None else _metres(file, band.band, crs, unit, notes)
     return RasterFile(file, band, horizontal(crs), metres)
 
 
-def _metres(file: File, stated: str, crs: osr.SpatialReference, unit: str, notes: list[str]) -> float:
-    """The metres of the unit of lengths: the given one, else what the band and the vertical CRS state."""
+def _metres(file: File, band: gdal.Band, crs: osr.SpatialReference, unit: str, notes: list[str]) -> float:
+    """The metres of the unit of lengths: the given one, else what the band and the vertical CRS state, else what stands
+    behind a name, like "distance (km)" or dem_ft.tif."""
+    stated = band.GetUnitType()
     if unit:
         return METRES[unit]
     if crs.GetAttrValue("VERT_CS|AXIS", 1) == "DOWN":
@@ -136,6 +142,10 @@ def _metres(file: File, stated: str, crs: osr.SpatialReference, unit: str, notes
                              f"{_say_unit(file)}")
     if file.what == "DEM" and crs.GetAttrValue("VERT_CS|UNIT", 1):
         found["its vertical CRS"] = float(crs.GetAttrValue("VERT_CS|UNIT", 1))
+    names = {"the name of its band": band.GetDescription(), "its name": Path(file.member or file.path.name).stem}
+    for who, name in names.items():
+        if not found and (unit_of_name := _UNIT_OF_NAME.search(name)):
+            found[who] = _named(unit_of_name[1] or unit_of_name[2])
     if not found:
         notes.append(f"{file.where}: names no unit, taken for metres{' (DEM_UNIT)' * (file.what == 'DEM')}")
         return 1.0

@@ -132,3 +132,23 @@ def test_one_table_alone_leaves_nothing_out(files):
     factors, notes = factors_of(FACTORS, COMMON_NAMES, files()[:1])
     assert [f.name for f in factors] == [f.name for f in FACTORS]
     assert notes == []
+
+
+def test_names_with_commas_and_colons(files):
+    own = table().rename(columns={"rain": "rain, mm", "Soil": "soil: type, class"})
+    paths = files(own, own)
+    for further, taken in (("rain, mm", [("rain, mm", "continuous")]), (
+            "soil: type, class:categorical,rain, mm", [("soil: type, class", "categorical"), ("rain, mm", "continuous")]),
+            ("all", [("rain, mm", "continuous"), ("soil: type, class", "continuous")])):
+        factors, _ = factors_of(FACTORS, COMMON_NAMES, paths, further)
+        assert [(f.name, f.kind) for f in factors[-len(taken):]] == taken
+    with pytest.raises(InputError, match="found 'snow'"):
+        factors_of(FACTORS, COMMON_NAMES, paths, "rain, mm,snow")
+
+
+@pytest.mark.parametrize("name", ["Distance to roads (km)", "dis2road_km", "distance to road [ft]"])
+def test_a_column_in_another_unit_is_named(files, name):
+    own = table().rename(columns={"Dist. to road_m": name})
+    factors, notes = factors_of(FACTORS, COMMON_NAMES, files(own, own))
+    assert "dis2road" not in [f.name for f in factors]
+    assert f"column {name!r} is not dis2road, whose unit is m: convert it, and call it dis2road" in notes

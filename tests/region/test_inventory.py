@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
@@ -158,12 +159,42 @@ def test_years_in_dates_as_people_write_them(value, year):
     np.testing.assert_equal(placed_points.year_of(value), year)
 
 
-def test_the_field_of_dates(tmp_path):
-    assert placed_points.date_field(["name", "Date", "Year_obs"], "", tmp_path) == "Date"
-    assert placed_points.date_field(["name", "OCCURRED"], "occurred", tmp_path) == "OCCURRED"
-    assert placed_points.date_field(["name"], "", tmp_path) is None
+def fields(names: list[str], values=("2003", "2010-05-01")) -> pd.DataFrame:
+    return pd.DataFrame({name: list(values) for name in names})
+
+
+def test_the_field_of_dates():
+    assert placed_points.date_field(fields(["name", "Date", "Year_obs"]), "", "i") == (
+        "Date", ["i: years are those of the field 'Date' (DATE_FIELD)"])
+    assert placed_points.date_field(fields(["name", "OCCURRED"]), "occurred", "i") == ("OCCURRED", [])
+    assert placed_points.date_field(fields(["name"]), "", "i") == (None, [])
     with pytest.raises(InputError, match=r"expected the field 'when' \(DATE_FIELD\), found name; name one of these"):
-        placed_points.date_field(["name"], "when", tmp_path)
+        placed_points.date_field(fields(["name"]), "when", "i")
+
+
+@pytest.mark.parametrize("name", ["Data", "ANO", "año", "an\u0303o", "Année", "annee", "Jahr", "Datum", "Fecha", "年",
+                                  "发生年份", "日期", "Дата", "Event_Date", "slide year", "Data frana",
+                                  "fecha de ocurrencia"])
+def test_fields_of_dates_in_other_languages(name):
+    assert placed_points.date_field(fields(["note", name]), "", "i")[0] == name
+
+
+@pytest.mark.parametrize("name", ["birth_year", "built year", "acquisition date", "publication_date", "Baujahr year",
+                                  "download date", "date visit"])
+def test_a_date_of_something_else_is_said_and_not_read(name):
+    field, (note,) = placed_points.date_field(fields(["note", name]), "", "i")
+    assert field is None
+    assert note == f"i: no date is read of {name!r}; if it is that of the landslides: DATE_FIELD={name}"
+    assert placed_points.date_field(fields(["data"], ("poor", "good")), "", "i") == (None, [])
+    assert placed_points.date_field(fields(["survey_year"]), "", "i") == (None, [])
+
+
+@pytest.mark.parametrize("value", ["1900-01-01", "01.01.1900 00:00", "1/1/1970", "1970-01-01T00:00:00", "30.12.1899",
+                                   "18991230", "2999", "0", "-9999", "9999-12-31", "2190-05-01", "2060"])
+def test_placeholders_and_years_to_come_are_unknown(value):
+    years, notes = placed_points.years_of(pd.Series(["2003", value, "1900", "1970-01-02"], name="date"), "i", 2026)
+    np.testing.assert_array_equal(years, [2003, np.nan, 1900, 1970])
+    assert all(value[:10] in note and "are taken for unknown" in note for note in notes)
 
 
 def test_years_of_a_table_of_points(tmp_path, dem):
@@ -239,8 +270,8 @@ def test_a_column_called_y_beside_longitude_and_latitude_is_not_passed_over(tmp_
 @pytest.mark.parametrize(("names", "field"), [
     (["Event Date"], "Event Date"), (["DATE_"], "DATE_"), (["Date of occurrence", "date_edited"], "Date of occurrence"),
     (["Datum"], "Datum"), (["created_date", "image year"], None), (["date A", "date B"], None)])
-def test_fields_of_dates_by_a_word_in_their_names(tmp_path, names, field):
-    assert placed_points.date_field(names, "", tmp_path) == field
+def test_fields_of_dates_by_a_word_in_their_names(names, field):
+    assert placed_points.date_field(fields(names), "", "i")[0] == field
 
 
 SLIDES = np.zeros((ROWS, COLS), int)  # 20 of 2 x 2 cells
