@@ -138,10 +138,13 @@ def _taken(offered: list[str], further: str) -> list[Factor]:
 def _parts(further: str, columns: dict[str, str]) -> list[str]:
     """The names in a list with commas; a name of `columns` may hold commas itself, and the longest such name counts."""
     pieces, out = further.split(","), []
+
+    def is_column(text: str) -> bool:
+        name, _, kind = text.rpartition(":")
+        return plain(text) in columns or (kind.strip() in KINDS and plain(name) in columns)
+
     while pieces:
-        lengths = [n for n in range(len(pieces), 0, -1)
-                   if {plain(text := ",".join(pieces[:n])), plain(text.rpartition(":")[0])} & set(columns)]
-        n = lengths[0] if lengths else 1
+        n = next((n for n in range(len(pieces), 0, -1) if is_column(",".join(pieces[:n]))), 1)
         out.append(",".join(pieces[:n]).strip())
         pieces = pieces[n:]
     return out

@@ -292,8 +292,9 @@ def test_a_file_with_a_raster_and_a_layer_is_asked_about(tmp_path):
     assert not is_raster(f"{path}|layername=slides", "inventory")
 
 
-@pytest.mark.parametrize(("name", "metres"), [("distance to roads (km)", 1000), ("distance_km", 1000), ("dem_ft", 0.3048),
-                                              ("dem [feet]", 0.3048), ("dem_10_km", 1), ("dem_m", 1), ("alos_30m", 1)])
+@pytest.mark.parametrize(("name", "metres"), [
+    ("distance to roads (km)", 1000), ("distance_km", 1000), ("dem_ft", 0.3048), ("dem [feet]", 0.3048),
+    ("dem_10_km", 1), ("dem_m", 1), ("alos_30m", 1)])
 def test_a_unit_in_the_name_counts_where_the_file_states_none(tmp_path, name, metres):
     write_raster(tmp_path / f"{name}.tif", heights())
     np.testing.assert_allclose(plain_of(tmp_path / f"{name}.tif", "road", "")[0], heights().astype(float) * metres,
