@@ -14,6 +14,7 @@ MARKS = (-2147483648, -999999, -99999, -88888, -32768, -32767, -28672, -9999, -8
          9999, 32767, 65535, 99999, 999999, 2147483647)
 ENDLESS = 1e20  # numbers of this size mark gaps too: -3.4e38, 1e30
 TIMES = 5       # see `undeclared`
+OFTEN = 5
 
 
 def known(values: np.ndarray, nodata: float | None = NODATA) -> np.ndarray:
@@ -74,12 +75,21 @@ class Band:
         return numbers if self.is_plain else numbers * np.float64(self.scale) + self.offset
 
 
-def undeclared(values: np.ndarray) -> np.ndarray:
-    """(values,) bool: which values, of those that a file does not declare as gaps, are one of MARKS and more than TIMES
-    as large as 99 % of the others."""
-    marked = np.isin(values, MARKS)
-    others = np.abs(values[~marked & np.isfinite(values)])
-    return marked & (np.abs(values) > TIMES * np.quantile(others, 0.99)) if len(others) else marked
+def undeclared(values: np.ndarray, vary: bool = False) -> np.ndarray:
+    """(values,) bool: which values, of those that a file does not declare as gaps, mark gaps: one of MARKS, more than
+    TIMES as large as 99 % of the others. Of values that `vary` from place to place, also a whole number of 100 and
+    more that stands OFTEN and more times and is TIMES as large as all others."""
+    marked, sizes = np.isin(values, MARKS), np.abs(values)
+    others = ~marked & np.isfinite(values)
+    if not others.any():
+        return marked
+    out = marked & (sizes > TIMES * np.quantile(sizes[others], 0.99))
+    for end in {values[others].min(), values[others].max()} if vary else ():
+        alike = others & (values == end)
+        rest = sizes[others & ~alike]
+        if alike.sum() >= OFTEN and end == np.round(end) and len(rest) and abs(end) > max(99, TIMES * rest.max()):
+            out |= alike
+    return out
 
 
 def bulk(values: np.ndarray) -> float:

@@ -69,7 +69,7 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, st
         raw = band.ReadAsArray(col, first, cols, rows)
         v = raw.astype(np.float64)
         gap = (band.GetMaskBand().ReadAsArray(col, first, cols, rows) == 0) | ~(np.abs(v) < ENDLESS)
-        gap[~gap] = undeclared(v[~gap])
+        gap[~gap] = undeclared(v[~gap], vary=column == "velocity")
         known &= ~gap
         values[column] = v * (band.GetScale() or 1.0) + (band.GetOffset() or 0.0)
         if column == "velocity" and raw.dtype.kind == "f":

@@ -128,7 +128,7 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
         v = None if column is None else numbers_of(table[column], path)
         if v is None or (np.isnan(v).all() and key != "velocity"):
             continue
-        v = np.where(undeclared(v), np.nan, v)
+        v = np.where(undeclared(v, vary=key == "velocity"), np.nan, v)
         gaps |= np.isnan(v)
         lacking += [column] * bool(np.isnan(v).any())
         values[key] = pd.Series(v, table.index, name=column)

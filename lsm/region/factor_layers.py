@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, ogr
 
-from lsm.inputs.bands import in_radians, ndvi_scale, refuse_impossible
+from lsm.inputs.bands import bulk, in_radians, ndvi_scale, refuse_impossible
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
 from lsm.inputs.rasters import NODATA, Grid, create, known
 from lsm.inputs.samples import Factor
@@ -74,22 +74,27 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
 def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]) -> None:
     """Writes NDVI x 10,000: the file's values times `scale`; where `scale` is 0, the bulk of the values tells it.
     Values that no NDVI can have become gaps, and a note counts them. Raises InputError."""
-    used = []
+    used, where = [], File.of(file, "NDVI").where
 
     def possible(values: np.ndarray) -> tuple[float, float]:
         used.append(scale or ndvi_scale(values))
+        if not scale and bulk(values) * used[0] > 15_000:
+            raise unknown(np.quantile(np.abs(values), 0.99), "")
         return -15_000 / used[0], 15_000 / used[0]  # what resampling makes of 1, and more
 
+    def unknown(largest: float, remedy: str) -> InputError:
+        remedy = remedy or "set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000"
+        return InputError(f"{where}: expected values from -1 to 1 or -10,000 to 10,000, found 99 % up to {largest:g}; "
+                          + remedy)
+
     raster = to_grid(file, "NDVI", grid, path, notes, possible=possible)
-    where, grey = raster.file.where, raster.band.band.DataType == gdal.GDT_Byte and raster.band.is_plain
+    grey = raster.band.band.DataType == gdal.GDT_Byte and raster.band.is_plain
     dataset = gdal.Open(str(path))
     step = max(1, grid.rows * grid.cols >> 20)
     sample = [np.abs(v[known(v)][::step]) for v in (read_rows(dataset, *w) for w in grid.windows())]
     largest = float(np.quantile(np.concatenate(sample), 0.99))
     if not scale and largest * used[0] < 1200:  # 1,000 may stand for 1
-        raise InputError(f"{where}: expected values from -1 to 1 or -10,000 to 10,000, found 99 % up to {largest:g}; "
-                         + ("grey values need scale and offset: gdal_edit.py -scale <s> -offset <o>" if grey else
-                            "set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000"))
+        raise unknown(largest, "grey values need scale and offset: gdal_edit.py -scale <s> -offset <o>" * grey)
     change_layer(path, grid, lambda _, v: np.where(known(v), np.clip(v * used[0], -10_000, 10_000), NODATA))
     notes.append(f"NDVI multiplied by {used[0]:g}")
 

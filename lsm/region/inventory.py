@@ -125,7 +125,9 @@ def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str, placed:
     if not valid.any() or (valid.mean() < 0.5 and not placed):
         *_, there = locate(grid.geotransform, (grid.rows, grid.cols), xy[:, ::-1])
         remedy = "check the CRS of both" + "; if it is right" * bool(valid.any()) + ": |epsg=<code> behind the file"
-        remedy = "X and Y are swapped: rename them" if there.mean() > 0.5 else remedy
+        *_, of_km = locate(grid.geotransform, (grid.rows, grid.cols), xy * 1000)
+        remedy = "X and Y are swapped: rename them" if there.mean() > 0.5 else (
+            "they look like kilometres: write metres" if of_km.mean() > 0.5 else remedy)
         raise InputError(
             f"{name}: expected points on the DEM ({grid.extent}), found {(~valid).sum()} of {len(xy)} outside or on "
             f"nodata (X {xy[:, 0].min():.0f} to {xy[:, 0].max():.0f}, Y {xy[:, 1].min():.0f} to "

@@ -38,6 +38,8 @@ LATEST = 2026  # a landslide is not younger than its file, and a file not older 
 _PLACEHOLDER = re.compile(r"(?<!\d)(1899\D?12\D?3[01]|1900\D?0?1\D?0?1|1970\D?0?1\D?0?1|0?1\D0?1\D(1900|1970)|"
                           r"3[01]\D12\D1899|12\D3[01]\D1899)(?!\d)")
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d{1,2}(?!\d))")  # 2014, 2014-07-16, 16.07.2014, 20140716
+ZONES = ("zone", "utmzone", "utm", "zona", "huso", "fuso")
+_ZONE = re.compile(r"([1-9]|[1-5]\d|60)[C-X]")  # 50N, 49 S; a number alone may be any zone
 LARGEST = 1e9                      # of a coordinate or any other number of a point
 DROPPED = 0.2                      # share of points without place or value above which a file is damaged
 _MISSING = ("", "-", "--", "nan", "na", "n/a", "null", "none", "nodata", "no data")
@@ -64,6 +66,8 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
         found = ", ".join(table.header[:6]) + ", ..." * (len(table.header) > 6)
         shapes = next((name for name in table.header if plain(name) in SHAPES), None)
         remedy = "rename them"
+        if any(re.search(r"(?<![^\W_])km(?![^\W_])", name, re.I) for name in table.header):
+            remedy = "write kilometres as metres and rename them"
         if shapes:
             remedy = f"save the layer as GeoPackage: shapes in a column ({shapes}) are not read"
         elif len(table.header) == 1:
@@ -73,8 +77,15 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
         raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
                          f"latitude), found {found}; {remedy}")
     degrees = in_degrees(table.header)
-    columns += [i for i, name in enumerate(table.header) if wanted(name) and i not in columns]
+    zones = [i for i, name in enumerate(table.header) if plain(name) in ZONES and i not in columns]
+    columns += [i for i, name in enumerate(table.header) if (wanted(name) or i in zones) and i not in columns]
     frame = frame_of(table, columns)
+    for name in (table.header[i] for i in zones):
+        found = sorted(set(frame[name].dropna().astype(str).str.replace(" ", "").str.upper()))
+        if len(found) > 1 and all(map(_ZONE.fullmatch, found)) and not degrees:
+            raise InputError(f"{shown(path)}: column {name!r}: expected points of one UTM zone, found "
+                             f"{', '.join(found[:4])}; transform them to one CRS, or to longitude and latitude")
+        frame = frame if wanted(name) else frame.drop(columns=name)
     if not len(frame):
         raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
     x, y = frame.columns[:2]

@@ -21,6 +21,7 @@ gdal.UseExceptions()
 osr.UseExceptions()
 
 SAMPLE = 1 << 20  # values that the bulk of a raster is judged by
+_LARGEST = {gdal.GDT_Byte: 255, gdal.GDT_UInt16: 65535, gdal.GDT_Int16: 32767}
 APART = 0.002     # share of cells with one number, from which on it is no accident
 
 
@@ -116,23 +117,28 @@ def _gaps(raster: RasterFile, windows, notes: list[str], categorical: bool) -> t
             np.quantile(others, 0.01) > 0 or np.quantile(others, 0.99) < 0):
         notes.append(f"{where}: exactly 0 in {zeros:,} of {total:,} cells is kept as a value; if it marks gaps, "
                      f"declare it ({_declared(raster.file, 0)})")
-    largest = {gdal.GDT_Byte: 255, gdal.GDT_UInt16: 65535, gdal.GDT_Int16: 32767}.get(raster.band.band.DataType)
-    if categorical and (high == largest or largest in counts):
-        notes.append(f"{where}: code {largest} is kept as a class; if it marks gaps, declare it "
-                     f"({_declared(raster.file, largest)})")
+    largest = _LARGEST.get(raster.band.band.DataType)
+    for code in (largest,) * (high == largest or largest in counts) + (low,) * (low < 0) if categorical else ():
+        notes.append(f"{where}: code {code:.9g} is kept as a class; if it marks gaps, declare it "
+                     f"({_declared(raster.file, code)})")
     return gaps, raster.band.values(np.concatenate(sample)) if sample else np.zeros(0)
 
 
 def _note_apart(raster: RasterFile, sample: np.ndarray, notes: list[str], categorical: bool) -> None:
-    """Says which number other than 0, the least or the largest of many cells, lies apart from all others."""
+    """Says which number other than 0, the least or the largest of many cells, lies apart from all others, or is the
+    largest that the file can hold and far more frequent than others."""
+    full = raster.band.values(np.array(_LARGEST.get(raster.band.band.DataType, np.nan), np.float64))
     for end in (sample.min(), sample.max()) if sample.size and not categorical else ():
         others = sample[sample != end]
-        if end and len(others) and np.ptp(others) and len(sample) - len(others) >= APART * len(sample) and (
-                np.abs(others - end).min() >= np.subtract(*np.quantile(others, (0.99, 0.01)))):
+        n = len(sample) - len(others)
+        if not end or not len(others) or not np.ptp(others) or n < APART * len(sample):
+            continue
+        apart = np.abs(others - end).min() >= np.subtract(*np.quantile(others, (0.99, 0.01)))
+        if apart or (end == full and n > 10 * np.median(np.unique(others, return_counts=True)[1])):
+            what = "lies apart from all other values" if apart else "is the largest that the file can hold"
             stored = (end - raster.band.offset) / raster.band.scale
-            notes.append(f"{raster.file.where}: {end:.9g} in {1 - len(others) / len(sample):.1%} of the cells lies "
-                         "apart from all other values and is kept; if it marks gaps, declare it "
-                         f"({_declared(raster.file, stored)})")
+            notes.append(f"{raster.file.where}: {end:.9g} in {n / len(sample):.1%} of the cells {what} and is kept; if "
+                         f"it marks gaps, declare it ({_declared(raster.file, stored)})")
 
 
 def _declared(file: File, number: float) -> str:

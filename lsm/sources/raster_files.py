@@ -22,6 +22,7 @@ osr.UseExceptions()
 METRES = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "km": 1000.0, "ft": 0.3048, "us-ft": 1200 / 3937}  # of a unit
 _SPELT = {"metre": "m", "meter": "m", "decimetre": "dm", "decimeter": "dm", "centimetre": "cm", "centimeter": "cm",
           "millimetre": "mm", "millimeter": "mm", "kilometre": "km", "kilometer": "km", "foot": "ft", "feet": "ft"}
+_NO_UNIT = ("unspecified", "unknown", "undefined", "none", "n/a", "-", "1")
 # "heights [ft]", "distance_km"; not the "10_m" of a cell
 _UNIT_OF_NAME = re.compile(rf"[(\[]\s*({'|'.join([*METRES, *_SPELT])})s?\s*[)\]]|"
                            r"[^\W\d]{2,}[ _-]+(km|ft|feet|dm|cm|mm)$", re.I)
@@ -102,6 +103,11 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
         raise InputError(f"{where}: expected a geotransform, found ground control points; warp it (gdalwarp -t_srs "
                          "EPSG:<code>)")
     number, bands = file.number("band"), dataset.RasterCount - (alpha_of(dataset) > 0)
+    names = [dataset.GetRasterBand(b).GetDescription().strip().lower() for b in range(1, bands + 1)]
+    named = [b for b, name in enumerate(names, start=1) if name == what.lower()]
+    if not number and bands > 1 and len(named) == 1:
+        number = named[0]
+        notes.append(f"{where}: band {number} of {bands} has this name and is read")
     if bands != 1 and not 1 <= number <= bands:
         colours = dataset.GetRasterBand(1).GetColorInterpretation() == gdal.GCI_RedBand
         picture = " (red, green, blue?); of a picture take the data it was made of, else" * colours
@@ -128,7 +134,7 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
 def _metres(file: File, band: gdal.Band, crs: osr.SpatialReference, unit: str, notes: list[str]) -> float:
     """The metres of the unit of lengths: the given one, else what the band and the vertical CRS state, else what stands
     behind a name, like "distance (km)" or dem_ft.tif."""
-    stated = band.GetUnitType()
+    stated = "" if band.GetUnitType().strip().lower() in _NO_UNIT else band.GetUnitType()
     if unit:
         return METRES[unit]
     if crs.GetAttrValue("VERT_CS|AXIS", 1) == "DOWN":

@@ -30,6 +30,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     source = _opened(file)
     layer = _layer(source, file, said)
     stated = _crs_of(layer)  # first: GDAL raises what is wrong with a .prj file at whatever reads the layer first
+    _refuse_unreadable(layer, file)
     if _is_garbled(layer):
         if source.GetDriver().ShortName != "ESRI Shapefile":
             raise InputError(f"{file.where}: expected text in UTF-8, found another encoding; export it as GeoPackage")
@@ -121,6 +122,22 @@ def _layer(source: gdal.Dataset, file: File, notes: list[str]) -> ogr.Layer:
     if not layer.GetFeatureCount():
         raise InputError(f"{file.where}: expected features, found none; export it again, or leave it out")
     return layer
+
+
+def _refuse_unreadable(layer: ogr.Layer, file: File) -> None:
+    """Raises InputError for a layer with a feature that GDAL cannot read, like shapes as text with "SRID=4326;" before
+    them."""
+    number = 1
+    try:
+        for _ in layer:
+            number += 1
+    except RuntimeError as error:
+        remedy = "correct it, or export it again"
+        if file.is_table:
+            remedy = f"write shapes as WKT without 'SRID=<code>;' before them, and {file.remedy('epsg=<code>')}"
+        raise InputError(f"{file.where}: feature {number}: expected one that GDAL reads, found "
+                         f"{reason(error, file.path) or 'none'}; {remedy}") from None
+    layer.ResetReading()
 
 
 def _crs_of(layer: ogr.Layer) -> osr.SpatialReference | None:

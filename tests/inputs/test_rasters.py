@@ -5,7 +5,7 @@ import pytest
 from osgeo import gdal, osr
 
 from lsm.inputs import rasters
-from lsm.inputs.bands import refuse_impossible
+from lsm.inputs.bands import refuse_impossible, undeclared
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import (
     TERRAIN,
@@ -201,3 +201,13 @@ def test_only_numbers_that_may_mark_gaps_are_called_so(values, gap):
     with pytest.raises(InputError, match="expected 0 to 360 degrees") as caught:
         refuse_impossible(np.array(values), "aspect", "circular", "a.tif")
     assert ("if it marks gaps" in str(caught.value)) == gap
+
+
+@pytest.mark.parametrize(("odd", "n", "gaps"), [(1000, 6, True), (-255, 6, True), (1000, 2, False), (60, 6, False),
+                                                (255.5, 6, False), (9999, 1, True), (5, 9, False)])
+def test_one_number_far_from_all_others_marks_gaps(odd, n, gaps):
+    values = np.r_[np.sin(np.arange(200)) * 8, np.full(n, odd)]
+    np.testing.assert_array_equal(undeclared(values, vary=True), np.r_[np.zeros(200, bool), np.full(n, gaps)])
+    assert not undeclared(np.r_[values[:200], -120.0 - np.arange(9)], vary=True).any()  # a fast landslide
+    for two in ([-13.0] * 9 + [193.0] * 9, [347.0] * 9, [0.0] * 99 + [150.0]):
+        assert not undeclared(np.array(two)).any()

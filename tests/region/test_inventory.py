@@ -313,3 +313,9 @@ def test_a_study_area_among_landslides_is_refused(tmp_path, dem, area, found, fi
             read(tmp_path / "i.gpkg", dem, tmp_path)
     else:
         assert len(read(tmp_path / "i.gpkg", dem, tmp_path).xy) == 30
+
+
+def test_kilometres_are_told(dem):
+    xy = np.array([[WEST + 100, NORTH - 100]])
+    with pytest.raises(InputError, match="they look like kilometres: write metres"):
+        inventory.on_grid(xy / 1000, dem, GRID, "i.csv")

@@ -119,7 +119,7 @@ def test_single_points_without_coordinates_are_dropped_and_counted(read):
     ("lon,lat\n22.6,1170\n", "expected coordinates of EPSG:4326"), ("X,Y\n", "expected points, found a header only"),
     ("X,Y\n1,5,2,5\n", "line 2: expected 2 columns as in the header, found 4; decimal commas"),
     ("X,Y\n7,1,5\n", "line 2: expected 2 columns as in the header, found 3; name every column in the header"),
-    ("X (km),Y (km)\n1,2\n", r"found X \(km\), Y \(km\); rename them"),
+    ("X (km),Y (km)\n1,2\n", r"found X \(km\), Y \(km\); write kilometres as metres and rename"),
     ("Landslides of 2020\nX,Y\n1,2\n", "found Landslides of 2020; separate columns by commas"),
     ('X,Y\n"500,045","2,499,900"\n', "expected a number, found '500,045'; write the column as plain numbers")])
 def test_refused(read, text, words):
@@ -139,3 +139,19 @@ def test_places_are_exact(read):
     xy = np.column_stack([WEST + rng.random(500) * COLS * CELL, NORTH - rng.random(500) * ROWS * CELL])
     table, _ = read("X,Y\n" + "".join(f"{x!r},{y!r}\n" for x, y in xy.tolist()))
     np.testing.assert_allclose(table.to_numpy(), xy, rtol=1e-15)
+
+
+@pytest.mark.parametrize(("header", "rows", "words"), [
+    ("Zone,Easting,Northing", ["49N,500100,2499000", "50N,500100,2499000"],
+     "column 'Zone': expected points of one UTM zone, found 49N, 50N; transform them"),
+    ("X (km),Y (km)", ["500.1,2499"], r"found X \(km\), Y \(km\); write kilometres as metres and rename them")])
+def test_zones_and_kilometres_are_refused(tmp_path, header, rows, words):
+    (tmp_path / "t.csv").write_text("\n".join([header, *rows]) + "\n")
+    with pytest.raises(InputError, match=words):
+        points_of(tmp_path / "t.csv", "inventory", GRID, 0)
+
+
+@pytest.mark.parametrize("zones", [("50N", "50 n"), ("1", "2"), ("A", "B")])
+def test_other_zones_are_no_matter(tmp_path, zones):
+    (tmp_path / "t.csv").write_text("Zone,X,Y\n" + "".join(f"{zone},500100,2499000\n" for zone in zones))
+    assert len(points_of(tmp_path / "t.csv", "inventory", GRID, 0)[0]) == 2

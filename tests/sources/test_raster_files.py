@@ -308,3 +308,39 @@ def test_a_unit_in_the_name_counts_where_the_file_states_none(tmp_path, name, me
     assert any("turned into metres" in note for note in notes) == (metres != 1)
     change(tmp_path / "a.tif", unit="m")
     np.testing.assert_allclose(plain_of(tmp_path / "a.tif", "road", "")[0], heights(), rtol=1e-6)
+
+
+def test_one_of_several_bands_by_its_name(tmp_path):
+    write_raster(tmp_path / "in.tif", heights(), bands=3)
+    with pytest.raises(InputError, match="NDVI: expected one band, found 3"):
+        open_raster_file(str(tmp_path / "in.tif"), "NDVI", [])
+    dataset = gdal.Open(str(tmp_path / "in.tif"), gdal.GA_Update)
+    dataset.GetRasterBand(2).SetDescription("ndvi")
+    dataset = None
+    raster = open_raster_file(str(tmp_path / "in.tif"), "NDVI", notes := [])
+    assert (raster.band.number, notes) == (2, [f"{tmp_path / 'in.tif'}: NDVI: band 2 of 3 has this name and is read"])
+    assert open_raster_file(f"{tmp_path / 'in.tif'}|band=1", "NDVI", []).band.number == 1
+
+
+def test_words_for_no_unit_and_codes_that_may_mark_gaps(tmp_path):
+    write_raster(tmp_path / "dem.tif", heights())
+    change(tmp_path / "dem.tif", unit="unspecified")
+    np.testing.assert_array_equal(plain_of(tmp_path / "dem.tif", "DEM", "")[0], heights())
+    codes = np.where(heights() > 300, -1, 3)
+    write_raster(tmp_path / "land.tif", codes, nodata=None, kind=gdal.GDT_Int16)
+    found, notes = plain_of(tmp_path / "land.tif", "land use", categorical=True)
+    np.testing.assert_array_equal(found, codes)
+    assert notes == [f"{tmp_path / 'land.tif'}: land use: code -1 is kept as a class; if it marks gaps, declare it "
+                     "(gdal_edit.py -a_nodata -1)"]
+
+
+def test_the_largest_number_of_8_bits_is_said_where_it_is_too_frequent(tmp_path):
+    values = np.tile(np.arange(100, 240), ROWS * COLS)[:ROWS * COLS].reshape(ROWS, COLS)
+    values[:6] = 255
+    write_raster(tmp_path / "n.tif", values, nodata=None, kind=gdal.GDT_Byte)
+    change(tmp_path / "n.tif", scale=0.004, offset=-0.08)
+    assert any("0.94 in 10.0% of the cells is the largest that the file can hold and is kept; if it marks gaps, declare "
+               "it (gdal_edit.py -a_nodata 255)" in note for note in plain_of(tmp_path / "n.tif")[1])
+    write_raster(tmp_path / "n.tif", np.tile(np.arange(256), ROWS * COLS)[:ROWS * COLS].reshape(ROWS, COLS),
+                 nodata=None, kind=gdal.GDT_Byte)
+    assert plain_of(tmp_path / "n.tif")[1] == []
