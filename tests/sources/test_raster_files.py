@@ -339,8 +339,8 @@ def test_the_largest_number_of_8_bits_is_said_where_it_is_too_frequent(tmp_path)
     values[:6] = 255
     write_raster(tmp_path / "n.tif", values, nodata=None, kind=gdal.GDT_Byte)
     change(tmp_path / "n.tif", scale=0.004, offset=-0.08)
-    assert any("0.94 in 10.0% of the cells is the largest that the file can hold and is kept; if it marks gaps, declare "
-               "it (gdal_edit.py -a_nodata 255)" in note for note in plain_of(tmp_path / "n.tif")[1])
+    assert any("0.94 in 10.0% of the cells is the largest that the file can hold and is kept; if it marks gaps, "
+               "declare it (gdal_edit.py -a_nodata 255)" in note for note in plain_of(tmp_path / "n.tif")[1])
     write_raster(tmp_path / "n.tif", np.tile(np.arange(256), ROWS * COLS)[:ROWS * COLS].reshape(ROWS, COLS),
                  nodata=None, kind=gdal.GDT_Byte)
     assert plain_of(tmp_path / "n.tif")[1] == []
