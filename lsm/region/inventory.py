@@ -18,7 +18,7 @@ from lsm.region.placed_points import LATEST, date_field, dropped, holds_shapes, 
 from lsm.run.settings import InputError
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
-from lsm.sources.raster_outlines import WIDE, outlines_of
+from lsm.sources.raster_outlines import WIDE, outlines_of, share_of
 from lsm.sources.vector_files import open_vector
 
 POLYGON_CELLS = ("highest", "every", "centroid")
@@ -187,6 +187,10 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         _refuse_study_area(areas, slid[:, :2], dem, grid, where, notes)
     if polygons:
         of_polygons, burned = _polygon_points(dataset, polygons, grid, dem, how, every, folder)
+        covered = share_of(burned, dem, grid) if what == "inventory" else 0
+        if covered > WIDE:
+            notes.append(f"{where}: landslides cover {covered:.0%} of the DEM; if these are units of a partition, mark "
+                         "those without landslides: 0 in a column label")
         of_points = np.concatenate([of_points, of_polygons])
         notes.append(f"{len(polygons)} polygons give {len(of_polygons)} points (POLYGON_CELLS = {how})")
     return Inventory(of_points[:, :2], of_points[:, 2] == 1, of_points[:, 3], burned,

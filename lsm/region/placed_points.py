@@ -215,7 +215,8 @@ def date_field(table: pd.DataFrame, given: str, where: str) -> tuple[str | None,
     sure = [name for name in able if words[name] <= _OF_DATES | _OF_SLIDES]
     found = named[0] if named else sure[0] if len(sure) == 1 else None
     rest = [name for name in able if name != found and not words[name] & _OF_WORK]
-    notes = [f"{where}: years are those of the field {found!r} (DATE_FIELD)"] if found else []
+    also = f", not of {', '.join(map(repr, rest))}" * bool(rest)
+    notes = [f"{where}: years are those of the field {found!r}{also} (DATE_FIELD)"] if found else []
     if rest and not found:
         notes.append(f"{where}: no date is read of {', '.join(map(repr, rest))}; if it is that of the landslides: "
                      f"DATE_FIELD={rest[0]}")

@@ -46,14 +46,14 @@ def outlines_of(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, fold
     gdal.Polygonize(plain_values.GetRasterBand(1), marks.GetRasterBand(1), layer, 0, ["8CONNECTED=8"])
     areas = gdal.VectorTranslate("", areas, options=["-f", "Memory", "-t_srs", grid.crs, "-nln", "layer", "-makevalid"])
     of = f"of the number {', '.join(f'{v}' for v in chosen)}" if chosen else "of one number other than 0"
-    if not chosen and areas.GetLayer(0).GetFeatureCount():
-        _refuse_background(raster.file, cells, _share(burn(areas, grid, folder / "areas.tif"), dem, grid))
+    if not chosen and what == "inventory" and areas.GetLayer(0).GetFeatureCount():  # stable places may cover all
+        _refuse_background(raster.file, cells, share_of(burn(areas, grid, folder / "areas.tif"), dem, grid))
     n = areas.GetLayer(0).GetFeatureCount()
     notes.append(f"{raster.file.where}: {n:,} connected areas {of} are the landslides")
     return areas
 
 
-def _share(marks: gdal.Dataset, dem: gdal.Dataset, grid: Grid) -> float:
+def share_of(marks: gdal.Dataset, dem: gdal.Dataset, grid: Grid) -> float:
     """The share of the cells of the DEM where the layer marks is not 0."""
     ground = covered = 0
     for window in grid.windows():

@@ -165,7 +165,9 @@ def fields(names: list[str], values=("2003", "2010-05-01")) -> pd.DataFrame:
 
 def test_the_field_of_dates():
     assert placed_points.date_field(fields(["name", "Date", "Year_obs"]), "", "i") == (
-        "Date", ["i: years are those of the field 'Date' (DATE_FIELD)"])
+        "Date", ["i: years are those of the field 'Date', not of 'Year_obs' (DATE_FIELD)"])
+    assert placed_points.date_field(fields(["Year"]), "", "i")[1] == ["i: years are those of the field 'Year' "
+                                                                      "(DATE_FIELD)"]
     assert placed_points.date_field(fields(["name", "OCCURRED"]), "occurred", "i") == ("OCCURRED", [])
     assert placed_points.date_field(fields(["name"]), "", "i") == (None, [])
     with pytest.raises(InputError, match=r"expected the field 'when' \(DATE_FIELD\), found name; name one of these"):
@@ -319,3 +321,12 @@ def test_kilometres_are_told(dem):
     xy = np.array([[WEST + 100, NORTH - 100]])
     with pytest.raises(InputError, match="they look like kilometres: write metres"):
         inventory.on_grid(xy / 1000, dem, GRID, "i.csv")
+
+
+def test_stable_places_may_cover_most_and_a_partition_is_said(tmp_path, dem):
+    write_raster(tmp_path / "s.tif", 1 - SLIDES, nodata=None, kind=gdal.GDT_Byte)
+    found = inventory.read_inventory(tmp_path / "s.tif", "stable places", GRID, dem, 0, "every", 5, tmp_path)
+    assert len(found.xy) > 500
+    write_vector(tmp_path / "u.gpkg", [square(r, c, 5, 5) for r in range(0, ROWS, 6) for c in range(0, COLS, 6)])
+    assert any("landslides cover 70% of the DEM; if these are units of a partition" in note
+               for note in read(tmp_path / "u.gpkg", dem, tmp_path).notes)
