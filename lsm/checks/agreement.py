@@ -64,11 +64,14 @@ def of_agreement(of_samples: np.ndarray, of_grid: np.ndarray, factors: tuple[Fac
         pairs[factor] = a[both], b[both]
     compared = {factor: pair for factor, pair in pairs.items() if len(pair[0]) >= FEWEST}
     findings = []
-    if not compared or there.mean() < 1 - LACKING:
+    if there.mean() < 1 - LACKING:
         findings.append(Finding(
             "alignment", file, "warning", f"{int(there.sum()):,} of {len(there):,} samples lie in a cell that the grid "
             f"has{'' if compared else ': samples and grid were not compared'}",
             "bring both into one CRS, on the cells of composite.tif; a grid of the whole area has a row for each"))
+    elif not compared:
+        findings.append(Finding("alignment", file, "warning", f"{len(there):,} samples are too few to compare with the "
+                                f"grid, {FEWEST} are needed", "look at units and codes of both at a few places"))
     if not compared:
         return findings
     left = [factor for factor in factors if factor not in compared]
@@ -137,6 +140,9 @@ def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, file: str) -> list[
     if factor.kind != "circular" and ranks > LIKE and not SAME_UNIT[0] < ratio < SAME_UNIT[1]:
         return [Finding("units", file, "error", f"{factor.name} of the samples is {ratio:.3g} times that of the grid "
                         "at their places (median)", "write both in one unit")]
+    if factor.kind != "circular" and ranks < -LIKE:
+        return [Finding("units", file, "error", f"{factor.name} of the samples falls where that of the grid at their "
+                        f"places rises (rank correlation {ranks:.2f})", "write both with one sign")]
     if factor.kind == "circular" or ranks < UNLIKE:
         return [Finding("alignment", file, "warning", f"{factor.name} of the samples has little to do with the grid at "
                         f"their places (median difference {np.median(apart):.3g})",

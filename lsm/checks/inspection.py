@@ -84,7 +84,8 @@ def _against_grid(paths: Paths, grid: Path, factors: tuple[Factor, ...], raster:
     if raster is None or not there or not len(table) or not {"X", "Y"} <= set(table):
         for _ in chunks(grid, factors, rows):
             pass
-        return []
+        return [Finding("alignment", shown(grid), "warning", "samples and grid were not compared: composite.tif or the "
+                        "samples cannot be read", "mend them first")]
     xy = table[["X", "Y"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     of_grid, seen = values_of_cells(grid, factors, raster, xy, rows)
     of_grid = of_grid[:, [factors.index(factor) for factor in there]]

@@ -44,11 +44,12 @@ def test_equal_tables_say_what_was_compared():
     (changed(3, np.flip, slice(100)), "road: 25% of the samples differ"),
     (changed(4, lambda v: (v + 3) % 360), "way: 100% of the samples differ"),
     (changed(0, lambda v: np.select([v == 1, v == 2], [2, 1], v)), r"rock: .* \(1 is 2 there, 2 is 1 there\)"),
+    (changed(1, np.negative), r"height of the samples falls where .* \(rank correlation -1.00\)"),
     (changed(0, lambda v: v % 5 + 1, slice(60)), "rock: 15% of the samples differ")])
 def test_a_wrong_column_is_named(grid, words):
     (level, text), = found(values(), grid)
     assert re.match(words, text)
-    assert level == ("error" if "there" in text.partition("(")[2] else "warning")
+    assert level == ("error" if "there" in text.partition("(")[2] or "-1.00" in text else "warning")
 
 
 def test_samples_of_finer_layers_are_no_fault():
@@ -66,6 +67,8 @@ def test_what_was_not_compared_is_said():
     (level, text), = found(values(), few)
     assert level == "warning"
     assert text == "20 of 400 samples lie in a cell that the grid has: samples and grid were not compared"
+    (level, text), = found(values(20), values(20))
+    assert text == "20 samples are too few to compare with the grid, 30 are needed"
     few = values()
     few[10:, 2] = np.nan
     assert found(values(), few) == [("warning", "wet: fewer than 30 samples have a value in both samples and grid; not "
