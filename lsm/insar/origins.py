@@ -8,6 +8,8 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from lsm.inputs.rasters import open_raster
+from lsm.inputs.samples import place_of
+from lsm.inputs.text_tables import Table, find_columns, frame_of
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
@@ -81,11 +83,14 @@ def not_its_rows(paths: Paths, rows: int = 0) -> InputError:
 
 def places_of(path: Path) -> np.ndarray:
     """X, Y (points, 2) of a table of InSAR points. Raises InputError."""
-    table = pd.read_csv(path, encoding="utf-8-sig")
-    if missing := [name for name in ("X", "Y") if name not in table]:
+    table = Table(path)
+    if missing := [name for name in ("X", "Y") if not find_columns(table.header, (name,))]:
         raise InputError(f"{shown(path)}: header: expected X, Y, found no {', '.join(missing)}; rename the columns of "
                          "the coordinates")
-    return table[["X", "Y"]].to_numpy(float)
+    xy = frame_of(table, [place_of(table, name) for name in ("X", "Y")])
+    if not all(kind in "iuf" for kind in xy.dtypes.map(lambda dtype: dtype.kind)) or not np.isfinite(xy).all(axis=None):
+        raise InputError(f"{shown(path)}: columns X, Y: expected numbers in every row, found others; correct the table")
+    return xy.to_numpy(float)
 
 
 def nearest(seen: np.ndarray, xy: np.ndarray, rows: np.ndarray, within: float) -> tuple[np.ndarray, int]:

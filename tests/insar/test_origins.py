@@ -46,7 +46,7 @@ def test_without_any_table_every_landslide_counts_as_inventory():
 
 
 def test_a_table_without_coordinates_is_refused():
-    pd.DataFrame({"x": [1], "DV": [2]}).to_csv(PATHS.insar_points, index=False)
+    pd.DataFrame({"east": [1], "DV": [2]}).to_csv(PATHS.insar_points, index=False)
     with pytest.raises(InputError, match=r"Ts_own\.csv: header: expected X, Y, found no X, Y; rename"):
         origins.origins(PATHS, SAMPLES, C)
 
@@ -74,3 +74,15 @@ def test_a_table_of_other_samples_is_refused(origin):
 
 def test_weights_are_1_without_a_table():
     np.testing.assert_array_equal(origins.weights(PATHS, np.array([1, 0]), C), [1, 1])
+
+
+def test_places_of_any_table_of_points(tmp_path):
+    path = tmp_path / "Ts_own.csv"
+    for text in ("DV,X,Y\n1,10.5,20\n2,30,40\n", "\ufeffx;y;DV\n10,5;20,0;1\n30,0;40,0;2\n",
+                 "# points\nX\tY\n10.5\t20\n30\t40\n"):
+        path.write_text(text)
+        np.testing.assert_array_equal(origins.places_of(path), [[10.5, 20], [30, 40]])
+    for text in ("X,Y\n1,2\n3\n", "X,Y\n1,a\n", "X,Y\n1,\n", "X,X,Y\n1,1,2\n"):
+        path.write_text(text)
+        with pytest.raises(InputError):
+            origins.places_of(path)
