@@ -33,7 +33,8 @@ def outlines_of(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, fold
         v = read_rows(plain_values, row, rows)
         there = known(v)
         odd.extend(v[there & (v != np.round(v))][:1].tolist())
-        cells.update(dict(zip(*(a.tolist() for a in np.unique(v[there], return_counts=True)), strict=True)))
+        if not odd:
+            cells.update(dict(zip(*(a.tolist() for a in np.unique(v[there], return_counts=True)), strict=True)))
         return there & (np.isin(v, chosen) if chosen else v != 0)
 
     marks = write_layer(folder / "outlined.tif", own, window, gdal.GDT_Byte, None)
@@ -46,9 +47,14 @@ def outlines_of(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, fold
     gdal.Polygonize(plain_values.GetRasterBand(1), marks.GetRasterBand(1), layer, 0, ["8CONNECTED=8"])
     areas = gdal.VectorTranslate("", areas, options=["-f", "Memory", "-t_srs", grid.crs, "-nln", "layer", "-makevalid"])
     of = f"of the number {', '.join(f'{v}' for v in chosen)}" if chosen else "of one number other than 0"
-    if not chosen and what == "inventory" and areas.GetLayer(0).GetFeatureCount():  # stable places may cover all
-        _refuse_background(raster.file, cells, share_of(burn(areas, grid, folder / "areas.tif"), dem, grid))
-    n = areas.GetLayer(0).GetFeatureCount()
+    sizes = [feature.GetGeometryRef().Area() for feature in areas.GetLayer(0)]
+    if not sizes:
+        raise InputError(f"{raster.file.where}: expected cells {of}, found {_some(cells)}; take another file, or say "
+                         f"which numbers mark landslides: {raster.file.remedy('value=<number>')}")
+    if not chosen and what == "inventory":  # stable places may cover all
+        covered = share_of(burn(areas, grid, folder / "areas.tif"), dem, grid)
+        _refuse_background(raster.file, cells, covered, max(sizes) / sum(sizes))
+    n = len(sizes)
     notes.append(f"{raster.file.where}: {n:,} connected areas {of} are the landslides")
     return areas
 
@@ -62,16 +68,22 @@ def share_of(marks: gdal.Dataset, dem: gdal.Dataset, grid: Grid) -> float:
     return covered / max(1, ground)
 
 
-def _refuse_background(file: File, cells: Counter, share: float) -> None:
+def _some(cells: Counter) -> str:
+    """The numbers of a raster, the least ones first."""
+    return ", ".join(f"{v:g}" for v in sorted(cells)[:6]) + ", ..." * (len(cells) > 6)
+
+
+def _refuse_background(file: File, cells: Counter, share: float, whole: float) -> None:
     """Raises InputError where a number other than 0 covers too much to be landslides.
 
-    cells  by number of the raster; share  of the DEM that numbers other than 0 cover
+    cells  by number of the raster; share  of the DEM that numbers other than 0 cover; whole  share of these cells in
+           the largest connected area: a background hangs together, landslides do not
     """
     most, n = max(((v, n) for v, n in cells.items() if v), key=lambda pair: pair[1])
     mostly = n > WIDE * cells.total() and len(cells) > 1  # of all cells with a value
     frame = len(cells) > 2 and n > 0.9 * (cells.total() - cells[0])  # of an area smaller than the raster
-    if share > WIDE or (mostly and 0 in cells and share > WIDE / 10) or ((mostly or frame) and share > WIDE / 5):
-        numbers = ", ".join(f"{v:g}" for v in sorted(cells)[:6]) + ", ..." * (len(cells) > 6)
+    if share > WIDE or (whole > WIDE and ((mostly and 0 in cells and share > WIDE / 10)
+                                          or ((mostly or frame) and share > WIDE / 5))):
         raise InputError(f"{file.where}: expected landslides, found {most:g} in {n / cells.total():.0%} of the cells, "
-                         f"like a background; say which of {numbers} marks landslides: "
+                         f"like a background; say which of {_some(cells)} marks landslides: "
                          f"{file.remedy('value=<number>')}")

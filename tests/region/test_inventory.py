@@ -323,6 +323,17 @@ def test_kilometres_are_told(dem):
         inventory.on_grid(xy / 1000, dem, GRID, "i.csv")
 
 
+def test_landslides_of_two_kinds_that_cover_much_are_no_background(tmp_path, dem):
+    row, col = np.mgrid[:ROWS, :COLS]
+    marks = ((row % 6 < 3) & (col % 8 < 4)) * (1 + (row < 6))  # a quarter of the area
+    write_raster(tmp_path / "i.tif", marks, nodata=None, kind=gdal.GDT_Byte)
+    assert len(read(tmp_path / "i.tif", dem, tmp_path).xy) == 100
+    with pytest.raises(InputError, match=r"expected cells of the number 7, found 0, 1, 2; take another file, or say"):
+        read(f"{tmp_path / 'i.tif'}|value=7", dem, tmp_path)
+    with pytest.raises(InputError, match=r"value=x: expected whole numbers like 1,2; correct it"):
+        read(f"{tmp_path / 'i.tif'}|value=x", dem, tmp_path)
+
+
 def test_stable_places_may_cover_most_and_a_partition_is_said(tmp_path, dem):
     write_raster(tmp_path / "s.tif", 1 - SLIDES, nodata=None, kind=gdal.GDT_Byte)
     found = inventory.read_inventory(tmp_path / "s.tif", "stable places", GRID, dem, 0, "every", 5, tmp_path)
