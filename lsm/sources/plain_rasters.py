@@ -21,6 +21,7 @@ gdal.UseExceptions()
 osr.UseExceptions()
 
 SAMPLE = 1 << 20  # values that the bulk of a raster is judged by
+SHORE = 20.0      # of heights: nothing lower beside the sea
 _LARGEST = {gdal.GDT_Byte: 255, gdal.GDT_UInt16: 65535, gdal.GDT_Int16: 32767}
 APART = 0.002     # share of cells with one number, from which on it is no accident
 
@@ -125,15 +126,16 @@ def _gaps(raster: RasterFile, windows, notes: list[str], categorical: bool) -> t
 
 
 def _note_apart(raster: RasterFile, sample: np.ndarray, notes: list[str], categorical: bool) -> None:
-    """Says which number other than 0, the least or the largest of many cells, lies apart from all others, or is the
-    largest that the file can hold and far more frequent than others."""
+    """Says which number, the least or the largest of many cells, lies apart from all others, or is the largest that the
+    file can hold and far more frequent than others. 0 counts among heights alone: the sea has a shore."""
     full = raster.band.values(np.array(_LARGEST.get(raster.band.band.DataType, np.nan), np.float64))
     for end in (sample.min(), sample.max()) if sample.size and not categorical else ():
         others = sample[sample != end]
         n = len(sample) - len(others)
-        if not end or not len(others) or not np.ptp(others) or n < APART * len(sample):
+        if (not end and raster.file.what != "DEM") or not len(others) or not np.ptp(others) or n < APART * len(sample):
             continue
-        apart = np.abs(others - end).min() >= np.subtract(*np.quantile(others, (0.99, 0.01)))
+        width = np.subtract(*np.quantile(others, (0.99, 0.01))) if end else SHORE
+        apart = np.abs(others - end).min() >= width
         if apart or (end == full and n > 10 * np.median(np.unique(others, return_counts=True)[1])):
             what = "lies apart from all other values" if apart else "is the largest that the file can hold"
             stored = (end - raster.band.offset) / raster.band.scale
@@ -156,6 +158,8 @@ def _check_heights(raster: RasterFile, extremes: list[float], notes: list[str]) 
     if raster.band.band.DataType == gdal.GDT_Byte:
         notes.append(f"{raster.file.where}: heights of 8 bits, in whole numbers; if it is a picture (a hillshade), "
                      "take the elevations it was made of")
+    if -ENDLESS < raster.band.values(np.float64(extremes[1])) < 0:
+        notes.append(f"{raster.file.where}: all heights lie below 0; if they are depths, turn their sign")
     finite = np.array([v for v in extremes if np.isfinite(v)])
     metres = raster.band.values(finite) * raster.metres
     odd = np.flatnonzero((metres < HEIGHTS[0]) | (metres > HEIGHTS[1]))

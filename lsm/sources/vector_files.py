@@ -30,8 +30,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     source = _opened(file)
     layer = _layer(source, file, said)
     stated = _crs_of(layer)  # first: GDAL raises what is wrong with a .prj file at whatever reads the layer first
-    _refuse_unreadable(layer, file)
-    if _is_garbled(layer):
+    if _is_garbled(layer, file):
         if source.GetDriver().ShortName != "ESRI Shapefile":
             raise InputError(f"{file.where}: expected text in UTF-8, found another encoding; export it as GeoPackage")
         chosen = layer.GetName()
@@ -124,22 +123,6 @@ def _layer(source: gdal.Dataset, file: File, notes: list[str]) -> ogr.Layer:
     return layer
 
 
-def _refuse_unreadable(layer: ogr.Layer, file: File) -> None:
-    """Raises InputError for a layer with a feature that GDAL cannot read, like shapes as text with "SRID=4326;" before
-    them."""
-    number = 1
-    try:
-        for _ in layer:
-            number += 1
-    except RuntimeError as error:
-        remedy = "correct it, or export it again"
-        if file.is_table:
-            remedy = f"write shapes as WKT without 'SRID=<code>;' before them, and {file.remedy('epsg=<code>')}"
-        raise InputError(f"{file.where}: feature {number}: expected one that GDAL reads, found "
-                         f"{reason(error, file.path) or 'none'}; {remedy}") from None
-    layer.ResetReading()
-
-
 def _crs_of(layer: ogr.Layer) -> osr.SpatialReference | None:
     """The CRS that a layer states, None where it states none that can be read."""
     try:
@@ -148,13 +131,23 @@ def _crs_of(layer: ogr.Layer) -> osr.SpatialReference | None:
         return None
 
 
-def _is_garbled(layer: ogr.Layer) -> bool:
-    """Whether names or texts of a layer's fields are not UTF-8."""
+def _is_garbled(layer: ogr.Layer, file: File) -> bool:
+    """Whether names or texts of a layer's fields are not UTF-8. Raises InputError for a feature that GDAL cannot read,
+    like a shape as text with "SRID=4326;" before it."""
     definition = layer.GetLayerDefn()
     fields = [definition.GetFieldDefn(i) for i in range(definition.GetFieldCount())]
     texts = [i for i, field in enumerate(fields) if field.GetType() == ogr.OFTString]
-    found = (any(_is_odd(field.GetName()) for field in fields)
-             or any(_is_odd(feature.GetField(i)) for feature in layer for i in texts))
+    found, read = any(_is_odd(field.GetName()) for field in fields), 0
+    try:
+        for feature in layer:  # once: some drivers, of OpenStreetMap's format, stumble over a second time
+            found = found or any(_is_odd(feature.GetField(i)) for i in texts)
+            read += 1
+    except RuntimeError as error:
+        remedy = "correct it, or export it again"
+        if file.is_table:
+            remedy = f"write shapes as WKT without 'SRID=<code>;' before them, and {file.remedy('epsg=<code>')}"
+        raise InputError(f"{file.where}: feature {read + 1}: expected one that GDAL reads, found "
+                         f"{reason(error, file.path) or 'none'}; {remedy}") from None
     layer.ResetReading()
     return found
 

@@ -344,3 +344,15 @@ def test_the_largest_number_of_8_bits_is_said_where_it_is_too_frequent(tmp_path)
     write_raster(tmp_path / "n.tif", np.tile(np.arange(256), ROWS * COLS)[:ROWS * COLS].reshape(ROWS, COLS),
                  nodata=None, kind=gdal.GDT_Byte)
     assert plain_of(tmp_path / "n.tif")[1] == []
+
+
+def test_heights_that_may_be_gaps_or_depths_are_said(tmp_path):
+    values = heights().astype(float)
+    write_raster(tmp_path / "dem.tif", -values)
+    assert any("all heights lie below 0" in note for note in plain_of(tmp_path / "dem.tif", "DEM", "")[1])
+    values[:, 40] = 0  # a stripe
+    write_raster(tmp_path / "dem.tif", values)
+    assert any("DEM: 0 in 1.2% of the cells lies apart from all other values and is kept" in note
+               for note in plain_of(tmp_path / "dem.tif", "DEM", "")[1])
+    write_raster(tmp_path / "dem.tif", np.where(values == 0, 0, values - 159))  # a shore
+    assert not any("apart" in note for note in plain_of(tmp_path / "dem.tif", "DEM", "")[1])

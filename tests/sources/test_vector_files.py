@@ -185,3 +185,13 @@ def test_shapes_that_cannot_be_read_get_one_line(tmp_path):
     with pytest.raises(InputError, match=r"feature \d: expected one that GDAL reads, found .*; write shapes as WKT "
                                          r"without 'SRID=<code>;' before them, and INVENTORY=.*epsg=<code>"):
         open_vector(f"{tmp_path / 'i.csv'}|epsg=32650", "inventory", GRID, [])
+
+
+def test_a_layer_of_openstreetmap(tmp_path):
+    (tmp_path / "roads.osm").write_text(
+        "<osm version='0.6'><node id='1' lat='22.606' lon='117.003'/><node id='2' lat='22.592' lon='117.003'/>"
+        "<way id='5'><nd ref='1'/><nd ref='2'/><tag k='highway' v='primary'/></way></osm>")
+    with pytest.raises(InputError, match=r"expected one layer, found points, lines, .*\|layername=<layer>"):
+        open_vector(tmp_path / "roads.osm", "dis2road", GRID, [])
+    line, = shapes_of(open_vector(f"{tmp_path / 'roads.osm'}|layername=lines", "dis2road", GRID, []))
+    assert line.Length() == pytest.approx(1550, rel=0.01)
