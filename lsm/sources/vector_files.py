@@ -139,7 +139,7 @@ def _is_garbled(layer: ogr.Layer, file: File) -> bool:
     texts = [i for i, field in enumerate(fields) if field.GetType() == ogr.OFTString]
     found, read = any(_is_odd(field.GetName()) for field in fields), 0
     try:
-        for feature in layer:  # once: some drivers, of OpenStreetMap's format, stumble over a second time
+        for feature in layer:
             found = found or any(_is_odd(feature.GetField(i)) for i in texts)
             read += 1
     except RuntimeError as error:
@@ -160,9 +160,10 @@ def _is_odd(text) -> bool:
 
 def _refuse_metres(file: File, layer: ogr.Layer, crs: osr.SpatialReference, driver: str) -> None:
     """Raises InputError for coordinates that cannot be degrees in a CRS of degrees."""
-    if not crs.IsGeographic():
+    extent = layer.GetExtent(can_return_null=True) if crs.IsGeographic() else None  # OpenStreetMap's format has none
+    if extent is None:
         return
-    west, east, south, north = layer.GetExtent()
+    west, east, south, north = extent
     if max(abs(west), abs(east)) <= 360 and max(abs(south), abs(north)) <= 90.5:
         return
     of_format = "GeoJSON is in degrees of WGS 84" if driver.startswith("GeoJSON") else f"its CRS is {crs.GetName()}"
