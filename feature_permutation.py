@@ -140,7 +140,7 @@ def main(c: Constants) -> None:
     grid, band = Grid.of(labels), labels.GetRasterBand(1)
     encoder, state = Encoder.from_json(str(models["encoder"])), models["state"]
     names = [factor.name for factor in encoder.factors]
-    if not (state == ranking.ADAPTED).any():
+    if not np.isin(state, ranking.EXPLAINED).any():
         raise InputError(f"{shown(paths.models)}: expected adapted models, found none; see what predict_LSM.py says")
 
     tables, parts = [], []
@@ -161,7 +161,7 @@ def main(c: Constants) -> None:
     table = table.assign(state=lambda t: state[t["block"]]).astype({"rank": "Int64", "sign": "Int64"})
     table = table[["block", "factor", "mean_abs_shap", "sign", "permutation", "sd", "rank", "explained", "state"]]
     over_territory = ranking.territory(table, cells)
-    leads = table[(table["rank"] == 1) & (table["state"] == ranking.ADAPTED)]
+    leads = table[(table["rank"] == 1) & table["state"].isin(ranking.EXPLAINED)]
     leader = np.zeros(len(state) + 1, np.uint8)  # the last entry stands for block -1, no block
     leader[leads["block"]] = 1 + leads["factor"].map(names.index)
 
@@ -179,7 +179,7 @@ def main(c: Constants) -> None:
     write_csv(paths.importance_territory, over_territory, *made)
     write_csv(paths.importance, table, *made)
     print(f"{len(row)} samples of {len(sampled)} blocks explained, "
-          f"{(state != ranking.ADAPTED).sum()} of {len(state)} blocks without an adapted model")
+          f"{(~np.isin(state, ranking.EXPLAINED)).sum()} of {len(state)} blocks without a model of their own")
     print(ranking.as_text(over_territory, agreement, state))
     if place.any():
         print(f"X and Y together, beside the factors: mean |SHAP| {np.abs(place).mean():.3f}")

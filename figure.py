@@ -42,7 +42,7 @@ import matplotlib
 from tqdm import tqdm
 
 from lsm.figures import area_maps, factors, importance, region_checks, styles, training
-from lsm.figures.common import NothingToDraw, save
+from lsm.figures.common import SUFFIXES, NothingToDraw, save
 from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, method_maps, weak_labels
 from lsm.report.pictures import FIGURES
 from lsm.run.paths import Paths, shown
@@ -109,6 +109,8 @@ def main(c: Constants) -> None:
                 if c.ONLY:
                     raise
                 if isinstance(error, NothingToDraw):
+                    for suffix in SUFFIXES:
+                        Paths(c.REGION).figure(name, suffix).unlink(missing_ok=True)
                     continue
                 needs, stage, _ = FIGURES[name]
                 skipped.note(name, getattr(Paths(c.REGION), needs), stage, str(error))

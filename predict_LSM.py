@@ -11,9 +11,11 @@ Reads   checkpoint_dir/<REGION>_model.npz          the intermediate models and t
         src_data/<REGION>/factors.tif              a band a factor
 Writes  models_of_blocks/<REGION>_models.npz       local_w1, local_b1, ..., regional_w1, ... of all blocks (members,
                                                    blocks, inputs, outputs), any normalisation folded in; state of
-                                                   each block (0 adapted, 1 nothing to adapt on, 2 one class only);
+                                                   each block (0 adapted, 1 nothing to adapt on, 2 one class only,
+                                                   3 FORECAST: no block adapts);
                                                    how many samples it adapted on (own, borrowed); the encoder
-        figs/LSM_<REGION>.tif                      landslide probability, float32, nodata -9999
+        figs/LSM_<REGION>.tif                      landslide probability, float32, nodata -9999; made with FORECAST, it
+                                                   says so in its metadata
         tmp/LSM_<REGION>.csv                       X, Y, susceptibility, block, flag: 0 adapted block, 1 the block
                                                    keeps the intermediate model, 2 the cell lies outside every block
                                                    and takes the nearest block, 3 both. Not written for factors.tif,
@@ -34,7 +36,7 @@ from tqdm import tqdm
 from lsm.blocks.grid_parts import Part, part_of, parts_of
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import NODATA, WINDOW, Grid, open_raster, write_windows
-from lsm.learner.adaptation import ADAPTED, NO_SAMPLES, ONE_CLASS, models_of_blocks
+from lsm.learner.adaptation import ADAPTED, FORECAST, NO_SAMPLES, ONE_CLASS, models_of_blocks
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, pooled_of
 from lsm.learner.network import use_one_thread
@@ -42,7 +44,7 @@ from lsm.learner.prediction import let_go, named, over_tiles, probability_of_til
 from lsm.learner.support.supports import places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.maps import gis
-from lsm.run.artifacts import artifact, check, read_npz, write_npz
+from lsm.run.artifacts import artifact, check, made_with, read_npz, write_npz
 from lsm.run.jobs import Cluster, cluster_of
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import ByRecipe, InputError, at_least, run
@@ -196,6 +198,9 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     networks, states, support = models_of_blocks(training, pooled, encoded, known, places, rng, cluster=cluster,
                                                  folder=work, threads=0)
     files = {name: Path(array.filename) for name, array in named(networks).items()}
+    forecast = gis.forecast(bool(training.reach)) if made_with(paths.model).get("FORECAST") else {}
+    if not training.reach:
+        states, support = np.full_like(states, FORECAST), np.zeros_like(support)
     print(f"{len(states)} blocks: {(states == ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
           f"samples of others alone), {(states == NO_SAMPLES).sum()} without samples and "
           f"{(states == ONE_CLASS).sum()} with one class only keep the intermediate model" if training.reach else
@@ -214,7 +219,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
         else:
             parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
             windows = predict_grid(source, parts, networks, states, encoder, counts, whole_map, table)
-        write_windows(map_file, windows, Grid.of(labels), "landslide probability")
+        write_windows(map_file, windows, Grid.of(labels), "landslide probability", metadata=forecast)
         if not counts.on_map:
             raise InputError(f"{shown(source)}: expected cells on {shown(paths.composite)}, found all "
                              f"{counts.flags.sum():,} elsewhere; bring both into one CRS")

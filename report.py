@@ -28,11 +28,12 @@ from functools import partial
 import numpy as np
 
 from lsm.inputs.crs import crs_name
-from lsm.maps import classes
+from lsm.maps import classes, gis
 from lsm.report import findings, map_layers, page, pictures, tables
 from lsm.report.sources import Collector
 from lsm.run.artifacts import artifact, check
 from lsm.run.paths import Paths, shown
+from lsm.run.pipeline import LEARN
 from lsm.run.settings import InputError, at_least, run
 from study_area import MappedArea
 
@@ -78,6 +79,8 @@ def main(c: Constants) -> None:
         raise InputError(f"{shown(paths.map_raster)}: expected cells with a probability, found none; run "
                          "predict_LSM.py again")
     breaks, _ = classes.breaks_of(paths, dataset, _STAGE, c)
+    forecast = gis.forecast_of(dataset)
+    adapts = forecast != gis.LEFT_OUT
 
     labels = got.get("blocks on the map", paths.blocks, "scene_sampling.py",
                      lambda: map_layers.raster_of(paths.blocks, "scene_sampling.py", frame, c))
@@ -86,7 +89,8 @@ def main(c: Constants) -> None:
     shade = got.get("relief", paths.composite, "", lambda: map_layers.shade_picture(paths.composite, frame))
 
     class_layer, index = map_layers.class_layer(p, known, breaks, c)
-    layers = [class_layer, map_layers.probability_layer(p, known, c)]
+    layers = [class_layer, map_layers.probability_layer(
+        p, known, "the models of its block" if adapts else "one model for all blocks", c)]
     grids = {"probability": map_layers.packed(p, known), "class": map_layers.packed(index, known)}
     if labels:
         grids["block"] = map_layers.packed(*labels[:2])
@@ -100,7 +104,7 @@ def main(c: Constants) -> None:
                    lambda: map_layers.leading(paths.leading_factor, frame, c))
     layers += [lead] if lead else []
 
-    warned = findings.all_of(paths, got, found, c)
+    warned = findings.all_of(paths, got, found, forecast, c)
     rules = None
     if paths.augmentation.is_file():
         rules = got.get("weak labels", paths.augmentation, "augment_inventory.py",
@@ -111,7 +115,9 @@ def main(c: Constants) -> None:
     got.used += [paths.figure(figure["name"], "png") for figure in drawn]
 
     provenance = tables.provenance(paths, c)
-    held = tables.held_out(scores, provenance) if scores is not None else None
+    if not adapts and LEARN in provenance["constants"]:
+        provenance["constants"][LEARN]["PLACE"] += ", but FORECAST left X and Y out"
+    held = tables.held_out(scores, provenance, adapts) if scores is not None else None
     crs = crs_name(dataset.GetProjection())
     _, width, _, _, _, height = dataset.GetGeoTransform()
     size = f"{dataset.RasterYSize:,} rows × {dataset.RasterXSize:,} columns of {width:.4g} × {-height:.4g} m"
@@ -132,7 +138,8 @@ def main(c: Constants) -> None:
         "blocks": map_layers.of_blocks(blocks, models, scores, importance, c.LEADERS) if blocks is not None else [],
         "samples": map_layers.some_samples(samples, c.POINTS, rng) if samples is not None and c.POINTS else None}
     text = page.fill(
-        region=c.REGION, note=dict(c.NOTES).get(c.REGION, ""), facts=facts, layers=layers, shade=shade, data=data,
+        region=c.REGION, models_words="from few-shot models, one for each block" if adapts else
+        f"from one model for all blocks: a forecast of newer landslides (FORECAST=True: {forecast})", note=dict(c.NOTES).get(c.REGION, ""), facts=facts, layers=layers, shade=shade, data=data,
         findings=warned, rules=rules, scores=held, crs=crs, figures=drawn, provenance=provenance,
         comparisons=tables.comparison(others) if others is not None else [],
         comparison_words=f"Means over seeds; {shown(paths.method_differences)} has differences with intervals.",
@@ -140,7 +147,7 @@ def main(c: Constants) -> None:
         frame_words=f"The raster is decimated: one of {frame.step:.3g} × {frame.step:.3g} cells is shown; "
                     f"{shown(paths.map_raster)} has all of them." if frame.step > 1 else "",
         run=[("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size),
-             ("Blocks", tables.blocks_words(provenance)), ("Coordinates", crs),
+             *[("FORECAST", f"True: {forecast}")] * bool(forecast), ("Blocks", tables.blocks_words(provenance)), ("Coordinates", crs),
              ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),
              ("Versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items()))])
     used = list(dict.fromkeys((paths.map_raster, *got.used)))

@@ -10,7 +10,8 @@ from lsm.inputs.samples import Factor
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
-ADAPTED, NO_SAMPLES = 0, 1  # states of a block, as predict_LSM.py writes them
+# States of a block, as predict_LSM.py writes them, whose model is explained: adapted; kept on purpose, for a forecast
+EXPLAINED = (0, 3)
 
 
 def check_sums(values: np.ndarray, base: float, log_odds: np.ndarray, tolerance: float, block: int,
@@ -40,11 +41,11 @@ def sign(value: np.ndarray, shap_value: np.ndarray, factor: Factor, least: float
 
 
 def territory(table: pd.DataFrame, cells: np.ndarray) -> pd.DataFrame:
-    """The ranking of the factors over the adapted blocks that have samples to explain, the first factor on top.
+    """The ranking of the factors over the explained blocks, the first factor on top.
 
     table  block, factor, mean_abs_shap, permutation, rank, sign, state; cells of each block (blocks,)
     """
-    table = table[(table["state"] == ADAPTED) & table["rank"].notna()].assign(area=lambda t: cells[t["block"]])
+    table = table[table["state"].isin(EXPLAINED) & table["rank"].notna()].assign(area=lambda t: cells[t["block"]])
     rows = []
     for factor, of in table.groupby("factor", sort=False):
         led, signs = of["rank"] == 1, of["sign"].dropna().astype(float)
@@ -62,12 +63,12 @@ def as_text(ranking: pd.DataFrame, agreement: np.ndarray, state: np.ndarray) -> 
     def share(v):
         return f"{'-':>9}" if np.isnan(v) else f"{v:9.1%}"
 
-    adapted = state == ADAPTED
+    explained = np.isin(state, EXPLAINED)
     lines = [f"{'':16}{'mean |SHAP|':>12}{'permutation':>13}{'leads':>14}{'of area':>9}{'raises':>9}{'lowers':>9}"]
     lines += [f"{r.rank:2d} {r.factor:13}{r.mean_abs_shap:12.3f}{r.permutation:13.4f}{r.blocks_led:7d} blocks"
               f"{r.area_led:9.1%}{share(r.raises)}{share(r.lowers)}" for r in ranking.itertuples()]
-    low, middle, high = np.nanquantile(agreement[adapted], (0.25, 0.5, 0.75))
+    low, middle, high = np.nanquantile(agreement[explained], (0.25, 0.5, 0.75))
     return "\n".join([*lines, "mean |SHAP| in log-odds, permutation in log loss, both weighted by area over "
-                      "the adapted blocks that have samples; raises, lowers: share of blocks where larger values do so",
+                      "the explained blocks that have samples; raises, lowers: share of blocks where larger values do so",
                       f"rank correlation of both in a block: median {middle:.2f}, half of the blocks {low:.2f} .. "
                       f"{high:.2f}"])

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from lsm.explanation.ranking import ADAPTED
+from lsm.explanation.ranking import EXPLAINED
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, NothingToDraw, arrays, caption, colour_bar, input_table, saved
 from lsm.figures.importance import COLUMNS, chosen_blocks
@@ -20,6 +20,7 @@ from lsm.inputs.rasters import open_raster
 from lsm.insar.velocities import towards_satellite
 from lsm.maps.cartography import as_one_line, grid_layers, named_classes, outlines, read_decimated
 from lsm.maps.classes import breaks_of
+from lsm.maps.gis import forecast_of
 from lsm.maps.counts import class_areas
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
@@ -158,7 +159,9 @@ def lsm_map(c: FigureConstants):
     """The susceptibility map in classes, with each class's share of the area."""
     path = Paths(c.REGION).map_raster
     record = check(path, "predict_LSM.py", c)
-    breaks, _ = breaks_of(Paths(c.REGION), open_raster(path, "run predict_LSM.py"), "figure.py", c)
+    found = open_raster(path, "run predict_LSM.py")
+    breaks, _ = breaks_of(Paths(c.REGION), found, "figure.py", c)
+    forecast = f"; FORECAST=True: {forecast_of(found)}" if forecast_of(found) else ""
     ground = terrain(c)
     table = class_areas(path, breaks, list(c.CLASS_NAMES))
     fig, ax, panel = map_page(ground)
@@ -168,7 +171,7 @@ def lsm_map(c: FigureConstants):
                for colour, name, low, high, share in zip(c.CLASS_COLOURS, *columns, strict=True)]
     panel.legend(handles=handles[::-1], loc="upper left", borderaxespad=0, title="landslide\nsusceptibility",
                  alignment="left", title_fontsize=8, handleheight=1.6, handlelength=1.8, labelspacing=0.7)
-    caption(fig, c, record, f"{table['cells'].sum():,} cells, {table['area_km2'].sum():,.1f} km²")
+    caption(fig, c, record, f"{table['cells'].sum():,} cells, {table['area_km2'].sum():,.1f} km²{forecast}")
     return fig, table
 
 
@@ -180,7 +183,7 @@ def leading_factor(c: FigureConstants):
     blocks, _ = saved(paths.blocks_table, "scene_sampling.py", c, ("block", "cells", "samples", "centre_x", "centre_y"))
     check(paths.blocks, "scene_sampling.py", c)
     ground = terrain(c)
-    leads = table[(table["rank"] == 1) & (table["state"] == ADAPTED)].merge(blocks, on="block")
+    leads = table[(table["rank"] == 1) & table["state"].isin(EXPLAINED)].merge(blocks, on="block")
     leads = leads.assign(share_of_shap=leads["mean_abs_shap"] / leads["block"].map(
         table.groupby("block")["mean_abs_shap"].sum()))
     order = leads.groupby("factor")["cells"].sum().sort_values(ascending=False, kind="stable")
@@ -217,7 +220,7 @@ def leading_factor(c: FigureConstants):
     side.legend(handles=handles, loc="upper left", borderaxespad=0, alignment="left",
                 title="leading factor\n(share of area, blocks)", title_fontsize=7.5, fontsize=6.5, handleheight=1,
                 handlelength=1.5, labelspacing=0.45)
-    caption(fig, c, record, f"factor with the largest mean |SHAP| in each of {len(leads):,} adapted blocks; "
+    caption(fig, c, record, f"factor with the largest mean |SHAP| in each of {len(leads):,} explained blocks; "
             f"it has {leads['share_of_shap'].median():.0%} of the block's sum (median)")
     return fig, leads[["block", "factor", "sign", "mean_abs_shap", "share_of_shap", "explained", "samples", "cells",
                        "centre_x", "centre_y"]].assign(number=leads["factor"].map(number))

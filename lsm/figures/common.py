@@ -14,6 +14,9 @@ from lsm.run.settings import InputError
 from lsm.run.writing import whole
 
 
+SUFFIXES = ("png", "pdf", "csv")  # of the files of a figure
+
+
 class FigureConstants(ClassConstants, Protocol):
     """The constants of the figures, as figure.py explains them."""
 
@@ -37,7 +40,7 @@ class FigureConstants(ClassConstants, Protocol):
 
 
 class NothingToDraw(InputError):
-    """The area has nothing that the figure shows."""
+    """The area has nothing that the figure shows; figure.py removes what an earlier run drew."""
 
 
 def input_table(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
@@ -128,7 +131,7 @@ def caption(fig, c: FigureConstants, record: dict, numbers: str) -> None:
 
 def save(c: FigureConstants, name: str, fig, table: pd.DataFrame) -> list[Path]:
     """Writes a figure as png and pdf, without dates, and its numbers as csv. Returns the files."""
-    png, pdf, csv = (Paths(c.REGION).figure(name, suffix) for suffix in ("png", "pdf", "csv"))
+    png, pdf, csv = (Paths(c.REGION).figure(name, suffix) for suffix in SUFFIXES)
     for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None, "Producer": None})):
         with whole(path) as temporary:
             fig.savefig(temporary, format=path.suffix[1:], dpi=c.DPI, metadata=metadata)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import gaussian_kde, rankdata
 
-from lsm.explanation.ranking import ADAPTED
+from lsm.explanation.ranking import EXPLAINED
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, arrays, axes_at, caption, saved, where
 from lsm.figures.comparison.block_kinds import block_statistics, end_of
@@ -30,18 +30,19 @@ ARRAYS = ("block", "row", "factors", "shap", "state", "factor_names")
 def shap_territory(c: FigureConstants):
     """The whole territory: mean |SHAP| and permutation importance as bars, SHAP values of samples as violins.
 
-    The samples are of all adapted blocks; the colour of each tells its value of the factor.
+    The samples are of all explained blocks; the colour of each tells its value of the factor.
     """
     paths = Paths(c.REGION)
     ranking, record = saved(paths.importance_territory, STAGE, c, ("factor", "rank", "mean_abs_shap", "permutation",
                                                                    "blocks_led", "raises", "lowers"))
     values = arrays(paths.shap_values, STAGE, c, ARRAYS)
-    adapted = np.flatnonzero(values["state"][values["block"]] == ADAPTED)
-    drawn = np.sort(np.random.default_rng(c.SEED).permutation(adapted)[:c.SWARM])
+    explained = np.isin(values["state"], EXPLAINED)  # (blocks,)
+    samples = np.flatnonzero(explained[values["block"]])
+    drawn = np.sort(np.random.default_rng(c.SEED).permutation(samples)[:c.SWARM])
     words = [f"leads {n:,}" if n else "" for n in ranking["blocks_led"]]
     fig, points = page(values, [("Territory", ranking.assign(sd=np.nan), words, drawn)], c.factors)
     made = record["constants"]
-    caption(fig, c, record, f"{len(adapted):,} samples of {(values['state'] == ADAPTED).sum():,} adapted blocks "
+    caption(fig, c, record, f"{len(samples):,} samples of {explained.sum():,} blocks "
             f"explained, {len(drawn):,} drawn; {made.get('EXPLAINED')} a block at most, background "
             f"{made.get('BACKGROUND')} of the {made.get('BACKGROUND_FROM')};\nbars: mean |SHAP| weighted by area; "
             "leads: number of blocks that the factor leads")
@@ -84,10 +85,10 @@ def chosen_blocks(table: pd.DataFrame, samples: pd.Series, wanted: tuple) -> lis
     Without wanted blocks, of each leading factor the block with the most explained samples; among equals the block with
     the most `samples` (by block). Raises InputError for a wanted block without a model.
     """
-    leads = table[(table["rank"] == 1) & (table["state"] == ADAPTED)]
+    leads = table[(table["rank"] == 1) & table["state"].isin(EXPLAINED)]
     for block in wanted:
         if block not in set(leads["block"]):
-            raise InputError(f"SHAP_BLOCKS={tuple(wanted)}: expected numbers of blocks with an adapted model, found "
+            raise InputError(f"SHAP_BLOCKS={tuple(wanted)}: expected numbers of explained blocks, found "
                              f"{block!r}; leading_factor has them in its csv")
     if wanted:
         return list(wanted)

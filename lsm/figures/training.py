@@ -10,11 +10,14 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, need, saved, tidy
+from lsm.figures.common import FigureConstants, NothingToDraw, arrays, caption, need, saved, tidy
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
 STAGE = "meta_learner.py"
+DOTS = 60  # values of a line; more are drawn without dots
+BEFORE = ("Meta-training lowers the loss after adaptation alone. The loss before it may rise: a start from which few steps "
+          "lead far need not fit well itself.")
 # As in Meta-SGD (Li and others 2017, arXiv 1707.09835)
 RATES = ("Inner rate: mean over the layers. Each weight has a rate of its own, and meta-training may make it negative: "
          "that weight then moves up the gradient of the support loss, where this lowers the query loss.")
@@ -39,6 +42,11 @@ def pretraining(c: FigureConstants):
     return fig, table[["layer", "epoch", "error"]]
 
 
+def adapts(c: FigureConstants) -> bool:
+    """Whether the blocks of the map adapt: with a reach of 0 (FORECAST) all keep the intermediate model."""
+    return float(arrays(Paths(c.REGION).model, STAGE, c, ("reach",))["reach"]) > 0
+
+
 def meta_training(c: FigureConstants):
     """Query loss before and after the inner steps, and the learned inner rate, against outer steps; a column for each
     kind of member."""
@@ -49,15 +57,15 @@ def meta_training(c: FigureConstants):
     fig = Figure(figsize=(wide, 4))
     axes = fig.subplots(2, len(kinds), sharex="col", sharey="row", squeeze=False,
                         gridspec_kw={"height_ratios": (3, 1), "hspace": 0.12, "wspace": 0.1})
+    marker = "o" if table["kind"].value_counts().max() <= DOTS else None  # the same in all panels
     for kind, (ax, below) in zip(kinds, axes.T, strict=True):
         rows = table[table["kind"] == kind]
-        marker = "o" if len(rows) < 30 else None
         for column, label, style in (("pre_loss", "before adaptation", styles.BEFORE),
                                      ("post_loss", "after adaptation", styles.AFTER)):
-            ax.plot(rows["iteration"], rows[column], label=label, marker=marker, markersize=3, **style)
+            ax.plot(rows["iteration"], rows[column], label=label, marker=marker, markersize=2.5, **style)
         ax.axhline(np.log(2), color=styles.INK, linewidth=0.7, linestyle=":",
                    label=f"probability ½ for every sample ({np.log(2):.3f})")
-        below.plot(rows["iteration"], rows["inner_lr"], color=styles.INK, marker=marker, markersize=3)
+        below.plot(rows["iteration"], rows["inner_lr"], color=styles.INK, marker=marker, markersize=2.5)
         below.axhline(0, color=styles.INK, linewidth=0.6)
         below.set_xlabel("outer step")
         below.set_xlim(0, None)
@@ -75,7 +83,8 @@ def meta_training(c: FigureConstants):
     fig.subplots_adjust(left=0.6 / wide, right=1 - 0.14 / wide, top=0.985 - 0.055 * (len(kinds) > 1), bottom=0.28)
     lengths = table.groupby("kind", sort=False)["iteration"].max()
     words = " and ".join(f"{int(n):,}" + f" ({kind})" * (len(kinds) > 1) for kind, n in lengths.items())
-    said = f"{words} outer steps; a loss is the mean since the point before. "
+    said = f"{words} outer steps. A loss is the mean over the outer steps since the value before. {BEFORE} "
+    said += "" if adapts(c) else "The map uses the model before adaptation (FORECAST). "
     said += RATES if record["constants"].get("RATE_PER_WEIGHT") else "Inner rate: one for all weights."
     caption(fig, c, record, textwrap.fill(said, int(18 * wide)))
     return fig, table[["iteration", "kind", "pre_loss", "post_loss", "inner_lr"]]
@@ -85,6 +94,8 @@ def adaptation(c: FigureConstants):
     """Accuracy of every held-out block, after adaptation against before."""
     path = Paths(c.REGION).metrics
     table, record = saved(path, STAGE, c, ("block", "adapted", "samples", "accuracy"), dtype={"block": str})
+    if not adapts(c):
+        raise NothingToDraw(f"{shown(path)}: expected blocks that adapt, found none (FORECAST)")
     wide = table.pivot(index=["block", "samples"], columns="adapted", values="accuracy")
     wide = need(wide.reset_index(), path, ("before", "after"), STAGE).rename_axis(columns=None)
     wide = wide[["block", "samples", "before", "after"]]
@@ -126,7 +137,7 @@ def adaptation(c: FigureConstants):
 
 
 def roc(c: FigureConstants):
-    """ROC of the held-out points before and after adaptation."""
+    """ROC of the held-out points before and after adaptation; one curve where no block adapts."""
     path = Paths(c.REGION).held_out
     table, record = saved(path, STAGE, c, ("label", "score_before", "score_after"))
     if table["label"].nunique() != 2:
@@ -136,15 +147,19 @@ def roc(c: FigureConstants):
     ax = fig.subplots()
     ax.plot((0, 1), (0, 1), color=styles.INK, linewidth=0.7, linestyle=":", label="chance (0.500)")
     curves = []
-    for when, style in (("before", styles.BEFORE), ("after", styles.AFTER)):
+    lines = {"before": ("before adaptation", styles.BEFORE), "after": ("after adaptation", styles.AFTER)}
+    if not adapts(c):
+        lines = {"before": ("not adapted, as the map", styles.AFTER)}
+    for when, (label, style) in lines.items():
         false, true, _ = roc_curve(table["label"], table[f"score_{when}"])
         area = roc_auc_score(table["label"], table[f"score_{when}"])
-        ax.plot(false, true, label=f"{when} adaptation ({area:.3f})", clip_on=False, zorder=3, **style)
+        ax.plot(false, true, label=f"{label} ({area:.3f})", clip_on=False, zorder=3, **style)
         curves.append(pd.DataFrame({"adapted": when, "false_positive_rate": false, "true_positive_rate": true}))
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     tidy(ax)
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], loc="lower right", title="AUROC", title_fontsize=7.5, alignment="left")
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
-    caption(fig, c, record, f"{len(table):,} held-out points, {int(table['label'].sum()):,} landslides")
+    caption(fig, c, record, f"{len(table):,} held-out points, {int(table['label'].sum()):,} landslides"
+            + " of all years;\nFORECAST=True: no block adapts" * (len(lines) == 1))
     return fig, pd.concat(curves).round(6)

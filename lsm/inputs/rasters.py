@@ -243,11 +243,15 @@ def create(path: Path, grid: Grid, kind: int = gdal.GDT_Float32, nodata: float |
 
 
 def write_windows(path: Path, windows: Iterable[tuple[int, int, np.ndarray]], grid: Grid, description: str,
-                  nodata: float = NODATA, kind: int = gdal.GDT_Float32) -> None:
+                  nodata: float = NODATA, kind: int = gdal.GDT_Float32, metadata: dict[str, str] | None = None) -> None:
     """Writes one band as a compressed GeoTIFF, window by window: first row, first column, values (rows, cols). Nothing
-    else of it is in memory. The file's bytes depend on the order of the windows. kind as GDAL numbers types."""
+    else of it is in memory. The file's bytes depend on the order of the windows. kind as GDAL numbers types; metadata
+    of the band."""
     of_numbers = "f" if kind == gdal.GDT_Float32 else "i"
-    fill(create(path, grid, kind, nodata, _compressed(of_numbers), [description]), windows)
+    dataset = create(path, grid, kind, nodata, _compressed(of_numbers), [description])
+    for name, value in (metadata or {}).items():
+        dataset.GetRasterBand(1).SetMetadataItem(name, value)
+    fill(dataset, windows)
 
 
 def fill(dataset: gdal.Dataset, windows: Iterable[tuple[int, int, np.ndarray]]) -> None:

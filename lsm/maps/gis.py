@@ -17,6 +17,9 @@ from lsm.run.writing import whole
 gdal.UseExceptions()
 ogr.UseExceptions()
 
+# What FORECAST=True of meta_learner.py made of a map (lsm/learner/support/dates.py)
+LEFT_OUT, AS_WITHOUT = "X, Y and adaptation left out", "made as without it"
+
 
 def create(path: Path, like: gdal.Dataset, kind: int, nodata: float) -> gdal.Dataset:
     """A raster of one band on the grid of `like`, nodata in every cell; kind as GDAL numbers types."""
@@ -64,6 +67,16 @@ def write_cog(path: Path, source: gdal.Dataset, description: str, made: tuple, n
                f"OVERVIEW_RESAMPLING={'MODE' if names else 'AVERAGE'}"]
     with (artifact_with_names if names else artifact)(path, *made) as temporary:
         gdal.GetDriverByName("COG").CreateCopy(str(temporary), copy, options=options).FlushCache()
+
+
+def forecast(places: bool) -> dict[str, str]:
+    """The metadata of a map made with FORECAST=True of meta_learner.py; places: whether places count for it."""
+    return {"FORECAST": AS_WITHOUT if places else LEFT_OUT}
+
+
+def forecast_of(dataset: gdal.Dataset) -> str:
+    """What FORECAST=True made of a map: LEFT_OUT or AS_WITHOUT; "" of a map made without."""
+    return dataset.GetRasterBand(1).GetMetadataItem("FORECAST") or ""
 
 
 # classes with names ----------------------------------------------------------------------------------------------

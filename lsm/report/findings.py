@@ -9,19 +9,21 @@ from lsm.inputs.samples import Factor, Samples, read_samples, unique_places
 from lsm.insar.origins import origins
 from lsm.insar.weak_samples import separations
 from lsm.report.sources import Collector, ReportConstants
-from lsm.run.artifacts import made_with, read_csv
+from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import BLOCKS, CHECK
 
+SHORT = (1, 2)  # states of a block that could not adapt, as predict_LSM.py writes them
 LISTED = 12  # blocks named in a finding, at most
 COLUMNS = ("topic", "file", "level", "found", "remedy")  # of the table of check_region.py
 
 
-def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> list[Finding]:
+def all_of(paths: Paths, got: Collector, found: dict, forecast: str, c: ReportConstants) -> list[Finding]:
     """The findings on inputs, blocks, models and map, errors first.
 
-    got    collects what cannot be looked at
-    found  tables and arrays of SOURCES by name, None where there is none
+    got       collects what cannot be looked at
+    found     tables and arrays of SOURCES by name, None where there is none
+    forecast  what FORECAST made of the map, as `gis.forecast_of` tells it
     """
     out, samples, blocks, models, gis = [], *(found[name] for name in ("tasks", "blocks_table", "models", "gis_table"))
     if samples is not None:
@@ -38,9 +40,9 @@ def all_of(paths: Paths, got: Collector, found: dict, c: ReportConstants) -> lis
                     for text in doubts(blocks)]
         if models is not None:
             out += fallen_back(models["state"], blocks["cells"].to_numpy(), shown(paths.models))
-    if made_with(paths.model).get("FORECAST"):
-        out.append(Finding("landslides to come", shown(paths.model), "warning",
-                           "made with FORECAST=True: held-out scores are of landslides of all years, not of newer ones",
+    if forecast:
+        out.append(Finding("landslides to come", shown(paths.map_raster), "warning",
+                           f"FORECAST=True: {forecast}; held-out scores are of landslides of all years, not of newer ones",
                            "compare_methods.py PROTOCOLS=temporal scores newer ones; FORECAST=False goes back"))
     if gis is not None:
         out += outside(dict(zip(gis["measure"], gis["value"], strict=True)), shown(paths.gis_table))
@@ -100,8 +102,8 @@ def thin(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:
 
 
 def fallen_back(state: np.ndarray, cells: np.ndarray, file: str) -> list[Finding]:
-    """Blocks that keep the intermediate model; state and cells (blocks,)."""
-    kept = np.flatnonzero(state)
+    """Blocks that keep the intermediate model for want of samples; state and cells (blocks,)."""
+    kept = np.flatnonzero(np.isin(state, SHORT))
     if not len(kept):
         return []
     share = cells[kept].sum() / max(cells.sum(), 1)

@@ -113,13 +113,13 @@ def class_layer(p: np.ndarray, known: np.ndarray, breaks: list[float], c: ClassC
                  "Landslide probability in classes. A cell on a break belongs to the class above."), index
 
 
-def probability_layer(p: np.ndarray, known: np.ndarray, c: ClassConstants) -> Layer:
-    """The layer of probabilities, running from 0 to 1."""
+def probability_layer(p: np.ndarray, known: np.ndarray, whose: str, c: ClassConstants) -> Layer:
+    """The layer of probabilities, running from 0 to 1; whose: by which models, in words."""
     colours = ramp(c.CLASS_COLOURS, 250)
     index = np.where(known, 1 + np.clip(np.floor(p * 250), 0, 249), 0)
     legend = [[colours[round(v * 249)], f"{v:g}"] for v in (0, 0.25, 0.5, 0.75, 1)]
     return Layer("probability", "Probability", picture(index, colours), legend,
-                 "Landslide probability from the cell's own factors, by the models of its block.")
+                 f"Landslide probability from the cell's own factors, by {whose}.")
 
 
 def stepped(key: str, name: str, values: np.ndarray, known: np.ndarray, steps: list, about: str) -> Layer:
@@ -143,7 +143,7 @@ def uncertainty(path: Path, frame: Frame, c: ReportConstants) -> tuple[Layer, di
     if not steps or not colours:
         raise InputError(f"{shown(path)}: expected SPREADS in its record, found none; run export_gis.py again")
     layer = stepped("uncertainty", "Uncertainty", values, known, styles_qgis.steps_of_uncertainty(steps, colours),
-                    "Standard deviation of probability over the few networks of a block. Large: they disagree. "
+                    "Standard deviation of probability over the few networks of the model. Large: they disagree. "
                     "Small: they agree, which does not mean that they are right.")
     return layer, packed(values, known), None
 

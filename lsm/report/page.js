@@ -138,7 +138,8 @@
     out.push(["Block", found + (block && block.unit !== undefined ? `, unit ${block.unit}` : "")]);
     if (!block) return out;
     out.push(["Samples", `${block.samples}, of them ${block.landslides} landslides`]);
-    if (block.state !== undefined) out.push(["Model", ["adapted to this block", "intermediate model: no samples", "intermediate model: one class only"][block.state]
+    if (block.state !== undefined) out.push(["Model", ["adapted to this block", "intermediate model: no samples", "intermediate model: one class only",
+      "intermediate model, as in all blocks: a forecast"][block.state]
       + (block.state === 0 ? ` on ${block.own} samples of its own, ${block.borrowed} of others` : "")]);
     if (block.auroc) out.push(["Held out", `AUROC ${block.auroc} on ${block.scored} points`]);
     (block.leaders || []).forEach(([name, sign, share], k) => out.push([k ? "" : "Led by",

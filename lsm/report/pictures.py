@@ -19,7 +19,7 @@ FIGURES = {  # by name, in the order shown: the file whose numbers the figure dr
     "inventory": ("tasks", "scene_sampling.py", "Landslides, non-landslides and InSAR points"),
     "deformation": ("tasks", "scene_sampling.py", "Velocities that InSAR measured"),
     "blocks": ("blocks", "scene_sampling.py", "Blocks and how many samples each has"),
-    "roc": ("held_out", "meta_learner.py", "ROC of held-out points, before and after adaptation"),
+    "roc": ("held_out", "meta_learner.py", "ROC of held-out points"),
     "adaptation": ("metrics", "meta_learner.py", "Held-out blocks before and after adaptation"),
     "meta_training": ("history", "meta_learner.py", "Losses in meta-training, by kind of member"),
     "pretraining": ("pretraining_history", "unsupervised_pretraining/DAS_pretraining.py", "Losses in pretraining"),

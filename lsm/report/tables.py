@@ -31,27 +31,32 @@ def measures_of(names) -> list[str]:
     return [f"{MEASURES[name]} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in names]
 
 
-def held_out(table: pd.DataFrame, provenance: dict) -> dict:
+def held_out(table: pd.DataFrame, provenance: dict, adapts: bool) -> dict:
     """Stage 3's scores on all held-out points, before and after adaptation; then each block's, or, of more than FEW
-    blocks, the score that a share of them reaches. map_adapts: whether the map's models adapt on these points too."""
+    blocks, the score that a share of them reaches. map_adapts: whether the map's models adapt on these points too.
+
+    adapts  whether blocks adapt; if not, scores before and after are the same
+    """
     of_all = table["block"].astype(str) == "all"
     before, after = (where(table[of_all], adapted=when) for when in ("before", "after"))
     blocks = where(table[~of_all], adapted="after")
-    lines = [(what, row) for scores, what in ((before, "all points, before adaptation"),
-                                              (after, "all points, after adaptation")) for _, row in scores.iterrows()]
+    both = [(before, "all points, before adaptation"), (after, "all points, after adaptation")]
+    when = ", after" * adapts
+    lines = [(what, row) for scores, what in (both if adapts else [(after, "all points")])
+             for _, row in scores.iterrows()]
     if len(blocks) <= FEW:
-        lines += [(f"block {row['block']} ({row['samples']:,} points), after", row) for _, row in blocks.iterrows()]
+        lines += [(f"block {row['block']} ({row['samples']:,} points){when}", row) for _, row in blocks.iterrows()]
     else:
         values = blocks[list(MEASURES)]
         for share, what in ((0.25, "a quarter"), (0.5, "half"), (0.75, "three quarters")):
             low, high = values.quantile(share), values.quantile(1 - share)
-            lines.append((f"{what} of the blocks are as good or better, after",
+            lines.append((f"{what} of the blocks are as good or better{when}",
                           low.where([name in LOWER_IS_BETTER for name in MEASURES], high)))
     rows = [[what, *(number(row[name]) for name in MEASURES)] for what, row in lines]
     return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks),
             "samples": int(after["samples"].sum()), "landslides": int(after["landslides"].sum()),
-            "auroc": number(after["auroc"].mean()),
-            "map_adapts": provenance["constants"].get(MAP, {}).get("ADAPT_WITH") == "all"}
+            "auroc": number(after["auroc"].mean()), "adapts": adapts,
+            "map_adapts": adapts and provenance["constants"].get(MAP, {}).get("ADAPT_WITH") == "all"}
 
 
 def comparison(table: pd.DataFrame) -> list[dict]:
