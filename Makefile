@@ -1,8 +1,10 @@
 # Meta-LSM: the graph of the pipeline.
+#   make                         this list
 #   make run                     set up and map the demo area
 #   make run REGION=<name>       map an area whose inputs are in src_data/; RAW=<folder>: from raw layers
 #                                BLOCKS=<file>: own units (slope units, catchments) in place of SLIC's blocks
 #   make hk HK_DATA=<folder>     the same on the Hong Kong tables
+#   make map REGION=<name>       the map alone, without figures and report
 #   make explain REGION=<name>   which factor leads, block by block, after the map
 #   make compare REGION=<name>   the scores of every method on the same points (Hong Kong: about an hour)
 #   make gis REGION=<name>       rasters and layers for a GIS; make check-qgis opens them in QGIS
@@ -14,15 +16,15 @@
 #   make coverage                the tests, and which lines and branches of the program they run
 #   make fuzz                    every reader of tables, rasters and vectors against 10,000 damaged inputs
 #   make benchmarks              time the program against plain forms
-# RECIPE=published runs the published settings. FURTHER=all takes the columns too that FACTORS does not name.
-# In an active conda environment: make run PY=python
+#   RECIPE=published runs the published settings. FURTHER=all takes the columns too that FACTORS does not name.
+#   In an active conda environment: make run PY=python
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 VENV := .venv
-TARGETS := run status map hk compare explain gis check-qgis report start_model test test-all coverage fuzz setup benchmarks
+TARGETS := help run status map hk compare explain gis check-qgis report start_model test test-all coverage fuzz setup benchmarks
 .PHONY: $(TARGETS)
-.DEFAULT_GOAL := run
+.DEFAULT_GOAL := help
 # "make run K 256" would find that K is no target only after a run of minutes
 $(foreach word,$(filter-out $(TARGETS) $(VENV)/%,$(MAKECMDGOALS)),$(error $(word): expected one of $(TARGETS); \
     a constant is given as NAME=value, as in make run REGION=alps))
@@ -31,13 +33,15 @@ HK_DATA ?= ../shared/hk
 PYTHON_BASE ?= python3
 PY ?= $(VENV)/bin/python
 # Every NAME=value of the command line goes to the stages that know NAME; a name that none knows is refused.
-# Each is quoted for the shell: a value may hold blanks, quotes, | and brackets. Make writes "\ " and "\\" for " " and "\".
-BLANK := $(subst ,, )
-WORDS := $(subst \$(BLANK),<blank>,$(subst \\,<back>,$(MAKEOVERRIDES)))
-GIVEN := $(filter-out PY=% PYTHON_BASE=% VENV=% LOCKED=% HK_DATA=% QGIS_PYTHON=% TESTS=%,$(WORDS))
-quoted = $(foreach a,$(1),'$(subst <back>,\,$(subst <blank>,$(BLANK),$(subst ','\'',$(a))))')
+# Each is taken as it was typed and quoted for the shell: a value may hold blanks, quotes, $, | and brackets.
+OWN := PY PYTHON_BASE VENV LOCKED HK_DATA QGIS_PYTHON TESTS
+GIVEN := $(filter-out $(OWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v))))
+quoted = $(foreach v,$(1),'$(v)=$(subst ','\'',$(value $(v)))')
 ARGS := $(call quoted,$(GIVEN))
 PIPELINE = $(PY) tools/pipeline.py
+
+help:
+	@sed -n 's/^#   //p' Makefile
 
 # ---- set-up: needed for .venv only; with PY=python the conda environment is ready
 ifeq ($(PY),$(VENV)/bin/python)
@@ -68,7 +72,7 @@ hk: $(READY)
 	cp -u "$(HK_DATA)/composite.tif" "$(SRC)/HK/"
 	[ "$(SRC)/grid_samples_HK.csv" -nt "$(HK_DATA)/grid_samples_HK.csv.gz" ] || \
 	    { gunzip -c "$(HK_DATA)/grid_samples_HK.csv.gz" > "$(SRC)/.grid.csv" && mv "$(SRC)/.grid.csv" "$(SRC)/grid_samples_HK.csv"; }
-	@$(PIPELINE) run REGION=HK $(call quoted,$(filter-out REGION=%,$(GIVEN)))
+	@$(PIPELINE) run REGION=HK $(call quoted,$(filter-out REGION,$(GIVEN)))
 
 # the small model that comes with the project: meta-trained on Hong Kong and on synthetic areas
 start_model: $(READY)

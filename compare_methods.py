@@ -56,7 +56,7 @@ from lsm.comparison.splits import Split
 from lsm.comparison.tables import pages, score_tables
 from lsm.inputs import grid_cells
 from lsm.learner.network import use_one_thread
-from lsm.learner.transfer.source_model import source_path
+from lsm.learner.transfer.start_file import source_path
 from lsm.run.artifacts import check
 from lsm.run.jobs import Job, cluster_of, keep, run_jobs
 from lsm.run.paths import Paths, shown
@@ -174,7 +174,7 @@ def main(c: Constants) -> None:
     inputs = [paths.tasks, paths.blocks, grid_cells.grid_of(paths)]
     optional = [paths.samples_origin, paths.insar_points, paths.samples_dates]
     inputs += [path for path in optional if path.is_file()]
-    if start := source_path(of_stage("meta_learner.py", REGION=c.REGION).START_FROM):
+    if start := source_path(of_stage("meta_learner.py", REGION=c.REGION).START_FROM, c.REGION):
         inputs.append(start)
     folder = paths.comparison
     jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c))

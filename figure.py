@@ -5,7 +5,7 @@ Reads   src_data/<REGION>/composite.tif (the terrain under the maps) and, for th
                        <REGION>_samples_origin.csv where augment_inventory.py wrote it
         deformation    these, and the grid for its DV: src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
         blocks         metatask_sampling/<REGION>_blocks.tif, _blocks.csv, _tasks.npz
-        pretraining    unsupervised_pretraining/model_init/history.csv
+        pretraining    unsupervised_pretraining/model_init/<REGION>_history.csv
         meta_training  checkpoint_dir/<REGION>_history.csv
         adaptation     checkpoint_dir/<REGION>_metrics.csv
         roc            checkpoint_dir/<REGION>_heldout.csv

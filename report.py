@@ -139,7 +139,8 @@ def main(c: Constants) -> None:
         "samples": map_layers.some_samples(samples, c.POINTS, rng) if samples is not None and c.POINTS else None}
     text = page.fill(
         region=c.REGION, models_words="from few-shot models, one for each block" if adapts else
-        f"from one model for all blocks: a forecast of newer landslides (FORECAST=True: {forecast})", note=dict(c.NOTES).get(c.REGION, ""), facts=facts, layers=layers, shade=shade, data=data,
+        f"from one model for all blocks: a forecast of newer landslides (FORECAST=True: {forecast})",
+        note=dict(c.NOTES).get(c.REGION, ""), facts=facts, layers=layers, shade=shade, data=data,
         findings=warned, rules=rules, scores=held, crs=crs, figures=drawn, provenance=provenance,
         comparisons=tables.comparison(others) if others is not None else [],
         comparison_words=f"Means over seeds; {shown(paths.method_differences)} has differences with intervals.",
@@ -147,7 +148,8 @@ def main(c: Constants) -> None:
         frame_words=f"The raster is decimated: one of {frame.step:.3g} × {frame.step:.3g} cells is shown; "
                     f"{shown(paths.map_raster)} has all of them." if frame.step > 1 else "",
         run=[("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size),
-             *[("FORECAST", f"True: {forecast}")] * bool(forecast), ("Blocks", tables.blocks_words(provenance)), ("Coordinates", crs),
+             *[("FORECAST", f"True: {forecast}")] * bool(forecast), ("Blocks", tables.blocks_words(provenance)),
+             ("Coordinates", crs),
              ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),
              ("Versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items()))])
     used = list(dict.fromkeys((paths.map_raster, *got.used)))

@@ -283,7 +283,7 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
         "augmentation_points": "tmp/HK_augmentation_points.csv",
         "saved_model": "unsupervised_pretraining/model_init/savedmodel.npz",
         "encoder": "unsupervised_pretraining/model_init/encoder.npz",
-        "pretraining_history": "unsupervised_pretraining/model_init/history.csv",
+        "pretraining_history": "unsupervised_pretraining/model_init/HK_history.csv",
         "blocks": "metatask_sampling/HK_blocks.tif", "tasks": "metatask_sampling/HK_tasks.npz",
         "blocks_table": "metatask_sampling/HK_blocks.csv", "split": "checkpoint_dir/HK_split.csv",
         "history": "checkpoint_dir/HK_history.csv", "model": "checkpoint_dir/HK_model.npz",

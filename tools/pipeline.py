@@ -18,10 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lsm.learner.transfer.start_file import source_path
 from lsm.run import pipeline
 from lsm.run.lock import stage_1_files
 from lsm.run.paths import PROJECT, Paths, shown
-from lsm.run.settings import InputError, check_region, of_stage
+from lsm.run.settings import InputError, check_region, constants, constants_class, of_stage
 
 
 def wanted(target: str, region: str, raw: bool) -> list[str]:
@@ -36,16 +37,28 @@ def wanted(target: str, region: str, raw: bool) -> list[str]:
 
 def make(target: str, region: str, arguments: list[str], raw: bool) -> None:
     """Runs the stages of a target that are not fresh. A stage that fails ends everything with its exit code."""
+    made = []
     with contextlib.ExitStack() as held:
         for script in wanted(target, region, raw):
             if script == pipeline.PRETRAIN:  # no other region's stage 1 may come between it and stage 3
+                check_forecast(region, arguments)
                 held.enter_context(stage_1_files())
-            if script == pipeline.REPORT or pipeline.states_of(region, arguments, raw)[script] != "fresh":
+            if script == pipeline.REPORT or pipeline.states_of(region, arguments, raw, made)[script] != "fresh":
                 run(script, region, arguments)
                 if script == pipeline.PREPARE:
                     run(pipeline.CHECK, region, arguments)
+            made.append(script)
             if script == pipeline.LEARN:
                 held.close()
+
+
+def check_forecast(region: str, arguments: list[str]) -> None:
+    """Refuses FORECAST=True before stage 1 where the landslides have no dates. Raises InputError."""
+    c = constants(constants_class(pipeline.LEARN), pipeline.arguments_of(pipeline.LEARN, region, arguments))
+    if c.FORECAST:
+        from lsm.learner.support.dates import check_dates  # scikit-learn and its forests, which few runs need here
+
+        check_dates(Paths(region), c)
 
 
 def run(script: str, region: str, arguments: list[str]) -> None:
@@ -97,7 +110,7 @@ def make_command(target: str, region: str, arguments: list[str]) -> str:
     """The call of make for a target, as a shell reads it, with the PY that make was called with now."""
     own = [a for a in arguments if not a.startswith("REGION=")]
     python = [f"PY={os.environ['PY']}"] if "PY" in os.environ else []
-    return shlex.join(["make", target, f"REGION={region}", *own, *python]).replace("$", "$$")  # as make reads $
+    return shlex.join(["make", target, f"REGION={region}", *own, *python])
 
 
 def main(arguments: list[str]) -> None:
@@ -111,8 +124,13 @@ def main(arguments: list[str]) -> None:
     region = given.get("REGION", of_stage(pipeline.BLOCKS).REGION)
     if not region:
         raise InputError("REGION=: expected the name of a region, found none")
+    if "RAW" in given and region == "demo":
+        raise InputError(f"RAW={given['RAW']}: expected REGION=<name> for these layers, found region demo, which has "
+                         "inputs of its own; add REGION=<name>")
     if "RAW" not in given and region != "demo":
         check_region(region)
+    pipeline.check_values(region, arguments, "RAW" in given)
+    source_path(given.get("START_FROM", ""), region)
     if target == "status":
         status(region, arguments, "RAW" in given)
         return

@@ -4,10 +4,10 @@ Each layer learns to reconstruct the activation of the layer below it and hands 
 the whole samples table, so labels are read, but they are not used.
 
 Reads   src_data/samples_<REGION>.csv                            factors, X, Y, label
-Writes  unsupervised_pretraining/model_init/savedmodel.npz      arr_0.. = w1, b1, w2, b2, w3, b3; w as (out, in)
-        unsupervised_pretraining/model_init/encoder.npz         from factors to network inputs (lsm/learner/encoder.py)
-        unsupervised_pretraining/model_init/history.csv         layer, epoch (0 = before training), error (mean squared
-                                                                reconstruction error per input of that layer)
+Writes  unsupervised_pretraining/model_init/savedmodel.npz       arr_0.. = w1, b1, w2, b2, w3, b3; w as (out, in)
+        unsupervised_pretraining/model_init/encoder.npz          from factors to network inputs (lsm/learner/encoder.py)
+        unsupervised_pretraining/model_init/<REGION>_history.csv layer, epoch (0 = before training), error (mean squared
+                                                                 reconstruction error per input of that layer)
 Run     python unsupervised_pretraining/DAS_pretraining.py [REGION=HK RECIPE=published ...]
 """
 

@@ -69,6 +69,6 @@ def as_text(ranking: pd.DataFrame, agreement: np.ndarray, state: np.ndarray) -> 
               f"{r.area_led:9.1%}{share(r.raises)}{share(r.lowers)}" for r in ranking.itertuples()]
     low, middle, high = np.nanquantile(agreement[explained], (0.25, 0.5, 0.75))
     return "\n".join([*lines, "mean |SHAP| in log-odds, permutation in log loss, both weighted by area over "
-                      "the explained blocks that have samples; raises, lowers: share of blocks where larger values do so",
+                      "the explained blocks; raises, lowers: share of blocks where larger values do so",
                       f"rank correlation of both in a block: median {middle:.2f}, half of the blocks {low:.2f} .. "
                       f"{high:.2f}"])

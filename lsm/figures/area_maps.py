@@ -20,8 +20,8 @@ from lsm.inputs.rasters import open_raster
 from lsm.insar.velocities import towards_satellite
 from lsm.maps.cartography import as_one_line, grid_layers, named_classes, outlines, read_decimated
 from lsm.maps.classes import breaks_of
-from lsm.maps.gis import forecast_of
 from lsm.maps.counts import class_areas
+from lsm.maps.gis import forecast_of
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, of_stage
@@ -40,9 +40,11 @@ def inventory(c: FigureConstants):
         chosen = points[points["kind"] == kind]
         if len(chosen):
             marks(ax, kind, chosen["X"], chosen["Y"], larger * size, c.RASTERISE)
-            handles.append(key(kind, f"{kind} ({len(chosen):,})"))
+            handles.append(key(kind, f"{styles.NAMES[kind].replace(' (', chr(10) + '(')}: {len(chosen):,}"))
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
-    caption(fig, c, record, f"{len(points):,} points")
+    places = len(points[["X", "Y"]].drop_duplicates())
+    caption(fig, c, record, f"{len(points):,} rows" + f" at {places:,} places: rows that repeat a place are drawn, but "
+            "learned from once" * (places < len(points)))
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
 
 
@@ -59,12 +61,12 @@ def deformation(c: FigureConstants):
     ax.imshow(0.5 + 0.5 * ground.relief, extent=ground.extent)
     colours = LinearSegmentedColormap.from_list("deformation", styles.DEFORMATION)
     most = np.percentile(np.abs([*layer[there], *points["velocity"]]), 95)
-    norm = Normalize(-most, most)
+    norm, size = Normalize(-most, most), 0.7 if there.any() else 2.4  # small, so that cells show between points
     drawn = colours(norm(layer))
     drawn[..., 3] = there
     ax.imshow(drawn, extent=ground.extent)
-    ax.scatter(points["X"], points["Y"], s=2.4 * enlarged(len(points)) ** 0.5, c=points["velocity"], cmap=colours,
-               norm=norm, rasterized=len(points) > c.RASTERISE, marker="s", edgecolors="black", linewidths=0.2)
+    ax.scatter(points["X"], points["Y"], s=size * enlarged(len(points)) ** 0.5, c=points["velocity"], cmap=colours,
+               norm=norm, rasterized=len(points) > c.RASTERISE, marker="s", edgecolors="black", linewidths=0.15)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     colour_bar(fig, panel, ScalarMappable(norm, colours), 0.03, 0.35, 1.3,
                "velocity (mm/yr),\nabove 0 towards the satellite", 7)

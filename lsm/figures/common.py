@@ -13,7 +13,6 @@ from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 from lsm.run.writing import whole
 
-
 SUFFIXES = ("png", "pdf", "csv")  # of the files of a figure
 
 

@@ -1,6 +1,7 @@
 """The factors: a small map of each, and what a network learns from them, drawn in two dimensions."""
 
 import json
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -29,8 +30,7 @@ STAGE, LEARNER = "prepare_region.py", "meta_learner.py"
 ASPECTS = ("N", "E", "S", "W", "flat")
 UNITS = {"degree": "°", "-": "", "1e-4": "× 10⁻⁴", "class": ""}
 ACROSS = 4       # maps a row
-KEY, LETTER = 0.17, 0.05  # inches that a key of a legend, and a letter beside it, take at 6 points
-LONGEST_WORD = 14         # letters of a class in a legend; two columns fit below a map
+KEY, LETTER, LINE = 0.17, 0.05, 0.125  # inches that a key of a legend, a letter beside it and a line take at 6 points
 MOST_KEYS = len(styles.CLASS_TONES)  # of a legend: the classes with the largest shares
 
 
@@ -48,9 +48,11 @@ def factor_maps(c: FigureConstants):
     wide = (styles.WIDTH - 0.1 - 0.12 * (across - 1)) / across
     high = min(wide * (extent[3] - extent[2]) / (extent[1] - extent[0]), 2.4)
     coded = [codes_of(layer, f, classes.get(f.name, {})) for f, layer in zip(c.factors, values, strict=True)]
-    lines = [-(-len(labels) // columns) for labels, columns in (fitted([*words.values()], wide)
-                                                                for _, words, _ in coded)]
-    steps = [high + 0.56 + 0.1 * max(0, max(lines[r * across:(r + 1) * across]) - 2) for r in range(down)]
+    unnamed = [f.kind == "categorical" and not any(map(is_name, words.values()))
+               for f, (_, words, _) in zip(c.factors, coded, strict=True)]
+    lines = [-(-sum(1 + label.count("\n") for label in labels) // columns)
+             for labels, columns in (fitted([*words.values()], wide) for _, words, _ in coded)]
+    steps = [high + 0.56 + LINE * max(0, max(lines[r * across:(r + 1) * across]) - 2) for r in range(down)]
     tall = sum(steps) + 0.62
     fig = Figure(figsize=(styles.WIDTH, tall))
     coast, rows = as_one_line(outlines(land, extent)), []
@@ -58,7 +60,7 @@ def factor_maps(c: FigureConstants):
         x, y = 0.05 + i % across * (wide + 0.12), tall - 0.22 - sum(steps[:i // across]) - high
         ax = axes_at(fig, x, y, wide, high)
         foot = (x, y - 0.14, wide)
-        unit = UNITS.get(factor.unit, factor.unit)
+        unit = "codes" if unnamed[i] else UNITS.get(factor.unit, factor.unit)
         ax.set_title(factor.name + (f" ({unit})" if unit else ""), fontsize=7.5, pad=2.5)
         back = np.where(land[..., None], to_rgb("white"), to_rgb(styles.SEA))
         ax.imshow(back, extent=extent)
@@ -76,7 +78,8 @@ def factor_maps(c: FigureConstants):
     scale_bar(feet, 0.2, 0.02, scale, 0.8, kilometres=scale <= 0.8 / 1000)
     north_arrow(feet, 1.6, 0, 0.16)
     caption(fig, c, made, f"{n:,} cells, drawn on {land.shape[1]} × {land.shape[0]}; arrows: beyond the 2nd or 98th "
-            f"percentile; distances: colours by square root;\n{', '.join(ground.words)}")
+            "percentile; distances: colours by square root;\n"
+            + "codes: classes that have no names in the inputs; " * any(unnamed) + ", ".join(ground.words))
     return fig, pd.DataFrame(rows)
 
 
@@ -126,15 +129,21 @@ def codes_of(layer: np.ndarray, factor, names: dict) -> tuple[np.ndarray, dict, 
     return layer, {v: given.get(v, f"{v:g}") for v in found}, tones
 
 
+def is_name(word: str) -> bool:
+    """Whether the word of a class is a name, not its code alone."""
+    return not word.lstrip("-").replace(".", "", 1).isdigit()
+
+
 def fitted(words: list[str], wide: float) -> tuple[list[str], int]:
-    """Words short enough for a legend, MOST_KEYS at most and a last one on the others, and its columns within `wide`
-    inches."""
-    short = [word if len(word) <= LONGEST_WORD else word[:LONGEST_WORD - 1] + "…" for word in words[:MOST_KEYS]]
-    short += [f"{len(words) - MOST_KEYS} more"] * (len(words) > MOST_KEYS)
-    columns = max(1, min(5, int(wide / (KEY + LETTER * max(map(len, short), default=1)))))
-    if len(short) == columns + 1 and sum(KEY + LETTER * len(word) for word in short) <= wide:
+    """The labels of a legend, MOST_KEYS at most and a last one on the others, and its columns within `wide` inches.
+    Names too long for one column are broken into lines."""
+    labels = words[:MOST_KEYS] + [f"{len(words) - MOST_KEYS} more"] * (len(words) > MOST_KEYS)
+    columns = max(1, min(5, int(wide / (KEY + LETTER * max(map(len, labels), default=1)))))
+    if len(labels) == columns + 1 and sum(KEY + LETTER * len(label) for label in labels) <= wide:
         columns += 1  # one line, of columns that differ in width
-    return short, columns
+    if columns == 1:
+        labels = [textwrap.fill(label, int((wide - KEY) / LETTER)) for label in labels]
+    return labels, columns
 
 
 def draw_codes(fig, ax, foot: tuple, extent: tuple, coded: tuple, factor) -> list[dict]:
@@ -200,7 +209,7 @@ def learned_factors(c: FigureConstants):
                                         "kind": kind, "label": label}))
     counts = kind.value_counts()
     shown_kinds = [k for k in ("landslide", "InSAR", "non-landslide") if k in counts]
-    fig.legend(handles=[key(k, f"{k} ({counts[k]:,})") for k in shown_kinds], loc="lower right", ncols=3,
+    fig.legend(handles=[key(k, f"{styles.NAMES[k]}: {counts[k]:,}") for k in shown_kinds], loc="lower right", ncols=3,
                bbox_to_anchor=(0.995, 0.085), borderaxespad=0)
     most = label.mean()
     caption(fig, c, record, f"{len(drawn):,} held-out samples, with labels that no network has "

@@ -10,6 +10,7 @@ POINTS = {"non-landslide": {"marker": "o", "facecolors": "none", "edgecolors": "
           "landslide": {"marker": "^", "facecolors": "#c51b1b", "edgecolors": "none", "linewidths": 0},
           "InSAR": {"marker": "s", "facecolors": "#2171b5", "edgecolors": "none", "linewidths": 0}}
 KINDS = {"inventory": "landslide", "absence": "non-landslide", "insar": "InSAR"}  # kind of point by origin
+NAMES = {"landslide": "landslide", "non-landslide": "non-landslide", "InSAR": "weak landslide (InSAR)"}  # in legends
 BEFORE = {"color": "#7f7f7f", "linestyle": "--"}
 AFTER = {"color": "#08519c", "linestyle": "-"}
 TINTS = ("#e3ebdf", "#f0ead8", "#e6dccb", "#f7f5f2")  # terrain, low to high

@@ -16,8 +16,8 @@ from lsm.run.settings import InputError
 
 STAGE = "meta_learner.py"
 DOTS = 60  # values of a line; more are drawn without dots
-BEFORE = ("Meta-training lowers the loss after adaptation alone. The loss before it may rise: a start from which few steps "
-          "lead far need not fit well itself.")
+BEFORE = ("Meta-training lowers the loss after adaptation alone. The loss before it may rise: a start from which few "
+          "steps lead far need not fit well itself.")
 # As in Meta-SGD (Li and others 2017, arXiv 1707.09835)
 RATES = ("Inner rate: mean over the layers. Each weight has a rate of its own, and meta-training may make it negative: "
          "that weight then moves up the gradient of the support loss, where this lowers the query loss.")
@@ -161,5 +161,5 @@ def roc(c: FigureConstants):
     ax.legend(handles[::-1], labels[::-1], loc="lower right", title="AUROC", title_fontsize=7.5, alignment="left")
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
     caption(fig, c, record, f"{len(table):,} held-out points, {int(table['label'].sum()):,} landslides"
-            + " of all years;\nFORECAST=True: no block adapts" * (len(lines) == 1))
+            + " of all years (FORECAST=True)" * (len(lines) == 1))
     return fig, pd.concat(curves).round(6)

@@ -42,7 +42,8 @@ def all_of(paths: Paths, got: Collector, found: dict, forecast: str, c: ReportCo
             out += fallen_back(models["state"], blocks["cells"].to_numpy(), shown(paths.models))
     if forecast:
         out.append(Finding("landslides to come", shown(paths.map_raster), "warning",
-                           f"FORECAST=True: {forecast}; held-out scores are of landslides of all years, not of newer ones",
+                           f"FORECAST=True: {forecast}; held-out scores are of landslides of all years, not of newer "
+                           "ones",
                            "compare_methods.py PROTOCOLS=temporal scores newer ones; FORECAST=False goes back"))
     if gis is not None:
         out += outside(dict(zip(gis["measure"], gis["value"], strict=True)), shown(paths.gis_table))

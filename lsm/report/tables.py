@@ -18,7 +18,7 @@ MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa
 FEW = 6  # blocks, of which each is shown: shares of so few mean nothing
 ARTIFACTS = (  # in the order of the stages: property of Paths, command that makes the file
     ("samples_origin", "augment_inventory.py"), ("checks", "check_region.py"),
-    ("saved_model", "unsupervised_pretraining/DAS_pretraining.py"), ("blocks", "scene_sampling.py"),
+    ("pretraining_history", "unsupervised_pretraining/DAS_pretraining.py"), ("blocks", "scene_sampling.py"),
     ("tasks", "scene_sampling.py"), ("blocks_table", "scene_sampling.py"), ("model", "meta_learner.py"),
     ("metrics", "meta_learner.py"), ("held_out", "meta_learner.py"), ("models", "predict_LSM.py"),
     ("map_raster", "predict_LSM.py"), ("method_metrics", "compare_methods.py"),

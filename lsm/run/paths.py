@@ -67,10 +67,11 @@ class Paths:
     correlation = property(lambda self: self._at("tmp", f"{self.region}_correlation.csv"))
     strategies = property(lambda self: self._at("tmp", f"{self.region}_non_landslides.csv"))
 
-    # stage 1, the names fixed by the published code: no region in them, their records say whose they are
+    # stage 1; of the first two the published code has fixed the names: no region in them, records say whose they are
     saved_model = property(lambda self: self._at("unsupervised_pretraining/model_init", "savedmodel.npz"))
     encoder = property(lambda self: self._at("unsupervised_pretraining/model_init", "encoder.npz"))
-    pretraining_history = property(lambda self: self._at("unsupervised_pretraining/model_init", "history.csv"))
+    pretraining_history = property(lambda self: self._at("unsupervised_pretraining/model_init",
+                                                          f"{self.region}_history.csv"))
 
     # stage 2
     blocks = property(lambda self: self._at("metatask_sampling", f"{self.region}_blocks.tif"))

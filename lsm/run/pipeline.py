@@ -7,7 +7,7 @@ and when the stages that made its inputs are fresh.
 
 import contextlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ DEMO, PREPARE, AUGMENT = "src_data/make_demo.py", "prepare_region.py", "augment_
 PRETRAIN, BLOCKS, LEARN = "unsupervised_pretraining/DAS_pretraining.py", "scene_sampling.py", "meta_learner.py"
 MAP, COMPARE, EXPLAIN, GIS = "predict_LSM.py", "compare_methods.py", "feature_permutation.py", "export_gis.py"
 REPORT = "report.py"
+MAKERS = (DEMO, PREPARE, AUGMENT)  # of inputs
 STAGES = (
     Stage(DEMO, lambda p: [p.composite, p.samples, p.samples_without_insar, p.insar_points, p.grid]),
     Stage(PREPARE, lambda p: [p.composite, p.factors, p.samples_without_insar], free=("OVERWRITE", "CHECK")),
@@ -74,16 +75,19 @@ def of_region(region: str, raw: bool) -> list[Stage]:
     return [stage for stage in STAGES if stage.script not in absent]
 
 
-def states_of(region: str, arguments: list[str], raw: bool = False) -> dict[str, str]:
+def states_of(region: str, arguments: list[str], raw: bool = False, made: Collection[str] = ()) -> dict[str, str]:
     """Of every stage of a region: "fresh", "missing" or "stale: ...", the reason.
 
     arguments  NAME=value for the stages that know NAME
+    made       scripts that this run has looked at or run already: fresh, whatever another region's run does since
     """
     paths, out = Paths(region), {}
     for stage in of_region(region, raw):
         waiting = [script for script in stage.after if out.get(script, "fresh") != "fresh"]
         there = [path for path in stage.outputs(paths) if path.is_file()]
-        if not there:
+        if stage.script in made:
+            out[stage.script] = "fresh"
+        elif not there:
             out[stage.script] = "missing"
         elif waiting:
             out[stage.script] = f"stale: {', '.join(waiting)} must run first"
@@ -123,16 +127,16 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     So do the file of own units that BLOCKS cut the area by (BLOCKS= goes back to SLIC), and FORECAST=True.
     """
     known = defaults(constants_class(script))
-    if script in (DEMO, PREPARE, AUGMENT):  # the inputs' draws have a seed of their own: SEED=2 is another run on them
+    if script in MAKERS:  # the inputs' draws have a seed of their own: SEED=2 is another run on them
         del known["SEED"]
     own = [a for a in arguments if a.partition("=")[0] in known and not a.startswith("REGION=")]
     if script == PREPARE:
         given = {a.partition("=")[0] for a in own}
         with contextlib.suppress(InputError):
-            made = read_record(Paths(region).composite, PREPARE)["constants"]
-            own += [f"{name}={value}" for name, value in made.items()
-                    if name in known and name not in given and name not in BY_SCRIPT[PREPARE].free
-                    and _plain(known[name]) != value]
+            made = read_record(Paths(region).composite, PREPARE)
+            own += [f"{name}={value}" for name, value in made["constants"].items()
+                    if made["stage"] == PREPARE and name in known and name not in given
+                    and name not in BY_SCRIPT[PREPARE].free and _plain(known[name]) != value]
     elif script == BLOCKS and not any(a.startswith("BLOCKS=") for a in own):
         own += [f"BLOCKS={units}" for units in [made_with(Paths(region).blocks).get("BLOCKS")] if units]
     elif script == LEARN and not any(a.startswith("FORECAST=") for a in own):
@@ -184,6 +188,12 @@ def read_arguments(arguments: list[str]) -> dict[str, str]:
     known = {name for stage in STAGES for name in defaults(constants_class(stage.script))}
     known |= set(defaults(constants_class("figure.py")))
     return by_name(arguments, known)
+
+
+def check_values(region: str, arguments: list[str], raw: bool) -> None:
+    """Refuses a value of a wrong kind before any stage runs. Raises InputError."""
+    for script in (*(stage.script for stage in of_region(region, raw)), "figure.py"):
+        constants(constants_class(script), arguments_of(script, region, arguments))
 
 
 def _made_by(path: Path, script: str) -> bool:

@@ -81,6 +81,9 @@ def by_name(arguments: list[str], known: Iterable[str]) -> dict[str, str]:
     another form, with the constant that was most likely meant."""
     for i, argument in enumerate(arguments):
         name, equals, text = argument.partition("=")
+        if name == "RECIPE" and name not in known:
+            raise InputError(f"argument {argument!r}: expected a constant of this script, which has no RECIPE; leave "
+                             "it out")
         if not equals or name not in known or text.startswith("="):
             raise InputError(f"argument {argument!r}: expected NAME=value with the name of a constant"
                              + _meant(arguments[i:], known))
@@ -143,6 +146,10 @@ def at_least(c, **least: float) -> None:
             raise InputError(f"{name}={getattr(c, name)}: expected {value} or more")
 
 
+_YES_OR_NO = {**dict.fromkeys(("yes", "y", "true", "1", "on"), True),
+              **dict.fromkeys(("no", "n", "false", "0", "off", "none", ""), False)}
+
+
 def _parse(name: str, text: str, default):
     """`text` as a value of the type of `default` (of any recipe's value, for a ByRecipe)."""
     examples = tuple(default.values.values()) if isinstance(default, ByRecipe) else (default,)
@@ -152,6 +159,10 @@ def _parse(name: str, text: str, default):
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = text
+    if isinstance(examples[0], bool) and not isinstance(value, bool):
+        word = _YES_OR_NO.get(text.lower())
+        raise InputError(f"{name}={text}: expected True or False"
+                         + f"; did you mean {name}={word}?" * (word is not None))
     if not _alike(value, examples[0]):
         raise InputError(f"{name}={text}: expected a value like {examples[0]!r} ({type(examples[0]).__name__})")
     return float(value) if isinstance(examples[0], float) else value
@@ -207,8 +218,9 @@ def check_region(region: str) -> None:
         return
     how = {"demo": "python src_data/make_demo.py makes them", "HK": "make hk HK_DATA=<folder> copies them"}.get(
         region, f"python prepare_region.py REGION={region} RAW=<folder> makes them (docs/new_region.md)")
+    near = nearest(region, there)
     raise InputError(f"REGION={region}: expected inputs in {root() / 'src_data'}, found those of {', '.join(there)}; "
-                     f"{how}")
+                     + f"did you mean REGION={near}? If not, " * bool(near) + how)
 
 
 def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: bool = False) -> None:

@@ -203,13 +203,15 @@ def test_factor_maps_count_classes_and_ranges_of_the_grid(paths):
 
 @pytest.mark.parametrize(("words", "columns", "last"), [
     (["1", "2", "30"], 5, "30"), (["N", "E", "S", "W", "flat"], 5, "flat"),
-    (["Quaternary alluvium"] * 10, 2, "Quaternary al…"), ([str(i) for i in range(40)], 3, "28 more"), ([], 5, "")])
+    (["Quaternary alluvium"] * 10, 1, "Quaternary alluvium"), (["Makarwal Group and Mansehra Orthogneiss"], 1,
+                                                               "Makarwal Group and Mansehra\nOrthogneiss"),
+    ([str(i) for i in range(40)], 3, "28 more"), ([], 5, "")])
 def test_a_legend_fits_below_its_map(words, columns, last):
     labels, found = factors.fitted(words, 1.755)
     assert found == columns
     assert (labels or [""])[-1] == last
     assert len(labels) <= factors.MOST_KEYS + 1
-    widths = [factors.KEY + factors.LETTER * len(label) for label in labels]
+    widths = [factors.KEY + factors.LETTER * len(line) for label in labels for line in label.split("\n")]
     assert found * max(widths, default=0) <= 1.755 or (found == len(labels) and sum(widths) <= 1.755)
 
 

@@ -47,7 +47,8 @@ INPUTS = {  # of every artifact: the stage that makes it, and the files it is ma
                      *(f"src_data/demo/raw/{name}" for name in RAW),
                      *(f"src_data/demo/truth/{name}" for name in ("probability.tif", "environment.tif",
                                                                   "leading_factor.csv"))), (MAKER, [])),
-    **dict.fromkeys((FIRST + "savedmodel.npz", FIRST + "encoder.npz", FIRST + "history.csv"), (PRETRAINING, [SAMPLES])),
+    **dict.fromkeys((FIRST + "savedmodel.npz", FIRST + "encoder.npz", FIRST + "demo_history.csv"),
+                    (PRETRAINING, [SAMPLES])),
     **dict.fromkeys((BLOCKS, TASKS, "metatask_sampling/demo_blocks.csv"), (SAMPLING, [COMPOSITE, SAMPLES])),
     **dict.fromkeys([f"checkpoint_dir/demo_{name}" for name in (
         "split.csv", "history.csv", "heldout.csv", "metrics.csv", "model.npz", "checkpoint_000020.npz",

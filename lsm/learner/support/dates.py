@@ -43,9 +43,17 @@ def years(paths: Paths, samples: dict, c: Constants) -> np.ndarray:
 
     By place, not by row: stage 0 writes the samples table in another order than prepare_region.py.
     """
-    path = paths.samples_dates
-    if not path.is_file():
+    if not paths.samples_dates.is_file():
         return np.full(len(samples["label"]), np.nan)
+    dated = _table(paths, c).round({"X": 2, "Y": 2}).drop_duplicates(["X", "Y"])
+    places = pd.DataFrame(samples["xy"].round(2), columns=["X", "Y"])
+    found = places.merge(dated, how="left", on=["X", "Y"])["year"].to_numpy(float)
+    return np.where(samples["label"] == 1, found, np.nan)
+
+
+def _table(paths: Paths, c: Constants) -> pd.DataFrame:
+    """The table of dates: X, Y and year, nan where it is not known. Raises InputError."""
+    path = paths.samples_dates
     if record_path(path).is_file():
         check(path, "prepare_region.py", c)
     try:
@@ -56,11 +64,21 @@ def years(paths: Paths, samples: dict, c: Constants) -> np.ndarray:
     if not {"X", "Y", "year"} <= set(table):
         raise InputError(f"{shown(path)}: header: expected X, Y, year, found {', '.join(table)}; run prepare_region.py "
                          "again, or remove the file")
-    table = table[["X", "Y", "year"]].apply(pd.to_numeric, errors="coerce").astype(float).dropna(subset=["X", "Y"])
-    dated = table.round({"X": 2, "Y": 2}).drop_duplicates(["X", "Y"])
-    places = pd.DataFrame(samples["xy"].round(2), columns=["X", "Y"])
-    found = places.merge(dated, how="left", on=["X", "Y"])["year"].to_numpy(float)
-    return np.where(samples["label"] == 1, found, np.nan)
+    return table[["X", "Y", "year"]].apply(pd.to_numeric, errors="coerce").astype(float).dropna(subset=["X", "Y"])
+
+
+def check_dates(paths: Paths, c: Constants) -> None:
+    """Refuses FORECAST=True where the region's landslides have no dates. Raises InputError."""
+    _need_two(paths, _table(paths, c)["year"].to_numpy() if paths.samples_dates.is_file() else np.empty(0))
+
+
+def _need_two(paths: Paths, year: np.ndarray) -> None:
+    """Refuses years (landslides,), nan where not known, without two different ones. Raises InputError."""
+    found = len(np.unique(year[np.isfinite(year)]))
+    if found < 2:
+        raise InputError(f"FORECAST=True: {shown(paths.samples_dates)}: expected landslides of two years or more, "
+                         f"found {found or 'none'}; run prepare_region.py with an inventory that has dates "
+                         "(DATE_FIELD), or leave FORECAST out")
 
 
 def newest(year: np.ndarray, newer: float) -> float:
@@ -68,12 +86,15 @@ def newest(year: np.ndarray, newer: float) -> float:
 
     newer  below 1: the share of dated landslides that should be the newest; else the year itself
     A year's landslides stay together, so the share is met as nearly as whole years allow. nan where fewer than two
-    years are known.
+    years are known. Raises InputError for a year that is not among them.
     """
     years, counts = np.unique(year[np.isfinite(year)], return_counts=True)
     if len(years) < 2:
         return np.nan
     if newer >= 1:
+        if not years[0] < newer <= years[-1]:
+            raise InputError(f"NEWER={newer:g}: expected a share below 1, or a year after {years[0]:.0f} and not after "
+                             f"{years[-1]:.0f}, the first and the last year of the landslides")
         return float(newer)
     share = counts[::-1].cumsum()[::-1] / counts.sum()  # of landslides in or after each year
     return float(years[1:][np.abs(share[1:] - newer).argmin()])
@@ -87,10 +108,7 @@ def place_counts(paths: Paths, table: dict, samples: EncodedSamples, known: np.n
     if not c.FORECAST:
         return True
     year = years(paths, table, c)
-    if not np.isfinite(newest(year, NEWER)):
-        raise InputError(f"FORECAST=True: {shown(paths.samples_dates)}: expected landslides of two years or more, "
-                         f"found {len(np.unique(year[np.isfinite(year)]))}; run prepare_region.py with an inventory "
-                         "that has dates (DATE_FIELD), or leave FORECAST out")
+    _need_two(paths, year)
     found = aurocs(samples, known, year, c.SEED)
     if not found:
         print(f"FORECAST: fewer than {FEWEST} older or newer landslides with a year: the map is made as without it")

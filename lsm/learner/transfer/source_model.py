@@ -22,11 +22,10 @@ from lsm.learner.kinds import Kind, kinds_of
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import HISTORY, Training, TrainingConstants, pooled_of
 from lsm.learner.network import PLACE, parts_of_curves, tf
+from lsm.learner.transfer.start_file import PROJECT_MODEL, source_path
 from lsm.run.artifacts import read_record
-from lsm.run.paths import START_MODEL, Paths, root, shown
+from lsm.run.paths import START_MODEL, shown
 from lsm.run.settings import InputError
-
-PROJECT_MODEL = "project"  # of START_FROM: the model that comes with the project
 
 
 class StartConstants(TrainingConstants, Protocol):
@@ -55,39 +54,14 @@ def begun(source: Source | None, encoder: Encoder, hidden: tuple[int, ...], save
     return Training.start(len(encoder.columns), hidden, saved_model, c, labelled, rng)
 
 
-def source_path(start_from: str) -> Path | None:
-    """The file that START_FROM names; None for "". Raises InputError where there is none."""
-    if not start_from:
-        return None
-    if start_from == PROJECT_MODEL:
-        if not START_MODEL.is_file():
-            raise InputError(f"{shown(START_MODEL)}: missing; put it back from the project, or run make start_model")
-        return START_MODEL
-    if start_from.endswith(".npz"):
-        path = root() / start_from
-        if not path.is_file():
-            raise InputError(f"START_FROM={start_from}: expected a model of meta_learner.py, found no such file; name "
-                             f"another, a region, or {PROJECT_MODEL}")
-        return path
-    path = Paths(start_from).model
-    if not path.is_file():
-        known = sorted(p.name.removesuffix("_model.npz") for p in path.parent.glob("*_model.npz"))
-        raise InputError(f"START_FROM={start_from}: expected a region with a model, {shown(path)}, found none; run "
-                         f"meta_learner.py REGION={start_from}, or name {', '.join([*known[:5], PROJECT_MODEL])}")
-    return path
-
-
 def source_for(c: StartConstants, encoder: Encoder, labelled: int) -> Source | None:
     """The model that an area with so many labelled points and this encoder starts from; None: it starts from nothing.
 
     Areas of START_BELOW points or more need no start. Nor can an area use the project's model that has no factor of it.
     Raises InputError for a model that was asked for and cannot be used.
     """
-    if c.START_FROM == c.REGION:
-        raise InputError(f"START_FROM={c.START_FROM}: expected another region, found this one, whose model may have "
-                         f"learned from the samples that are scored; START_FROM={PROJECT_MODEL}, or START_FROM=")
-    path = source_path(c.START_FROM) if labelled < c.START_BELOW else None
-    if path is None:
+    path = source_path(c.START_FROM, c.REGION)
+    if path is None or labelled >= c.START_BELOW:
         return None
     source = read_source(path)
     if encoder.form != source.encoder.form or encoder.form == "published":

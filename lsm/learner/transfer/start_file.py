@@ -1,0 +1,35 @@
+"""The file that START_FROM of meta_learner.py names: looked up before any stage runs, so without TensorFlow."""
+
+from pathlib import Path
+
+from lsm.run.paths import START_MODEL, Paths, root, shown
+from lsm.run.settings import InputError, nearest
+
+PROJECT_MODEL = "project"  # of START_FROM: the model that comes with the project
+
+
+def source_path(start_from: str, region: str) -> Path | None:
+    """The file that START_FROM names for a region; None for "". Raises InputError where there is none."""
+    if not start_from:
+        return None
+    if start_from == region:
+        raise InputError(f"START_FROM={start_from}: expected another region, found this one, whose model may have "
+                         f"learned from the samples that are scored; START_FROM={PROJECT_MODEL}, or START_FROM=")
+    if start_from == PROJECT_MODEL:
+        if not START_MODEL.is_file():
+            raise InputError(f"{shown(START_MODEL)}: missing; put it back from the project, or run make start_model")
+        return START_MODEL
+    if start_from.endswith(".npz"):
+        path = root() / start_from
+        if not path.is_file():
+            raise InputError(f"START_FROM={start_from}: expected a model of meta_learner.py, found no such file; name "
+                             f"another, a region, or {PROJECT_MODEL}")
+        return path
+    path = Paths(start_from).model
+    if not path.is_file():
+        known = [*sorted(p.name.removesuffix("_model.npz") for p in path.parent.glob("*_model.npz")), PROJECT_MODEL]
+        near = nearest(start_from, known)
+        raise InputError(f"START_FROM={start_from}: expected a region with a model, {shown(path)}, found none; "
+                         + (f"did you mean START_FROM={near}?" if near else
+                            f"run meta_learner.py REGION={start_from}, or name {', '.join(known[-6:])}"))
+    return path
