@@ -126,6 +126,7 @@ def main(c: Constants) -> None:
     rest = [path for path, found in ((paths.importance, importance), (paths.leading_factor, leading),
                                      (paths.metrics, metrics)) if found is not None]
     breaks, kept = classes.breaks_of(paths, found, _STAGE, c)
+    forecast = {"FORECAST": gis.forecast_of(found)} if gis.forecast_of(found) else {}
     outlines = gis.block_polygons(paths.blocks, len(state))
     written = [] if kept else [paths.breaks]
 
@@ -144,11 +145,11 @@ def main(c: Constants) -> None:
         cells = counts.write_classes(found, classed, breaks)
         outside = counts.above(applicability, (threshold,))[1][0]
         write("probability", found, "landslide probability", styles_qgis.probability(c.CLASS_COLOURS),
-              [paths.map_raster])
+              [paths.map_raster], metadata=forecast)
         write("class", classed, "landslide susceptibility class",
               styles_qgis.susceptibility(c.CLASS_NAMES, c.CLASS_COLOURS, breaks),
               [paths.map_raster, paths.breaks], names=["", *c.CLASS_NAMES], colours=list(c.CLASS_COLOURS),
-              metadata={"BREAKS": ", ".join(f"{b:.9g}" for b in breaks), "METHOD": c.BREAKS})
+              metadata=forecast | {"BREAKS": ", ".join(f"{b:.9g}" for b in breaks), "METHOD": c.BREAKS})
         write("applicability", applicability, f"dissimilarity to the samples, applicable up to {threshold:.3g}",
               styles_qgis.of_ramp(styles_qgis.steps_of_applicability(threshold, c.INSIDE_COLOURS, c.OUTSIDE_COLOURS),
                                   smooth=False),

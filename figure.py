@@ -106,11 +106,12 @@ def main(c: Constants) -> None:
             try:
                 fig, table = drawers[name](c)
             except InputError as error:
+                if isinstance(error, NothingToDraw):  # then what an earlier run drew is not of this one
+                    for suffix in SUFFIXES:
+                        Paths(c.REGION).figure(name, suffix).unlink(missing_ok=True)
                 if c.ONLY:
                     raise
                 if isinstance(error, NothingToDraw):
-                    for suffix in SUFFIXES:
-                        Paths(c.REGION).figure(name, suffix).unlink(missing_ok=True)
                     continue
                 needs, stage, _ = FIGURES[name]
                 skipped.note(name, getattr(Paths(c.REGION), needs), stage, str(error))

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,9 +17,10 @@ from sklearn.metrics import auc, roc_auc_score
 from small_region import crs_of
 
 import figure
-from lsm.figures import map_page, training
+from lsm.figures import area_maps, map_page, training
+from lsm.figures.common import NothingToDraw
 from lsm.inputs import rasters
-from lsm.maps import cartography
+from lsm.maps import cartography, gis
 from lsm.run import artifacts, settings
 from lsm.run.paths import PROJECT, Paths
 
@@ -69,6 +71,7 @@ def make_inputs():
                 "accuracy": ((rows[f"score_{when}"] > 0.5) == rows["label"]).mean()}
                for name, rows in [("all", held_out), *held_out.groupby("block")] for when in ("before", "after")]
     artifacts.write_csv(paths.metrics, pd.DataFrame(metrics), LEARNER, c, [])
+    artifacts.write_npz(paths.model, {"reach": np.array(900.0)}, LEARNER, c, [])
 
     probability = np.where(valid, rng.random(valid.shape), -9999).astype(np.float32)
     probability[30, 30] = 0.8  # on a break: the class above
@@ -173,6 +176,33 @@ def test_meta_training_draws_every_kind_of_member(drawn, monkeypatch):
         for line, column in zip(drawn_lines, ("pre_loss", "post_loss", "inner_lr"), strict=True):
             np.testing.assert_array_equal(line.get_xydata(), rows[["iteration", column]])
     assert rates[0].get_ylim()[0] < 0  # of all kinds: inner rates may be negative
+
+
+def test_figures_of_a_forecast_show_no_adaptation(tmp_path, monkeypatch):
+    """FORECAST leaves X, Y and adaptation out: the reach of the model is 0, and the map says so."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c = make_inputs(), settings.constants(figure.Constants, ["REGION=small", "DPI=50"])
+    artifacts.write_npz(paths.model, {"reach": np.array(0.0)}, LEARNER, CONSTANTS, [])
+    found = gdal.Open(str(paths.map_raster))
+    windows = [(0, 0, found.ReadAsArray())]
+    with artifacts.artifact(paths.map_raster, PREDICTION, CONSTANTS, [paths.composite]) as temporary:
+        rasters.write_windows(temporary, windows, rasters.Grid.of(found), "p", metadata=gis.forecast(False))
+
+    def caption(fig) -> str:
+        return fig.texts[-1].get_text()
+
+    fig, curve = training.roc(c)
+    assert set(curve["adapted"]) == {"before"}
+    assert "of all years (FORECAST=True)" in caption(fig)
+    assert "The map uses the model before adaptation (FORECAST)." in caption(training.meta_training(c)[0]).replace(
+        "\n", " ")
+    assert "FORECAST=True: X, Y and adaptation left out" in caption(area_maps.lsm_map(c)[0])
+    left = paths.figure("adaptation", "png")
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"of an earlier run")
+    with pytest.raises(NothingToDraw):
+        figure.main(replace(c, ONLY="adaptation"))
+    assert not left.exists()
 
 
 def test_second_run_writes_the_same_bytes(drawn):

@@ -85,6 +85,10 @@ def test_the_newest_years_hold_about_the_share_asked_for():
     assert dates.newest(year, 0.05) == 2014
     assert dates.newest(year, 0.99) == 2004  # one year must be left to learn from
     assert dates.newest(year, 2004) == 2004
+    for none in (2000, 2050):
+        with pytest.raises(InputError, match=f"NEWER={none}: expected a share below 1, or a year after 2000 and not "
+                                             "after 2014"):
+            dates.newest(year, none)
     assert np.isnan(dates.newest(np.full(9, 2000.0), 0.3))
     assert np.isnan(dates.newest(np.full(9, np.nan), 0.3))
 
@@ -120,6 +124,8 @@ def test_a_forecast_needs_landslides_of_two_years(paths):
         table_of(paths, samples.xy, of)
         with pytest.raises(InputError, match=f"expected landslides of two years or more, found {found}; run prepare"):
             dates.place_counts(paths, tasks, samples, known, CONSTANTS)
+        with pytest.raises(InputError, match=f"expected landslides of two years or more, found {found}; run prepare"):
+            dates.check_dates(paths, CONSTANTS)  # before any stage
     table_of(paths, samples.xy, year)
     assert dates.place_counts(paths, tasks, samples, known, CONSTANTS) is False
 

@@ -159,11 +159,17 @@ def test_a_model_is_found_by_its_path():
     assert source_for(c, encoder_of((SLOPE,)), 10).path == Paths("there").model
 
 
+def test_a_name_that_is_none_is_told_also_where_no_start_is_needed():
+    with pytest.raises(InputError, match=r"^START_FROM=projct: .* did you mean START_FROM=project\?"):
+        source_for(settings(START_FROM="projct"), encoder_of((SLOPE,)), 10**6)
+
+
 @pytest.mark.parametrize(("start_from", "factors", "form", "message"), [
     ("here", (SLOPE,), "recommended", "START_FROM=here: expected another region, found this one, whose model may have "
      "learned from the samples that are scored; START_FROM=project, or START_FROM="),
     ("nowhere", (SLOPE,), "recommended", "START_FROM=nowhere: expected a region with a model, checkpoint_dir/nowhere_"
-     "model.npz, found none; run meta_learner.py REGION=nowhere, or name there, project"),
+     "model.npz, found none; did you mean START_FROM=there? If not, run meta_learner.py REGION=nowhere, or name there, "
+     "project"),
     ("nowhere.npz", (SLOPE,), "recommended", "START_FROM=nowhere.npz: expected a model of meta_learner.py, found no "
      "such file; name another, a region, or project"),
     ("there", (SLOPE,), "published", "START_FROM=there: expected a model and a run of RECIPE=recommended, found "

@@ -125,7 +125,8 @@ def test_few_blocks_are_shown_one_by_one_and_many_by_what_a_share_reaches(blocks
             for when in ("before", "after")]
     rows += [{"block": str(b), "adapted": when, "samples": 10, "landslides": 1} | one
              | dict.fromkeys(("auroc", "brier"), b / 10) for b in range(blocks) for when in ("before", "after")]
-    found = tables.held_out(pd.DataFrame(rows), {"constants": {"predict_LSM.py": {"ADAPT_WITH": "all"}}})
+    provenance = {"constants": {"predict_LSM.py": {"ADAPT_WITH": "all"}}}
+    found = tables.held_out(pd.DataFrame(rows), provenance, True)
     assert (found["blocks"], found["samples"], found["landslides"], found["map_adapts"]) == (
         blocks, 10 * blocks, blocks, True)
     brier = 1 + list(tables.MEASURES).index("brier")
@@ -135,6 +136,9 @@ def test_few_blocks_are_shown_one_by_one_and_many_by_what_a_share_reaches(blocks
     many = {f"{what} of the blocks are as good or better, after": values for what, values in (
         ("a quarter", ("0.450", "0.150")), ("half", ("0.300", "0.300")), ("three quarters", ("0.150", "0.450")))}
     assert shown == (few if blocks == 2 else many)
+    forecast = tables.held_out(pd.DataFrame(rows), provenance, False)
+    assert (forecast["adapts"], forecast["map_adapts"]) == (False, False)
+    assert not any("adaptation" in row[0] or "after" in row[0] for row in forecast["rows"])
 
 
 def test_every_figure_there_is_has_a_caption():

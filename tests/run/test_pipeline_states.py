@@ -1,7 +1,9 @@
 """`make status` and what make decides by: records, after each kind of change."""
 
 import json
+import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -106,6 +108,40 @@ def test_changed_code(finished, monkeypatch):
     monkeypatch.setattr(pipeline, "code_of", lambda script: "another" if script == pipeline.MAP else real(script))
     found = states(finished[1])
     assert found[pipeline.MAP] == "stale: the code has changed"
+
+
+def test_what_a_run_has_made_stays_fresh_whatever_another_region_does_since(finished):
+    record = record_path(Paths("demo").saved_model)
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"region": "isle"}))
+    found = pipeline.states_of("demo", finished[1], made=(pipeline.PRETRAIN, pipeline.BLOCKS, pipeline.LEARN))
+    assert found[pipeline.MAP] == "fresh"
+
+
+def test_raw_layers_do_not_take_the_constants_of_the_demo(finished):
+    assert pipeline.arguments_of(pipeline.PREPARE, "demo", ["RAW=layers"]) == ["REGION=demo", "RAW=layers"]
+
+
+@pytest.mark.parametrize(("argument", "said"), [
+    ("FORECAST=yes", "FORECAST=yes: expected True or False; did you mean FORECAST=True?"),
+    ("RECIPE=paper", "RECIPE=paper: expected one of published, recommended"),
+    ("START_FROM=projct", "did you mean START_FROM=project?"),
+    ("RAW=layers", "expected REGION=<name> for these layers, found region demo"),
+    ("FORECAST=True", "expected landslides of two years or more, found 0")])
+def test_what_cannot_be_used_is_refused_before_any_stage(finished, argument, said):
+    main = runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["main"]
+    before = {path: path.stat().st_mtime_ns for path in finished[0].rglob("*")}
+    with pytest.raises(InputError, match=re.escape(said)):
+        main(["map", *finished[1], argument])
+    assert {path: path.stat().st_mtime_ns for path in finished[0].rglob("*")} == before
+
+
+def test_make_hands_values_on_as_they_were_typed(finished):
+    typed = ["SQUARES=(1000,)", "WITHOUT=it's $x, $$ or \\ | a b"]
+    done = subprocess.run(["make", "status", f"PY={sys.executable}", *typed], cwd=PROJECT, text=True,
+                          capture_output=True)
+    assert done.returncode == 0, done.stderr
+    last = shlex.split(done.stdout.splitlines()[-1].partition("to make the map: ")[2])
+    assert set(typed) < set(last)
 
 
 def test_names_that_no_stage_knows():

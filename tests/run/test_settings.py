@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lsm.run.paths import PROJECT
-from lsm.run.settings import ByRecipe, InputError, check_region, constants, defaults, of_stage, run
+from lsm.run.settings import ByRecipe, InputError, by_name, check_region, constants, defaults, of_stage, run
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,27 @@ def test_the_last_override_counts():
 
 
 @pytest.mark.parametrize("argument", ["SEED=1.0", "SEED=True", "SEED=one", "SEED=", "RATE=True", "RATE=fast",
-                                      "BATCH=8.0", "FIRST_ORDER=1", "FIRST_ORDER=false", "WEIGHTS=[0.3, 0.7]",
-                                      "WEIGHTS=0.3"])
+                                      "BATCH=8.0", "WEIGHTS=[0.3, 0.7]", "WEIGHTS=0.3"])
 def test_values_of_another_type(argument):
     name, _, text = argument.partition("=")
     with pytest.raises(InputError) as caught:
         constants(Script, [argument])
-    example = {"SEED": "1 (int)", "RATE": "0.5 (float)", "BATCH": "8 (int)", "FIRST_ORDER": "False (bool)",
-               "WEIGHTS": "(0.3, 0.7) (tuple)"}[name]
+    example = {"SEED": "1 (int)", "RATE": "0.5 (float)", "BATCH": "8 (int)", "WEIGHTS": "(0.3, 0.7) (tuple)"}[name]
     assert str(caught.value) == f"{name}={text}: expected a value like {example}"
+
+
+@pytest.mark.parametrize(("text", "meant"), [("1", "True"), ("false", "False"), ("yes", "True"), ("off", "False"),
+                                             ("perhaps", "")])
+def test_other_words_for_true_and_false(text, meant):
+    with pytest.raises(InputError) as caught:
+        constants(Script, [f"FIRST_ORDER={text}"])
+    assert str(caught.value) == (f"FIRST_ORDER={text}: expected True or False"
+                                 + f"; did you mean FIRST_ORDER={meant}?" * bool(meant))
+
+
+def test_a_script_without_recipes_says_so():
+    with pytest.raises(InputError, match=r"^argument 'RECIPE=published': .*has no RECIPE; leave it out$"):
+        by_name(["RECIPE=published"], ("REPEATS", "REGION"))
 
 
 @pytest.mark.parametrize("argument", ["WEIGHTS=('a', 'b')", "WEIGHTS=(0.3, None)", "WEIGHTS=((1,), 0.3)"])
@@ -150,6 +162,8 @@ def test_a_region_without_inputs_is_refused(tmp_path, monkeypatch):
     check_region("coast")
     with pytest.raises(InputError, match=r"REGION=demo: expected .*, found those of coast, isle; python src_d"):
         check_region("demo")
+    with pytest.raises(InputError, match=r"; did you mean REGION=coast\? If not, python prepare_region.py REGION=Coast"):
+        check_region("Coast")
     said = (f"REGION=nosuch: expected inputs in {tmp_path}/src_data, found those of coast, isle; "
             "python prepare_region.py REGION=nosuch RAW=<folder> makes them (docs/new_region.md)\n")
     for command in (["scene_sampling.py"], ["tools/pipeline.py", "status"]):

@@ -77,8 +77,8 @@ def _need_two(paths: Paths, year: np.ndarray) -> None:
     found = len(np.unique(year[np.isfinite(year)]))
     if found < 2:
         raise InputError(f"FORECAST=True: {shown(paths.samples_dates)}: expected landslides of two years or more, "
-                         f"found {found or 'none'}; run prepare_region.py with an inventory that has dates "
-                         "(DATE_FIELD), or leave FORECAST out")
+                         f"found {found}; run prepare_region.py with an inventory that has dates (DATE_FIELD), or "
+                         "leave FORECAST out")
 
 
 def newest(year: np.ndarray, newer: float) -> float:

@@ -30,6 +30,6 @@ def source_path(start_from: str, region: str) -> Path | None:
         known = [*sorted(p.name.removesuffix("_model.npz") for p in path.parent.glob("*_model.npz")), PROJECT_MODEL]
         near = nearest(start_from, known)
         raise InputError(f"START_FROM={start_from}: expected a region with a model, {shown(path)}, found none; "
-                         + (f"did you mean START_FROM={near}?" if near else
-                            f"run meta_learner.py REGION={start_from}, or name {', '.join(known[-6:])}"))
+                         + f"did you mean START_FROM={near}? If not, " * bool(near)
+                         + f"run meta_learner.py REGION={start_from}, or name {', '.join(known[-6:])}")
     return path
