@@ -22,9 +22,10 @@ from sklearn.metrics import roc_auc_score
 import figure
 from lsm.checks.finding import Finding
 from lsm.inputs.samples import Factor, Samples
+from lsm.maps import gis
 from lsm.maps.cartography import read_decimated
 from lsm.report import findings, map_layers, page, pictures, tables
-from lsm.run.artifacts import write_csv
+from lsm.run.artifacts import read_record, write_csv, write_npz
 from lsm.run.paths import PROJECT, Paths
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -249,6 +250,31 @@ def test_stages_1_to_4_are_enough_and_the_same_bytes_come_again(copy_of_demo):
     assert record["stage"] == "report.py"
     assert "figs/LSM_demo.tif" in record["inputs"]
     assert {"tmp/demo_importance.csv", "tmp/demo_checks.csv", "figs/demo_roc.png"} < set(record["without"])
+
+
+def test_a_map_for_which_places_do_not_count_says_so(copy_of_demo):
+    """As FORECAST=True makes it where older landslides do not tell newer ones: a reach of 0."""
+    paths = Paths("demo")
+    record = read_record(paths.model, "meta_learner.py")
+    made = record["constants"] | {"REGION": "demo", "RECIPE": record["recipe"], "SEED": record["seed"],
+                                  "FORECAST": True}
+    with np.load(paths.model) as file:
+        model = dict(file) | {"reach": np.array(0.0)}
+    write_npz(paths.model, model, "meta_learner.py", SimpleNamespace(**made), [paths.tasks, paths.saved_model])
+    said = succeed(copy_of_demo, "predict_LSM.py")
+    assert "blocks: all keep the intermediate model (FORECAST" in said
+    assert ": 0 by adapted blocks, " in said
+    assert set(np.load(paths.models)["state"]) == {3}
+    assert gis.forecast_of(gdal.Open(str(paths.map_raster))) == gis.LEFT_OUT
+    succeed(copy_of_demo, "report.py")
+    text = re.sub(r"<[^>]+>", "", html_of(copy_of_demo))
+    for true in ("from one model for all blocks: a forecast of newer landslides", "by one model for all blocks",
+                 "No block adapted, as in the map.", "FORECASTTrue: X, Y and adaptation left out",
+                 "true, but FORECAST left X and Y out", "held-out scores are of landslides of all years"):
+        assert true in text
+    for untrue in ("one for each block", "by the models of its block", "each block adapted", "after adaptation",
+                   "keep the intermediate model, not adapted"):
+        assert untrue not in text
 
 
 def test_without_a_map_there_is_no_report(copy_of_demo):

@@ -162,7 +162,7 @@ def test_a_region_without_inputs_is_refused(tmp_path, monkeypatch):
     check_region("coast")
     with pytest.raises(InputError, match=r"REGION=demo: expected .*, found those of coast, isle; python src_d"):
         check_region("demo")
-    with pytest.raises(InputError, match=r"; did you mean REGION=coast\? If not, python prepare_region.py REGION=Coast"):
+    with pytest.raises(InputError, match=r"mean REGION=coast\? If not, python prepare_region.py REGION=Coast"):
         check_region("Coast")
     said = (f"REGION=nosuch: expected inputs in {tmp_path}/src_data, found those of coast, isle; "
             "python prepare_region.py REGION=nosuch RAW=<folder> makes them (docs/new_region.md)\n")
