@@ -165,7 +165,7 @@ def test_blocks_are_the_best_explained_of_different_leaders(paths):
 
 def test_blocks_can_be_named_and_one_without_a_model_is_refused(paths):
     assert list(dict.fromkeys(draw(paths, "shap_blocks", "SHAP_BLOCKS=(4,0)")["block"])) == [4, 0]
-    with pytest.raises(InputError, match=re.escape("SHAP_BLOCKS=(0, 5): expected numbers of blocks with an adapted")):
+    with pytest.raises(InputError, match=re.escape("SHAP_BLOCKS=(0, 5): expected numbers of explained blocks")):
         draw(paths, "shap_blocks", "SHAP_BLOCKS=(0,5)")
 
 
