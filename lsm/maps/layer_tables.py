@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from lsm.explanation.ranking import EXPLAINED
 from lsm.maps.styles_qgis import STATES
 
 LEADERS = 3  # leading factors named for each block
@@ -33,7 +34,8 @@ def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataF
     for rank in range(1, LEADERS + 1):
         leads = pd.Series(dtype=object)
         if importance is not None:
-            leads = importance[(importance["rank"] == rank) & (importance["state"] == 0)].set_index("block")["factor"]
+            leads = importance[(importance["rank"] == rank) & importance["state"].isin(EXPLAINED)]
+            leads = leads.set_index("block")["factor"]
         table[f"leading_{rank}"] = table["block"].map(leads).astype("str").where(table["block"].isin(leads.index))
     return table.assign(model_row=table["block"])
 

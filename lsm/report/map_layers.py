@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageColor
 
+from lsm.explanation.ranking import EXPLAINED
 from lsm.maps import styles_qgis
 from lsm.maps.cartography import named_classes, read_decimated, shaded
 from lsm.maps.classes import ClassConstants
@@ -201,7 +202,7 @@ def of_blocks(blocks: pd.DataFrame, models: dict | None, scores: pd.DataFrame | 
         for row in after.itertuples():
             out[int(row.block)] |= {"auroc": number(row.auroc), "scored": int(row.samples)}
     if importance is not None:
-        explained = importance[(importance["state"] == 0) & importance["rank"].notna()]
+        explained = importance[importance["state"].isin(EXPLAINED) & importance["rank"].notna()]
         for b, part in explained.groupby("block"):
             total = part["mean_abs_shap"].sum() or 1.0
             out[int(b)]["leaders"] = [
