@@ -5,7 +5,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from lsm.learner import network
-from lsm.learner.additive.additive_start import SHARES, fitted_curves, share_that_counts, start_paths
+from lsm.learner.additive import additive_start
+from lsm.learner.additive.additive_start import SHARES, fitted_curves, start_paths, trust_in_shares
 from lsm.learner.additive.direct_path import BENDS, curves, rows_of_path
 from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
@@ -55,10 +56,10 @@ def test_a_curve_finds_landslides_between_two_heights():
     assert loss < 0.60  # .520 with the true log-odds, .668 with straight lines
 
 
-def shared(samples: EncodedSamples) -> float:
+def trusted(samples: EncodedSamples) -> list[float]:
     n = samples.x.shape[1]
-    return share_that_counts(samples.x, samples.xy, rows_of_path(n, n - 2), 2, samples.label, samples.weight,
-                             np.zeros(len(samples.x)))
+    return trust_in_shares(samples.x, samples.xy, rows_of_path(n, n - 2), 2, samples.label, samples.weight,
+                           np.zeros(len(samples.x))).tolist()
 
 
 def test_points_that_tell_the_same_count_less():
@@ -69,16 +70,21 @@ def test_points_that_tell_the_same_count_less():
     xy = rng.normal(size=(20, 2))[valley] * 1e4 + rng.normal(size=(600, 2))
     alone = area()
     alone = replace(alone, xy=xy)
-    assert shared(alone) == 1.0
+    found = trusted(alone)
+    assert sum(found) == pytest.approx(1)
+    assert sum(found[:2]) > 0.9
     few = area(20, seed=5)
     alike = replace(alone, x=few.x[valley] + np.float32(0.01) * rng.normal(size=(600, 7)).astype(np.float32),
                     label=few.label[valley])
-    assert shared(alike) <= SHARES[-2]
+    assert sum(trusted(alike)[-2:]) > 0.9
 
 
 def test_too_few_places_for_folds_all_count():
     samples = area(30)
-    assert shared(replace(samples, xy=np.repeat([[0.0, 0.0], [9.0, 9.0]], 15, axis=0))) == 1.0
+    one, *others = trusted(replace(samples, xy=np.repeat([[0.0, 0.0], [9.0, 9.0]], 15, axis=0)))
+    assert one == 1
+    assert not any(others)
+    assert len(others) == len(SHARES) - 1
 
 
 def test_what_means_nothing_stays_flat_and_classes_and_places_do_not_bend():
@@ -116,16 +122,20 @@ def test_what_is_known_already_is_not_fitted_again():
 
 
 @pytest.mark.parametrize("place", [False, True])
-def test_members_start_from_the_fitted_curves(place):
+def test_members_start_from_the_fitted_curves(place, monkeypatch):
+    """The mean of the fits by all shares, each as often as it is trusted."""
+    monkeypatch.setattr(additive_start, "trust_in_shares", lambda *_: np.array([0.75, 0, 0.25, 0, 0]))
     samples, members = area(), states(place)
     kind = replace(KIND, place=place)
     before = np.mean([log_odds(s["weights"], samples.x) for s in members], axis=0)
-    start_paths([kind], [members], samples, np.ones(len(samples.label), bool), np.random.default_rng(0))
+    share = start_paths([kind], [members], samples, np.ones(len(samples.label), bool), np.random.default_rng(0))
+    assert share == 0.75 * SHARES[0] + 0.25 * SHARES[2]
     after = np.mean([log_odds(s["weights"], samples.x) for s in members], axis=0)
     n = 5 + 2 * place
-    path, bias = fitted_curves(samples.x[:, :n], rows_of_path(n, 5), 2 * place, samples.label, samples.weight,
-                               before)
-    np.testing.assert_allclose(after, before + curves(samples.x[:, :n], path).sum(axis=1) + bias, atol=1e-4)
+    fits = [fitted_curves(samples.x[:, :n], rows_of_path(n, 5), 2 * place, samples.label, samples.weight, before, share)
+            for share in SHARES]
+    added = [curves(samples.x[:, :n], path).sum(axis=1) + bias for path, bias in fits]
+    np.testing.assert_allclose(after, before + 0.75 * added[0] + 0.25 * added[2], atol=1e-4)
     assert all(w.dtype == np.float32 for s in members for w in s["weights"])
 
 

@@ -7,9 +7,11 @@ the labels most likely, found by expectation and maximisation with a normal appr
 Neural Computation 4, 720; for additive models Wood 2011, Journal of the Royal Statistical Society B 73, 3).
 
 Points near each other tell much the same, and the likelihood takes each for a witness of its own. Only a share of them
-is therefore counted: the log-likelihood is multiplied by it (a power likelihood: Holmes and Walker 2017, Biometrika
-104, 497). The share is the one that tells the labels of whole places best that were held out (spatial validation:
-Roberts et al. 2017, Ecography 40, 913).
+should be counted: the log-likelihood is multiplied by it (a power likelihood: Holmes and Walker 2017, Biometrika 104,
+497). Which share is best shows where whole places are held out (spatial validation: Roberts et al. 2017, Ecography 40,
+913), but roughly, by a few folds. The fit is therefore the mean of the fits by all shares, each counted as often
+as it would be the best one if the folds were drawn anew (bootstrapped weights: Yao et al. 2018, Bayesian Analysis 13,
+917). A mean of curves is a curve.
 """
 
 import numpy as np
@@ -28,7 +30,8 @@ SETTLED = 0.02               # of the logarithm of a variance: less change ends 
 FIRST, LEAST, MOST = 0.3, 1e-4, 10.0  # variances: at the start, and their bounds
 POINTS = 20_000              # to fit to, drawn at random where there are more: memory stays bounded
 SHARES = (1.0, 0.5, 0.25, 0.1, 0.05)  # of the points that may count
-FOLDS = 5                    # of places, in which the share is chosen
+FOLDS = 5                    # of places, which the shares are judged by
+DRAWS = 2_000                # of the folds
 
 
 def start_paths(kinds: list, states: list, samples: EncodedSamples, known: np.ndarray, rng: np.random.Generator
@@ -37,11 +40,10 @@ def start_paths(kinds: list, states: list, samples: EncodedSamples, known: np.nd
     log-odds of a kind's members then are those of the fitted model. "fitted" of a state keeps these weights.
 
     known  (samples,) bool: the samples to fit to; no other sample is read
-    Returns the share of them that counts, 0 where nothing is fitted.
+    Returns the share of them that counts, the mean over fits; 0 where nothing is fitted.
     """
     rows = np.flatnonzero(known)
-    rows = np.sort(rng.permutation(rows)[:POINTS])
-    share = 0.0
+    rows, trust = np.sort(rng.permutation(rows)[:POINTS]), None
     for kind, members in zip(kinds, states, strict=True):
         if not kind.bends:
             continue
@@ -50,33 +52,36 @@ def start_paths(kinds: list, states: list, samples: EncodedSamples, known: np.nd
         # What the members already know is kept. Before their first step normalised ones know nothing.
         offset = np.zeros(len(x)) if kind.normalise else np.mean([log_odds(w, x) for w in weights], axis=0)
         given = len(weights[0][-1]), PLACE * kind.place, samples.label[rows], samples.weight[rows], offset
-        share = share or share_that_counts(x, samples.xy[rows], *given)  # of the first kind, and then of all
-        curves, bias = fitted_curves(x, *given, share)
+        if trust is None:  # of the first kind, and then of all
+            trust = trust_in_shares(x, samples.xy[rows], *given)
+        fits = [(of, fitted_curves(x, *given, share)) for share, of in zip(SHARES, trust, strict=True) if of]
+        curves, bias = (sum(np.float32(of) * fit[i] for of, fit in fits) for i in (0, 1))
         for state, w in zip(members, weights, strict=True):
             w[-1] = w[-1] + curves[:, None] * np.float32([-0.5, 0.5])
             w[-2] = w[-2] + bias * np.float32([-0.5, 0.5])
             state["fitted"] = list(w)
-    return share
+    return 0.0 if trust is None else float(trust @ SHARES)
 
 
-def share_that_counts(x: np.ndarray, xy: np.ndarray, rows: int, place: int, label: np.ndarray, weight: np.ndarray,
-                      offset: np.ndarray) -> float:
-    """The one of SHARES with the lowest log loss on folds of places (k-means) that were held out; 1 where there are too
-    few places for folds. xy (n, 2); other arguments as of `fitted_curves`."""
-    if len(np.unique(xy, axis=0)) < FOLDS:
-        return 1.0
-    with threadpool_limits(1):
-        fold = KMeans(FOLDS, n_init=10, random_state=0).fit_predict(xy)
-    loss = np.zeros(len(SHARES))
-    for k in range(FOLDS):
-        teach, ask = fold != k, fold == k
-        if len(np.unique(label[teach])) < 2:
-            continue
-        parts, sign = parts_of_curves(tf.constant(x[ask]), rows).numpy(), np.where(label[ask] == 1, 1, -1)
-        for i, share in enumerate(SHARES):
-            curves, bias = fitted_curves(x[teach], rows, place, label[teach], weight[teach], offset[teach], share)
-            loss[i] += weight[ask] @ np.logaddexp(0, -sign * (offset[ask] + parts @ curves + bias))
-    return SHARES[loss.argmin()]
+def trust_in_shares(x: np.ndarray, xy: np.ndarray, rows: int, place: int, label: np.ndarray, weight: np.ndarray,
+                    offset: np.ndarray) -> np.ndarray:
+    """How often (shares,) each of SHARES has the lowest log loss on places (folds by k-means) that are held out, if the
+    folds are drawn anew (Rubin 1981, The Bayesian Bootstrap, Annals of Statistics 9, 130); all for a share of 1 where
+    there are too few places for folds. xy (n, 2); other arguments as of `fitted_curves`."""
+    loss = np.zeros((FOLDS, len(SHARES)))
+    if len(np.unique(xy, axis=0)) >= FOLDS:
+        with threadpool_limits(1):
+            fold = KMeans(FOLDS, n_init=10, random_state=0).fit_predict(xy)
+        for k in range(FOLDS):
+            teach, ask = fold != k, fold == k
+            if len(np.unique(label[teach])) < 2:
+                continue
+            parts, sign = parts_of_curves(tf.constant(x[ask]), rows).numpy(), np.where(label[ask] == 1, 1, -1)
+            for i, share in enumerate(SHARES):
+                curves, bias = fitted_curves(x[teach], rows, place, label[teach], weight[teach], offset[teach], share)
+                loss[k, i] = weight[ask] @ np.logaddexp(0, -sign * (offset[ask] + parts @ curves + bias))
+    drawn = np.random.default_rng(0).dirichlet(np.ones(FOLDS), DRAWS) @ loss
+    return np.bincount(drawn.argmin(axis=1), minlength=len(SHARES)) / DRAWS
 
 
 def fitted_curves(x: np.ndarray, rows: int, place: int, label: np.ndarray, weight: np.ndarray, offset: np.ndarray,
