@@ -59,10 +59,10 @@ def test_known_samples_alone_are_read():
     assert dates.place_tells(mixed, known, np.where(known, year, other_year), 1) is False
 
 
-@pytest.mark.parametrize("content", ["", 'X,Y,year\n"1,2,3\n', "X,Y,year\n1,2,1999\n".encode("utf-16")])
+@pytest.mark.parametrize("content", ["", 'X,Y,year\n"1,2,3\n'])
 def test_a_table_of_dates_that_cannot_be_read_is_refused(paths, content):
-    paths.samples_dates.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError, match="expected a table of commas in UTF-8, found another one"):
+    paths.samples_dates.write_text(content)
+    with pytest.raises(InputError, match=f"{paths.samples_dates.name}.*: expected"):
         dates.years(paths, {"xy": np.zeros((1, 2)), "label": np.ones(1)}, CONSTANTS)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
-from lsm.inputs.rasters import reason
+from lsm.inputs.text_tables import Table, frame_of, one_column
 from lsm.learner.tasks import EncodedSamples
 from lsm.run.artifacts import check, record_path
 from lsm.run.paths import Paths, shown
@@ -22,6 +22,7 @@ from lsm.run.settings import InputError
 NEWER = 0.3   # of the landslides: the newest, which older ones are to tell
 FEWEST = 20   # landslides, older and newer each; fewer tell nothing
 TREES = 200
+COLUMNS = ("X", "Y", "year")  # of the table of dates
 
 
 class Constants(Protocol):
@@ -56,15 +57,13 @@ def _table(paths: Paths, c: Constants) -> pd.DataFrame:
     path = paths.samples_dates
     if record_path(path).is_file():
         check(path, "prepare_region.py", c)
-    try:
-        table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", index_col=False)
-    except (ValueError, pd.errors.ParserError) as error:  # of encodings too
-        raise InputError(f"{shown(path)}: expected a table of commas in UTF-8, found another one "
-                         f"({reason(error, path)}); run prepare_region.py again, or remove the file") from None
-    if not {"X", "Y", "year"} <= set(table):
-        raise InputError(f"{shown(path)}: header: expected X, Y, year, found {', '.join(table)}; run prepare_region.py "
-                         "again, or remove the file")
-    return table[["X", "Y", "year"]].apply(pd.to_numeric, errors="coerce").astype(float).dropna(subset=["X", "Y"])
+    table = Table(path)
+    places = [one_column(table, (name,), repr(name)) for name in COLUMNS]
+    if None in places:
+        raise InputError(f"{shown(path)}: header: expected {', '.join(COLUMNS)}, found {', '.join(table.header)}; run "
+                         "prepare_region.py again, or remove the file")
+    frame = frame_of(table, places).set_axis(list(COLUMNS), axis=1)
+    return frame.apply(pd.to_numeric, errors="coerce").astype(float).dropna(subset=["X", "Y"])
 
 
 def check_dates(paths: Paths, c: Constants) -> None:
