@@ -44,7 +44,7 @@ def make(region: str, part: str, each: int, root: Path) -> str:
 
 def judged(name: str, root: Path) -> pd.Series:
     """AUROC / Brier score of each method in partitions, by stage 5."""
-    for stage, *settings in (("scene_sampling.py",), ("compare_methods.py", "PROTOCOLS=partitions", "REPEATS=3",
+    for stage, *settings in (("scene_sampling.py",), ("compare_methods.py", "PROTOCOLS=partitions", "REPEATS=2",
                                                       f"METHODS={METHODS}", "WITHOUT=", "MAPPED=()")):
         subprocess.run([sys.executable, stage, f"REGION={name}", *settings], cwd=PROJECT, check=True,
                        stdout=subprocess.DEVNULL, env=os.environ | {"LSM_ROOT": str(root)})
