@@ -79,6 +79,10 @@ def test_points_that_tell_the_same_count_less():
     assert sum(trusted(alike)[-2:]) > 0.9
 
 
+def test_a_share_of_few_points_is_not_tried():
+    assert trusted(area(120))[2:] == [0, 0, 0]
+
+
 def test_too_few_places_for_folds_all_count():
     samples = area(30)
     one, *others = trusted(replace(samples, xy=np.repeat([[0.0, 0.0], [9.0, 9.0]], 15, axis=0)))

@@ -32,6 +32,7 @@ POINTS = 20_000              # to fit to, drawn at random where there are more: 
 SHARES = (1.0, 0.5, 0.25, 0.1, 0.05)  # of the points that may count
 FOLDS = 5                    # of places, which the shares are judged by
 DRAWS = 2_000                # of the folds
+FEWEST = 50                  # points that count; a share that leaves fewer is not tried
 
 
 def start_paths(kinds: list, states: list, samples: EncodedSamples, known: np.ndarray, rng: np.random.Generator
@@ -68,7 +69,8 @@ def trust_in_shares(x: np.ndarray, xy: np.ndarray, rows: int, place: int, label:
     """How often (shares,) each of SHARES has the lowest log loss on places (folds by k-means) that are held out, if the
     folds are drawn anew (Rubin 1981, The Bayesian Bootstrap, Annals of Statistics 9, 130); all for a share of 1 where
     there are too few places for folds. xy (n, 2); other arguments as of `fitted_curves`."""
-    loss = np.zeros((FOLDS, len(SHARES)))
+    tried = [share for share in SHARES if share == 1 or share * len(x) >= FEWEST]
+    loss = np.zeros((FOLDS, len(tried)))
     if len(np.unique(xy, axis=0)) >= FOLDS:
         with threadpool_limits(1):
             fold = KMeans(FOLDS, n_init=10, random_state=0).fit_predict(xy)
@@ -77,7 +79,7 @@ def trust_in_shares(x: np.ndarray, xy: np.ndarray, rows: int, place: int, label:
             if len(np.unique(label[teach])) < 2:
                 continue
             parts, sign = parts_of_curves(tf.constant(x[ask]), rows).numpy(), np.where(label[ask] == 1, 1, -1)
-            for i, share in enumerate(SHARES):
+            for i, share in enumerate(tried):
                 curves, bias = fitted_curves(x[teach], rows, place, label[teach], weight[teach], offset[teach], share)
                 loss[k, i] = weight[ask] @ np.logaddexp(0, -sign * (offset[ask] + parts @ curves + bias))
     drawn = np.random.default_rng(0).dirichlet(np.ones(FOLDS), DRAWS) @ loss
