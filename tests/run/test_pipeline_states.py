@@ -1,6 +1,7 @@
 """`make status` and what make decides by: records, after each kind of change."""
 
 import json
+import os
 import re
 import runpy
 import shlex
@@ -137,8 +138,9 @@ def test_what_cannot_be_used_is_refused_before_any_stage(finished, argument, sai
 
 def test_make_hands_values_on_as_they_were_typed(finished):
     typed = ["SQUARES=(1000,)", "WITHOUT=it's $x, $$ or \\ | a b"]
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # not within make test
     done = subprocess.run(["make", "status", f"PY={sys.executable}", *typed], cwd=PROJECT, text=True,
-                          capture_output=True)
+                          capture_output=True, env=alone)
     assert done.returncode == 0, done.stderr
     last = shlex.split(done.stdout.splitlines()[-1].partition("to make the map: ")[2])
     assert set(typed) < set(last)
