@@ -16,9 +16,9 @@ from lsm.run.settings import InputError
 _COMPARE, _EXPLAIN = "compare_methods.py", "feature_permutation.py"
 FIGURES = {  # by name, in the order shown: the file whose numbers the figure draws, the stage that writes it, caption
     "lsm_map": ("map_raster", "predict_LSM.py", "The map in classes, over the terrain"),
-    "inventory": ("tasks", "scene_sampling.py", "Landslides, non-landslides and InSAR points"),
+    "inventory": ("tasks", "scene_sampling.py", "Landslides and non-landslides, by their source"),
     "deformation": ("tasks", "scene_sampling.py", "Velocities that InSAR measured"),
-    "blocks": ("blocks", "scene_sampling.py", "Blocks and how many samples each has"),
+    "blocks": ("blocks", "scene_sampling.py", "Blocks and the samples in them"),
     "roc": ("held_out", "meta_learner.py", "ROC of held-out points"),
     "adaptation": ("metrics", "meta_learner.py", "Held-out blocks before and after adaptation"),
     "meta_training": ("history", "meta_learner.py", "Losses in meta-training, by kind of member"),
