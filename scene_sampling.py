@@ -121,8 +121,8 @@ def cut(c: Constants, terrain: gdal.Dataset, labels: Rows, samples: int, valid: 
     for note in units_before(Paths(c.REGION)):
         print(note)
     seeds = number_of_seeds(samples, grid.rows * grid.cols, valid, c)
-    print(f"K = {seeds} seeds" + ("" if c.K else f": {c.FEWEST_BLOCKS} blocks or more, of about {c.BLOCK_SAMPLES} samples; "
-                                  "those without ground make none"))
+    print(f"K = {seeds} seeds" + ("" if c.K else f": {c.FEWEST_BLOCKS} blocks or more, of about {c.BLOCK_SAMPLES} "
+                                  "samples; seeds without ground make none"))
     return slic_in_strips(read, labels, c.WEIGHTS, c.M, seeds, c.LOOPS,
                           lambda loops: tqdm(loops, desc="SLIC", unit="loop", delay=2)), None
 
