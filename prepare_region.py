@@ -131,9 +131,9 @@ def check_constants(c) -> None:
                           ("POLYGON_CELLS", inventory.POLYGON_CELLS), ("STRATEGY", absences.STRATEGIES),
                           ("INSAR_POSITIVE", DIRECTIONS), ("INSAR_UNIT", tuple(TO_MM)),
                           ("INSAR_FORM", ("Ts", "insar")), ("DEM_UNIT", ("", *METRES)), ("TERRAIN_MORE", terrain.MORE)):
-        value = getattr(c, name)
-        if not set(value if isinstance(value, tuple) else (value,)) <= set(choices):
-            raise InputError(f"{name}={getattr(c, name)}: expected one of {', '.join(filter(None, choices))}")
+        value = getattr(c, name) if isinstance(getattr(c, name), tuple) else (getattr(c, name),)
+        if not set(value) <= set(choices) or len(set(value)) < len(value):
+            raise InputError(f"{name}={getattr(c, name)}: expected one of {', '.join(filter(None, choices))}, once")
     at_least(c, CELL=0, HOLES=0, COVER=0, FLOW_CELLS=1, CHANNEL=2, NDVI_SCALE=0, EVERY=1, WATER_CELLS=0, RELIEF_CELLS=1,
              RATIO=0.01, BUFFER=0, SLOPE_CLASSES=1, FOLD=2)
     if c.COVER > 1:

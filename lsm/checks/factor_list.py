@@ -132,6 +132,8 @@ def _taken(offered: list[str], further: str) -> list[Factor]:
                              + (f" of kind {kind}; kinds: {', '.join(KINDS)}" if kind else
                                 f"; did you mean {near[0]}?" if near else "; correct the name"))
         out.append(Factor(columns[plain(name)], kind or "continuous", "-"))
+        if out[-1].name in [factor.name for factor in out[:-1]]:
+            raise InputError(f"FURTHER={further}: expected each column once, found {name!r} again; remove it")
     return out
 
 

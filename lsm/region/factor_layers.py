@@ -217,13 +217,13 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
         target.GetRasterBand(1).Fill(NODATA)
         gdal.RasterizeLayer(target, [1], vector.GetLayer(0), options=[f"ATTRIBUTE={named[0]}"])
         flush(target)
-    made, radians = gdal.Open(str(path)), factor.kind == "circular"
+    made, small = gdal.Open(str(path)), []
     for window in grid.windows():
         v = read_rows(made, *window)
         v = v[known(v)]
         refuse_impossible(v, factor.name, factor.kind, given_file.where)
-        radians &= in_radians(v)
-    if radians:
+        small += [in_radians(v)] * bool((v >= 0).any())
+    if factor.kind == "circular" and small and all(small):
         raise InputError(f"{given_file.where}: expected degrees from 0 to 360, found nearly all values up to 6.28; if "
                          "they are radians, multiply them by 57.2958, else give the kind 'continuous'")
     return None

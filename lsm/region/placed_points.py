@@ -1,8 +1,10 @@
 """Points of tables: where they lie, on the grid of an area."""
 
+import contextlib
 import re
 import unicodedata
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,8 @@ LATEST = 2026  # a landslide is not younger than its file, and a file not older 
 _PLACEHOLDER = re.compile(r"(?<!\d)(1899\D?12\D?3[01]|1900\D?0?1\D?0?1|1970\D?0?1\D?0?1|0?1\D0?1\D(1900|1970)|"
                           r"3[01]\D12\D1899|12\D3[01]\D1899)(?!\d)")
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d{1,2}(?!\d))")  # 2014, 2014-07-16, 16.07.2014, 20140716
+_EIGHT = re.compile(r"(?<!\d)\d{8}(?!\d)")
+_JANUARY = re.compile(r"(?<!\d)0?1\W?jan\w*\W?(1900|1970)(?!\d)|jan\w*\W{1,2}0?1\W{1,2}(1900|1970)(?!\d)", re.I)
 ZONES = ("zone", "utmzone", "utm", "zona", "huso", "fuso")
 _ZONE = re.compile(r"([1-9]|[1-5]\d|60)[C-X]")  # 50N, 49 S; a number alone may be any zone
 LARGEST = 1e9                      # of a coordinate or any other number of a point
@@ -231,7 +235,8 @@ def _bare(name) -> str:
 def _dated(column: pd.Series) -> float:
     """The share of a column's values that hold a year, of those that are not empty."""
     values = [value for value in column if str(value).strip() and not pd.isna(value)]
-    return float(np.mean([bool(YEAR.search(str(value))) for value in values])) if values else 1.0
+    dated = [bool(YEAR.search(str(value))) or np.isfinite(year_of(value)) for value in values]
+    return float(np.mean(dated)) if values else 1.0
 
 
 def years_of(column: pd.Series, where: str, latest: int) -> tuple[np.ndarray, list[str]]:
@@ -241,16 +246,31 @@ def years_of(column: pd.Series, where: str, latest: int) -> tuple[np.ndarray, li
             not known, count as unknown
     """
     years = np.array([year_of(value) for value in column], float)
-    unknown, late = np.array([bool(_PLACEHOLDER.search(str(value))) for value in column], bool), years > latest
+    unknown = np.array([bool(_PLACEHOLDER.search(str(v)) or _JANUARY.search(str(v))) for v in column], bool)
+    late = years > latest
     notes = [f"{where}: field {column.name!r}: {rows.sum():,} dates like {column[rows].iloc[0]!s:.20} are "
              "taken for unknown" for rows in (unknown, late & ~unknown) if rows.any()]
     return np.where(unknown | late, np.nan, years), notes
 
 
 def year_of(value) -> float:
-    """The year in a date as people write it; nan where there is none, or several: "2010-2014"."""
-    found = set(YEAR.findall("" if value is None else str(value)))
+    """The year in a date as people write it; nan where there is none, or several: "2010-2014". Eight digits are read as
+    year, month, day or else as day, month, year, or month, day, year."""
+    text = "" if value is None else str(value)
+    if eights := _EIGHT.findall(text):
+        years = {_year_of_eight(digits) for digits in eights}
+        return years.pop() if len(years) == 1 else np.nan
+    found = set(YEAR.findall(text))
     return float(found.pop()) if len(found) == 1 else np.nan
+
+
+def _year_of_eight(digits: str) -> float:
+    for form in ("%Y%m%d", "%d%m%Y", "%m%d%Y"):
+        with contextlib.suppress(ValueError):
+            date = datetime.strptime(digits, form)
+            if date.year >= 1800:
+                return np.nan if date in (datetime(1900, 1, 1), datetime(1970, 1, 1)) else float(date.year)
+    return np.nan
 
 
 def table_of_dates(landslides) -> pd.DataFrame:

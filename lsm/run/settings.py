@@ -70,8 +70,8 @@ def constants(cls: type[Constants], arguments: list[str]) -> Constants:
         raise InputError(f"RECIPE={recipe}: expected one of {', '.join(RECIPES)}")
     if values.get("REGION") == "":
         raise InputError("REGION=: expected the name of a region, found none")
-    if values.get("SEED", 0) < 0:
-        raise InputError(f"SEED={values['SEED']}: expected 0 or more")
+    if not 0 <= values.get("SEED", 0) < 2**32:
+        raise InputError(f"SEED={values['SEED']}: expected 0 or more, and less than {2**32}")
     return cls(**{name: value.values[recipe] if isinstance(value, ByRecipe) else value
                   for name, value in values.items()})
 

@@ -76,6 +76,12 @@ def test_further_factors_that_there_are_not(files, further, words):
         factors_of(FACTORS, COMMON_NAMES, files(), further)
 
 
+@pytest.mark.parametrize("further", ["rain,rain", "rain, Soil, RAIN", "rain:categorical,rain"])
+def test_a_further_factor_twice_is_refused(files, further):
+    with pytest.raises(InputError, match=f"^FURTHER={further}: expected each column once, found '(rain|RAIN)' again"):
+        factors_of(FACTORS, COMMON_NAMES, files(), further)
+
+
 def test_only_columns_of_both_tables_are_offered(files):
     _, notes = factors_of(FACTORS, COMMON_NAMES, files(grid=table().drop(columns="rain").assign(Soil="clay")))
     assert len(notes) == 1

@@ -5,7 +5,7 @@ import pytest
 from osgeo import gdal, osr
 
 from lsm.inputs import rasters
-from lsm.inputs.bands import refuse_impossible, undeclared
+from lsm.inputs.bands import bulk, refuse_impossible, undeclared
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import (
     TERRAIN,
@@ -211,3 +211,12 @@ def test_one_number_far_from_all_others_marks_gaps(odd, n, gaps):
     assert not undeclared(np.r_[values[:200], -120.0 - np.arange(9)], vary=True).any()  # a fast landslide
     for two in ([-13.0] * 9 + [193.0] * 9, [347.0] * 9, [0.0] * 99 + [150.0]):
         assert not undeclared(np.array(two)).any()
+
+
+def test_neither_many_gaps_nor_many_odd_numbers_move_the_bulk():
+    rng = np.random.default_rng(0)
+    some = np.round(rng.uniform(0.1, 0.8, 8000), 2)
+    assert bulk(some) == pytest.approx(0.45, abs=0.03)
+    assert bulk(np.append(some, rng.uniform(5000, 20_000, 240))) < 0.8  # 240 numbers beside 71
+    assert bulk(np.append(some, np.full(20_000, 10_000.0))) < 0.8
+    assert bulk(np.array([0.0, np.nan])) == 0

@@ -161,6 +161,21 @@ def test_years_in_dates_as_people_write_them(value, year):
     np.testing.assert_equal(placed_points.year_of(value), year)
 
 
+@pytest.mark.parametrize(("value", "year"), [
+    ("20140716", 2014), (20140716.0, 2014), ("19051998", 1998), ("13052008", 2008), ("05192008", 2008),
+    ("01011970", np.nan), ("19000101", np.nan), ("99999999", np.nan), ("20100501-20100503", 2010),
+    ("20100501-20140503", np.nan)])
+def test_eight_digits_are_a_date_in_any_order(value, year):
+    np.testing.assert_equal(placed_points.year_of(value), year)
+
+
+def test_placeholders_with_names_of_months_are_unknown():
+    column = pd.Series(["01-Jan-1970", "Jan 1, 1900", "11-Jan-1970", "Jan 10, 1900"], name="date")
+    years, notes = placed_points.years_of(column, "i.csv", 2026)
+    np.testing.assert_equal(years, [np.nan, np.nan, 1970, 1900])
+    assert notes == ["i.csv: field 'date': 2 dates like 01-Jan-1970 are taken for unknown"]
+
+
 def fields(names: list[str], values=("2003", "2010-05-01")) -> pd.DataFrame:
     return pd.DataFrame({name: list(values) for name in names})
 
