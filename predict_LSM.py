@@ -204,7 +204,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     print(f"{len(states)} blocks: {(states == ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
           f"samples of others alone), {(states == NO_SAMPLES).sum()} without samples and "
           f"{(states == ONE_CLASS).sum()} with one class only keep the intermediate model"
-          + f"; adapted ones count exp(-distance to samples / {training.reach:,.0f} m)" * np.isfinite(training.reach)
+          + f"; adapted ones count exp(-distance / {training.reach:,.0f} m)" * (training.reach < np.inf)
           if training.reach else
           f"{len(states)} blocks: all keep the intermediate model (FORECAST of meta_learner.py)")
 
