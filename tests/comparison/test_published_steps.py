@@ -19,19 +19,27 @@ from lsm.run.settings import constants, of_stage
 from unsupervised_pretraining.rbm import RBM
 
 use_one_thread()  # before any test runs an operator
-TINY = {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1, "ITERATIONS": 20, "LOG_EVERY": 20, "INNER_STEPS": 1, "FIRST_ORDER": True,
-        "META_BATCH": 4}
+QUICK = {  # of each stage
+    "unsupervised_pretraining/DAS_pretraining.py": {"RBM_EPOCHS": 1, "DAE_EPOCHS": 1},
+    "meta_learner.py": {"LOCAL_ITERATIONS": 20, "REGIONAL_ITERATIONS": 20, "LOCAL_MEMBERS": 1, "LOG_EVERY": 20,
+                        "INNER_STEPS": 1, "FIRST_ORDER": True, "META_BATCH": 4}}
 
 
-@pytest.fixture
-def stages(monkeypatch) -> Stages:
-    def short(script, **values):
-        c = of_stage(script, **values)
-        return replace(c, **{name: v for name, v in TINY.items() if hasattr(c, name)})
+@pytest.fixture(scope="module")
+def stages():
+    def quick(script, **values):
+        return replace(of_stage(script, **values), **QUICK[script])
 
-    monkeypatch.setattr(stage, "of_stage", short)
-    c = constants(stage.Constants, ["REGION=demo"])
-    return Stages(partial(stage.constants_of_stages, c), stage.pretrained, RBM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "of_stage", quick)
+        c = constants(stage.Constants, ["REGION=demo"])
+        yield Stages(partial(stage.constants_of_stages, c), stage.pretrained, RBM)
+
+
+@pytest.fixture(scope="module")
+def found(stages) -> dict:
+    """The scores of the inventory under the first seed."""
+    return steps.scores(made_inventory(), stages, 1)
 
 
 def made_inventory() -> steps.Inventory:
@@ -55,9 +63,8 @@ def test_a_quarter_of_the_blocks_is_held_out_and_halved():
     assert (role != steps.roles_of(inventory, 16, 0.75, seed=4)).any()
 
 
-def test_every_step_scores_the_query_and_what_changes_is_what_it_says(stages):
+def test_every_step_scores_the_query_and_what_changes_is_what_it_says(found):
     inventory = made_inventory()
-    found = steps.scores(inventory, stages, 1)
     assert list(found) == [*steps.WHAT, "role"]
     query = found["role"] == QUERY
     for name in steps.WHAT:
@@ -72,9 +79,8 @@ def test_every_step_scores_the_query_and_what_changes_is_what_it_says(stages):
         assert np.abs(found[one][kept] - found[other][kept]).max() > 1e-4, other
 
 
-def test_query_labels_are_not_read(stages):
+def test_query_labels_are_not_read(stages, found):
     inventory = made_inventory()
-    found = steps.scores(inventory, stages, 1)
     label = np.where(found["role"] == QUERY, 1 - inventory.label, inventory.label)
     again = steps.scores(replace(inventory, label=label), stages, 1)
     for name in found:
