@@ -1,0 +1,71 @@
+"""What of the step of probability at block borders is the models', and what is the terrain's.
+
+SLIC lays borders where the terrain changes, so a map steps there even where one model predicts both sides. The pairs of
+neighbouring cells across borders are therefore predicted three times: each cell by its own block's networks, and both
+by the networks of either block. "Of the models" is the first step over the mean of the other two.
+
+Reads   the grid, metatask_sampling/<REGION>_blocks.tif and models_of_blocks/<REGION>_models.npz
+Run     python benchmarks/seams.py HK kaghan ...    after stage 4 of each region
+"""
+
+import sys
+
+import numpy as np
+import pandas as pd
+
+from lsm.blocks.grid_parts import cells_of
+from lsm.inputs import grid_cells
+from lsm.inputs.rasters import open_raster
+from lsm.learner.encoder import Encoder
+from lsm.learner.prediction import predict, unnamed
+from lsm.run.paths import Paths
+
+PAIRS = 200_000  # of neighbouring cells inside blocks, and as many across borders, at most
+
+
+def pairs_of(index: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (pairs, 2) of the grid of neighbouring cells, inside blocks and across their borders.
+
+    index  (rows, cols): the row of the grid of each cell, -1 where there is none
+    block  (cells,)
+    """
+    beside = np.column_stack([index[:, :-1].ravel(), index[:, 1:].ravel()])
+    below = np.column_stack([index[:-1].ravel(), index[1:].ravel()])
+    pairs = np.concatenate([beside, below])
+    pairs = pairs[(pairs >= 0).all(axis=1)]
+    across = block[pairs[:, 0]] != block[pairs[:, 1]]
+    rng = np.random.default_rng(0)
+    return tuple(rng.permutation(some)[:PAIRS] for some in (pairs[~across], pairs[across]))
+
+
+def seams_of(region: str) -> dict:
+    """The mean steps of a region's map, and what they are of those inside blocks."""
+    paths = Paths(region)
+    with np.load(paths.models, allow_pickle=False) as file:
+        models = dict(file)
+    encoder, networks = Encoder.from_json(str(models["encoder"])), unnamed(models)
+    labels = open_raster(paths.blocks, "run scene_sampling.py")
+    with np.load(paths.tasks, allow_pickle=False) as file:
+        centres = np.column_stack([file["centre_row"], file["centre_col"]])
+    factors, xy = (np.concatenate(parts) for parts in zip(
+        *grid_cells.chunks(grid_cells.grid_of(paths), encoder.factors, 500_000), strict=True))
+    row, col, block, outside, on_map = cells_of(xy, labels, centres)
+    index, there = np.full((labels.RasterYSize, labels.RasterXSize), -1), np.flatnonzero(on_map & ~outside)
+    index[row[there], col[there]] = there
+
+    def step(pairs: np.ndarray, by: tuple[int, int]) -> float:
+        """The mean step over pairs, the two cells each predicted by the block of the first (0) or second (1) one."""
+        p, q = (predict(networks, block[pairs[:, of]], encoder.transform(factors[cell], xy[cell]))
+                for of, cell in zip(by, pairs.T, strict=True))
+        return float(np.abs(p - q).mean(dtype=np.float64))
+
+    inside, across = pairs_of(index, block)
+    within, border = step(inside, (0, 1)), step(across, (0, 1))
+    one_model = (step(across, (0, 0)) + step(across, (1, 1))) / 2
+    return {"region": region, "inside": within, "across": border, "one model on both sides": one_model,
+            "across / inside": border / within, "of the terrain": one_model / within,
+            "of the models": border / one_model}
+
+
+if __name__ == "__main__":
+    print(pd.DataFrame([seams_of(region) for region in sys.argv[1:]]).to_markdown(index=False, floatfmt=".3f"))
