@@ -38,6 +38,7 @@ from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import mean_log_odds, probability
 from lsm.learner.support import dates
+from lsm.learner.support.level import levelled
 from lsm.learner.support.reach import reach_of
 from lsm.learner.tasks import EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
@@ -102,6 +103,8 @@ class Constants(StudyArea):
     ADAPT_BATCH: int = ByRecipe(published=8, recommended=0)  # samples a step, drawn anew; 0: the whole support
     # whether adapted networks count less the farther their samples lie, by a reach that is measured
     REACH: bool = ByRecipe(published=False, recommended=True)
+    # whether the mean probability of the intermediate models is made that of the labels
+    LEVEL: bool = ByRecipe(published=False, recommended=True)
     # below so many labelled points the intermediate models of the map are trained once more, on all of them
     TRAIN_ON_ALL: int = ByRecipe(published=0, recommended=5000)
     # files
@@ -120,7 +123,7 @@ def go_on(training: Training, paths: Paths, c: Constants, inputs: list) -> None:
     """
     # training up to a step does not depend on these
     free = {"LOCAL_ITERATIONS", "REGIONAL_ITERATIONS", "SAVE_EVERY", "ADAPT_STEPS", "ADAPT_BATCH", "LOCAL_BORROW",
-            "REGIONAL_BORROW", "TRAIN_ON_ALL", "REACH"}
+            "REGIONAL_BORROW", "TRAIN_ON_ALL", "REACH", "LEVEL"}
     afresh, end = "", max(kind.iterations for kind in training.kinds)
     for path in reversed(paths.checkpoints()):
         step = int(path.stem.rsplit("_", 1)[1])
@@ -203,6 +206,7 @@ def main(c: Constants) -> None:
 
     def pooled_after(training: Training, labelled: np.ndarray, normal: np.ndarray) -> dict:
         pooled = pooled_members(training, samples.x[normal])
+        pooled = levelled(pooled, training, samples, labelled) if c.LEVEL else pooled
         training.reach = reach_of(training, pooled, samples, labelled, c, place)
         if 0 < training.reach < np.inf:
             print(f"adapted networks count exp(-distance / {training.reach:,.0f} m)")

@@ -24,6 +24,7 @@ from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import initial_weights
 from lsm.learner.prediction import Networks, mean_log_odds, predict, probability
 from lsm.learner.support.dates import place_tells
+from lsm.learner.support.level import levelled
 from lsm.learner.support.reach import reach_of
 from lsm.learner.support.supports import places_of_samples
 from lsm.learner.tasks import EncodedSamples, rows_by_block
@@ -98,6 +99,7 @@ def trained(split: Split, one: PretrainingConstants, three: LearnerConstants, pr
     training = begun(source, split.encoder, one.HIDDEN, start, three, int(known.sum()), rng)
     meta_train(training, samples, known, three, threads=1)
     pooled = pooled_members(training, samples.x[known])
+    pooled = levelled(pooled, training, samples, known) if three.LEVEL else pooled
     training.reach = reach_of(training, pooled, samples, known, three, place)
     return training, pooled
 
