@@ -32,14 +32,14 @@ import numpy as np
 import pandas as pd
 
 from lsm.comparison import measures, splits
-from lsm.learner.adaptation import adapted_scores, pooled_members
+from lsm.learner.adaptation import adapted_scores
 from lsm.learner.encoder import Encoder
+from lsm.learner.kinds import effective_number
 from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import mean_log_odds, probability
 from lsm.learner.support import dates
-from lsm.learner.support.level import levelled
-from lsm.learner.support.reach import reach_of
+from lsm.learner.support.reach import intermediate_models
 from lsm.learner.tasks import EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
 from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
@@ -59,7 +59,8 @@ class Constants(StudyArea):
     MIN_SAMPLES: int = 16           # a block with more is a task of the published recipe; published 16
     META_TRAIN_SHARE: float = 0.75  # of these blocks; the others are held out; published 0.75
     FOLDS: int = 5                  # of whole places; one is held out where blocks are thin
-    # members of two kinds. Sizes are for large inventories; lsm/learner/kinds.py says what smaller ones get
+    # members of two kinds. Sizes are for large inventories; lsm/learner/kinds.py says what smaller ones get, and how
+    # labelled points are counted where one class is rare
     LOCAL_MEMBERS: int = ByRecipe(published=1, recommended=3)          # trained separately; log-odds are averaged
     LOCAL_NEIGHBOURHOOD: int = ByRecipe(published=0, recommended=80)   # labelled points of a task; 0: tasks are blocks
     LOCAL_ITERATIONS: int = ByRecipe(published=5000, recommended=3000)  # outer steps; the paper has one more
@@ -191,23 +192,24 @@ def main(c: Constants) -> None:
 
     place = dates.place_counts(paths, table, samples, taught, c)
     by = replace(c, PLACE=c.PLACE and place)
-    if source := source_for(c, encoder, int(taught.sum())):
+    number = effective_number(samples.label[taught])
+    if number < 0.9 * taught.sum():
+        print(f"one class is rare: {taught.sum():,} samples tell as much as {number:,} of two equally frequent classes")
+    if source := source_for(c, encoder, number):
         inputs.append(source.path)
-        print(f"members start from {shown(source.path)}: {taught.sum():,} samples to learn from are few (START_BELOW)")
+        print(f"members start from {shown(source.path)}: {number:,} samples to learn from are few (START_BELOW)")
     hidden = tuple(len(saved_model[f"arr_{i}"]) for i in (1, 3, 5))
     start = saved_model if c.BASE_MODEL == "DAS" else None
 
     def untrained() -> Training:  # of the same kinds for the report and, trained on all samples, for the map
-        return begun(source, encoder, hidden, start, by, int(taught.sum()), deepcopy(rng))
+        return begun(source, encoder, hidden, start, by, number, deepcopy(rng))
 
     def save(training: Training) -> None:
         progress = {"history": training.history, "steps": training.steps}
         write_npz(paths.checkpoint(training.done), training.arrays() | progress, _STAGE, c, inputs)
 
     def pooled_after(training: Training, labelled: np.ndarray, normal: np.ndarray) -> dict:
-        pooled = pooled_members(training, samples.x[normal])
-        pooled = levelled(pooled, training, samples, labelled) if c.LEVEL else pooled
-        training.reach = reach_of(training, pooled, samples, labelled, c, place)
+        pooled = intermediate_models(training, samples, normal, labelled, c, place)
         if 0 < training.reach < np.inf:
             print(f"adapted networks count exp(-distance / {training.reach:,.0f} m)")
         return pooled
@@ -226,8 +228,8 @@ def main(c: Constants) -> None:
     metrics = measures.before_and_after(held_out)
     history = pd.DataFrame(training.history, columns=HISTORY)
     history["kind"] = history["kind"].map(dict(enumerate(kind.name for kind in training.kinds)))
-    if len(samples.label) < c.TRAIN_ON_ALL:
-        print(f"fewer than {c.TRAIN_ON_ALL:,} samples (TRAIN_ON_ALL): the models of the map learn from all of them")
+    if effective_number(samples.label) < c.TRAIN_ON_ALL:
+        print("samples are few (TRAIN_ON_ALL): the models of the map learn from all of them")
         everything = np.ones(len(samples.label), bool)
         training = meta_train(untrained(), samples, everything, c, lambda training: None)
         pooled = pooled_after(training, everything, everything)

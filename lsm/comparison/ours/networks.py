@@ -18,14 +18,13 @@ from sklearn.neural_network import MLPClassifier
 from lsm.comparison.rivals import baselines, dbn
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
 from lsm.learner.adaptation import adapted_scores, models_of_blocks, pooled_members
-from lsm.learner.kinds import Kind
+from lsm.learner.kinds import Kind, effective_number
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import initial_weights
 from lsm.learner.prediction import Networks, mean_log_odds, predict, probability
 from lsm.learner.support.dates import place_tells
-from lsm.learner.support.level import levelled
-from lsm.learner.support.reach import reach_of
+from lsm.learner.support.reach import intermediate_models
 from lsm.learner.support.supports import places_of_samples
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.learner.transfer.source_model import StartConstants, begun, source_for
@@ -41,6 +40,7 @@ class LearnerConstants(StartConstants, Protocol):
     """The constants of stage 3: of meta-training, and these."""
 
     BASE_MODEL: str
+    LEVEL: bool
     REACH: bool
 
 
@@ -95,13 +95,11 @@ def trained(split: Split, one: PretrainingConstants, three: LearnerConstants, pr
     start = pretrained(split.x[split.seen], one, rng) if three.BASE_MODEL == "DAS" else None
     place = split.year is None or place_tells(samples, known, split.year, seed)
     three = replace(three, PLACE=three.PLACE and place)
-    source = source_for(three, split.encoder, int(known.sum()))
-    training = begun(source, split.encoder, one.HIDDEN, start, three, int(known.sum()), rng)
+    labelled = effective_number(samples.label[known])
+    source = source_for(three, split.encoder, labelled)
+    training = begun(source, split.encoder, one.HIDDEN, start, three, labelled, rng)
     meta_train(training, samples, known, three, threads=1)
-    pooled = pooled_members(training, samples.x[known])
-    pooled = levelled(pooled, training, samples, known) if three.LEVEL else pooled
-    training.reach = reach_of(training, pooled, samples, known, three, place)
-    return training, pooled
+    return training, intermediate_models(training, samples, known, known, three, place)
 
 
 def on_own_points(training: Training, pooled: Networks, split: Split, seed: int) -> Callable:

@@ -14,9 +14,10 @@ from typing import Protocol
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lsm.learner.adaptation import adapt_blocks
+from lsm.learner.adaptation import adapt_blocks, pooled_members
 from lsm.learner.meta_training import Training
 from lsm.learner.prediction import Networks, log_odds
+from lsm.learner.support.level import levelled
 from lsm.learner.support.supports import distance_to, nearer_to_adapted
 from lsm.learner.tasks import EncodedSamples, Tasks, rows_by_block
 
@@ -27,19 +28,27 @@ FINENESS = 2  # reaches that are tried for each doubling
 
 
 class ReachConstants(Protocol):
-    """The constants of meta_learner.py that `reach_of` reads."""
+    """The constants of meta_learner.py that `intermediate_models` reads."""
 
     SEED: int
+    LEVEL: bool
     REACH: bool
 
 
-def reach_of(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, c: ReachConstants,
-             place: bool = True) -> float:
-    """The reach in m of the adapted networks: measured, inf where distance is not to count, 0 where places are not
-    (`place`): all blocks then keep the intermediate model."""
-    if not place:
-        return 0.0
-    return measured_reach(training, pooled, samples, known, c.SEED) if c.REACH else np.inf
+def intermediate_models(training: Training, samples: EncodedSamples, normal: np.ndarray, known: np.ndarray,
+                        c: ReachConstants, place: bool = True) -> Networks:
+    """The intermediate models of trained members, without the axis of blocks; sets training.reach, in m: measured, inf
+    where distance is not to count, 0 where places are not to (`place`): all blocks then keep the intermediate models.
+
+    normal  (samples,) bool: whose statistics a normalisation takes
+    known   (samples,) bool: the samples that blocks adapt on; the labels of no others are read
+    """
+    pooled = pooled_members(training, samples.x[normal])
+    pooled = levelled(pooled, training, samples, known) if c.LEVEL else pooled
+    training.reach = 0.0 if not place else np.inf
+    if place and c.REACH:
+        training.reach = measured_reach(training, pooled, samples, known, c.SEED)
+    return pooled
 
 
 def measured_reach(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, seed: int
