@@ -34,7 +34,6 @@ import pandas as pd
 from lsm.comparison import measures, splits
 from lsm.learner.adaptation import adapted_scores
 from lsm.learner.encoder import Encoder
-from lsm.learner.kinds import effective_number
 from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import mean_log_odds, probability
@@ -59,8 +58,7 @@ class Constants(StudyArea):
     MIN_SAMPLES: int = 16           # a block with more is a task of the published recipe; published 16
     META_TRAIN_SHARE: float = 0.75  # of these blocks; the others are held out; published 0.75
     FOLDS: int = 5                  # of whole places; one is held out where blocks are thin
-    # members of two kinds. Sizes are for large inventories; lsm/learner/kinds.py says what smaller ones get, and how
-    # labelled points are counted where one class is rare
+    # members of two kinds. Sizes are for large inventories; lsm/learner/kinds.py says what smaller ones get
     LOCAL_MEMBERS: int = ByRecipe(published=1, recommended=3)          # trained separately; log-odds are averaged
     LOCAL_NEIGHBOURHOOD: int = ByRecipe(published=0, recommended=80)   # labelled points of a task; 0: tasks are blocks
     LOCAL_ITERATIONS: int = ByRecipe(published=5000, recommended=3000)  # outer steps; the paper has one more
@@ -104,8 +102,8 @@ class Constants(StudyArea):
     ADAPT_BATCH: int = ByRecipe(published=8, recommended=0)  # samples a step, drawn anew; 0: the whole support
     # whether adapted networks count less the farther their samples lie, by a reach that is measured
     REACH: bool = ByRecipe(published=False, recommended=True)
-    # whether the mean probability of the intermediate models is made that of the labels
-    LEVEL: bool = ByRecipe(published=False, recommended=True)
+    # share of the rarer class below which the mean probability of the intermediate models is made that of the labels
+    LEVEL_BELOW: float = ByRecipe(published=0.0, recommended=0.25)
     # below so many labelled points the intermediate models of the map are trained once more, on all of them
     TRAIN_ON_ALL: int = ByRecipe(published=0, recommended=5000)
     # files
@@ -124,7 +122,7 @@ def go_on(training: Training, paths: Paths, c: Constants, inputs: list) -> None:
     """
     # training up to a step does not depend on these
     free = {"LOCAL_ITERATIONS", "REGIONAL_ITERATIONS", "SAVE_EVERY", "ADAPT_STEPS", "ADAPT_BATCH", "LOCAL_BORROW",
-            "REGIONAL_BORROW", "TRAIN_ON_ALL", "REACH", "LEVEL"}
+            "REGIONAL_BORROW", "TRAIN_ON_ALL", "REACH", "LEVEL_BELOW"}
     afresh, end = "", max(kind.iterations for kind in training.kinds)
     for path in reversed(paths.checkpoints()):
         step = int(path.stem.rsplit("_", 1)[1])
@@ -152,8 +150,9 @@ def check_constants(c: Constants) -> None:
     """Raises InputError for values that training cannot use."""
     if c.BASE_MODEL not in ("DAS", "MLP"):
         raise InputError(f"BASE_MODEL={c.BASE_MODEL}: expected DAS or MLP")
-    if not 0 <= c.LINE_SHARE <= 1:
-        raise InputError(f"LINE_SHARE={c.LINE_SHARE}: expected 0 to 1")
+    for name in ("LINE_SHARE", "LEVEL_BELOW"):
+        if not 0 <= (share := getattr(c, name)) <= 1:
+            raise InputError(f"{name}={share}: expected 0 to 1")
     if not 0 < c.META_TRAIN_SHARE < 1:
         raise InputError(f"META_TRAIN_SHARE={c.META_TRAIN_SHARE}: expected more than 0 and less than 1")
     at_least(c, REGIONAL_NEIGHBOURHOOD=2, FOLDS=2, MIN_SAMPLES=1, SUPPORT=1, QUERY=1, REGIONAL_SUPPORT=1, INNER_STEPS=1,
@@ -192,17 +191,14 @@ def main(c: Constants) -> None:
 
     place = dates.place_counts(paths, table, samples, taught, c)
     by = replace(c, PLACE=c.PLACE and place)
-    number = effective_number(samples.label[taught])
-    if number < 0.9 * taught.sum():
-        print(f"one class is rare: {taught.sum():,} samples tell as much as {number:,} of two equally frequent classes")
-    if source := source_for(c, encoder, number):
+    if source := source_for(c, encoder, int(taught.sum())):
         inputs.append(source.path)
-        print(f"members start from {shown(source.path)}: {number:,} samples to learn from are few (START_BELOW)")
+        print(f"members start from {shown(source.path)}: {taught.sum():,} samples to learn from are few (START_BELOW)")
     hidden = tuple(len(saved_model[f"arr_{i}"]) for i in (1, 3, 5))
     start = saved_model if c.BASE_MODEL == "DAS" else None
 
     def untrained() -> Training:  # of the same kinds for the report and, trained on all samples, for the map
-        return begun(source, encoder, hidden, start, by, number, deepcopy(rng))
+        return begun(source, encoder, hidden, start, by, int(taught.sum()), deepcopy(rng))
 
     def save(training: Training) -> None:
         progress = {"history": training.history, "steps": training.steps}
@@ -228,8 +224,8 @@ def main(c: Constants) -> None:
     metrics = measures.before_and_after(held_out)
     history = pd.DataFrame(training.history, columns=HISTORY)
     history["kind"] = history["kind"].map(dict(enumerate(kind.name for kind in training.kinds)))
-    if effective_number(samples.label) < c.TRAIN_ON_ALL:
-        print("samples are few (TRAIN_ON_ALL): the models of the map learn from all of them")
+    if len(samples.label) < c.TRAIN_ON_ALL:
+        print(f"fewer than {c.TRAIN_ON_ALL:,} samples (TRAIN_ON_ALL): the models of the map learn from all of them")
         everything = np.ones(len(samples.label), bool)
         training = meta_train(untrained(), samples, everything, c, lambda training: None)
         pooled = pooled_after(training, everything, everything)

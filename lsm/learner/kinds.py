@@ -10,8 +10,6 @@ The published recipe has one kind, "blocks": a task is a terrain block.
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 
 class KindConstants(Protocol):
     """The constants of meta_learner.py that the kinds are made of. meta_learner.py explains them."""
@@ -75,16 +73,8 @@ class Kind:
         return f"{self.members} {self.name} members: {self.iterations} outer steps on {tasks}"
 
 
-def effective_number(label: np.ndarray) -> int:
-    """How many points of two equally frequent classes tell as much as points of label (n,): 4 / (1 / landslides + 1 /
-    non-landslides), by which the variance of a difference between classes goes (as in Willer et al. 2010, METAL,
-    Bioinformatics 26, 2190). Of 200 landslides among 3,200 points that is 750; of equally frequent classes, n."""
-    landslides = int(np.count_nonzero(label))
-    return round(4 * landslides * (len(label) - landslides) / max(len(label), 1))
-
-
 def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:
-    """The kinds of members for an inventory with so many labelled points to learn from, their `effective_number`.
+    """The kinds of members for an inventory with so many labelled points to learn from.
 
     The constants are meant for many points. Fewer points get smaller neighbourhoods, at most a quarter of the points
     for local members, and fewer outer steps: one for every four points for local members and one for every eight for

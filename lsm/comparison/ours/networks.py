@@ -18,7 +18,7 @@ from sklearn.neural_network import MLPClassifier
 from lsm.comparison.rivals import baselines, dbn
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
 from lsm.learner.adaptation import adapted_scores, models_of_blocks, pooled_members
-from lsm.learner.kinds import Kind, effective_number
+from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import initial_weights
@@ -40,7 +40,7 @@ class LearnerConstants(StartConstants, Protocol):
     """The constants of stage 3: of meta-training, and these."""
 
     BASE_MODEL: str
-    LEVEL: bool
+    LEVEL_BELOW: float
     REACH: bool
 
 
@@ -95,9 +95,8 @@ def trained(split: Split, one: PretrainingConstants, three: LearnerConstants, pr
     start = pretrained(split.x[split.seen], one, rng) if three.BASE_MODEL == "DAS" else None
     place = split.year is None or place_tells(samples, known, split.year, seed)
     three = replace(three, PLACE=three.PLACE and place)
-    labelled = effective_number(samples.label[known])
-    source = source_for(three, split.encoder, labelled)
-    training = begun(source, split.encoder, one.HIDDEN, start, three, labelled, rng)
+    source = source_for(three, split.encoder, int(known.sum()))
+    training = begun(source, split.encoder, one.HIDDEN, start, three, int(known.sum()), rng)
     meta_train(training, samples, known, three, threads=1)
     return training, intermediate_models(training, samples, known, known, three, place)
 

@@ -31,7 +31,7 @@ class ReachConstants(Protocol):
     """The constants of meta_learner.py that `intermediate_models` reads."""
 
     SEED: int
-    LEVEL: bool
+    LEVEL_BELOW: float
     REACH: bool
 
 
@@ -44,7 +44,8 @@ def intermediate_models(training: Training, samples: EncodedSamples, normal: np.
     known   (samples,) bool: the samples that blocks adapt on; the labels of no others are read
     """
     pooled = pooled_members(training, samples.x[normal])
-    pooled = levelled(pooled, training, samples, known) if c.LEVEL else pooled
+    if min(share := samples.label[known].mean(), 1 - share) < c.LEVEL_BELOW:
+        pooled = levelled(pooled, training, samples, known)
     training.reach = 0.0 if not place else np.inf
     if place and c.REACH:
         training.reach = measured_reach(training, pooled, samples, known, c.SEED)
