@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from test_reach import KIND, area, untrained
 from lsm.learner.meta_training import Training
 from lsm.learner.prediction import mean_log_odds, probability
 from lsm.learner.support.level import levelled
+from lsm.learner.support.reach import intermediate_models
 from lsm.learner.tasks import EncodedSamples
 
 
@@ -50,3 +52,16 @@ def test_fitted_models_are_left_alone():
     fitted = Training(training.kinds, [[state | {"fitted": state["weights"]} for state in training.states[0]]], 0,
                       training.history)
     assert levelled(pooled, fitted, samples, known)[KIND.name] is pooled[KIND.name]
+
+
+@pytest.mark.parametrize(("share", "moved"), [(0.05, True), (0.45, False), (0.97, True)])
+def test_only_where_a_class_is_rare(share, moved):
+    samples, known = rare(share)
+    training, pooled = untrained(samples)
+    c = SimpleNamespace(SEED=1, LEVEL_BELOW=0.25, REACH=False)
+    every = np.ones(len(known), bool)
+    found = intermediate_models(training, samples, every, known, c)[KIND.name]
+    assert any((a != b).any() for a, b in zip(found, pooled[KIND.name], strict=True)) == moved
+    assert training.reach == np.inf
+    intermediate_models(training, samples, every, known, c, place=False)
+    assert training.reach == 0
