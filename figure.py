@@ -39,7 +39,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import matplotlib
-from tqdm import tqdm
 
 from lsm.figures import area_maps, factors, importance, region_checks, styles, training
 from lsm.figures.common import SUFFIXES, NothingToDraw, save
@@ -47,6 +46,7 @@ from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, 
 from lsm.report.pictures import FIGURES
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import LeftOut
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError, nearest, run
 from study_area import MappedArea
 
@@ -102,7 +102,7 @@ def main(c: Constants) -> None:
                          + (f"did you mean {near}?" if near else "--help lists them"))
     files, areas, skipped = [], None, LeftOut(c.REGION)
     with matplotlib.rc_context(styles.STYLE):
-        for name in tqdm([c.ONLY] if c.ONLY else list(drawers), desc="figures", disable=None):
+        for name in Progress([c.ONLY] if c.ONLY else list(drawers), desc="drawing", unit="figure"):
             try:
                 fig, table = drawers[name](c)
             except InputError as error:

@@ -31,7 +31,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from osgeo import gdal
-from tqdm import tqdm
 
 from lsm.blocks.grid_parts import Part, part_of, parts_of
 from lsm.inputs import grid_cells
@@ -47,6 +46,7 @@ from lsm.maps import gis
 from lsm.run.artifacts import artifact, check, made_with, read_npz, write_npz
 from lsm.run.jobs import Cluster, cluster_of
 from lsm.run.paths import Paths, root, shown
+from lsm.run.progress import Progress
 from lsm.run.settings import ByRecipe, InputError, at_least, run
 from lsm.run.writing import work_folder
 from study_area import Spread, StudyArea
@@ -125,9 +125,9 @@ def predict_grid(source: Path, parts: Iterator[Part], networks, states, encoder,
         yield row, col, whole_map.GetRasterBand(1).ReadAsArray(col, row, cols, rows)
 
 
-def bar_of(source: Path) -> tqdm:
+def bar_of(source: Path) -> Progress:
     """The bar of a grid."""
-    return tqdm(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
+    return Progress(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, delay=1)
 
 
 def start_worker(source: Path, factors: tuple, blocks: Path, files: dict[str, Path], *held) -> None:

@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from osgeo import gdal
-from tqdm import tqdm
 
 from lsm.blocks.slic import slic_in_strips
 from lsm.blocks.units import doubts, read_units, units_before
@@ -35,6 +34,7 @@ from lsm.inputs.samples import read_samples, unique_places
 from lsm.insar.origins import weights
 from lsm.run.artifacts import artifact, write_csv, write_npz
 from lsm.run.paths import Paths, root, shown
+from lsm.run.progress import Progress
 from lsm.run.settings import ByRecipe, InputError, run
 from lsm.run.writing import work_folder
 from lsm.sources.files import library_notes, read_files
@@ -124,7 +124,7 @@ def cut(c: Constants, terrain: gdal.Dataset, labels: Rows, samples: int, valid: 
     print(f"K = {seeds} seeds" + ("" if c.K else f": {c.FEWEST_BLOCKS} blocks or more, of about {c.BLOCK_SAMPLES} "
                                   "samples; seeds without ground make none"))
     return slic_in_strips(read, labels, c.WEIGHTS, c.M, seeds, c.LOOPS,
-                          lambda loops: tqdm(loops, desc="SLIC", unit="loop", delay=2)), None
+                          lambda loops: Progress(loops, desc="SLIC", unit="loop", delay=2)), None
 
 
 def check_extent(block: np.ndarray, xy: np.ndarray, composite: Composite, path: Path) -> None:

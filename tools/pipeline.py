@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lsm.learner.transfer.start_file import source_path
 from lsm.run import pipeline
-from lsm.run.lock import stage_1_files
 from lsm.run.paths import PROJECT, Paths, shown
 from lsm.run.settings import InputError, check_region, constants, constants_class, of_stage
+from lsm.run.writing import stage_1_files
 
 
 def wanted(target: str, region: str, raw: bool) -> list[str]:

@@ -14,15 +14,15 @@ Run     python unsupervised_pretraining/DAS_pretraining.py [REGION=HK RECIPE=pub
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from lsm.inputs.samples import read_samples
 from lsm.learner.encoder import Encoder
 from lsm.learner.network import use_one_thread
 from lsm.run.artifacts import write_csv, write_npz
-from lsm.run.lock import stage_1_files
 from lsm.run.paths import Paths, shown
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError, at_least, run
+from lsm.run.writing import stage_1_files
 from study_area import StudyArea
 from unsupervised_pretraining.stack import machines, pretrain
 
@@ -76,7 +76,7 @@ def main(c: Constants) -> None:
     sizes = (inputs.shape[1], *c.HIDDEN)
     layers = machines(inputs.shape[1], c, rng)
     epochs = sum(layer[1] for layer in layers)
-    with tqdm(total=epochs, desc="pretraining", unit="epoch", delay=2, disable=None) as bar:
+    with Progress(total=epochs, desc="pretraining", unit="epoch", delay=2) as bar:
         weights, history, silent = pretrain(inputs, layers, bar)
 
     made = ("unsupervised_pretraining/DAS_pretraining.py", c, [paths.samples])

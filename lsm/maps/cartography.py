@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal
 from scipy.ndimage import distance_transform_edt
-from tqdm import tqdm
 
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import known, locate
 from lsm.run.paths import shown
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
 gdal.UseExceptions()
@@ -48,8 +48,7 @@ def grid_layers(source, factors, geotransform: tuple, size: tuple, shape: tuple)
     grid cells. Reads the grid a chunk at a time.
     """
     out, n, names = np.full((len(factors), *shape), np.nan, np.float32), 0, grid_cells.chunks(source, factors, CHUNK)
-    for values, xy in tqdm(names, total=-(-grid_cells.count(source) // CHUNK), desc="grid", unit="chunk", delay=2,
-                           disable=None):
+    for values, xy in Progress(names, total=-(-grid_cells.count(source) // CHUNK), desc="grid", unit="chunk", delay=2):
         row, col, inside = locate(geotransform, size, xy)
         at = row[inside] * shape[0] // size[0], col[inside] * shape[1] // size[1]
         out[:, *at] = values[inside].T

@@ -16,8 +16,8 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TypeVar
 
-from lsm.run.lock import only_run
 from lsm.run.paths import PROJECT, regions, root, shown
+from lsm.run.writing import only_run
 
 LONGEST = 300  # characters of an error message
 
