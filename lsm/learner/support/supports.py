@@ -77,9 +77,14 @@ def distance_to(support: np.ndarray, places: np.ndarray) -> float:
     return float(np.median(cKDTree(support).query(places)[0]))
 
 
+def share_of_adapted(distance: float, reach: float) -> float:
+    """How much the adapted network counts of a block whose support lies at a distance: exp(-distance / reach); both in
+    m; of reach 0 nothing."""
+    return float(np.exp(-distance / reach)) if reach else 0.0
+
+
 def nearer_to_adapted(pooled: list[np.ndarray], adapted: list[np.ndarray], distance: float, reach: float
                       ) -> list[np.ndarray]:
-    """The network between the intermediate model `pooled` and `adapted`, which counts exp(-distance / reach); of reach
-    0 nothing."""
-    share = np.float32(np.exp(-distance / reach) if reach else 0)
+    """The network between the intermediate model `pooled` and `adapted`, which counts `share_of_adapted`."""
+    share = np.float32(share_of_adapted(distance, reach))
     return [(1 - share) * p + share * a for p, a in zip(pooled, adapted, strict=True)]
