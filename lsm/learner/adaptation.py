@@ -19,13 +19,20 @@ from lsm.learner.maml import inner_step, statistics_of, task_losses
 from lsm.learner.meta_training import Training
 from lsm.learner.network import tf
 from lsm.learner.prediction import Networks, let_go, predict
-from lsm.learner.support.supports import Supports, distance_to, nearer_to_adapted, places_of_samples, share_of_adapted
+from lsm.learner.support.supports import (
+    ADAPTED,
+    NO_SAMPLES,
+    ONE_CLASS,
+    Supports,
+    distance_to,
+    nearer_to_adapted,
+    places_of_samples,
+    share_of_adapted,
+)
 from lsm.learner.tasks import EncodedSamples, Tasks
 from lsm.run.jobs import Cluster
 from lsm.run.settings import InputError
 
-ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2  # state of a block
-FORECAST = 3  # state of every block of a map to which no place counts (support/dates.py)
 ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call. Bounds memory whatever the number of blocks, and
 #                     keeps small blocks from being padded to the largest (six times faster than all 250 in one call)
 BLOCKS_AT_ONCE, PADDED = 10_000, 4_000_000  # blocks, and padded support rows, that are in memory at once

@@ -195,8 +195,9 @@ def of_blocks(blocks: pd.DataFrame, models: dict | None, scores: pd.DataFrame | 
         for block, unit in zip(out, blocks["unit"], strict=True):
             block["unit"] = str(unit)
     if models is not None:
-        for block, state, (own, borrowed) in zip(out, models["state"], models["support"], strict=True):
-            block |= {"state": int(state), "own": int(own), "borrowed": int(borrowed)}
+        of_models = zip(out, models["state"], models["support"], models["adapted_share"], strict=True)
+        for block, state, (own, borrowed), share in of_models:
+            block |= {"state": int(state), "own": int(own), "borrowed": int(borrowed), "share": f"{share:.2f}"}
     if scores is not None:
         after = scores[(scores["adapted"] == "after") & (scores["block"].astype(str) != "all")]
         for row in after.itertuples():

@@ -1,4 +1,5 @@
-"""The samples that each block adapts on, the places where it is to be predicted, and how far apart they are."""
+"""The samples that each block adapts on, the places where it is to be predicted, how far apart they are, and how far a
+block adapts."""
 
 import numpy as np
 from osgeo import gdal
@@ -8,6 +9,8 @@ from lsm.inputs.layers import thinned
 from lsm.inputs.rasters import centres as cell_centres
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 
+ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2  # state of a block
+FORECAST = 3       # state of every block of a map to which no place counts (support/dates.py)
 CELLS = 2_000_000  # of a raster that are looked at for the samples nearest to each block
 PLACES = 200       # of a block that its distance is the median of
 
