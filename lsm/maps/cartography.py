@@ -15,6 +15,7 @@ from lsm.run.settings import InputError
 gdal.UseExceptions()
 
 CHUNK = 500_000  # rows of the grid at a time
+DARKEST = 0.85   # of a colour on the darkest slope: darker ones look like the colour of another class
 
 
 def read_decimated(path: Path, largest: int, average: bool,
@@ -65,6 +66,11 @@ def hill_shade(dem: np.ndarray, width: float, height: float) -> np.ndarray:
     southward, eastward = np.gradient(dem, height, width)
     shade = (1 + (eastward + southward) / np.sqrt(2)) / np.sqrt(1 + eastward**2 + southward**2)
     return np.clip(shade, 0, 1)
+
+
+def dimmed(shade: np.ndarray) -> np.ndarray:
+    """What a `hill_shade` leaves of the colour of a class, DARKEST to 1."""
+    return DARKEST + (1 - DARKEST) * shade
 
 
 def shaded(path: Path, largest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple, gdal.Dataset]:
