@@ -68,7 +68,7 @@ def main(c: Constants) -> None:
 
     rows = first_rows(samples.xy)
     repeated = len(samples.xy) - len(rows)
-    print(f"{len(rows):,} samples; {repeated:,} more repeat the X, Y of an earlier row and are left out")
+    print(f"{len(samples.xy):,} rows; left out since they repeat a place: {repeated:,}")
     factors = samples.factors[rows]
     encoder = Encoder.fit(factors, c.factors, c.RECIPE, samples.xy[rows])
     inputs = encoder.transform(factors)  # (samples, inputs)
