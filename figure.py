@@ -100,7 +100,7 @@ def main(c: Constants) -> None:
         near = nearest(c.ONLY, drawers)
         raise InputError(f"ONLY={c.ONLY}: expected the name of a figure; "
                          + (f"did you mean {near}?" if near else "--help lists them"))
-    files, areas, skipped = [], None, LeftOut(c.REGION)
+    drawn, areas, skipped = [], None, LeftOut(c.REGION)
     with matplotlib.rc_context(styles.STYLE):
         for name in Progress([c.ONLY] if c.ONLY else list(drawers), desc="drawing", unit="figure"):
             try:
@@ -116,14 +116,15 @@ def main(c: Constants) -> None:
                 needs, stage, _ = FIGURES[name]
                 skipped.note(name, getattr(Paths(c.REGION), needs), stage, str(error))
                 continue
-            files += save(c, name, fig, table)
+            save(c, name, fig, table)
+            drawn.append(name)
             areas = table if name == "lsm_map" else areas
     for line in skipped.lines():
         print(f"skipped {line}")
     if areas is not None:
         print(areas.to_string(index=False, float_format="{:.4g}".format))
-    for path in files:
-        print(shown(path))
+    for name in drawn:
+        print(f"wrote {shown(Paths(c.REGION).figure(name, SUFFIXES[0]))}", *SUFFIXES[1:], sep=", .")
 
 
 if __name__ == "__main__":
