@@ -55,7 +55,7 @@ from lsm.run.artifacts import check, map_npz, mapped, read_csv, read_npz, write_
 from lsm.run.jobs import cluster_of, side_by_side
 from lsm.run.paths import Paths, shown
 from lsm.run.progress import Progress
-from lsm.run.settings import InputError, at_least, run
+from lsm.run.settings import InputError, at_least, counted, run
 from study_area import Spread, StudyArea
 
 
@@ -178,8 +178,8 @@ def main(c: Constants) -> None:
     gis.write_classes(paths.leading_factor, windows, grid, "leading factor", ["none explained", *names], colours, made)
     write_csv(paths.importance_territory, over_territory, *made)
     write_csv(paths.importance, table, *made)
-    print(f"{len(row)} samples of {len(sampled)} blocks explained, "
-          f"{(~np.isin(state, ranking.EXPLAINED)).sum()} of {len(state)} blocks without a model of their own")
+    print(f"explained: {counted(len(row), 'sample')} of {counted(len(sampled), 'block')}; blocks without a model of "
+          f"their own: {(~np.isin(state, ranking.EXPLAINED)).sum()} of {len(state)}")
     print(ranking.as_text(over_territory, agreement, state))
     if place.any():
         print(f"X and Y together, beside the factors: mean |SHAP| {np.abs(place).mean():.3f}")

@@ -230,7 +230,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     print(f"{n.sum():,} cells predicted: {n[0]:,} by adapted blocks, {n[1]:,} by the intermediate model, "
           f"{n[2:].sum():,} outside every block by the nearest one")
     for name, n in counts.unseen.items():
-        print(f"{n:,} cells hold a class of {name} that no sample has")
+        print(f"cells of a class of {name} that no sample has: {n:,}")
     for path in (paths.models, paths.map_raster, *[paths.map_table] * of_table):
         print(f"wrote {shown(path)}")
 

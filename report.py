@@ -35,7 +35,7 @@ from lsm.report.sources import Collector
 from lsm.run.artifacts import artifact, check
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import LEARN
-from lsm.run.settings import InputError, at_least, run
+from lsm.run.settings import InputError, at_least, counted, run
 from study_area import MappedArea
 
 
@@ -125,7 +125,7 @@ def main(c: Constants) -> None:
     facts = [("Cells mapped", f"{known.sum():,}", "shown, of a decimated raster" if frame.step > 1 else size)]
     if blocks is not None:
         total, slid = int(blocks["samples"].sum()), int(blocks["landslides"].sum())
-        facts += [("Samples", f"{total:,}", f"{slid:,} landslides"), ("Blocks", f"{len(blocks):,}",
+        facts += [("Samples", f"{total:,}", counted(slid, "landslide")), ("Blocks", f"{len(blocks):,}",
                   f"{'own units, ' * ('unit' in blocks)}median {blocks['samples'].median():g} samples")]
     adaptation = []
     if models is not None and (models["state"] == ADAPTED).any():
@@ -135,7 +135,8 @@ def main(c: Constants) -> None:
                        "intermediate model, 1: fully adapted); a click on the map tells each block's")]
     if held:
         facts.append(("Held-out AUROC", held["auroc"], f"95 % interval {held['interval']}; " * bool(held["interval"])
-                      + f"{held['blocks']} blocks, {held['samples']:,} points" + ": few" * held["few"]))
+                      + f"{counted(held['blocks'], 'block')}, {counted(held['samples'], 'point')}"
+                      + ": few" * held["few"]))
     facts.append(("Warnings", f"{len(warned)}", "see below"))
     data = {
         "frame": {"rows": frame.rows, "cols": frame.cols, "box": map_layers.box(known),
@@ -165,7 +166,7 @@ def main(c: Constants) -> None:
         temporary.write_text(text, encoding="utf-8")
     for line in left_out:
         print(f"left out: {line}")
-    print(f"{len(warned)} warnings, {len(drawn)} figures")
+    print(f"{counted(len(warned), 'warning')}, {counted(len(drawn), 'figure')}")
     print(f"wrote {shown(paths.report)} ({paths.report.stat().st_size / 2**20:.1f} MiB)")
 
 

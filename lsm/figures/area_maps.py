@@ -24,7 +24,7 @@ from lsm.maps.counts import class_areas
 from lsm.maps.gis import forecast_of
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, of_stage
+from lsm.run.settings import InputError, counted, of_stage
 
 DENSE = 12_000  # points of a map from which on their marks are smallest
 
@@ -43,8 +43,8 @@ def inventory(c: FigureConstants):
             handles.append(key(kind, f"{styles.NAMES[kind].replace(' (', chr(10) + '(')}: {len(chosen):,}"))
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
     places = len(points[["X", "Y"]].drop_duplicates())
-    caption(fig, c, record, f"{len(points):,} rows" + f" at {places:,} places: rows that repeat a place are drawn, but "
-            "learned from once" * (places < len(points)))
+    words = f" at {counted(places, 'place')}: rows that repeat a place are drawn, but learned from once"
+    caption(fig, c, record, counted(len(points), "row") + words * (places < len(points)))
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
 
 
@@ -81,7 +81,7 @@ def deformation(c: FigureConstants):
     panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 1 - 1.0 / panel.get_ylim()[1]), borderaxespad=0)
     share = there.sum() / max(np.isfinite(layer).sum(), 1)
     words = f"; {velocity} measured on {share:.0%} of the cells drawn" if there.any() else ""
-    caption(fig, c, record, f"{len(points):,} InSAR points{words}")
+    caption(fig, c, record, counted(len(points), "InSAR point") + words)
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
 
 
@@ -157,7 +157,7 @@ def blocks(c: FigureConstants):
                Line2D([], [], color="black", linewidth=0.6, label=f"block ({len(table):,})")]
     handles += [Patch(facecolor=shaded, label=f"{c.THIN} samples or\nfewer ({thin:,})")] * (thin > 0)
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
-    caption(fig, c, record, f"{len(table):,} blocks, {len(tasks['label']):,} samples")
+    caption(fig, c, record, f"{counted(len(table), 'block')}, {counted(len(tasks['label']), 'sample')}")
     return fig, table
 
 

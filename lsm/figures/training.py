@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, NothingToDraw, arrays, caption, need, saved, tidy
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 STAGE = "meta_learner.py"
 DOTS = 60  # values of a line; more are drawn without dots
@@ -142,15 +142,15 @@ def adaptation(c: FigureConstants):
     sizes = sorted({int(float(f"{n:.0e}")) for n in np.percentile(each["samples"], (0, 75, 100))})
     handles = [Line2D([], [], linestyle="", marker="o", markersize=np.sqrt(area(n)), markeredgewidth=0.6,
                       markerfacecolor=(*to_rgb(styles.AFTER["color"]), 0.35), markeredgecolor=styles.AFTER["color"],
-                      label=f"block, {n:,} samples") for n in sizes]
+                      label=f"block, {counted(n, 'sample')}") for n in sizes]
     handles += [Line2D([], [], linestyle="", marker="D", markersize=np.sqrt(60), markerfacecolor="#fec44f",
                        markeredgecolor="black", markeredgewidth=0.9, label="all samples"),
                 Line2D([], [], color=styles.INK, linewidth=0.7, linestyle=":", label="no change")]
     ax.legend(handles=handles, loc="best")  # blocks that lose lie at the lower right
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
     gain = each["after"] - each["before"]
-    caption(fig, c, record, f"{len(each):,} held-out blocks: {(gain > 0).sum()} gain, {(gain == 0).sum()} stay "
-            f"equal, {(gain < 0).sum()} lose")
+    caption(fig, c, record, f"{counted(len(each), 'held-out block')}: better {(gain > 0).sum()}, equal "
+            f"{(gain == 0).sum()}, worse {(gain < 0).sum()}")
     return fig, pd.concat([overall, each])
 
 
@@ -178,6 +178,6 @@ def roc(c: FigureConstants):
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], loc="lower right", title="AUROC", title_fontsize=7.5, alignment="left")
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
-    caption(fig, c, record, f"{len(table):,} held-out points, {int(table['label'].sum()):,} landslides"
+    caption(fig, c, record, f"{counted(len(table), 'held-out point')}, {counted(table['label'].sum(), 'landslide')}"
             + " of all years (FORECAST=True)" * (len(lines) == 1))
     return fig, pd.concat(curves).round(6)

@@ -6,6 +6,7 @@ import pandas as pd
 from lsm.explanation.ranking import EXPLAINED
 from lsm.learner.support.supports import ADAPTED, NO_SAMPLES, ONE_CLASS
 from lsm.maps.styles_qgis import STATES
+from lsm.run.settings import counted
 
 LEADERS = 3  # leading factors named for each block
 
@@ -13,13 +14,14 @@ LEADERS = 3  # leading factors named for each block
 def how_adapted(state: np.ndarray, support: np.ndarray, share: np.ndarray, reach: float) -> list[str]:
     """Lines on how many blocks adapted, and how far; arguments as `models_of_blocks` returns them, reach in m."""
     if not reach:
-        return [f"{len(state)} blocks: all keep the intermediate model (FORECAST of meta_learner.py)"]
-    kept = [f"{n} keep the intermediate model, since {why}"
+        return [f"{counted(len(state), 'block')}: all keep the intermediate model (FORECAST of meta_learner.py)"]
+    kept = [f"not adapted, since {why}: {n}"
             for which, why in ((NO_SAMPLES, "no samples are near"), (ONE_CLASS, "their samples are of one class"))
             if (n := (state == which).sum())]
     adapted = state == ADAPTED
-    lines = ["; ".join([f"{len(state)} blocks: {adapted.sum()} adapted, {(adapted & (support[:, 0] == 0)).sum()} of "
-                        "them on samples of other blocks alone", *kept])]
+    alone = (adapted & (support[:, 0] == 0)).sum()
+    lines = ["; ".join([f"{counted(len(state), 'block')}: {adapted.sum()} adapted, {alone} of them on samples of other "
+                        "blocks alone", *kept])]
     if reach < np.inf and adapted.any():
         lines.append(f"share of adaptation, 0 (intermediate model) to 1 (fully adapted): {in_short(share[adapted])}; "
                      f"it falls with the distance d of a block's cells from the samples, as exp(-d / {reach:,.0f} m)")

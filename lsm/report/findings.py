@@ -13,6 +13,7 @@ from lsm.report.sources import Collector, ReportConstants
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import BLOCKS, CHECK
+from lsm.run.settings import counted
 
 LISTED = 12  # blocks named in a finding, at most
 LITTLE = 0.5  # share of adaptation below which a map is more the intermediate model's than its blocks'
@@ -84,13 +85,13 @@ def repeated(samples: Samples, file: str) -> list[Finding]:
     """Rows that repeat a place or another row's factors, and places with both labels."""
     _, dropped, conflicts = unique_places(samples)
     same = len(samples.factors) - len(np.unique(samples.factors, axis=0))
-    counted = ((dropped, "repeated places", "rows repeat an earlier row's X, Y",
-                "each place is used once; remove the repeats"),
-               (conflicts, "conflicting labels", "places carry both labels",
-                "they count as landslides; check which label is right"),
-               (same, "repeated factors", "rows repeat another row's factors exactly",
-                "copies on both sides of a split make scores too good; check where they come from"))
-    return [Finding(topic, file, "warning", f"{n:,} {what}", remedy) for n, topic, what, remedy in counted if n]
+    found = ((dropped, "repeated places", "rows that repeat an earlier row's X, Y",
+              "each place is used once; remove the repeats"),
+             (conflicts, "conflicting labels", "places with both labels",
+              "they count as landslides; check which label is right"),
+             (same, "repeated factors", "rows that repeat another row's factors exactly",
+              "copies on both sides of a split make scores too good; check where they come from"))
+    return [Finding(topic, file, "warning", f"{what}: {n:,}", remedy) for n, topic, what, remedy in found if n]
 
 
 def thin(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:
@@ -129,8 +130,8 @@ def little_adapted(state: np.ndarray, share: np.ndarray, cells: np.ndarray, file
     if not adapted.any() or mean >= LITTLE:
         return []
     return [Finding("adaptation", file, "warning",
-                    f"{adapted.sum()} blocks adapted, but by a share of {mean:.2f} only, the mean over their area (0: "
-                    "intermediate model, 1: fully adapted): most cells lie far from every sample",
+                    f"{counted(adapted.sum(), 'block')} adapted, but by a share of {mean:.2f} only, the mean over "
+                    "their area (0: intermediate model, 1: fully adapted): most cells lie far from every sample",
                     "the map is mostly the intermediate model's, which is one for all blocks; samples spread over the "
                     "blocks let them adapt")]
 
@@ -139,9 +140,10 @@ def few_held_out(held: dict, region: str, file: str) -> list[Finding]:
     """Held-out scores of few blocks or points; held as `tables.held_out` gives it."""
     where = f", 95 % interval {held['interval']}," * bool(held["interval"])
     return [Finding("held-out scores", file, "warning",
-                    f"AUROC {held['auroc']}{where} from {held['blocks']} held-out blocks with {held['landslides']:,} "
-                    f"landslides and {held['samples'] - held['landslides']:,} non-landslides: too few for more than a "
-                    "rough figure",
+                    f"AUROC {held['auroc']}{where} from {counted(held['blocks'], 'held-out block')} with "
+                    f"{counted(held['landslides'], 'landslide')} and "
+                    f"{counted(held['samples'] - held['landslides'], 'non-landslide')}: too few for more than a rough "
+                    "figure",
                     f"make compare REGION={region} PROTOCOLS=partitions scores every sample in turn")]
 
 

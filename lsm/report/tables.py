@@ -13,7 +13,7 @@ from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, made_by, read_csv
 from lsm.run.paths import Paths, root, shown
 from lsm.run.pipeline import BLOCKS, MAP
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
             "brier": "Brier", "ece": "Calibration error"}
@@ -52,7 +52,8 @@ def held_out(table: pd.DataFrame, points: pd.DataFrame | None, provenance: dict,
     lines = [(what, row) for scores, what in (both if adapts else [(after, "all points")])
              for _, row in scores.iterrows()]
     if len(blocks) <= FEW:
-        lines += [(f"block {row['block']} ({row['samples']:,} points){when}", row) for _, row in blocks.iterrows()]
+        lines += [(f"block {row['block']} ({counted(row['samples'], 'point')}){when}", row)
+                  for _, row in blocks.iterrows()]
     else:
         values = blocks[list(MEASURES)]
         for share, what in ((0.25, "a quarter"), (0.5, "half"), (0.75, "three quarters")):

@@ -36,6 +36,11 @@ def one_line(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST // 2]} ... {text[-LONGEST // 2 + 5:]}"
 
 
+def counted(n: int, what: str) -> str:
+    """A number and what it counts, as people say it: "1 block", "2,000 blocks"."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 RECIPES = ("published", "recommended")  # what RECIPE in study_area.py may be
 Constants = TypeVar("Constants")        # the dataclass of a stage
 
