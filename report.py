@@ -130,7 +130,7 @@ def main(c: Constants) -> None:
     adaptation = []
     if models is not None and (models["state"] == ADAPTED).any():
         share = models["adapted_share"][models["state"] == ADAPTED]
-        facts.append(("Adaptation", f"{np.median(share):.2f}", "share, median of blocks; 1: fully"))
+        facts.append(("Adaptation", f"{np.median(share):.2f}", "share, median of blocks, 0 to 1"))
         adaptation = [("Share of adaptation", f"{layer_tables.in_short(share)} of {len(share):,} adapted blocks (0: "
                        "intermediate model, 1: fully adapted); a click on the map tells each block's")]
     if held:
