@@ -29,5 +29,6 @@ class Progress(tqdm):
         now = self.format_dict
         took, done, total = now["elapsed"], now["n"] - now["initial"], now["total"]
         left = f", about {self.format_interval(took * (total - now['n']) / done)} to go" if done and total else ""
-        return (f"{self.desc.removesuffix(': ')}: {now['n']:,} of {total:,} {self.unit}s after "
-                f"{self.format_interval(took)}{left}" + f"; {self.postfix}" * bool(self.postfix))
+        of = f" of {total:,}" if total else ""
+        return (f"{self.desc.removesuffix(': ')}: {now['n']:,}{of} {self.unit}s after {self.format_interval(took)}{left}"
+                + f"; {self.postfix}" * bool(self.postfix))
