@@ -30,5 +30,5 @@ class Progress(tqdm):
         took, done, total = now["elapsed"], now["n"] - now["initial"], now["total"]
         left = f", about {self.format_interval(took * (total - now['n']) / done)} to go" if done and total else ""
         of = f" of {total:,}" if total else ""
-        return (f"{self.desc.removesuffix(': ')}: {now['n']:,}{of} {self.unit}s after {self.format_interval(took)}{left}"
-                + f"; {self.postfix}" * bool(self.postfix))
+        return (f"{self.desc.removesuffix(': ')}: {now['n']:,}{of} {self.unit}s after "
+                f"{self.format_interval(took)}{left}" + f"; {self.postfix}" * bool(self.postfix))
