@@ -6,6 +6,7 @@ import errno
 import inspect
 import re
 import shlex
+import signal
 import sys
 import textwrap
 import time
@@ -235,6 +236,7 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
     """
     arguments, start = sys.argv[1:], time.perf_counter()
     if {"-h", "--help"} & set(arguments):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # --help | head
         print(f"{sys.modules[cls.__module__].__doc__.strip()}\n\nConstants, each can be overridden as NAME=value:\n")
         print(explained(cls))
         return
