@@ -44,7 +44,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from lsm.explanation import ranking
 from lsm.explanation.block_models import permutation, players_of, shap_values
@@ -55,7 +54,8 @@ from lsm.maps import gis
 from lsm.run.artifacts import check, map_npz, mapped, read_csv, read_npz, write_csv, write_npz
 from lsm.run.jobs import cluster_of, side_by_side
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, at_least, run
+from lsm.run.progress import Progress
+from lsm.run.settings import InputError, at_least, counted, run
 from study_area import Spread, StudyArea
 
 
@@ -150,8 +150,8 @@ def main(c: Constants) -> None:
     with cluster_of(c) as cluster:
         results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker,
                                (paths.models, samples, c), cluster)
-        for block, (table, *found, base[block]) in zip(sampled, tqdm(results, "blocks", len(sampled), unit="block",
-                                                                     disable=None), strict=True):
+        bar = Progress(results, "explaining", len(sampled), unit="block")
+        for block, (table, *found, base[block]) in zip(sampled, bar, strict=True):
             if np.ptp(table["mean_abs_shap"]) and np.ptp(table["permutation"]):
                 agreement[block] = spearmanr(table["mean_abs_shap"], table["permutation"]).statistic
             tables.append(table)
@@ -178,8 +178,8 @@ def main(c: Constants) -> None:
     gis.write_classes(paths.leading_factor, windows, grid, "leading factor", ["none explained", *names], colours, made)
     write_csv(paths.importance_territory, over_territory, *made)
     write_csv(paths.importance, table, *made)
-    print(f"{len(row)} samples of {len(sampled)} blocks explained, "
-          f"{(~np.isin(state, ranking.EXPLAINED)).sum()} of {len(state)} blocks without a model of their own")
+    print(f"explained: {counted(len(row), 'sample')} of {counted(len(sampled), 'block')}; blocks without a model of "
+          f"their own: {(~np.isin(state, ranking.EXPLAINED)).sum()} of {len(state)}")
     print(ranking.as_text(over_territory, agreement, state))
     if place.any():
         print(f"X and Y together, beside the factors: mean |SHAP| {np.abs(place).mean():.3f}")

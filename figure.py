@@ -39,7 +39,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import matplotlib
-from tqdm import tqdm
 
 from lsm.figures import area_maps, factors, importance, region_checks, styles, training
 from lsm.figures.common import SUFFIXES, NothingToDraw, save
@@ -47,6 +46,7 @@ from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, 
 from lsm.report.pictures import FIGURES
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import LeftOut
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError, nearest, run
 from study_area import MappedArea
 
@@ -100,9 +100,9 @@ def main(c: Constants) -> None:
         near = nearest(c.ONLY, drawers)
         raise InputError(f"ONLY={c.ONLY}: expected the name of a figure; "
                          + (f"did you mean {near}?" if near else "--help lists them"))
-    files, areas, skipped = [], None, LeftOut(c.REGION)
+    drawn, areas, skipped = [], None, LeftOut(c.REGION)
     with matplotlib.rc_context(styles.STYLE):
-        for name in tqdm([c.ONLY] if c.ONLY else list(drawers), desc="figures", disable=None):
+        for name in Progress([c.ONLY] if c.ONLY else list(drawers), desc="drawing", unit="figure"):
             try:
                 fig, table = drawers[name](c)
             except InputError as error:
@@ -116,14 +116,15 @@ def main(c: Constants) -> None:
                 needs, stage, _ = FIGURES[name]
                 skipped.note(name, getattr(Paths(c.REGION), needs), stage, str(error))
                 continue
-            files += save(c, name, fig, table)
+            save(c, name, fig, table)
+            drawn.append(name)
             areas = table if name == "lsm_map" else areas
     for line in skipped.lines():
         print(f"skipped {line}")
     if areas is not None:
         print(areas.to_string(index=False, float_format="{:.4g}".format))
-    for path in files:
-        print(shown(path))
+    for name in drawn:
+        print(f"wrote {shown(Paths(c.REGION).figure(name, SUFFIXES[0]))}", *SUFFIXES[1:], sep=", .")
 
 
 if __name__ == "__main__":

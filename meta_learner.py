@@ -43,9 +43,9 @@ from lsm.learner.tasks import EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
 from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
 from lsm.run.code import code_of
-from lsm.run.lock import stage_1_files
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import ByRecipe, InputError, at_least, run
+from lsm.run.writing import stage_1_files
 from study_area import StudyArea
 
 
@@ -184,11 +184,12 @@ def main(c: Constants) -> None:
     check_number(samples.label, paths)
     rng = np.random.default_rng(c.SEED)
     role = held_out_roles(samples, c, rng)
-    role[splits.repeats(table["factors"], np.flatnonzero(role != "unused"))] = "unused"  # known by its twin
+    role[twins := splits.repeats(table["factors"], np.flatnonzero(role != "unused"))] = "unused"
     known, query = np.isin(role, ("meta-train", "support")), role == "query"
     taught = known if c.LOCAL_NEIGHBOURHOOD else role == "meta-train"
-    print(", ".join(f"{(role == name).sum():,} samples {name}" for name in dict.fromkeys(role)))
-
+    print("samples: " + ", ".join(f"{name} {(role == name).sum():,}" for name in sorted(set(role))) + (
+        f" (same factors as another sample {len(twins):,}, too thin a block {(role == 'unused').sum() - len(twins):,})"
+        if "unused" in role else ""))
     place = dates.place_counts(paths, table, samples, taught, c)
     by = replace(c, PLACE=c.PLACE and place)
     if source := source_for(c, encoder, int(taught.sum())):
@@ -201,20 +202,19 @@ def main(c: Constants) -> None:
         return begun(source, encoder, hidden, start, by, int(taught.sum()), deepcopy(rng))
 
     def save(training: Training) -> None:
-        progress = {"history": training.history, "steps": training.steps}
-        write_npz(paths.checkpoint(training.done), training.arrays() | progress, _STAGE, c, inputs)
+        write_npz(paths.checkpoint(training.done), training.arrays() | {
+            "history": training.history, "steps": training.steps}, _STAGE, c, inputs)
 
     def pooled_after(training: Training, labelled: np.ndarray, normal: np.ndarray) -> dict:
         pooled = intermediate_models(training, samples, normal, labelled, c, place)
         if 0 < training.reach < np.inf:
-            print(f"adapted networks count exp(-distance / {training.reach:,.0f} m)")
+            print(f"reach {training.reach:,.0f} m: a block adapts the less, the farther its cells lie from samples")
         return pooled
 
     training = untrained()
     print(*training.kinds, sep="\n")
     go_on(training, paths, c, inputs)
     meta_train(training, samples, taught, c, save)
-
     pooled = pooled_after(training, known, role == "meta-train")
     before = probability(mean_log_odds(pooled, samples.x))
     after, unadapted = adapted_scores(training, pooled, samples, known, query, np.random.default_rng([c.SEED, 1]))
@@ -240,9 +240,9 @@ def main(c: Constants) -> None:
     overall = metrics[metrics.block == "all"].set_index("adapted")[["samples", "landslides", *measures.MEASURES]]
     how = ("held-out blocks, each adapted on one half of its samples and on neighbours, scored on the other half"
            if (role == "support").any() else "a held-out fold of places, adapted on the nearest samples outside it")
-    print(f"{how}; {len(unadapted)} blocks have one class to learn from and do not adapt" if place else
-          "held-out samples of all years, no test of landslides to come; no block adapts")
-    print(overall.to_string(float_format="%.4f"))
+    how += f"; blocks with one class to learn from, which do not adapt: {len(unadapted)}" * bool(len(unadapted))
+    print(how if place else "held-out samples of all years, no test of landslides to come; no block adapts")
+    print(overall.rename_axis(None).to_string(float_format="%.4f"))
     print("The encoder and the pretraining saw the factors of all samples, held-out ones too, never a label.")
     for path in (paths.split, paths.history, paths.held_out, paths.metrics, paths.model):
         print(f"wrote {shown(path)}")

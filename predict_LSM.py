@@ -13,7 +13,8 @@ Writes  models_of_blocks/<REGION>_models.npz       local_w1, local_b1, ..., regi
                                                    blocks, inputs, outputs), any normalisation folded in; state of
                                                    each block (0 adapted, 1 nothing to adapt on, 2 one class only,
                                                    3 FORECAST: no block adapts);
-                                                   how many samples it adapted on (own, borrowed); the encoder
+                                                   how many samples it adapted on (own, borrowed); adapted_share
+                                                   of each: 0 intermediate model, 1 fully adapted; the encoder
         figs/LSM_<REGION>.tif                      landslide probability, float32, nodata -9999; made with FORECAST, it
                                                    says so in its metadata
         tmp/LSM_<REGION>.csv                       X, Y, susceptibility, block, flag: 0 adapted block, 1 the block
@@ -31,22 +32,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from osgeo import gdal
-from tqdm import tqdm
 
 from lsm.blocks.grid_parts import Part, part_of, parts_of
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import NODATA, WINDOW, Grid, open_raster, write_windows
-from lsm.learner.adaptation import ADAPTED, FORECAST, NO_SAMPLES, ONE_CLASS, models_of_blocks
+from lsm.learner.adaptation import models_of_blocks
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, pooled_of
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import let_go, named, over_tiles, probability_of_tile, unnamed
-from lsm.learner.support.supports import places_of_blocks
+from lsm.learner.support.supports import ADAPTED, FORECAST, places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
-from lsm.maps import gis
+from lsm.maps import gis, layer_tables
 from lsm.run.artifacts import artifact, check, made_with, read_npz, write_npz
 from lsm.run.jobs import Cluster, cluster_of
 from lsm.run.paths import Paths, root, shown
+from lsm.run.progress import Progress
 from lsm.run.settings import ByRecipe, InputError, at_least, run
 from lsm.run.writing import work_folder
 from study_area import Spread, StudyArea
@@ -125,9 +126,9 @@ def predict_grid(source: Path, parts: Iterator[Part], networks, states, encoder,
         yield row, col, whole_map.GetRasterBand(1).ReadAsArray(col, row, cols, rows)
 
 
-def bar_of(source: Path) -> tqdm:
+def bar_of(source: Path) -> Progress:
     """The bar of a grid."""
-    return tqdm(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
+    return Progress(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, delay=1)
 
 
 def start_worker(source: Path, factors: tuple, blocks: Path, files: dict[str, Path], *held) -> None:
@@ -195,18 +196,13 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     known = known_samples(samples["block"], c.ADAPT_WITH == "half", c.MIN_SAMPLES, rng)
     places = places_of_blocks(labels, centres)
     encoded = EncodedSamples.of_file(samples, encoder)
-    networks, states, support = models_of_blocks(training, pooled, encoded, known, places, rng, cluster=cluster,
-                                                 folder=work, threads=0)
+    networks, states, support, share = models_of_blocks(training, pooled, encoded, known, places, rng, cluster=cluster,
+                                                        folder=work, threads=0)
     files = {name: Path(array.filename) for name, array in named(networks).items()}
     forecast = gis.forecast(bool(training.reach)) if made_with(paths.model).get("FORECAST") else {}
     if not training.reach:
         states, support = np.full_like(states, FORECAST), np.zeros_like(support)
-    print(f"{len(states)} blocks: {(states == ADAPTED).sum()} adapted ({(support[:, 0] == 0).sum()} of them on "
-          f"samples of others alone), {(states == NO_SAMPLES).sum()} without samples and "
-          f"{(states == ONE_CLASS).sum()} with one class only keep the intermediate model"
-          + f"; adapted ones count exp(-distance / {training.reach:,.0f} m)" * (training.reach < np.inf)
-          if training.reach else
-          f"{len(states)} blocks: all keep the intermediate model (FORECAST of meta_learner.py)")
+    print(*layer_tables.how_adapted(states, support, share, training.reach), sep="\n")
 
     made, of_table = (_STAGE, c, [paths.models, paths.blocks, source]), source == paths.grid
     counts, whole_map, table = Counts(np.zeros(4, np.int64), 0, {}), None, None
@@ -227,14 +223,14 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
                              f"{counts.flags.sum():,} elsewhere; bring both into one CRS")
         # After the grid: a row of it that cannot be used leaves every file as it was.
         write_npz(paths.models, files | {
-            "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"]},
-            _STAGE, c, [paths.model, paths.tasks, paths.blocks])
+            "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"],
+            "adapted_share": share.astype(np.float32)}, _STAGE, c, [paths.model, paths.tasks, paths.blocks])
 
     n = counts.flags
     print(f"{n.sum():,} cells predicted: {n[0]:,} by adapted blocks, {n[1]:,} by the intermediate model, "
           f"{n[2:].sum():,} outside every block by the nearest one")
     for name, n in counts.unseen.items():
-        print(f"{n:,} cells hold a class of {name} that no sample has")
+        print(f"cells of a class of {name} that no sample has: {n:,}")
     for path in (paths.models, paths.map_raster, *[paths.map_table] * of_table):
         print(f"wrote {shown(path)}")
 

@@ -28,13 +28,14 @@ from functools import partial
 import numpy as np
 
 from lsm.inputs.crs import crs_name
-from lsm.maps import classes, gis
+from lsm.learner.support.supports import ADAPTED
+from lsm.maps import classes, gis, layer_tables
 from lsm.report import findings, map_layers, page, pictures, tables
 from lsm.report.sources import Collector
 from lsm.run.artifacts import artifact, check
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import LEARN
-from lsm.run.settings import InputError, at_least, run
+from lsm.run.settings import InputError, at_least, counted, run
 from study_area import MappedArea
 
 
@@ -85,7 +86,7 @@ def main(c: Constants) -> None:
     labels = got.get("blocks on the map", paths.blocks, "scene_sampling.py",
                      lambda: map_layers.raster_of(paths.blocks, "scene_sampling.py", frame, c))
     found = got.sources(paths, c)
-    blocks, samples, models, scores, others, importance, _ = found.values()
+    blocks, samples, models, scores, points, others, importance, _ = found.values()
     shade = got.get("relief", paths.composite, "", lambda: map_layers.shade_picture(paths.composite, frame))
 
     class_layer, index = map_layers.class_layer(p, known, breaks, c)
@@ -104,7 +105,9 @@ def main(c: Constants) -> None:
                    lambda: map_layers.leading(paths.leading_factor, frame, c))
     layers += [lead] if lead else []
 
-    warned = findings.all_of(paths, got, found, forecast, c)
+    provenance = tables.provenance(paths, c)
+    held = tables.held_out(scores, points, provenance, adapts) if scores is not None else None
+    warned = findings.all_of(paths, got, found, held, forecast, c)
     rules = None
     if paths.augmentation.is_file():
         rules = got.get("weak labels", paths.augmentation, "augment_inventory.py",
@@ -114,20 +117,26 @@ def main(c: Constants) -> None:
     got.asked += [paths.augmentation, paths.checks, *(paths.figure(name, "png") for name in pictures.FIGURES)]
     got.used += [paths.figure(figure["name"], "png") for figure in drawn]
 
-    provenance = tables.provenance(paths, c)
     if not adapts and LEARN in provenance["constants"]:
         provenance["constants"][LEARN]["PLACE"] += ", but FORECAST left X and Y out"
-    held = tables.held_out(scores, provenance, adapts) if scores is not None else None
     crs = crs_name(dataset.GetProjection())
     _, width, _, _, _, height = dataset.GetGeoTransform()
     size = f"{dataset.RasterYSize:,} rows × {dataset.RasterXSize:,} columns of {width:.4g} × {-height:.4g} m"
     facts = [("Cells mapped", f"{known.sum():,}", "shown, of a decimated raster" if frame.step > 1 else size)]
     if blocks is not None:
         total, slid = int(blocks["samples"].sum()), int(blocks["landslides"].sum())
-        facts += [("Samples", f"{total:,}", f"{slid:,} landslides"), ("Blocks", f"{len(blocks):,}",
+        facts += [("Samples", f"{total:,}", counted(slid, "landslide")), ("Blocks", f"{len(blocks):,}",
                   f"{'own units, ' * ('unit' in blocks)}median {blocks['samples'].median():g} samples")]
+    adaptation = []
+    if models is not None and (models["state"] == ADAPTED).any():
+        share = models["adapted_share"][models["state"] == ADAPTED]
+        facts.append(("Adaptation", f"{np.median(share):.2f}", "share, median of blocks, 0 to 1"))
+        adaptation = [("Share of adaptation", f"{layer_tables.in_short(share)} of {len(share):,} adapted blocks (0: "
+                       "intermediate model, 1: fully adapted); a click on the map tells each block's")]
     if held:
-        facts.append(("Held-out AUROC", held["auroc"], f"{held['blocks']} blocks, {held['samples']:,} points"))
+        facts.append(("Held-out AUROC", held["auroc"], f"95 % interval {held['interval']}; " * bool(held["interval"])
+                      + f"{counted(held['blocks'], 'block')}, {counted(held['samples'], 'point')}"
+                      + ": few" * held["few"]))
     facts.append(("Warnings", f"{len(warned)}", "see below"))
     data = {
         "frame": {"rows": frame.rows, "cols": frame.cols, "box": map_layers.box(known),
@@ -149,7 +158,7 @@ def main(c: Constants) -> None:
                     f"{shown(paths.map_raster)} has all of them." if frame.step > 1 else "",
         run=[("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size),
              *[("FORECAST", f"True: {forecast}")] * bool(forecast), ("Blocks", tables.blocks_words(provenance)),
-             ("Coordinates", crs),
+             *adaptation, ("Coordinates", crs),
              ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),
              ("Versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items()))])
     used = list(dict.fromkeys((paths.map_raster, *got.used)))
@@ -157,7 +166,7 @@ def main(c: Constants) -> None:
         temporary.write_text(text, encoding="utf-8")
     for line in left_out:
         print(f"left out: {line}")
-    print(f"{len(warned)} warnings, {len(drawn)} figures")
+    print(f"{counted(len(warned), 'warning')}, {counted(len(drawn), 'figure')}")
     print(f"wrote {shown(paths.report)} ({paths.report.stat().st_size / 2**20:.1f} MiB)")
 
 

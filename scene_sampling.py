@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from osgeo import gdal
-from tqdm import tqdm
 
 from lsm.blocks.slic import slic_in_strips
 from lsm.blocks.units import doubts, read_units, units_before
@@ -35,6 +34,7 @@ from lsm.inputs.samples import read_samples, unique_places
 from lsm.insar.origins import weights
 from lsm.run.artifacts import artifact, write_csv, write_npz
 from lsm.run.paths import Paths, root, shown
+from lsm.run.progress import Progress
 from lsm.run.settings import ByRecipe, InputError, run
 from lsm.run.writing import work_folder
 from lsm.sources.files import library_notes, read_files
@@ -121,10 +121,10 @@ def cut(c: Constants, terrain: gdal.Dataset, labels: Rows, samples: int, valid: 
     for note in units_before(Paths(c.REGION)):
         print(note)
     seeds = number_of_seeds(samples, grid.rows * grid.cols, valid, c)
-    print(f"K = {seeds} seeds" + ("" if c.K else f": {c.FEWEST_BLOCKS} blocks or more, of about {c.BLOCK_SAMPLES} "
-                                  "samples; seeds without ground make none"))
+    print(f"K = {seeds} seeds of blocks" + ("" if c.K else f", for {c.FEWEST_BLOCKS} blocks or more of about "
+                                            f"{c.BLOCK_SAMPLES} samples; a seed on nodata makes no block"))
     return slic_in_strips(read, labels, c.WEIGHTS, c.M, seeds, c.LOOPS,
-                          lambda loops: tqdm(loops, desc="SLIC", unit="loop", delay=2)), None
+                          lambda loops: Progress(loops, desc="SLIC", unit="loop", delay=2)), None
 
 
 def check_extent(block: np.ndarray, xy: np.ndarray, composite: Composite, path: Path) -> None:
@@ -191,18 +191,18 @@ def sample(c: Constants, folder: Path) -> None:
     samples = read_samples(paths.samples, c.factors)
     weight = weights(paths, samples.label, c)
     row, dropped, conflicts = unique_places(samples)
-    print(f"{len(samples.label)} samples; {dropped} rows dropped that repeat a place, {conflicts} places with both "
-          "labels kept as landslides")
+    print(f"{len(samples.label):,} rows; left out since they repeat a place: {dropped:,}; places with both labels, "
+          f"which count as landslides: {conflicts:,}")
 
     terrain = create(folder / "terrain.tif", grid, options=("INTERLEAVE=BAND",), names=TERRAIN)
     on_ground, valid = ground_of(composite, samples.xy[row], terrain)
     check_extent(on_ground, samples.xy[row], composite, paths.samples)
-    print(f"{(on_ground == -2).sum()} samples dropped outside the raster, {(on_ground == -1).sum()} on its nodata")
+    print(f"left out outside the raster: {(on_ground == -2).sum():,}; on its nodata: {(on_ground == -1).sum():,}")
     labels = Rows(create(folder / "labels.tif", grid, gdal.GDT_Int32, -1))
     places, names = cut(c, terrain, labels, len(row), valid, folder)
     block = block_of(labels, grid, samples.xy[row])
     if outside := int(((block < 0) & (on_ground == 0)).sum()):
-        print(f"{outside} samples dropped outside every unit")
+        print(f"left out outside every unit: {outside:,}")
     if not (block >= 0).any():
         raise InputError(f"BLOCKS={c.BLOCKS}: expected units where the samples are, found all {len(block)} samples "
                          "outside every unit; check the CRS and extent of the file")

@@ -63,7 +63,7 @@ def one(folder: Path, blocks: int, of_each: int, *steps: int) -> dict:
     training = Training.start(INPUTS, hidden, None, c, len(samples.label), np.random.default_rng(1))
     pooled, known = pooled_members(training, samples.x[:10_000]), np.ones(len(samples.label), bool)
     start, wall = time.process_time(), time.perf_counter()
-    networks, state, _ = models_of_blocks(training, pooled, samples, known, places, np.random.default_rng(2),
+    networks, state, *_ = models_of_blocks(training, pooled, samples, known, places, np.random.default_rng(2),
                                           folder=folder, threads=0)
     adapting, wall = time.process_time() - start, time.perf_counter() - wall
     start = time.process_time()

@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lsm.learner.transfer.start_file import source_path
 from lsm.run import pipeline
-from lsm.run.lock import stage_1_files
 from lsm.run.paths import PROJECT, Paths, shown
 from lsm.run.settings import InputError, check_region, constants, constants_class, of_stage
+from lsm.run.writing import stage_1_files
 
 
 def wanted(target: str, region: str, raw: bool) -> list[str]:
@@ -71,35 +71,44 @@ def run(script: str, region: str, arguments: list[str]) -> None:
 
 
 def status(region: str, arguments: list[str], raw: bool) -> None:
-    """Prints the state of every stage and of the figures: what the map needs, with files and commands, then what is
+    """Prints the state of every stage and of the figures, with files and commands: what the map needs, then what is
     optional; last, the one command that makes what the map needs."""
     paths, states, needed = Paths(region), pipeline.states_of(region, arguments, raw), wanted("map", region, raw)
     to_do = [script for script in needed if states[script] != "fresh"]
+
+    def say(name: str, state: str, files: list[Path], command: str) -> None:
+        state, _, why = state.partition(": ")
+        plain = {"fresh": "up to date", "missing": "not made", "stale": "out of date"}.get(state, state)
+        print(f"  {name}: {plain}" + f": {why}" * bool(why))
+        for path in files:
+            words = "" if path.is_file() else "  (missing)"
+            words += "  (samples without InSAR points)" * (path == paths.samples_without_insar)
+            print(f"      {shown(path)}{words}")
+        if plain not in ("up to date", "drawn", "made"):
+            print(f"      {command}")
+
     print(f"needed for the map of region {region}")
     for script in needed:
-        print(f"  {script}: {states[script]}")
-        for path in pipeline.BY_SCRIPT[script].outputs(paths):
-            print(f"      {shown(path)}{'' if path.is_file() else '  (missing)'}")
-        if script in to_do:
-            print(f"      {pipeline.command_of(script, region, arguments)}")
+        say(script, states[script], pipeline.made_files(pipeline.BY_SCRIPT[script], paths),
+            pipeline.command_of(script, region, arguments))
     print("optional")
+    checked = [path for path in (paths.checks, paths.correlation) if path.is_file()]
+    say("checks of the inputs", "made" if checked else "missing", checked, f"python {pipeline.CHECK} REGION={region}")
     for target, script in pipeline.TARGETS.items():
         if script not in needed:
-            print(f"  {target}: {'not made' if states[script] == 'missing' else states[script]}")
-            if states[script] != "fresh":
-                print(f"      {make_command(target, region, arguments)}")
+            there = [path for path in pipeline.made_files(pipeline.BY_SCRIPT[script], paths) if path.is_file()]
+            say(target, states[script], there, make_command(target, region, arguments))
     drawn, of_map = paths.figure("lsm_map", "png"), paths.map_raster
     said = ("not drawn" if not drawn.is_file() else "of an earlier map" if not of_map.is_file()
             or drawn.stat().st_mtime < of_map.stat().st_mtime else "drawn")
-    print(f"  figures: {said}")
-    if said != "drawn":
-        print("     ", shlex.join(["python", "figure.py", *pipeline.arguments_of("figure.py", region, arguments)]))
+    draw = ["python", "figure.py", *pipeline.arguments_of("figure.py", region, arguments)]
+    say("figures", said, [], shlex.join(draw))
     print()
     if not to_do:
-        print(f"the map is fresh: {shown(of_map)}")
+        print(f"the map is up to date: {shown(of_map)}")
         return
     if any("must run first" in states[script] for script in to_do):
-        print("A stage before which another must run runs only if the files of that one come out different.")
+        print("A stage that waits for another one runs only if the files of the other come out different.")
     edited = any("OVERWRITE=True" in pipeline.command_of(script, region, arguments) for script in to_do)
     more = ["OVERWRITE=True"] * (edited and "OVERWRITE=True" not in arguments)
     print("to make the map" + ", and replace inputs that somebody edited" * edited

@@ -14,15 +14,15 @@ Run     python unsupervised_pretraining/DAS_pretraining.py [REGION=HK RECIPE=pub
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from lsm.inputs.samples import read_samples
 from lsm.learner.encoder import Encoder
 from lsm.learner.network import use_one_thread
 from lsm.run.artifacts import write_csv, write_npz
-from lsm.run.lock import stage_1_files
 from lsm.run.paths import Paths, shown
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError, at_least, run
+from lsm.run.writing import stage_1_files
 from study_area import StudyArea
 from unsupervised_pretraining.stack import machines, pretrain
 
@@ -68,7 +68,7 @@ def main(c: Constants) -> None:
 
     rows = first_rows(samples.xy)
     repeated = len(samples.xy) - len(rows)
-    print(f"{len(rows):,} samples; {repeated:,} more repeat the X, Y of an earlier row and are left out")
+    print(f"{len(samples.xy):,} rows; left out since they repeat a place: {repeated:,}")
     factors = samples.factors[rows]
     encoder = Encoder.fit(factors, c.factors, c.RECIPE, samples.xy[rows])
     inputs = encoder.transform(factors)  # (samples, inputs)
@@ -76,7 +76,7 @@ def main(c: Constants) -> None:
     sizes = (inputs.shape[1], *c.HIDDEN)
     layers = machines(inputs.shape[1], c, rng)
     epochs = sum(layer[1] for layer in layers)
-    with tqdm(total=epochs, desc="pretraining", unit="epoch", delay=2, disable=None) as bar:
+    with Progress(total=epochs, desc="pretraining", unit="epoch", delay=2) as bar:
         weights, history, silent = pretrain(inputs, layers, bar)
 
     made = ("unsupervised_pretraining/DAS_pretraining.py", c, [paths.samples])

@@ -1,1 +1,1 @@
-"""The figures: a module for each kind of figure."""
+"""What figure.py draws, from saved numbers alone: a module for each kind of figure."""

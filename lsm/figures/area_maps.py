@@ -18,13 +18,13 @@ from lsm.figures.map_page import Ground, draw_classes, key, map_page, marks, pat
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import open_raster
 from lsm.insar.velocities import towards_satellite
-from lsm.maps.cartography import as_one_line, grid_layers, named_classes, outlines, read_decimated
+from lsm.maps.cartography import as_one_line, dimmed, grid_layers, named_classes, outlines, read_decimated
 from lsm.maps.classes import breaks_of
 from lsm.maps.counts import class_areas
 from lsm.maps.gis import forecast_of
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, of_stage
+from lsm.run.settings import InputError, counted, of_stage
 
 DENSE = 12_000  # points of a map from which on their marks are smallest
 
@@ -43,8 +43,8 @@ def inventory(c: FigureConstants):
             handles.append(key(kind, f"{styles.NAMES[kind].replace(' (', chr(10) + '(')}: {len(chosen):,}"))
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
     places = len(points[["X", "Y"]].drop_duplicates())
-    caption(fig, c, record, f"{len(points):,} rows" + f" at {places:,} places: rows that repeat a place are drawn, but "
-            "learned from once" * (places < len(points)))
+    words = f" at {counted(places, 'place')}: rows that repeat a place are drawn, but learned from once"
+    caption(fig, c, record, counted(len(points), "row") + words * (places < len(points)))
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
 
 
@@ -58,7 +58,10 @@ def deformation(c: FigureConstants):
     if not there.any() and not len(points):
         raise NothingToDraw(f"region {c.REGION}: expected velocities of InSAR in the grid or of points, found none")
     fig, ax, panel = map_page(ground, least=3.6)
-    ax.imshow(0.5 + 0.5 * ground.relief, extent=ground.extent)
+    bare, under = np.isfinite(layer) & ~there, 0.5 + 0.5 * ground.relief
+    if there.any():  # grey, since the terrain's tints look like a velocity of 0
+        under[bare] = to_rgb(styles.PALE) * dimmed(ground.shade)[bare, None]
+    ax.imshow(under, extent=ground.extent)
     colours = LinearSegmentedColormap.from_list("deformation", styles.DEFORMATION)
     most = np.percentile(np.abs([*layer[there], *points["velocity"]]), 95)
     norm, size = Normalize(-most, most), 0.7 if there.any() else 2.4  # small, so that cells show between points
@@ -74,10 +77,11 @@ def deformation(c: FigureConstants):
     handles += [Line2D([], [], linestyle="", marker="s", markersize=4.5, markerfacecolor=styles.DEFORMATION[1],
                        markeredgecolor="black", markeredgewidth=0.6, label=f"InSAR point ({len(points):,})")
                 ] * bool(len(points))
+    handles += [patch(styles.PALE, "cell not measured")] * bool(there.any() and bare.any())
     panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 1 - 1.0 / panel.get_ylim()[1]), borderaxespad=0)
     share = there.sum() / max(np.isfinite(layer).sum(), 1)
     words = f"; {velocity} measured on {share:.0%} of the cells drawn" if there.any() else ""
-    caption(fig, c, record, f"{len(points):,} InSAR points{words}")
+    caption(fig, c, record, counted(len(points), "InSAR point") + words)
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
 
 
@@ -153,7 +157,7 @@ def blocks(c: FigureConstants):
                Line2D([], [], color="black", linewidth=0.6, label=f"block ({len(table):,})")]
     handles += [Patch(facecolor=shaded, label=f"{c.THIN} samples or\nfewer ({thin:,})")] * (thin > 0)
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
-    caption(fig, c, record, f"{len(table):,} blocks, {len(tasks['label']):,} samples")
+    caption(fig, c, record, f"{counted(len(table), 'block')}, {counted(len(tasks['label']), 'sample')}")
     return fig, table
 
 
@@ -201,7 +205,7 @@ def leading_factor(c: FigureConstants):
     drawn = colours[np.where(known, leader, 0)]  # (rows, cols, 3)
     drawn[land & ~known] = to_rgb("white")
     if ground.shade.shape == known.shape:
-        drawn[known] *= (0.75 + 0.25 * ground.shade)[known, None]
+        drawn[known] *= dimmed(ground.shade)[known, None]
     fig, ax, side = map_page(ground, least=2.2 + 0.17 * len(order))
     ax.imshow(drawn, extent=extent)
     lines = [(block, "white", 0.5, 2), (land, styles.INK, 0.3, 2)]

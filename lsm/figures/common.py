@@ -128,12 +128,11 @@ def caption(fig, c: FigureConstants, record: dict, numbers: str) -> None:
              color="#555555", va="bottom")
 
 
-def save(c: FigureConstants, name: str, fig, table: pd.DataFrame) -> list[Path]:
-    """Writes a figure as png and pdf, without dates, and its numbers as csv. Returns the files."""
+def save(c: FigureConstants, name: str, fig, table: pd.DataFrame) -> None:
+    """Writes a figure as png and pdf, without dates, and its numbers as csv."""
     png, pdf, csv = (Paths(c.REGION).figure(name, suffix) for suffix in SUFFIXES)
     for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None, "Producer": None})):
         with whole(path) as temporary:
             fig.savefig(temporary, format=path.suffix[1:], dpi=c.DPI, metadata=metadata)
     with whole(csv) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g")
-    return [png, pdf, csv]

@@ -13,7 +13,7 @@ from lsm.figures.common import FigureConstants, arrays, axes_at, caption, saved,
 from lsm.figures.comparison.block_kinds import block_statistics, end_of
 from lsm.inputs.samples import Factor
 from lsm.run.paths import Paths
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 STAGE = "feature_permutation.py"
 ROW, TOP, BETWEEN, BOTTOM = 0.17, 0.54, 0.38, 0.92  # inches: a factor, above a panel, below it, below the last panel
@@ -65,7 +65,8 @@ def shap_blocks(c: FigureConstants):
         drawn = np.flatnonzero(values["block"] == block)
         arrows = [{1: "↑", -1: "↓"}.get(sign, "") for sign in lines["sign"]]
         title = (f"Block {block}" + (f": {words[block]}" if block in words else "")
-                 + f" · {blocks.loc[block, 'samples']} samples, {blocks.loc[block, 'landslides']} landslides, "
+                 + f" · {counted(blocks.loc[block, 'samples'], 'sample')}, "
+                 f"{counted(blocks.loc[block, 'landslides'], 'landslide')}, "
                  f"{len(drawn)} explained")
         panels.append((title, lines, arrows, drawn))
     fig, points = page(values, panels, c.factors)

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch, Polygon, Rectangle
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, axes_at, round_numbers
 from lsm.inputs.crs import crs_name
-from lsm.maps.cartography import as_one_line, outlines, read_decimated, shaded
+from lsm.maps.cartography import as_one_line, dimmed, outlines, read_decimated, shaded
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
@@ -115,7 +115,7 @@ def draw_classes(ax, ground: Ground, path: Path, band: int, breaks: list[float],
     tones = np.array([to_rgb(colour) for colour in (*colours, styles.SEA)])  # (classes + 1, 3)
     drawn = tones[np.where(known, np.digitize(probability, breaks), len(breaks) + 1)]  # (rows, cols, 3)
     if ground.shade.shape == known.shape:
-        drawn[known] *= (0.6 + 0.4 * ground.shade)[known, None]
+        drawn[known] *= dimmed(ground.shade)[known, None]
     ax.imshow(drawn, extent=extent)
     # Printed in grey, the lowest class and the sea look the same without an outline.
     ax.plot(*as_one_line(outlines(known, extent)), color=styles.INK, linewidth=line)

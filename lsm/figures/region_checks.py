@@ -13,6 +13,7 @@ from lsm.checks.table_checks import CORRELATION, VIF
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, axes_at, caption, saved, tidy
 from lsm.run.paths import Paths
+from lsm.run.settings import counted
 
 STAGE = "prepare_region.py"
 LEVELS = {"error": ("X", "#b2182b"), "warning": ("^", "#e08214"), "ok": ("o", "#7f7f7f")}
@@ -103,8 +104,8 @@ def non_landslides(c: FigureConstants):
             color=[styles.AFTER["color"] if chosen else "white" for chosen in table["chosen"]])
     for i, row in enumerate(table.itertuples()):
         value = f"{row.auroc:.3f}" if np.isfinite(row.auroc) else "no score: too few squares"
-        ax.text(0.02, i, f"{value}, {row.non_landslides:,} points" + (" (chosen)" if row.chosen else ""), fontsize=6.5,
-                color="white" if row.chosen and np.isfinite(row.auroc) else "black", va="center")
+        ax.text(0.02, i, f"{value}, {counted(row.non_landslides, 'point')}" + " (chosen)" * bool(row.chosen),
+                fontsize=6.5, color="white" if row.chosen and np.isfinite(row.auroc) else "black", va="center")
     ax.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     ax.set_yticks(y, table["strategy"])
     ax.set(xlim=(0, 1), ylim=(len(table) - 0.45, -0.55), xlabel="AUROC, whole squares left out")

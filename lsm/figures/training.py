@@ -1,5 +1,6 @@
 """The course of training: pretraining, meta-training, and held-out blocks before and after adaptation."""
 
+import json
 import textwrap
 
 import numpy as np
@@ -12,11 +13,15 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, NothingToDraw, arrays, caption, need, saved, tidy
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 STAGE = "meta_learner.py"
 DOTS = 60  # values of a line; more are drawn without dots
-BEFORE = ("Meta-training lowers the loss after adaptation alone. The loss before it may rise: a start from which few "
+# At the minimum over all samples the gradients of any two parts of them point against each other
+FITTED = ("Members start from a fit to all these samples, support and query alike. From there a step that lowers the "
+          "loss of a task's support raises, on the whole, the loss of its query, and so few outer steps change little: "
+          "the loss after adaptation may lie above the one before. The figure roc shows samples that no fit saw.")
+BEFORE = ("Meta-training lowers only the loss after adaptation. The loss before it may rise: a start from which few "
           "steps lead far need not fit well itself.")
 # As in Meta-SGD (Li and others 2017, arXiv 1707.09835)
 RATES = ("Inner rate: mean over the layers. Each weight has a rate of its own, and meta-training may make it negative: "
@@ -42,6 +47,11 @@ def pretraining(c: FigureConstants):
     return fig, table[["layer", "epoch", "error"]]
 
 
+def fitted(c: FigureConstants) -> bool:
+    """Whether the members start from a fit to the samples, as those of small inventories do."""
+    return any(kind["bends"] for kind in json.loads(str(arrays(Paths(c.REGION).model, STAGE, c, ("kinds",))["kinds"])))
+
+
 def adapts(c: FigureConstants) -> bool:
     """Whether the blocks of the map adapt: with a reach of 0 (FORECAST) all keep the intermediate model."""
     return float(arrays(Paths(c.REGION).model, STAGE, c, ("reach",))["reach"]) > 0
@@ -54,7 +64,9 @@ def meta_training(c: FigureConstants):
     table, record = saved(path, STAGE, c, ("iteration", "kind", "pre_loss", "post_loss", "inner_lr"))
     kinds = list(dict.fromkeys(table["kind"]))
     wide = styles.COLUMN if len(kinds) == 1 else styles.WIDTH
-    fig = Figure(figsize=(wide, 4))
+    said = textwrap.fill(words_of_training(c, table, record), int(18 * wide))
+    foot = 0.64 + 0.12 * len(said.splitlines())  # inches of caption and labels
+    fig = Figure(figsize=(wide, 2.9 + foot))
     axes = fig.subplots(2, len(kinds), sharex="col", sharey="row", squeeze=False,
                         gridspec_kw={"height_ratios": (3, 1), "hspace": 0.12, "wspace": 0.1})
     marker = "o" if table["kind"].value_counts().max() <= DOTS else None  # the same in all panels
@@ -80,14 +92,20 @@ def meta_training(c: FigureConstants):
     low, high = min(0, table["inner_lr"].min()), max(0, table["inner_lr"].max())
     below.set(ylabel="inner rate", ylim=(low - 0.12 * (high - low) * (low < 0), high + 0.12 * (high - low)))
     fig.align_ylabels(axes[:, 0])
-    fig.subplots_adjust(left=0.6 / wide, right=1 - 0.14 / wide, top=0.985 - 0.055 * (len(kinds) > 1), bottom=0.28)
-    lengths = table.groupby("kind", sort=False)["iteration"].max()
-    words = " and ".join(f"{int(n):,}" + f" ({kind})" * (len(kinds) > 1) for kind, n in lengths.items())
-    said = f"{words} outer steps. A loss is the mean over the outer steps since the value before. {BEFORE} "
-    said += "" if adapts(c) else "The map uses the model before adaptation (FORECAST). "
-    said += RATES if record["constants"].get("RATE_PER_WEIGHT") else "Inner rate: one for all weights."
-    caption(fig, c, record, textwrap.fill(said, int(18 * wide)))
+    fig.subplots_adjust(left=0.6 / wide, right=1 - 0.14 / wide, top=0.985 - 0.055 * (len(kinds) > 1),
+                        bottom=foot / (2.9 + foot))
+    caption(fig, c, record, said)
     return fig, table[["iteration", "kind", "pre_loss", "post_loss", "inner_lr"]]
+
+
+def words_of_training(c: FigureConstants, table: pd.DataFrame, record: dict) -> str:
+    """The caption of `meta_training`."""
+    lengths = table.groupby("kind", sort=False)["iteration"].max()
+    words = " and ".join(f"{int(n):,}" + f" ({kind})" * (len(lengths) > 1) for kind, n in lengths.items())
+    said = f"{words} outer steps. A loss is the mean over the outer steps since the value before. "
+    said += f"{FITTED if fitted(c) else BEFORE} "
+    said += "" if adapts(c) else "The map uses the model before adaptation (FORECAST). "
+    return said + (RATES if record["constants"].get("RATE_PER_WEIGHT") else "Inner rate: one for all weights.")
 
 
 def adaptation(c: FigureConstants):
@@ -124,15 +142,15 @@ def adaptation(c: FigureConstants):
     sizes = sorted({int(float(f"{n:.0e}")) for n in np.percentile(each["samples"], (0, 75, 100))})
     handles = [Line2D([], [], linestyle="", marker="o", markersize=np.sqrt(area(n)), markeredgewidth=0.6,
                       markerfacecolor=(*to_rgb(styles.AFTER["color"]), 0.35), markeredgecolor=styles.AFTER["color"],
-                      label=f"block, {n:,} samples") for n in sizes]
+                      label=f"block, {counted(n, 'sample')}") for n in sizes]
     handles += [Line2D([], [], linestyle="", marker="D", markersize=np.sqrt(60), markerfacecolor="#fec44f",
                        markeredgecolor="black", markeredgewidth=0.9, label="all samples"),
                 Line2D([], [], color=styles.INK, linewidth=0.7, linestyle=":", label="no change")]
     ax.legend(handles=handles, loc="best")  # blocks that lose lie at the lower right
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
     gain = each["after"] - each["before"]
-    caption(fig, c, record, f"{len(each):,} held-out blocks: {(gain > 0).sum()} gain, {(gain == 0).sum()} stay "
-            f"equal, {(gain < 0).sum()} lose")
+    caption(fig, c, record, f"{counted(len(each), 'held-out block')}: better {(gain > 0).sum()}, equal "
+            f"{(gain == 0).sum()}, worse {(gain < 0).sum()}")
     return fig, pd.concat([overall, each])
 
 
@@ -160,6 +178,6 @@ def roc(c: FigureConstants):
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], loc="lower right", title="AUROC", title_fontsize=7.5, alignment="left")
     fig.subplots_adjust(left=0.155, right=0.955, top=0.985, bottom=0.2)
-    caption(fig, c, record, f"{len(table):,} held-out points, {int(table['label'].sum()):,} landslides"
+    caption(fig, c, record, f"{counted(len(table), 'held-out point')}, {counted(table['label'].sum(), 'landslide')}"
             + " of all years (FORECAST=True)" * (len(lines) == 1))
     return fig, pd.concat(curves).round(6)

@@ -19,13 +19,20 @@ from lsm.learner.maml import inner_step, statistics_of, task_losses
 from lsm.learner.meta_training import Training
 from lsm.learner.network import tf
 from lsm.learner.prediction import Networks, let_go, predict
-from lsm.learner.support.supports import Supports, distance_to, nearer_to_adapted, places_of_samples
+from lsm.learner.support.supports import (
+    ADAPTED,
+    NO_SAMPLES,
+    ONE_CLASS,
+    Supports,
+    distance_to,
+    nearer_to_adapted,
+    places_of_samples,
+    share_of_adapted,
+)
 from lsm.learner.tasks import EncodedSamples, Tasks
 from lsm.run.jobs import Cluster
 from lsm.run.settings import InputError
 
-ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2  # state of a block
-FORECAST = 3  # state of every block of a map to which no place counts (support/dates.py)
 ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call. Bounds memory whatever the number of blocks, and
 #                     keeps small blocks from being padded to the largest (six times faster than all 250 in one call)
 BLOCKS_AT_ONCE, PADDED = 10_000, 4_000_000  # blocks, and padded support rows, that are in memory at once
@@ -186,9 +193,11 @@ def pooled_members(training: Training, x: np.ndarray) -> Networks:
 # --------------------------------------------------------------------------------------------- the models of all blocks
 def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSamples, known: np.ndarray, places: list,
                      rng: np.random.Generator, one_class: bool = False, cluster: Cluster | None = None,
-                     folder: Path | None = None, threads: int = 1) -> tuple[Networks, np.ndarray, np.ndarray]:
-    """The networks of all blocks; the state (blocks,) of each block, adapted where any kind of member is; and the
-    numbers (blocks, 2) of its own and of borrowed samples that it adapted on, of the kind that borrows most.
+                     folder: Path | None = None, threads: int = 1
+                     ) -> tuple[Networks, np.ndarray, np.ndarray, np.ndarray]:
+    """The networks of all blocks; the state (blocks,) of each block, adapted where any kind of member is; the numbers
+    (blocks, 2) of its own and of borrowed samples that it adapted on, of the kind that borrows most; and how far
+    (blocks,) its networks lie from the intermediate model (0) to the adapted one (1), the mean of all members.
 
     pooled     the intermediate models of `pooled_members`: a block that does not adapt keeps them
     known      (samples,) bool: those to adapt on; the other labels are not read
@@ -201,6 +210,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
     """
     supports, nothing = Supports(samples.xy, samples.block, known), np.empty(0, np.int64)
     networks, each, support = {}, [], np.zeros((len(places), 2), np.int64)
+    share, members = np.zeros(len(places)), sum(len(states) for states in training.states)
     for kind, states in zip(training.kinds, training.states, strict=True):
         rows = [nothing if p is None else supports.of(b, p, kind.borrow) for b, p in enumerate(places)]
         state = np.array([NO_SAMPLES if not len(r) else
@@ -210,6 +220,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
         for some in _alike(rows, np.flatnonzero(state == ADAPTED)):
             tasks = Tasks.of([rows[b] for b in some])
             distances = [distance_to(samples.xy[rows[b]], places[b]) for b in some]
+            share[some] += [len(states) / members * share_of_adapted(d, training.reach) for d in distances]
             for member, start in enumerate(states):
                 adapted = adapt_blocks(start, samples, tasks, kind, rng, cluster, threads)
                 for i, b in enumerate(some):
@@ -222,7 +233,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
         own = np.array([(samples.block[r] == b).sum() for b, r in enumerate(rows)])
         support = np.maximum(support, np.column_stack([own, [len(r) for r in rows] - own]))
     state = np.where(np.all([s == NO_SAMPLES for s in each], axis=0), NO_SAMPLES, ONE_CLASS)
-    return networks, np.where(np.any([s == ADAPTED for s in each], axis=0), ADAPTED, state), support
+    return networks, np.where(np.any([s == ADAPTED for s in each], axis=0), ADAPTED, state), support, share
 
 
 def _for_each_block(weights: np.ndarray, blocks: int, file: Path | None) -> np.ndarray:
@@ -254,7 +265,7 @@ def adapted_scores(training: Training, pooled: Networks, samples: EncodedSamples
     asked  (samples,) bool: the samples to score; their labels are not read. Other arguments as of `models_of_blocks`.
     """
     places = places_of_samples(samples, asked)
-    networks, state, _ = models_of_blocks(training, pooled, samples, known, places, rng, one_class)
+    networks, state, *_ = models_of_blocks(training, pooled, samples, known, places, rng, one_class)
     out = np.full(len(asked), np.nan)
     out[asked] = predict(networks, samples.block[asked], samples.x[asked])
     return out, np.array([b for b, p in enumerate(places) if p is not None and state[b] != ADAPTED], int)

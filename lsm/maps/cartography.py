@@ -5,16 +5,17 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal
 from scipy.ndimage import distance_transform_edt
-from tqdm import tqdm
 
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import known, locate
 from lsm.run.paths import shown
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
 gdal.UseExceptions()
 
 CHUNK = 500_000  # rows of the grid at a time
+DARKEST = 0.85   # of a colour on the darkest slope: darker ones look like the colour of another class
 
 
 def read_decimated(path: Path, largest: int, average: bool,
@@ -48,8 +49,7 @@ def grid_layers(source, factors, geotransform: tuple, size: tuple, shape: tuple)
     grid cells. Reads the grid a chunk at a time.
     """
     out, n, names = np.full((len(factors), *shape), np.nan, np.float32), 0, grid_cells.chunks(source, factors, CHUNK)
-    for values, xy in tqdm(names, total=-(-grid_cells.count(source) // CHUNK), desc="grid", unit="chunk", delay=2,
-                           disable=None):
+    for values, xy in Progress(names, total=-(-grid_cells.count(source) // CHUNK), desc="grid", unit="chunk", delay=2):
         row, col, inside = locate(geotransform, size, xy)
         at = row[inside] * shape[0] // size[0], col[inside] * shape[1] // size[1]
         out[:, *at] = values[inside].T
@@ -66,6 +66,11 @@ def hill_shade(dem: np.ndarray, width: float, height: float) -> np.ndarray:
     southward, eastward = np.gradient(dem, height, width)
     shade = (1 + (eastward + southward) / np.sqrt(2)) / np.sqrt(1 + eastward**2 + southward**2)
     return np.clip(shade, 0, 1)
+
+
+def dimmed(shade: np.ndarray) -> np.ndarray:
+    """What a `hill_shade` leaves of the colour of a class, DARKEST to 1."""
+    return DARKEST + (1 - DARKEST) * shade
 
 
 def shaded(path: Path, largest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple, gdal.Dataset]:

@@ -1,12 +1,37 @@
-"""Tables of the GeoPackage's layers: a row a block, a row a sample."""
+"""What is told of blocks and samples: the tables of the GeoPackage's layers, and how far the blocks adapted."""
 
 import numpy as np
 import pandas as pd
 
 from lsm.explanation.ranking import EXPLAINED
+from lsm.learner.support.supports import ADAPTED, NO_SAMPLES, ONE_CLASS
 from lsm.maps.styles_qgis import STATES
+from lsm.run.settings import counted
 
 LEADERS = 3  # leading factors named for each block
+
+
+def how_adapted(state: np.ndarray, support: np.ndarray, share: np.ndarray, reach: float) -> list[str]:
+    """Lines on how many blocks adapted, and how far; arguments as `models_of_blocks` returns them, reach in m."""
+    if not reach:
+        return [f"{counted(len(state), 'block')}: all keep the intermediate model (FORECAST of meta_learner.py)"]
+    kept = [f"not adapted, since {why}: {n}"
+            for which, why in ((NO_SAMPLES, "no samples are near"), (ONE_CLASS, "their samples are of one class"))
+            if (n := (state == which).sum())]
+    adapted = state == ADAPTED
+    alone = (adapted & (support[:, 0] == 0)).sum()
+    lines = ["; ".join([f"{counted(len(state), 'block')}: {adapted.sum()} adapted, {alone} of them on samples of other "
+                        "blocks alone", *kept])]
+    if reach < np.inf and adapted.any():
+        lines.append(f"share of adaptation, 0 (intermediate model) to 1 (fully adapted): {in_short(share[adapted])}; "
+                     f"it falls with the distance d of a block's cells from the samples, as exp(-d / {reach:,.0f} m)")
+    return lines
+
+
+def in_short(share: np.ndarray) -> str:
+    """Shares of adaptation (blocks,) of adapted blocks in words."""
+    low, median, high = np.quantile(share, (0, 0.5, 1))
+    return f"median {median:.2f}, lowest {low:.2f}, highest {high:.2f}"
 
 
 def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataFrame | None,
@@ -18,13 +43,13 @@ def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataF
     models               arrays of models_of_blocks/<REGION>_models.npz
     metrics, importance  tables of stages 3 and 6; without them their columns are empty
     """
-    state, support = models["state"], models["support"]
+    state, support, share = models["state"], models["support"], models["adapted_share"]
     table = pd.DataFrame({
         "block": blocks["block"], **({"unit": blocks["unit"]} if "unit" in blocks else {}), "cells": blocks["cells"],
         "area_km2": blocks["cells"] * cell, "samples": blocks["samples"], "landslides": blocks["landslides"],
-        "adapted_on": support[:, 0], "borrowed": support[:, 1], "state": state.astype(np.int32),
-        "fallback": state != 0, "meaning": [STATES[s] for s in state], "heldout_samples": np.nan,
-        "heldout_auroc": np.nan})
+        "adapted_on": support[:, 0], "borrowed": support[:, 1], "adapted_share": share.astype(float),
+        "state": state.astype(np.int32), "fallback": state != 0, "meaning": [STATES[s] for s in state],
+        "heldout_samples": np.nan, "heldout_auroc": np.nan})
     if metrics is not None:
         after = metrics[(metrics["adapted"] == "after") & (metrics["block"] != "all")].astype({"block": int})
         after = after.set_index("block")

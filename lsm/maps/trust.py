@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal
 from scipy.spatial.distance import pdist
-from tqdm import tqdm
 
 from lsm.blocks.grid_parts import Part
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import Networks, let_go, log_odds_of_block, members_of, over_tiles, probability
 from lsm.maps.nearest import Nearest
 from lsm.run.paths import shown
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
 
@@ -113,7 +113,7 @@ def fill(parts: Iterable[Part], cells: int, encoder: Encoder, networks: Networks
         index = applicable.index(x)
         return np.stack([index, spread(log_odds_of_block(members, b, x))]) if uncertainty else index[None]
 
-    bar = tqdm(total=cells, desc="grid", unit="cell", unit_scale=True, disable=None, delay=1)
+    bar = Progress(total=cells, desc="grid", unit="cell", unit_scale=True, delay=1)
     for part, values in over_tiles(parts, encoder, len(members[0][0]), of_tile, 2 if uncertainty else 1):
         for dataset, v in zip((applicability, uncertainty), values, strict=False):
             part.write(dataset, v)

@@ -8,21 +8,25 @@ from lsm.checks.finding import Finding
 from lsm.inputs.samples import Factor, Samples, read_samples, unique_places
 from lsm.insar.origins import origins
 from lsm.insar.weak_samples import separations
+from lsm.learner.support.supports import ADAPTED, NO_SAMPLES, ONE_CLASS
 from lsm.report.sources import Collector, ReportConstants
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import BLOCKS, CHECK
+from lsm.run.settings import counted
 
-SHORT = (1, 2)  # states of a block that could not adapt, as predict_LSM.py writes them
 LISTED = 12  # blocks named in a finding, at most
+LITTLE = 0.5  # share of adaptation below which a map is more the intermediate model's than its blocks'
 COLUMNS = ("topic", "file", "level", "found", "remedy")  # of the table of check_region.py
 
 
-def all_of(paths: Paths, got: Collector, found: dict, forecast: str, c: ReportConstants) -> list[Finding]:
+def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecast: str, c: ReportConstants
+           ) -> list[Finding]:
     """The findings on inputs, blocks, models and map, errors first.
 
     got       collects what cannot be looked at
     found     tables and arrays of SOURCES by name, None where there is none
+    held      the held-out scores, as `tables.held_out` gives them
     forecast  what FORECAST made of the map, as `gis.forecast_of` tells it
     """
     out, samples, blocks, models, gis = [], *(found[name] for name in ("tasks", "blocks_table", "models", "gis_table"))
@@ -39,7 +43,11 @@ def all_of(paths: Paths, got: Collector, found: dict, forecast: str, c: ReportCo
             out += [Finding("own units", shown(paths.blocks_table), "warning", *text.rsplit("; ", 1))
                     for text in doubts(blocks)]
         if models is not None:
-            out += fallen_back(models["state"], blocks["cells"].to_numpy(), shown(paths.models))
+            cells, file = blocks["cells"].to_numpy(), shown(paths.models)
+            out += fallen_back(models["state"], cells, file)
+            out += little_adapted(models["state"], models["adapted_share"], cells, file)
+    if held and held["few"]:
+        out += few_held_out(held, c.REGION, shown(paths.metrics))
     if forecast:
         out.append(Finding("landslides to come", shown(paths.map_raster), "warning",
                            f"FORECAST=True: {forecast}; held-out scores are of landslides of all years, not of newer "
@@ -77,13 +85,13 @@ def repeated(samples: Samples, file: str) -> list[Finding]:
     """Rows that repeat a place or another row's factors, and places with both labels."""
     _, dropped, conflicts = unique_places(samples)
     same = len(samples.factors) - len(np.unique(samples.factors, axis=0))
-    counted = ((dropped, "repeated places", "rows repeat an earlier row's X, Y",
-                "each place is used once; remove the repeats"),
-               (conflicts, "conflicting labels", "places carry both labels",
-                "they count as landslides; check which label is right"),
-               (same, "repeated factors", "rows repeat another row's factors exactly",
-                "copies on both sides of a split make scores too good; check where they come from"))
-    return [Finding(topic, file, "warning", f"{n:,} {what}", remedy) for n, topic, what, remedy in counted if n]
+    found = ((dropped, "repeated places", "rows that repeat an earlier row's X, Y",
+              "each place is used once; remove the repeats"),
+             (conflicts, "conflicting labels", "places with both labels",
+              "they count as landslides; check which label is right"),
+             (same, "repeated factors", "rows that repeat another row's factors exactly",
+              "copies on both sides of a split make scores too good; check where they come from"))
+    return [Finding(topic, file, "warning", f"{what}: {n:,}", remedy) for n, topic, what, remedy in found if n]
 
 
 def thin(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:
@@ -104,7 +112,7 @@ def thin(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:
 
 def fallen_back(state: np.ndarray, cells: np.ndarray, file: str) -> list[Finding]:
     """Blocks that keep the intermediate model for want of samples; state and cells (blocks,)."""
-    kept = np.flatnonzero(np.isin(state, SHORT))
+    kept = np.flatnonzero(np.isin(state, (NO_SAMPLES, ONE_CLASS)))
     if not len(kept):
         return []
     share = cells[kept].sum() / max(cells.sum(), 1)
@@ -113,6 +121,30 @@ def fallen_back(state: np.ndarray, cells: np.ndarray, file: str) -> list[Finding
                     f"keep the intermediate model, not adapted: {numbers(kept)}",
                     "no samples, or one class only; add samples, or let blocks borrow (LOCAL_BORROW of "
                     "meta_learner.py)")]
+
+
+def little_adapted(state: np.ndarray, share: np.ndarray, cells: np.ndarray, file: str) -> list[Finding]:
+    """Blocks that adapted, but little on the whole; state, share of adaptation and cells (blocks,)."""
+    adapted = state == ADAPTED
+    mean = (share * cells)[adapted].sum() / max(cells[adapted].sum(), 1)
+    if not adapted.any() or mean >= LITTLE:
+        return []
+    return [Finding("adaptation", file, "warning",
+                    f"{counted(adapted.sum(), 'block')} adapted, but by a share of {mean:.2f} only, the mean over "
+                    "their area (0: intermediate model, 1: fully adapted): most cells lie far from every sample",
+                    "the map is mostly the intermediate model's, which is one for all blocks; samples spread over the "
+                    "blocks let them adapt")]
+
+
+def few_held_out(held: dict, region: str, file: str) -> list[Finding]:
+    """Held-out scores of few blocks or points; held as `tables.held_out` gives it."""
+    where = f", 95 % interval {held['interval']}," * bool(held["interval"])
+    return [Finding("held-out scores", file, "warning",
+                    f"AUROC {held['auroc']}{where} from {counted(held['blocks'], 'held-out block')} with "
+                    f"{counted(held['landslides'], 'landslide')} and "
+                    f"{counted(held['samples'] - held['landslides'], 'non-landslide')}: too few for more than a rough "
+                    "figure",
+                    f"make compare REGION={region} PROTOCOLS=partitions scores every sample in turn")]
 
 
 def outside(values: dict[str, float], file: str) -> list[Finding]:

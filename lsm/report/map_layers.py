@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 
 from lsm.explanation.ranking import EXPLAINED
 from lsm.maps import styles_qgis
-from lsm.maps.cartography import named_classes, read_decimated, shaded
+from lsm.maps.cartography import dimmed, named_classes, read_decimated, shaded
 from lsm.maps.classes import ClassConstants
 from lsm.report.sources import ReportConstants
 from lsm.report.tables import number
@@ -184,7 +184,8 @@ def shade_picture(path: Path, frame: Frame) -> str:
     _, shade, valid, extent, _ = shaded(path, max(frame.rows, frame.cols))
     if shade.shape != (frame.rows, frame.cols) or extent != frame.extent:
         raise InputError(f"{shown(path)}: expected heights on the grid of the map, found others; make it again")
-    return picture(np.where(valid, 1 + np.round(shade * (GREYS - 1)), 0), ramp(("#808080", "#ffffff"), GREYS))
+    greys = [f"#{round(255 * grey):02x}" + 2 * f"{round(255 * grey):02x}" for grey in dimmed(np.linspace(0, 1, GREYS))]
+    return picture(np.where(valid, 1 + np.round(shade * (GREYS - 1)), 0), greys)
 
 
 def of_blocks(blocks: pd.DataFrame, models: dict | None, scores: pd.DataFrame | None, importance: pd.DataFrame | None,
@@ -195,8 +196,9 @@ def of_blocks(blocks: pd.DataFrame, models: dict | None, scores: pd.DataFrame | 
         for block, unit in zip(out, blocks["unit"], strict=True):
             block["unit"] = str(unit)
     if models is not None:
-        for block, state, (own, borrowed) in zip(out, models["state"], models["support"], strict=True):
-            block |= {"state": int(state), "own": int(own), "borrowed": int(borrowed)}
+        of_models = zip(out, models["state"], models["support"], models["adapted_share"], strict=True)
+        for block, state, (own, borrowed), share in of_models:
+            block |= {"state": int(state), "own": int(own), "borrowed": int(borrowed), "share": f"{share:.2f}"}
     if scores is not None:
         after = scores[(scores["adapted"] == "after") & (scores["block"].astype(str) != "all")]
         for row in after.itertuples():

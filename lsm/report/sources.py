@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from lsm.figures.common import need
 from lsm.inputs.samples import Factor
 from lsm.maps.classes import ClassConstants
 from lsm.report.tables import MEASURES
@@ -13,11 +14,12 @@ from lsm.run.paths import Paths
 from lsm.run.pipeline import LeftOut
 from lsm.run.settings import InputError
 
-SOURCES = {  # by property of Paths: what the page shows of it, the stage that writes it, columns (none: arrays)
+SOURCES = {  # by property of Paths: what the page shows of it, the stage that writes it, columns or arrays
     "blocks_table": ("blocks", "scene_sampling.py", ("block", "cells", "samples", "landslides")),
-    "tasks": ("samples", "scene_sampling.py", None),
-    "models": ("models of blocks", "predict_LSM.py", None),
+    "tasks": ("samples", "scene_sampling.py", ("factors", "xy", "label")),
+    "models": ("models of blocks", "predict_LSM.py", ("state", "support", "adapted_share")),
     "metrics": ("held-out scores", "meta_learner.py", ("block", "adapted", "samples", "landslides", *MEASURES)),
+    "held_out": ("interval of the held-out scores", "meta_learner.py", ("block", "label", "score_after")),
     "method_metrics": ("other methods", "compare_methods.py",
                        ("protocol", "subset", "with_dv", "k", "method", "measure", "mean", "n")),
     "importance": ("leading factors of a place", "feature_permutation.py",
@@ -61,6 +63,8 @@ class Collector:
         """Every table and every set of arrays of SOURCES by its name, None where it cannot be used."""
         out = {}
         for name, (what, stage, columns) in SOURCES.items():
-            read = partial(read_csv, columns=columns) if columns else map_npz
-            out[name] = self.get(what, (path := getattr(paths, name)), stage, partial(read, path, stage, c))
+            path = getattr(paths, name)
+            read = (lambda p=path, s=stage, n=columns: need(map_npz(p, s, c), p, n, s)) if path.suffix == ".npz" else (
+                partial(read_csv, path, stage, c, columns))
+            out[name] = self.get(what, path, stage, read)
         return out

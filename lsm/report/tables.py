@@ -3,19 +3,24 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from lsm.comparison.measures import LOWER_IS_BETTER
+from lsm.comparison.measures import LOWER_IS_BETTER, Scored, bootstrap
+from lsm.comparison.tables.score_tables import interval
 from lsm.figures.common import where
 from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, made_by, read_csv
 from lsm.run.paths import Paths, root, shown
 from lsm.run.pipeline import BLOCKS, MAP
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
             "brier": "Brier", "ece": "Calibration error"}
 FEW = 6  # blocks, of which each is shown: shares of so few mean nothing
+FEW_TO_JUDGE = 10, 50  # held-out blocks, and held-out points of the rarer class: scores of fewer are rough
+RESAMPLES = 1000       # of the bootstrap
+DRAWN = 20_000_000     # points times resamples in memory at once
 ARTIFACTS = (  # in the order of the stages: property of Paths, command that makes the file
     ("samples_origin", "augment_inventory.py"), ("checks", "check_region.py"),
     ("pretraining_history", "unsupervised_pretraining/DAS_pretraining.py"), ("blocks", "scene_sampling.py"),
@@ -31,10 +36,12 @@ def measures_of(names) -> list[str]:
     return [f"{MEASURES[name]} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in names]
 
 
-def held_out(table: pd.DataFrame, provenance: dict, adapts: bool) -> dict:
+def held_out(table: pd.DataFrame, points: pd.DataFrame | None, provenance: dict, adapts: bool) -> dict:
     """Stage 3's scores on all held-out points, before and after adaptation; then each block's, or, of more than FEW
-    blocks, the score that a share of them reaches. map_adapts: whether the map's models adapt on these points too.
+    blocks, the score that a share of them reaches. map_adapts: whether the map's models adapt on these points too;
+    few: whether these are too few blocks or points to judge by.
 
+    points  the held-out points, for the interval of the AUROC; None: without it
     adapts  whether blocks adapt; if not, scores before and after are the same
     """
     of_all = table["block"].astype(str) == "all"
@@ -45,7 +52,8 @@ def held_out(table: pd.DataFrame, provenance: dict, adapts: bool) -> dict:
     lines = [(what, row) for scores, what in (both if adapts else [(after, "all points")])
              for _, row in scores.iterrows()]
     if len(blocks) <= FEW:
-        lines += [(f"block {row['block']} ({row['samples']:,} points){when}", row) for _, row in blocks.iterrows()]
+        lines += [(f"block {row['block']} ({counted(row['samples'], 'point')}){when}", row)
+                  for _, row in blocks.iterrows()]
     else:
         values = blocks[list(MEASURES)]
         for share, what in ((0.25, "a quarter"), (0.5, "half"), (0.75, "three quarters")):
@@ -53,10 +61,26 @@ def held_out(table: pd.DataFrame, provenance: dict, adapts: bool) -> dict:
             lines.append((f"{what} of the blocks are as good or better{when}",
                           low.where([name in LOWER_IS_BETTER for name in MEASURES], high)))
     rows = [[what, *(number(row[name]) for name in MEASURES)] for what, row in lines]
-    return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks),
-            "samples": int(after["samples"].sum()), "landslides": int(after["landslides"].sum()),
-            "auroc": number(after["auroc"].mean()), "adapts": adapts,
+    total, slid = int(after["samples"].sum()), int(after["landslides"].sum())
+    few = len(blocks) < FEW_TO_JUDGE[0] or min(slid, total - slid) < FEW_TO_JUDGE[1]
+    low, high, drawn = interval_of(points) if points is not None else (np.nan, np.nan, "")
+    return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks), "samples": total,
+            "landslides": slid, "few": few, "interval": f"{low:.3f} to {high:.3f}" * bool(np.isfinite(low)),
+            "drawn": drawn, "auroc": number(after["auroc"].mean()), "adapts": adapts,
             "map_adapts": adapts and provenance["constants"].get(MAP, {}).get("ADAPT_WITH") == "all"}
+
+
+def interval_of(points: pd.DataFrame) -> tuple[float, float, str]:
+    """The 95 % interval of the AUROC after adaptation, nan where there is none, and what is drawn anew for it: blocks,
+    since their points are alike, or, of too few blocks, points."""
+    blocks = points["block"].nunique() >= FEW_TO_JUDGE[0]
+    scored = Scored(points["block"].to_numpy() if blocks else np.arange(len(points)), points["label"].to_numpy(),
+                    points["score_after"].to_numpy()[None])
+    rng, values, at_once = np.random.default_rng(0), np.empty((0, 1)), max(1, DRAWN // len(points))
+    while len(values) < RESAMPLES:
+        some = bootstrap([scored], min(at_once, RESAMPLES - len(values)), rng)["auroc"]
+        values = np.concatenate([values, some])
+    return *interval(values[:, 0]), "blocks" if blocks else "points"
 
 
 def comparison(table: pd.DataFrame) -> list[dict]:

@@ -1,1 +1,1 @@
-"""What every script needs: constants, paths, files handed on with their records, and work side by side."""
+"""What every script needs: constants, paths, files handed on with their records, progress, and work side by side."""

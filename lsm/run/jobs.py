@@ -22,11 +22,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from lsm.run.artifacts import LIBRARIES
 from lsm.run.code import code_of
 from lsm.run.paths import PROJECT, root
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 from lsm.run.writing import whole, work_folder
 
@@ -103,7 +103,7 @@ def run_jobs(jobs: list[Job], work: Callable, workers: int, start: Callable, arg
     todo = [job for job in jobs if not job.done]
     if len(jobs) > len(todo):
         print(f"{len(jobs) - len(todo)} of {len(jobs)} results are there already")
-    with tqdm(total=len(todo), desc="comparison", unit="fit", disable=None, smoothing=0.02) as bar:
+    with Progress(total=len(todo), desc="comparison", unit="fit", smoothing=0.02) as bar:
         if cluster:
             for _ in cluster.each(todo, work, start, arguments, len(todo) + 1):
                 bar.update()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
+PRODUCTS = ("probability", "class", "leading", "applicability", "uncertainty")  # rasters of export_gis.py
 START_MODEL = PROJECT / "unsupervised_pretraining" / "model_init" / "start.npz"  # comes with the project
 
 
@@ -125,11 +126,16 @@ class Paths:
     gis_layers = property(lambda self: self._at("figs", f"{self.region}_blocks.gpkg"))
 
     def gis_raster(self, product: str) -> Path:
-        """A raster of export_gis.py: "probability", "class", "leading", "applicability" or "uncertainty"."""
+        """A raster of export_gis.py; product: one of PRODUCTS."""
         return self._at("figs", f"{self.region}_{product}.tif")
 
     # stage 9
     report = property(lambda self: self._at("figs", f"report_{self.region}.html"))
+
+    def all(self) -> list[Path]:
+        """Every file that has a name of its own, without checkpoints and figures, in the order of the stages."""
+        own = [getattr(self, name) for name, value in vars(Paths).items() if isinstance(value, property)]
+        return own + [self.gis_raster(product) for product in PRODUCTS]
 
     def figure(self, name: str, suffix: str) -> Path:
         """A figure of `figure.py`, or the numbers it draws: suffix "png", "pdf" or "csv"."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsm.run.artifacts import differences, factor_list, made_with, read_record, state_of, wrote
+from lsm.run.artifacts import differences, factor_list, made_by, made_with, read_record, state_of, wrote
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, root
 from lsm.run.settings import InputError, by_name, constants, constants_class, defaults
@@ -95,6 +95,14 @@ def states_of(region: str, arguments: list[str], raw: bool = False, made: Collec
             found = _reasons(stage, paths, arguments)
             out[stage.script] = f"stale: {'; '.join(found)}" if found else "fresh"
     return out
+
+
+def made_files(stage: Stage, paths: Paths) -> list[Path]:
+    """The files that every run of a stage writes, there or not, and the others that it wrote: some areas have a grid as
+    a table, some InSAR points, and so on."""
+    always = stage.outputs(paths)
+    return always + [path for path in paths.all() if path not in always and path.is_file()
+                     and made_by(path) == stage.script]
 
 
 def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:

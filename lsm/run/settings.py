@@ -6,6 +6,7 @@ import errno
 import inspect
 import re
 import shlex
+import signal
 import sys
 import textwrap
 import time
@@ -16,8 +17,8 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TypeVar
 
-from lsm.run.lock import only_run
 from lsm.run.paths import PROJECT, regions, root, shown
+from lsm.run.writing import only_run
 
 LONGEST = 300  # characters of an error message
 
@@ -34,6 +35,11 @@ def one_line(text: str) -> str:
     the beginning names the file, the end the remedy."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= LONGEST else f"{text[:LONGEST // 2]} ... {text[-LONGEST // 2 + 5:]}"
+
+
+def counted(n: int, what: str) -> str:
+    """A number and what it counts, as people say it: "1 block", "2,000 blocks"."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 RECIPES = ("published", "recommended")  # what RECIPE in study_area.py may be
@@ -230,6 +236,7 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
     """
     arguments, start = sys.argv[1:], time.perf_counter()
     if {"-h", "--help"} & set(arguments):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # --help | head
         print(f"{sys.modules[cls.__module__].__doc__.strip()}\n\nConstants, each can be overridden as NAME=value:\n")
         print(explained(cls))
         return

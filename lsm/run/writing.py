@@ -1,20 +1,29 @@
-"""Files written whole: to a temporary file beside the target, renamed at the end; and why writing failed.
+"""Files written whole, and by one run at a time; and why writing failed.
 
-A library that meets a full disk often raises no OSError, or one without a file's name. `told` turns such errors into
-an OSError that has both, so that `settings.run` can say in one line what happened and what helps.
+A file is written to a temporary one beside the target, which is renamed at the end. A library that meets a full disk
+often raises no OSError, or one without a file's name. `told` turns such errors into an OSError that has both, so that
+`settings.run` can say in one line what happened and what helps. Two runs in a region, or with the files of stage 1,
+which all regions share, would leave a mixture of both: the second one is refused, or waits.
 """
 
 import contextlib
 import errno
+import fcntl
 import glob
+import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+from lsm.run.paths import root
 
 PROBE = 1 << 20  # bytes: a disk that takes no more than these is full
 WORDS = {os.strerror(code): code for code in (errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EDQUOT, errno.EIO)}
+HELD = "LSM_STAGE_1_HELD"  # the environment variable that says that this process, or one that started it, holds them
 
 
 @contextlib.contextmanager
@@ -118,3 +127,73 @@ def _alive(process: str) -> bool:
     except PermissionError:
         pass
     return True
+
+
+# one run at a time ----------------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def only_run(region: str) -> Iterator[str]:
+    """Holds the region of this LSM_ROOT while the block runs. Yields "", or who holds it, and then nothing is held.
+
+    The lock is the system's own (flock on a file in its temporary folder): it ends with the process, however that ends.
+    """
+    file, holder = _locked(_file_of(region))
+    with file:
+        try:
+            yield holder
+        finally:
+            if not holder:
+                _give_back(file)
+
+
+@contextlib.contextmanager
+def stage_1_files() -> Iterator[None]:
+    """Holds the files of stage 1 of this LSM_ROOT while the block runs, in stages that it starts too; first waits until
+    nobody else does, and says for whom. They bear no region in their names: another region's run replaces them."""
+    if HELD in os.environ:
+        yield
+        return
+    path = _file_of("/stage 1")  # no region's name has a slash
+    file, holder = _locked(path)
+    if holder:
+        print(f"waiting for {holder}, which works with unsupervised_pretraining/model_init/", flush=True)
+    while holder:
+        fcntl.flock(file, fcntl.LOCK_EX)  # waits
+        file.close()
+        file, holder = _locked(path)  # the one before has removed its file, and another may have made a new one
+    with file:
+        os.environ[HELD] = "yes"
+        try:
+            yield
+        finally:
+            del os.environ[HELD]
+            _give_back(file)
+
+
+def _file_of(what: str) -> Path:
+    name = hashlib.sha256(f"{root()}\n{what}".encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"meta-lsm-{os.getuid()}-{name}.lock"
+
+
+def _locked(path: Path) -> tuple[IO, str]:
+    """The open file of a lock, and "" if this process holds it now, or else who does."""
+    while True:
+        file = path.open("a+", encoding="utf-8")  # whoever asked closes it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            return file, file.read().strip() or "another process"
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                file.truncate(0)
+                file.write(f"process {os.getpid()}")
+                file.flush()
+                return file, ""
+        file.close()  # who held it removed the file between open and flock
+
+
+def _give_back(file: IO) -> None:
+    """Removes the file of a lock while this process still holds it, so that none is left behind."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(file.name)

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from osgeo import gdal
 from sklearn.metrics import auc, roc_auc_score
 from small_region import crs_of
@@ -71,12 +73,17 @@ def make_inputs():
                 "accuracy": ((rows[f"score_{when}"] > 0.5) == rows["label"]).mean()}
                for name, rows in [("all", held_out), *held_out.groupby("block")] for when in ("before", "after")]
     artifacts.write_csv(paths.metrics, pd.DataFrame(metrics), LEARNER, c, [])
-    artifacts.write_npz(paths.model, {"reach": np.array(900.0)}, LEARNER, c, [])
+    artifacts.write_npz(paths.model, model(900.0), LEARNER, c, [])
 
     probability = np.where(valid, rng.random(valid.shape), -9999).astype(np.float32)
     probability[30, 30] = 0.8  # on a break: the class above
     rasters.write_band(paths.map_raster, probability, like, -9999, "probability", PREDICTION, c, [paths.composite])
     return paths
+
+
+def model(reach: float, bends: bool = False) -> dict:
+    """The arrays of an intermediate model that figures read."""
+    return {"reach": np.array(reach), "kinds": np.array(json.dumps([{"bends": bends}]))}
 
 
 def draw(root, *arguments, hash_seed="0"):
@@ -113,7 +120,7 @@ def test_every_figure_is_written_and_listed(drawn):
             content = paths.figure(name, suffix).read_bytes()
             assert content.startswith(start)
             assert len(content) > {"png": 4_000, "pdf": 4_000, "csv": 50}[suffix]
-            assert f"figs/small_{name}.{suffix}" in process.stdout
+        assert f"wrote figs/small_{name}.png, .pdf, .csv\n" in process.stdout
     assert "very high" in process.stdout
     assert not list(paths.map_raster.parent.glob(".*")), "temporary files left"
 
@@ -178,18 +185,45 @@ def test_meta_training_draws_every_kind_of_member(drawn, monkeypatch):
     assert rates[0].get_ylim()[0] < 0  # of all kinds: inner rates may be negative
 
 
+def caption(fig) -> str:
+    return fig.texts[-1].get_text()
+
+
+def test_the_caption_says_why_a_fitted_start_may_lose_by_adapting(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c = make_inputs(), settings.constants(figure.Constants, ["REGION=small", "DPI=50"])
+    for bends in (False, True):
+        artifacts.write_npz(paths.model, model(900.0, bends), LEARNER, CONSTANTS, [])
+        assert ("start from a fit" in caption(training.meta_training(c)[0]).replace("\n", " ")) == bends
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """CIELAB (n, 3) of sRGB colours (n, 3), white D65 (CIE 15:2004), where distances are those that people see."""
+    linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    xyz = linear @ np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
+    f = np.cbrt(xyz / [0.9505, 1, 1.089])
+    f = np.where(f > 6 / 29, f, (f**3 * 841 / 108) + 4 / 29)
+    return np.column_stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])])
+
+
+def test_shaded_classes_keep_their_colours():
+    """On the darkest slope a class is less than half as far from its own colour as from another's."""
+    tones = np.array([to_rgb(colour) for colour in settings.constants(figure.Constants, []).CLASS_COLOURS])
+    apart = np.linalg.norm(lab(tones * cartography.dimmed(np.zeros(1)))[:, None] - lab(tones), axis=2)
+    changed = np.diag(apart).copy()
+    np.fill_diagonal(apart, np.inf)
+    assert (2 * changed < apart.min(axis=1)).all()
+
+
 def test_figures_of_a_forecast_show_no_adaptation(tmp_path, monkeypatch):
     """FORECAST leaves X, Y and adaptation out: the reach of the model is 0, and the map says so."""
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths, c = make_inputs(), settings.constants(figure.Constants, ["REGION=small", "DPI=50"])
-    artifacts.write_npz(paths.model, {"reach": np.array(0.0)}, LEARNER, CONSTANTS, [])
+    artifacts.write_npz(paths.model, model(0.0), LEARNER, CONSTANTS, [])
     found = gdal.Open(str(paths.map_raster))
     windows = [(0, 0, found.ReadAsArray())]
     with artifacts.artifact(paths.map_raster, PREDICTION, CONSTANTS, [paths.composite]) as temporary:
         rasters.write_windows(temporary, windows, rasters.Grid.of(found), "p", metadata=gis.forecast(False))
-
-    def caption(fig) -> str:
-        return fig.texts[-1].get_text()
 
     fig, curve = training.roc(c)
     assert set(curve["adapted"]) == {"before"}

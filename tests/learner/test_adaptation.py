@@ -376,7 +376,7 @@ def made_blocks(seed: int = 5, kind: Kind | None = None):
 @pytest.mark.parametrize("normalise", [False, True])
 def test_blocks_without_both_classes_keep_the_pooled_models(normalise):
     training, pooled, samples, places, rng = made_blocks(kind=kind_of(normalise=normalise))
-    networks, state, support = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
+    networks, state, support, _ = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
     assert list(networks) == ["local"]
     networks, pooled = networks["local"], pooled["local"]
     np.testing.assert_array_equal(state, [0, 1, 2, 2, 0])
@@ -395,7 +395,7 @@ def test_blocks_without_both_classes_keep_the_pooled_models(normalise):
 
 def test_a_block_borrows_the_nearest_samples_of_others():
     training, pooled, samples, places, rng = made_blocks(kind=kind_of(borrow=15))
-    networks, state, support = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
+    networks, state, support, _ = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
     assert support.tolist() == [[20, 15], [0, 15], [10, 15], [10, 15], [20, 15]]
     distance = np.hypot(*(samples.xy - places[2]).T)
     others = np.flatnonzero(samples.block != 2)
@@ -409,7 +409,7 @@ def test_a_block_borrows_the_nearest_samples_of_others():
 def test_no_block_adapts_where_none_can():
     training, pooled, samples, places, rng = made_blocks(6)
     samples.label[:] = 1
-    networks, state, _ = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
+    networks, state, *_ = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
     np.testing.assert_array_equal(state, [2, 1, 2, 2, 2])
     for w, start in zip(networks["local"], pooled["local"], strict=True):
         for b in range(5):
@@ -442,7 +442,7 @@ def test_places_of_the_asked_samples_of_each_block():
 def test_a_block_that_is_not_asked_for_keeps_the_pooled_models():
     training, pooled, samples, places, rng = made_blocks()
     places[0] = None
-    networks, state, support = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
+    networks, state, support, _ = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
     assert state.tolist() == [1, 1, 2, 2, 0]
     assert support.tolist() == [[0, 0], [0, 0], [10, 0], [10, 0], [20, 0]]
     for w, start in zip(networks["local"], pooled["local"], strict=True):
@@ -460,7 +460,7 @@ def test_each_kind_adapts_in_its_own_way():
         for _ in range(2)] for kind in (kind_of(), regional)}
     training = training_of((kind_of(), states["local"]), (regional, states["regional"]))
     pooled = pooled_members(training, samples.x)
-    networks, state, support = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
+    networks, state, support, _ = models_of_blocks(training, pooled, samples, np.ones(60, bool), places, rng)
     assert state.tolist() == [0, 0, 0, 0, 0]  # local members of blocks 1, 2 and 3 have not both classes
     assert support.tolist() == [[20, 40], [0, 45], [10, 45], [10, 45], [20, 40]]
     assert networks["local"][0].shape == (2, 5, 4, 6)

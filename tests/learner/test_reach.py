@@ -88,12 +88,17 @@ def test_blocks_far_from_samples_keep_nearly_the_intermediate_model():
     near, far = 12, 92  # columns 1 and 9 of blocks
     places = [samples.xy[samples.block == b] if b in (near, far) else None for b in range(100)]
 
-    def networks(reach: float) -> list[np.ndarray]:
-        return models_of_blocks(replace(training, reach=reach), pooled, samples, known, places,
-                                np.random.default_rng(0))[0]["local"]
+    def models(reach: float) -> tuple[list[np.ndarray], np.ndarray]:
+        networks, *_, share = models_of_blocks(replace(training, reach=reach), pooled, samples, known, places,
+                                               np.random.default_rng(0))
+        return networks["local"], share
 
-    full, short = networks(np.inf), networks(300.0)
+    (full, all_of_it), (short, share) = models(np.inf), models(300.0)
+    np.testing.assert_array_equal(np.flatnonzero(all_of_it), [near, far])
+    np.testing.assert_allclose(all_of_it[[near, far]], 1)
+    assert share[near] == 1  # its own samples lie at its places
+    assert share[far] == pytest.approx(np.exp(-distance_to(samples.xy[known], places[far]) / 300), rel=1e-6)
     for start, a, b in zip(pooled["local"], full, short, strict=True):
-        np.testing.assert_array_equal(a[0, near], b[0, near])  # its own samples lie at its places
+        np.testing.assert_array_equal(a[0, near], b[0, near])
         np.testing.assert_allclose(b[0, far], start[0], atol=1e-5)
     assert any(np.abs(a[0, far] - start[0]).max() > 0.01 for start, a in zip(pooled["local"], full, strict=True))

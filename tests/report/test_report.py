@@ -97,9 +97,9 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
     xy = np.array([[0, 0], [0, 0], [1, 1], [1, 1], [2, 2.0]])
     samples = Samples(np.array([[1], [2], [3], [4], [4.0]]), xy, np.array([1, 0, 1, 1, 0], np.int8))
     found = {f.topic: f.found for f in findings.repeated(samples, "s")}
-    assert found["repeated places"].startswith("2 rows")
-    assert found["conflicting labels"].startswith("1 places")
-    assert found["repeated factors"].startswith("1 rows")
+    assert found["repeated places"].endswith("Y: 2")
+    assert found["conflicting labels"] == "places with both labels: 1"
+    assert found["repeated factors"].endswith("exactly: 1")
     blocks = pd.DataFrame({"block": [0, 1, 2], "cells": [10, 30, 60], "samples": [16, 17, 40],
                            "landslides": [8, 17, 20]})
     few, one = (f.found for f in findings.thin(blocks, 16, "b"))
@@ -127,7 +127,7 @@ def test_few_blocks_are_shown_one_by_one_and_many_by_what_a_share_reaches(blocks
     rows += [{"block": str(b), "adapted": when, "samples": 10, "landslides": 1} | one
              | dict.fromkeys(("auroc", "brier"), b / 10) for b in range(blocks) for when in ("before", "after")]
     provenance = {"constants": {"predict_LSM.py": {"ADAPT_WITH": "all"}}}
-    found = tables.held_out(pd.DataFrame(rows), provenance, True)
+    found = tables.held_out(pd.DataFrame(rows), None, provenance, True)
     assert (found["blocks"], found["samples"], found["landslides"], found["map_adapts"]) == (
         blocks, 10 * blocks, blocks, True)
     brier = 1 + list(tables.MEASURES).index("brier")
@@ -137,9 +137,47 @@ def test_few_blocks_are_shown_one_by_one_and_many_by_what_a_share_reaches(blocks
     many = {f"{what} of the blocks are as good or better, after": values for what, values in (
         ("a quarter", ("0.450", "0.150")), ("half", ("0.300", "0.300")), ("three quarters", ("0.150", "0.450")))}
     assert shown == (few if blocks == 2 else many)
-    forecast = tables.held_out(pd.DataFrame(rows), provenance, False)
+    forecast = tables.held_out(pd.DataFrame(rows), None, provenance, False)
     assert (forecast["adapts"], forecast["map_adapts"]) == (False, False)
     assert not any("adaptation" in row[0] or "after" in row[0] for row in forecast["rows"])
+
+
+@pytest.mark.parametrize(("blocks", "drawn"), [(2, "points"), (40, "blocks")])
+def test_the_auroc_has_an_interval_of_blocks_or_of_points_where_blocks_are_few(blocks, drawn, monkeypatch):
+    monkeypatch.setattr(tables, "DRAWN", 150_000)  # resamples come in several parts
+    rng = np.random.default_rng(3)
+    label = np.tile([0, 1], 200)
+    score = np.clip(0.4 + 0.2 * label + rng.normal(0, 0.2, 400), 0, 1)
+    points = pd.DataFrame({"block": np.arange(400) % blocks, "label": label, "score_after": score})
+    low, high, found = tables.interval_of(points)
+    auroc = roc_auc_score(label, score)
+    assert found == drawn
+    assert 0.02 < auroc - low < 0.08  # 1.96 standard errors of Hanley and McNeil (1982) are 0.047
+    assert 0.02 < high - auroc < 0.08
+    assert tables.interval_of(points) == (low, high, found)
+    low, high, _ = tables.interval_of(points.assign(label=1))
+    assert np.isnan([low, high]).all()
+
+
+def test_scores_of_few_blocks_or_points_are_called_rough():
+    one = dict.fromkeys(tables.MEASURES, 0.5)
+
+    def held(blocks: int, landslides: int) -> dict:
+        rows = [{"block": name, "adapted": when, "samples": 200, "landslides": landslides} | one
+                for name in ("all", *map(str, range(blocks))) for when in ("before", "after")]
+        return tables.held_out(pd.DataFrame(rows), None, {"constants": {}}, True)
+
+    assert [held(*given)["few"] for given in ((10, 100), (9, 100), (10, 49), (10, 151))] == [False, True, True, True]
+    few, = findings.few_held_out(held(2, 41), "andes", "m.csv")
+    assert "AUROC 0.500 from 2 held-out blocks with 41 landslides and 159 non-landslides" in few.found
+
+
+def test_a_map_that_hardly_adapts_is_named():
+    state, cells = np.array([0, 0, 1]), np.array([30, 10, 50])
+    found, = findings.little_adapted(state, np.array([0.2, 0.6, 0.0]), cells, "m")
+    assert found.found.startswith("2 blocks adapted, but by a share of 0.30 only")
+    assert not findings.little_adapted(state, np.array([0.6, 0.3, 0.0]), cells, "m")
+    assert not findings.little_adapted(np.array([1, 2, 3]), np.zeros(3), cells, "m")
 
 
 def test_every_figure_there_is_has_a_caption():

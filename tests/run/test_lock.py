@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from lsm.run import pipeline
-from lsm.run.lock import HELD, only_run, stage_1_files
 from lsm.run.paths import PROJECT
+from lsm.run.writing import HELD, only_run, stage_1_files
 
-HOLD = ("import sys; from lsm.run.lock import only_run\n"
+HOLD = ("import sys; from lsm.run.writing import only_run\n"
         "with only_run('isle') as holder: print(holder or 'held', flush=True); sys.stdin.read()")
 
 
@@ -47,7 +47,7 @@ def test_a_killed_run_holds_nothing(other):
 
 def test_another_region_waits_for_the_files_of_stage_1(tmp_path, monkeypatch):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
-    take = ("from lsm.run.lock import stage_1_files\n"
+    take = ("from lsm.run.writing import stage_1_files\n"
             "with stage_1_files(): print('held', flush=True)")
     with stage_1_files():
         done = subprocess.run([sys.executable, "-c", take], cwd=PROJECT, text=True, capture_output=True)
@@ -77,7 +77,7 @@ def test_no_file_stays_behind(tmp_path, monkeypatch):
 
 def test_many_that_wait_at_once_hold_the_files_one_after_the_other(tmp_path):
     """Each adds a line when it has them and one when it gives them back; no two may mix, though files come and go."""
-    turn = ("import time; from lsm.run.lock import stage_1_files\n"
+    turn = ("import time; from lsm.run.writing import stage_1_files\n"
             "for _ in range(20):\n"
             "    with stage_1_files(), open('turns', 'a') as file:\n"
             "        file.write('in '); file.flush(); time.sleep(1e-3); file.write('out '); file.flush()")

@@ -157,9 +157,10 @@ def test_status_prints_states_files_and_commands(finished):
     done = subprocess.run([sys.executable, "tools/pipeline.py", "status", "REGION=demo", "SQUARES=(1000,)",
                            "WITHOUT=land use", *arguments], cwd=PROJECT, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
-    assert "meta_learner.py: fresh\n" in done.stdout
-    assert "predict_LSM.py: stale: models_of_blocks/demo_models.npz: missing\n" in done.stdout
+    assert "meta_learner.py: up to date\n" in done.stdout
+    assert "predict_LSM.py: out of date: models_of_blocks/demo_models.npz: missing\n" in done.stdout
     assert "    python predict_LSM.py REGION=demo\n" in done.stdout
+    assert "      tmp/LSM_demo.csv\n" in done.stdout  # which grids without a table lack
     needed, optional = done.stdout.split("optional\n")
     given = " ".join(["REGION=demo", "'SQUARES=(1000,)'", "'WITHOUT=land use'", *arguments])
     assert "compare_methods.py" not in needed
@@ -173,7 +174,7 @@ def test_status_of_a_fresh_map_ends_with_it(finished, capsys, monkeypatch):
     status = runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["status"]
     status("demo", finished[1], False)
     said = capsys.readouterr().out
-    assert said.endswith("\n\nthe map is fresh: figs/LSM_demo.tif\n")
+    assert said.endswith("\n\nthe map is up to date: figs/LSM_demo.tif\n")
     assert "      make gis REGION=demo " in said
     assert " PY=python\n" in said
 

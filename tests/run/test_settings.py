@@ -11,10 +11,11 @@ from concurrent.futures import BrokenExecutor
 from dataclasses import FrozenInstanceError, dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lsm.run.paths import PROJECT
-from lsm.run.settings import ByRecipe, InputError, by_name, check_region, constants, defaults, of_stage, run
+from lsm.run.settings import ByRecipe, InputError, by_name, check_region, constants, counted, defaults, of_stage, run
 
 
 @dataclass(frozen=True)
@@ -283,3 +284,8 @@ def test_too_little_memory_is_one_line(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(main, Script, makes_region=True)
     assert capsys.readouterr().err.startswith("script.py: not enough memory; ")
+
+
+def test_one_thing_is_not_said_as_many():
+    numbers = (0, np.int64(1), 2, np.int64(2000))
+    assert [counted(n, "block") for n in numbers] == ["0 blocks", "1 block", "2 blocks", "2,000 blocks"]

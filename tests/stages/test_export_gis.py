@@ -98,12 +98,15 @@ def test_layers_say_of_blocks_and_samples_what_the_stages_said(exported):
     leads = pd.read_csv(root / "tmp/demo_importance.csv").query("rank == 1 and state == 0").set_index("block")["factor"]
     assert blocks.GetFeatureCount() == len(table)
     with np.load(root / "models_of_blocks/demo_models.npz") as models:
-        state = models["state"]
+        state, share = models["state"], models["adapted_share"]
+    assert 0 < share[state == 0].min() <= share.max() <= 1
+    assert not share[state != 0].any()
     for feature, row in zip(blocks, table.itertuples(), strict=True):
         assert (feature["block"], feature["samples"], feature["landslides"]) == (row.block, row.samples, row.landslides)
         assert feature["model_row"] == row.block
         assert feature.GetGeometryRef().GetArea() == pytest.approx(feature["area_km2"] * 1e6)
         assert bool(feature["fallback"]) == bool(state[row.block])
+        assert feature["adapted_share"] == share[row.block]
         assert feature["heldout_auroc"] == (pytest.approx(auroc[row.block]) if row.block in auroc.index else None)
         assert feature["leading_1"] == leads.get(row.block)
     assert len(auroc)

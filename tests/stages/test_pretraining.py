@@ -334,7 +334,7 @@ def test_as_a_user_runs_it_twice(tmp_path, monkeypatch):
         done = subprocess.run([sys.executable, SCRIPT, "REGION=made", "RECIPE=published"], cwd=PROJECT, check=False,
                               capture_output=True, text=True, env={**os.environ, "LSM_ROOT": str(root)})
         assert done.returncode == 0, done.stderr
-        assert "580 samples; 20 more repeat" in done.stdout
+        assert "600 rows; left out since they repeat a place: 20" in done.stdout
         assert "wrote unsupervised_pretraining/model_init/savedmodel.npz" in done.stdout
         monkeypatch.setenv("LSM_ROOT", str(root))
         found.append(outputs(Paths("made")))
@@ -436,7 +436,7 @@ def test_hong_kong(tmp_path, monkeypatch, capsys, recipe):
     (tmp_path / "src_data").mkdir()
     (tmp_path / "src_data" / "samples_made.csv").symlink_to(source)
     paths = run_here(monkeypatch, tmp_path, f"RECIPE={recipe}")
-    assert "19,374 samples; 524 more repeat" in capsys.readouterr().out
+    assert "19,898 rows; left out since they repeat a place: 524" in capsys.readouterr().out
     history = pd.read_csv(paths.pretraining_history)
     assert falls(history)
     with np.load(paths.saved_model) as arrays:

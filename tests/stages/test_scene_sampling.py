@@ -105,8 +105,8 @@ def test_outputs(made, capsys):
     paths, table = made
     c = run_stage()
     said = capsys.readouterr().out
-    assert "217 samples; 4 rows dropped that repeat a place, 1 places with both" in said
-    assert "4 samples dropped outside the raster, 4 on its nodata" in said
+    assert "217 rows; left out since they repeat a place: 4; places with both labels, which count as" in said
+    assert "left out outside the raster: 4; on its nodata: 4" in said
     for path in (paths.blocks, paths.tasks, paths.blocks_table):
         assert f"wrote metatask_sampling/{path.name}" in said
 
@@ -209,7 +209,7 @@ def test_own_units_in_place_of_slic(made, capsys, monkeypatch):
                  if WEST <= x < WEST + COLS * WIDTH and NORTH - ROWS * HEIGHT < y <= NORTH
                  and valid[floor((NORTH - y) / HEIGHT), floor((x - WEST) / WIDTH)])
     assert len(tasks["block"]) == inside
-    assert f"{205 - inside} samples dropped outside every unit" in said
+    assert f"left out outside every unit: {205 - inside}" in said
     assert "3 units are few" in said
     assert list(read_record(paths.blocks, "scene_sampling.py")["inputs"])[-1] == "units.tif"
 
@@ -273,7 +273,7 @@ def test_hong_kong(tmp_path, monkeypatch, capsys, m):
     c = constants(scene_sampling.Constants, ["REGION=HK", f"M={m}"])
     scene_sampling.main(c)
     said = capsys.readouterr().out
-    assert "524 rows dropped that repeat a place, 36 places with both labels" in said
+    assert "repeat a place: 524; places with both labels, which count as landslides: 36" in said
     labels = labels_of(paths.blocks)
     assert (labels >= 0).sum() == 215_241
     assert 200 <= labels.max() + 1 <= 260

@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from lsm.figures.common import FigureConstants, arrays, caption, where
 from lsm.figures.comparison import method_panels as panels
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 WORDS = {  # for low and high values of a factor; other factors are "low ..." and "high ..."
     "DEM": ("low", "high"), "elevation": ("low", "high"), "slope": ("gentle", "steep"), "NDVI": ("bare", "green"),
@@ -48,8 +48,8 @@ def block_kinds(c: FigureConstants):
                     rows.append({"protocol": protocol, "kind": names[k], "method": method} | numbers_drawn)
             ax.set(xlim=(min(0.5, np.floor(10 * table["accuracy"].min()) / 10), 1.02))
             ax.xaxis.set_major_formatter("{x:g}")  # "0" and "1" of neighbouring panels do not touch
-            ax.set_title(names[k].replace(", ", ",\n") + f"\n{part['block'].nunique()} blocks, "
-                         f"{part.drop_duplicates(['block', 'seed'])['n'].sum():,} points", fontsize=6.5, pad=3)
+            ax.set_title(names[k].replace(", ", ",\n") + f"\n{counted(part['block'].nunique(), 'block')}, "
+                         + counted(part.drop_duplicates(["block", "seed"])["n"].sum(), "point"), fontsize=6.5, pad=3)
         panels.name_rows(band, methods)
         panels.name_band(band, protocol)
     for ax in axes[-1]:

@@ -1,4 +1,5 @@
-"""The samples that each block adapts on, the places where it is to be predicted, and how far apart they are."""
+"""The samples that each block adapts on, the places where it is to be predicted, how far apart they are, and how far a
+block adapts."""
 
 import numpy as np
 from osgeo import gdal
@@ -8,6 +9,8 @@ from lsm.inputs.layers import thinned
 from lsm.inputs.rasters import centres as cell_centres
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 
+ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2  # state of a block
+FORECAST = 3       # state of every block of a map to which no place counts (support/dates.py)
 CELLS = 2_000_000  # of a raster that are looked at for the samples nearest to each block
 PLACES = 200       # of a block that its distance is the median of
 
@@ -77,9 +80,14 @@ def distance_to(support: np.ndarray, places: np.ndarray) -> float:
     return float(np.median(cKDTree(support).query(places)[0]))
 
 
+def share_of_adapted(distance: float, reach: float) -> float:
+    """How much the adapted network counts of a block whose support lies at a distance: exp(-distance / reach); both in
+    m; of reach 0 nothing."""
+    return float(np.exp(-distance / reach)) if reach else 0.0
+
+
 def nearer_to_adapted(pooled: list[np.ndarray], adapted: list[np.ndarray], distance: float, reach: float
                       ) -> list[np.ndarray]:
-    """The network between the intermediate model `pooled` and `adapted`, which counts exp(-distance / reach); of reach
-    0 nothing."""
-    share = np.float32(np.exp(-distance / reach) if reach else 0)
+    """The network between the intermediate model `pooled` and `adapted`, which counts `share_of_adapted`."""
+    share = np.float32(share_of_adapted(distance, reach))
     return [(1 - share) * p + share * a for p, a in zip(pooled, adapted, strict=True)]
