@@ -20,6 +20,8 @@ from lsm.run.lock import only_run
 from lsm.run.paths import PROJECT, regions, root, shown
 
 LONGEST = 300  # characters of an error message
+MOST = 1e15               # of a number that a person gives, and of a whole one: libraries count in 32 bits
+MOST_WHOLE = 2**31 - 1
 
 
 class InputError(Exception):
@@ -34,6 +36,11 @@ def one_line(text: str) -> str:
     the beginning names the file, the end the remedy."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= LONGEST else f"{text[:LONGEST // 2]} ... {text[-LONGEST // 2 + 5:]}"
+
+
+def count(n: int, noun: str) -> str:
+    """A number and its noun: "1 point", "1,200 points"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 RECIPES = ("published", "recommended")  # what RECIPE in study_area.py may be
@@ -157,7 +164,7 @@ def _parse(name: str, text: str, default):
         return text
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two of brackets within brackets
         value = text
     if isinstance(examples[0], bool) and not isinstance(value, bool):
         word = _YES_OR_NO.get(text.lower())
@@ -165,6 +172,9 @@ def _parse(name: str, text: str, default):
                          + f"; did you mean {name}={word}?" * (word is not None))
     if not _alike(value, examples[0]):
         raise InputError(f"{name}={text}: expected a value like {examples[0]!r} ({type(examples[0]).__name__})")
+    most = MOST_WHOLE if isinstance(examples[0], int) and name != "SEED" else MOST
+    if not all(abs(number) <= most for number in _numbers(value)):  # nan compares with nothing
+        raise InputError(f"{name}={text}: expected {-most:,.0f} to {most:,.0f}; correct it")
     return float(value) if isinstance(examples[0], float) else value
 
 
@@ -173,6 +183,13 @@ def _alike(value, example) -> bool:
     if isinstance(example, tuple) and example:
         return type(value) is tuple and all(any(_alike(v, e) for e in example) for v in value)
     return type(value) is type(example) or (type(value), type(example)) == (int, float)
+
+
+def _numbers(value) -> list:
+    """The numbers in a constant, also those within tuples."""
+    if isinstance(value, tuple):
+        return [number for part in value for number in _numbers(part)]
+    return [value] if isinstance(value, int | float) else []
 
 
 _REMEDIES = {

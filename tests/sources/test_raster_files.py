@@ -255,8 +255,13 @@ def test_many_zeros_apart_from_all_other_values_are_said(tmp_path):
     write_raster(tmp_path / "in.tif", values)
     assert "in.tif: NDVI: exactly 0 in 1,600 of 4,800 cells is kept as a value; if it marks" in plain_of(
         tmp_path / "in.tif")[1][-1]
-    write_raster(tmp_path / "in.tif", np.where(values == 0, 0, values - 0.2))
-    assert not any("exactly 0" in note for note in plain_of(tmp_path / "in.tif")[1])
+    for kind in (gdal.GDT_Float32, gdal.GDT_Int16):  # among others too, and in whole numbers
+        honest = np.random.default_rng(1).permutation(4800).reshape(ROWS, COLS) - 2000.0
+        write_raster(tmp_path / "in.tif", honest, kind=kind)
+        assert not any("exactly 0" in note for note in plain_of(tmp_path / "in.tif")[1])
+        honest[:20] = 0
+        write_raster(tmp_path / "in.tif", honest, kind=kind)
+        assert any("exactly 0 in 1,6" in note for note in plain_of(tmp_path / "in.tif")[1])
 
 
 def test_arithmetic_leaves_classes_whole(tmp_path):
