@@ -100,8 +100,8 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, st
         angles = pd.to_numeric(pd.Series([told["HEADING"], told["INCIDENCE_ANGLE"]]), errors="coerce")
         table = table.assign(heading=angles[0], incidence=angles[1])
     unit = velocity.GetUnitType() or next((told[k] for k in ("UNIT", "unit", "units") if k in told), "")
-    return table, unit, [*notes, f"{shown(path)}: {len(table):,} of {rows * cols:,} cells on and around the grid have a "
-                         f"velocity and are the points{lost}"]
+    return table, unit, [*notes, f"{shown(path)}: {len(table):,} of {rows * cols:,} cells on and around the grid have "
+                         f"a velocity and are the points{lost}"]
 
 
 def _opened(file: File, key_of, notes: list[str]
@@ -110,6 +110,7 @@ def _opened(file: File, key_of, notes: list[str]
     InputError."""
     path = file.path
     dataset = open_raster(path, "export it again as GeoTIFF", WHAT, file.opened)
+    file.only("a raster", "band")
     told, place, crs = dataset.GetMetadata(), dataset.GetGeoTransform(can_return_null=True), dataset.GetSpatialRef()
     if dataset.GetDriver().ShortName.startswith("HDF5"):
         names = {name.rpartition("/")[2]: name for name, _ in dataset.GetSubDatasets()}
@@ -132,9 +133,10 @@ def _opened(file: File, key_of, notes: list[str]
             notes.append(f"{shown(path)}: {WHAT}: band {first} of {len(names)} is the velocity")
         bands = {"velocity": (dataset, first)} | {n: (dataset, i) for i, n in enumerate(names, start=1)
                                                   if key_of(n) not in (None, "velocity") and i != first}
+    crs = file.crs or crs
     if crs is None or crs.IsLocal() or place is None:
-        raise InputError(f"{shown(path)}: {WHAT}: expected a CRS and a geotransform, found none; set them "
-                         "(gdal_edit.py -a_srs EPSG:<code>)")
+        raise InputError(f"{shown(path)}: {WHAT}: expected a CRS and a geotransform, found none; set the CRS: "
+                         f"{file.remedy('epsg=<code>')}, or both in the file (gdal_edit.py)")
     crs = crs.Clone()
     crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     return bands, place, crs, told

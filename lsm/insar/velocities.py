@@ -134,8 +134,8 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
         marks, more = gaps_of(v, f"{shown(path)}: column {str(column)!r}", vary=key == "velocity")
         zero = (v == 0) & (key == "incidence") & (column != OFF_VERTICAL) & bool((v > 0).any())
         if zero.any():
-            more.append(f"{shown(path)}: column {str(column)!r}: exactly 0 at {count(int(zero.sum()), 'point')}, where no "
-                        "radar looks, is taken for a gap")
+            more.append(f"{shown(path)}: column {str(column)!r}: exactly 0 at {count(int(zero.sum()), 'point')}, where "
+                        "no radar looks, is taken for a gap")
         notes += more
         v = np.where(marks | zero, np.nan, v)
         gaps |= np.isnan(v)
@@ -272,7 +272,8 @@ def check_unit(velocity: np.ndarray, path: Path, unit: str = "mm/yr", told: bool
         notes.append(f"{shown(path)}: 99 % of the velocities are below {most:.3g} mm/yr, in {unit} as the file says")
     elif most < SLOWEST or middle > FASTEST:
         found = f"99 % below {most:.3g}" if most < SLOWEST else f"half of them above {middle:.3g}"
-        named = f"; if they are so slow, name the unit: column 'velocity ({unit})', or the band's" * bool(most < SLOWEST)
+        named = f"; if they are so slow, name the unit: column 'velocity ({unit})', or the band's"
+        named *= bool(most < SLOWEST)
         raise InputError(f"{shown(path)}: velocities: expected {unit}, found {found} mm/yr; give INSAR_UNIT, "
                          f"or convert them to mm/yr{named}")
     if (wild := np.abs(velocity) > FASTEST_ONE).any():

@@ -14,8 +14,9 @@ from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.text_tables import Table, plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
-from lsm.region.placed_points import LATEST, date_field, dropped, holds_shapes, in_degrees, points_of, years_of
-from lsm.run.settings import InputError
+from lsm.region.placed_points import dropped, holds_shapes, in_degrees, points_of
+from lsm.run.settings import InputError, count
+from lsm.sources.date_fields import LATEST, date_field, years_of
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
 from lsm.sources.raster_outlines import WIDE, outlines_of, share_of
@@ -177,7 +178,8 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
             inside = shape.PointOnSurface()
             polygons[fid] = (inside.GetX(), inside.GetY(), label, year)
             areas += [shape] * bool(label == 1)
-    notes += [f"{(~shapes).sum()} features of the {what} are empty or lines and are left out"] * (not shapes.all())
+    notes += [f"{where}: left out: {count(int((~shapes).sum()), 'feature')} without points and areas (empty, lines)"
+              ] * (not shapes.all())
     if not places and not polygons:
         raise InputError(f"{where}: expected points or polygons, found {(~shapes).sum()} features that are neither; "
                          "turn closed lines into polygons and buffer open ones, or export points")
@@ -192,7 +194,8 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
             notes.append(f"{where}: landslides cover {covered:.0%} of the DEM; if these are units of a partition, mark "
                          "those without landslides: 0 in a column label")
         of_points = np.concatenate([of_points, of_polygons])
-        notes.append(f"{len(polygons)} polygons give {len(of_polygons)} points (POLYGON_CELLS = {how})")
+        notes.append(f"{where}: {count(len(of_polygons), 'point')} of {count(len(polygons), 'polygon')} "
+                     f"(POLYGON_CELLS = {how})")
     return Inventory(of_points[:, :2], of_points[:, 2] == 1, of_points[:, 3], burned,
                      (*outlined, *notes, *unlabelled), True)
 

@@ -120,7 +120,8 @@ def _column_of_codes(columns: dict[str, list[str]], name: str, values: set[float
     """
     able = {column: [int(text) for text in texts] for column, texts in columns.items() if column != name
             and all(re.fullmatch(r"[+-]?\d{1,15}", text) for text in texts)}
-    shared = {column: len(values.intersection(codes)) for column, codes in able.items() if len(set(codes)) == len(codes)}
+    shared = {column: len(values.intersection(codes)) for column, codes in able.items()
+              if len(set(codes)) == len(codes)}
     called = {column.lower(): column for column in reversed(shared)}
     likely = [called[text] for text in _OF_CODES if text in called]
     best = [column for column, n in shared.items() if n and n == max(shared.values())]

@@ -138,7 +138,7 @@ def test_a_table_in_another_language(tmp_path, column, codes, found):
     if found:
         assert names_of_raster(raster, {1.0, 2.0, 3.0, 7.0})[0] == found
     else:
-        with pytest.raises(InputError, match=r"that holds the codes of the raster \(1, 2, 3, 7\), found Anzahl; call it"):
+        with pytest.raises(InputError, match=r"holds the codes of the raster \(1, 2, 3, 7\), found Anzahl; call it"):
             names_of_raster(raster, {1.0, 2.0, 3.0, 7.0})
 
 
@@ -159,7 +159,8 @@ def test_codes_are_the_column_that_holds_the_numbers_of_the_raster(tmp_path, col
         for row, value in enumerate(values):
             (table.SetValueAsString if text else table.SetValueAsInt)(row, i, value)
     dataset.GetRasterBand(1).SetDefaultRAT(table)
-    dataset, raster = None, open_raster_file(str(tmp_path / "l.tif"), "land use", [])
+    dataset = None
+    raster = open_raster_file(str(tmp_path / "l.tif"), "land use", [])
     if name is None:
         with pytest.raises(InputError, match=r"expected one column that holds the codes of the raster \(10, 20, 30\)"):
             names_of_raster(raster, {10.0, 20.0, 30.0})

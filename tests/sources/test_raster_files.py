@@ -67,6 +67,14 @@ def test_the_unit_of_the_vertical_crs_and_of_the_constant(tmp_path):
     np.testing.assert_allclose(plain_of(tmp_path / "dem.tif", "DEM", "m")[0], heights())
 
 
+def test_a_crs_in_feet_asks_for_the_unit_of_heights(tmp_path):
+    write_raster(tmp_path / "dem.tif", heights(), epsg=2227)
+    with pytest.raises(InputError, match=r"expected the unit of heights, found none and a CRS in US survey foot .*; "
+                                         "say it: DEM_UNIT=<one of m, "):
+        plain_of(tmp_path / "dem.tif", "DEM", "")
+    np.testing.assert_allclose(plain_of(tmp_path / "dem.tif", "DEM", "ft")[0], heights() * 0.3048, rtol=1e-6)
+
+
 def test_units_that_cannot_be_used(tmp_path):
     write_raster(tmp_path / "dem.tif", heights())
     change(tmp_path / "dem.tif", unit="fathom")
