@@ -12,9 +12,9 @@ from osgeo import gdal, ogr
 from lsm.inputs.layers import change_layer, read_rows, values_at
 from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
-from lsm.inputs.text_tables import Table, plain
+from lsm.inputs.text_tables import plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
-from lsm.region.placed_points import dropped, holds_shapes, in_degrees, points_of
+from lsm.region.placed_points import dropped, holds_shapes, points_of
 from lsm.run.settings import InputError, count
 from lsm.sources.date_fields import LATEST, date_field, years_of
 from lsm.sources.files import File
@@ -158,7 +158,7 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         if places < 0.5 * len(xy):
             notes = [*notes, f"{where}: only {places:,} different places among {len(xy):,} points: are the coordinates "
                      "rounded?"]
-        placed = bool(file.number("epsg") or epsg or in_degrees(Table(file.path, what, file.member).header))
+        placed = bool(file.number("epsg") or epsg or table.attrs["placed"])
         return Inventory(xy, labels[kept] == 1, years[kept], None, (*notes, *more, *unlabelled), placed)
     outlined = []
     dataset = (outlines_of(name, what, grid, dem, folder, outlined) if is_raster(name, what) else

@@ -1,5 +1,6 @@
 """Points of tables: where they lie, on the grid of an area."""
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -44,8 +45,8 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     twice = next((name for name, key in used if names.count(key) > 1), None)
     if twice is not None:
         raise InputError(f"{shown(path)}: header: expected different names, found {twice!r} twice; rename one")
-    columns = columns_of_places(table.header)
-    if columns is None:
+    pairs = columns_of_places(table.header)
+    if not pairs:
         found = ", ".join(table.header[:6]) + ", ..." * (len(table.header) > 6)
         shapes = next((name for name in table.header if plain(name) in SHAPES), None)
         remedy = "rename them"
@@ -59,10 +60,11 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
             remedy = "its text is not UTF-8: save it as CSV in UTF-8"
         raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
                          f"latitude), found {found}; {remedy}")
-    degrees = in_degrees(table.header)
-    zones = [i for i, name in enumerate(table.header) if plain(name) in ZONES and i not in columns]
-    columns += [i for i, name in enumerate(table.header) if (wanted(name) or i in zones) and i not in columns]
+    zones = [i for i, name in enumerate(table.header) if plain(name) in ZONES and i not in sum(pairs, [])]
+    columns = [i for i, name in enumerate(table.header) if i in sum(pairs, []) or wanted(name) or i in zones]
     frame = frame_of(table, columns)
+    (x, y), notes = _pair_of(frame, [[table.header[i] for i in pair] for pair in pairs], path, grid, said or epsg)
+    degrees = in_degrees(x)
     for name in (table.header[i] for i in zones):
         found = sorted(set(frame[name].dropna().astype(str).str.replace(" ", "").str.upper()))
         if len(found) > 1 and all(map(_ZONE.fullmatch, found)) and not degrees:
@@ -71,13 +73,40 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
         frame = frame if wanted(name) else frame.drop(columns=name)
     if not len(frame):
         raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
-    x, y = frame.columns[:2]
     xy = np.column_stack([numbers_of(frame[name], path) for name in (x, y)])  # (points, 2)
-    kept, notes = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
-    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, is_egms(table.header), degrees)
+    kept, lost = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
+    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, is_egms(table.header) and not degrees,
+                            degrees)
     others = {name: f"{name} (column)" for name in frame if name in ("X", "Y")}  # beside coordinates of other names
-    frame = frame.drop(columns=[x, y])[kept].rename(columns=others).assign(X=xy[:, 0], Y=xy[:, 1])
-    return frame, [*table.notes, *notes, *more]
+    unused = [table.header[i] for pair in pairs for i in pair if not wanted(table.header[i])]
+    frame = frame.drop(columns={x, y, *unused})[kept].rename(columns=others).assign(X=xy[:, 0], Y=xy[:, 1])
+    frame.attrs["placed"] = degrees
+    return frame, [*table.notes, *notes, *lost, *more]
+
+
+def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid, epsg: int
+             ) -> tuple[list[str], list[str]]:
+    """The pair of columns whose points lie on the grid: the first that puts half of them there, else the one that puts
+    most of them there; and a note where there are several. epsg  as `_on_the_grid` takes it"""
+    if len(pairs) == 1:
+        return pairs[0], []
+    share, places = [0.0] * len(pairs), {}
+    for i, pair in enumerate(pairs):
+        xy = np.column_stack([pd.to_numeric(frame[name], errors="coerce") for name in pair]).astype(float)
+        xy = xy[(np.abs(xy) < LARGEST).all(axis=1)]
+        code = 3035 if is_egms(list(frame)) and pair[0].lower().startswith("east") else (
+            4326 if in_degrees(pair[0]) else epsg)
+        with contextlib.suppress(RuntimeError):  # no place of that CRS
+            there = transform(xy, code, grid, "POINTS_EPSG") if code and len(xy) else xy
+            *_, inside = locate(grid.geotransform, (grid.rows, grid.cols),
+                                np.where(np.isfinite(there), there, -1e15))
+            if inside.any():
+                share[i], places[i] = min(float(inside.mean()), 0.5), np.median(there, axis=0)
+    chosen = pairs[best := share.index(max(share))]
+    apart = max((float(np.hypot(*(place - places[best]))) for place in places.values()), default=0.0)
+    others = " and ".join(", ".join(pair) for pair in pairs if pair != chosen)
+    return chosen, [f"{shown(path)}: coordinates are {', '.join(chosen)}, not {others}"
+                    + f", {apart:,.0f} m away (median)" * (apart > grid.cell)]
 
 
 def coordinate_of(name: str) -> str:
@@ -88,27 +117,27 @@ def coordinate_of(name: str) -> str:
     return text if any(text in pair for pair in COORDINATES) else ""
 
 
-def columns_of_places(header: list[str]) -> list[int] | None:
-    """The columns of X and Y, of the first pair of COORDINATES that a header has; bare names come first. None without
-    a pair."""
+def columns_of_places(header: list[str]) -> list[list[int]]:
+    """The columns of X and Y, of each pair of COORDINATES that a header has; bare names come first."""
+    found = []
     for keys in ([plain(name) for name in header], [coordinate_of(name) for name in header]):
         for pair in COORDINATES:
             if all(keys.count(key) == 1 for key in pair):
-                return [keys.index(key) for key in pair]
-    return None
+                places = [keys.index(key) for key in pair]
+                found += [places] * all(not set(places) & set(other) for other in found)
+    return found
 
 
-def in_degrees(header: list[str]) -> bool:
-    """Whether the coordinates of a table are longitude and latitude by their names."""
-    columns = columns_of_places(header)
-    name = coordinate_of(header[columns[0]]) if columns else ""
+def in_degrees(column: str) -> bool:
+    """Whether a column of coordinates is a longitude by its name."""
+    name = coordinate_of(column)
     return name in ("lon", "long", "lng", "经度") or name.startswith("longitud")
 
 
 def holds_shapes(file: File) -> bool:
     """Whether a table has its shapes as text in a column, and no coordinates. Raises InputError as `Table` does."""
     header = Table(file.path, file.what, file.member).header
-    return columns_of_places(header) is None and any(plain(name) in SHAPES for name in header)
+    return not columns_of_places(header) and any(plain(name) in SHAPES for name in header)
 
 
 def numbers_of(column: pd.Series, path: Path) -> np.ndarray:
