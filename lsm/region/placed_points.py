@@ -60,8 +60,9 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
             remedy = "its text is not UTF-8: save it as CSV in UTF-8"
         raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
                          f"latitude), found {found}; {remedy}")
-    zones = [i for i, name in enumerate(table.header) if plain(name) in ZONES and i not in sum(pairs, [])]
-    columns = [i for i, name in enumerate(table.header) if i in sum(pairs, []) or wanted(name) or i in zones]
+    paired = {i for pair in pairs for i in pair}
+    zones = [i for i, name in enumerate(table.header) if plain(name) in ZONES and i not in paired]
+    columns = [i for i, name in enumerate(table.header) if i in paired or wanted(name) or i in zones]
     frame = frame_of(table, columns)
     (x, y), notes = _pair_of(frame, [[table.header[i] for i in pair] for pair in pairs], path, grid, said or epsg)
     degrees = in_degrees(x)
@@ -78,7 +79,7 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, is_egms(table.header) and not degrees,
                             degrees)
     others = {name: f"{name} (column)" for name in frame if name in ("X", "Y")}  # beside coordinates of other names
-    unused = [table.header[i] for pair in pairs for i in pair if not wanted(table.header[i])]
+    unused = [table.header[i] for i in paired if not wanted(table.header[i])]
     frame = frame.drop(columns={x, y, *unused})[kept].rename(columns=others).assign(X=xy[:, 0], Y=xy[:, 1])
     frame.attrs["placed"] = degrees
     return frame, [*table.notes, *notes, *lost, *more]

@@ -170,4 +170,4 @@ def test_of_two_pairs_of_coordinates_the_one_on_the_grid_counts(read):
     assert any("coordinates are easting, northing, not lon, lat" in note for note in notes)
     rows = [f"{x},{lat},{y},{lon}" for (lon, lat), (x, y) in zip(degrees, xy + 900, strict=True)]
     _, notes = read("\n".join(["x,lat,y,lon", *rows]))
-    assert any("x, y, not lon, lat, 1,2" in note and "m away (median)" in note for note in notes)
+    assert any("x, y, not lon, lat, 1,3" in note and "m away (median)" in note for note in notes)
