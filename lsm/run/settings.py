@@ -1,6 +1,7 @@
 """Constants of a script: a dataclass in its constants block, overridden by NAME=value, resolved for the recipe."""
 
 import ast
+import builtins
 import difflib
 import errno
 import inspect
@@ -144,6 +145,29 @@ def constants_class(script: str) -> type:
     names = {"dataclass": dataclass, "ByRecipe": ByRecipe, "__name__": "constants"}
     exec(compile(ast.Module(block, []), str(path), "exec"), names)
     return names["Constants"]
+
+
+def check_of_stage(script: str, c) -> None:
+    """Raises InputError for constants c that `script` itself would refuse in its function check_constants, where that
+    function uses nothing but this module: then a run of many stages can refuse them before the first."""
+    check = _check_of(script)
+    if check:
+        check(c)
+
+
+@lru_cache
+def _check_of(script: str) -> Callable | None:
+    named = [node for node in ast.parse((PROJECT / script).read_bytes()).body
+             if isinstance(node, ast.FunctionDef) and node.name == "check_constants"]
+    names = {"InputError": InputError, "at_least": at_least}
+    for node in named:
+        node.args.args[0].annotation = None
+        used = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
+        own = {"c", *(n.id for n in used if isinstance(n.ctx, ast.Store))}
+        if {n.id for n in used} - own - set(names) - set(dir(builtins)):
+            return None
+    exec(compile(ast.Module(named, []), str(PROJECT / script), "exec"), names)
+    return names.get("check_constants")
 
 
 def at_least(c, **least: float) -> None:
