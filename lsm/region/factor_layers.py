@@ -121,7 +121,8 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
         vector = open_vector(file, name, grid, notes)
         if name == "dis2catchment" and is_areal(vector):
             only_areas(vector, File.of(file, name).where, notes)
-            numbers = burn(vector, grid, folder / "numbers.tif", number_features(vector))
+            numbers = burn(vector, grid, folder / "numbers.tif", field := number_features(vector))
+            notes += overlaps(vector, numbers, field, grid, folder / f"{name}.tif", File.of(file, name).where)
         else:
             marks = burn(vector, grid, folder / "marks.tif", touched=is_areal(vector))
     else:
@@ -171,6 +172,7 @@ def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: 
     """
     z = gdal.Open(str(folder / "DEM.tif")).ReadAsArray()
     ground, total = known(z), int(known(z).sum())
+    notes += terrain.oddities(z, grid.cell)
     wet = terrain.flat_water(z, water) if water else np.zeros(z.shape, bool)
     if wet.any():
         levels = [f"{v:g}" for v in np.unique(z[wet])]
@@ -263,11 +265,9 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
     own     the files of further factors
     codes   of classes that keep them, by factor; step  is called with what comes next
     """
-    notes, classes, side = [], {}, min(grid.rows, grid.cols)
-    for name, most in (("FLOW_CELLS", side // 3), ("RELIEF_CELLS", side if "relief" in c.TERRAIN_MORE else np.inf)):
-        if getattr(c, name) > max(1, most):
-            raise InputError(f"{name}={getattr(c, name)}: expected {max(1, most)} at most on a grid of {grid.rows} x "
-                             f"{grid.cols} cells")
+    notes, classes, most = [], {}, max(1, min(grid.rows, grid.cols) // 3)
+    if c.FLOW_CELLS > most:
+        raise InputError(f"FLOW_CELLS={c.FLOW_CELLS}: expected {most} at most on {grid.rows} x {grid.cols} cells")
     step("DEM")
     to_grid(inputs["DEM"], "DEM", grid, folder / "DEM.tif", notes, unit=c.DEM_UNIT)
     filled = fill_holes(folder / "DEM.tif", grid, c.HOLES)

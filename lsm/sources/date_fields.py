@@ -61,7 +61,8 @@ def date_field(table: pd.DataFrame, given: str, where: str) -> tuple[str | None,
     also = f", not of {', '.join(map(repr, rest))}" * bool(rest)
     notes = [f"{where}: years are those of the field {found!r}{also} (DATE_FIELD)"] if found else []
     empty = [name for name in table if words[name] & _OF_DATES and words[name] & _OF_SLIDES and name not in able
-             and words[name] <= _OF_DATES | _OF_SLIDES and _dated(table[name]) < 0.5]
+             and words[name] <= _OF_DATES | _OF_SLIDES and table[name].astype(str).str.strip().ne("").any()
+             and table[name].notna().any()]
     if empty and not found:
         value = next((str(v) for v in table[empty[0]] if str(v).strip() and not pd.isna(v)), "")
         notes.append(f"{where}: field {empty[0]!r}: fewer than half of its values hold one year of four digits, like "
@@ -103,7 +104,7 @@ def _dated(column: pd.Series) -> float:
     """The share of a column's values that hold a year, of those that are not empty."""
     values = [value for value in column if str(value).strip() and not pd.isna(value)]
     dated = [bool(YEAR.search(str(value))) or np.isfinite(year_of(value)) for value in values]
-    return float(np.mean(dated)) if values else 1.0
+    return float(np.mean(dated)) if values else 0.0
 
 
 def years_of(column: pd.Series, where: str, latest: int) -> tuple[np.ndarray, list[str]]:

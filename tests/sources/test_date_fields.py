@@ -66,6 +66,10 @@ def test_a_date_of_something_else_is_said_and_not_read(name):
         assert date_fields.date_field(fields([other]), "", "i") == (None, []), other
 
 
+def test_empty_fields_are_no_dates():
+    assert date_fields.date_field(fields(["timestamp", "begin"], (None, "")), "", "i") == (None, [])
+
+
 def test_a_field_of_dates_without_years_is_said():
     field, (note,) = date_fields.date_field(fields(["LandslideDate"], ("12/5/08", "3/7/11")), "", "i")
     assert field is None
