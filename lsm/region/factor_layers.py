@@ -266,7 +266,7 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
     codes   of classes that keep them, by factor; step  is called with what comes next
     """
     notes, classes, most = [], {}, max(1, min(grid.rows, grid.cols) // 3)
-    if c.FLOW_CELLS > most:
+    if most < c.FLOW_CELLS:
         raise InputError(f"FLOW_CELLS={c.FLOW_CELLS}: expected {most} at most on {grid.rows} x {grid.cols} cells")
     step("DEM")
     to_grid(inputs["DEM"], "DEM", grid, folder / "DEM.tif", notes, unit=c.DEM_UNIT)
