@@ -194,7 +194,8 @@ def read_files(names: list[str]) -> list[Path]:
 
 @contextlib.contextmanager
 def library_notes(notes: list[str]) -> Iterator[None]:
-    """Turns GDAL's warnings into lines of `notes`, each once. Its errors are raised by what it is asked to do."""
+    """Turns GDAL's warnings into lines of `notes`, each once. Its errors are raised by what it is asked to do. Where an
+    input is refused meanwhile, the lines so far are printed: they may say why."""
     def note(kind: int, _, message: str) -> None:
         line = f"GDAL: {' '.join(message.split())[:200]}"
         if kind == gdal.CE_Warning and line not in notes and not _HARMLESS.search(line):
@@ -203,5 +204,8 @@ def library_notes(notes: list[str]) -> Iterator[None]:
     gdal.PushErrorHandler(note)
     try:
         yield
+    except InputError:
+        print(*notes, sep="\n", end="\n" * bool(notes))
+        raise
     finally:
         gdal.PopErrorHandler()
