@@ -22,7 +22,7 @@ gdal.UseExceptions()
 
 # The constant of prepare_region.py that names a factor's file.
 DISTANCES = {"dis2road": "ROADS", "dis2drainage": "RIVERS", "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS"}
-FEW_VALUES = 10  # so few different whole numbers are no NDVI
+CLASSES = 10  # whole numbers up to this one alone are no NDVI
 CATEGORIES = {"land use": "LAND_USE", "lithology": "LITHOLOGY"}
 
 
@@ -82,7 +82,7 @@ def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]
     def possible(values: np.ndarray) -> tuple[float, float]:
         used.append(scale or ndvi_scale(values))
         different = np.unique(values)
-        if not scale and len(different) <= FEW_VALUES and (different == np.round(different)).all():
+        if not scale and (np.abs(different) <= CLASSES).all() and (different == np.round(different)).all():
             raise InputError(f"{where}: expected an index from -1 to 1, found {', '.join(f'{v:g}' for v in different)} "
                              "alone, like a mask or classes; take the index, or NDVI=none")
         if not scale and bulk(values) * used[0] > 15_000:

@@ -7,7 +7,7 @@ from small_region import COLS, NODATA, PLACE, ROWS, WEST, crs_of, heights, write
 
 from lsm.inputs.rasters import Grid
 from lsm.run.settings import InputError
-from lsm.sources.files import read_files
+from lsm.sources.files import library_notes, read_files
 from lsm.sources.plain_rasters import write_plain
 from lsm.sources.raster_files import is_raster, open_raster_file
 
@@ -369,3 +369,9 @@ def test_heights_that_may_be_gaps_or_depths_are_said(tmp_path):
                for note in plain_of(tmp_path / "dem.tif", "DEM", "")[1])
     write_raster(tmp_path / "dem.tif", np.where(values == 0, 0, values - 159))  # a shore
     assert not any("apart" in note for note in plain_of(tmp_path / "dem.tif", "DEM", "")[1])
+
+
+def test_lines_so_far_are_printed_where_an_input_is_refused(capsys):
+    with pytest.raises(InputError), library_notes(["a.tif: NDVI: -3000 in 9 cells"]):
+        raise InputError("refused")
+    assert capsys.readouterr().out == "a.tif: NDVI: -3000 in 9 cells\n"
