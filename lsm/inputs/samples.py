@@ -247,10 +247,11 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
         v = np.where(is_stored_zero(v), 0.0, v)
         if factor.kind == "categorical":
             _refuse((v != np.round(v)) | (np.abs(v) > 2**24), table, column, "a whole-number class code", first_row)
-        bad = impossible(v, factor.name, factor.kind)
-        few = bad.sum() < max(10, 0.1 * len(bad))
-        _refuse(bad, table, column, limits_of(factor.name, factor.kind)[2], first_row,
-                "correct or remove the row" if few else "convert the column, in all tables")
+        elif factor.kind in ("distance", "circular"):  # whether slopes are percent check_region.py says
+            bad = impossible(v, factor.name, factor.kind)
+            few = bad.sum() < max(10, 0.1 * len(bad))
+            _refuse(bad, table, column, limits_of(factor.name, factor.kind)[2], first_row,
+                    "correct or remove the row" if few else "convert the column, in all tables")
         values[:, j] = v
     xy = checked.iloc[:, len(factors):len(factors) + 2].to_numpy()
     for i in range(2):
