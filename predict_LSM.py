@@ -164,12 +164,17 @@ def main(c: Constants) -> None:
         map_region(c, cluster, work)
 
 
-def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
-    """Adapts and maps, on a cluster where there is one; work: an empty folder."""
-    paths = Paths(c.REGION)
+def check_constants(c: Constants) -> None:
+    """Raises InputError for values that mean nothing."""
     if c.ADAPT_WITH not in ("half", "all"):
         raise InputError(f"ADAPT_WITH={c.ADAPT_WITH}: expected half or all")
     at_least(c, GRID_ROWS=1)
+
+
+def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
+    """Adapts and maps, on a cluster where there is one; work: an empty folder."""
+    paths = Paths(c.REGION)
+    check_constants(c)
     source = grid_cells.grid_of(paths)
     # A grid that cannot be read is refused now, not after adapting.
     next(grid_cells.chunks(source, c.factors, c.GRID_ROWS), None)

@@ -190,7 +190,8 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
         further = (*(Factor(name, "continuous", terrain.MORE[name]) for name in c.TERRAIN_MORE), *own)
         factors = tuple(f for f in (*study_area.FACTORS, *further) if (folder / f"{f.name}.tif").is_file())
         names, units = [f.name for f in factors], {f.name: f.unit for f in factors}
-        complete, total = valid_cells(names, c.COVER, grid, folder)
+        complete, total, more = valid_cells(names, c.COVER, grid, folder)
+        notes += more
         for stack, bands in (("composite", _TERRAIN), ("stack", names)):
             files = {name: folder / f"{name}.tif" for name in bands}
             stack_layers(files, units, grid, folder / "ground.tif", folder / f"{stack}.tif")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from lsm.checks.finding import Finding, counted, graded
+from lsm.checks.finding import Finding, counted, graded, relation
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import Raster, locate
 from lsm.inputs.samples import Factor
@@ -137,6 +137,11 @@ def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, file: str) -> list[
         return []
     ranks = spearmanr(a, b).statistic
     ratio = float(np.median(a[b != 0] / b[b != 0]))
+    scale, shift = relation(a, b) if (b != 0).any() else (1.0, 0.0)
+    if factor.kind != "circular" and ranks > LIKE and scale is None:
+        return [Finding("units", file, "error", f"{factor.name} of the samples lies {shift:+.4g} from that of the grid "
+                        "at their places (median)", "an offset, or heights above another level: take both from one "
+                        "layer")]
     if factor.kind != "circular" and ranks > LIKE and not SAME_UNIT[0] < ratio < SAME_UNIT[1]:
         return [Finding("units", file, "error", f"{factor.name} of the samples is {ratio:.3g} times that of the grid "
                         "at their places (median)", "write both in one unit")]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lsm.run.paths import shown
@@ -45,3 +46,17 @@ def summary(findings: pd.DataFrame) -> str:
 def counted(n: int, what: str, verb: str) -> str:
     """A number, a noun and a verb that agree: "1 row holds", "2 rows hold"."""
     return f"{n} {what} {verb}s" if n == 1 else f"{n} {what}s {verb}"
+
+
+def relation(a: np.ndarray, b: np.ndarray) -> tuple[float | None, float]:
+    """How numbers a relate to numbers b (n,), of which one at least is not 0: their ratio (median), None where a shift
+    explains a far better; and the shift (median of a - b)."""
+    ratio, shift = float(np.median(a[b != 0] / b[b != 0])), float(np.median(a - b))
+    of_ratio, of_shift = np.median(np.abs(a - ratio * b)), np.median(np.abs(a - b - shift))
+    return (None if of_shift < 0.5 * of_ratio else ratio), shift
+
+
+def directions_apart(a: np.ndarray, b: np.ndarray) -> float:
+    """Degrees between directions a and b (n,), the median of those that both have (-1 is none); nan without any."""
+    both = (a >= 0) & (b >= 0)
+    return float(np.median(np.abs((a[both] - b[both] + 180) % 360 - 180))) if both.any() else np.nan

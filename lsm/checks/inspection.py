@@ -8,7 +8,7 @@ from lsm.checks.agreement import of_agreement, of_rows, values_of_cells
 from lsm.checks.coordinates import of_decimals
 from lsm.checks.finding import Finding, of_refusal, summary
 from lsm.checks.one_sided import of_one_sided
-from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain
+from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain, terrain_at
 from lsm.checks.table_checks import columns_of, of_collinearity, of_labels, of_missing, of_nodata, of_units
 from lsm.inputs.grid_cells import chunks, grid_of
 from lsm.inputs.rasters import Raster, read_composite
@@ -28,11 +28,11 @@ def write_checks(c) -> None:
     written = {paths.checks: table} | ({paths.correlation: correlation} if len(correlation) else {})
     for path, content in written.items():
         write_csv(path, content, STAGE, c, inputs)
-    for f in findings:
+    for f in sorted(findings, key=lambda f: ("ok", "warning", "error").index(f.level)):  # people look at the end
         print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")
-    print(summary(table))
     for path in written:
         print(f"wrote {shown(path)}")
+    print(summary(table))
 
 
 def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[list[Finding], pd.DataFrame]:
@@ -115,8 +115,9 @@ def _of_columns(table: pd.DataFrame, values: pd.DataFrame, factors: tuple[Factor
     """Findings about factors and places of a table; values holds its factors."""
     if not len(values):
         return []
-    findings = of_units(values, factors, shown(path)) + of_nodata(values, shown(path))
-    if {"X", "Y"} <= set(table) and raster is not None:
+    terrain = terrain_at(table[["X", "Y"]], raster) if {"X", "Y"} <= set(table) and raster is not None else None
+    findings = of_units(values, factors, shown(path), terrain) + of_nodata(values, shown(path))
+    if terrain is not None:
         findings += of_places(table[["X", "Y"]], raster, shown(path), is_grid)
-        findings += of_terrain(values, table[["X", "Y"]], raster, shown(path))
+        findings += of_terrain(values, terrain, shown(path))
     return findings

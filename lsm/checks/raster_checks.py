@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, osr
 
-from lsm.checks.finding import Finding, graded
+from lsm.checks.finding import Finding, directions_apart, graded, relation
 from lsm.inputs.crs import crs_name, ground_scale
 from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, known, locate, reason
 from lsm.inputs.samples import Factor
@@ -31,7 +31,8 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
     tangent = np.hypot(south, east)
     if np.isfinite(tangent).any():
         findings.append(_steepness(np.degrees(np.arctan(tangent[np.isfinite(tangent)])), file))
-    inland = np.isfinite(tangent) & (tangent > 0.05)
+    inland = np.isfinite(tangent) & (tangent > 0)
+    inland &= tangent > min(0.05, np.median(tangent[inland])) if inland.any() else False  # gentle ground too
     if inland.any():
         ratio = float(np.median(slope[inland] / np.degrees(np.arctan(tangent[inland]))))
         findings.append(_unit_of_slope(ratio, float(np.quantile(slope[raster.valid], 0.999)), file, "its band slope"))
@@ -125,31 +126,40 @@ def of_places(xy: pd.DataFrame, raster: Raster, file: str, is_grid: bool) -> lis
     return findings
 
 
-def of_terrain(values: pd.DataFrame, xy: pd.DataFrame, raster: Raster, file: str) -> list[Finding]:
-    """Whether a table has the heights and slopes of composite.tif at the same places; a ratio shows another unit."""
+def terrain_at(xy: pd.DataFrame, raster: Raster) -> pd.DataFrame:
+    """The terrain of composite.tif at the places of a table (rows, DEM, aspect and slope), nan off its cells."""
     place = xy.apply(pd.to_numeric, errors="coerce").fillna(np.inf).to_numpy(float).clip(-1e12, 1e12)
     row, col, there = locate(raster.geotransform, raster.valid.shape, place)
     there[there] = raster.valid[row[there], col[there]]
+    out = np.full((len(place), len(TERRAIN)), np.nan)
+    out[there] = raster.bands[:, row[there], col[there]].T
+    return pd.DataFrame(out, columns=TERRAIN, index=xy.index)
+
+
+def of_terrain(values: pd.DataFrame, terrain: pd.DataFrame, file: str) -> list[Finding]:
+    """Whether a table has the heights and slopes of composite.tif at the same places; a ratio shows another unit, a
+    shift another level of heights. terrain  as `terrain_at` gives it."""
     findings = []
-    for name, least in (("DEM", 10), ("slope", 3)):
+    for name in ("DEM", "slope"):
         if name not in values:
             continue
-        of_raster = raster.bands[TERRAIN.index(name), row[there], col[there]]
-        steep = of_raster >= least
-        ratio = values[name].to_numpy(float)[there][steep] / of_raster[steep]
-        if not np.isfinite(ratio).any():
+        a, b = values[name].to_numpy(float), terrain[name].to_numpy(float)
+        both = np.isfinite(a) & np.isfinite(b) & (b > 0)
+        both &= b >= np.median(b[both]) / 2 if both.any() else False
+        if not both.any():
             continue
-        middle = float(np.nanmedian(ratio))
-        findings.append(graded("units", file, "ok" if 0.8 < middle < 1.25 else "warning", f"{name} is {middle:.3g} "
-                               "times that of composite.tif at the same places (median)",
-                               "write degrees and metres: 1.75 is percent, 0.0175 radians, 3.28 feet; or the two are "
-                               "of different DEMs"))
+        ratio, shift = relation(a[both], b[both])
+        alike = 0.8 < np.median(a[both] / b[both]) < 1.25
+        found = f"{name} is {ratio or 0:.3g} times that of composite.tif at the same places (median)"
+        remedy = ("write degrees and metres: 1.75 is percent, 0.0175 radians, 3.28 feet; or the two are of different "
+                  "DEMs")
+        if ratio is None:
+            found = f"{name} lies {shift:+.4g} from that of composite.tif at the same places (median)"
+            remedy = "heights above another level, or an offset: write both above one level, or take both of one DEM"
+        findings.append(graded("units", file, "ok" if alike else "warning", found, remedy))
     if "aspect" in values:
-        of_raster = raster.bands[TERRAIN.index("aspect"), row[there], col[there]]
-        aspect = values["aspect"][there]
-        seen = (of_raster >= 0) & (aspect.to_numpy(float) >= 0)
-        if seen.any():
-            apart = float(np.median(np.abs((aspect[seen] - of_raster[seen] + 180) % 360 - 180)))
+        apart = directions_apart(values["aspect"].to_numpy(float), terrain["aspect"].to_numpy(float))
+        if np.isfinite(apart):
             findings.append(graded("aspect", file, "ok" if apart < 45 else "warning", f"aspect lies {apart:.0f} "
                                    "degrees (median) from that of composite.tif at the same places",
                                    "write degrees clockwise from north, downhill, no classes; or the two are of "

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lsm.checks.finding import Finding, counted, graded
+from lsm.checks.finding import Finding, counted, directions_apart, graded
 from lsm.inputs.bands import MARKS, in_radians, ndvi_scale
 from lsm.inputs.samples import Factor, is_stored_zero
 from lsm.inputs.text_tables import find_columns
@@ -27,19 +27,34 @@ def columns_of(table: pd.DataFrame, factors: tuple[Factor, ...]) -> pd.DataFrame
     return pd.DataFrame(found)
 
 
-def of_units(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> list[Finding]:
-    """Units of slope, aspect, NDVI and DV, as far as the ranges of a table show them. values (rows, factors)."""
+def of_units(values: pd.DataFrame, factors: tuple[Factor, ...], file: str, terrain: pd.DataFrame | None = None
+             ) -> list[Finding]:
+    """Units of slope, aspect, NDVI and DV, as far as the ranges of a table show them. values (rows, factors).
+
+    terrain  of composite.tif at the same places, None where unknown: slopes and aspects like its own are degrees,
+             however small, since its bands are compared with its heights
+    """
     known = {f.name: f for f in factors}
-    found = [_unit(known[name], values[name].dropna()) for name in values if values[name].notna().any()]
+    alike = set() if terrain is None else {name for name in values if _is_like(values, terrain, name)}
+    found = [_unit(known[name], values[name].dropna(), name in alike) for name in values if values[name].notna().any()]
     return [graded("units", file, *unit) for unit in found if unit]
 
 
-def _unit(factor: Factor, v: pd.Series) -> tuple[str, str, str] | None:
-    """Level, what was found and remedy for the unit of one factor; None where its range shows no unit."""
+def _is_like(values: pd.DataFrame, terrain: pd.DataFrame, name: str) -> bool:
+    """Whether the slope or the aspect of a table is that of composite.tif at the same places."""
+    if name == "aspect":
+        return directions_apart(values[name].to_numpy(float), terrain[name].to_numpy(float)) < 45
+    ratio = (values[name] / terrain[name])[terrain[name] > 0] if name == "slope" else pd.Series(dtype=float)
+    return 0.8 < ratio.median() < 1.25
+
+
+def _unit(factor: Factor, v: pd.Series, alike: bool) -> tuple[str, str, str] | None:
+    """Level, what was found and remedy for the unit of one factor; None where its range shows no unit. alike  whether
+    it is like that of composite.tif"""
     name, low, high = factor.name, float(v.min()), float(v.max())
     if name == "slope":
-        return _unit_of_slopes(v)
-    if factor.kind == "circular" and in_radians(v.to_numpy()):
+        return _unit_of_slopes(v, alike)
+    if factor.kind == "circular" and not alike and in_radians(v.to_numpy()):
         return "error", f"{name} goes to {high:.3g}: radians", "write degrees: multiply by 57.2958, -1 for flat ground"
     if name == "NDVI":
         largest, found = max(abs(low), abs(high)), f"NDVI from {low:.3g} to {high:.3g}"
@@ -60,11 +75,12 @@ def _unit(factor: Factor, v: pd.Series) -> tuple[str, str, str] | None:
     if factor.zero_is_missing and (v != 0).any():
         middle = float(v[v != 0].abs().median())
         found = f"median |{name}| where measured {middle:.3g}: "
-        return ("error", found + "m/yr", "multiply by 1,000 to mm/yr") if middle < 0.05 else ("ok", found + "mm/yr", "")
+        return ("ok", found + "mm/yr", "") if middle >= 0.05 else (
+            "warning", found + "m/yr, or hardly any motion", "if m/yr, multiply by 1,000 to mm/yr in all tables")
     return None
 
 
-def _unit_of_slopes(v: pd.Series) -> tuple[str, str, str]:
+def _unit_of_slopes(v: pd.Series, alike: bool) -> tuple[str, str, str]:
     """The same for slopes: one number out of range, however often, is no unit but a gap or an error."""
     most, found = float(v.quantile(0.95)), f"slope goes from {v.min():.4g} to {v.max():.4g}"
     odd = v[(v < 0) | (v > 90)]
@@ -74,6 +90,8 @@ def _unit_of_slopes(v: pd.Series) -> tuple[str, str, str]:
         return ("error", f"{found}: {counted(len(odd), 'row', 'hold')} {odd.iloc[0]:g}, no slope in degrees",
                 "if it marks gaps, remove these rows, or fill them from the raster; if slopes are percent, write "
                 "degrees(atan(percent / 100))")
+    if alike:
+        return "ok", f"slope to {v.max():.3g} (99 % below {v.quantile(0.99):.3g}), as in composite.tif: degrees", ""
     if v.max() <= np.pi / 2:
         return "error", f"{found}: radians, or rise over run", "write degrees: multiply radians by 57.2958"
     if most <= np.pi / 2:

@@ -5,16 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 from osgeo import gdal
 
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 NODATA = -9999.0  # of every raster of numbers that the stages write
 HEIGHTS = (-500, 9000)  # m: the Dead Sea's shore and the Himalayas lie between them
 # Numbers that mark gaps in the files of many programs; a file should declare them as nodata.
 MARKS = (-2147483648, -999999, -99999, -88888, -32768, -32767, -28672, -9999, -8888, -7777, -3000, -999, -99,
          9999, 32767, 65535, 99999, 999999, 2147483647)
+SURE = tuple(mark for mark in MARKS if mark <= -9999)  # no factor has such a value
 ENDLESS = 1e20  # numbers of this size mark gaps too: -3.4e38, 1e30
-TIMES = 5       # see `undeclared`
-OFTEN = 5
+TIMES = 5       # see `gaps_of`
+OFTEN = 10      # see `gaps_of` and `heaped`
+HEAP = 0.01     # see `heaped`
 
 
 def known(values: np.ndarray, nodata: float | None = NODATA) -> np.ndarray:
@@ -75,21 +77,41 @@ class Band:
         return numbers if self.is_plain else numbers * np.float64(self.scale) + self.offset
 
 
-def undeclared(values: np.ndarray, vary: bool = False) -> np.ndarray:
-    """(values,) bool: which values, of those that a file does not declare as gaps, mark gaps: one of MARKS, more than
-    TIMES as large as 99 % of the others. Of values that `vary` from place to place, also a whole number of 100 and
-    more that stands OFTEN and more times and is TIMES as large as all others."""
-    marked, sizes = np.isin(values, MARKS), np.abs(values)
+def gaps_of(values: np.ndarray, where: str, vary: bool = False) -> tuple[np.ndarray, list[str]]:
+    """(values,) bool: which values, of those that a file does not declare as gaps, mark gaps; and a line on each such
+    number, and on one that may be one and is kept. where  the start of a line
+
+    One of MARKS, if it is more than TIMES as large as 99 % of the others. Of values that `vary` from place to place,
+    also a whole number of 100 and more that is TIMES as large as all others and stands OFTEN times as often as any of
+    them: what is measured is never so often the same.
+    """
+    marked, sizes, notes = np.isin(values, MARKS), np.abs(values), []
     others = ~marked & np.isfinite(values)
     if not others.any():
-        return marked
-    out = marked & (sizes > TIMES * np.quantile(sizes[others], 0.99))
+        return marked, notes
+    out, kept = marked & (sizes > TIMES * np.quantile(sizes[others], 0.99)), []
     for end in {values[others].min(), values[others].max()} if vary else ():
         alike = others & (values == end)
-        rest = sizes[others & ~alike]
-        if alike.sum() >= OFTEN and end == np.round(end) and len(rest) and abs(end) > max(99, TIMES * rest.max()):
+        rest = values[others & ~alike]
+        if end != np.round(end) or alike.sum() < 2 or not len(rest) or abs(end) <= max(99, TIMES * np.abs(rest).max()):
+            continue
+        if alike.sum() >= OFTEN * np.unique(rest, return_counts=True)[1].max():
             out |= alike
-    return out
+        else:
+            kept.append(f"{where}: {end:g} at {alike.sum():,} points is far from all other values and is kept; if it "
+                        "marks gaps, remove these points")
+    numbers, counts = np.unique(values[out], return_counts=True)
+    return out, [*(f"{where}: {number:g} at {counted(n, 'point')} is taken for a gap that the file does not declare"
+                   for number, n in zip(numbers, counts.tolist(), strict=True)), *kept]
+
+
+def heaped(values: np.ndarray) -> bool:
+    """Whether 0 stands in a share of HEAP of values (values,) and OFTEN times as often as the 100 numbers around it
+    (median): as marks of gaps do, in whole numbers too."""
+    others, counts = np.unique(values[(values != 0) & np.isfinite(values)], return_counts=True)
+    zeros = int((values == 0).sum())
+    around = counts[np.argsort(np.abs(others), kind="stable")[:100]]
+    return len(others) > 1 and zeros >= max(OFTEN, HEAP * len(values)) and zeros > OFTEN * np.median(around)
 
 
 def bulk(values: np.ndarray) -> float:
@@ -135,26 +157,36 @@ def refuse_damaged(dataset: gdal.Dataset, where: str) -> None:
                          "it again (gdal_edit.py -a_ullr <west> <north> <east> <south>)")
 
 
+def limits_of(name: str, kind: str) -> tuple[float, float, str]:
+    """The least and the largest value that a factor can have, and both in words; -1 of directions is flat ground."""
+    if kind == "distance":
+        return 0, ENDLESS, "distances of 0 m or more"
+    if kind == "circular":
+        return -1, 360, "0 to 360 degrees, or -1 for flat"
+    return {"DEM": (*HEIGHTS, f"heights from {HEIGHTS[0]} to {HEIGHTS[1]} m"),
+            "slope": (0, 90, "slopes from 0 to 90 degrees")}.get(name, (-ENDLESS, ENDLESS, "numbers"))
+
+
+def impossible(values: np.ndarray, name: str, kind: str) -> np.ndarray:
+    """Which values a factor cannot have: beyond its limits, no class code, no direction, or the mark of a gap."""
+    lowest, highest, _ = limits_of(name, kind)
+    bad = (values < lowest) | (values > highest) | np.isin(values, SURE)
+    if kind == "circular":
+        bad |= (values < 0) & (values != -1)
+    elif kind == "categorical":
+        bad |= values != np.round(values)
+    return bad
+
+
 def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str) -> None:
     """Raises InputError for values (values,) that a factor cannot have: a gap that is not declared, another unit.
 
     name, kind  of the factor, as study_area.py has them; where  the start of the message
     """
-    lowest, highest, expected = {
-        "DEM": (*HEIGHTS, f"heights from {HEIGHTS[0]} to {HEIGHTS[1]} m"),
-        "slope": (0, 90, "slopes from 0 to 90 degrees")}.get(name, (-ENDLESS, ENDLESS, "numbers"))
-    if kind == "distance":
-        lowest, expected = 0, "distances of 0 m or more"
-    elif kind == "circular":
-        lowest, highest, expected = -1, 360, "0 to 360 degrees, or -1 for flat"
-    bad = (values < lowest) | (values > highest) | (values == NODATA)
-    if kind == "circular":
-        bad |= (values < 0) & (values != -1)
-    elif kind == "categorical":
-        bad |= values != np.round(values)
+    bad = impossible(values, name, kind)
     if bad.any():
         wild = float(values[bad][0])
         gap = f"if it marks gaps, declare it (gdal_edit.py -a_nodata {wild:.9g}), else "
         gap *= wild in MARKS or abs(wild) >= ENDLESS or bool((values[bad] == wild).all())
-        raise InputError(f"{where}: expected {expected}, found {wild:.9g} in {int(bad.sum())} cells; {gap}write the "
-                         "raster again")
+        raise InputError(f"{where}: expected {limits_of(name, kind)[2]}, found {wild:.9g} in "
+                         f"{counted(int(bad.sum()), 'cell')}; {gap}write the raster again")

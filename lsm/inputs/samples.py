@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.bands import NODATA
+from lsm.inputs.bands import SURE, impossible, limits_of
 from lsm.inputs.text_tables import LARGEST, Table, find_columns, first_rows, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -242,15 +242,16 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
             _refuse(~(np.abs(v) <= LARGEST), table, column, "a whole-number class code", first_row,
                     "number the classes, alike in samples and grid")
         _refuse(~(np.abs(v) <= LARGEST), table, column, "a number", first_row)
-        _refuse(v == NODATA, table, column, "a number", first_row, "it marks gaps: remove these rows, or fill them")
+        gaps = np.isin(v, SURE)
+        _refuse(gaps, table, column, "a number", first_row, "it marks gaps: remove these rows, or fill them")
         v = np.where(is_stored_zero(v), 0.0, v)
         if factor.kind == "categorical":
             _refuse((v != np.round(v)) | (np.abs(v) > 2**24), table, column, "a whole-number class code", first_row)
-        elif factor.kind == "distance":
-            _refuse(v < 0, table, column, "a distance of 0 m or more", first_row)
-        elif factor.kind == "circular":
-            outside = ((v < 0) & (v != -1)) | (v > 360)
-            _refuse(outside, table, column, "0 to 360 degrees, or -1 for flat", first_row)
+        elif factor.kind in ("distance", "circular"):  # whether slopes are percent check_region.py says
+            bad = impossible(v, factor.name, factor.kind)
+            few = bad.sum() < max(10, 0.1 * len(bad))
+            _refuse(bad, table, column, limits_of(factor.name, factor.kind)[2], first_row,
+                    "correct or remove the row" if few else "convert the column, in all tables")
         values[:, j] = v
     xy = checked.iloc[:, len(factors):len(factors) + 2].to_numpy()
     for i in range(2):

@@ -12,6 +12,7 @@ from osgeo import gdal, ogr, osr
 from lsm.inputs.layers import flush
 from lsm.inputs.rasters import Grid, create
 from lsm.run.artifacts import artifact
+from lsm.run.settings import counted
 
 gdal.UseExceptions()
 ogr.UseExceptions()
@@ -69,6 +70,27 @@ def burn(dataset: gdal.Dataset, grid: Grid, path: Path, attribute: str | None = 
     gdal.RasterizeLayer(target, [1], dataset.GetLayer(0), burn_values=[1], options=options)
     flush(target)
     return target
+
+
+def overlaps(dataset: gdal.Dataset, burned: gdal.Dataset, attribute: str, grid: Grid, path: Path,
+             where: str) -> list[str]:
+    """A line on cells that lie in several polygons whose attribute differs, [] without such cells.
+
+    burned  the layer of the attribute, of which the last polygon counts; path  of that layer, beside which others are
+            made; where  the start of the line
+    """
+    added = []
+    for name, options in (("number", []), ("sum", [f"ATTRIBUTE={attribute}"])):
+        added.append(create(path.with_suffix(f".{name}.tif"), grid, gdal.GDT_Float64, None))
+        gdal.RasterizeLayer(added[-1], [1], dataset.GetLayer(0), burn_values=[1],
+                            options=[*options, "MERGE_ALG=ADD"])
+        added[-1].FlushCache()
+    cells = 0
+    for row, rows in grid.windows():
+        number, total, value = (d.ReadAsArray(0, row, grid.cols, rows) for d in (*added, burned))
+        cells += int(((number > 1) & (np.abs(total - number * value) > 1e-4 * np.abs(total))).sum())
+    return [f"{where}: polygons overlap and differ in {counted(cells, 'cell')}; the last one in the file counts"
+            ] * bool(cells)
 
 
 # making ----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr, osr
 
-from lsm.inputs.bands import ENDLESS, undeclared
+from lsm.inputs.bands import ENDLESS, gaps_of, heaped
 from lsm.inputs.crs import crs_of
 from lsm.inputs.rasters import Grid, open_raster
 from lsm.inputs.vectors import fields_of
@@ -63,17 +63,28 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, st
     bands, place, crs, told = _opened(file, key_of, notes)
     velocity = bands["velocity"][0].GetRasterBand(bands["velocity"][1])
     first, col, rows, cols = _window(velocity, place, crs, grid, path)
-    values, known = {}, np.ones((rows, cols), bool)
-    for column, (dataset, number) in bands.items():
+    values, known, without, where = {}, np.ones((rows, cols), bool), {}, f"{shown(path)}: {WHAT}"
+
+    def leave_out(why: str, cells: np.ndarray) -> None:
+        without[why] = without.get(why, 0) + int((known & cells).sum())
+        known[cells] = False
+
+    for column, (dataset, number) in bands.items():  # the velocity first
         band = dataset.GetRasterBand(number)
         raw = band.ReadAsArray(col, first, cols, rows)
         v = raw.astype(np.float64)
-        gap = (band.GetMaskBand().ReadAsArray(col, first, cols, rows) == 0) | ~(np.abs(v) < ENDLESS)
-        gap[~gap] = undeclared(v[~gap], vary=column == "velocity")
-        known &= ~gap
-        values[column] = v * (band.GetScale() or 1.0) + (band.GetOffset() or 0.0)
+        leave_out("nodata", (band.GetMaskBand().ReadAsArray(col, first, cols, rows) == 0) | np.isnan(v))
+        leave_out("of endless size", ~(np.abs(v) < ENDLESS))
         if column == "velocity" and raw.dtype.kind == "f":
-            known &= v != 0  # programs fill gaps with 0; a measured velocity is never exactly 0
+            leave_out("exactly 0, as no measurement is", v == 0)
+        elif column == "velocity" and heaped(v[known]):
+            notes.append(f"{where}: exactly 0 in {int((v[known] == 0).sum()):,} cells is kept as a velocity; if it "
+                         "marks gaps, declare it (gdal_edit.py -a_nodata 0)")
+        marks, more = gaps_of(v[known], f"{where}: {column}", vary=column == "velocity")
+        notes += more
+        known[known] = ~marks
+        values[column] = v * (band.GetScale() or 1.0) + (band.GetOffset() or 0.0)
+    lost = "".join(f", {n:,} {why}" for why, n in without.items() if n)
     r, c = np.nonzero(known)
     if not len(r):
         raise InputError(f"{shown(path)}: {WHAT}: expected cells with a velocity on the DEM ({grid.extent}), found "
@@ -86,10 +97,11 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, st
         xy = np.array(osr.CoordinateTransformation(crs, target).TransformPoints(xy.tolist()))[:, :2]
     table = pd.DataFrame({column: v[r, c] for column, v in values.items()}).assign(X=xy[:, 0], Y=xy[:, 1])
     if {"HEADING", "INCIDENCE_ANGLE"} <= set(told):
-        table = table.assign(heading=float(told["HEADING"]), incidence=float(told["INCIDENCE_ANGLE"]))
+        angles = pd.to_numeric(pd.Series([told["HEADING"], told["INCIDENCE_ANGLE"]]), errors="coerce")
+        table = table.assign(heading=angles[0], incidence=angles[1])
     unit = velocity.GetUnitType() or next((told[k] for k in ("UNIT", "unit", "units") if k in told), "")
-    return table, unit, [*notes, f"{shown(path)}: {len(table):,} cells with a velocity on and around the grid are the "
-                         "points"]
+    return table, unit, [*notes, f"{shown(path)}: {len(table):,} of {rows * cols:,} cells on and around the grid have "
+                         f"a velocity and are the points{lost}"]
 
 
 def _opened(file: File, key_of, notes: list[str]
@@ -98,6 +110,7 @@ def _opened(file: File, key_of, notes: list[str]
     InputError."""
     path = file.path
     dataset = open_raster(path, "export it again as GeoTIFF", WHAT, file.opened)
+    file.only("a raster", "band")
     told, place, crs = dataset.GetMetadata(), dataset.GetGeoTransform(can_return_null=True), dataset.GetSpatialRef()
     if dataset.GetDriver().ShortName.startswith("HDF5"):
         names = {name.rpartition("/")[2]: name for name, _ in dataset.GetSubDatasets()}
@@ -120,9 +133,10 @@ def _opened(file: File, key_of, notes: list[str]
             notes.append(f"{shown(path)}: {WHAT}: band {first} of {len(names)} is the velocity")
         bands = {"velocity": (dataset, first)} | {n: (dataset, i) for i, n in enumerate(names, start=1)
                                                   if key_of(n) not in (None, "velocity") and i != first}
+    crs = file.crs or crs
     if crs is None or crs.IsLocal() or place is None:
-        raise InputError(f"{shown(path)}: {WHAT}: expected a CRS and a geotransform, found none; set them "
-                         "(gdal_edit.py -a_srs EPSG:<code>)")
+        raise InputError(f"{shown(path)}: {WHAT}: expected a CRS and a geotransform, found none; set the CRS: "
+                         f"{file.remedy('epsg=<code>')}, or both in the file (gdal_edit.py)")
     crs = crs.Clone()
     crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     return bands, place, crs, told

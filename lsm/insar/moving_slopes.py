@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from lsm.inputs.rasters import TERRAIN, Raster, locate
-from lsm.insar.velocities import LIMITS, InsarPoints
+from lsm.insar.velocities import ASIDE, InsarPoints
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -64,10 +64,11 @@ def check_rules(c) -> None:
     """Raises InputError for constants of RULES that mean nothing."""
     if c.LOOK not in LOOKS:
         raise InputError(f"LOOK={c.LOOK}: expected {' or '.join(LOOKS)}")
-    limits = (LIMITS["heading"], LIMITS["incidence"])
-    if c.GEOMETRY and not (len(c.GEOMETRY) == 2 and all(isinstance(v, (int, float)) and low <= v <= high for
-                                                        v, (low, high, _) in zip(c.GEOMETRY, limits, strict=True))):
-        raise InputError(f"GEOMETRY={c.GEOMETRY}: expected (heading, incidence) in degrees, incidence from 0 to 90")
+    if c.GEOMETRY and not (len(c.GEOMETRY) == 2 and all(isinstance(v, (int, float)) for v in c.GEOMETRY)
+                           and 2 * np.pi < abs(c.GEOMETRY[0]) <= 360 and ASIDE[0] <= c.GEOMETRY[1] <= ASIDE[1]):
+        raise InputError(f"GEOMETRY={c.GEOMETRY}: expected (heading, incidence) in degrees, like (-13.0, 39.0): the "
+                         f"heading up to 360 and not as near 0 as radians are, the incidence {ASIDE[0]} to {ASIDE[1]} "
+                         "off the vertical")
     for name, low, high in (("MIN_COSINE", 0.01, 1), ("MIN_VELOCITY", 0, np.inf), ("MIN_SLOPE", 0, 90),
                             ("ERRORS", 0, np.inf), ("MIN_COHERENCE", 0, 1), ("SPACING", 0, np.inf)):
         if not low <= getattr(c, name) <= high:

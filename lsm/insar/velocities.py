@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.bands import undeclared
+from lsm.inputs.bands import gaps_of
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.samples import is_stored_zero
@@ -19,7 +19,7 @@ from lsm.inputs.text_tables import Table, plain
 from lsm.insar.insar_files import RASTERS, WHAT, layer_table, raster_table
 from lsm.region.placed_points import dropped, is_egms, numbers_of, points_of
 from lsm.run.paths import shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
 
@@ -87,6 +87,9 @@ class InsarPoints:
         columns |= {names[0]: getattr(self, key) for key, names in COLUMNS.items()}
         if self.incidence is not None and not ASIDE[0] <= np.median(self.incidence) <= ASIDE[1]:
             columns = {OFF_VERTICAL if name == "incidence" else name: values for name, values in columns.items()}
+        slow = np.quantile(np.abs(self.velocity), 0.99) < SLOWEST  # then the unit must be read with it
+        columns = {f"{name} (mm/yr)" if slow and name == COLUMNS["velocity"][0] else name: values
+                   for name, values in columns.items()}
         return pd.DataFrame({name: values for name, values in columns.items() if values is not None})
 
 
@@ -128,7 +131,13 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
         v = None if column is None else numbers_of(table[column], path)
         if v is None or (np.isnan(v).all() and key != "velocity"):
             continue
-        v = np.where(undeclared(v, vary=key == "velocity"), np.nan, v)
+        marks, more = gaps_of(v, f"{shown(path)}: column {str(column)!r}", vary=key == "velocity")
+        zero = (v == 0) & (key == "incidence") & (column != OFF_VERTICAL) & bool((v > 0).any())
+        if zero.any():
+            more.append(f"{shown(path)}: column {str(column)!r}: exactly 0 at {counted(int(zero.sum()), 'point')}, where "
+                        "no radar looks, is taken for a gap")
+        notes += more
+        v = np.where(marks | zero, np.nan, v)
         gaps |= np.isnan(v)
         lacking += [column] * bool(np.isnan(v).any())
         values[key] = pd.Series(v, table.index, name=column)
@@ -137,13 +146,14 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     values = {key: column[kept] for key, column in values.items()}
     notes += _in_degrees(values, path)
     values = {key: _within_limits(column, key, path) for key, column in values.items()}
+    told = bool(split_unit(columns["velocity"])[1] or stated)
     unit, more = _unit_of(columns["velocity"], stated, unit, path)
     notes += more
     own, _ = _unit_of(columns["error"] or "", "", unit, path)
     values |= {key: values[key] * TO_MM[of] for key, of in (("velocity", unit), ("error", own)) if key in values}
     velocity = values.pop("velocity")
     notes += _level_3(file, header, values, len(velocity))
-    check_unit(velocity, path, unit)
+    notes += check_unit(velocity, path, unit, told)
     xy = table[["X", "Y"]].to_numpy()[kept]
     *_, inside = locate(grid.geotransform, (grid.rows, grid.cols), xy)
     if inside.sum() * 2 < len(xy):
@@ -248,22 +258,28 @@ def _within_limits(column: pd.Series, key: str, path: Path) -> np.ndarray:
     return values
 
 
-def check_unit(velocity: np.ndarray, path: Path, unit: str = "mm/yr") -> None:
+def check_unit(velocity: np.ndarray, path: Path, unit: str = "mm/yr", told: bool = False) -> list[str]:
     """Refuses velocities (points,), mm/yr out of `unit`, that are nearly all too slow or half too fast to be real.
 
-    Raises InputError.
+    told  whether the file itself names the unit: then slow ones are slow, which the line returned says. Raises
+          InputError.
     """
-    speed = np.abs(velocity)
+    speed, notes = np.abs(velocity), []
     middle = np.quantile(speed, 0.5)
     usual = speed[speed <= WIDEST * np.median(speed[speed > 0])] if speed.any() else speed
     most = np.quantile(usual, 0.99)
-    if most < SLOWEST or middle > FASTEST:
+    if most < SLOWEST and told:
+        notes.append(f"{shown(path)}: 99 % of the velocities are below {most:.3g} mm/yr, in {unit} as the file says")
+    elif most < SLOWEST or middle > FASTEST:
         found = f"99 % below {most:.3g}" if most < SLOWEST else f"half of them above {middle:.3g}"
+        named = f"; if they are so slow, name the unit: column 'velocity ({unit})', or the band's"
+        named *= bool(most < SLOWEST)
         raise InputError(f"{shown(path)}: velocities: expected {unit}, found {found} mm/yr; give INSAR_UNIT, "
-                         "or convert them to mm/yr")
+                         f"or convert them to mm/yr{named}")
     if (wild := np.abs(velocity) > FASTEST_ONE).any():
         raise InputError(f"{shown(path)}: velocities: expected {FASTEST_ONE:,.0f} mm/yr at most, found "
-                         f"{velocity[wild][0]:g} at {wild.sum():,} points; correct or remove them")
+                         f"{velocity[wild][0]:g} at {counted(int(wild.sum()), 'point')}; correct or remove them")
+    return notes
 
 
 def towards_satellite(velocity: np.ndarray, positive: str) -> np.ndarray:

@@ -72,7 +72,7 @@ def draw_non_landslides(rng, strategy: str, slope: np.ndarray, folder: Path, gri
     slope     (landslides,) degrees
     folder    with the layers valid, occupied, slope, and away, the distance (m) to occupied cells
     """
-    classes = classes if strategy == "slope" else 1  # else one stratum, 0
+    classes = min(classes, len(slope)) if strategy == "slope" else 1  # else one stratum, 0
     edges = np.unique(np.quantile(slope, np.linspace(0, 1, classes + 1)[1:-1]))
     each = np.bincount(np.digitize(slope, edges), minlength=1)
     wanted = {i: max(1, round(ratio * n)) for i, n in enumerate(each) if n}

@@ -9,7 +9,7 @@ from lsm.inputs.bands import bulk, in_radians, ndvi_scale, refuse_impossible
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
 from lsm.inputs.rasters import NODATA, Grid, create, known
 from lsm.inputs.samples import Factor
-from lsm.inputs.vectors import burn, fields_of, is_areal, number_features
+from lsm.inputs.vectors import burn, fields_of, is_areal, number_features, overlaps
 from lsm.region import terrain
 from lsm.region.warp import fill_holes, to_grid
 from lsm.run.settings import InputError
@@ -22,6 +22,7 @@ gdal.UseExceptions()
 
 # The constant of prepare_region.py that names a factor's file.
 DISTANCES = {"dis2road": "ROADS", "dis2drainage": "RIVERS", "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS"}
+CLASSES = 10  # whole numbers up to this one alone are no NDVI
 CATEGORIES = {"land use": "LAND_USE", "lithology": "LITHOLOGY"}
 
 
@@ -35,6 +36,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
     notes          gets lines on what was guessed, and on cells without a class. Raises InputError.
     """
     path, given_file = folder / f"{name}.tif", File.of(file, name)
+    field = field or given_file.options.get("field", "")
     if is_raster(file, name):
         raster = to_grid(file, name, grid, path.with_suffix(".codes.tif"), notes, categorical=True)
         coded = gdal.Open(str(path.with_suffix(".codes.tif")))
@@ -51,6 +53,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
         only_areas(vector, given_file.where, notes)
         codes, numbers = number_classes(vector, given_file, field, given, region, notes)
         coded, new_of = burn(vector, grid, path.with_suffix(".codes.tif"), numbers), None
+        notes += overlaps(vector, coded, numbers, grid, path, given_file.where)
     heights, ground, without = gdal.Open(str(folder / "ground.tif")), 0, 0
 
     def window(row: int, rows: int) -> np.ndarray:
@@ -78,6 +81,10 @@ def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]
 
     def possible(values: np.ndarray) -> tuple[float, float]:
         used.append(scale or ndvi_scale(values))
+        different = np.unique(values)
+        if not scale and (np.abs(different) <= CLASSES).all() and (different == np.round(different)).all():
+            raise InputError(f"{where}: expected an index from -1 to 1, found {', '.join(f'{v:g}' for v in different)} "
+                             "alone, like a mask or classes; take the index, or NDVI=none")
         if not scale and bulk(values) * used[0] > 15_000:
             raise unknown(np.quantile(np.abs(values), 0.99), "")
         return -15_000 / used[0], 15_000 / used[0]  # what resampling makes of 1, and more
@@ -114,7 +121,8 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
         vector = open_vector(file, name, grid, notes)
         if name == "dis2catchment" and is_areal(vector):
             only_areas(vector, File.of(file, name).where, notes)
-            numbers = burn(vector, grid, folder / "numbers.tif", number_features(vector))
+            numbers = burn(vector, grid, folder / "numbers.tif", field := number_features(vector))
+            notes += overlaps(vector, numbers, field, grid, folder / f"{name}.tif", File.of(file, name).where)
         else:
             marks = burn(vector, grid, folder / "marks.tif", touched=is_areal(vector))
     else:
@@ -126,6 +134,10 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
                f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; lower "
                "it, or give RIVERS")
     distance_to(marks, grid, folder / f"{name}.tif", missing)
+    if not file:
+        area = channel * grid.cell**2 / 1e6
+        notes.append(f"{name}: no rivers given: a stream is where {channel:,} cells ({area:.3g} km2) or more drain "
+                     "through (CHANNEL)")
 
 
 def borders(numbers: gdal.Dataset, grid: Grid, path: Path) -> gdal.Dataset:
@@ -160,6 +172,7 @@ def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: 
     """
     z = gdal.Open(str(folder / "DEM.tif")).ReadAsArray()
     ground, total = known(z), int(known(z).sum())
+    notes += terrain.oddities(z, grid.cell)
     wet = terrain.flat_water(z, water) if water else np.zeros(z.shape, bool)
     if wet.any():
         levels = [f"{v:g}" for v in np.unique(z[wet])]
@@ -169,14 +182,7 @@ def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: 
         notes += terrain.cliffs(z, wet, grid.cell)
     ground &= ~wet
     if mask:
-        if is_raster(mask, "MASK"):
-            to_grid(mask, "MASK", grid, folder / "mask.tif", notes, categorical=True)
-            v = gdal.Open(str(folder / "mask.tif")).ReadAsArray()
-            masked = known(v) & (v != 0)
-        else:
-            vector = open_vector(mask, "MASK", grid, notes)
-            only_areas(vector, File.of(mask, "MASK").where, notes)
-            masked = burn(vector, grid, folder / "mask.tif").ReadAsArray() != 0
+        masked = _masked(mask, grid, folder, notes)
         if not masked[known(z)].any():
             raise InputError(f"{File.of(mask, 'MASK').where}: expected a mask on the DEM ({grid.extent}), found none: "
                              "cells of it hold values other than 0 that are no nodata; check its CRS and nodata value, "
@@ -191,6 +197,26 @@ def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: 
                 lambda row, rows: np.where(ground[row:row + rows], z[row:row + rows], np.nan))
 
 
+def _masked(mask: str, grid: Grid, folder: Path, notes: list[str]) -> np.ndarray:
+    """(rows, cols) bool: the cells of a mask: of polygons those inside, of a raster those of numbers other than 0, or
+    of |value=. Raises InputError where numbers cover all and do not tell what is the mask."""
+    file = File.of(mask, "MASK")
+    if not is_raster(mask, "MASK"):
+        vector = open_vector(mask, "MASK", grid, notes)
+        only_areas(vector, file.where, notes)
+        return burn(vector, grid, folder / "mask.tif").ReadAsArray() != 0
+    to_grid(mask, "MASK", grid, folder / "mask.tif", notes, categorical=True)
+    v, chosen = gdal.Open(str(folder / "mask.tif")).ReadAsArray(), file.numbers("value")
+    numbers = [f"{n:g}" for n in np.unique(v[known(v)])]
+    if not chosen and len(numbers) > 1 and (known(v) & (v != 0)).all():
+        raise InputError(f"{file.where}: expected 0 or nodata where the mask is not, found {', '.join(numbers[:6])}"
+                         f"{', ...' * (len(numbers) > 6)} in all cells; say which is the mask: "
+                         f"{file.remedy('value=<number>')}")
+    if chosen or len(numbers) > 2:
+        notes.append(f"{file.where}: its cells of {', '.join(map(str, chosen)) or 'all numbers but 0'} are the mask")
+    return known(v) & (np.isin(v, chosen) if chosen else v != 0)
+
+
 def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[str, int], region: str,
               notes: list[str]) -> dict[str, int] | None:
     """Writes the layer of a factor that a person adds: a raster's values; polygons' classes or the numbers of
@@ -199,8 +225,9 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
     path, given_file = folder / f"{factor.name}.tif", File.of(file, factor.name)
     field = given_file.options.get("field", "")
     if factor.kind == "categorical":
-        return category_layer(factor.name, file, field, given, region, grid, folder, notes)
+        return category_layer(factor.name, file, "", given, region, grid, folder, notes)
     if is_raster(file, factor.name):
+        given_file.only("a raster of numbers", "band")
         to_grid(file, factor.name, grid, path, notes, nearest=factor.kind == "circular",
                 unit="" if factor.kind == "distance" else None)
     elif factor.kind == "distance":
@@ -217,6 +244,7 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
         target.GetRasterBand(1).Fill(NODATA)
         gdal.RasterizeLayer(target, [1], vector.GetLayer(0), options=[f"ATTRIBUTE={named[0]}"])
         flush(target)
+        notes += overlaps(vector, target, named[0], grid, path, given_file.where)
     made, small = gdal.Open(str(path)), []
     for window in grid.windows():
         v = read_rows(made, *window)
@@ -237,7 +265,9 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
     own     the files of further factors
     codes   of classes that keep them, by factor; step  is called with what comes next
     """
-    notes, classes = [], {}
+    notes, classes, most = [], {}, max(1, min(grid.rows, grid.cols) // 3)
+    if most < c.FLOW_CELLS:
+        raise InputError(f"FLOW_CELLS={c.FLOW_CELLS}: expected {most} at most on {grid.rows} x {grid.cols} cells")
     step("DEM")
     to_grid(inputs["DEM"], "DEM", grid, folder / "DEM.tif", notes, unit=c.DEM_UNIT)
     filled = fill_holes(folder / "DEM.tif", grid, c.HOLES)

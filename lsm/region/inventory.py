@@ -12,10 +12,11 @@ from osgeo import gdal, ogr
 from lsm.inputs.layers import change_layer, read_rows, values_at
 from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
-from lsm.inputs.text_tables import Table, plain
+from lsm.inputs.text_tables import plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
-from lsm.region.placed_points import LATEST, date_field, dropped, holds_shapes, in_degrees, points_of, years_of
-from lsm.run.settings import InputError
+from lsm.region.placed_points import dropped, holds_shapes, points_of
+from lsm.run.settings import InputError, counted
+from lsm.sources.date_fields import LATEST, date_field, years_of
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
 from lsm.sources.raster_outlines import WIDE, outlines_of, share_of
@@ -157,7 +158,7 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         if places < 0.5 * len(xy):
             notes = [*notes, f"{where}: only {places:,} different places among {len(xy):,} points: are the coordinates "
                      "rounded?"]
-        placed = bool(file.number("epsg") or epsg or in_degrees(Table(file.path, what, file.member).header))
+        placed = bool(file.number("epsg") or epsg or table.attrs["placed"])
         return Inventory(xy, labels[kept] == 1, years[kept], None, (*notes, *more, *unlabelled), placed)
     outlined = []
     dataset = (outlines_of(name, what, grid, dem, folder, outlined) if is_raster(name, what) else
@@ -177,7 +178,8 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
             inside = shape.PointOnSurface()
             polygons[fid] = (inside.GetX(), inside.GetY(), label, year)
             areas += [shape] * bool(label == 1)
-    notes += [f"{(~shapes).sum()} features of the {what} are empty or lines and are left out"] * (not shapes.all())
+    notes += [f"{where}: left out: {counted(int((~shapes).sum()), 'feature')} without points and areas (empty, lines)"
+              ] * (not shapes.all())
     if not places and not polygons:
         raise InputError(f"{where}: expected points or polygons, found {(~shapes).sum()} features that are neither; "
                          "turn closed lines into polygons and buffer open ones, or export points")
@@ -192,7 +194,8 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
             notes.append(f"{where}: landslides cover {covered:.0%} of the DEM; if these are units of a partition, mark "
                          "those without landslides: 0 in a column label")
         of_points = np.concatenate([of_points, of_polygons])
-        notes.append(f"{len(polygons)} polygons give {len(of_polygons)} points (POLYGON_CELLS = {how})")
+        notes.append(f"{where}: {counted(len(of_polygons), 'point')} of {counted(len(polygons), 'polygon')} "
+                     f"(POLYGON_CELLS = {how})")
     return Inventory(of_points[:, :2], of_points[:, 2] == 1, of_points[:, 3], burned,
                      (*outlined, *notes, *unlabelled), True)
 

@@ -2,9 +2,7 @@
 
 import contextlib
 import re
-import unicodedata
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,25 +21,6 @@ COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitu
                ("este", "norte"), ("est", "nord"), ("rechtswert", "hochwert"), ("e", "n"), ("经度", "纬度"))
 # What people write before or behind such a name: "UTM_X", "POINT_X", "Latitude (DD)", "lon_wgs84"
 _BESIDE = re.compile(r"point|coord(inate)?s?|utm|gps|wgs|84|wgs84|dd|deg|degrees?|decimal|m|met(er|re)s?|centroid|°")
-# Names of a field of dates, in any case and without accents; and words in such a name that leave no doubt that the date
-# is the landslide's, not of a person's birth, a survey or an edit.
-DATES = ("year", "date", "year obs", "obs year", "date obs", "obs date", "event date", "event year", "yr", "fecha",
-         "jahr", "datum", "ano", "anno", "annee", "data", "dato", "rok", "tahun", "tanggal", "yil", "tarih", "год",
-         "дата", "年", "年份", "年代", "日期", "发生年份", "发生时间", "发生日期")
-_OF_DATES = {"year", "yr", "date", "fecha", "datum", "jahr", "ano", "anno", "annee", "data", "год", "дата"}
-_OF_SLIDES = {"event", "landslide", "slide", "ls", "occurrence", "occurred", "occur", "failure", "failed", "trigger",
-              "triggering", "obs", "observed", "initiation", "onset", "movement", "activation", "of", "the", "de",
-              "del", "della", "du", "des", "evento", "evenement", "ereignis", "rutschung", "frana", "glissement",
-              "deslizamiento", "deslizamento", "ocurrencia", "utc", "local"}
-_OF_WORK = {"edit", "edited", "created", "creation", "update", "updated", "upload", "map", "mapped", "mapping", "image",
-            "imagery", "photo", "survey", "report", "reported", "entry"}  # of these it need not be said
-LATEST = 2026  # a landslide is not younger than its file, and a file not older than this program
-# What programs write for a date that is not known, in any order and with any signs between its parts.
-_PLACEHOLDER = re.compile(r"(?<!\d)(1899\D?12\D?3[01]|1900\D?0?1\D?0?1|1970\D?0?1\D?0?1|0?1\D0?1\D(1900|1970)|"
-                          r"3[01]\D12\D1899|12\D3[01]\D1899)(?!\d)")
-YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d{1,2}(?!\d))")  # 2014, 2014-07-16, 16.07.2014, 20140716
-_EIGHT = re.compile(r"(?<!\d)\d{8}(?!\d)")
-_JANUARY = re.compile(r"(?<!\d)0?1\W?jan\w*\W?(1900|1970)(?!\d)|jan\w*\W{1,2}0?1\W{1,2}(1900|1970)(?!\d)", re.I)
 ZONES = ("zone", "utmzone", "utm", "zona", "huso", "fuso")
 _ZONE = re.compile(r"([1-9]|[1-5]\d|60)[C-X]")  # 50N, 49 S; a number alone may be any zone
 LARGEST = 1e9                      # of a coordinate or any other number of a point
@@ -59,14 +38,15 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     Points without coordinates are dropped and counted. Raises InputError.
     """
     file = File.of(name, what)
+    file.only("a table")
     path, said, table = file.path, file.number("epsg"), Table(file.path, what, file.member)
     names = [plain(name) for name in table.header]
     used = [(name, key) for name, key in zip(table.header, names, strict=True) if coordinate_of(key) or wanted(name)]
     twice = next((name for name, key in used if names.count(key) > 1), None)
     if twice is not None:
         raise InputError(f"{shown(path)}: header: expected different names, found {twice!r} twice; rename one")
-    columns = columns_of_places(table.header)
-    if columns is None:
+    pairs = columns_of_places(table.header)
+    if not pairs:
         found = ", ".join(table.header[:6]) + ", ..." * (len(table.header) > 6)
         shapes = next((name for name in table.header if plain(name) in SHAPES), None)
         remedy = "rename them"
@@ -80,10 +60,12 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
             remedy = "its text is not UTF-8: save it as CSV in UTF-8"
         raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
                          f"latitude), found {found}; {remedy}")
-    degrees = in_degrees(table.header)
-    zones = [i for i, name in enumerate(table.header) if plain(name) in ZONES and i not in columns]
-    columns += [i for i, name in enumerate(table.header) if (wanted(name) or i in zones) and i not in columns]
+    paired = {i for pair in pairs for i in pair}
+    zones = [i for i, name in enumerate(table.header) if plain(name) in ZONES and i not in paired]
+    columns = [i for i, name in enumerate(table.header) if i in paired or wanted(name) or i in zones]
     frame = frame_of(table, columns)
+    (x, y), notes = _pair_of(frame, [[table.header[i] for i in pair] for pair in pairs], path, grid, said or epsg)
+    degrees = in_degrees(x)
     for name in (table.header[i] for i in zones):
         found = sorted(set(frame[name].dropna().astype(str).str.replace(" ", "").str.upper()))
         if len(found) > 1 and all(map(_ZONE.fullmatch, found)) and not degrees:
@@ -92,13 +74,40 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
         frame = frame if wanted(name) else frame.drop(columns=name)
     if not len(frame):
         raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
-    x, y = frame.columns[:2]
     xy = np.column_stack([numbers_of(frame[name], path) for name in (x, y)])  # (points, 2)
-    kept, notes = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
-    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, is_egms(table.header), degrees)
+    kept, lost = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
+    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, is_egms(table.header) and not degrees,
+                            degrees)
     others = {name: f"{name} (column)" for name in frame if name in ("X", "Y")}  # beside coordinates of other names
-    frame = frame.drop(columns=[x, y])[kept].rename(columns=others).assign(X=xy[:, 0], Y=xy[:, 1])
-    return frame, [*table.notes, *notes, *more]
+    unused = [table.header[i] for i in paired if not wanted(table.header[i])]
+    frame = frame.drop(columns={x, y, *unused})[kept].rename(columns=others).assign(X=xy[:, 0], Y=xy[:, 1])
+    frame.attrs["placed"] = degrees
+    return frame, [*table.notes, *notes, *lost, *more]
+
+
+def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid, epsg: int
+             ) -> tuple[list[str], list[str]]:
+    """The pair of columns whose points lie on the grid: the first that puts half of them there, else the one that puts
+    most of them there; and a note where there are several. epsg  as `_on_the_grid` takes it"""
+    if len(pairs) == 1:
+        return pairs[0], []
+    share, places = [0.0] * len(pairs), {}
+    for i, pair in enumerate(pairs):
+        xy = np.column_stack([pd.to_numeric(frame[name], errors="coerce") for name in pair]).astype(float)
+        xy = xy[(np.abs(xy) < LARGEST).all(axis=1)]
+        code = 3035 if is_egms(list(frame)) and pair[0].lower().startswith("east") else (
+            4326 if in_degrees(pair[0]) else epsg)
+        with contextlib.suppress(RuntimeError):  # no place of that CRS
+            there = transform(xy, code, grid, "POINTS_EPSG") if code and len(xy) else xy
+            *_, inside = locate(grid.geotransform, (grid.rows, grid.cols),
+                                np.where(np.isfinite(there), there, -1e15))
+            if inside.any():
+                share[i], places[i] = min(float(inside.mean()), 0.5), np.median(there, axis=0)
+    chosen = pairs[best := share.index(max(share))]
+    apart = max((float(np.hypot(*(place - places[best]))) for place in places.values()), default=0.0)
+    others = " and ".join(", ".join(pair) for pair in pairs if pair != chosen)
+    return chosen, [f"{shown(path)}: coordinates are {', '.join(chosen)}, not {others}"
+                    + f", {apart:,.0f} m away (median)" * (apart > grid.cell)]
 
 
 def coordinate_of(name: str) -> str:
@@ -109,27 +118,27 @@ def coordinate_of(name: str) -> str:
     return text if any(text in pair for pair in COORDINATES) else ""
 
 
-def columns_of_places(header: list[str]) -> list[int] | None:
-    """The columns of X and Y, of the first pair of COORDINATES that a header has; bare names come first. None without
-    a pair."""
+def columns_of_places(header: list[str]) -> list[list[int]]:
+    """The columns of X and Y, of each pair of COORDINATES that a header has; bare names come first."""
+    found = []
     for keys in ([plain(name) for name in header], [coordinate_of(name) for name in header]):
         for pair in COORDINATES:
             if all(keys.count(key) == 1 for key in pair):
-                return [keys.index(key) for key in pair]
-    return None
+                places = [keys.index(key) for key in pair]
+                found += [places] * all(not set(places) & set(other) for other in found)
+    return found
 
 
-def in_degrees(header: list[str]) -> bool:
-    """Whether the coordinates of a table are longitude and latitude by their names."""
-    columns = columns_of_places(header)
-    name = coordinate_of(header[columns[0]]) if columns else ""
+def in_degrees(column: str) -> bool:
+    """Whether a column of coordinates is a longitude by its name."""
+    name = coordinate_of(column)
     return name in ("lon", "long", "lng", "经度") or name.startswith("longitud")
 
 
 def holds_shapes(file: File) -> bool:
     """Whether a table has its shapes as text in a column, and no coordinates. Raises InputError as `Table` does."""
     header = Table(file.path, file.what, file.member).header
-    return columns_of_places(header) is None and any(plain(name) in SHAPES for name in header)
+    return not columns_of_places(header) and any(plain(name) in SHAPES for name in header)
 
 
 def numbers_of(column: pd.Series, path: Path) -> np.ndarray:
@@ -197,80 +206,6 @@ def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid,
         raise InputError(f"{where}: expected coordinates of EPSG:{choices[0]}, found {west:g} to {east:g} and "
                          f"{south:g} to {north:g}; swap X and Y if they are swapped, else correct POINTS_EPSG"
                          ) from None
-
-
-def date_field(table: pd.DataFrame, given: str, where: str) -> tuple[str | None, list[str]]:
-    """The field of dates of an inventory, None without one, and notes: the one `given`, else the first of DATES, else
-    the only one whose name speaks of the date of a landslide. One that was not given holds years in half of its values.
-
-    where  the start of a message. Raises InputError where the field given is not there.
-    """
-    by_name = {plain(_bare(name)): name for name in reversed(list(table))}
-    if given:
-        if plain(_bare(given)) not in by_name:
-            raise InputError(f"{where}: expected the field {given!r} (DATE_FIELD), found "
-                             f"{', '.join(table) or 'no field'}; name one of these")
-        return by_name[plain(_bare(given))], []
-    words = {name: set(re.findall(r"[^\W\d_]+", _bare(name))) for name in table}
-    plainly = [by_name[key] for key in map(plain, DATES) if key in by_name]
-    able = [name for name in table if (words[name] & _OF_DATES or name in plainly) and (
-        _dated(table[name]) >= 0.5 or (name in plainly and _bare(name) not in ("data", "dato")))]  # "data" says little
-    named = [name for name in plainly if name in able]
-    sure = [name for name in able if words[name] <= _OF_DATES | _OF_SLIDES]
-    found = named[0] if named else sure[0] if len(sure) == 1 else None
-    rest = [name for name in able if name != found and not words[name] & _OF_WORK]
-    also = f", not of {', '.join(map(repr, rest))}" * bool(rest)
-    notes = [f"{where}: years are those of the field {found!r}{also} (DATE_FIELD)"] if found else []
-    if rest and not found:
-        notes.append(f"{where}: no date is read of {', '.join(map(repr, rest))}; if it is that of the landslides: "
-                     f"DATE_FIELD={rest[0]}")
-    return found, notes
-
-
-def _bare(name) -> str:
-    """A name in lower case and without accents."""
-    return "".join(c for c in unicodedata.normalize("NFKD", str(name).lower()) if not unicodedata.combining(c))
-
-
-def _dated(column: pd.Series) -> float:
-    """The share of a column's values that hold a year, of those that are not empty."""
-    values = [value for value in column if str(value).strip() and not pd.isna(value)]
-    dated = [bool(YEAR.search(str(value))) or np.isfinite(year_of(value)) for value in values]
-    return float(np.mean(dated)) if values else 1.0
-
-
-def years_of(column: pd.Series, where: str, latest: int) -> tuple[np.ndarray, list[str]]:
-    """The year (rows,) of each date in a column, nan where it is not known, and notes.
-
-    latest  the last year that a landslide can have happened in; later ones, and what programs write for a date that is
-            not known, count as unknown
-    """
-    years = np.array([year_of(value) for value in column], float)
-    unknown = np.array([bool(_PLACEHOLDER.search(str(v)) or _JANUARY.search(str(v))) for v in column], bool)
-    late = years > latest
-    notes = [f"{where}: field {column.name!r}: {rows.sum():,} dates like {column[rows].iloc[0]!s:.20} are "
-             "taken for unknown" for rows in (unknown, late & ~unknown) if rows.any()]
-    return np.where(unknown | late, np.nan, years), notes
-
-
-def year_of(value) -> float:
-    """The year in a date as people write it; nan where there is none, or several: "2010-2014". Eight digits are read as
-    year, month, day or else as day, month, year, or month, day, year."""
-    text = "" if value is None else str(value)
-    if eights := _EIGHT.findall(text):
-        years = {_year_of_eight(digits) for digits in eights}
-        return years.pop() if len(years) == 1 else np.nan
-    found = set(YEAR.findall(text))
-    return float(found.pop()) if len(found) == 1 else np.nan
-
-
-def _year_of_eight(digits: str) -> float:
-    for form in ("%Y%m%d", "%d%m%Y", "%m%d%Y"):
-        with contextlib.suppress(ValueError):
-            date = datetime.strptime(digits, form)
-            if date.year >= 1800:
-                return np.nan if date in (datetime(1900, 1, 1), datetime(1970, 1, 1)) else float(date.year)
-    return np.nan
 
 
 def table_of_dates(landslides) -> pd.DataFrame:

@@ -37,7 +37,11 @@ def find_inputs(folder: Path, c) -> dict[str, str]:
     for name in INPUTS:
         given = getattr(c, name)
         if given and given != "none":
-            found[name] = str(root() / given)
+            places = (folder / given, root() / given)
+            found[name] = next((str(p) for p in places if path_of(p).exists()), "")
+            if not found[name]:
+                looked = " and ".join(dict.fromkeys(str(path_of(p).absolute()) for p in places))
+                raise InputError(f"{name}={given}: missing; looked for {looked}; put it there, or name another file")
         elif not given:
             files = [p for p in there if _stem(p) == _plain(name)]
             files = [p for p in files if p.is_file() or p.suffix.lower() == ".gdb"] or files  # a folder may be data too
@@ -53,9 +57,6 @@ def find_inputs(folder: Path, c) -> dict[str, str]:
         if name not in found:
             raise InputError(f"{shown(folder)}: expected {name.lower()}.*, found none; put it there, or give "
                              f"{name}=<file> or RAW=<folder>")
-    for name, file in found.items():
-        if not path_of(file).exists():
-            raise InputError(f"{name}: {shown(path_of(file))}: missing; put it there, or name another file")
     return found
 
 
@@ -82,7 +83,8 @@ def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:
         taken.add(_plain(name))
         path = next((p for p in (folder / file, root() / file) if path_of(p).exists()), None)
         if path is None:
-            raise InputError(f"FACTORS_MORE: {name}: {shown(path_of(folder / file))}: missing; put it there, or name "
+            looked = " and ".join(dict.fromkeys(str(path_of(p).absolute()) for p in (folder / file, root() / file)))
+            raise InputError(f"FACTORS_MORE: {name}: {file}: missing; looked for {looked}; put it there, or name "
                              "another file")
         found[Factor(name, kind, unit)] = str(path)
     return found

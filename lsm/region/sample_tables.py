@@ -14,7 +14,7 @@ from lsm.inputs.rasters import Grid, cell_of, centres, known
 from lsm.region import absences, inventory
 from lsm.region.factor_layers import distance_to
 from lsm.run.paths import shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 gdal.UseExceptions()
 
@@ -29,8 +29,9 @@ def cells_of(points: inventory.Inventory, chosen: np.ndarray, file: str, what: s
     xy, row, col, years = xy[inside][complete], row[complete], col[complete], years[inside][complete]
     _, first = np.unique(row * grid.cols + col, return_index=True)
     first.sort()
-    notes = [f"{n} points of the {what} dropped {why}" for n, why in (
-        ((~inside).sum(), "off the DEM"), ((~complete).sum(), "where a factor is missing, on water or under MASK"),
+    notes = [f"{counted(n, 'point')} of the {what} dropped {why}" for n, why in (
+        (int((~inside).sum()), "off the DEM"),
+        (int((~complete).sum()), "where a factor is missing, on water or under MASK"),
         (len(xy) - len(first), "in the cell of another")) if n]
     if not len(first):
         raise InputError(f"{shown(Path(file))}: {what}: expected points where every factor is known, found none; take "
@@ -75,7 +76,7 @@ def place_points(inputs: dict, grid: Grid, folder: Path, c):
     if not apart.any():
         raise InputError(f"{where}: expected places apart from landslides, found each in the cell of one; is it the "
                          "inventory again?")
-    notes += [f"{(~apart).sum()} stable places dropped in the cell of a landslide"] * (not apart.all())
+    notes += [f"{counted(int((~apart).sum()), 'stable place')} dropped in the cell of a landslide"] * (not apart.all())
     kept, most = np.flatnonzero(apart), max(1, round(c.RATIO * len(landslides[0])))
     if polygons and len(kept) > most:
         notes.append(f"{most:,} of the {len(kept):,} stable cells are taken, RATIO for each landslide")
@@ -140,34 +141,38 @@ def sample_tables(rng, landslides, stable, names: list[str], grid: Grid, folder:
     return samples, pd.DataFrame(scores)
 
 
-def write_valid(names: list[str], grid: Grid, folder: Path) -> tuple[int, dict[str, int]]:
-    """Writes the layer valid (uint8), 1 where every named layer holds a value. Returns the number of these cells and,
-    by name, how many of the first layer's cells each layer has."""
+def write_valid(names: list[str], grid: Grid, folder: Path) -> tuple[int, dict[str, int], dict[str, float]]:
+    """Writes the layer valid (uint8), 1 where every named layer holds a value. Returns the number of these cells; by
+    name, how many of the first layer's cells each layer has; and the value of each layer that has one alone in them."""
     datasets = {name: gdal.Open(str(folder / f"{name}.tif")) for name in names}
-    complete, of_each = 0, dict.fromkeys(names, 0)
+    complete, of_each, held = 0, dict.fromkeys(names, 0), {name: set() for name in names}
 
     def window(row: int, rows: int) -> np.ndarray:
         nonlocal complete
         ground = known(read_rows(datasets[names[0]], row, rows))
         valid = ground.copy()
         for name, dataset in datasets.items():
-            here = ground & known(read_rows(dataset, row, rows))
+            values = read_rows(dataset, row, rows)
+            here = ground & known(values)
+            if here.any() and len(held[name]) < 2:
+                held[name] |= {float(values[here].min()), float(values[here].max())}
             valid, of_each[name] = valid & here, of_each[name] + int(here.sum())
         complete += int(valid.sum())
         return valid
 
     write_layer(folder / "valid.tif", grid, window, gdal.GDT_Byte, None)
-    return complete, of_each
+    return complete, of_each, {name: values.pop() for name, values in held.items() if len(values) == 1}
 
 
-def valid_cells(names: list[str], cover: float, grid: Grid, folder: Path) -> tuple[int, int]:
-    """How many cells have every named factor, and how many are ground. Raises InputError where that is a smaller share
-    than `cover`."""
-    complete, of_each = write_valid(["ground", *names], grid, folder)
+def valid_cells(names: list[str], cover: float, grid: Grid, folder: Path) -> tuple[int, int, list[str]]:
+    """How many cells have every named factor, how many are ground, and a line on each factor that is the same in all.
+    Raises InputError where that is a smaller share than `cover`."""
+    complete, of_each, alone = write_valid(["ground", *names], grid, folder)
     ground = of_each["ground"]
     if complete < cover * ground:
         least = min(of_each, key=of_each.get)
         raise InputError(f"{least}: expected every factor on {cover:.0%} of the DEM's cells, found it on "
                          f"{of_each[least] / ground:.1%} and all together on {complete / ground:.1%}; take a layer "
                          "that covers the DEM, leave it out (NAME=none), or lower COVER")
-    return complete, ground
+    return complete, ground, [f"{name} is {alone[name]:g} everywhere: it tells no place from another; leave it out"
+                              for name in names if name in alone]

@@ -6,10 +6,11 @@ import numba
 import numpy as np
 import pyflwdir
 from osgeo import gdal
-from scipy.ndimage import maximum_filter, minimum_filter
+from scipy.ndimage import binary_closing, binary_dilation, maximum_filter, minimum_filter
 
 from lsm.inputs.layers import change_layer, read_rows, write_layer
 from lsm.inputs.rasters import NODATA, Grid, known
+from lsm.run.settings import counted
 
 gdal.UseExceptions()
 
@@ -223,6 +224,28 @@ def cliffs(z: np.ndarray, wet: np.ndarray, cell: float) -> list[str]:
     return [f"water: the area of exactly {level:g} m ends at steps of {step:.0f} m (median); if it is a gap, declare "
             f"it (gdal_edit.py -a_nodata {level:g}): slopes along it are wrong"
             for level, step in rims.items() if step > max(CLIFF[0] * cell, CLIFF[1])]
+
+
+def oddities(z: np.ndarray, cell: float) -> list[str]:
+    """Lines on single cells far above or below all around them, and on narrow gaps, as between the tiles of a mosaic. z
+    (rows, cols) heights; cell in m."""
+    there, around, lines = known(z), np.ones((3, 3), bool), []
+    around[1, 1] = False
+    far = max(CLIFF[0] * cell, CLIFF[1])
+    up = there & (z - maximum_filter(np.where(there, z, -np.inf), footprint=around, mode="nearest") > far)
+    down = there & (minimum_filter(np.where(there, z, np.inf), footprint=around, mode="nearest") - z > far)
+    alone = binary_dilation(there, around)  # cells with another beside them
+    for odd, where in ((up & alone, "above"), (down & alone, "below")):
+        if odd.any():
+            row, col = (int(i[0]) for i in np.nonzero(odd))
+            lines.append(f"DEM: {counted(int(odd.sum()), 'cell')} of more than {far:g} m {where} all around, like row "
+                         f"{row + 1}, column {col + 1} ({z[row, col]:g} m); if they are errors, correct them: slopes "
+                         "around are wrong")
+    narrow = int((binary_closing(there, np.ones((5, 5), bool)) & ~there).sum())
+    if narrow:
+        lines.append(f"DEM: {counted(narrow, 'cell')} without height in gaps of a few cells' width: water ends there and "
+                     "nothing is mapped; fill them (gdal_fillnodata.py), or raise HOLES")
+    return lines
 
 
 @numba.njit(cache=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from lsm.run.artifacts import differences, factor_list, made_by, made_with, read_record, state_of, wrote
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, root
-from lsm.run.settings import InputError, by_name, constants, constants_class, defaults
+from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults
 
 
 @dataclass(frozen=True)
@@ -199,9 +199,10 @@ def read_arguments(arguments: list[str]) -> dict[str, str]:
 
 
 def check_values(region: str, arguments: list[str], raw: bool) -> None:
-    """Refuses a value of a wrong kind before any stage runs. Raises InputError."""
+    """Refuses a value of a wrong kind, or one that a stage says it cannot use, before any stage runs. Raises
+    InputError."""
     for script in (*(stage.script for stage in of_region(region, raw)), "figure.py"):
-        constants(constants_class(script), arguments_of(script, region, arguments))
+        check_of_stage(script, constants(constants_class(script), arguments_of(script, region, arguments)))
 
 
 def _made_by(path: Path, script: str) -> bool:

@@ -1,6 +1,7 @@
 """Constants of a script: a dataclass in its constants block, overridden by NAME=value, resolved for the recipe."""
 
 import ast
+import builtins
 import difflib
 import errno
 import inspect
@@ -21,6 +22,8 @@ from lsm.run.paths import PROJECT, regions, root, shown
 from lsm.run.writing import only_run
 
 LONGEST = 300  # characters of an error message
+MOST = 1e15               # of a number that a person gives, and of a whole one: libraries count in 32 bits
+MOST_WHOLE = 2**31 - 1
 
 
 class InputError(Exception):
@@ -145,6 +148,29 @@ def constants_class(script: str) -> type:
     return names["Constants"]
 
 
+def check_of_stage(script: str, c) -> None:
+    """Raises InputError for constants c that `script` itself would refuse in its function check_constants, where that
+    function uses nothing but this module: then a run of many stages can refuse them before the first."""
+    check = _check_of(script)
+    if check:
+        check(c)
+
+
+@lru_cache
+def _check_of(script: str) -> Callable | None:
+    named = [node for node in ast.parse((PROJECT / script).read_bytes()).body
+             if isinstance(node, ast.FunctionDef) and node.name == "check_constants"]
+    names = {"InputError": InputError, "at_least": at_least}
+    for node in named:
+        node.args.args[0].annotation = None
+        used = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
+        own = {"c", *(n.id for n in used if isinstance(n.ctx, ast.Store))}
+        if {n.id for n in used} - own - set(names) - set(dir(builtins)):
+            return None
+    exec(compile(ast.Module(named, []), str(PROJECT / script), "exec"), names)
+    return names.get("check_constants")
+
+
 def at_least(c, **least: float) -> None:
     """Raises InputError for a constant of c that is less than the value given here for its name."""
     for name, value in least.items():
@@ -163,7 +189,7 @@ def _parse(name: str, text: str, default):
         return text
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two of brackets within brackets
         value = text
     if isinstance(examples[0], bool) and not isinstance(value, bool):
         word = _YES_OR_NO.get(text.lower())
@@ -171,6 +197,9 @@ def _parse(name: str, text: str, default):
                          + f"; did you mean {name}={word}?" * (word is not None))
     if not _alike(value, examples[0]):
         raise InputError(f"{name}={text}: expected a value like {examples[0]!r} ({type(examples[0]).__name__})")
+    most = MOST_WHOLE if isinstance(examples[0], int) and name != "SEED" else MOST
+    if not all(abs(number) <= most for number in _numbers(value)):  # nan compares with nothing
+        raise InputError(f"{name}={text}: expected {-most:,.0f} to {most:,.0f}; correct it")
     return float(value) if isinstance(examples[0], float) else value
 
 
@@ -179,6 +208,13 @@ def _alike(value, example) -> bool:
     if isinstance(example, tuple) and example:
         return type(value) is tuple and all(any(_alike(v, e) for e in example) for v in value)
     return type(value) is type(example) or (type(value), type(example)) == (int, float)
+
+
+def _numbers(value) -> list:
+    """The numbers in a constant, also those within tuples."""
+    if isinstance(value, tuple):
+        return [number for part in value for number in _numbers(part)]
+    return [value] if isinstance(value, int | float) else []
 
 
 _REMEDIES = {

@@ -20,6 +20,8 @@ MAX_CLASSES = 100  # a layer with more different values holds no classes
 LARGEST = 1 << 24  # whole numbers up to this one survive float32
 _NO_CLASS = ("", "unclassified", "nodata", "no data", "none", "background", "null", "<null>", "n/a")
 _COLOUR = re.compile(r"#?[0-9a-f]{6,8}", re.I)  # in an attribute table it is no name
+_USES = (gdal.GFU_MinMax, gdal.GFU_Min)  # of columns of codes, as a table may tell
+_OF_CODES = ("value", "code", "class", "grid_code", "gridcode", "id")  # what people call such columns
 # Fields that number or measure the features of common programs.
 NO_FIELD = re.compile(r"fid|ogc_fid|id|gid|objectid(_\d+)?|shape_?(area|leng|length|le_1)|area|perimeter|length", re.I)
 
@@ -71,7 +73,7 @@ def names_of_raster(raster: RasterFile, values: set[float], field: str = "",
     notes   gets a line where several columns could hold the names. Raises InputError.
     """
     file, said = raster.file, []
-    found = _attribute_table(raster.band.band, values, file, field, said) or _vat(file, field, said)
+    found = _attribute_table(raster.band.band, values, file, field, said) or _vat(file, values, field, said)
     if field and not found:
         raise InputError(f"{file.where}: expected an attribute table with a column {field!r}, found no table; leave "
                          f"out {_field_constant(file)}")
@@ -108,51 +110,77 @@ def _column_of_names(columns: list[str], texts: list[str], told: str, file: File
     return chosen
 
 
+def _column_of_codes(columns: dict[str, list[str]], name: str, values: set[float], told: str, file: File,
+                     notes: list[str]) -> str:
+    """The column of an attribute table that holds the codes: the one whose whole numbers hold most of `values`, the
+    numbers that occur in the raster; of equal ones the one that is `told`, or called so. "" where no column holds
+    numbers. Raises InputError where none holds the numbers that occur, or several do and none is called so.
+
+    columns  texts of each row, by column; name  the column of names; told  the one whose use the table tells
+    """
+    able = {column: [int(text) for text in texts] for column, texts in columns.items() if column != name
+            and all(re.fullmatch(r"[+-]?\d{1,15}", text) for text in texts)}
+    shared = {column: len(values.intersection(codes)) for column, codes in able.items()
+              if len(set(codes)) == len(codes)}
+    called = {column.lower(): column for column in reversed(shared)}
+    likely = [called[text] for text in _OF_CODES if text in called]
+    best = [column for column, n in shared.items() if n and n == max(shared.values())]
+    best = [column for column in best if 2 * shared[column] > len(values) or column in likely or column == told]
+    plainly = [column for column in likely if column in best]
+    if not name or not able:
+        return ""
+    if not best or (len(best) > 1 and not plainly and told not in best):
+        some = ", ".join(f"{v:g}" for v in sorted(values)[:4]) + ", ..." * (len(values) > 4)
+        raise InputError(f"{file.where}: attribute table: expected one column that holds the codes of the raster "
+                         f"({some}), found {', '.join(best or able)}; call it Value")
+    chosen = told if told in best else next(iter([*plainly, *best]))
+    if len(able) > 1:
+        notes.append(f"{file.where}: codes of classes are those of the column {chosen} of its attribute table")
+    return chosen
+
+
 def _attribute_table(band: gdal.Band, values: set[float], file: File, field: str, notes: list[str]) -> dict[int, str]:
-    """Name by code of a band's list of categories or attribute table, {} without names. The codes stand in the column
-    of that use or name, else in the one that holds most of `values`, the codes that occur; without columns of numbers
-    they count the rows. Raises InputError where the codes could stand in several columns."""
+    """Name by code of a band's list of categories or attribute table, {} without names; without columns of whole
+    numbers the rows are the codes. Raises InputError."""
     names, table = band.GetCategoryNames(), band.GetDefaultRAT()
     if names and not (field and table):
         return dict(enumerate(names))
     if table is None:
         return {}
-    columns, rows = list(map(table.GetNameOfCol, range(table.GetColumnCount()))), range(table.GetRowCount())
-    text = [i for i in range(len(columns)) if table.GetTypeOfCol(i) == gdal.GFT_String]
-    text = [i for i in text if not all(_COLOUR.fullmatch(table.GetValueAsString(row, i)) for row in rows)]
-    told = table.GetColOfUsage(gdal.GFU_Name)
-    chosen = _column_of_names(columns, [columns[i] for i in text], columns[told] if told in text else "", file, field,
-                              notes)
-    name = columns.index(chosen) if chosen else -1
-    code = next((i for i in map(table.GetColOfUsage, (gdal.GFU_MinMax, gdal.GFU_Min)) if i >= 0), -1)
-    if code < 0:
-        held = {i: {table.GetValueAsDouble(row, i) for row in rows} for i in range(len(columns)) if i != name
-                and table.GetTypeOfCol(i) != gdal.GFT_String and table.GetUsageOfCol(i) == gdal.GFU_Generic}
-        named = [i for i in held if columns[i].lower() in ("value", "code", "class")]
-        shared = {i: len(held[i] & values) for i in held if len(held[i]) == len(rows)}
-        able = named[:1] or [i for i, n in shared.items() if n == max(shared.values()) and 2 * n > len(values)]
-        if name >= 0 and held and len(able) != 1:
-            raise InputError(f"{file.where}: attribute table: expected one column that holds the codes, found "
-                             f"{', '.join(columns[i] for i in able or held)}; call it Value")
-        code = able[0] if able else -1
-    if name < 0:
-        return {}
-    return {int(table.GetValueAsDouble(row, code)) if code >= 0 else row: table.GetValueAsString(row, name)
-            for row in rows}
+    rows, numbers = range(table.GetRowCount()), (gdal.GFU_Generic, gdal.GFU_Name, *_USES)
+    places = {table.GetNameOfCol(i): i for i in range(table.GetColumnCount()) if table.GetUsageOfCol(i) in numbers}
+    columns = {column: [text_of(table.GetValueAsString(row, i) if table.GetTypeOfCol(i) == gdal.GFT_String else
+                                table.GetValueAsDouble(row, i)) for row in rows] for column, i in places.items()}
+    of_text = [column for column, i in places.items() if table.GetTypeOfCol(i) == gdal.GFT_String]
+    of_use = {table.GetUsageOfCol(i): column for column, i in places.items()}
+    return _named(columns, of_text, of_use.get(gdal.GFU_Name, ""), next(filter(None, map(of_use.get, _USES)), ""),
+                  values, file, field, notes)
 
 
-def _vat(file: File, field: str, notes: list[str]) -> dict[int, str]:
-    """The names of an attribute table as ArcGIS writes it, beside the raster."""
+def _vat(file: File, values: set[float], field: str, notes: list[str]) -> dict[int, str]:
+    """The same of an attribute table as ArcGIS writes it, beside the raster."""
     beside = file.path.with_name(f"{file.path.name}.vat.dbf")
     if not beside.is_file():
         return {}
     dataset = gdal.OpenEx(str(beside), gdal.OF_VECTOR)
     layer = dataset.GetLayer(0)
     fields = fields_of(layer)
-    code = next((name for name in fields if name.lower() == "value"), None)
-    text = _column_of_names(list(fields), [name for name, kind in fields.items() if kind == ogr.OFTString], "", file,
-                            field, notes)
-    return {int(f.GetField(code)): text_of(f.GetField(text)) for f in layer} if code and text else {}
+    columns = {name: [text_of(f.GetField(name)) for f in layer] for name in fields}
+    of_text = [name for name, kind in fields.items() if kind == ogr.OFTString]
+    return _named(columns, of_text, "", "", values, file, field, notes)
+
+
+def _named(columns: dict[str, list[str]], of_text: list[str], told_name: str, told_code: str, values: set[float],
+           file: File, field: str, notes: list[str]) -> dict[int, str]:
+    """Name by code of an attribute table; columns  texts of each row, by column; the rest as the functions above.
+    Columns of text that hold colours or numbers alone are no names."""
+    texts = [name for name in of_text if not all(_COLOUR.fullmatch(text) or re.fullmatch(r"[+-]?\d*", text)
+                                                 for text in columns[name])]
+    name = _column_of_names(list(columns), texts, told_name if told_name in texts else "", file, field, notes)
+    code = _column_of_codes(columns, name, values, told_code, file, notes)
+    if not name:
+        return {}
+    return {int(columns[code][row]) if code else row: text for row, text in enumerate(columns[name])}
 
 
 def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[str, int], region: str,

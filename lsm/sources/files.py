@@ -7,7 +7,9 @@ A name is a path, and after it options, each behind a "|":
     roads.shp|epsg=32650         the CRS that the file lacks, or has wrongly
     soil.gpkg|field=depth        the attribute field to take
     layers.zip|file=roads.shp    one of several files in an archive
-    inventory.tif|value=2        the number of a raster that marks landslides, or several: value=2,3
+    inventory.tif|value=2        the number of a raster that marks landslides, or a mask, or several: value=2,3
+
+An option that a file of its kind cannot have is refused.
 """
 
 import contextlib
@@ -32,6 +34,8 @@ SIDECARS = (".aux.xml", ".ovr", ".msk", ".prj", ".dbf", ".shx", ".cpg", ".qpj", 
             ".xsd", ".stx", ".clr", ".gpkg-wal", ".gpkg-shm", ".json")
 PARTS = (".dbf", ".shx", ".prj", ".cpg")  # of a Shapefile
 ARCHIVES = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tgz": "/vsitar/"}
+VALUED = ("inventory", "stable places", "MASK")  # whose rasters may say by |value= which numbers count
+FIELDLESS = (*VALUED, "InSAR points", "DEM", "NDVI", "dis2road", "dis2drainage", "dis2catchment", "dis2faults")
 TABLES = (".csv", ".txt", ".tsv")  # files that are read as tables of points; GDAL opens all others
 SHAPES = ("geometry", "wkt", "geom", "thegeom", "shape", ".geo")  # columns in which programs write shapes as text
 # The constant of a stage that names a file, by what the file is in messages.
@@ -87,6 +91,18 @@ class File:
         if not text.isascii() or not text.isdigit():
             raise InputError(f"{self.where}: |{option}={text}: expected a whole number; correct it")
         return int(text)
+
+    def only(self, form: str, *able: str) -> None:
+        """Raises InputError for an option that a file of this form, in words, cannot have: |field= where no field is
+        taken, |value= of anything but rasters, or one that is not `able`."""
+        able = [option for option in (*able, "epsg", "file") if (option != "field" or self.what not in FIELDLESS)
+                and (option != "value" or self.what in VALUED)]
+        odd = next((option for option in self.options if option not in able), None)
+        if odd:
+            remedy = "leave it out" if odd != "value" or self.what == "MASK" else (
+                "it is of rasters: give a column label, 0 where nothing slid and 1 elsewhere, or remove the others")
+            raise InputError(f"{self.where}: {form}: expected |<option>=<value> of {', '.join(able)}, found |{odd}; "
+                             f"{remedy}")
 
     def numbers(self, option: str) -> list[int]:
         """The whole numbers of an option, separated by commas; [] where it is not given. Raises InputError."""
@@ -178,7 +194,8 @@ def read_files(names: list[str]) -> list[Path]:
 
 @contextlib.contextmanager
 def library_notes(notes: list[str]) -> Iterator[None]:
-    """Turns GDAL's warnings into lines of `notes`, each once. Its errors are raised by what it is asked to do."""
+    """Turns GDAL's warnings into lines of `notes`, each once. Its errors are raised by what it is asked to do. Where an
+    input is refused meanwhile, the lines so far are printed: they may say why."""
     def note(kind: int, _, message: str) -> None:
         line = f"GDAL: {' '.join(message.split())[:200]}"
         if kind == gdal.CE_Warning and line not in notes and not _HARMLESS.search(line):
@@ -187,5 +204,8 @@ def library_notes(notes: list[str]) -> Iterator[None]:
     gdal.PushErrorHandler(note)
     try:
         yield
+    except InputError:
+        print(*notes, sep="\n", end="\n" * bool(notes))
+        raise
     finally:
         gdal.PopErrorHandler()

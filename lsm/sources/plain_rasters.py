@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, osr
 
-from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS
+from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, heaped
 from lsm.inputs.layers import flush, write_rows
 from lsm.inputs.rasters import MAX_CELLS, Grid, create, reason
 from lsm.run.settings import InputError
@@ -113,9 +113,7 @@ def _gaps(raster: RasterFile, windows, notes: list[str], categorical: bool) -> t
                          "taken for gaps that the file does not declare")
     if endless:
         notes.append(f"{where}: {endless:,} cells of endless size; taken for gaps that the file does not declare")
-    others = np.concatenate([s[s != 0] for s in sample]) if sample else np.zeros(0)
-    if zeros > 0.05 * total and len(others) and raster.is_float and raster.file.what != "DEM" and not categorical and (
-            np.quantile(others, 0.01) > 0 or np.quantile(others, 0.99) < 0):
+    if sample and raster.file.what != "DEM" and not categorical and heaped(np.concatenate(sample)):
         notes.append(f"{where}: exactly 0 in {zeros:,} of {total:,} cells is kept as a value; if it marks gaps, "
                      f"declare it ({_declared(raster.file, 0)})")
     largest = _LARGEST.get(raster.band.band.DataType)

@@ -94,6 +94,7 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
             tiles = f"gdalbuildvrt {shown(file.path)}.vrt {shown(file.path)}/*.tif"
             found, remedy = "a folder", f"join its tiles ({tiles}), or name a file: {file.constant}=<file>"
         raise InputError(f"{where}: expected a raster that GDAL opens, found {found}; {remedy}") from None
+    file.only("a raster", "band", "field", "value")
     refuse_damaged(dataset, where)
     if not dataset.RasterCount and dataset.GetSubDatasets():
         inner = dataset.GetSubDatasets()[0][0].replace(str(file.path), shown(file.path))
@@ -152,6 +153,9 @@ def _metres(file: File, band: gdal.Band, crs: osr.SpatialReference, unit: str, n
     for who, name in names.items():
         if not found and (unit_of_name := _UNIT_OF_NAME.search(name)):
             found[who] = _named(unit_of_name[1] or unit_of_name[2])
+    if not found and file.what == "DEM" and crs.IsProjected() and abs(crs.GetLinearUnits() - 1) > 1e-6:
+        raise InputError(f"{file.where}: expected the unit of heights, found none and a CRS in "
+                         f"{crs.GetLinearUnitsName()} ({crs.GetName()}); say it: DEM_UNIT=<one of {', '.join(METRES)}>")
     if not found:
         notes.append(f"{file.where}: names no unit, taken for metres{' (DEM_UNIT)' * (file.what == 'DEM')}")
         return 1.0

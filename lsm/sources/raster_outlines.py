@@ -9,7 +9,7 @@ from osgeo import gdal, ogr
 from lsm.inputs.layers import read_rows, write_layer
 from lsm.inputs.rasters import Grid, known
 from lsm.inputs.vectors import burn
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 from lsm.sources.files import File
 from lsm.sources.plain_rasters import write_plain
 from lsm.sources.raster_files import open_raster_file
@@ -53,9 +53,8 @@ def outlines_of(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, fold
                          f"which numbers mark landslides: {raster.file.remedy('value=<number>')}")
     if not chosen and what == "inventory":  # stable places may cover all
         covered = share_of(burn(areas, grid, folder / "areas.tif"), dem, grid)
-        _refuse_background(raster.file, cells, covered, max(sizes) / sum(sizes))
-    n = len(sizes)
-    notes.append(f"{raster.file.where}: {n:,} connected areas {of} are the landslides")
+        _refuse_background(raster.file, cells, covered, max(sizes) / sum(sizes), _surrounds(areas.GetLayer(0), grid))
+    notes.append(f"{raster.file.where}: the landslides are {counted(len(sizes), 'connected area')} {of}")
     return areas
 
 
@@ -73,17 +72,28 @@ def _some(cells: Counter) -> str:
     return ", ".join(f"{v:g}" for v in sorted(cells)[:6]) + ", ..." * (len(cells) > 6)
 
 
-def _refuse_background(file: File, cells: Counter, share: float, whole: float) -> None:
+def _surrounds(layer: ogr.Layer, grid: Grid) -> bool:
+    """Whether most of the areas of other numbers touch the largest area."""
+    largest = max(layer, key=lambda feature: feature.GetGeometryRef().Area())
+    others = [f.GetGeometryRef().Clone() for f in layer if f.GetField(0) != largest.GetField(0)]
+    others = others[::1 + len(others) // 100]
+    near = sum(largest.GetGeometryRef().Distance(other) < grid.cell / 2 for other in others)
+    return 2 * near > len(others)
+
+
+def _refuse_background(file: File, cells: Counter, share: float, whole: float, surrounds: bool) -> None:
     """Raises InputError where a number other than 0 covers too much to be landslides.
 
     cells  by number of the raster; share  of the DEM that numbers other than 0 cover; whole  share of these cells in
-           the largest connected area: a background hangs together, landslides do not
+           the largest connected area: a background hangs together, landslides do not; surrounds  as above
     """
     most, n = max(((v, n) for v, n in cells.items() if v), key=lambda pair: pair[1])
     mostly = n > WIDE * cells.total() and len(cells) > 1  # of all cells with a value
-    frame = len(cells) > 2 and n > 0.9 * (cells.total() - cells[0])  # of an area smaller than the raster
+    frame = n > 0.9 * (cells.total() - cells[0])  # of an area that may be smaller than the raster
+    several = len(cells) - (0 in cells) > 1
     if share > WIDE or (whole > WIDE and ((mostly and 0 in cells and share > WIDE / 10)
-                                          or ((mostly or frame) and share > WIDE / 5))):
+                                          or (mostly and share > WIDE / 5) or (frame and several and surrounds))):
         raise InputError(f"{file.where}: expected landslides, found {most:g} in {n / cells.total():.0%} of the cells, "
                          f"like a background; say which of {_some(cells)} marks landslides: "
-                         f"{file.remedy('value=<number>')}")
+                         f"{file.remedy('value=<number>')}"
+                         + f" (value={most:g} if they do cover so much)" * (not several))

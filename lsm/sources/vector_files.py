@@ -6,7 +6,7 @@ from lsm.inputs.crs import horizontal
 from lsm.inputs.rasters import Grid, reason
 from lsm.inputs.vectors import POLYGONS, kind_of
 from lsm.run.paths import shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 from lsm.sources.files import SHAPES, File
 from lsm.sources.raster_files import is_raster
 
@@ -28,6 +28,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     """
     file, said = File.of(name, what), [] if notes is None else notes
     source = _opened(file)
+    file.only("a layer of shapes", "layername", "field")
     layer = _layer(source, file, said)
     stated = _crs_of(layer)  # first: GDAL raises what is wrong with a .prj file at whatever reads the layer first
     if _is_garbled(layer, file):
@@ -71,7 +72,7 @@ def only_areas(dataset: gdal.Dataset, where: str, notes: list[str]) -> None:
     for fid in others:
         layer.DeleteFeature(fid)
     if others:
-        notes.append(f"{where}: {len(others):,} features that are no polygons are left out")
+        notes.append(f"{where}: left out: {counted(len(others), 'feature')} without an area")
 
 
 def _opened(file: File, *options: str) -> gdal.Dataset:
@@ -188,4 +189,4 @@ def _drop_empty(layer: ogr.Layer, file: File, notes: list[str]) -> None:
     for fid in empty:
         layer.DeleteFeature(fid)
     if empty:
-        notes.append(f"{file.where}: {len(empty):,} features without a geometry are left out")
+        notes.append(f"{file.where}: left out: {counted(len(empty), 'feature')} without a geometry")

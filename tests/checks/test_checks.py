@@ -113,6 +113,8 @@ FAULTS = {
                              "units", "samples_own.csv", "slope is 1.7.* times that of composite.tif", "percent"),
     "heights in feet": (lambda: edit(PATHS.grid, lambda t: t.assign(DEM=t["DEM"] * 3.28084)),
                         "units", "grid_samples_own.csv", "DEM is 3.28 times that of composite.tif", "feet"),
+    "heights above another level": (lambda: edit(PATHS.samples, lambda t: t.assign(DEM=t["DEM"] + 400)), "units",
+                                    "samples_own.csv", r"DEM .*lies \+400 from", "one (level|layer)"),
     "NDVI in grey values": (lambda: edit(PATHS.samples, lambda t: t.assign(NDVI=100 + t["NDVI"] / 100)),
                             "units", "samples_own.csv", "NDVI from .*: no known scale", "10,000"),
     "a handful of points": (lambda: edit(PATHS.samples, lambda t: pd.concat([t.query("label == 1")[:3], t.query(
@@ -148,8 +150,12 @@ def test_a_sound_region_has_no_error(region):
     assert correlation["factor"].tolist() == [f.name for f in factors("own") if f.kind != "categorical"]
 
 
-def test_checking_changes_nothing_else(region, made):
+def test_checking_changes_nothing_else_and_the_worst_stands_last(region, made, capsys):
     check_region.main(constants(check_region.Constants, ["REGION=own"]))
+    levels = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    of_findings = [level for level in levels if level in ("ok", "warning", "error")]
+    assert of_findings == sorted(of_findings, key=("ok", "warning", "error").index)
+    assert levels[-1].isdigit()  # how many there are of each
     after = contents(region)
     assert {name: after[name] for name in made} == made
     assert set(after) - set(made) == {f"tmp/own_{n}.csv{s}" for n in ("checks", "correlation") for s in ("", ".json")}
@@ -171,7 +177,7 @@ def test_a_few_odd_values_do_not_change_the_unit(name, values, level, found):
 def test_velocity_in_metres_and_missing_insar():
     values = pd.DataFrame({"DV": np.where(np.arange(100) < 80, 0, 0.004)})
     findings = table_checks.of_units(values, FACTORS, "t.csv") + table_checks.of_missing(values, FACTORS, "t.csv")
-    assert [(f.topic, f.level) for f in findings] == [("units", "error"), ("InSAR", "warning")]
+    assert [(f.topic, f.level) for f in findings] == [("units", "warning"), ("InSAR", "warning")]
     assert "m/yr" in findings[0].found
     assert "80.0%" in findings[1].found
 
@@ -185,6 +191,25 @@ def test_heights_in_another_unit_make_slopes_that_no_ground_has(times, found):
     levels = {f.level: f.found for f in raster_checks.of_composite(raster, "c.tif") if "the heights give" in f.found}
     assert list(levels) == ["ok" if times == 1 else "warning"]
     assert found in next(iter(levels.values()))
+
+
+@pytest.mark.parametrize("rise", [0.01, 0.05])
+def test_gentle_ground_is_in_degrees_where_the_heights_say_so(rise):
+    row, col = np.mgrid[:30, :40]
+    slope, way = np.full(row.shape, np.degrees(np.arctan(rise))), np.full(row.shape, 5.0)  # down to 5 degrees off north
+    dem = 30 * rise * (row * np.cos(np.radians(way)) - col * np.sin(np.radians(way)))
+    raster = Raster(np.stack([dem, way, np.zeros_like(dem), slope]).astype(np.float32), np.ones(dem.shape, bool),
+                    (5e5, 30.0, 0.0, 2.5e6, 0.0, -30.0), crs_of(32650).ExportToWkt())
+    assert not [f for f in raster_checks.of_composite(raster, "c.tif") if f.level == "error"]
+    xy = pd.DataFrame({"X": 5e5 + 30 * col.ravel() + 15, "Y": 2.5e6 - 30 * row.ravel() - 15})
+    values = pd.DataFrame({"slope": slope.ravel(), "aspect": way.ravel()})
+    terrain = raster_checks.terrain_at(xy, raster)
+    for change, level in ((1.0, "ok"), (np.pi / 180, "error")):
+        found = table_checks.of_units(values * change, FACTORS, "t.csv", terrain)
+        assert {f.level for f in found} == {level}, found
+    bands = np.stack([dem, np.radians(way), np.zeros_like(dem), np.radians(slope)]).astype(np.float32)
+    wrong = raster_checks.of_composite(Raster(bands, raster.valid, raster.geotransform, raster.crs), "c.tif")
+    assert any("radians" in f.found for f in wrong if f.level == "error" and "slope" in f.found)
 
 
 def test_one_of_a_kind_is_counted_as_one():

@@ -55,7 +55,7 @@ def test_a_stack_may_be_a_virtual_raster_of_other_files(tmp_path):
 
 
 @pytest.mark.parametrize(("band", "value", "expected"), [
-    (0, -32768, "band 1 .DEM.: expected heights from -500 to 9000 m, found -32768 in 1 cells; .*-a_nodata -32768"),
+    (0, -32768, "band 1 .DEM.: expected heights from -500 to 9000 m, found -32768 in 1 cell; .*-a_nodata -32768"),
     (1, 95, "band 2 .slope.: expected slopes from 0 to 90 degrees, found 95"),
     (2, 400, "band 3 .aspect.: expected 0 to 360 degrees, or -1 for flat, found 400"),
     (2, -7, "band 3 .aspect.: expected 0 to 360 degrees, or -1 for flat, found -7"),

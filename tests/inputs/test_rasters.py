@@ -5,7 +5,7 @@ import pytest
 from osgeo import gdal, osr
 
 from lsm.inputs import rasters
-from lsm.inputs.bands import bulk, refuse_impossible, undeclared
+from lsm.inputs.bands import bulk, gaps_of, heaped, refuse_impossible
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import (
     TERRAIN,
@@ -203,14 +203,31 @@ def test_only_numbers_that_may_mark_gaps_are_called_so(values, gap):
     assert ("if it marks gaps" in str(caught.value)) == gap
 
 
-@pytest.mark.parametrize(("odd", "n", "gaps"), [(1000, 6, True), (-255, 6, True), (1000, 2, False), (60, 6, False),
-                                                (255.5, 6, False), (9999, 1, True), (5, 9, False)])
+@pytest.mark.parametrize(("odd", "n", "gaps"), [(1000, 12, True), (-255, 12, True), (1000, 6, False), (60, 12, False),
+                                                (255.5, 12, False), (9999, 1, True), (5, 12, False)])
 def test_one_number_far_from_all_others_marks_gaps(odd, n, gaps):
     values = np.r_[np.sin(np.arange(200)) * 8, np.full(n, odd)]
-    np.testing.assert_array_equal(undeclared(values, vary=True), np.r_[np.zeros(200, bool), np.full(n, gaps)])
-    assert not undeclared(np.r_[values[:200], -120.0 - np.arange(9)], vary=True).any()  # a fast landslide
+    found, notes = gaps_of(values, "a.csv", vary=True)
+    np.testing.assert_array_equal(found, np.r_[np.zeros(200, bool), np.full(n, gaps)])
+    assert any("taken for a gap" in note for note in notes) == gaps
+    assert any("is kept; if it marks gaps" in note for note in notes) == (odd == 1000 and n == 6)
+
+
+@pytest.mark.parametrize("fast", [-120.0 - np.arange(9), np.full(9, -120.0)])
+def test_fast_points_are_no_gaps(fast):
+    slow = np.round(np.sin(np.arange(200)) * 8, 1)  # rounded: equal numbers are common
+    assert not gaps_of(np.r_[slow, fast], "a.csv", vary=True)[0].any()
     for two in ([-13.0] * 9 + [193.0] * 9, [347.0] * 9, [0.0] * 99 + [150.0]):
-        assert not undeclared(np.array(two)).any()
+        assert not gaps_of(np.array(two), "a.csv")[0].any()
+
+
+@pytest.mark.parametrize("kind", ["int", "float"])
+def test_a_heap_of_zeros_is_noticed_among_whole_numbers_too(kind):
+    values = np.random.default_rng(1).normal(500, 1500, 20_000)
+    values = values.round() if kind == "int" else values
+    assert not heaped(values)
+    values[:1000] = 0
+    assert heaped(values)
 
 
 def test_neither_many_gaps_nor_many_odd_numbers_move_the_bulk():

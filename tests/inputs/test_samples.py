@@ -73,7 +73,7 @@ def test_the_nearest_name_is_suggested(path):
 @pytest.mark.parametrize(("column", "value", "expected"), [
     ("slope", "steep", "a number"), ("slope", "", "a number"), ("slope", "inf", "a number"),
     ("land use", "1.5", "a whole-number class code"), ("aspect", "-2", "0 to 360 degrees, or -1 for flat"),
-    ("aspect", "360.5", "0 to 360 degrees, or -1 for flat"), ("dis2road", "-0.5", "a distance of 0 m or more"),
+    ("aspect", "360.5", "0 to 360 degrees, or -1 for flat"), ("dis2road", "-0.5", "distances of 0 m or more"),
     ("X", "east", "a coordinate in metres"), ("label", "2", r"0 or 1 \(1 = landslide\)")])
 def test_a_cell_that_cannot_be(path, column, value, expected):
     table = TABLE.astype(str)
@@ -101,8 +101,8 @@ def test_two_columns_for_one_factor(path, more):
         read_samples(write(path, TABLE.assign(**more)), FACTORS)
 
 
-@pytest.mark.parametrize("value", ["1e39", "-4e38", "9" * 400, "1e400", "TRUE", "0x10", "1_0"])
-def test_numbers_that_float32_does_not_hold(path, value):
+@pytest.mark.parametrize("value", ["1e39", "-4e38", "9" * 400, "1e400", "TRUE", "0x10", "1_0", "-32768", "-9999"])
+def test_numbers_that_float32_does_not_hold_or_that_mark_gaps(path, value):
     table = TABLE.astype(str)
     table.loc[1, "slope"] = value
     with pytest.raises(InputError, match="line 3, column 'slope': expected a number, found"):
@@ -175,7 +175,7 @@ def test_places_against_a_loop(seed):
 def grid(path):
     rng = np.random.default_rng(2)
     table = pd.DataFrame({f.name: rng.integers(0, 4, 103) for f in FACTORS})
-    table = table.assign(slope=rng.normal(0, 9, 103).round(3), X=rng.random(103), Y=rng.random(103))
+    table = table.assign(slope=np.abs(rng.normal(0, 9, 103)).round(3), X=rng.random(103), Y=rng.random(103))
     return write(path, table, encoding="utf-8-sig")
 
 

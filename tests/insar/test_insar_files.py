@@ -1,5 +1,7 @@
 """Rasters of velocities: every cell with a value is a point; what the raster says of itself counts."""
 
+import re
+
 import numpy as np
 import pytest
 from osgeo import gdal, osr
@@ -65,15 +67,29 @@ def test_cells_are_points(path):
     np.testing.assert_allclose(points.velocity, v.ravel())
     row, col = np.divmod(np.arange(v.size), COLS)
     np.testing.assert_allclose(points.xy, np.column_stack([WEST + (col + 0.5) * CELL, NORTH - (row + 0.5) * CELL]))
-    assert notes == ["velocity.tif: 4,800 cells with a velocity on and around the grid are the points"]
+    assert notes == ["velocity.tif: 4,800 of 4,800 cells on and around the grid have a velocity and are the points"]
 
 
-@pytest.mark.parametrize("gap", [np.nan, 0.0, -9999.0, -32768.0, 1e30])
-def test_gaps_are_no_points(path, gap):
+@pytest.mark.parametrize(("gap", "said"), [
+    (np.nan, "4,000 of 4,800 cells on .* points, 800 nodata"), (0.0, "are the points, 800 exactly 0"),
+    (1e30, "are the points, 800 of endless size"), (-9999.0, "velocity: -9999 at 800 points is taken for a gap"),
+    (-32768.0, "velocity: -32768 at 800 points is taken for a gap")])
+def test_gaps_are_no_points_and_counted(path, gap, said):
     v = velocities()
     v[:10] = gap
-    points, _ = read_insar(write(path, v), GRID)
+    points, notes = read_insar(write(path, v), GRID)
     np.testing.assert_allclose(points.velocity, v[10:].ravel())
+    assert re.search(said, "\n".join(notes))
+
+
+def test_fast_whole_numbers_stay_and_a_heap_of_zeros_is_said(path):
+    v = np.round(velocities() * 10)
+    v[:2, :5] = 20 * np.abs(v).max()
+    assert len(read_insar(write(path, v, kind=gdal.GDT_Int16), GRID)[0].velocity) == v.size
+    v[10:30] = 0
+    points, notes = read_insar(write(path, v, kind=gdal.GDT_Int16), GRID)
+    assert len(points.velocity) == v.size
+    assert any("exactly 0 in 1,6" in note and "is kept as a velocity" in note for note in notes)
 
 
 def test_declared_nodata_and_masks_are_no_points(path):

@@ -33,7 +33,7 @@ def read(path, positive="towards", epsg=UTM, **options):
 
 
 TABLE = pd.DataFrame({"x": [300000.25, 300100, 300200], "y": [2.5e6, 2.5e6, 2500100.5], "velocity": [-3.25, 0.5, 12],
-                      "coherence": [0.9, 0.5, 1], "heading": [-13, -13, 193], "incidence": [39, 40.5, 0],
+                      "coherence": [0.9, 0.5, 1], "heading": [-13, -13, 193], "incidence": [39, 40.5, 33],
                       "velocity_error": [0.25, 0, 1]})
 
 
@@ -116,7 +116,7 @@ def test_the_first_of_several_names_wins(path):
     assert any("column 'velocity' is the velocity; vel not read" in note for note in notes)
 
 
-@pytest.mark.parametrize(("value", "words"), [(-999, "1 of 4 points have no value"), (1e5, "found 100000 at 1 points")])
+@pytest.mark.parametrize(("value", "words"), [(-999, "1 of 4 points have no value"), (1e5, "found 100000 at 1 point;")])
 def test_numbers_that_are_no_velocities(path, value, words):
     table = pd.concat([TABLE] * 2, ignore_index=True)[:4].assign(velocity=[value, -3, 4, 5])
     if value < 0:
@@ -322,7 +322,7 @@ def test_single_points_without_place_or_value_are_dropped_and_counted(path, colu
     table.loc[4, column] = value
     points, notes = read_insar(write(path, table), grid_in(UTM))
     assert len(points.xy) == len(MANY) - 1
-    assert notes == [f"insar_isle.csv: InSAR points: 1 of 30 points {why} and are dropped"]
+    assert notes[-1] == f"insar_isle.csv: InSAR points: 1 of 30 points {why} and are dropped"
     table.loc[:14, column] = value
     assert f"found 15 of 30 that {why}; export it again, or remove these rows" in refused(write(path, table))
 
@@ -446,7 +446,8 @@ def test_a_missing_column(path, column, words):
 def test_metres_a_year_are_suspected(path):
     message = refused(write(path, TABLE.assign(velocity=[-0.003, 0.012, 0.001])))
     assert message == ("insar_isle.csv: velocities: expected mm/yr, found 99 % below 0.0118 mm/yr; give INSAR_UNIT, "
-                       "or convert them to mm/yr")
+                       "or convert them to mm/yr; if they are so slow, name the unit: column 'velocity (mm/yr)', or "
+                       "the band's")
 
 
 @pytest.mark.parametrize(("content", "words"), [
@@ -483,3 +484,28 @@ def test_a_few_outliers_hide_no_unit(path):
         check_unit(slow, path)
     check_unit(np.r_[np.linspace(-2, 2, 95), np.full(5, 255.0)], path)
     check_unit(np.r_[np.zeros(60), np.linspace(-2, 2, 40)], path)
+
+
+def test_a_unit_that_the_file_names_allows_slow_points(path):
+    table = TABLE.assign(velocity=[0.1, -0.2, 0.05])
+    assert "if they are so slow, name the unit: column 'velocity (mm/yr)'" in refused(write(path, table))
+    points, notes = read_insar(write(path, table.rename(columns={"velocity": "velocity (mm/yr)"})), grid_in(UTM))
+    np.testing.assert_allclose(points.velocity, [0.1, -0.2, 0.05])
+    assert any("99 % of the velocities are below 0.198 mm/yr, in mm/yr as the file says" in note for note in notes)
+    again, _ = read_insar(write(path, points.table()), grid_in(UTM))  # what prepare_region.py writes for stage 0
+    np.testing.assert_allclose(again.velocity, points.velocity)
+
+
+def test_an_incidence_of_0_is_a_gap_and_said(path):
+    table = pd.concat([TABLE] * 4, ignore_index=True)
+    table.loc[3, "incidence"] = 0
+    points, notes = read_insar(write(path, table), grid_in(UTM))
+    assert len(points.velocity) == 11
+    assert any("'incidence': exactly 0 at 1 point, where no radar looks" in note for note in notes)
+
+
+def test_a_number_taken_for_a_gap_is_named(path):
+    table = pd.concat([TABLE] * 4, ignore_index=True)
+    table.loc[5, "velocity"] = -9999
+    _, notes = read_insar(write(path, table), grid_in(UTM))
+    assert any("column 'velocity': -9999 at 1 point is taken for a gap" in note for note in notes)

@@ -1,14 +1,20 @@
+from pathlib import Path
+
 import numpy as np
+import pytest
 from osgeo import gdal
 from scipy.ndimage import distance_transform_edt
-from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, square, write_raster, write_vector
+from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
 
 from lsm.inputs import layers, rasters, vectors
 from lsm.inputs.rasters import Grid
-from lsm.region import factor_layers
+from lsm.region import factor_layers, sample_tables
+from lsm.run.settings import InputError
 from lsm.sources.vector_files import open_vector
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
+SPOT = np.zeros((ROWS, COLS), np.uint8)
+SPOT[20:30, 20:30] = 1
 
 
 def test_distance_is_close_to_the_exact_one(tmp_path):
@@ -44,3 +50,63 @@ def test_catchments_may_be_a_raster_and_narrow_polygons_have_no_gaps(tmp_path):
     factor_layers.distance_layer("dis2road", tmp_path / "r.gpkg", GRID, tmp_path, 0, [])
     found = gdal.Open(str(tmp_path / "dis2road.tif")).ReadAsArray()
     np.testing.assert_allclose(found, CELL * np.abs(np.arange(ROWS) - 20)[:, None] * np.ones(COLS), atol=CELL / 2)
+
+
+def test_a_mask_or_classes_are_no_ndvi(tmp_path):
+    for values in (SPOT, 3 * SPOT):
+        write_raster(tmp_path / "n.tif", values, nodata=None, kind=gdal.GDT_Byte)
+        with pytest.raises(InputError, match=r"expected an index from -1 to 1, found 0, [13] alone, like a mask"):
+            factor_layers.ndvi_layer(tmp_path / "n.tif", 0, GRID, tmp_path / "NDVI.tif", [])
+    write_raster(tmp_path / "n.tif", SPOT.astype(float))
+    factor_layers.ndvi_layer(tmp_path / "n.tif", 10_000, GRID, tmp_path / "NDVI.tif", [])  # as a person says
+
+
+def ground_of(folder, mask: str | None, keeps: bool = False) -> tuple[np.ndarray, list[str]]:
+    """Cells that are left (rows, cols) bool, and notes."""
+    notes = []
+    write_raster(folder / "DEM.tif", heights())
+    factor_layers.write_ground(mask, keeps, 0, GRID, folder, notes)
+    return rasters.known(gdal.Open(str(folder / "ground.tif")).ReadAsArray()), notes
+
+
+def test_the_number_of_a_mask_is_asked_for_where_numbers_cover_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_raster(Path("m.tif"), 1 + SPOT, nodata=None, kind=gdal.GDT_Byte)
+    with pytest.raises(InputError, match=r"m.tif: MASK: expected 0 or nodata where the mask is not, found 1, 2 in all "
+                                         r'cells; say which is the mask: MASK="m.tif\|value=<number>"'):
+        ground_of(tmp_path, "m.tif")
+    found, notes = ground_of(tmp_path, "m.tif|value=2")
+    np.testing.assert_array_equal(found, SPOT == 0)
+    assert notes[-2:] == ["m.tif: MASK: its cells of 2 are the mask",
+                          "MASK: 100 of 4,800 cells of the DEM left out of map and points"]
+    assert (ground_of(tmp_path, "m.tif|value=2", keeps=True)[0] == (SPOT == 1)).all()
+
+
+def test_polygons_that_overlap_are_said_and_the_last_counts(tmp_path):
+    ground_of(tmp_path, None)
+    notes, shapes = [], [square(0, 0, ROWS, 50), square(0, 40, ROWS, 40)]
+    write_vector(tmp_path / "l.gpkg", shapes, {"rock": ["tuff", "granite"]})
+    codes = factor_layers.category_layer("lithology", str(tmp_path / "l.gpkg"), "", {}, "", GRID, tmp_path, notes)
+    found = gdal.Open(str(tmp_path / "lithology.tif")).ReadAsArray()
+    assert (found[:, 40:50] == codes["granite"]).all()
+    assert any("polygons overlap and differ in 600 cells; the last one in the file counts" in note for note in notes)
+    write_vector(tmp_path / "same.gpkg", [*shapes, square(0, 0, 2, 2)], {"rock": ["tuff", "tuff", "tuff"]})
+    notes = []
+    factor_layers.category_layer("lithology", str(tmp_path / "same.gpkg"), "", {}, "", GRID, tmp_path, notes)
+    assert not any("overlap and differ" in note for note in notes)
+
+
+def test_the_streams_of_a_dem_are_said(tmp_path):
+    notes = []
+    layers.write_layer(tmp_path / "streams.tif", GRID, lambda row, rows: SPOT[row:row + rows], gdal.GDT_Byte, None)
+    factor_layers.distance_layer("dis2drainage", None, GRID, tmp_path, 40, notes)
+    assert notes == ["dis2drainage: no rivers given: a stream is where 40 cells (0.036 km2) or more drain through "
+                     "(CHANNEL)"]
+
+
+def test_a_factor_that_is_the_same_everywhere_is_said(tmp_path):
+    ground_of(tmp_path, None)
+    write_raster(tmp_path / "rain.tif", np.full((ROWS, COLS), 7.0))
+    complete, ground, notes = sample_tables.valid_cells(["DEM", "rain"], 0.5, GRID, tmp_path)
+    assert (complete, ground) == (ROWS * COLS, ROWS * COLS)
+    assert notes == ["rain is 7 everywhere: it tells no place from another; leave it out"]

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
@@ -153,69 +152,6 @@ def test_points_of_polygons(tmp_path, dem, how, each):
         assert z[first].max() == heights()[10:14, 10:15].max()
 
 
-@pytest.mark.parametrize(("value", "year"), [
-    ("2014", 2014), (2014, 2014), (2014.0, 2014), ("16.07.1998", 1998), ("2008/05/12 00:00:00", 2008),
-    ("20100727", 2010), ("before 1973", 1973), (None, np.nan), ("", np.nan), ("unknown", np.nan), ("120145", np.nan),
-    ("2010-2014", np.nan), ("2010-05-01 to 2010-05-03", 2010)])
-def test_years_in_dates_as_people_write_them(value, year):
-    np.testing.assert_equal(placed_points.year_of(value), year)
-
-
-@pytest.mark.parametrize(("value", "year"), [
-    ("20140716", 2014), (20140716.0, 2014), ("19051998", 1998), ("13052008", 2008), ("05192008", 2008),
-    ("01011970", np.nan), ("19000101", np.nan), ("99999999", np.nan), ("20100501-20100503", 2010),
-    ("20100501-20140503", np.nan)])
-def test_eight_digits_are_a_date_in_any_order(value, year):
-    np.testing.assert_equal(placed_points.year_of(value), year)
-
-
-def test_placeholders_with_names_of_months_are_unknown():
-    column = pd.Series(["01-Jan-1970", "Jan 1, 1900", "11-Jan-1970", "Jan 10, 1900"], name="date")
-    years, notes = placed_points.years_of(column, "i.csv", 2026)
-    np.testing.assert_equal(years, [np.nan, np.nan, 1970, 1900])
-    assert notes == ["i.csv: field 'date': 2 dates like 01-Jan-1970 are taken for unknown"]
-
-
-def fields(names: list[str], values=("2003", "2010-05-01")) -> pd.DataFrame:
-    return pd.DataFrame({name: list(values) for name in names})
-
-
-def test_the_field_of_dates():
-    assert placed_points.date_field(fields(["name", "Date", "Year_obs"]), "", "i") == (
-        "Date", ["i: years are those of the field 'Date', not of 'Year_obs' (DATE_FIELD)"])
-    assert placed_points.date_field(fields(["Year"]), "", "i")[1] == ["i: years are those of the field 'Year' "
-                                                                      "(DATE_FIELD)"]
-    assert placed_points.date_field(fields(["name", "OCCURRED"]), "occurred", "i") == ("OCCURRED", [])
-    assert placed_points.date_field(fields(["name"]), "", "i") == (None, [])
-    with pytest.raises(InputError, match=r"expected the field 'when' \(DATE_FIELD\), found name; name one of these"):
-        placed_points.date_field(fields(["name"]), "when", "i")
-
-
-@pytest.mark.parametrize("name", ["Data", "ANO", "año", "an\u0303o", "Année", "annee", "Jahr", "Datum", "Fecha", "年",
-                                  "发生年份", "日期", "Дата", "Event_Date", "slide year", "Data frana",
-                                  "fecha de ocurrencia"])
-def test_fields_of_dates_in_other_languages(name):
-    assert placed_points.date_field(fields(["note", name]), "", "i")[0] == name
-
-
-@pytest.mark.parametrize("name", ["birth_year", "built year", "acquisition date", "publication_date", "Baujahr year",
-                                  "download date", "date visit"])
-def test_a_date_of_something_else_is_said_and_not_read(name):
-    field, (note,) = placed_points.date_field(fields(["note", name]), "", "i")
-    assert field is None
-    assert note == f"i: no date is read of {name!r}; if it is that of the landslides: DATE_FIELD={name}"
-    assert placed_points.date_field(fields(["data"], ("poor", "good")), "", "i") == (None, [])
-    assert placed_points.date_field(fields(["survey_year"]), "", "i") == (None, [])
-
-
-@pytest.mark.parametrize("value", ["1900-01-01", "01.01.1900 00:00", "1/1/1970", "1970-01-01T00:00:00", "30.12.1899",
-                                   "18991230", "2999", "0", "-9999", "9999-12-31", "2190-05-01", "2060"])
-def test_placeholders_and_years_to_come_are_unknown(value):
-    years, notes = placed_points.years_of(pd.Series(["2003", value, "1900", "1970-01-02"], name="date"), "i", 2026)
-    np.testing.assert_array_equal(years, [2003, np.nan, 1900, 1970])
-    assert all(value[:10] in note and "are taken for unknown" in note for note in notes)
-
-
 def test_years_of_a_table_of_points(tmp_path, dem):
     (tmp_path / "t.csv").write_text(f"X,Y,date\n{WEST + 45},{NORTH - 45},2003-05-01\n{WEST + 75},{NORTH - 45},\n")
     years = read(tmp_path / "t.csv", dem, tmp_path).year
@@ -240,7 +176,7 @@ def test_points_and_polygons_in_one_layer_and_empty_ones(tmp_path, dem):
     xy, notes = found.xy, found.notes
     assert len(xy) == 2
     assert xy[0].tolist() == [WEST + 45, NORTH - 45]
-    assert "1 features of the inventory are empty or lines" in notes[0]
+    assert "left out: 1 feature without points and areas" in notes[0]
 
 
 def test_points_off_the_grid(dem):
@@ -258,7 +194,7 @@ def test_a_raster_of_landslides(tmp_path, dem, kind, nodata, outside):
     found = read(tmp_path / "i.tif", dem, tmp_path)
     assert found.slid.tolist() == [True, True]
     assert (found.burned.ReadAsArray() > 0).sum() == 21  # the second ends in the centre of its cell
-    assert "2 connected areas of one number other than 0 are the landslides" in found.notes[0]
+    assert "the landslides are 2 connected areas of one number other than 0" in found.notes[0]
     write_raster(tmp_path / "i.tif", marks * 0.3)
     with pytest.raises(InputError, match="expected whole numbers, 0 or nodata beside landslides, found"):
         read(tmp_path / "i.tif", dem, tmp_path)
@@ -286,22 +222,18 @@ def test_a_column_called_y_beside_longitude_and_latitude_is_not_passed_over(tmp_
     assert "column 'Y (column)' (1 and 0) is not read as labels; if it marks places" in " ".join(found.notes)
 
 
-@pytest.mark.parametrize(("names", "field"), [
-    (["Event Date"], "Event Date"), (["DATE_"], "DATE_"), (["Date of occurrence", "date_edited"], "Date of occurrence"),
-    (["Datum"], "Datum"), (["created_date", "image year"], None), (["date A", "date B"], None)])
-def test_fields_of_dates_by_a_word_in_their_names(names, field):
-    assert placed_points.date_field(fields(names), "", "i")[0] == field
-
-
 SLIDES = np.zeros((ROWS, COLS), int)  # 20 of 2 x 2 cells
 SLIDES[np.add.outer(np.arange(20) // 5 * 12 + 5, [0, 1])[:, :, None],
        np.add.outer(np.arange(20) % 5 * 14 + 5, [0, 1])[:, None]] = 1
 PART = np.where(np.arange(COLS) < 50, 0, 1)  # 1 in a study area smaller than the raster
+CORNER = np.zeros((ROWS, COLS), int)  # and smaller than a tenth of it
+CORNER[:20, :22] = 1
 
 
 @pytest.mark.parametrize(("marks", "nodata", "value"), [
     (SLIDES + 1, None, "2"), (1 - SLIDES, None, "0"), (PART * (SLIDES + 1), None, "2"),
-    (np.where(PART, 1 - SLIDES, 9), 9, "0"), (np.where(PART, SLIDES + 1, 9), 9, "2"), (2 + 3 * SLIDES, 0, "5")])
+    (np.where(PART, 1 - SLIDES, 9), 9, "0"), (np.where(PART, SLIDES + 1, 9), 9, "2"), (2 + 3 * SLIDES, 0, "5"),
+    (CORNER * (SLIDES + 1), None, "2"), (CORNER * (SLIDES + 1), 0, "2")])
 def test_a_background_is_no_landslide(tmp_path, dem, monkeypatch, marks, nodata, value):
     monkeypatch.chdir(tmp_path)
     path = Path("i.tif")  # a long path would shorten the message
@@ -309,7 +241,7 @@ def test_a_background_is_no_landslide(tmp_path, dem, monkeypatch, marks, nodata,
     with pytest.raises(InputError, match=r"inventory: expected landslides, found . in \d+% of the cells, like a "
                                          r'background; say which of .* marks landslides: INVENTORY=".*value=<number>"'):
         read(path, dem, tmp_path)
-    there = SLIDES * (PART if marks[0, 0] in (0, 9) else 1)
+    there = SLIDES * (CORNER if marks[30, 70] == 0 else PART if marks[0, 0] in (0, 9) else 1)
     assert (read(f"{path}|value={value}", dem, tmp_path).burned.ReadAsArray() != 0).tolist() == (there == 1).tolist()
 
 
@@ -351,6 +283,30 @@ def test_landslides_of_two_kinds_that_cover_much_are_no_background(tmp_path, dem
         read(f"{tmp_path / 'i.tif'}|value=7", dem, tmp_path)
     with pytest.raises(InputError, match=r"value=x: expected whole numbers like 1,2; correct it"):
         read(f"{tmp_path / 'i.tif'}|value=x", dem, tmp_path)
+
+
+def test_landslides_may_cover_most_where_a_person_says_so(tmp_path, dem, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    marks = np.ones((ROWS, COLS), int)
+    marks[:20] = 0
+    write_raster(Path("i.tif"), marks, nodata=None, kind=gdal.GDT_Byte)
+    with pytest.raises(InputError, match=r'"i.tif\|value=<number>" \(value=1 if they do cover so much\)'):
+        read("i.tif", dem, tmp_path)
+    assert (read("i.tif|value=1", dem, tmp_path).burned.ReadAsArray() != 0).sum() == 40 * COLS
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("p.gpkg|value=1", r"a layer of shapes: expected \|<option>=<value> of layername, epsg, file, found \|value; it is "
+                       "of rasters: give a column label"),
+    ("p.csv|value=1", r"a table: expected .* of epsg, file, found \|value; it is of rasters"),
+    ("p.gpkg|band=1", r"a layer of shapes: .* found \|band; leave it out"),
+    ("p.gpkg|field=x", r"found \|field; leave it out"), ("p.csv|layername=p", r"a table: .* found \|layername; leave")])
+def test_options_that_the_form_of_a_file_cannot_have(tmp_path, dem, monkeypatch, name, words):
+    monkeypatch.chdir(tmp_path)
+    write_vector(Path("p.gpkg"), [square(3, 3, 4, 4)])
+    Path("p.csv").write_text(f"X,Y\n{WEST + 45},{NORTH - 45}\n")
+    with pytest.raises(InputError, match=words):
+        read(name, dem, tmp_path)
 
 
 def test_stable_places_may_cover_most_and_a_partition_is_said(tmp_path, dem):

@@ -34,7 +34,7 @@ def read(tmp_path, monkeypatch):
     f"X|Y|v\n{X}|{Y}|-3\n", f"X,Y,v,,,\n{X},{Y},-3,,,\n",
     f"X;Y;v\n{X};{Y};-3;;\n", f"X (m),Y (m),v\n{X},{Y},-3\n", f"UTM_E,UTM_N,v\n{X},{Y},-3\n",
     f"xcoord,ycoord,v\n{X},{Y},-3\n",
-    f"Rechtswert;Hochwert;v\n{X};{Y};-3\n", f"X,Y,v,lon_wgs84,lat_wgs84\n{X},{Y},-3,1,2\n",
+    f"Rechtswert;Hochwert;v\n{X};{Y};-3\n",
     f"Easting,Northing,v\n{X},{Y},-3\n", f"v,east,north\n-3,{X},{Y}\n", f"# X Y v\n#X,Y,v\n{X},{Y},-3\n"])
 def test_tables_as_people_export_them(read, text):
     table, notes = read(text)
@@ -155,3 +155,19 @@ def test_zones_and_kilometres_are_refused(tmp_path, header, rows, words):
 def test_other_zones_are_no_matter(tmp_path, zones):
     (tmp_path / "t.csv").write_text("Zone,X,Y\n" + "".join(f"{zone},500100,2499000\n" for zone in zones))
     assert len(points_of(tmp_path / "t.csv", "inventory", GRID, 0)[0]) == 2
+
+
+def test_of_two_pairs_of_coordinates_the_one_on_the_grid_counts(read):
+    xy = read("X,Y\n500300,2499700\n500900,2499100\n")[0][["X", "Y"]].to_numpy()
+    degrees = [(117.002919, 22.603764), (117.008759, 22.598343)]  # the same places
+    rows = [f"{i},{i + 1},{lon},{lat}" for i, (lon, lat) in enumerate(degrees)]
+    found, notes = read("\n".join(["x,y,lon,lat", *rows]))
+    np.testing.assert_allclose(found[["X", "Y"]], xy, atol=60)
+    assert any("coordinates are lon, lat, not x, y" in note for note in notes)
+    rows = [f"{lon},{lat},{x},{y}" for (lon, lat), (x, y) in zip(degrees, xy, strict=True)]
+    found, notes = read("\n".join(["lon,lat,easting,northing", *rows]))
+    np.testing.assert_array_equal(found[["X", "Y"]], xy)
+    assert any("coordinates are easting, northing, not lon, lat" in note for note in notes)
+    rows = [f"{x},{lat},{y},{lon}" for (lon, lat), (x, y) in zip(degrees, xy + 900, strict=True)]
+    _, notes = read("\n".join(["x,lat,y,lon", *rows]))
+    assert any("x, y, not lon, lat, 1,3" in note and "m away (median)" in note for note in notes)

@@ -53,3 +53,15 @@ def test_two_files_for_one_input(tmp_path):
         (tmp_path / name).write_text("a")
     with pytest.raises(InputError, match=r"expected one file for INVENTORY, found inventory.csv, inventory.gpkg; name"):
         find_inputs(tmp_path, NOTHING)
+
+
+def test_a_file_is_looked_for_in_raw_and_in_the_root_and_both_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    (tmp_path / "raw").mkdir()
+    for name in ("raw/dem.tif", "raw/inventory.csv", "raw/ways.gpkg", "other.gpkg"):
+        (tmp_path / name).write_text("x")
+    named = {"ROADS": "ways.gpkg|layername=a", "RIVERS": "other.gpkg"}
+    found = find_inputs(tmp_path / "raw", SimpleNamespace(**vars(NOTHING) | named))
+    assert (found["ROADS"], found["RIVERS"]) == (f"{tmp_path}/raw/ways.gpkg|layername=a", f"{tmp_path}/other.gpkg")
+    with pytest.raises(InputError, match=f"ROADS=no.shp: missing; looked for {tmp_path}/raw/no.shp and {tmp_path}/n"):
+        find_inputs(tmp_path / "raw", SimpleNamespace(**vars(NOTHING) | {"ROADS": "no.shp"}))

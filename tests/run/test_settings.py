@@ -15,7 +15,19 @@ import numpy as np
 import pytest
 
 from lsm.run.paths import PROJECT
-from lsm.run.settings import ByRecipe, InputError, by_name, check_region, constants, counted, defaults, of_stage, run
+from lsm.run.settings import (
+    ByRecipe,
+    InputError,
+    by_name,
+    check_of_stage,
+    check_region,
+    constants,
+    constants_class,
+    counted,
+    defaults,
+    of_stage,
+    run,
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,27 @@ def test_values_of_another_type(argument):
         constants(Script, [argument])
     example = {"SEED": "1 (int)", "RATE": "0.5 (float)", "BATCH": "8 (int)", "WEIGHTS": "(0.3, 0.7) (tuple)"}[name]
     assert str(caught.value) == f"{name}={text}: expected a value like {example}"
+
+
+@pytest.mark.parametrize("argument", ["RATE=1e400", "RATE=-1e16", "BATCH=3000000000", "WEIGHTS=(1e400, 1)",
+                                      "RATE=" + "9" * 400])
+def test_numbers_that_no_stage_can_count_with(argument):
+    with pytest.raises(InputError, match=r"=.*expected -[\d,]+ to [\d,]+; correct it"):
+        constants(Script, [argument])
+
+
+@pytest.mark.parametrize(("script", "argument", "words"), [
+    ("meta_learner.py", "LOCAL_ITERATIONS=0", "expected 1 or more"), ("meta_learner.py", "BASE_MODEL=mlp", "DAS or M"),
+    ("predict_LSM.py", "ADAPT_WITH=some", "expected half or all"),
+    ("unsupervised_pretraining/DAS_pretraining.py", "HIDDEN=(0, 2, 3)", "three numbers of units")])
+def test_values_that_a_stage_refuses_are_known_before_it_runs(script, argument, words):
+    check_of_stage(script, constants(constants_class(script), []))
+    with pytest.raises(InputError, match=words):
+        check_of_stage(script, constants(constants_class(script), [argument]))
+
+
+def test_a_stage_whose_check_needs_more_is_left_to_check_itself():
+    check_of_stage("prepare_region.py", constants(constants_class("prepare_region.py"), ["STRATEGY=x"]))
 
 
 @pytest.mark.parametrize(("text", "meant"), [("1", "True"), ("false", "False"), ("yes", "True"), ("off", "False"),

@@ -138,8 +138,35 @@ def test_a_table_in_another_language(tmp_path, column, codes, found):
     if found:
         assert names_of_raster(raster, {1.0, 2.0, 3.0, 7.0})[0] == found
     else:
-        with pytest.raises(InputError, match="expected one column that holds the codes, found Anzahl; call it Value"):
+        with pytest.raises(InputError, match=r"holds the codes of the raster \(1, 2, 3, 7\), found Anzahl; call it"):
             names_of_raster(raster, {1.0, 2.0, 3.0, 7.0})
+
+
+@pytest.mark.parametrize(("columns", "codes", "name"), [
+    ({"ID": [3, 2, 1], "Class": [1, 2, 3], "Name": ["a", "b", "c"]}, {30: "c", 20: "b", 10: "a"}, None),
+    ({"ID": [30, 20, 10], "Class": [1, 2, 3], "Name": ["a", "b", "c"]}, {30: "a", 20: "b", 10: "c"}, "ID"),
+    ({"OID": [1, 2, 3], "Class": ["10", "20", "30"], "Name": ["a", "b", "c"]}, {10: "a", 20: "b", 30: "c"}, "Class"),
+    ({"Value": [10, 20, 30], "Class": ["a", "b", "c"], "Count": [7, 8, 9]}, {10: "a", 20: "b", 30: "c"}, "Value"),
+    ({"ID": [30, 20, 10], "Value": [10, 20, 30], "Name": ["a", "b", "c"]}, {10: "a", 20: "b", 30: "c"}, "Value"),
+    ({"u": [30, 20, 10], "v": [10, 20, 30], "Name": ["a", "b", "c"]}, {}, None)])
+def test_codes_are_the_column_that_holds_the_numbers_of_the_raster(tmp_path, columns, codes, name):
+    write_raster(tmp_path / "l.tif", np.tile([10, 20, 30, 30], (ROWS, COLS // 4)), nodata=0, kind=gdal.GDT_Byte)
+    dataset, table, notes = gdal.Open(str(tmp_path / "l.tif"), gdal.GA_Update), gdal.RasterAttributeTable(), []
+    table.SetRowCount(3)
+    for i, (column, values) in enumerate(columns.items()):
+        text = isinstance(values[0], str)
+        table.CreateColumn(column, gdal.GFT_String if text else gdal.GFT_Integer, gdal.GFU_Generic)
+        for row, value in enumerate(values):
+            (table.SetValueAsString if text else table.SetValueAsInt)(row, i, value)
+    dataset.GetRasterBand(1).SetDefaultRAT(table)
+    dataset = None
+    raster = open_raster_file(str(tmp_path / "l.tif"), "land use", [])
+    if name is None:
+        with pytest.raises(InputError, match=r"expected one column that holds the codes of the raster \(10, 20, 30\)"):
+            names_of_raster(raster, {10.0, 20.0, 30.0})
+    else:
+        assert names_of_raster(raster, {10.0, 20.0, 30.0}, "", notes)[0] == codes
+        assert any(f"codes of classes are those of the column {name} of" in note for note in notes)
 
 
 def test_the_names_of_arcgis(tmp_path):

@@ -7,7 +7,7 @@ from small_region import COLS, NODATA, PLACE, ROWS, WEST, crs_of, heights, write
 
 from lsm.inputs.rasters import Grid
 from lsm.run.settings import InputError
-from lsm.sources.files import read_files
+from lsm.sources.files import library_notes, read_files
 from lsm.sources.plain_rasters import write_plain
 from lsm.sources.raster_files import is_raster, open_raster_file
 
@@ -65,6 +65,14 @@ def test_the_unit_of_the_vertical_crs_and_of_the_constant(tmp_path):
     change(tmp_path / "dem.tif", crs="EPSG:26910+6360")  # NAVD88 height (ftUS)
     np.testing.assert_allclose(plain_of(tmp_path / "dem.tif", "DEM", "")[0], heights() * 1200 / 3937, rtol=1e-6)
     np.testing.assert_allclose(plain_of(tmp_path / "dem.tif", "DEM", "m")[0], heights())
+
+
+def test_a_crs_in_feet_asks_for_the_unit_of_heights(tmp_path):
+    write_raster(tmp_path / "dem.tif", heights(), epsg=2227)
+    with pytest.raises(InputError, match=r"expected the unit of heights, found none and a CRS in US survey foot .*; "
+                                         "say it: DEM_UNIT=<one of m, "):
+        plain_of(tmp_path / "dem.tif", "DEM", "")
+    np.testing.assert_allclose(plain_of(tmp_path / "dem.tif", "DEM", "ft")[0], heights() * 0.3048, rtol=1e-6)
 
 
 def test_units_that_cannot_be_used(tmp_path):
@@ -255,8 +263,13 @@ def test_many_zeros_apart_from_all_other_values_are_said(tmp_path):
     write_raster(tmp_path / "in.tif", values)
     assert "in.tif: NDVI: exactly 0 in 1,600 of 4,800 cells is kept as a value; if it marks" in plain_of(
         tmp_path / "in.tif")[1][-1]
-    write_raster(tmp_path / "in.tif", np.where(values == 0, 0, values - 0.2))
-    assert not any("exactly 0" in note for note in plain_of(tmp_path / "in.tif")[1])
+    for kind in (gdal.GDT_Float32, gdal.GDT_Int16):  # among others too, and in whole numbers
+        honest = np.random.default_rng(1).permutation(4800).reshape(ROWS, COLS) - 2000.0
+        write_raster(tmp_path / "in.tif", honest, kind=kind)
+        assert not any("exactly 0" in note for note in plain_of(tmp_path / "in.tif")[1])
+        honest[:20] = 0
+        write_raster(tmp_path / "in.tif", honest, kind=kind)
+        assert any("exactly 0 in 1,6" in note for note in plain_of(tmp_path / "in.tif")[1])
 
 
 def test_arithmetic_leaves_classes_whole(tmp_path):
@@ -356,3 +369,9 @@ def test_heights_that_may_be_gaps_or_depths_are_said(tmp_path):
                for note in plain_of(tmp_path / "dem.tif", "DEM", "")[1])
     write_raster(tmp_path / "dem.tif", np.where(values == 0, 0, values - 159))  # a shore
     assert not any("apart" in note for note in plain_of(tmp_path / "dem.tif", "DEM", "")[1])
+
+
+def test_lines_so_far_are_printed_where_an_input_is_refused(capsys):
+    with pytest.raises(InputError), library_notes(["a.tif: NDVI: -3000 in 9 cells"]):
+        raise InputError("refused")
+    assert capsys.readouterr().out == "a.tif: NDVI: -3000 in 9 cells\n"

@@ -27,7 +27,7 @@ def test_empty_features_are_left_out_and_counted(tmp_path):
     vector = open_vector(tmp_path / "c.gpkg", "dis2catchment", GRID, notes)
     assert len(shapes_of(vector)) == 2
     assert is_areal(vector)
-    assert notes == [f"{tmp_path / 'c.gpkg'}: dis2catchment: 2 features without a geometry are left out"]
+    assert notes == [f"{tmp_path / 'c.gpkg'}: dis2catchment: left out: 2 features without a geometry"]
     assert open_vector(tmp_path / "c.gpkg", "dis2catchment", GRID).GetLayer(0).GetFeatureCount() == 4
     write_vector(tmp_path / "none.gpkg", ["POLYGON EMPTY"])
     with pytest.raises(InputError, match="expected features with a geometry, found 1 without"):
@@ -174,7 +174,7 @@ def test_lines_among_polygons_are_left_out_and_counted(tmp_path):
     read, notes = open_vector(tmp_path / "p.gpkg", "lithology", GRID), []
     only_areas(read, "p.gpkg", notes)
     assert read.GetLayer(0).GetFeatureCount() == 1
-    assert notes == ["p.gpkg: 1 features that are no polygons are left out"]
+    assert notes == ["p.gpkg: left out: 1 feature without an area"]
     write_vector(tmp_path / "l.gpkg", [line])
     with pytest.raises(InputError, match="expected polygons, found lines or points; export the areas"):
         only_areas(open_vector(tmp_path / "l.gpkg", "lithology", GRID), "l.gpkg", [])

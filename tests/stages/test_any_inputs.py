@@ -276,7 +276,7 @@ def test_own_factors_of_every_kind(raw):
 
 @pytest.mark.parametrize(("entry", "expected"), [
     ("('rain',)", r"FACTORS_MORE: expected \(name, file, kind, unit\), found 'rain'"),
-    ("(('rain', 'no.tif', 'continuous', 'mm'),)", "FACTORS_MORE: rain: src_data/own/raw/no.tif: missing; put it there"),
+    ("(('rain', 'no.tif', 'continuous', 'mm'),)", "FACTORS_MORE: rain: no.tif: missing; looked for .*raw/no.tif and"),
     ("(('rain', 'dem.tif', 'odd', 'mm'),)", "FACTORS_MORE: rain: expected a kind of continuous, .*found 'odd'"),
     ("(('slope', 'dem.tif', 'continuous', 'm'),)", "expected a name of .* that no other factor has, found 'slope'"),
     ("(('../a', 'dem.tif', 'continuous', 'm'),)", "expected a name of letters, .*found '../a'"),

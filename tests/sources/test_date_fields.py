@@ -1,0 +1,91 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lsm.run.settings import InputError
+from lsm.sources import date_fields
+
+
+@pytest.mark.parametrize(("value", "year"), [
+    ("2014", 2014), (2014, 2014), (2014.0, 2014), ("16.07.1998", 1998), ("2008/05/12 00:00:00", 2008),
+    ("20100727", 2010), ("before 1973", 1973), (None, np.nan), ("", np.nan), ("unknown", np.nan), ("120145", np.nan),
+    ("2010-2014", np.nan), ("2010-05-01 to 2010-05-03", 2010), ("2008-05-12 1930", 2008), ("12.05.2008 1930", 2008),
+    ("1930 12.05.2008", 2008), ("12 May 2008 1930", 2008), ("May 12th, 2008 2015", 2008), ("20080512 1930", 2008),
+    ("2008-05-12/2010-03-01", np.nan), ("200805121930", 2008), ("2008 12 31", 2008)])
+def test_years_in_dates_as_people_write_them(value, year):
+    np.testing.assert_equal(date_fields.year_of(value), year)
+
+
+@pytest.mark.parametrize(("value", "year"), [
+    ("20140716", 2014), (20140716.0, 2014), ("19051998", 1998), ("13052008", 2008), ("05192008", 2008),
+    ("01011970", np.nan), ("19000101", np.nan), ("99999999", np.nan), ("20100501-20100503", 2010),
+    ("20100501-20140503", np.nan)])
+def test_eight_digits_are_a_date_in_any_order(value, year):
+    np.testing.assert_equal(date_fields.year_of(value), year)
+
+
+def test_placeholders_with_names_of_months_are_unknown():
+    column = pd.Series(["01-Jan-1970", "Jan 1, 1900", "11-Jan-1970", "Jan 10, 1900"], name="date")
+    years, notes = date_fields.years_of(column, "i.csv", 2026)
+    np.testing.assert_equal(years, [np.nan, np.nan, 1970, 1900])
+    assert notes == ["i.csv: field 'date': 2 dates like 01-Jan-1970: taken for unknown"]
+
+
+def fields(names: list[str], values=("2003", "2010-05-01")) -> pd.DataFrame:
+    return pd.DataFrame({name: list(values) for name in names})
+
+
+def test_the_field_of_dates():
+    assert date_fields.date_field(fields(["name", "Date", "Year_obs"]), "", "i") == (
+        "Date", ["i: years are those of the field 'Date', not of 'Year_obs' (DATE_FIELD)"])
+    assert date_fields.date_field(fields(["Year"]), "", "i")[1] == ["i: years are those of the field 'Year' "
+                                                                      "(DATE_FIELD)"]
+    assert date_fields.date_field(fields(["name", "OCCURRED"]), "occurred", "i") == ("OCCURRED", [])
+    assert date_fields.date_field(fields(["name"]), "", "i") == (None, [])
+    with pytest.raises(InputError, match=r"expected the field 'when' \(DATE_FIELD\), found name; name one of these"):
+        date_fields.date_field(fields(["name"]), "when", "i")
+
+
+@pytest.mark.parametrize("name", ["Data", "ANO", "año", "an\u0303o", "Année", "annee", "Jahr", "Datum", "Fecha", "年",
+                                  "发生年份", "日期", "Дата", "Event_Date", "slide year", "Data frana",
+                                  "fecha de ocurrencia", "LandslideDate", "DateOcc", "DATEOCC", "Date_of_event",
+                                  "DATEOFEVEN", "date_of_ev", "LandslideD", "EventDateTime", "slideyear"])
+def test_fields_of_dates_in_other_languages(name):
+    assert date_fields.date_field(fields(["note", name]), "", "i")[0] == name
+
+
+@pytest.mark.parametrize("name", ["birth_year", "built year", "acquisition date", "publication_date", "Baujahr year",
+                                  "download date", "date visit"])
+def test_a_date_of_something_else_is_said_and_not_read(name):
+    field, (note,) = date_fields.date_field(fields(["note", name]), "", "i")
+    assert field is None
+    assert note == f"i: no date is read of {name!r}; if it is that of the landslides: DATE_FIELD={name}"
+    assert date_fields.date_field(fields(["data"], ("poor", "good")), "", "i") == (None, [])
+    assert date_fields.date_field(fields(["survey_year"]), "", "i") == (None, [])
+    for other in ("update", "UpdatedDate", "birthdate", "landslidei"):
+        assert date_fields.date_field(fields([other]), "", "i") == (None, []), other
+
+
+def test_empty_fields_are_no_dates():
+    assert date_fields.date_field(fields(["timestamp", "begin"], (None, "")), "", "i") == (None, [])
+
+
+def test_a_field_of_dates_without_years_is_said():
+    field, (note,) = date_fields.date_field(fields(["LandslideDate"], ("12/5/08", "3/7/11")), "", "i")
+    assert field is None
+    assert note.startswith("i: field 'LandslideDate': fewer than half of its values hold one year of four digits, like")
+
+
+@pytest.mark.parametrize("value", ["1900-01-01", "01.01.1900 00:00", "1/1/1970", "1970-01-01T00:00:00", "30.12.1899",
+                                   "18991230", "2999", "0", "-9999", "9999-12-31", "2190-05-01", "2060"])
+def test_placeholders_and_years_to_come_are_unknown(value):
+    years, notes = date_fields.years_of(pd.Series(["2003", value, "1900", "1970-01-02"], name="date"), "i", 2026)
+    np.testing.assert_array_equal(years, [2003, np.nan, 1900, 1970])
+    assert all(value[:10] in note and "taken for unknown" in note for note in notes)
+
+
+@pytest.mark.parametrize(("names", "field"), [
+    (["Event Date"], "Event Date"), (["DATE_"], "DATE_"), (["Date of occurrence", "date_edited"], "Date of occurrence"),
+    (["Datum"], "Datum"), (["created_date", "image year"], None), (["date A", "date B"], None)])
+def test_fields_of_dates_by_a_word_in_their_names(names, field):
+    assert date_fields.date_field(fields(names), "", "i")[0] == field
