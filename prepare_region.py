@@ -34,7 +34,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 from osgeo import gdal
-from tqdm import tqdm
 
 import study_area
 from lsm.checks.inspection import write_checks
@@ -51,6 +50,7 @@ from lsm.insar.weak_samples import judged
 from lsm.region import absences, factor_layers, inventory, placed_points, region_files, terrain, warp
 from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables, valid_cells
 from lsm.run.paths import Paths, root, shown
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError, at_least, of_stage, run
 from lsm.run.writing import work_folder
 from lsm.sources.files import library_notes, path_of, read_files
@@ -176,7 +176,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
     rng, points, weak = np.random.default_rng(c.SEED), None, pd.DataFrame({"X": [], "Y": []})
     steps = 6 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR", "MASK"})
     with (work_folder(root() / "tmp" / f".{c.REGION}_layers") as folder,
-          tqdm(total=steps, unit="step", disable=None, delay=1) as bar):
+          Progress(total=steps, unit="step", delay=1) as bar):
         def step(text: str) -> None:
             bar.set_description(text)
             bar.update()

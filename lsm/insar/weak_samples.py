@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
-from tqdm import tqdm
 
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import TERRAIN, Raster, cell_of, centres, inside
@@ -14,6 +13,7 @@ from lsm.inputs.text_tables import Table
 from lsm.insar import velocities
 from lsm.insar.moving_slopes import Motion, Sieve, find_moving
 from lsm.run.paths import shown
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
 
@@ -94,7 +94,7 @@ def nearest_rows(path: Path, factors: tuple[Factor, ...], raster: Raster, cell: 
     where the grid has none there. Of several rows in a cell the row nearest to its centre, of equals the first."""
     wanted, place = np.unique(cell, return_inverse=True)
     values, nearest = np.full((len(wanted), len(factors)), np.nan, np.float32), np.full(len(wanted), np.inf)
-    bar = tqdm(total=grid_cells.count(path), desc="grid", unit="row", unit_scale=True, disable=None, delay=2)
+    bar = Progress(total=grid_cells.count(path), desc="grid", unit="row", unit_scale=True, delay=2)
     for chunk, xy in grid_cells.chunks(path, factors, rows):
         row, col = cell_of(raster.geotransform, xy)
         own = np.where(inside(raster.valid.shape, row, col), row * raster.valid.shape[1] + col, -1)

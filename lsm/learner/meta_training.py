@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from lsm.learner.additive.additive_start import start_paths
 from lsm.learner.encoder import Encoder
@@ -18,6 +17,7 @@ from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
 from lsm.learner.network import PLACE, initial_weights, tf
 from lsm.learner.prediction import Networks
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, neighbourhoods, rows_by_block
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
 # Members of a kind that are one program. More are faster on one core, fewer keep more cores busy; never the number of
@@ -159,7 +159,7 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     end = max(kind.iterations for kind in training.kinds)
     # It follows from the number of points alone: a run that goes on farther has the same rows up to here
     every = max(1, c.LOG_EVERY // ROWS_OF_FEW) if any(kind.bends for kind in training.kinds) else c.LOG_EVERY
-    bar = tqdm(total=end, initial=training.done, desc="meta-training", unit="step", disable=None if save else True)
+    bar = Progress(total=end, initial=training.done, desc="meta-training", unit="step", disable=not save)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         while training.done < end:
             shares = [(k, range(first, min(first + TOGETHER, kind.members))) for k, kind in enumerate(training.kinds)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from osgeo import gdal
-from tqdm import tqdm
 
 from lsm.inputs.layers import read_rows
 from lsm.inputs.rasters import Grid, centres
@@ -15,6 +14,7 @@ from lsm.inputs.samples import KINDS, Factor, read_factors, write_factors
 from lsm.region.sample_tables import as_table
 from lsm.run.artifacts import artifact, record_path, write_csv, wrote
 from lsm.run.paths import Paths, root, shown
+from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 from lsm.sources.files import is_sidecar, parts_of, path_of
 
@@ -171,7 +171,7 @@ def write_grid(folder: Path, names: list[str], grid: Grid, path: Path) -> None:
     """Writes the grid table window by window, a row for each cell of the layer valid; names of the bands of stack."""
     stack, valid = (gdal.Open(str(folder / f"{name}.tif")) for name in ("stack", "valid"))
     with open(path, "w", encoding="utf-8", newline="") as file:
-        for row, rows in tqdm(list(grid.windows()), desc="grid table", unit="window", disable=None, delay=2):
+        for row, rows in Progress(list(grid.windows()), desc="grid table", unit="window", delay=2):
             r, c = np.nonzero(read_rows(valid, row, rows))
             values = np.stack([read_rows(stack, row, rows, i)[r, c] for i in range(1, len(names) + 1)], axis=1)
             x, y = centres(grid.geotransform, r + row, c)

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
-from tqdm import tqdm
 
 from lsm.comparison import measures, splits
 from lsm.comparison.points import Points
@@ -12,6 +11,7 @@ from lsm.comparison.tables.pages import OURS, PLAIN, QUARTERS, SUBSETS, results
 from lsm.run.artifacts import artifact, write_csv
 from lsm.run.jobs import Job
 from lsm.run.paths import Paths
+from lsm.run.progress import Progress
 
 SHARES = np.linspace(0, 1, 101)  # of the area, of the rate curves
 TOP = 0.1                        # share of the area whose landslides are counted as a measure
@@ -51,7 +51,7 @@ def measure(results: dict, points: Points, roles: dict, units: dict | None = Non
     scores has a row for each query point and method, seeds for each seed, subset and measure.
     """
     scores, seeds, blocks, rates = [], [], [], []
-    for (protocol, seed, with_dv), methods in tqdm(results.items(), desc="measures", unit="split", disable=None):
+    for (protocol, seed, with_dv), methods in Progress(results.items(), desc="measures", unit="split"):
         key = {"protocol": protocol, "seed": seed, "with_dv": with_dv}
         role = roles["published" if protocol == "k-shot" else protocol, seed]
         scored = (splits.QUERY,) if protocol == "k-shot" else (splits.QUERY, splits.SUPPORT)
