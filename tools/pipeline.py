@@ -62,10 +62,10 @@ def check_forecast(region: str, arguments: list[str]) -> None:
 
 
 def run(script: str, region: str, arguments: list[str]) -> None:
-    """Runs one stage as a person would."""
+    """Runs one stage as a person would; with the open file of `stage_1_files`, should this process be killed alone."""
     command = [script, *pipeline.arguments_of(script, region, arguments)]
     print(f"-- {shlex.join(['python', *command])}", flush=True)
-    done = subprocess.run([sys.executable, *command], cwd=PROJECT)
+    done = subprocess.run([sys.executable, *command], cwd=PROJECT, close_fds=False)
     if done.returncode:
         sys.exit(done.returncode)
 

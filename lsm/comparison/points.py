@@ -82,8 +82,9 @@ def read_points(paths: Paths, described: tuple[Factor, ...], c: PointConstants) 
 def draw_cells(paths: Paths, described: tuple[Factor, ...], c: PointConstants
                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Factors, xy and block of c.AREA_CELLS random cells of the grid; cells outside every block are left out."""
-    rng = np.random.default_rng([c.SEED, 3])
-    wanted = np.sort(rng.permutation(grid_cells.count(grid_cells.grid_of(paths)))[:c.AREA_CELLS])
+    rng, count = np.random.default_rng([c.SEED, 3]), grid_cells.count(grid_cells.grid_of(paths))
+    # Without a shuffle numpy holds at most 20 numbers for each that it draws, however many cells there are
+    wanted = np.sort(rng.choice(count, min(c.AREA_CELLS, count), replace=False, shuffle=False))
     parts, first = [], 0
     for rows, _, outside in grid_rows(paths, described):
         here = wanted[(wanted >= first) & (wanted < first + len(outside))] - first

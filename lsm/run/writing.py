@@ -149,7 +149,10 @@ def only_run(region: str) -> Iterator[str]:
 @contextlib.contextmanager
 def stage_1_files() -> Iterator[None]:
     """Holds the files of stage 1 of this LSM_ROOT while the block runs, in stages that it starts too; first waits until
-    nobody else does, and says for whom. They bear no region in their names: another region's run replaces them."""
+    nobody else does, and says for whom. They bear no region in their names: another region's run replaces them.
+
+    A stage that it starts with close_fds=False holds them to its own end, also where this process is killed before.
+    """
     if HELD in os.environ:
         yield
         return
@@ -163,6 +166,7 @@ def stage_1_files() -> Iterator[None]:
         file, holder = _locked(path)  # the one before has removed its file, and another may have made a new one
     with file:
         os.environ[HELD] = "yes"
+        os.set_inheritable(file.fileno(), True)
         try:
             yield
         finally:

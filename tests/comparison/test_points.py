@@ -1,5 +1,7 @@
 """The points of the comparison: samples of stage 2 once each, and cells drawn from the grid."""
 
+import itertools
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -95,6 +97,21 @@ def test_cells_are_drawn_evenly_and_lie_in_their_blocks(region, monkeypatch):
     assert set(points.draw_cells(paths, FACTORS, settings(SEED=2))[0][:, 0]) != set(factors[:, 0])
     every = points.draw_cells(paths, FACTORS, settings(AREA_CELLS=10**6))[0]
     np.testing.assert_array_equal(np.sort(every[:, 0]), np.flatnonzero(labels.ravel() >= 0))
+
+
+def test_drawing_cells_needs_no_memory_for_the_others(region, monkeypatch):
+    paths, *_ = region
+    monkeypatch.setattr(points.grid_cells, "count", lambda _: 10**7)
+    number, nowhere = np.arange(10_000), np.zeros(10_000, bool)
+    part = SimpleNamespace(factors=number, xy=number, block=number), (), nowhere
+    monkeypatch.setattr(points, "grid_rows", lambda *_: itertools.repeat(part, 1000))
+    tracemalloc.start()
+    drawn, *_ = points.draw_cells(paths, FACTORS, settings(AREA_CELLS=20_000))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(drawn) == 20_000
+    assert most < 20_000_000  # bytes, of 80 million for a number of each cell
+    assert abs(drawn.mean() - 5000) < 100  # in a part: evenly
 
 
 def test_cells_outside_every_block_have_the_nearest(region, monkeypatch):

@@ -6,15 +6,21 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from osgeo import gdal
+from small_region import COLS, PLACE, ROWS, write_raster
 from small_split import DESCRIBED, made_split
 
 import compare_methods as stage
 from lsm.comparison.ours import published_steps as steps
 from lsm.comparison.ours.networks import Stages
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
+from lsm.inputs import layers, rasters
+from lsm.inputs.rasters import centres
+from lsm.inputs.samples import Factor
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import Training
 from lsm.learner.network import EPSILON, initial_weights, use_one_thread
+from lsm.run.paths import Paths
 from lsm.run.settings import constants, of_stage
 from unsupervised_pretraining.rbm import RBM
 
@@ -49,6 +55,32 @@ def made_inventory() -> steps.Inventory:
     rows = np.sort(np.append(rows, rows[::50]))  # the second of two equal rows follows the first
     return steps.Inventory(split.factors[rows], DESCRIBED, split.xy[rows], split.label[rows], split.block[rows],
                            np.append(False, rows[1:] == rows[:-1]))
+
+
+def test_the_inventory_holds_every_row_in_a_block_and_reads_the_blocks_by_windows(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, described = Paths("isle"), (Factor("DEM", "continuous", "m"), Factor("slope", "continuous", "degree"))
+    paths.blocks.parent.mkdir()
+    paths.samples.parent.mkdir()
+    labels = np.arange(ROWS * COLS, dtype=np.int32).reshape(ROWS, COLS) // 500
+    labels[:3] = -1
+    write_raster(paths.blocks, labels, -1, kind=gdal.GDT_Int32)
+    row, col = np.int64([40, 2, 10, 10, 59, 30]), np.int64([3, 5, 70, 70, 79, 0])
+    x, y = centres(PLACE, row, col)
+    pd.DataFrame({"X": np.append(x, 0), "Y": np.append(y, 0), "label": [1, 0, 1, 1, 0, 1, 0],
+                  "DEM": [7, 6, 5, 5, 7, 3, 2], "slope": [1, 2, 3, 3, 1, 4, 5]}).to_csv(paths.samples, index=False)
+    monkeypatch.setattr(rasters, "WINDOW", 16 * COLS)
+    monkeypatch.setattr(layers, "TILE", 16)
+    read, read_rows = [], layers.read_rows
+    monkeypatch.setattr(layers, "read_rows", lambda *window: read.append(window[2]) or read_rows(*window))
+    found = steps.read_inventory(paths, SimpleNamespace(factors=described))
+    kept = [0, 2, 3, 4, 5]  # not the row outside every block, nor the last, which lies outside the raster
+    np.testing.assert_array_equal(found.block, labels[row[kept], col[kept]])
+    np.testing.assert_array_equal(found.xy, np.column_stack([x, y])[kept])
+    np.testing.assert_array_equal(found.label, [1, 1, 1, 0, 1])
+    np.testing.assert_array_equal(found.factors[:, 0], [7, 5, 5, 7, 3])
+    np.testing.assert_array_equal(found.repeated, [False, False, True, True, False])  # its place; its factors alone
+    assert max(read) == 16  # rows of the blocks in memory at once
 
 
 def test_a_quarter_of_the_blocks_is_held_out_and_halved():

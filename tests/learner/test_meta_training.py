@@ -11,7 +11,7 @@ from lsm.comparison.splits import TRAIN
 from lsm.learner import meta_training
 from lsm.learner.adaptation import pooled_members
 from lsm.learner.encoder import Encoder
-from lsm.learner.meta_training import Training, meta_train, not_finite, pooled_of, tasks_of
+from lsm.learner.meta_training import Training, meta_train, not_finite, pooled_of, prepared, tasks_of
 from lsm.learner.network import use_one_thread
 from lsm.learner.tasks import rows_by_block
 from lsm.run.settings import InputError
@@ -309,6 +309,29 @@ def test_local_members_do_not_read_the_place_and_regional_ones_do():
                                                 for s in (samples, replace(samples, x=x)))
     np.testing.assert_array_equal(local[0]["weights"][0], local_2[0]["weights"][0])
     assert not np.array_equal(regional[0]["weights"][0], regional_2[0]["weights"][0])
+
+
+def test_points_count_by_their_weight():
+    split, c = made_split(), settings()
+    samples, training, known = samples_of(split), started(split, c), split.role == TRAIN
+    weight = np.random.default_rng(0).uniform(0.2, 0.9, len(split.label)).astype(np.float32)
+    tasks = tasks_of(training.kinds[0], samples, known, c)
+    (_, one), (_, other) = (prepared(training, 0, s, tasks, c) for s in (samples, replace(samples, weight=weight)))
+    for part in (0, 3):  # support and query: x, label, mask
+        of_row = {x.tobytes(): w for x, w in zip(samples.x[:, :one[part].shape[-1]], weight, strict=True)}
+        expected = [of_row[x.tobytes()] for x in one[part].reshape(-1, one[part].shape[-1])]
+        np.testing.assert_allclose(other[part + 2].ravel(), one[part + 2].ravel() * expected, rtol=1e-6)
+        for i in (part, part + 1):
+            np.testing.assert_array_equal(other[i], one[i])
+
+
+def test_progress_is_shown_where_models_are_saved_alone(monkeypatch):
+    split, c, shown = made_split(), settings(LOCAL_ITERATIONS=10, REGIONAL_MEMBERS=0), []
+    bar = meta_training.tqdm
+    monkeypatch.setattr(meta_training, "tqdm", lambda **how: shown.append(how["disable"]) or bar(**how))
+    trained(split, c)
+    trained(split, c, save=lambda training: None)
+    assert shown == [True, None]  # None: unless nobody watches
 
 
 def test_a_meta_batch_takes_the_tasks_there_are(monkeypatch):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import HISTORY, Training
 from lsm.learner.network import initial_weights
+from lsm.learner.support import reach
 from lsm.learner.support.reach import measured_reach
 from lsm.learner.support.supports import distance_to, nearer_to_adapted
 from lsm.learner.tasks import EncodedSamples
@@ -46,6 +48,14 @@ def test_the_reach_follows_how_far_what_is_learned_holds():
     assert 100 < reaches[3_000] < 1_500  # the causes turn round within half a period
     assert reaches[3_000] < reaches[5_000] < 2_500
     assert reaches[0] == np.inf
+
+
+def test_the_reach_is_measured_where_distance_and_places_count(monkeypatch):
+    monkeypatch.setattr(reach, "measured_reach", lambda *given: given[-1])  # the seed
+    c, rest = SimpleNamespace(SEED=7, REACH=True), [None] * 4
+    assert reach.reach_of(*rest, c) == 7
+    assert reach.reach_of(*rest, SimpleNamespace(SEED=7, REACH=False)) == np.inf
+    assert reach.reach_of(*rest, c, place=False) == 0
 
 
 def test_the_reach_reads_known_samples_only():

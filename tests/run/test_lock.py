@@ -7,7 +7,7 @@ import pytest
 
 from lsm.run import pipeline
 from lsm.run.paths import PROJECT
-from lsm.run.writing import HELD, only_run, stage_1_files
+from lsm.run.writing import HELD, _file_of, _locked, only_run, stage_1_files
 
 HOLD = ("import sys; from lsm.run.writing import only_run\n"
         "with only_run('isle') as holder: print(holder or 'held', flush=True); sys.stdin.read()")
@@ -59,6 +59,29 @@ def test_another_region_waits_for_the_files_of_stage_1(tmp_path, monkeypatch):
                                            "unsupervised_pretraining/model_init/\n")
         assert other.poll() is None
     assert other.communicate()[0] == "held\n"
+
+
+def test_a_stage_holds_the_files_of_stage_1_when_what_started_it_was_killed(tmp_path, monkeypatch):
+    """As `kill -9` of tools/pipeline.py alone leaves it."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    stage = tmp_path / "stage"  # says that it is there, and runs until its input ends
+    stage.write_text("#!/bin/sh\necho runs\nexec cat\n")
+    stage.chmod(0o755)
+    start = (f"import sys; sys.path.insert(0, 'tools'); import pipeline; sys.executable = {str(stage)!r}\n"
+             "with pipeline.stage_1_files(): pipeline.run('scene_sampling.py', 'isle', [])")
+    make = subprocess.Popen([sys.executable, "-c", start], cwd=PROJECT, text=True, stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE)
+    assert make.stdout.readline().startswith("-- python scene_sampling.py")
+    assert make.stdout.readline() == "runs\n"
+    make.kill()
+    make.wait()
+    file, holder = _locked(_file_of("/stage 1"))
+    file.close()
+    assert holder == f"process {make.pid}"
+    make.stdin.close()
+    assert make.stdout.read() == ""  # until the stage has ended
+    with stage_1_files():
+        pass
 
 
 def test_no_file_stays_behind(tmp_path, monkeypatch):

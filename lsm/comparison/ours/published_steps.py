@@ -19,7 +19,8 @@ from tabulate import tabulate
 from lsm.comparison import measures, splits
 from lsm.comparison.ours.networks import Stages, ours, samples_of, trained
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
-from lsm.inputs.rasters import locate, read_band, read_composite
+from lsm.inputs.layers import take
+from lsm.inputs.rasters import locate, open_raster
 from lsm.inputs.samples import Factor, read_samples, unique_places
 from lsm.learner.adaptation import adapted_scores
 from lsm.learner.maml import inner_step
@@ -73,10 +74,10 @@ class AllSeen(Split):
 
 def read_inventory(paths: Paths, c: InventoryConstants) -> Inventory:
     """From the samples table and the raster of blocks. Raises InputError."""
-    samples, labels = read_samples(paths.samples, c.factors), read_band(paths.blocks)
-    row, col, inside = locate(read_composite(paths.composite).geotransform, labels.shape, samples.xy)
+    samples, labels = read_samples(paths.samples, c.factors), open_raster(paths.blocks, "run scene_sampling.py again")
+    row, col, inside = locate(labels.GetGeoTransform(), (labels.RasterYSize, labels.RasterXSize), samples.xy)
     block = np.full(len(inside), -1)
-    block[inside] = labels[row[inside], col[inside]]
+    block[inside] = take(labels, row[inside], col[inside])
     keep, *_ = unique_places(samples)
     once = np.zeros(len(block), bool)
     once[np.setdiff1d(keep, splits.repeats(samples.factors, keep))] = True
