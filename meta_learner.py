@@ -102,8 +102,7 @@ class Constants(StudyArea):
     ADAPT_BATCH: int = ByRecipe(published=8, recommended=0)  # samples a step, drawn anew; 0: the whole support
     # whether adapted networks count less the farther their samples lie, by a reach that is measured
     REACH: bool = ByRecipe(published=False, recommended=True)
-    # share of the rarer class below which the mean probability of the intermediate models is made that of the labels
-    LEVEL_BELOW: float = ByRecipe(published=0.0, recommended=0.25)
+    LEVEL_BELOW: float = ByRecipe(published=0.0, recommended=0.25)  # share of the rarer class: learner/support/level.py
     # below so many labelled points the intermediate models of the map are trained once more, on all of them
     TRAIN_ON_ALL: int = ByRecipe(published=0, recommended=5000)
     # files
@@ -150,15 +149,14 @@ def check_constants(c: Constants) -> None:
     """Raises InputError for values that training cannot use."""
     if c.BASE_MODEL not in ("DAS", "MLP"):
         raise InputError(f"BASE_MODEL={c.BASE_MODEL}: expected DAS or MLP")
-    for name in ("LINE_SHARE", "LEVEL_BELOW"):
-        if not 0 <= (share := getattr(c, name)) <= 1:
-            raise InputError(f"{name}={share}: expected 0 to 1")
+    if not 0 <= c.LINE_SHARE <= 1:
+        raise InputError(f"LINE_SHARE={c.LINE_SHARE}: expected 0 to 1")
     if not 0 < c.META_TRAIN_SHARE < 1:
         raise InputError(f"META_TRAIN_SHARE={c.META_TRAIN_SHARE}: expected more than 0 and less than 1")
     at_least(c, REGIONAL_NEIGHBOURHOOD=2, FOLDS=2, MIN_SAMPLES=1, SUPPORT=1, QUERY=1, REGIONAL_SUPPORT=1, INNER_STEPS=1,
              META_BATCH=1, LOCAL_ITERATIONS=1, REGIONAL_ITERATIONS=1, LOG_EVERY=1, SAVE_EVERY=1, LOCAL_MEMBERS=1)
     at_least(c, ADAPT_STEPS=0, ADAPT_BATCH=0, LOCAL_BORROW=0, REGIONAL_BORROW=0, REGIONAL_MEMBERS=0, TRAIN_ON_ALL=0,
-             LOCAL_NEIGHBOURHOOD=0, START_BELOW=0, CURVES_BELOW=0)
+             LOCAL_NEIGHBOURHOOD=0, START_BELOW=0, CURVES_BELOW=0, LEVEL_BELOW=0)
 
 
 def check_number(label: np.ndarray, paths: Paths) -> None:

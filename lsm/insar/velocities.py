@@ -134,8 +134,8 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
         marks, more = gaps_of(v, f"{shown(path)}: column {str(column)!r}", vary=key == "velocity")
         zero = (v == 0) & (key == "incidence") & (column != OFF_VERTICAL) & bool((v > 0).any())
         if zero.any():
-            more.append(f"{shown(path)}: column {str(column)!r}: exactly 0 at {counted(int(zero.sum()), 'point')}, where "
-                        "no radar looks, is taken for a gap")
+            more.append(f"{shown(path)}: column {str(column)!r}: exactly 0 at {counted(int(zero.sum()), 'point')}, "
+                        "where no radar looks, is taken for a gap")
         notes += more
         v = np.where(marks | zero, np.nan, v)
         gaps |= np.isnan(v)

@@ -243,8 +243,8 @@ def oddities(z: np.ndarray, cell: float) -> list[str]:
                          "around are wrong")
     narrow = int((binary_closing(there, np.ones((5, 5), bool)) & ~there).sum())
     if narrow:
-        lines.append(f"DEM: {counted(narrow, 'cell')} without height in gaps of a few cells' width: water ends there and "
-                     "nothing is mapped; fill them (gdal_fillnodata.py), or raise HOLES")
+        lines.append(f"DEM: {counted(narrow, 'cell')} without height in gaps of a few cells' width: water ends there "
+                     "and nothing is mapped; fill them (gdal_fillnodata.py), or raise HOLES")
     return lines
 
 
