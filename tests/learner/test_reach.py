@@ -50,12 +50,14 @@ def test_the_reach_follows_how_far_what_is_learned_holds():
     assert reaches[0] == np.inf
 
 
-def test_the_reach_is_measured_where_distance_and_places_count(monkeypatch):
+@pytest.mark.parametrize(("on", "place", "expected"), [(True, True, 7), (False, True, np.inf), (True, False, 0)])
+def test_the_reach_is_measured_where_distance_and_places_count(on, place, expected, monkeypatch):
     monkeypatch.setattr(reach, "measured_reach", lambda *given: given[-1])  # the seed
-    c, rest = SimpleNamespace(SEED=7, REACH=True), [None] * 4
-    assert reach.reach_of(*rest, c) == 7
-    assert reach.reach_of(*rest, SimpleNamespace(SEED=7, REACH=False)) == np.inf
-    assert reach.reach_of(*rest, c, place=False) == 0
+    samples = area(0)
+    training, _ = untrained(samples)
+    every = np.ones(len(samples.label), bool)
+    reach.intermediate_models(training, samples, every, every, SimpleNamespace(SEED=7, LEVEL_BELOW=0, REACH=on), place)
+    assert training.reach == expected
 
 
 def test_the_reach_reads_known_samples_only():
