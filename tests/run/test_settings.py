@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lsm.run import settings
 from lsm.run.paths import PROJECT
 from lsm.run.settings import (
     ByRecipe,
@@ -117,8 +118,10 @@ def test_values_that_a_stage_refuses_are_known_before_it_runs(script, argument, 
         check_of_stage(script, constants(constants_class(script), [argument]))
 
 
-def test_a_stage_whose_check_needs_more_is_left_to_check_itself():
-    check_of_stage("prepare_region.py", constants(constants_class("prepare_region.py"), ["STRATEGY=x"]))
+@pytest.mark.parametrize(("script", "can_be_checked"), [("meta_learner.py", True), ("prepare_region.py", False)])
+def test_a_stage_whose_check_needs_more_is_left_to_check_itself(script, can_be_checked):
+    """The check of the first uses lsm/run/settings.py alone; the second needs lists of choices of lsm/region."""
+    assert (settings._check_of(script) is not None) == can_be_checked
 
 
 @pytest.mark.parametrize(("text", "meant"), [("1", "True"), ("false", "False"), ("yes", "True"), ("off", "False"),
