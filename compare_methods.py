@@ -75,41 +75,42 @@ class Constants(Spread, Area):
     PROTOCOLS: str = "published,spatial,blocked,partitions,temporal,k-shot,augmentation"
     METHODS: str = ""                               # families of lsm/comparison/methods.py, comma-separated; "": all
     SEEDS: int = 5                                  # repeats of published, spatial, temporal, k-shot; published 5
-    HELD_OUT_SHARE: float = 0.25                    # of the blocks with more than MIN_SAMPLES samples; published 0.25
-    MIN_SAMPLES: int = 16                           # published 16
-    DEVELOPMENT_SHARE: float = 0.4                  # of these blocks, on which choices were settled; never held out
-                                                    #   otherwise
+    MIN_SAMPLES: int = 16                           # a block with more samples may be held out; published 16
+    HELD_OUT_SHARE: float = 0.25                    # share of these blocks that is held out; published 0.25
+    DEVELOPMENT_SHARE: float = 0.4                  # share of these blocks on which choices were settled; only
+                                                    #   PROTOCOLS=development holds them out
     SQUARES: tuple = ()                             # m, sides of the squares of blocked; (): a tenth and a fifth of the
                                                     #   area, rounded (Hong Kong: 5 and 10 km)
-    FOLDS: int = 5                                  # of blocked and partitions
-    REPEATS: int = 0                                # of partitions; 0: one from 5,000 samples on, else up to 10
-    BUFFER: float = 0.0                             # m, around what is asked, in which nothing teaches; of spatial,
-                                                    #   blocked and partitions
-    NEWER: float = 0.3                              # of temporal: the share of landslides that are asked, the newest;
-                                                    #   or the first year that is asked
-    WITHOUT: str = "DV"                             # the factor also left out; the one that defines the weak labels. ""
-                                                    #   leaves none out
+    FOLDS: int = 5                                  # folds of blocked and partitions
+    REPEATS: int = 0                                # repeats of partitions; 0: one from 5,000 samples on, else up to 10
+    BUFFER: float = 0.0                             # m; under spatial, blocked and partitions no method learns from
+                                                    #   samples nearer than this to a scored sample
+    NEWER: float = 0.3                              # share of landslides, the newest, that temporal scores; or the
+                                                    #   first year that it scores
+    WITHOUT: str = "DV"                             # methods are fitted once more without this factor, which defines
+                                                    #   the weak labels; "": not
     AREA_CELLS: int = 20_000                        # cells drawn from the grid, for curves over area
-    SHOTS: tuple[int, ...] = (0, 1, 3, 5, 8, 16)    # k samples of a held-out block
-    TWELFTHS: tuple[int, ...] = (1, 2, 3, 4, 5, 6)  # and twelfths of a held-out block, as published; 6 is the whole
-                                                    #   support
-    STEPS: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 20, 50)  # of adaptation; published 1 to 5
+    SHOTS: tuple[int, ...] = (0, 1, 3, 5, 8, 16)    # of k-shot: k samples of a held-out block
+    TWELFTHS: tuple[int, ...] = (1, 2, 3, 4, 5, 6)  # of k-shot: twelfths of a held-out block's samples, as published; 6
+                                                    #   is the whole support
+    STEPS: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 20, 50)  # of k-shot: steps of adaptation; published 1 to 5
     # methods that predict the whole grid, under the first seed of published; () none
     MAPPED: tuple[str, ...] = ("ours", "ours, published recipe", "SVM", "MLP", "DBN", "RF", "boosting + XY")
-    RESAMPLES: int = 5000                           # of the bootstrap over blocks or squares
+    RESAMPLES: int = 5000                           # draws of the bootstrap over blocks or squares
     WORKERS: int = 0                                # processes; 0: as many as cores
-    # baselines
-    DBN_HIDDEN: tuple[int, ...] = (32, 32)  # published: two RBMs of 32
-    DBN_RBM_LEARNING_RATE: float = 0.05     # not published
-    DBN_RBM_EPOCHS: int = 10                # not published
+    # the deep belief network (DBN): restricted Boltzmann machines (RBM), fine-tuned together
+    DBN_HIDDEN: tuple[int, ...] = (32, 32)  # units of each RBM; published: two of 32
+    DBN_RBM_LEARNING_RATE: float = 0.05     # of each RBM; not published
+    DBN_RBM_EPOCHS: int = 10                # of each RBM; not published
     DBN_LEARNING_RATE: float = 0.5          # of fine-tuning; published 0.5
-    DBN_EPOCHS: int = 200                   # published 200
-    DBN_BATCH: int = 64                     # not published
-    DBN_DROPOUT: float = 0.1                # published 0.1
-    ALONE_STEPS: int = 200                  # of gradient descent, where a block is trained from scratch
-    ALONE_LR: float = 0.1
-    TUNING_STEPS: int = 20                  # where one global network is fine-tuned a block
-    TUNING_LR: float = 0.05
+    DBN_EPOCHS: int = 200                   # of fine-tuning; published 200
+    DBN_BATCH: int = 64                     # samples; not published
+    DBN_DROPOUT: float = 0.1                # share of hidden units; published 0.1
+    # networks of blocks without meta-learning
+    ALONE_STEPS: int = 200                  # gradient steps of "block alone", trained in each block from a random start
+    ALONE_LR: float = 0.1                   # its learning rate
+    TUNING_STEPS: int = 20                  # gradient steps of "one network, fine-tuned" in each block
+    TUNING_LR: float = 0.05                 # its learning rate
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "compare_methods.py"

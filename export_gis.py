@@ -57,12 +57,12 @@ from study_area import MappedArea
 class Constants(MappedArea):
     """What a person may set, here or for one run as NAME=value."""
 
-    FOLDS: int = 10                                # of whole blocks, for the threshold of applicability; not published
+    FOLDS: int = 10                                # folds of whole blocks, for the threshold of applicability
     PAIRED: int = 4_000                            # samples whose mutual distances are averaged, at most
     GRID_ROWS: int = 100_000                       # cells of a part of the grid; three parts are in memory at once
-    SPREADS: tuple[float, ...] = (0.05, 0.1, 0.2)  # probability, between the colours of the uncertainty
-    SPREAD_COLOURS: tuple[str, ...] = ("#f2f0f7", "#cbc9e2", "#8d87c0", "#54278f")
-    # up to a quarter, half and all of the threshold
+    SPREADS: tuple[float, ...] = (0.05, 0.1, 0.2)  # standard deviations of probability, between two colours each
+    SPREAD_COLOURS: tuple[str, ...] = ("#f2f0f7", "#cbc9e2", "#8d87c0", "#54278f")  # of uncertainty, low to high
+    # of applicability: up to a quarter, half and all of the threshold
     INSIDE_COLOURS: tuple[str, ...] = ("#eff3ff", "#bdd7e7", "#6baed6")
     OUTSIDE_COLOURS: tuple[str, ...] = ("#fdae61", "#b2470b")  # up to twice the threshold, and above
 # ----------------------------------------------------------------------------------------------------------------

@@ -68,13 +68,13 @@ class Constants(Spread, StudyArea):
     BACKGROUND_FROM: str = "block"  # "block": compares a place with its block; "region": with the region, where a
                                     #   block's model also sees places unlike those it adapted to; not published
     EXPLAINED: int = 100            # samples explained in a block, at most; not published
-    ORDERS: int = 50                # orders of the factors for each member, at least, each run forwards and backwards;
-                                    #   published 100, for KernelSHAP
+    ORDERS: int = 50                # orders of the factors for each member, at least, each taken forwards and
+                                    #   backwards; published 100, for KernelSHAP
     REPEATS: int = 10               # shuffles of each factor for the permutation importance; not published
     TOLERANCE: float = 1e-4         # largest gap between SHAP values and log-odds, as a share of 1 + |log-odds|
     DIRECTION: float = 0.3          # least rank correlation of values and SHAP values for which a factor has a sign
     WORKERS: int = 0                # processes; 0: as many as cores
-    #  of the factors, in their order: the eight colours of Okabe and Ito, then eight more
+    # of the factors on the map, in their order: the eight colours of Okabe and Ito, then eight more
     COLOURS: tuple[str, ...] = (
         "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#000000",
         "#8c8c8c", "#8c564b", "#c7dbf5", "#6a3d9a", "#b2b200", "#b2001d", "#7fc97f", "#ffb3b3")

@@ -46,7 +46,7 @@ from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, 
 from lsm.report.pictures import FIGURES
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import LeftOut
-from lsm.run.progress import Progress
+from lsm.run.progress import UNEVEN, Progress
 from lsm.run.settings import InputError, nearest, run
 from study_area import MappedArea
 
@@ -62,17 +62,17 @@ class Constants(MappedArea):
     LARGEST: int = 2000       # cells a side; larger rasters are read decimated
     RASTERISE: int = 20_000   # points; where there are more, the pdf holds them as pixels
     TOP: int = 8              # methods in colour in figures of curves; the others are pale
-    KINDS: int = 4            # of blocks, found by clustering; not published
+    KINDS: int = 4            # kinds of blocks in block_kinds, found by clustering; not published
     SHOT_STEPS: int = 20      # adaptation steps of few_shot_blocks
-    SHAP_BLOCKS: tuple = ()   # numbers of the blocks of shap_blocks: (12, 40); (): three that are explained best
+    SHAP_BLOCKS: tuple = ()   # blocks in shap_blocks, like (12, 40); (): three that have most explained samples
     SHAP_ROWS: int = 10       # factors that shap_blocks draws for each block
-    SWARM: int = 2000         # explained samples drawn as points
+    SWARM: int = 2000         # explained samples that shap_territory draws as points, at most
     METHOD_CELLS: int = 720   # cells a side of a method's small map
     FACTOR_CELLS: int = 450   # cells a side of a factor's small map
-    EMBEDDED: int = 800       # samples in two dimensions, at most
-    NEIGHBOURS: int = 15      # in Isomap's graph and in the share of neighbours alike; not published
-    PERPLEXITY: float = 30.0  # of t-SNE; not published
-    TSNE_STEPS: int = 500     # of its gradient descent; not published
+    EMBEDDED: int = 800       # samples in learned_factors, at most
+    NEIGHBOURS: int = 15      # of a sample in learned_factors: in Isomap's graph, in the share alike; not published
+    PERPLEXITY: float = 30.0  # of t-SNE in learned_factors; not published
+    TSNE_STEPS: int = 500     # steps of its gradient descent; not published
 # ----------------------------------------------------------------------------------------------------------------
 
 
@@ -102,7 +102,7 @@ def main(c: Constants) -> None:
                          + (f"did you mean {near}?" if near else "--help lists them"))
     drawn, areas, skipped = [], None, LeftOut(c.REGION)
     with matplotlib.rc_context(styles.STYLE):
-        for name in Progress([c.ONLY] if c.ONLY else list(drawers), desc="drawing", unit="figure"):
+        for name in Progress([c.ONLY] if c.ONLY else list(drawers), "drawing", unit="figure", bar_format=UNEVEN):
             try:
                 fig, table = drawers[name](c)
             except InputError as error:

@@ -44,6 +44,7 @@ from lsm.learner.transfer.source_model import begun, source_for
 from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, shown
+from lsm.run.pipeline import BLOCKS, PRETRAIN
 from lsm.run.settings import ByRecipe, InputError, at_least, run
 from lsm.run.writing import stage_1_files
 from study_area import StudyArea
@@ -54,56 +55,53 @@ from study_area import StudyArea
 class Constants(StudyArea):
     """What a person may set, here or for one run as NAME=value."""
 
-    # the report: blocks with more than MIN_SAMPLES samples are held out, or, where most are thinner, whole folds
-    MIN_SAMPLES: int = 16           # a block with more is a task of the published recipe; published 16
-    META_TRAIN_SHARE: float = 0.75  # of these blocks; the others are held out; published 0.75
-    FOLDS: int = 5                  # of whole places; one is held out where blocks are thin
+    # what is held out and scored: blocks, or, where most blocks are thin, a fold of places
+    MIN_SAMPLES: int = 16           # a block with more samples may be held out; published 16
+    META_TRAIN_SHARE: float = 0.75  # share of these blocks that meta-training learns from; published 0.75
+    FOLDS: int = 5                  # folds of places, of which one is held out
     # members of two kinds. Sizes are for large inventories; lsm/learner/kinds.py says what smaller ones get
-    LOCAL_MEMBERS: int = ByRecipe(published=1, recommended=3)          # trained separately; log-odds are averaged
+    LOCAL_MEMBERS: int = ByRecipe(published=1, recommended=3)          # networks trained separately
     LOCAL_NEIGHBOURHOOD: int = ByRecipe(published=0, recommended=80)   # labelled points of a task; 0: tasks are blocks
     LOCAL_ITERATIONS: int = ByRecipe(published=5000, recommended=3000)  # outer steps; the paper has one more
     LOCAL_BORROW: int = ByRecipe(published=0, recommended=100)         # labelled samples of other blocks, the nearest
                                                                        #   ones, that a block adapts on besides its own
-    REGIONAL_MEMBERS: int = ByRecipe(published=0, recommended=3)
-    REGIONAL_NEIGHBOURHOOD: int = 400
-    REGIONAL_ITERATIONS: int = 1500
-    REGIONAL_SUPPORT: int = 32                                         # and as many query samples
-    REGIONAL_BORROW: int = 300
-    PLACE: bool = True       # whether X and Y are inputs of regional members; False: factors alone
-    PLACE_FROM: int = 2000   # labelled points from which on they are
-    # for landslides to come: places count only if older landslides tell those of newer ones, by their dates
-    FORECAST: bool = False
+    REGIONAL_MEMBERS: int = ByRecipe(published=0, recommended=3)       # networks trained separately
+    REGIONAL_NEIGHBOURHOOD: int = 400                                  # labelled points of a task
+    REGIONAL_ITERATIONS: int = 1500                                    # outer steps
+    REGIONAL_SUPPORT: int = 32                                         # support samples of a task, and query samples
+    REGIONAL_BORROW: int = 300                                         # as LOCAL_BORROW
+    PLACE: bool = True       # True: X and Y are inputs of regional members; False: factors alone
+    PLACE_FROM: int = 2000   # with fewer labelled points, factors alone
+    FORECAST: bool = False   # True: for landslides to come; places count only if older ones tell where newer ones lie
     # start
     # what small inventories start from: "project" (the model it comes with), a region, the path of a model, "": nothing
     START_FROM: str = ""
-    START_BELOW: int = ByRecipe(published=0, recommended=1000)  # labelled points; from so many on, none
+    START_BELOW: int = ByRecipe(published=0, recommended=1000)  # labelled points; with so many or more, from nothing
     BASE_MODEL: str = "DAS"  # "DAS": the pretrained hidden layers; "MLP": all layers at random; published "DAS"
     NORMALISE: bool = True   # batch normalisation of the hidden layers of local members, by the support; published True
-    # from so many labelled points on; fewer vary too little within a neighbourhood
-    NORMALISE_FROM: int = ByRecipe(published=0, recommended=2000)
+    NORMALISE_FROM: int = ByRecipe(published=0, recommended=2000)  # labelled points; with fewer, no normalisation
     DIRECT: bool = ByRecipe(published=False, recommended=True)  # a linear path from the inputs beside the hidden layers
-    # below so many labelled points this path is a sum of curves that starts from a fitted additive model
-    CURVES_BELOW: int = ByRecipe(published=0, recommended=2000)
+    CURVES_BELOW: int = ByRecipe(published=0, recommended=2000)  # labelled points; with fewer, it is a sum of curves
     # inner loop
     SUPPORT: int = ByRecipe(published=8, recommended=16)  # samples of a task that the inner loop learns from
     QUERY: int = ByRecipe(published=8, recommended=16)    # samples of a task that the outer loop is judged on
-    INNER_STEPS: int = 5     # in meta-training; published 5
+    INNER_STEPS: int = 5     # gradient steps in meta-training; published 5
     INNER_LR: float = ByRecipe(published=0.01, recommended=0.1)          # where the trainable inner rate starts
     RATE_PER_WEIGHT: bool = ByRecipe(published=False, recommended=True)  # one inner rate, or one a weight (Meta-SGD)
-    # share of the tasks whose support and query lie on opposite sides of a line; in the others they interleave
+    # share of the tasks whose support and query lie on opposite sides of a line; in the other tasks they are mixed
     LINE_SHARE: float = ByRecipe(published=0.0, recommended=0.5)
     FIRST_ORDER: bool = False  # True drops the second derivatives; published False
     # outer loop
     META_BATCH: int = 16   # tasks an outer step, or all there are; published 16
-    META_LR: float = 1e-3  # of Adam; published 1e-3
-    DECAY: float = ByRecipe(published=0.0, recommended=500.0)  # of the weights: so much over the labelled points
+    META_LR: float = 1e-3  # learning rate of Adam; published 1e-3
+    DECAY: float = ByRecipe(published=0.0, recommended=500.0)  # weight decay times the number of labelled points
     # blocks that adapt: the held-out ones here, all of them in predict_LSM.py
-    ADAPT_STEPS: int = ByRecipe(published=5, recommended=20)
+    ADAPT_STEPS: int = ByRecipe(published=5, recommended=20)  # gradient steps
     ADAPT_BATCH: int = ByRecipe(published=8, recommended=0)  # samples a step, drawn anew; 0: the whole support
-    # whether adapted networks count less the farther their samples lie, by a reach that is measured
-    REACH: bool = ByRecipe(published=False, recommended=True)
-    LEVEL_BELOW: float = ByRecipe(published=0.0, recommended=0.25)  # share of the rarer class: learner/support/level.py
-    # below so many labelled points the intermediate models of the map are trained once more, on all of them
+    REACH: bool = ByRecipe(published=False, recommended=True)  # True: adapted networks count less far from samples
+    # where the share of the rarer class is lower, the mean probability is made that of the labels (support/level.py)
+    LEVEL_BELOW: float = ByRecipe(published=0.0, recommended=0.25)
+    # with fewer samples the intermediate models of the map are trained once more, on all of them
     TRAIN_ON_ALL: int = ByRecipe(published=0, recommended=5000)
     # files
     LOG_EVERY: int = 100    # outer steps in one compiled call, and the interval of history.csv; published 100
@@ -173,10 +171,9 @@ def main(c: Constants) -> None:
     check_constants(c)
     paths = Paths(c.REGION)
     inputs = [paths.tasks, paths.encoder, paths.saved_model] + [paths.samples_dates] * c.FORECAST
-    table = read_npz(paths.tasks, "scene_sampling.py", c)
-    pretraining = "unsupervised_pretraining/DAS_pretraining.py"
-    encoder = Encoder.from_json(str(read_npz(paths.encoder, pretraining, c)["encoder"]))
-    saved_model = read_npz(paths.saved_model, pretraining, c)
+    table = read_npz(paths.tasks, BLOCKS, c)
+    encoder = Encoder.from_json(str(read_npz(paths.encoder, PRETRAIN, c)["encoder"]))
+    saved_model = read_npz(paths.saved_model, PRETRAIN, c)
     use_one_thread()
     samples = EncodedSamples.of_file(table, encoder)
     check_number(samples.label, paths)
@@ -213,6 +210,8 @@ def main(c: Constants) -> None:
     print(*training.kinds, sep="\n")
     go_on(training, paths, c, inputs)
     meta_train(training, samples, taught, c, save)
+    if training.counted:
+        print(f"curves fitted to {taught.sum():,} samples, counted as {training.counted:.0%}: neighbours are alike")
     pooled = pooled_after(training, known, role == "meta-train")
     before = probability(mean_log_odds(pooled, samples.x))
     after, unadapted = adapted_scores(training, pooled, samples, known, query, np.random.default_rng([c.SEED, 1]))

@@ -51,7 +51,7 @@ class Constants(MappedArea):
     LEAKY: float = 0.9        # AUROC above which a factor alone separates the labels
     FIGURE_WIDTH: int = 1500  # pixels of a figure
     FIGURE_QUALITY: int = 82  # of its WebP, up to 100
-    #  what readers must know first: (region, text)
+    # what readers must know first, at the top of the page: (region, text)
     NOTES: tuple[tuple, ...] = (
         ("HK", "The terrain raster and the grid behind this map are stand-ins, interpolated from the published sample "
                "points: this is no map of Hong Kong. Scores on the sample points are real."),)
@@ -130,7 +130,7 @@ def main(c: Constants) -> None:
     adaptation = []
     if models is not None and (models["state"] == ADAPTED).any():
         share = models["adapted_share"][models["state"] == ADAPTED]
-        facts.append(("Adaptation", f"{np.median(share):.2f}", "share, median of blocks, 0 to 1"))
+        facts.append(("Adaptation", f"{np.median(share):.2f}", "median share of blocks; 1: fully adapted"))
         adaptation = [("Share of adaptation", f"{layer_tables.in_short(share)} of {len(share):,} adapted blocks (0: "
                        "intermediate model, 1: fully adapted); a click on the map tells each block's")]
     if held:

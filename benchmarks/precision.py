@@ -1,7 +1,8 @@
 """The learner in float32, as it runs, against the same learner in float64, on a region that has been through stage 2.
 
-The same tasks, draws and starting weights; meta-training, adaptation of each block and scores as in stage 3. Two
-float32 runs of other seeds give the scale: what a difference of precision means beside a difference of draws.
+The same tasks, draws and starting weights; meta-training, adaptation of each block and scores as in stage 3 with
+REACH=False: a block is predicted by its adapted networks, however far its samples lie. A float32 run of another seed
+gives the scale: what a difference of precision means beside a difference of draws.
 
 Reads   metatask_sampling/<REGION>_tasks.npz, unsupervised_pretraining/model_init/encoder.npz and savedmodel.npz
 Run     python benchmarks/precision.py [REGION=demo ...]   constants of meta_learner.py

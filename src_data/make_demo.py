@@ -51,7 +51,7 @@ class Constants:
     CELL: float = 50.0        # m
     EPSG: int = 32650         # WGS 84 / UTM zone 50N
     WEST: float = 780000.0    # m, the upper left corner
-    NORTH: float = 2500000.0
+    NORTH: float = 2500000.0  # m
     LAND: float = 0.65        # share of cells above the sea
 
     # the terrain and what lies on it; lengths in cells
@@ -65,7 +65,7 @@ class Constants:
 
     # InSAR
     HEADING: float = -13.0   # degrees: ascending orbit, looking to the right
-    INCIDENCE: float = 39.0
+    INCIDENCE: float = 39.0  # degrees, from the vertical
     GAPS: float = 0.40       # share of land without a measurement
     MOVING: float = 0.60     # probability above which a slope can be a slow-moving one
     VELOCITY: float = 9.0    # mm/yr down the slope, the mean of moving slopes

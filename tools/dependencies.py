@@ -9,6 +9,7 @@ Run     python tools/dependencies.py   in an environment whose tests have passed
 
 import platform
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -85,4 +86,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(__doc__)
     main()

@@ -270,7 +270,7 @@ def main(arguments: list[str]) -> int:
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals or name not in given:
-            sys.exit(f"argument {argument!r}: expected NAME=value with NAME one of {', '.join(given)}")
+            sys.exit(f"argument {argument!r}: expected NAME=value with NAME one of {', '.join(given)}\n\n{__doc__}")
         given[name] = value
     folder = Path(given["FOLDER"] or tempfile.mkdtemp(prefix="kill-"))
     try:

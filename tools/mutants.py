@@ -136,7 +136,9 @@ def main(arguments: list[str]) -> None:
     """Reads the arguments, draws the places, runs the tests on each mutant; prints each and the counts."""
     given = {"COUNT": "20", "SEED": "1", "LINES": "", "EXPR": ""}
     given |= dict(argument.split("=", 1) for argument in arguments if argument.partition("=")[0] in given)
-    module, *tests = [argument for argument in arguments if argument.partition("=")[0] not in given]
+    module, *tests = [a for a in arguments if a.partition("=")[0] not in given] or [""]
+    if not tests or not (PROJECT / module).is_file():
+        sys.exit(__doc__)
     for name in LIBRARIES:
         importlib.import_module(name)
     source = (PROJECT / module).read_bytes()

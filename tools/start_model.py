@@ -31,10 +31,10 @@ from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import HISTORY, Training, meta_train
 from lsm.learner.network import initial_weights, use_one_thread
-from lsm.learner.transfer.windows import Cut, together, windows
+from lsm.learner.transfer.windows import together, windows
 from lsm.run.artifacts import write_npz
 from lsm.run.paths import START_MODEL, shown
-from lsm.run.settings import InputError, constants, of_stage
+from lsm.run.settings import of_stage, run
 from study_area import FACTORS
 
 
@@ -103,10 +103,9 @@ def main(c: Constants) -> None:
     use_one_thread()
     table, rng = Path(c.HK_DATA) / "samples_HK_noTS.csv", np.random.default_rng(c.SEED)
     hong_kong = without_categories(read_samples(table, FACTORS))
-    cut = Cut(c.POINTS, c.MISSING)
-    parts = windows(hong_kong, _USED, c.HK_WINDOWS, cut, rng)
+    parts = windows(hong_kong, _USED, c.HK_WINDOWS, c.POINTS, c.MISSING, rng)
     for i in range(c.ISLANDS):
-        parts += windows(synthetic(c, c.FIRST_SEED + i), _USED, c.ISLAND_WINDOWS, cut, rng)
+        parts += windows(synthetic(c, c.FIRST_SEED + i), _USED, c.ISLAND_WINDOWS, c.POINTS, c.MISSING, rng)
     samples = together(parts)
     print(f"{len(parts)} windows, {len(samples.label):,} points, {samples.label.mean():.2f} of them landslides")
 
@@ -129,8 +128,4 @@ def main(c: Constants) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(constants(Constants, sys.argv[1:]))
-    except InputError as error:
-        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main, Constants, makes_region=True)

@@ -72,7 +72,7 @@ def deformation(c: FigureConstants):
                norm=norm, rasterized=len(points) > c.RASTERISE, marker="s", edgecolors="black", linewidths=0.15)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     colour_bar(fig, panel, ScalarMappable(norm, colours), 0.03, 0.35, 1.3,
-               "velocity (mm/yr),\nabove 0 towards the satellite", 7)
+               "velocity (mm/yr),\nabove 0 towards the satellite")
     handles = [patch(styles.DEFORMATION[1], f"cell ({velocity})")] * bool(there.any())
     handles += [Line2D([], [], linestyle="", marker="s", markersize=4.5, markerfacecolor=styles.DEFORMATION[1],
                        markeredgecolor="black", markeredgewidth=0.6, label=f"InSAR point ({len(points):,})")
@@ -213,12 +213,13 @@ def leading_factor(c: FigureConstants):
         lines += [(block == b, "white", 2.4, 3), (block == b, "black", 1.2, 3)]
     for areas, colour, width, order_drawn in lines:
         ax.add_collection(LineCollection(outlines(areas, extent), colors=colour, linewidths=width, zorder=order_drawn))
-    for row in leads.itertuples():
-        ax.text(row.centre_x, row.centre_y, number[row.factor], fontsize=5, ha="center", va="center", zorder=4,
+    for x, y, factor in cells_of_centres(leads, block, extent)[["x", "y", "factor"]].itertuples(index=False):
+        ax.text(x, y, number[factor], fontsize=5, ha="center", va="center", zorder=4,
                 path_effects=[withStroke(linewidth=1.1, foreground="white")])
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     count = leads["factor"].value_counts()
-    handles = [patch(colours[names.index(name)], f"{number[name]}  {name}  {share:.0%}, {count[name]}")
+    handles = [patch(colours[names.index(name)],
+                     f"{number[name]}  {name}  {f'{share:.0%}' if share >= 0.005 else '< 1%'}, {count[name]}")
                for name, share in (order / order.sum()).items()]
     if (land & ~known).any():
         handles.append(patch("white", "none explained"))
@@ -230,3 +231,14 @@ def leading_factor(c: FigureConstants):
             f"it has {leads['share_of_shap'].median():.0%} of the block's sum (median)")
     return fig, leads[["block", "factor", "sign", "mean_abs_shap", "share_of_shap", "explained", "samples", "cells",
                        "centre_x", "centre_y"]].assign(number=leads["factor"].map(number))
+
+
+def cells_of_centres(blocks: pd.DataFrame, number: np.ndarray, extent: tuple) -> pd.DataFrame:
+    """The rows of `blocks`, with x and y (m) of the block's cell nearest to its centre: the centre itself may lie in
+    the sea between two parts of the block. number (rows, cols): the block of each cell drawn."""
+    row, col = np.nonzero(np.isin(number, blocks["block"]))
+    west, east, south, north = extent
+    cells = pd.DataFrame({"block": number[row, col], "x": west + (col + 0.5) * (east - west) / number.shape[1],
+                          "y": north - (row + 0.5) * (north - south) / number.shape[0]}).merge(blocks, on="block")
+    far = np.hypot(cells["x"] - cells["centre_x"], cells["y"] - cells["centre_y"])
+    return cells.loc[far.groupby(cells["block"]).idxmin()]

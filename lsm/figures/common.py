@@ -101,12 +101,12 @@ def tidy(ax) -> None:
     ax.tick_params(labelsize=7)
 
 
-def colour_bar(fig, panel, drawn, right: float, down: float, long: float, label: str, size: float = 7.5) -> None:
+def colour_bar(fig, panel, drawn, right: float, down: float, long: float, label: str) -> None:
     """The scale of `drawn`, `long` inches, from `right` and `down` inches off the panel's upper left corner."""
     wide, tall = fig.get_size_inches()
     box = panel.get_position()
     ax = fig.add_axes((box.x0 + right / wide, box.y1 - down / tall, long / wide, 0.1 / tall))
-    fig.colorbar(drawn, cax=ax, orientation="horizontal", extend="both").set_label(label, fontsize=size)
+    fig.colorbar(drawn, cax=ax, orientation="horizontal", extend="both").set_label(label, fontsize=7)
     ax.tick_params(labelsize=7)
 
 

@@ -213,7 +213,7 @@ def learned_factors(c: FigureConstants):
                bbox_to_anchor=(0.995, 0.085), borderaxespad=0)
     most = label.mean()
     caption(fig, c, record, f"{len(drawn):,} held-out samples, with labels that no network has "
-            f"seen; first of {kind_of_member['members']} {kind_of_member['name']} members, not adapted;\nalike: same "
+            f"seen; member 1 of {kind_of_member['members']} ({kind_of_member['name']}), not adapted;\nalike: same "
             f"label among the {c.NEIGHBOURS} nearest, by chance {most**2 + (1 - most)**2:.0%}; perplexity "
             f"{c.PERPLEXITY:g}")
     return fig, pd.concat(tables).round({"x": 5, "y": 5})

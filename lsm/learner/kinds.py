@@ -10,6 +10,8 @@ The published recipe has one kind, "blocks": a task is a terrain block.
 from dataclasses import dataclass
 from typing import Protocol
 
+from lsm.run.settings import counted
+
 
 class KindConstants(Protocol):
     """The constants of meta_learner.py that the kinds are made of. meta_learner.py explains them."""
@@ -69,8 +71,9 @@ class Kind:
     bends: bool = False
 
     def __str__(self) -> str:
-        tasks = f"neighbourhoods of {self.neighbourhood} samples" if self.neighbourhood else "blocks"
-        return f"{self.members} {self.name} members: {self.iterations} outer steps on {tasks}"
+        kind, tasks = ((f"{self.name} member", f"neighbourhoods of {counted(self.neighbourhood, 'sample')}")
+                       if self.neighbourhood else ("member", "blocks"))
+        return f"{counted(self.members, kind)}: {counted(self.iterations, 'outer step')} on {tasks}"
 
 
 def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:

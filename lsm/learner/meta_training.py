@@ -45,14 +45,16 @@ class TrainingConstants(KindConstants, Protocol):
 
 @dataclass
 class Training:
-    """Members on their way: the kinds, the states of each kind's members, outer steps done, history (rows, 5); and the
-    reach in m of adapted networks (support/reach.py), inf where distance does not count."""
+    """Members on their way: the kinds, the states of each kind's members, outer steps done, history (rows, 5); the
+    reach in m of adapted networks (support/reach.py), inf where distance does not count; and, where curves were fitted
+    before the first step, the share of the samples that counted (additive_start.py)."""
 
     kinds: list[Kind]
     states: list[list[dict]]
     done: int
     history: np.ndarray
     reach: float = np.inf
+    counted: float = 0.0
 
     @classmethod
     def start(cls, inputs: int, hidden: tuple[int, ...], saved_model: dict | None, c: TrainingConstants, labelled: int,
@@ -152,10 +154,8 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
                          "correct the sample's factors and run the stages from the first one again")
     tasks = [tasks_of(kind, samples, known, c) for kind in training.kinds]
     if not training.done:
-        share = start_paths(training.kinds, training.states, samples, known, np.random.default_rng([c.SEED, 9]))
-        if share and save:
-            print(f"curves are fitted to {known.sum():,} samples, of which {share:.0%} count: neighbours tell much the "
-                  "same")
+        training.counted = start_paths(training.kinds, training.states, samples, known,
+                                       np.random.default_rng([c.SEED, 9]))
     end = max(kind.iterations for kind in training.kinds)
     # It follows from the number of points alone: a run that goes on farther has the same rows up to here
     every = max(1, c.LOG_EVERY // ROWS_OF_FEW) if any(kind.bends for kind in training.kinds) else c.LOG_EVERY

@@ -96,20 +96,6 @@ def rows_in_tiles(block: np.ndarray, blocks: int) -> Iterator[tuple[int, np.ndar
             yield b, rows[start:end]
 
 
-def log_odds_of_members(networks: Networks, block: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Log-odds (members, rows) float32 of encoded rows x (rows, inputs) in blocks (rows,), members kind by kind.
-
-    Every network runs over the rows of its block in tiles: one matrix product for each layer. One BLAS thread only: on
-    slices this small the threads wait for each other longer than they work.
-    """
-    members = list(members_of(networks))
-    out = np.empty((len(members), len(x)), np.float32)
-    with threadpool_limits(1, "blas"):
-        for b, rows in rows_in_tiles(block, len(members[0][0])):
-            out[:, rows] = log_odds_of_block(members, b, x[rows])
-    return out
-
-
 def log_odds_of_block(members: list[list[np.ndarray]], b: int, x: np.ndarray) -> np.ndarray:
     """Log-odds (members, rows) of encoded rows x (rows, inputs) of block b; members as `members_of` gives them."""
     return np.stack([log_odds([w[b] for w in weights], x) for weights in members])
@@ -117,7 +103,10 @@ def log_odds_of_block(members: list[list[np.ndarray]], b: int, x: np.ndarray) ->
 
 def predict(networks: Networks, block: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Landslide probability (rows,) float32 of encoded rows x (rows, inputs), each by the networks of its block
-    (rows,): that of the mean log-odds of all members."""
+    (rows,): that of the mean log-odds of all members.
+
+    One BLAS thread only: on slices this small the threads wait for each other longer than they work.
+    """
     of_tile, out = probability_of_tile(networks), np.empty(len(x), np.float32)
     with threadpool_limits(1, "blas"):
         for b, rows in rows_in_tiles(block, len(next(members_of(networks))[0])):

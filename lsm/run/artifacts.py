@@ -60,11 +60,7 @@ def artifact(path: Path, stage: str, constants, inputs: list[Path], optional: Se
 def _replaced(path: Path, digest: str) -> str | None:
     """What a new file of this digest replaces at `path`; the same file again leaves its record as it was."""
     old = sha256(path) if path.is_file() else None
-    if old != digest:
-        return old
-    with contextlib.suppress(InputError, OSError):
-        return _parsed(record_path(path), "").get("replaces")
-    return None
+    return _record_of(path).get("replaces") if old == digest else old
 
 
 def sha256(path: Path) -> str:
@@ -119,19 +115,12 @@ def factor_list(constants) -> list[str] | None:
 
 def made_by(path: Path) -> str:
     """The stage that a file's record names; "" without a record."""
-    try:
-        stage = json.loads(record_path(path).read_text(encoding="utf-8")).get("stage", "")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return ""
-    return stage if isinstance(stage, str) else ""
+    return str(_record_of(path).get("stage", ""))
 
 
 def made_with(path: Path) -> dict:
     """The constants that a file's record names, whatever became of the file; {} without a record."""
-    try:
-        return _parsed(record_path(path), "")["constants"]
-    except InputError:
-        return {}
+    return _record_of(path).get("constants", {})
 
 
 def read_record(path: Path, stage: str) -> dict:
@@ -164,21 +153,23 @@ def _parsed(path: Path, stage: str) -> dict:
     return record
 
 
+def _record_of(path: Path) -> dict:
+    """The record beside a file, whatever became of the file; {} where there is none."""
+    with contextlib.suppress(InputError):
+        return _parsed(record_path(path), "")
+    return {}
+
+
 def stopped(path: Path) -> bool:
     """Whether the file at `path` is the one that a run was about to replace when it was stopped."""
-    with contextlib.suppress(InputError, OSError):
-        return sha256(path) == _parsed(record_path(path), "").get("replaces")
-    return False
+    return path.is_file() and sha256(path) == _record_of(path).get("replaces")
 
 
 def wrote(path: Path, stages: tuple[str, ...]) -> bool:
     """Whether one of `stages` wrote the file at `path`, or was stopped before it could, and nobody changed it since."""
-    try:
-        record = _parsed(record_path(path), "")
-        return record["stage"] in stages and (not path.is_file() or sha256(path) in (record["sha256"],
+    record = _record_of(path)
+    return record.get("stage") in stages and (not path.is_file() or sha256(path) in (record["sha256"],
                                                                                       record.get("replaces")))
-    except (InputError, OSError):
-        return False
 
 
 def check(path: Path, stage: str, constants) -> dict:
@@ -220,9 +211,7 @@ def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -
 
 def _of_another_region(path: Path, region: str) -> bool:
     """savedmodel.npz bears no region in its name: once another region's stands there, it says nothing about ours."""
-    with contextlib.suppress(InputError):
-        return _parsed(record_path(path), "")["region"] != region
-    return False
+    return _record_of(path).get("region", region) != region
 
 
 def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path], optional: Sequence[Path] = ()

@@ -6,6 +6,7 @@ import time
 from tqdm import tqdm
 
 PAUSE = 30  # seconds between two lines in a log file
+UNEVEN = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]"  # bar_format of a loop whose turns differ much: no estimate
 
 
 class Progress(tqdm):
@@ -28,7 +29,9 @@ class Progress(tqdm):
         """How far the loop is, in words."""
         now = self.format_dict
         took, done, total = now["elapsed"], now["n"] - now["initial"], now["total"]
-        left = f", about {self.format_interval(took * (total - now['n']) / done)} to go" if done and total else ""
+        left = ""
+        if done and total and not self.bar_format:
+            left = f", about {self.format_interval(took * (total - now['n']) / done)} to go"
         of = f" of {total:,}" if total else ""
         return (f"{self.desc.removesuffix(': ')}: {now['n']:,}{of} {self.unit}s after "
                 f"{self.format_interval(took)}{left}" + f"; {self.postfix}" * bool(self.postfix))

@@ -9,7 +9,7 @@ from lsm.learner import network, prediction
 from lsm.learner.prediction import (
     Networks,
     log_odds,
-    log_odds_of_members,
+    log_odds_of_block,
     mean_log_odds,
     members_of,
     named,
@@ -90,9 +90,15 @@ def test_inputs_are_left_alone():
         np.testing.assert_array_equal(a, b)
 
 
+def each_member(networks, block, x):
+    """Log-odds (members, rows) by every member of the block of each row, one row at a time."""
+    members = list(members_of(networks))
+    return np.column_stack([log_odds_of_block(members, b, row[None]) for b, row in zip(block, x, strict=True)])
+
+
 def test_members_apart_and_their_mean():
     networks, (block, x) = networks_of_blocks(), cells_to_predict(5)
-    each = log_odds_of_members(networks, block, x)
+    each = each_member(networks, block, x)
     assert each.shape == (sum(MEMBERS.values()), len(x))
     for b in np.unique(block):
         own = block == b
@@ -107,10 +113,10 @@ def test_members_without_place_do_not_read_it():
     networks, (block, x) = networks_of_blocks(), cells_to_predict(6)
     elsewhere = x.copy()
     elsewhere[:, -2:] += 1
-    before, after = (log_odds_of_members(networks, block, rows) for rows in (x, elsewhere))
+    before, after = (each_member(networks, block, rows) for rows in (x, elsewhere))
     np.testing.assert_array_equal(before[:2], after[:2])
     assert (before[2:] != after[2:]).any(axis=1).all()
-    without = log_odds_of_members({"local": networks["local"]}, block, x[:, :INPUTS])
+    without = each_member({"local": networks["local"]}, block, x[:, :INPUTS])
     np.testing.assert_allclose(without, before[:2], rtol=1e-5, atol=1e-5)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from lsm.inputs.samples import Factor, Samples
 from lsm.learner.tasks import neighbourhoods
-from lsm.learner.transfer.windows import APART, Cut, together, windows
+from lsm.learner.transfer.windows import APART, together, windows
 
 FACTORS = (Factor("slope", "continuous", "degree"), Factor("aspect", "circular", "degree"),
            Factor("dis2road", "distance", "m"))
@@ -19,8 +19,7 @@ def made(seed: int = 0, n: int = 600) -> Samples:
 
 
 def test_a_window_is_an_area_of_its_own():
-    samples, cut = made(), Cut((50, 120), 0.0)
-    found = windows(samples, FACTORS, 40, cut, np.random.default_rng(1))
+    found = windows(made(), FACTORS, 40, (50, 120), 0.0, np.random.default_rng(1))
     assert 5 < len(found) < 40  # those of landslides alone are left out
     for part in found:
         assert 50 <= len(part.label) <= 120
@@ -30,7 +29,7 @@ def test_a_window_is_an_area_of_its_own():
 
 
 def test_factors_are_taken_away_whole():
-    found = windows(made(), FACTORS, 40, Cut((50, 60), 1.0), np.random.default_rng(1))
+    found = windows(made(), FACTORS, 40, (50, 60), 1.0, np.random.default_rng(1))
     lacking = np.array([[not part.x[:, columns].any() for columns in ([0], [1, 2], [4])] for part in found])
     for part, (_, aspect, _) in zip(found, lacking, strict=True):
         assert part.x[:, 1].any() == part.x[:, 2].any() == (not aspect)
@@ -39,7 +38,7 @@ def test_factors_are_taken_away_whole():
 
 
 def test_no_neighbourhood_reaches_from_one_window_into_another():
-    parts = windows(made(), FACTORS, 10, Cut((50, 60), 0.5), np.random.default_rng(1))
+    parts = windows(made(), FACTORS, 10, (50, 60), 0.5, np.random.default_rng(1))
     samples = together(parts)
     assert samples.block.tolist() == [i for i, part in enumerate(parts) for _ in part.label]
     for rows in neighbourhoods(samples, np.arange(len(samples.label)), 50, np.random.default_rng(2)):

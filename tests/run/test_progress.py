@@ -2,7 +2,7 @@ import io
 import sys
 
 from lsm.run import progress
-from lsm.run.progress import Progress
+from lsm.run.progress import UNEVEN, Progress
 
 
 def test_a_log_file_gets_plain_lines_now_and_then(monkeypatch):
@@ -20,6 +20,15 @@ def test_a_log_file_gets_plain_lines_now_and_then(monkeypatch):
     assert 1 < len(lines) < 10  # not one for each update
     assert all(line.startswith("meta-training: ") and " of 2,000 steps after " in line for line in lines)
     assert all(" to go; query loss " in line for line in lines)
+
+
+def test_a_loop_of_uneven_turns_says_no_time_to_go(monkeypatch):
+    log, clock = io.StringIO(), iter(range(0, 100_000, 20))
+    monkeypatch.setattr(sys, "stderr", log)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    assert list(Progress(range(9), "drawing", unit="figure", bar_format=UNEVEN, mininterval=0)) == list(range(9))
+    assert "drawing: " in log.getvalue()
+    assert "to go" not in log.getvalue()
 
 
 def test_a_short_loop_leaves_no_half_bar_in_a_log_file(monkeypatch):

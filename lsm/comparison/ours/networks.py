@@ -4,7 +4,6 @@ A fitted method is a function (rows of splits.Rows) -> landslide probabilities (
 methods need of stages 1 and 3 comes in as `Stages`.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 from scipy.special import expit, logit
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from lsm.comparison.rivals import baselines, dbn
@@ -171,8 +169,7 @@ def fine_tuned(split: Split, c: MethodConstants, stages: Stages, seed: int) -> t
     """One network for all blocks, fitted to all labelled points; and the same fine-tuned to each block."""
     one, _ = stages.constants("recommended", seed)
     network = MLPClassifier(one.HIDDEN, batch_size=128, max_iter=baselines.EPOCHS, random_state=seed)
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # a fixed number of epochs is meant
-        everywhere = baselines.fitted(network, split.encoded, split)
+    everywhere = baselines.fitted_network(network, split.encoded, split)
     weights = [a for pair in zip(network.coefs_, network.intercepts_, strict=True) for a in pair]
     weights[-2:] = [np.stack([-w / 2, w / 2], axis=-1).reshape(*w.shape[:-1], 2) for w in weights[-2:]]  # two logits
     weights = [w.astype(np.float32) for w in weights]
@@ -183,17 +180,13 @@ def plain_networks(split: Split, c: MethodConstants, stages: Stages, seed: int) 
     """What meta-learning is measured against: as many networks of the same widths as make our map, of the factors and
     of X and Y, each fitted to all labelled points; the mean of their log-odds."""
     one, three = stages.constants("recommended", seed)
-    x, known = samples_of(split).x, split.labelled
     networks = [MLPClassifier(one.HIDDEN, alpha=0.01, batch_size=128, max_iter=baselines.EPOCHS,
                               random_state=seed * 100 + m) for m in range(three.LOCAL_MEMBERS + three.REGIONAL_MEMBERS)]
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # a fixed number of epochs is meant
-        for network in networks:
-            network.fit(x[known], split.label[known])
+    each = [baselines.fitted_network(network, lambda rows: split.encoder.transform(rows.factors, rows.xy), split)
+            for network in networks]
 
     def predicted(rows) -> np.ndarray:
-        p = np.clip([network.predict_proba(split.encoder.transform(rows.factors, rows.xy))[:, 1]
-                     for network in networks], 1e-6, 1 - 1e-6)
-        return expit(logit(p).mean(axis=0))
+        return expit(logit(np.clip([predict(rows) for predict in each], 1e-6, 1 - 1e-6)).mean(axis=0))
 
     return (predicted,)
 

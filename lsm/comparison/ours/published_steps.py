@@ -26,6 +26,7 @@ from lsm.learner.adaptation import adapted_scores
 from lsm.learner.maml import inner_step
 from lsm.learner.meta_training import Training
 from lsm.learner.network import batch_statistics, logits, tf
+from lsm.learner.prediction import probability
 from lsm.learner.tasks import Tasks, rows_by_block
 from lsm.run.artifacts import artifact, write_csv
 from lsm.run.jobs import Job
@@ -145,7 +146,7 @@ def by_tested_half(training: Training, split: Split, three, seed: int) -> np.nda
     x, mask = split.x[asked.members], asked.mask()
     z = logits(weights, x, batch_statistics(weights, x, mask)).numpy()
     out = np.full(len(split.role), np.nan)
-    out[asked.members[mask > 0]] = (1 / (1 + np.exp(np.clip(z[..., 0] - z[..., 1], -80, 80))))[mask > 0]
+    out[asked.members[mask > 0]] = probability(z[..., 1] - z[..., 0])[mask > 0]
     return out
 
 

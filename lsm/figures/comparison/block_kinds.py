@@ -35,7 +35,7 @@ def block_kinds(c: FigureConstants):
     table = table.assign(kind=table["block"].map(pd.Series(kind, numbers))).dropna(subset="kind")
     order = [k for k in range(c.KINDS) if (table["kind"] == k).any()]
     methods = panels.in_order(table["method"].unique())
-    fig, axes = panels.rows_of_methods(0.165 * len(methods), len(order), len(protocols), top=0.5, gap=0.1,
+    fig, axes = panels.rows_of_methods(panels.ROW * len(methods), len(order), len(protocols), top=0.5, gap=0.1,
                                        between=0.75, bottom=0.72)
     rows = []
     for band, protocol in zip(axes, protocols, strict=True):

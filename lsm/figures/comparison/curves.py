@@ -16,6 +16,7 @@ from lsm.figures.comparison import method_panels as panels
 from lsm.figures.comparison.method_panels import STAGE, in_colour, in_order, protocols_of, repeats, style_of
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths
+from lsm.run.settings import counted
 
 GRID = np.unique(np.concatenate([np.linspace(0, 0.1, 101), np.linspace(0.1, 1, 181)]))  # finer where curves bend
 # of marks on lines, for readers who do not see the colours
@@ -93,9 +94,9 @@ def precision_on_grid(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray,
     return precision[:-1][::-1][at], average_precision_score(label, score)
 
 
-def panels_of(n: int, height: float = 3.1) -> tuple:
-    """A page of n panels of `height` inches, two a row."""
-    rows = (n + 1) // 2
+def panels_of(n: int) -> tuple:
+    """A page of n panels, two a row."""
+    rows, height = (n + 1) // 2, 3.1  # inches
     tall = rows * height + (rows - 1) * 0.68 + 0.9
     fig = Figure(figsize=(styles.WIDTH, tall))
     axes = fig.subplots(rows, 2, squeeze=False).ravel()
@@ -127,7 +128,7 @@ def legend(ax, labels: list[tuple[str, str]], others: int, title: str, corner: s
     """Legend of the methods with their numbers, best first, in the colours of their lines, and how many are pale."""
     handles = [Line2D([], [], label=text, linewidth=1.3, **style_of(method), **MARKED) for method, text in labels]
     if others:
-        handles.append(Line2D([], [], color=styles.PALE, linewidth=0.8, label=f"{others} other" + "s" * (others > 1)))
+        handles.append(Line2D([], [], color=styles.PALE, linewidth=0.8, label=counted(others, "other")))
     drawn = ax.legend(handles=handles, loc=corner, fontsize=6, title=title, title_fontsize=6.5, alignment="left",
                       handlelength=2.4, labelspacing=0.25, borderaxespad=0.3, frameon=True, framealpha=0.85,
                       edgecolor="none")
@@ -142,7 +143,7 @@ def method_rates(c: FigureConstants):
     table = table[table["with_dv"]]
     protocols = protocols_of(table, path)
     pairs = [(p, k) for p in protocols for k in ("success", "prediction") if len(where(table, protocol=p, kind=k))]
-    fig, axes = panels_of(len(pairs), 2.2)
+    fig, axes = panels_of(len(pairs))
     for ax, (protocol, kind) in zip(axes, pairs, strict=True):
         part = where(table, protocol=protocol, kind=kind).rename(
             columns={"area": "x", "landslides": "y", "seed": "repeat"})

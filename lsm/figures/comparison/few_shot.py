@@ -13,7 +13,7 @@ from lsm.figures.common import FigureConstants, caption, tidy, where
 from lsm.figures.comparison.block_kinds import candle
 from lsm.figures.comparison.method_panels import compared, repeats
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 MARKS = ("o", "s", "^", "v", "D", "P", "X", "*")
 
@@ -68,7 +68,7 @@ def sorts_of_k(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
 
 def steps_in_words(step: int) -> str:
     """The legend's words for a number of steps."""
-    return "not adapted" if step == 0 else f"{step} step" + ("s" if step != 1 else "")
+    return counted(step, "step") if step else "not adapted"
 
 
 def few_shot_blocks(c: FigureConstants):

@@ -9,11 +9,10 @@ from lsm.comparison.tables.pages import QUARTERS, SUBSETS
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, caption, round_numbers, saved, where
 from lsm.figures.comparison import method_panels as panels
-from lsm.figures.comparison.method_panels import protocols_of, repeats, style_of
+from lsm.figures.comparison.method_panels import ROW, protocols_of, repeats, style_of
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
-ROW = 0.165           # inch a method
 CUTS = ("published", "spatial")
 
 
@@ -98,8 +97,8 @@ def differences(c: FigureConstants):
              for j, name in enumerate(protocols)]
     fig.legend(handles=marks, loc="lower left", bbox_to_anchor=(0.005, 0.36 / fig.get_figheight()), fontsize=6.5,
                borderaxespad=0, labelspacing=0.2, handletextpad=0.2, ncols=1 + (len(marks) > 3))
-    caption(fig, c, record, "95 % intervals of a paired bootstrap over blocks; filled: the interval excludes zero; "
-            "axes in square roots")
+    caption(fig, c, record, "95 % intervals of a paired bootstrap over blocks or squares; filled: the interval "
+            "excludes zero; axes in square roots")
     return fig, table[["protocol", "rival", "measure", "difference", "low", "high"]]
 
 
@@ -215,6 +214,7 @@ def subsets(c: FigureConstants):
         panels.name_band(band, protocol)
     for ax in axes[-1]:
         ax.set_xlabel("AUROC", fontsize=7)
-    panels.foot_legend(fig, [panels.hollow("with DV", styles.INK), panels.hollow("without DV", "white")], "left")
+    panels.foot_legend(fig, [panels.hollow("with DV", styles.INK)]
+                       + [panels.hollow("without DV", "white")] * (not table["with_dv"].all()), "left")
     caption(fig, c, record, f"mean and sd of {repeats(table.seeds)}, n points together")
     return fig, table[["protocol", "subset", "with_dv", "method", "mean", "sd", "n", "seeds"]]

@@ -12,10 +12,11 @@ from matplotlib.lines import Line2D
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, saved, tidy
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 STAGE = "compare_methods.py"
 COLUMNS = ("protocol", "subset", "with_dv", "method", "measure", "mean", "sd", "n", "seeds")  # of the measures
+ROW = 0.165   # inches of a method, where methods are rows
 ACROSS = 5    # small panels in a row
 LONGEST = 36  # letters of a name in a row; a longer one takes two lines
 COMPARING = ("published", "spatial", "blocked", "partitions", "random folds", "temporal")  # protocols of all methods
@@ -77,13 +78,13 @@ def in_colour(score: pd.Series, top: int) -> list[str]:
     return [m for m in best if m in chosen]
 
 
-def rows_of_methods(height: float, columns: int, bands: int, left: float = 1.85, gap: float = 0.12,
-                    bottom: float = 0.45, top: float = 0.3, between: float = 0.45) -> tuple:
+def rows_of_methods(height: float, columns: int, bands: int, gap: float = 0.12, bottom: float = 0.45,
+                    top: float = 0.3, between: float = 0.45) -> tuple:
     """A page of panels with methods as rows: `bands` rows of panels, each `height` inches, names on the left.
 
     Returns the figure and its axes (bands, columns).
     """
-    tall = top + bands * height + (bands - 1) * between + bottom
+    left, tall = 1.85, top + bands * height + (bands - 1) * between + bottom
     fig = Figure(figsize=(styles.WIDTH, tall))
     axes = fig.subplots(bands, columns, squeeze=False, sharey="row")
     wide = (styles.WIDTH - left - 0.1 - (columns - 1) * gap) / columns
@@ -97,7 +98,9 @@ def name_rows(axes, methods: list[str]) -> None:
     axes[0].set_yticks(range(len(methods)), [textwrap.fill(method, LONGEST) for method in methods], fontsize=6.5)
     axes[0].set_ylim(len(methods) - 0.4, -0.6)
     for label, method in zip(axes[0].get_yticklabels(), methods, strict=True):
-        label.set_color(dark_of(method))
+        label.set(color=dark_of(method), linespacing=0.9)
+        if "\n" in label.get_text():  # in the height of one row
+            label.set_fontsize(5.2)
     for ax in axes:
         ax.grid(axis="x")
         ax.set_axisbelow(True)
@@ -135,7 +138,7 @@ def panel_each(methods: list[str], high: float, more: float, left: float, bottom
     axes = fig.subplots(down, ACROSS, squeeze=False, sharex=True, sharey=True).ravel()
     fig.subplots_adjust(left=left, right=0.99, top=1 - 0.27 / tall, bottom=bottom / tall, wspace=0.1, hspace=gap)
     for ax, method in zip(axes, methods, strict=False):
-        ax.set_title("\n".join(textwrap.wrap(method, 24)), fontsize=6.2, color=dark_of(method), pad=2.5,
+        ax.set_title("\n".join(textwrap.wrap(method, 26)), fontsize=6.2, color=dark_of(method), pad=2.5,
                      linespacing=1)
         tidy(ax)
     for ax in axes[used:]:
@@ -166,7 +169,7 @@ def span(low: int, high: int) -> str:
 def repeats(numbers) -> str:
     """How many repeats, in words: "1 repeat", "5 repeats", "1 to 5 repeats". numbers  one number or a column."""
     low, high = int(np.min(numbers)), int(np.max(numbers))
-    return f"{low} to {high} repeats" if low < high else f"{high} repeat" + ("s" if high != 1 else "")
+    return f"{low} to {high} repeats" if low < high else counted(high, "repeat")
 
 
 def signed(change: float) -> str:

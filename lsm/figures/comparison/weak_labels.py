@@ -5,7 +5,7 @@ import textwrap
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, caption, colour_bar, saved, where
 from lsm.figures.comparison import method_panels as panels
-from lsm.figures.comparison.measure_bars import ROW, counts, ranked
+from lsm.figures.comparison.measure_bars import counts, ranked
 from lsm.figures.map_page import insar_points, map_page, terrain
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
@@ -48,7 +48,7 @@ def augmentation(c: FigureConstants):
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     waterfall(panel, rules, colour)
     colour_bar(fig, panel, drawn, 0.12, high + 0.12, 1.5,
-               f"speed along the {'slope' if along else 'line of sight'} (mm/yr)", 7)
+               f"speed along the {'slope' if along else 'line of sight'} (mm/yr)")
     caption(fig, c, record, f"{len(points):,} InSAR points, {len(weak):,} weak labels")
     return fig, points.round({"X": 2, "Y": 2})
 
@@ -89,7 +89,7 @@ def weak_label_worth(c: FigureConstants):
     bands = [with_dv for with_dv in (True, False) if (table["with_dv"] == with_dv).any()]
     methods = ranked(where(table, protocol="published", with_dv=True))
     columns = [(measure, subset) for measure in ("auroc", "kappa") for subset in TESTED]
-    fig, axes = panels.rows_of_methods(1.5 * ROW * len(methods), len(columns), len(bands), bottom=0.72, top=0.42)
+    fig, axes = panels.rows_of_methods(1.5 * panels.ROW * len(methods), len(columns), len(bands), bottom=0.72, top=0.42)
     for band, with_dv in zip(axes, bands, strict=True):
         for ax, (measure, subset) in zip(band, columns, strict=True):
             wide = where(table, with_dv=with_dv, measure=measure, subset=subset).pivot(

@@ -5,8 +5,6 @@ these points alone; and some of its factors are taken away, since another area m
 every neighbourhood is within one.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -18,29 +16,19 @@ APART = 1e7        # m from one window to the next
 LEAST_SHARE = 0.1  # of the rarer class in a window
 
 
-@dataclass(frozen=True)
-class Cut:
-    """How windows are cut.
-
-    points   the fewest and the most of a window; its number is drawn evenly on a scale of logarithms
-    missing  the largest share of factors that a window may lack
-    """
-
-    points: tuple[int, int]
-    missing: float
-
-
-def windows(samples: Samples, factors: tuple[Factor, ...], count: int, cut: Cut, rng: np.random.Generator
-            ) -> list[EncodedSamples]:
+def windows(samples: Samples, factors: tuple[Factor, ...], count: int, points: tuple[int, int], missing: float,
+            rng: np.random.Generator) -> list[EncodedSamples]:
     """`count` windows of an area, less those with hardly any point of one class.
 
     samples  factors (samples, factors) described by `factors`, without categories
+    points   the fewest and the most of a window; its number is drawn evenly on a scale of logarithms
+    missing  the largest share of factors that a window may lack
     """
     tree, found = cKDTree(samples.xy), []
     for _ in range(count):
-        n = round(np.exp(rng.uniform(*np.log(cut.points))))
+        n = round(np.exp(rng.uniform(*np.log(points))))
         rows = tree.query(samples.xy[rng.integers(len(samples.xy))], k=min(n, len(samples.xy)))[1]
-        lacking = rng.random(len(factors)) < cut.missing * rng.random()
+        lacking = rng.random(len(factors)) < missing * rng.random()
         if min(share := samples.label[rows].mean(), 1 - share) < LEAST_SHARE:
             continue
         encoder = Encoder.fit(samples.factors[rows], factors, "recommended", samples.xy[rows])
