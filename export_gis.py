@@ -79,9 +79,9 @@ def optional(read, left_out: str):
         return None
 
 
-def checked(c: Constants) -> None:
+def check_constants(c: Constants) -> None:
     """Refuses constants that cannot be used. Raises InputError."""
-    classes.checked(c)
+    classes.check_constants(c)
     at_least(c, FOLDS=2, PAIRED=2, GRID_ROWS=1)
 
 
@@ -97,7 +97,7 @@ def write_leaders(paths: Paths, made: tuple) -> None:
 
 def main(c: Constants) -> None:
     """Runs the stage; c holds the constants."""
-    checked(c)
+    check_constants(c)
     paths = Paths(c.REGION)
     models = map_npz(paths.models, "predict_LSM.py", c)
     samples = read_npz(paths.tasks, "scene_sampling.py", c)

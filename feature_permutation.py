@@ -121,7 +121,7 @@ def start_worker(path: Path, samples: dict, c: Constants) -> None:
     _HELD = unnamed(models), samples, Encoder.from_json(str(models["encoder"])), c
 
 
-def checked(c: Constants) -> None:
+def check_constants(c: Constants) -> None:
     """Refuses constants that cannot be used. Raises InputError."""
     if c.BACKGROUND_FROM not in ("block", "region"):
         raise InputError(f"BACKGROUND_FROM={c.BACKGROUND_FROM}: expected block or region")
@@ -130,7 +130,7 @@ def checked(c: Constants) -> None:
 
 def main(c: Constants) -> None:
     """Runs the stage; c holds the constants."""
-    checked(c)
+    check_constants(c)
     paths = Paths(c.REGION)
     models = map_npz(paths.models, "predict_LSM.py", c)
     samples = read_npz(paths.tasks, "scene_sampling.py", c)

@@ -56,7 +56,7 @@ class Constants(StudyArea):
     """What a person may set, here or for one run as NAME=value."""
 
     # what is held out and scored: blocks, or, where most blocks are thin, a fold of places
-    MIN_SAMPLES: int = 16           # a block with more samples may be held out; published 16
+    MIN_SAMPLES: int = 16           # a block with more may be held out; a task of the published recipe; published 16
     META_TRAIN_SHARE: float = 0.75  # share of these blocks that meta-training learns from; published 0.75
     FOLDS: int = 5                  # folds of places, of which one is held out
     # members of two kinds. Sizes are for large inventories; lsm/learner/kinds.py says what smaller ones get
@@ -210,8 +210,8 @@ def main(c: Constants) -> None:
     print(*training.kinds, sep="\n")
     go_on(training, paths, c, inputs)
     meta_train(training, samples, taught, c, save)
-    if training.counted:
-        print(f"curves fitted to {taught.sum():,} samples, counted as {training.counted:.0%}: neighbours are alike")
+    if training.fitted_share:
+        print(f"curves fitted to {taught.sum():,} samples, counted as {training.fitted_share:.0%}: neighbours are alike")
     pooled = pooled_after(training, known, role == "meta-train")
     before = probability(mean_log_odds(pooled, samples.x))
     after, unadapted = adapted_scores(training, pooled, samples, known, query, np.random.default_rng([c.SEED, 1]))

@@ -60,9 +60,9 @@ class Constants(MappedArea):
 _STAGE = "report.py"
 
 
-def checked(c: Constants) -> None:
+def check_constants(c: Constants) -> None:
     """Refuses constants that cannot be used. Raises InputError."""
-    classes.checked(c)
+    classes.check_constants(c)
     at_least(c, LARGEST=16, POINTS=0, LEADERS=1, THIN=0, FIGURE_WIDTH=100)
     if not 1 <= c.FIGURE_QUALITY <= 100:
         raise InputError(f"FIGURE_QUALITY={c.FIGURE_QUALITY}: expected 1 to 100")
@@ -72,7 +72,7 @@ def checked(c: Constants) -> None:
 
 def main(c: Constants) -> None:
     """Runs the stage; c holds the constants."""
-    checked(c)
+    check_constants(c)
     paths, got, rng = Paths(c.REGION), Collector(c.REGION), np.random.default_rng(c.SEED)
     made = check(paths.map_raster, "predict_LSM.py", c)
     p, known, frame, dataset = map_layers.read(paths.map_raster, c.LARGEST)

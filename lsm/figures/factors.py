@@ -51,7 +51,7 @@ def factor_maps(c: FigureConstants):
     unnamed = [f.kind == "categorical" and not any(map(is_name, words.values()))
                for f, (_, words, _) in zip(c.factors, coded, strict=True)]
     lines = [-(-sum(1 + label.count("\n") for label in labels) // columns)
-             for labels, columns in (fitted([*words.values()], wide) for _, words, _ in coded)]
+             for labels, columns in (legend_of([*words.values()], wide) for _, words, _ in coded)]
     steps = [high + 0.56 + LINE * max(0, max(lines[r * across:(r + 1) * across]) - 2) for r in range(down)]
     tall = sum(steps) + 0.62
     fig = Figure(figsize=(styles.WIDTH, tall))
@@ -134,7 +134,7 @@ def is_name(word: str) -> bool:
     return not word.lstrip("-").replace(".", "", 1).isdigit()
 
 
-def fitted(words: list[str], wide: float) -> tuple[list[str], int]:
+def legend_of(words: list[str], wide: float) -> tuple[list[str], int]:
     """The labels of a legend, MOST_KEYS at most and a last one on the others, and its columns within `wide` inches.
     Names too long for one column are broken into lines."""
     labels = words[:MOST_KEYS] + [f"{len(words) - MOST_KEYS} more"] * (len(words) > MOST_KEYS)
@@ -159,7 +159,7 @@ def draw_codes(fig, ax, foot: tuple, extent: tuple, coded: tuple, factor) -> lis
     x, y, wide = foot
     largest = np.sort(np.argsort([-row["share"] for row in rows], kind="stable")[:MOST_KEYS])
     order = [*largest, *(i for i in range(len(rows)) if i not in largest)]
-    labels, columns = fitted([rows[i]["class"] for i in order], wide)
+    labels, columns = legend_of([rows[i]["class"] for i in order], wide)
     colours = [tones[list(words)[i]] for i in largest] + [styles.PALE] * (len(rows) > MOST_KEYS)
     handles = [Patch(facecolor=colour, edgecolor=styles.INK, linewidth=0.3, label=label)
                for colour, label in zip(colours, labels, strict=True)]

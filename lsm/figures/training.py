@@ -47,7 +47,7 @@ def pretraining(c: FigureConstants):
     return fig, table[["layer", "epoch", "error"]]
 
 
-def fitted(c: FigureConstants) -> bool:
+def starts_fitted(c: FigureConstants) -> bool:
     """Whether the members start from a fit to the samples, as those of small inventories do."""
     return any(kind["bends"] for kind in json.loads(str(arrays(Paths(c.REGION).model, STAGE, c, ("kinds",))["kinds"])))
 
@@ -103,7 +103,7 @@ def words_of_training(c: FigureConstants, table: pd.DataFrame, record: dict) -> 
     lengths = table.groupby("kind", sort=False)["iteration"].max()
     words = " and ".join(f"{int(n):,}" + f" ({kind})" * (len(lengths) > 1) for kind, n in lengths.items())
     said = f"{words} outer steps. A loss is the mean over the outer steps since the value before. "
-    said += f"{FITTED if fitted(c) else BEFORE} "
+    said += f"{FITTED if starts_fitted(c) else BEFORE} "
     said += "" if adapts(c) else "The map uses the model before adaptation (FORECAST). "
     return said + (RATES if record["constants"].get("RATE_PER_WEIGHT") else "Inner rate: one for all weights.")
 

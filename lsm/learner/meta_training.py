@@ -54,7 +54,7 @@ class Training:
     done: int
     history: np.ndarray
     reach: float = np.inf
-    counted: float = 0.0
+    fitted_share: float = 0.0
 
     @classmethod
     def start(cls, inputs: int, hidden: tuple[int, ...], saved_model: dict | None, c: TrainingConstants, labelled: int,
@@ -154,8 +154,8 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
                          "correct the sample's factors and run the stages from the first one again")
     tasks = [tasks_of(kind, samples, known, c) for kind in training.kinds]
     if not training.done:
-        training.counted = start_paths(training.kinds, training.states, samples, known,
-                                       np.random.default_rng([c.SEED, 9]))
+        training.fitted_share = start_paths(training.kinds, training.states, samples, known,
+                                            np.random.default_rng([c.SEED, 9]))
     end = max(kind.iterations for kind in training.kinds)
     # It follows from the number of points alone: a run that goes on farther has the same rows up to here
     every = max(1, c.LOG_EVERY // ROWS_OF_FEW) if any(kind.bends for kind in training.kinds) else c.LOG_EVERY

@@ -48,8 +48,8 @@ def grid_layers(source, factors, geotransform: tuple, size: tuple, shape: tuple)
     Returns (factors, rows, cols) float32, nan where no grid cell lies, one of them where several do; and the number of
     grid cells. Reads the grid a chunk at a time.
     """
-    out, n, names = np.full((len(factors), *shape), np.nan, np.float32), 0, grid_cells.chunks(source, factors, CHUNK)
-    for values, xy in Progress(names, total=-(-grid_cells.count(source) // CHUNK), desc="grid", unit="chunk", delay=2):
+    out, n, parts = np.full((len(factors), *shape), np.nan, np.float32), 0, grid_cells.chunks(source, factors, CHUNK)
+    for values, xy in Progress(parts, total=-(-grid_cells.count(source) // CHUNK), desc="grid", unit="chunk", delay=2):
         row, col, inside = locate(geotransform, size, xy)
         at = row[inside] * shape[0] // size[0], col[inside] * shape[1] // size[1]
         out[:, *at] = values[inside].T

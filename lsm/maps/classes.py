@@ -28,7 +28,7 @@ class ClassConstants(Protocol):
     BREAKS_FROM: int
 
 
-def checked(c: ClassConstants) -> None:
+def check_constants(c: ClassConstants) -> None:
     """Refuses constants of the classes that cannot be used. Raises InputError."""
     if c.BREAKS not in METHODS:
         raise InputError(f"BREAKS={c.BREAKS}: expected one of {', '.join(METHODS)}")
@@ -46,7 +46,7 @@ def breaks_of(paths: Paths, dataset: gdal.Dataset, stage: str, c: ClassConstants
     Breaks in tmp/<REGION>_breaks.json that were drawn with the same BREAKS are used again, also for another map.
     Otherwise `stage` draws them from `dataset`, the map of probabilities, and writes them there. Raises InputError.
     """
-    checked(c)
+    check_constants(c)
     if paths.breaks.is_file() and not stopped(paths.breaks):
         read_record(paths.breaks, f"{stage} after removing it")
         kept = json.loads(paths.breaks.read_text())

@@ -70,9 +70,8 @@ def of_region(region: str, raw: bool) -> list[Stage]:
     insar = any(path.is_file() for path in paths.insar_sources())
     augmented = insar and not _made_by(paths.samples, PREPARE) and (
         not paths.samples.is_file() or _made_by(paths.samples, AUGMENT))
-    absent = {*([DEMO] * (region != "demo")), *([PREPARE] * (not prepared)),
-              *([AUGMENT] * (region == "demo" or not augmented))}
-    return [stage for stage in STAGES if stage.script not in absent]
+    makers = {DEMO: region == "demo", PREPARE: prepared, AUGMENT: augmented and region != "demo"}
+    return [stage for stage in STAGES if makers.get(stage.script, True)]
 
 
 def states_of(region: str, arguments: list[str], raw: bool = False, made: Collection[str] = ()) -> dict[str, str]:

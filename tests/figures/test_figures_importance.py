@@ -207,7 +207,7 @@ def test_factor_maps_count_classes_and_ranges_of_the_grid(paths):
                                                                "Makarwal Group and Mansehra\nOrthogneiss"),
     ([str(i) for i in range(40)], 3, "28 more"), ([], 5, "")])
 def test_a_legend_fits_below_its_map(words, columns, last):
-    labels, found = factors.fitted(words, 1.755)
+    labels, found = factors.legend_of(words, 1.755)
     assert found == columns
     assert (labels or [""])[-1] == last
     assert len(labels) <= factors.MOST_KEYS + 1

@@ -87,4 +87,4 @@ def test_breaks_stay_those_of_the_first_map_until_the_method_changes(tmp_path, m
     ("CLASS_BREAKS=(0.4,0.2,0.6,0.8)", "expected 4 rising probabilities")])
 def test_constants_that_give_no_classes_are_refused(setting, message):
     with pytest.raises(InputError, match=message):
-        classes.checked(constants(study_area.MappedArea, [setting]))
+        classes.check_constants(constants(study_area.MappedArea, [setting]))

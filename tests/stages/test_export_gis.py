@@ -174,7 +174,7 @@ def test_with_what_is_optional_its_record_says_so(exported):
     ("CLASS_BREAKS=(0.4,0.2,0.6,0.8)", "expected 4 rising probabilities"), ("FOLDS=1", "FOLDS=1: expected 2 or more")])
 def test_settings_that_cannot_be_used(setting, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        stage.checked(constants(stage.Constants, [setting]))
+        stage.check_constants(constants(stage.Constants, [setting]))
 
 
 def test_without_a_map_it_names_the_stage_to_run(copy_of_demo):
