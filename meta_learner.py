@@ -211,7 +211,8 @@ def main(c: Constants) -> None:
     go_on(training, paths, c, inputs)
     meta_train(training, samples, taught, c, save)
     if training.fitted_share:
-        print(f"curves fitted to {taught.sum():,} samples, counted as {training.fitted_share:.0%}: neighbours are alike")
+        print(f"curves were fitted to {taught.sum():,} samples; they count as {training.fitted_share:.0%} of their "
+              "number, since neighbours tell much the same")
     pooled = pooled_after(training, known, role == "meta-train")
     before = probability(mean_log_odds(pooled, samples.x))
     after, unadapted = adapted_scores(training, pooled, samples, known, query, np.random.default_rng([c.SEED, 1]))
