@@ -171,7 +171,7 @@ def main(c: Constants) -> None:
     asked = fits.asked_protocols(c)
     points = read_points(paths, c.factors, c)
     roles, cannot = all_splits(points, c)
-    inventory = published_steps.read_inventory(paths, c) if fits.STEPS in asked else None
+    inventory = published_steps.read_inventory(paths, c.factors) if fits.STEPS in asked else None
     inputs = [paths.tasks, paths.blocks, grid_cells.grid_of(paths)]
     optional = [paths.samples_origin, paths.insar_points, paths.samples_dates]
     inputs += [path for path in optional if path.is_file()]

@@ -73,7 +73,7 @@ def test_the_inventory_holds_every_row_in_a_block_and_reads_the_blocks_by_window
     monkeypatch.setattr(layers, "TILE", 16)
     read, read_rows = [], layers.read_rows
     monkeypatch.setattr(layers, "read_rows", lambda *window: read.append(window[2]) or read_rows(*window))
-    found = steps.read_inventory(paths, SimpleNamespace(factors=described))
+    found = steps.read_inventory(paths, described)
     kept = [0, 2, 3, 4, 5]  # not the row outside every block, nor the last, which lies outside the raster
     np.testing.assert_array_equal(found.block, labels[row[kept], col[kept]])
     np.testing.assert_array_equal(found.xy, np.column_stack([x, y])[kept])

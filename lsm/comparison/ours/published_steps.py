@@ -10,7 +10,6 @@ on which other points are asked with it.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -45,12 +44,6 @@ WHAT = {  # of each step: what changes against the step before it
 MEASURES = ("accuracy", "precision", "recall", "f1", "kappa", "auroc", "brier")
 
 
-class InventoryConstants(Protocol):
-    """The constants that `read_inventory` reads."""
-
-    factors: tuple[Factor, ...]
-
-
 @dataclass(frozen=True)
 class Inventory:
     """Every row of the samples table that lies in a block: factors (rows, factors) described by `described`, xy
@@ -73,9 +66,9 @@ class AllSeen(Split):
         return self.role != UNUSED
 
 
-def read_inventory(paths: Paths, c: InventoryConstants) -> Inventory:
+def read_inventory(paths: Paths, described: tuple[Factor, ...]) -> Inventory:
     """From the samples table and the raster of blocks. Raises InputError."""
-    samples, labels = read_samples(paths.samples, c.factors), open_raster(paths.blocks, "run scene_sampling.py again")
+    samples, labels = read_samples(paths.samples, described), open_raster(paths.blocks, "run scene_sampling.py again")
     row, col, inside = locate(labels.GetGeoTransform(), (labels.RasterYSize, labels.RasterXSize), samples.xy)
     block = np.full(len(inside), -1)
     block[inside] = take(labels, row[inside], col[inside])
@@ -83,7 +76,7 @@ def read_inventory(paths: Paths, c: InventoryConstants) -> Inventory:
     once = np.zeros(len(block), bool)
     once[np.setdiff1d(keep, splits.repeats(samples.factors, keep))] = True
     kept = block >= 0
-    return Inventory(samples.factors[kept], c.factors, samples.xy[kept], samples.label[kept].astype(np.int32),
+    return Inventory(samples.factors[kept], described, samples.xy[kept], samples.label[kept].astype(np.int32),
                      block[kept], ~once[kept])
 
 
