@@ -107,7 +107,8 @@ def main(c: Constants) -> None:
 
     provenance = tables.provenance(paths, c)
     held = tables.held_out(scores, points, provenance, adapts) if scores is not None else None
-    warned = findings.all_of(paths, got, found, held, forecast, c)
+    in_classes = np.bincount(index.ravel(), minlength=len(breaks) + 2)[1:]
+    warned = findings.all_of(paths, got, found, held, forecast, in_classes, c)
     rules = None
     if paths.augmentation.is_file():
         rules = got.get("weak labels", paths.augmentation, "augment_inventory.py",

@@ -13,6 +13,7 @@ from lsm.run.artifacts import artifact, read_record, stopped
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError
 
+NEARLY_ALL = 0.95  # of the cells in one class: such a map shows no differences
 METHODS = ("fixed", "quantile", "equal", "natural")
 
 
@@ -61,6 +62,14 @@ def breaks_of(paths: Paths, dataset: gdal.Dataset, stage: str, c: ClassConstants
     with artifact(paths.breaks, stage, made_by, [paths.map_raster]) as temporary:
         temporary.write_text(json.dumps({"method": c.BREAKS, "breaks": breaks}, indent=1) + "\n")
     return breaks, False
+
+
+def one_class(cells: np.ndarray, c: ClassConstants) -> str:
+    """Says which class holds nearly all cells, where one does, or ""; cells: (classes,) their number."""
+    share = cells / max(cells.sum(), 1)
+    if share.max() < NEARLY_ALL:
+        return ""
+    return f"{share.max():.1%} of the cells are in one class, {c.CLASS_NAMES[share.argmax()]}"
 
 
 def sample_of(dataset: gdal.Dataset, size: int, rng: np.random.Generator) -> np.ndarray:

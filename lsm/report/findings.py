@@ -9,6 +9,7 @@ from lsm.inputs.samples import Factor, Samples, read_samples, unique_places
 from lsm.insar.origins import origins
 from lsm.insar.weak_samples import separations
 from lsm.learner.support.supports import ADAPTED, NO_SAMPLES, ONE_CLASS
+from lsm.maps.classes import one_class
 from lsm.report.sources import Collector, ReportConstants
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
@@ -20,14 +21,15 @@ LITTLE = 0.5  # share of adaptation below which a map is more the intermediate m
 COLUMNS = ("topic", "file", "level", "found", "remedy")  # of the table of check_region.py
 
 
-def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecast: str, c: ReportConstants
-           ) -> list[Finding]:
+def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecast: str, in_classes: np.ndarray,
+           c: ReportConstants) -> list[Finding]:
     """The findings on inputs, blocks, models and map, errors first.
 
-    got       collects what cannot be looked at
-    found     tables and arrays of SOURCES by name, None where there is none
-    held      the held-out scores, as `tables.held_out` gives them
-    forecast  what FORECAST made of the map, as `gis.forecast_of` tells it
+    got         collects what cannot be looked at
+    found       tables and arrays of SOURCES by name, None where there is none
+    held        the held-out scores, as `tables.held_out` gives them
+    forecast    what FORECAST made of the map, as `gis.forecast_of` tells it
+    in_classes  (classes,) cells of the map in each class
     """
     out, samples, blocks, models, gis = [], *(found[name] for name in ("tasks", "blocks_table", "models", "gis_table"))
     if samples is not None:
@@ -48,6 +50,12 @@ def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecas
             out += little_adapted(models["state"], models["adapted_share"], cells, file)
     if held and held["few"]:
         out += few_held_out(held, c.REGION, shown(paths.metrics))
+    if held and held["chance"]:
+        out += no_better_than_chance(held, shown(paths.metrics))
+    if same := one_class(in_classes, c):
+        out.append(Finding("classes", shown(paths.map_raster), "warning", f"{same}, so the map in classes shows no "
+                           "differences; landslides may be rare among the samples, or the factors tell little",
+                           "BREAKS=quantile makes classes of equal area; the layer of probabilities shows differences"))
     if forecast:
         out.append(Finding("landslides to come", shown(paths.map_raster), "warning",
                            f"FORECAST=True: {forecast}; held-out scores are of landslides of all years, not of newer "
@@ -145,6 +153,14 @@ def few_held_out(held: dict, region: str, file: str) -> list[Finding]:
                     f"{counted(held['samples'] - held['landslides'], 'non-landslide')}: too few for more than a rough "
                     "figure",
                     f"make compare REGION={region} PROTOCOLS=partitions scores every sample in turn")]
+
+
+def no_better_than_chance(held: dict, file: str) -> list[Finding]:
+    """Held-out scores that chance may give as well; held as `tables.held_out` gives it."""
+    return [Finding("held-out scores", file, "warning",
+                    f"AUROC {held['auroc']}, 95 % interval {held['interval']}: guessing has 0.5",
+                    "the map may hold no information; see whether points and labels are in their places, and bring "
+                    "factors that have to do with landslides")]
 
 
 def outside(values: dict[str, float], file: str) -> list[Finding]:

@@ -66,7 +66,7 @@ def held_out(table: pd.DataFrame, points: pd.DataFrame | None, provenance: dict,
     low, high, drawn = interval_of(points) if points is not None else (np.nan, np.nan, "")
     return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks), "samples": total,
             "landslides": slid, "few": few, "interval": f"{low:.3f} to {high:.3f}" * bool(np.isfinite(low)),
-            "drawn": drawn, "auroc": number(after["auroc"].mean()), "adapts": adapts,
+            "drawn": drawn, "chance": bool(low <= 0.5), "auroc": number(after["auroc"].mean()), "adapts": adapts,
             "map_adapts": adapts and provenance["constants"].get(MAP, {}).get("ADAPT_WITH") == "all"}
 
 

@@ -88,3 +88,11 @@ def test_breaks_stay_those_of_the_first_map_until_the_method_changes(tmp_path, m
 def test_constants_that_give_no_classes_are_refused(setting, message):
     with pytest.raises(InputError, match=message):
         classes.check_constants(constants(study_area.MappedArea, [setting]))
+
+
+def test_a_map_of_one_class_is_named():
+    c = constants(study_area.MappedArea, [])
+    found = classes.one_class(np.array([4, 96, 0, 0, 0]), c)
+    assert found == f"96.0% of the cells are in one class, {c.CLASS_NAMES[1]}"
+    assert not classes.one_class(np.array([6, 94, 0, 0, 0]), c)
+    assert not classes.one_class(np.zeros(5, int), c)

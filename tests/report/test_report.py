@@ -172,6 +172,23 @@ def test_scores_of_few_blocks_or_points_are_called_rough():
     assert "AUROC 0.500 from 2 held-out blocks with 41 landslides and 159 non-landslides" in few.found
 
 
+def test_scores_of_guesses_are_called_so():
+    rng = np.random.default_rng(3)
+    label = np.tile([0, 1], 200)
+    rows = [{"block": "all", "adapted": when, "samples": 400, "landslides": 200} | dict.fromkeys(tables.MEASURES, 0.5)
+            for when in ("before", "after")]
+
+    def held(score: np.ndarray) -> dict:
+        points = pd.DataFrame({"block": np.arange(400) % 20, "label": label, "score_after": score})
+        return tables.held_out(pd.DataFrame(rows), points, {"constants": {}}, True)
+
+    assert not held(0.4 + 0.2 * label + rng.normal(0, 0.2, 400))["chance"]
+    guessed = held(rng.uniform(size=400))
+    assert guessed["chance"]
+    found, = findings.no_better_than_chance(guessed, "m.csv")
+    assert f"95 % interval {guessed['interval']}: guessing has 0.5" in found.found
+
+
 def test_a_map_that_hardly_adapts_is_named():
     state, cells = np.array([0, 0, 1]), np.array([30, 10, 50])
     found, = findings.little_adapted(state, np.array([0.2, 0.6, 0.0]), cells, "m")
