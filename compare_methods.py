@@ -164,8 +164,15 @@ def split_of(job: Job) -> Split:
                  _POINTS.year if cut == "years" else None)
 
 
+def check_constants(c: Constants) -> None:
+    """Raises InputError for constants that mean nothing."""
+    fits.asked_protocols(c)
+    fits.families(c)
+
+
 def main(c: Constants) -> None:
     """Runs the stage."""
+    check_constants(c)
     paths = Paths(c.REGION)
     check(paths.blocks, "scene_sampling.py", c)
     asked = fits.asked_protocols(c)
@@ -178,9 +185,10 @@ def main(c: Constants) -> None:
     if start := source_path(of_stage("meta_learner.py", REGION=c.REGION).START_FROM, c.REGION):
         inputs.append(start)
     folder = paths.comparison
-    jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c))
-    if named := [text for kinds, text in cannot if set(kinds) & set(asked)] + more:
-        print("cannot be scored: " + "; ".join(named))
+    named = [text for kinds, text in cannot if set(kinds) & set(asked)]
+    jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c), named)
+    if named + more:
+        print("cannot be scored: " + "; ".join(named + more))
     with cluster_of(c) as cluster:
         print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))
         folder.mkdir(parents=True, exist_ok=True)

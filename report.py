@@ -28,6 +28,7 @@ from functools import partial
 import numpy as np
 
 from lsm.inputs.crs import crs_name
+from lsm.learner.kinds import read_kinds
 from lsm.learner.support.supports import ADAPTED
 from lsm.maps import classes, gis, layer_tables
 from lsm.report import findings, map_layers, page, pictures, tables
@@ -86,7 +87,7 @@ def main(c: Constants) -> None:
     labels = got.get("blocks on the map", paths.blocks, "scene_sampling.py",
                      lambda: map_layers.raster_of(paths.blocks, "scene_sampling.py", frame, c))
     found = got.sources(paths, c)
-    blocks, samples, models, scores, points, others, importance, _ = found.values()
+    blocks, samples, models, scores, points, others, importance, _, model = found.values()
     shade = got.get("relief", paths.composite, "", lambda: map_layers.shade_picture(paths.composite, frame))
 
     class_layer, index = map_layers.class_layer(p, known, breaks, c)
@@ -120,6 +121,8 @@ def main(c: Constants) -> None:
 
     if not adapts and LEARN in provenance["constants"]:
         provenance["constants"][LEARN]["PLACE"] += ", but FORECAST left X and Y out"
+    members = [] if model is None else [("Members", "; ".join(
+        f"{kind}, {'with' if kind.place else 'without'} X and Y" for kind in read_kinds(model["kinds"])))]
     crs = crs_name(dataset.GetProjection())
     _, width, _, _, _, height = dataset.GetGeoTransform()
     size = f"{dataset.RasterYSize:,} rows × {dataset.RasterXSize:,} columns of {width:.4g} × {-height:.4g} m"
@@ -159,7 +162,7 @@ def main(c: Constants) -> None:
                     f"{shown(paths.map_raster)} has all of them." if frame.step > 1 else "",
         run=[("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size),
              *[("FORECAST", f"True: {forecast}")] * bool(forecast), ("Blocks", tables.blocks_words(provenance)),
-             *adaptation, ("Coordinates", crs),
+             *members, *adaptation, ("Coordinates", crs),
              ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),
              ("Versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items()))])
     used = list(dict.fromkeys((paths.map_raster, *got.used)))

@@ -6,6 +6,7 @@ set -euo pipefail
 PYTHON_BASE=${PYTHON_BASE:-python3}
 VENV=${VENV:-.venv}
 LOCK=${LOCKED:+--constraint tools/locked.txt}
+command -v flock >/dev/null && exec 9<pyproject.toml && flock 9  # a second set-up waits for the first
 OUTPUT=$(mktemp)
 trap 'rm -f "$OUTPUT"' EXIT
 
@@ -27,7 +28,8 @@ if ! command -v gdal-config >/dev/null || ! command -v g++ >/dev/null || ! "$PYT
 fi
 
 bound() { sed -n "s/^ *\"\($1[^\"]*\)\",*$/\1/p" pyproject.toml | head -n 1; }
-step "makes an empty Python environment in $VENV: seconds" "$PYTHON_BASE" -m venv "$VENV"
+CLEAR=; [ -x "$VENV/bin/pip" ] && ! "$VENV/bin/pip" --version >/dev/null 2>&1 && CLEAR=--clear  # a stopped one is damaged
+step "makes an empty Python environment in $VENV: seconds" "$PYTHON_BASE" -m venv $CLEAR "$VENV"
 step "updates pip: seconds" "$VENV/bin/pip" install --upgrade pip
 step "installs numpy and what builds packages: seconds" \
     "$VENV/bin/pip" install $LOCK "setuptools>=77" wheel "$(bound numpy)"

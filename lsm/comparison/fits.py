@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -75,11 +75,12 @@ def code() -> str:
     return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
-def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: list[Path], learner: Callable
-            ) -> tuple[list[Job], list[str]]:
+def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: list[Path], learner: Callable,
+            cannot: Sequence[str] = ()) -> tuple[list[Job], list[str]]:
     """Every fit the constants ask for, the fits of one family next to each other, and in words what cannot be fitted.
 
     learner  (recipe, seed) -> the constants that stages 1 and 3 would run with
+    cannot   why some protocols have no split, in words
     A fit depends on the code, the versions of the libraries, the factors, the inputs, the points, the constants of this
     stage without FREE, those of stages 1 and 3, and its split. Raises InputError.
     """
@@ -95,7 +96,9 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
     if STEPS in asked:
         parts += [(STEPS, seed, True, STEPS) for seed in range(1, c.SEEDS + 1)]
     if not parts:
-        raise InputError("PROTOCOLS, METHODS and SEEDS: expected fits to do, found that together they ask for none")
+        why = "; ".join(cannot) or "together they ask for none"
+        raise InputError(f"PROTOCOLS, METHODS and SEEDS: expected fits to do, found none: {why}; PROTOCOLS=partitions "
+                         "scores small areas")
     mapped = [name for name, family in FAMILIES.items() if set(family.names) & set(c.MAPPED)]
     base = {k: v for k, v in vars(c).items() if k not in FREE} | {shown(p): sha256(p) for p in inputs} | {
         "code": code(), "factors": [vars(f) for f in c.factors],

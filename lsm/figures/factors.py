@@ -1,6 +1,5 @@
 """The factors: a small map of each, and what a network learns from them, drawn in two dimensions."""
 
-import json
 import textwrap
 
 import numpy as np
@@ -21,6 +20,7 @@ from lsm.inputs import grid_cells
 from lsm.inputs.samples import read_factors
 from lsm.insar.origins import origins
 from lsm.learner.encoder import Encoder
+from lsm.learner.kinds import read_kinds
 from lsm.maps.cartography import as_one_line, grid_layers, outlines, read_decimated
 from lsm.run.artifacts import check, record_path
 from lsm.run.paths import Paths, shown
@@ -177,8 +177,8 @@ def learned_factors(c: FigureConstants):
     """
     paths = Paths(c.REGION)
     model = arrays(paths.model, LEARNER, c, ("encoder", "kinds"))
-    kind_of_member = json.loads(str(model["kinds"]))[0]
-    weights = [w[0] for name, w in model.items() if name.startswith(f"{kind_of_member['name']}_pooled_")]
+    kind_of_member = read_kinds(model["kinds"])[0]
+    weights = [w[0] for name, w in model.items() if name.startswith(f"{kind_of_member.name}_pooled_")]
     split, record = saved(paths.split, LEARNER, c, ("row", "role"))
     tasks = arrays(paths.tasks, "scene_sampling.py", c, ("row", "factors", "label", "xy"))
     apart = np.flatnonzero(np.isin(tasks["row"], split.loc[split["role"] == "query", "row"]))
@@ -213,7 +213,7 @@ def learned_factors(c: FigureConstants):
                bbox_to_anchor=(0.995, 0.085), borderaxespad=0)
     most = label.mean()
     caption(fig, c, record, f"{len(drawn):,} held-out samples, with labels that no network has "
-            f"seen; member 1 of {kind_of_member['members']} ({kind_of_member['name']}), not adapted;\nalike: same "
+            f"seen; member 1 of {kind_of_member.members} ({kind_of_member.name}), not adapted;\nalike: same "
             f"label among the {c.NEIGHBOURS} nearest, by chance {most**2 + (1 - most)**2:.0%}; perplexity "
             f"{c.PERPLEXITY:g}")
     return fig, pd.concat(tables).round({"x": 5, "y": 5})

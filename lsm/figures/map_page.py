@@ -65,8 +65,9 @@ def map_page(ground: Ground, across: float = styles.MAP, beside: float = styles.
     unit, metres = ("km", 1000) if max(east - west, north - south) > 5000 else ("m", 1)
     ax.set(xlim=(west, east), ylim=(south, north), aspect="equal", xlabel=f"easting ({unit})",
            ylabel=f"northing ({unit})")
+    prune = "lower" if unit == "m" else None  # long numbers would meet in the corner
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=(1, 2, 5, 10)))
+        axis.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=(1, 2, 5, 10), prune=prune))
         axis.set_major_formatter(lambda value, _: f"{value / metres:.10g}")  # a northing has seven digits
     for label in ax.get_yticklabels():
         label.set(rotation=90, va="center")

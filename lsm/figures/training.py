@@ -1,6 +1,5 @@
 """The course of training: pretraining, meta-training, and held-out blocks before and after adaptation."""
 
-import json
 import textwrap
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, NothingToDraw, arrays, caption, need, saved, tidy
+from lsm.learner.kinds import read_kinds
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, counted
 
@@ -49,7 +49,7 @@ def pretraining(c: FigureConstants):
 
 def starts_fitted(c: FigureConstants) -> bool:
     """Whether the members start from a fit to the samples, as those of small inventories do."""
-    return any(kind["bends"] for kind in json.loads(str(arrays(Paths(c.REGION).model, STAGE, c, ("kinds",))["kinds"])))
+    return any(kind.bends for kind in read_kinds(arrays(Paths(c.REGION).model, STAGE, c, ("kinds",))["kinds"]))
 
 
 def adapts(c: FigureConstants) -> bool:

@@ -7,8 +7,11 @@ nobody has mapped. The map is the mean of all members in log-odds (docs/trials.m
 The published recipe has one kind, "blocks": a task is a terrain block.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
 
 from lsm.run.settings import counted
 
@@ -74,6 +77,11 @@ class Kind:
         kind, tasks = ((f"{self.name} member", f"neighbourhoods of {counted(self.neighbourhood, 'sample')}")
                        if self.neighbourhood else ("member", "blocks"))
         return f"{counted(self.members, kind)}: {counted(self.iterations, 'outer step')} on {tasks}"
+
+
+def read_kinds(text: np.ndarray | str) -> list[Kind]:
+    """The kinds of the array "kinds" of checkpoint_dir/<REGION>_model.npz."""
+    return [Kind(**kind) for kind in json.loads(str(text))]
 
 
 def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:

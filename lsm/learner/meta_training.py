@@ -12,7 +12,7 @@ import numpy as np
 
 from lsm.learner.additive.additive_start import start_paths
 from lsm.learner.encoder import Encoder
-from lsm.learner.kinds import Kind, KindConstants, kinds_of
+from lsm.learner.kinds import Kind, KindConstants, kinds_of, read_kinds
 from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
 from lsm.learner.network import PLACE, initial_weights, tf
 from lsm.learner.prediction import Networks
@@ -75,7 +75,7 @@ class Training:
     @classmethod
     def of_file(cls, model: dict[str, np.ndarray]) -> "Training":
         """From the arrays of checkpoint_dir/<REGION>_model.npz: trained members, ready to adapt."""
-        training = cls([Kind(**kind) for kind in json.loads(str(model["kinds"]))], [], 0, np.empty((0, len(HISTORY))),
+        training = cls(read_kinds(model["kinds"]), [], 0, np.empty((0, len(HISTORY))),
                        float(model.get("reach", np.inf)))
         training.fill(model)
         return training

@@ -30,7 +30,7 @@ class Progress(tqdm):
         now = self.format_dict
         took, done, total = now["elapsed"], now["n"] - now["initial"], now["total"]
         left = ""
-        if done and total and not self.bar_format:
+        if done and now["n"] < (total or 0) and not self.bar_format:
             left = f", about {self.format_interval(took * (total - now['n']) / done)} to go"
         of = f" of {total:,}" if total else ""
         return (f"{self.desc.removesuffix(': ')}: {now['n']:,}{of} {self.unit}s after "
