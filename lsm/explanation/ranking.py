@@ -66,7 +66,8 @@ def as_text(ranking: pd.DataFrame, agreement: np.ndarray, state: np.ndarray) -> 
     explained = np.isin(state, EXPLAINED)
     lines = [f"{'':16}{'mean |SHAP|':>12}{'permutation':>13}{'leads':>14}{'of area':>9}{'raises':>9}{'lowers':>9}"]
     lines += [f"{r.rank:2d} {r.factor:13}{r.mean_abs_shap:12.3f}{r.permutation:13.4f}"
-              f"{counted(r.blocks_led, 'block'):>14}{r.area_led:9.1%}{share(r.raises)}{share(r.lowers)}" for r in ranking.itertuples()]
+              f"{counted(r.blocks_led, 'block'):>14}{r.area_led:9.1%}{share(r.raises)}{share(r.lowers)}"
+              for r in ranking.itertuples()]
     low, middle, high = np.nanquantile(agreement[explained], (0.25, 0.5, 0.75))
     return "\n".join([*lines, "mean |SHAP| in log-odds, permutation in log loss, both weighted by area over "
                       "the explained blocks; raises, lowers: share of blocks where larger values do so",

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +22,7 @@ import figure
 from lsm.figures import area_maps, map_page, training
 from lsm.figures.common import NothingToDraw
 from lsm.inputs import rasters
+from lsm.learner.kinds import Kind
 from lsm.maps import cartography, gis
 from lsm.run import artifacts, settings
 from lsm.run.paths import PROJECT, Paths
@@ -83,7 +84,8 @@ def make_inputs():
 
 def model(reach: float, bends: bool = False) -> dict:
     """The arrays of an intermediate model that figures read."""
-    return {"reach": np.array(reach), "kinds": np.array(json.dumps([{"bends": bends}]))}
+    kind = Kind("local", 1, 8, 4, 4, 1, False, False, True, 0, 1, 0, 0.0, bends)
+    return {"reach": np.array(reach), "kinds": np.array(json.dumps([asdict(kind)]))}
 
 
 def draw(root, *arguments, hash_seed="0"):

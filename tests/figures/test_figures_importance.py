@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +21,7 @@ from lsm.inputs.samples import Factor, write_factors
 from lsm.insar.origins import origins
 from lsm.learner import prediction
 from lsm.learner.encoder import Encoder
+from lsm.learner.kinds import Kind
 from lsm.maps import cartography, gis
 from lsm.run import artifacts
 from lsm.run.paths import Paths
@@ -108,10 +110,15 @@ def write_importance(paths, like, block, tasks, rng):
                       ["#e69f00"] * 5, (stage, c, []))
 
 
+def some_kind(name: str) -> Kind:
+    """Two members; of their sizes the figures read nothing."""
+    return Kind(name, 2, 8, 4, 4, 1, False, name == "regional", True, 0, 1, 0, 0.0)
+
+
 def write_model(paths, tasks, rng):
     """Writes two intermediate networks of each kind, and a split in which the last two blocks are held out."""
     stage, encoder = "meta_learner.py", Encoder.fit(tasks["factors"], FACTORS, "recommended", tasks["xy"])
-    kinds = [{"name": "local", "members": 2}, {"name": "regional", "members": 2}]
+    kinds = [asdict(some_kind("local")), asdict(some_kind("regional"))]
     model = {"encoder": np.array(encoder.to_json()), "kinds": np.array(json.dumps(kinds))}
     for kind, inputs, last in (("local", len(encoder.columns), 4), ("regional", len(encoder.columns) + 2, 5)):
         shapes = [s for a, b in itertools.pairwise([inputs, 8, 6, last, 2]) for s in ((a, b), (b,))] + [(inputs, 2)]
@@ -260,7 +267,7 @@ def test_learned_factors_are_the_layer_before_the_networks_log_odds(paths):
 def test_learned_factors_are_of_the_first_kind_of_member(paths, monkeypatch, kind):
     """A regional member reads X and Y too."""
     model = artifacts.read_npz(paths.model, "meta_learner.py", CONSTANTS)
-    model["kinds"] = np.array(json.dumps([{"name": kind, "members": 2}]))
+    model["kinds"] = np.array(json.dumps([asdict(some_kind(kind))]))
     artifacts.write_npz(paths.model, model, "meta_learner.py", CONSTANTS, [])
     given = []
     monkeypatch.setattr(factors, "hidden", lambda weights, x: given.append((weights, x)) or x)
