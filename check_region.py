@@ -28,9 +28,14 @@ class Constants(Area):
 # ----------------------------------------------------------------------------------------------------------------
 
 
+def check_constants(c) -> None:
+    """Raises InputError for constants that mean nothing."""
+    at_least(c, SAMPLE_ROWS=1)
+
+
 def main(c) -> None:
     """Runs the stage; c holds the constants."""
-    at_least(c, SAMPLE_ROWS=1)
+    check_constants(c)
     write_checks(c)
 
 

@@ -35,7 +35,7 @@ from lsm.insar.origins import weights
 from lsm.run.artifacts import artifact, write_csv, write_npz
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
-from lsm.run.settings import ByRecipe, InputError, run
+from lsm.run.settings import ByRecipe, InputError, at_least, run
 from lsm.run.writing import work_folder
 from lsm.sources.files import library_notes, read_files
 from study_area import StudyArea
@@ -58,6 +58,13 @@ class Constants(StudyArea):
                                                        #   Dc^2; published
     TASK_SAMPLES: int = 16  # blocks with more samples are counted: they are tasks for meta-training; published 16
 # ----------------------------------------------------------------------------------------------------------------
+
+
+def check_constants(c) -> None:
+    """Raises InputError for constants that make no blocks."""
+    at_least(c, K=0, BLOCK_SAMPLES=1, FEWEST_BLOCKS=1, M=1, LOOPS=1, TASK_SAMPLES=0)
+    if len(c.WEIGHTS) != len(TERRAIN) or min(c.WEIGHTS) < 0 or not any(c.WEIGHTS):
+        raise InputError(f"WEIGHTS={c.WEIGHTS}: expected weights of {', '.join(TERRAIN)}, 0 or more and not all 0")
 
 
 def number_of_seeds(samples: int, cells: int, valid: int, c: Constants) -> int:
@@ -179,6 +186,7 @@ def summary(table: pd.DataFrame, task_samples: int) -> str:
 
 def main(c: Constants) -> None:
     """Runs the stage."""
+    check_constants(c)
     with work_folder(root() / "tmp" / f".{c.REGION}_blocks") as folder:
         sample(c, folder)
 

@@ -11,6 +11,7 @@ from lsm.inputs.crs import crs_name, ground_scale
 from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, known, locate, reason
 from lsm.inputs.samples import Factor
 from lsm.run.paths import shown
+from lsm.sources.dem_oddities import tile_borders
 
 STEEP, FLAT = 55, 0.5  # degrees: no mountains of cells of metres are steeper on the median; no landslides where flatter
 
@@ -31,6 +32,8 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
     tangent = np.hypot(south, east)
     if np.isfinite(tangent).any():
         findings.append(_steepness(np.degrees(np.arctan(tangent[np.isfinite(tangent)])), file))
+    findings += [Finding("terrain", file, "warning", *line.split("; ", 1))
+                 for line in tile_borders(np.where(raster.valid, dem, NODATA))]
     inland = np.isfinite(tangent) & (tangent > 0)
     inland &= tangent > min(0.05, np.median(tangent[inland])) if inland.any() else False  # gentle ground too
     if inland.any():

@@ -31,6 +31,10 @@ DENIED = ("non landslide", "no landslide", "not landslide", "non slide", "no sli
           "non frana", "非滑坡")  # words that mean nothing but a place that did not slide
 STABLE = ("0", "-1", "false", "f", "no", "n", "stable", *DENIED, "absent", "absence", "negative",
           "não", "nao", "non", "nein", "estable", "estável", "stabile", "stabil", "稳定", "否")  # -1 beside 1
+_CONVERT = {  # what to do with a column of a factor in another unit
+    "DEM": "convert the column to metres, in all tables",
+    "slope": "if percent, write degrees(atan(percent / 100)) in all tables, or name the column slope_percent there and "
+             "add FURTHER=slope_percent"}
 KINDS = ("continuous", "distance", "circular", "categorical")
 
 
@@ -247,11 +251,12 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
         v = np.where(is_stored_zero(v), 0.0, v)
         if factor.kind == "categorical":
             _refuse((v != np.round(v)) | (np.abs(v) > 2**24), table, column, "a whole-number class code", first_row)
-        elif factor.kind in ("distance", "circular"):  # whether slopes are percent check_region.py says
+        else:
             bad = impossible(v, factor.name, factor.kind)
             few = bad.sum() < max(10, 0.1 * len(bad))
             _refuse(bad, table, column, limits_of(factor.name, factor.kind)[2], first_row,
-                    "correct or remove the row" if few else "convert the column, in all tables")
+                    "correct or remove the row" if few else _CONVERT.get(factor.name, "convert the column, in all "
+                                                                                      "tables"))
         values[:, j] = v
     xy = checked.iloc[:, len(factors):len(factors) + 2].to_numpy()
     for i in range(2):

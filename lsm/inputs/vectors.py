@@ -18,6 +18,7 @@ gdal.UseExceptions()
 ogr.UseExceptions()
 
 POLYGONS = (ogr.wkbPolygon, ogr.wkbMultiPolygon)
+POINTS = (ogr.wkbPoint, ogr.wkbMultiPoint)
 
 
 # using ---------------------------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ from lsm.inputs.vectors import burn, fields_of, is_areal, number_features, overl
 from lsm.region import terrain
 from lsm.region.warp import fill_holes, to_grid
 from lsm.run.settings import InputError
+from lsm.sources import dem_oddities
 from lsm.sources.class_codes import codes_of, names_of_raster, number_classes, recoded, whole_numbers
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
-from lsm.sources.vector_files import only_areas, open_vector
+from lsm.sources.vector_files import only_areas, open_vector, points_among
 
 gdal.UseExceptions()
 
@@ -96,8 +97,7 @@ def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]
 
     raster = to_grid(file, "NDVI", grid, path, notes, possible=possible)
     grey = raster.band.band.DataType == gdal.GDT_Byte and raster.band.is_plain
-    dataset = gdal.Open(str(path))
-    step = max(1, grid.rows * grid.cols >> 20)
+    dataset, step = gdal.Open(str(path)), max(1, grid.rows * grid.cols >> 20)
     sample = [np.abs(v[known(v)][::step]) for v in (read_rows(dataset, *w) for w in grid.windows())]
     largest = float(np.quantile(np.concatenate(sample), 0.99))
     if not scale and largest * used[0] < 1200:  # 1,000 may stand for 1
@@ -118,12 +118,13 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
         to_grid(file, name, grid, folder / "numbers.tif", notes, categorical=True)
         numbers = gdal.Open(str(folder / "numbers.tif"))
     elif file:
-        vector = open_vector(file, name, grid, notes)
+        vector, where = open_vector(file, name, grid, notes), File.of(file, name).where
         if name == "dis2catchment" and is_areal(vector):
-            only_areas(vector, File.of(file, name).where, notes)
+            only_areas(vector, where, notes)
             numbers = burn(vector, grid, folder / "numbers.tif", field := number_features(vector))
-            notes += overlaps(vector, numbers, field, grid, folder / f"{name}.tif", File.of(file, name).where)
+            notes += overlaps(vector, numbers, field, grid, folder / f"{name}.tif", where)
         else:
+            notes += points_among(vector, where) * (name in DISTANCES)
             marks = burn(vector, grid, folder / "marks.tif", touched=is_areal(vector))
     else:
         marks = gdal.Open(str(folder / "streams.tif"))
@@ -172,14 +173,14 @@ def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: 
     """
     z = gdal.Open(str(folder / "DEM.tif")).ReadAsArray()
     ground, total = known(z), int(known(z).sum())
-    notes += terrain.oddities(z, grid.cell)
+    notes += dem_oddities.oddities(z, grid.cell)
     wet = terrain.flat_water(z, water) if water else np.zeros(z.shape, bool)
     if wet.any():
         levels = [f"{v:g}" for v in np.unique(z[wet])]
         notes.append(f"water: {wet.sum():,} of {total:,} cells of the DEM lie in large areas of exactly one height "
                      f"({', '.join(levels[:3])}{', ...' * (len(levels) > 3)} m); left out of map and points "
                      "(WATER_CELLS)")
-        notes += terrain.cliffs(z, wet, grid.cell)
+        notes += dem_oddities.cliffs(z, wet, grid.cell)
     ground &= ~wet
     if mask:
         masked = _masked(mask, grid, folder, notes)
@@ -270,8 +271,8 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
         raise InputError(f"FLOW_CELLS={c.FLOW_CELLS}: expected {most} at most on {grid.rows} x {grid.cols} cells")
     step("DEM")
     to_grid(inputs["DEM"], "DEM", grid, folder / "DEM.tif", notes, unit=c.DEM_UNIT)
-    filled = fill_holes(folder / "DEM.tif", grid, c.HOLES)
-    if filled:
+    notes += dem_oddities.tile_borders(gdal.Open(str(folder / "DEM.plain.tif")).ReadAsArray())  # as in the file
+    if filled := fill_holes(folder / "DEM.tif", grid, c.HOLES):
         notes.append(f"{filled} cells in holes of at most {c.HOLES} cells filled in the DEM")
     write_ground(inputs.get("MASK"), c.MASK_KEEPS, c.WATER_CELLS, grid, folder, notes)
     step("slope, aspect, curvature")
@@ -294,7 +295,6 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
             distance_layer(name, inputs.get(key), grid, folder, c.CHANNEL, notes)
     for factor, file in own.items():
         step(factor.name)
-        found = own_layer(factor, file, grid, folder, codes.get(factor.name, {}), c.CODES_OF, notes)
-        if found:
+        if found := own_layer(factor, file, grid, folder, codes.get(factor.name, {}), c.CODES_OF, notes):
             classes[factor.name] = found
     return classes, notes

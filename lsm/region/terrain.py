@@ -6,11 +6,10 @@ import numba
 import numpy as np
 import pyflwdir
 from osgeo import gdal
-from scipy.ndimage import binary_closing, binary_dilation, maximum_filter, minimum_filter
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from lsm.inputs.layers import change_layer, read_rows, write_layer
 from lsm.inputs.rasters import NODATA, Grid, known
-from lsm.run.settings import counted
 
 gdal.UseExceptions()
 
@@ -20,7 +19,6 @@ FORMULAS = ("Horn", "ZevenbergenThorne")
 # Journal of Sciences 5); relief: highest less lowest height around; HAND: height above the nearest stream down the
 # flow.
 MORE = {"profile curvature": "1/100 m", "plan curvature": "1/100 m", "TPI": "m", "TRI": "m", "relief": "m", "HAND": "m"}
-CLIFF = (1.5, 50.0)  # half of the rim of a flat area steps by more (heights to cell, m): it may be no water
 
 
 def slope_and_aspect(dem: Path, grid: Grid, slope: Path, aspect: Path, formula: str) -> None:
@@ -209,43 +207,6 @@ def flat_water(heights: np.ndarray, least: int) -> np.ndarray:
     whole = bool((heights[there] == np.round(heights[there])).all())
     enough = np.where((heights == 0) | (not whole), least, 10 * least)
     return there & (area >= enough)
-
-
-def cliffs(z: np.ndarray, wet: np.ndarray, cell: float) -> list[str]:
-    """Lines on flat areas that end at cliffs all around: they may be gaps filled with a number, and slopes along them
-    would be wrong. z (rows, cols) heights; wet (rows, cols) bool, the flat areas; cell in m."""
-    steps, levels = [], []
-    for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
-        edge = (wet[a] != wet[b]) & known(z[a]) & known(z[b])
-        steps.append(np.abs(z[a][edge] - z[b][edge]))
-        levels.append(np.where(wet[a][edge], z[a][edge], z[b][edge]))
-    steps, levels = np.concatenate(steps), np.concatenate(levels)
-    rims = {float(level): float(np.median(steps[levels == level])) for level in np.unique(levels)}
-    return [f"water: the area of exactly {level:g} m ends at steps of {step:.0f} m (median); if it is a gap, declare "
-            f"it (gdal_edit.py -a_nodata {level:g}): slopes along it are wrong"
-            for level, step in rims.items() if step > max(CLIFF[0] * cell, CLIFF[1])]
-
-
-def oddities(z: np.ndarray, cell: float) -> list[str]:
-    """Lines on single cells far above or below all around them, and on narrow gaps, as between the tiles of a mosaic. z
-    (rows, cols) heights; cell in m."""
-    there, around, lines = known(z), np.ones((3, 3), bool), []
-    around[1, 1] = False
-    far = max(CLIFF[0] * cell, CLIFF[1])
-    up = there & (z - maximum_filter(np.where(there, z, -np.inf), footprint=around, mode="nearest") > far)
-    down = there & (minimum_filter(np.where(there, z, np.inf), footprint=around, mode="nearest") - z > far)
-    alone = binary_dilation(there, around)  # cells with another beside them
-    for odd, where in ((up & alone, "above"), (down & alone, "below")):
-        if odd.any():
-            row, col = (int(i[0]) for i in np.nonzero(odd))
-            lines.append(f"DEM: {counted(int(odd.sum()), 'cell')} of more than {far:g} m {where} all around, like row "
-                         f"{row + 1}, column {col + 1} ({z[row, col]:g} m); if they are errors, correct them: slopes "
-                         "around are wrong")
-    narrow = int((binary_closing(there, np.ones((5, 5), bool)) & ~there).sum())
-    if narrow:
-        lines.append(f"DEM: {counted(narrow, 'cell')} without height in gaps of a few cells' width: water ends there "
-                     "and nothing is mapped; fill them (gdal_fillnodata.py), or raise HOLES")
-    return lines
 
 
 @numba.njit(cache=True)

@@ -1,7 +1,6 @@
 """Constants of a script: a dataclass in its constants block, overridden by NAME=value, resolved for the recipe."""
 
 import ast
-import builtins
 import difflib
 import errno
 import inspect
@@ -149,26 +148,28 @@ def constants_class(script: str) -> type:
 
 
 def check_of_stage(script: str, c) -> None:
-    """Raises InputError for constants c that `script` itself would refuse in its function check_constants, where that
-    function uses nothing but this module: then a run of many stages can refuse them before the first."""
-    check = _check_of(script)
-    if check:
+    """Raises InputError for constants c that `script` itself would refuse: then a run
+    of many stages can refuse them before the first. What a stage runs with by default is not looked at."""
+    default = constants(type(c), [f"{name}={getattr(c, name)}" for name in ("REGION", "RECIPE") if hasattr(c, name)])
+    if c != default and (check := _check_of(script)):
         check(c)
 
 
 @lru_cache
 def _check_of(script: str) -> Callable | None:
-    named = [node for node in ast.parse((PROJECT / script).read_bytes()).body
-             if isinstance(node, ast.FunctionDef) and node.name == "check_constants"]
-    names = {"InputError": InputError, "at_least": at_least}
-    for node in named:
-        node.args.args[0].annotation = None
-        used = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
-        own = {"c", *(n.id for n in used if isinstance(n.ctx, ast.Store))}
-        if {n.id for n in used} - own - set(names) - set(dir(builtins)):
-            return None
-    exec(compile(ast.Module(named, []), str(PROJECT / script), "exec"), names)
-    return names.get("check_constants")
+    """The function of a stage that checks its constants, with the imports that it uses: all of them take seconds."""
+    body, called = ast.parse((PROJECT / script).read_bytes()).body, ("check_constants", "checked")
+    check = next((node for node in body if isinstance(node, ast.FunctionDef) and node.name in called), None)
+    if check is None:
+        return None
+    check.args.args[0].annotation = None  # the dataclass is not imported
+    used, names = {node.id for node in ast.walk(check) if isinstance(node, ast.Name)}, {}
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            node.names = [alias for alias in node.names if (alias.asname or alias.name) in used]
+    needed = [node for node in body if node is check or getattr(node, "names", [])]
+    exec(compile(ast.Module(needed, []), str(PROJECT / script), "exec"), names)
+    return names[check.name]
 
 
 def at_least(c, **least: float) -> None:

@@ -4,7 +4,7 @@ from osgeo import gdal, ogr, osr
 
 from lsm.inputs.crs import horizontal
 from lsm.inputs.rasters import Grid, reason
-from lsm.inputs.vectors import POLYGONS, kind_of
+from lsm.inputs.vectors import POINTS, POLYGONS, kind_of
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
 from lsm.sources.files import SHAPES, File
@@ -73,6 +73,14 @@ def only_areas(dataset: gdal.Dataset, where: str, notes: list[str]) -> None:
         layer.DeleteFeature(fid)
     if others:
         notes.append(f"{where}: left out: {counted(len(others), 'feature')} without an area")
+
+
+def points_among(dataset: gdal.Dataset, where: str) -> list[str]:
+    """A line on the points among the features of a layer of lines, [] without any; where  the start of the line."""
+    kinds = [kind_of(feature) for feature in dataset.GetLayer(0)]
+    points = sum(kind in POINTS for kind in kinds)
+    return [f"{where}: {points:,} of {counted(len(kinds), 'feature')} are points, and distances are to these too; if "
+            "they only stand beside lines or along them, give the lines alone"] * (points > 0)
 
 
 def _opened(file: File, *options: str) -> gdal.Dataset:

@@ -69,6 +69,8 @@ FAULTS = {
     "slope in percent": (lambda: edit(PATHS.grid, lambda t: t.assign(slope=t["slope"] * 40)),
                          "units", "grid_samples_own.csv", "percent", "atan"),
     "band in radians": (lambda: band(4, np.radians), "units", "composite.tif", "radians", "degrees"),
+    "a tile of another level": (lambda: band(1, lambda v: np.where(np.arange(v.shape[1]) < 40, v, v + 30)), "terrain",
+                                "composite.tif", r"heights step by \+.* from column 40 to 41, rows 1 to 60", "to one"),
     "band in percent": (lambda: band(4, lambda v: 100 * np.tan(np.radians(v))), "units", "composite.tif", "percent",
                         "degrees"),
     "band aspect from east": (lambda: band(2, lambda v: np.where(v < 0, 0, (450 - v) % 360)), "aspect", "composite.tif",

@@ -73,6 +73,7 @@ def test_the_nearest_name_is_suggested(path):
 @pytest.mark.parametrize(("column", "value", "expected"), [
     ("slope", "steep", "a number"), ("slope", "", "a number"), ("slope", "inf", "a number"),
     ("land use", "1.5", "a whole-number class code"), ("aspect", "-2", "0 to 360 degrees, or -1 for flat"),
+    ("slope", "188", "slopes from 0 to 90 degrees"), ("slope", "-0.5", "slopes from 0 to 90 degrees"),
     ("aspect", "360.5", "0 to 360 degrees, or -1 for flat"), ("dis2road", "-0.5", "distances of 0 m or more"),
     ("X", "east", "a coordinate in metres"), ("label", "2", r"0 or 1 \(1 = landslide\)")])
 def test_a_cell_that_cannot_be(path, column, value, expected):
@@ -117,6 +118,15 @@ def test_codes_that_float32_cannot_tell_apart(path):
 def test_longitude_and_latitude_have_a_remedy(path):
     with pytest.raises(InputError, match="found longitude and latitude; transform them to that CRS as X and Y"):
         read_samples(write(path, TABLE.rename(columns={"X": "long", "Y": "lat"})), FACTORS)
+
+
+@pytest.mark.parametrize(("column", "remedy"), [
+    ("slope", r"if percent, write degrees\(atan\(percent / 100\)\) in all tables, or name the column slope_percent"),
+    ("DEM", "convert the column to metres, in all tables")])
+def test_a_whole_column_in_another_unit_has_its_remedy(path, column, remedy):
+    table = pd.concat([TABLE] * 10).assign(**{column: 12_000})
+    with pytest.raises(InputError, match=rf"line 2, column '{column}': .*\(30 such rows\); {remedy}"):
+        read_samples(write(path, table), [*FACTORS, *[Factor("DEM", "continuous", "m")] * (column == "DEM")])
 
 
 def test_how_many_rows_are_bad_is_said(path):

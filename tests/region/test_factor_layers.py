@@ -52,6 +52,17 @@ def test_catchments_may_be_a_raster_and_narrow_polygons_have_no_gaps(tmp_path):
     np.testing.assert_allclose(found, CELL * np.abs(np.arange(ROWS) - 20)[:, None] * np.ones(COLS), atol=CELL / 2)
 
 
+def test_points_among_roads_are_said(tmp_path):
+    line, spot = f"LINESTRING ({WEST} {NORTH - 40}, {WEST + 900} {NORTH - 900})", f"POINT ({WEST + 60} {NORTH - 600})"
+    for shapes, said in (([line], []), ([line, spot], ["1 of 2 features are"]), ([spot], ["1 of 1 feature are"])):
+        write_vector(tmp_path / "r.gpkg", shapes)
+        notes = []
+        factor_layers.distance_layer("dis2road", tmp_path / "r.gpkg", GRID, tmp_path, 0, notes)
+        assert [words in note for words, note in zip(said, notes, strict=True)] == [True] * len(said)
+    factor_layers.distance_layer("to well", tmp_path / "r.gpkg", GRID, tmp_path, 0, said := [])
+    assert said == []  # points are what an own factor may be measured from
+
+
 def test_a_mask_or_classes_are_no_ndvi(tmp_path):
     for values in (SPOT, 3 * SPOT):
         write_raster(tmp_path / "n.tif", values, nodata=None, kind=gdal.GDT_Byte)

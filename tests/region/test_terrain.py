@@ -246,24 +246,3 @@ def test_flat_water_is_the_large_areas_of_one_height():
     whole[z == -9999] = -9999
     found, area = terrain.flat_water(whole, 12), areas_by_flood(whole)
     np.testing.assert_array_equal(found, (whole != -9999) & (area >= np.where(whole == 0, 12, 120)))
-
-
-@pytest.mark.parametrize(("level", "said"), [(0.0, True), (195.0, False)])
-def test_a_flat_area_below_cliffs_may_be_a_gap(level, said):
-    z = np.full((20, 20), 200.0) + np.arange(20)
-    z[5:15, 5:15] = level
-    notes = terrain.cliffs(z, z == level, 30.0)
-    assert len(notes) == said
-    assert all("exactly 0 m ends at steps of 210 m (median); if it is a gap, declare it" in note for note in notes)
-
-
-def test_spikes_pits_and_seams_are_said():
-    row, col = np.mgrid[:40, :50]
-    z = (300 + 20.0 * col + 9 * np.sin(row)).astype(np.float32)
-    z[:, :3] = -9999  # a rim of the area is no seam
-    assert terrain.oddities(z, 30.0) == []
-    z[20, 20], z[30, 30], z[:, 40:42] = 5000, -100, -9999
-    spike, pit, seam = terrain.oddities(z, 30.0)
-    assert spike.startswith("DEM: 1 cell of more than 50 m above all around, like row 21, column 21 (5000 m)")
-    assert pit.startswith("DEM: 1 cell of more than 50 m below all around, like row 31, column 31 (-100 m)")
-    assert "without height in gaps of a few cells' width" in seam

@@ -111,17 +111,24 @@ def test_numbers_that_no_stage_can_count_with(argument):
 @pytest.mark.parametrize(("script", "argument", "words"), [
     ("meta_learner.py", "LOCAL_ITERATIONS=0", "expected 1 or more"), ("meta_learner.py", "BASE_MODEL=mlp", "DAS or M"),
     ("predict_LSM.py", "ADAPT_WITH=some", "expected half or all"),
-    ("unsupervised_pretraining/DAS_pretraining.py", "HIDDEN=(0, 2, 3)", "three numbers of units")])
+    ("unsupervised_pretraining/DAS_pretraining.py", "HIDDEN=(0, 2, 3)", "three numbers of units"),
+    ("scene_sampling.py", "WEIGHTS=(0, 0, 0, 0)", "weights of DEM, .* not all 0"), ("scene_sampling.py", "M=0", "1 or more"),
+    ("scene_sampling.py", "K=-1", "0 or more"), ("check_region.py", "SAMPLE_ROWS=0", "1 or more"),
+    ("augment_inventory.py", "INSAR_UNIT=km/yr", "expected one of mm/yr"),
+    ("prepare_region.py", "STRATEGY=any", "expected one of random"), ("report.py", "FIGURE_QUALITY=0", "1 to 100"),
+    ("feature_permutation.py", "BACKGROUND_FROM=some", "block or region"), ("export_gis.py", "BREAKS=x", "fixed")])
 def test_values_that_a_stage_refuses_are_known_before_it_runs(script, argument, words):
     check_of_stage(script, constants(constants_class(script), []))
     with pytest.raises(InputError, match=words):
         check_of_stage(script, constants(constants_class(script), [argument]))
 
 
-@pytest.mark.parametrize(("script", "can_be_checked"), [("meta_learner.py", True), ("prepare_region.py", False)])
-def test_a_stage_whose_check_needs_more_is_left_to_check_itself(script, can_be_checked):
-    """The check of the first uses lsm/run/settings.py alone; the second needs lists of choices of lsm/region."""
-    assert (settings._check_of(script) is not None) == can_be_checked
+def test_what_a_stage_runs_with_by_default_needs_no_check(monkeypatch):
+    """Its check may import rooms that take a second."""
+    monkeypatch.setattr(settings, "_check_of", lambda script: pytest.fail("checked"))
+    for recipe in settings.RECIPES:
+        given = ["REGION=HK", f"RECIPE={recipe}"]
+        check_of_stage("meta_learner.py", constants(constants_class("meta_learner.py"), given))
 
 
 @pytest.mark.parametrize(("text", "meant"), [("1", "True"), ("false", "False"), ("yes", "True"), ("off", "False"),

@@ -58,8 +58,8 @@ def write_composite(path) -> np.ndarray:
 
 
 def factor_table(xy: np.ndarray, rng) -> pd.DataFrame:
-    columns = {f.name: rng.integers(1, 4, len(xy)) if f.kind == "categorical" else rng.uniform(1, 300, len(xy)).round(3)
-               for f in FACTORS}
+    columns = {f.name: rng.integers(1, 4, len(xy)) if f.kind == "categorical" else
+               rng.uniform(1, 90 if f.name == "slope" else 300, len(xy)).round(3) for f in FACTORS}
     return pd.DataFrame(columns | {"X": xy[:, 0], "Y": xy[:, 1]})
 
 
