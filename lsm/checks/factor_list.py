@@ -9,8 +9,8 @@ import shlex
 from pathlib import Path
 
 from lsm.inputs.rasters import open_raster
-from lsm.inputs.samples import DEGREES, KINDS, OTHER_NAMES, Factor
-from lsm.inputs.text_tables import Table, find_columns, first_rows, plain
+from lsm.inputs.samples import DEGREES, KINDS, OTHER_NAMES, Factor, first_rows
+from lsm.inputs.text_tables import Table, find_columns, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 

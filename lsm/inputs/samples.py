@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from lsm.inputs.bands import SURE, impossible, limits_of
-from lsm.inputs.text_tables import LARGEST, Table, find_columns, first_rows, numbers, one_column, plain
+from lsm.inputs.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
+LARGEST = float(np.finfo(np.float32).max)  # the stages hold factors as float32
 STORED_ZERO = 0.000001  # 9.99999997e-07 where a program stored it as float32
 OTHER_NAMES = {  # of the columns that are no factors
     "X": ("point_x", "easting", "east"), "Y": ("point_y", "northing", "north"),
@@ -205,6 +206,13 @@ def columns_of(table: Table, factors: tuple[Factor, ...], ending: tuple[str, ...
                              "composite.tif, found longitude and latitude; transform them to that CRS as X and Y")
         places.append(place_of(table, name, others))
     return [*(factor.name for factor in factors), *ending], places
+
+
+def first_rows(path: Path, rows: int | None) -> pd.DataFrame:
+    """The first rows of a table, all where None, for a look at them; of columns of the same name the first. Raises
+    InputError."""
+    table = Table(path)
+    return frame_of(table, [i for i, name in enumerate(table.header) if table.header.index(name) == i], rows)
 
 
 def named_rows(path: Path, rows: int | None = None) -> pd.DataFrame:

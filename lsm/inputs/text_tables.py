@@ -25,11 +25,9 @@ MOST_COLUMNS = 10_000  # of a table; products of InSAR have one for every date
 LONGEST_LINE = 1 << 20  # bytes
 BLOCK = 1 << 20         # bytes read at once
 CHUNK = 5_000_000       # values in memory as text at once
-LARGEST = float(np.finfo(np.float32).max)  # the stages hold factors as float32
 _SEP_LINE = re.compile(r'"?sep=(.)"?')     # spreadsheets write it above the header
 _DECIMAL = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"      # a number with a decimal comma
 _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"          # or with a separator of thousands: nobody can tell
-
 
 # What reading a damaged archive, or damaged text in UTF-16, raises; RuntimeError where a zip archive has a password or
 # a compression that zipfile does not know.
@@ -59,8 +57,8 @@ class Table:
 
     header  the names of its columns, without blanks around them; notes, for a person, grow while rows are read
 
-    UTF-8 with or without BOM, UTF-16 with one, else Latin-1; separated by commas, semicolons, tabs or |; lines that
-    begin with # and a line sep=; are passed over, as are rows without any value.
+    UTF-8 with or without BOM, UTF-16 with one, else Latin-1; separated by commas, semicolons, tabs or |. Lines that
+    begin with #, sep=; and rows without any value are passed over. A value in quotes may take several lines.
     """
 
     def __init__(self, path: Path, what: str = "", member: str = ""):
@@ -78,7 +76,7 @@ class Table:
             raise InputError(f"{shown(path)}: expected a file that can be read, found: {error.strerror}; change its "
                              "permissions") from None
         self.header, self.separator = self._read_header()
-        self.first = self._line + 1  # line of the first row
+        self.first, self._passed_over = self._line + 1, []  # line of the first row
 
     def __iter__(self):
         """pandas asks files for this."""
@@ -96,9 +94,8 @@ class Table:
 
         text  True: values stay text. Raises InputError.
         """
-        size = {"chunksize": rows} if rows else {}
         parts = pd.read_csv(self, sep=self.separator, header=None, names=range(len(self.header)), usecols=columns,
-                            index_col=False, low_memory=False, dtype=str if text else None, **size)
+                            index_col=False, low_memory=False, dtype=str if text else None, chunksize=rows)
         for part in parts if rows else [parts]:
             yield part[columns].set_axis([self.header[i] for i in columns], axis=1)
 
@@ -124,6 +121,7 @@ class Table:
         if not line.strip(self.separator + " \t\r"):
             self._passed_over.append(self._line)
             return []
+        line = self._whole(line, self.separator)
         values = self._split(line)
         more = len(values) - columns  # spreadsheets end lines with the separators of empty columns
         if more > 0 and line.endswith(self.separator * more):
@@ -141,13 +139,28 @@ class Table:
         raise InputError(f"{shown(self.path)}: line {self._line}: expected {columns} columns as in the header, found "
                          f"{len(values)}; {hint}")
 
+    def _whole(self, line: str, separator: str) -> str:
+        """A line with those below it where a value in quotes goes on. Raises InputError for one that does not end."""
+        parts, size, is_open = [line], 0, '"' in line and _is_open(line, separator)
+        while is_open:
+            while not self._pending and self._fetch():
+                pass
+            if size > LONGEST_LINE or not self._pending:
+                raise InputError(f"{shown(self.path)}: line {self._line - len(parts) + 1}: expected quotes in pairs "
+                                 "around a value, found one that does not end; correct the row")
+            parts.append(self._pending.popleft())
+            self._line += 1
+            self._passed_over.append(self._line)
+            size, is_open = size + len(parts[-1]), parts[-1].count('"') % 2 == 0  # two quotes stand for one
+        return "\n".join(parts)
+
     def _split(self, line: str, separator: str = "") -> list[str]:
-        """The values of a line. Raises InputError for an open quote, which would take in the rows below."""
+        """The values of a line. Raises InputError."""
         try:
             values = next(csv.reader([line], delimiter=separator or self.separator, strict=True), [])
         except csv.Error as error:
-            raise InputError(f"{shown(self.path)}: line {self._line}: expected quotes in pairs around a value on one "
-                             f"line, found: {error}; correct the row") from None
+            raise InputError(f"{shown(self.path)}: line {self._line}: expected quotes in pairs around a "
+                             f"value, found: {error}; correct the row") from None
         if len(values) > MOST_COLUMNS:
             raise InputError(f"{shown(self.path)}: line {self._line}: expected {MOST_COLUMNS:,} columns at most, found "
                              f"{len(values):,}; is it a table with one row a point?")
@@ -203,26 +216,33 @@ class Table:
             elif line.strip(SEPARATORS + " "):
                 break
         separator = separator or max(SEPARATORS, key=line.count)
-        names = [name.strip() for name in self._split(line, separator)]
-        if comment and all(map(_is_number, names)):  # some programs write their header as a comment
+        line = self._whole(line, separator)
+        names = [" ".join(name.split()) for name in self._split(line, separator)]
+        if comment and _are_numbers(names):  # some programs write their header as a comment
             above = [name.strip() for name in self._split(comment.lstrip("# "), separator)]
-            if len(above) == len(names) and not any(map(_is_number, above)):
+            if len(above) == len(names) and not _are_numbers(above):
                 names, self._line = above, self._line - 1
                 lines.appendleft(line)
         while len(names) > 1 and not names[-1]:  # of lines that end with a separator
             names.pop()
-        if all(map(_is_number, names)):
+        if _are_numbers(names):
             raise InputError(f"{shown(self.path)}: line {self._line}: expected the names of the columns, found "
                              "numbers; write a header like X,Y above them")
         return names, separator
 
 
-def _is_number(text: str) -> bool:
+def _is_open(line: str, separator: str) -> bool:
+    """Whether a line ends within a value in quotes."""
+    lines = csv.reader([line, ""], delimiter=separator)
     try:
-        float(text)
-    except ValueError:
+        next(lines)
+    except csv.Error:  # of a value that is too long
         return False
-    return True
+    return lines.line_num == 2
+
+
+def _are_numbers(texts: list[str]) -> bool:
+    return bool(pd.to_numeric(pd.Series(texts), errors="coerce").notna().all())
 
 
 def find_columns(header: list[str], names: tuple[str, ...]) -> list[int]:
@@ -265,13 +285,6 @@ def numbers(frame: pd.DataFrame, separator: str) -> pd.DataFrame:
             out[column] = out[column].where(~commas, pd.to_numeric(values[commas].str.replace(",", "."),
                                                                    errors="coerce"))
     return pd.DataFrame(out, columns=frame.columns, index=frame.index)
-
-
-def first_rows(path: Path, rows: int | None) -> pd.DataFrame:
-    """The first rows of a table, all where None, for a look at them; of columns of the same name the first. Raises
-    InputError."""
-    table = Table(path)
-    return frame_of(table, [i for i, name in enumerate(table.header) if table.header.index(name) == i], rows)
 
 
 def frame_of(table: Table, columns: list[int], rows: int | None = None) -> pd.DataFrame:

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from lsm.inputs import text_tables
-from lsm.inputs.text_tables import Table, first_rows, numbers
+from lsm.inputs.samples import first_rows
+from lsm.inputs.text_tables import Table, numbers
 from lsm.run.settings import InputError
 
 
@@ -63,7 +64,8 @@ def test_a_comma_counts_where_it_can_only_be_decimal(path, content, values):
     (b"X,Y\n1,2\n1,5,2,5\n", "line 3: expected 2 columns as in the header, found 4; decimal commas?"),
     (b"X,Y,Z\n1,2\n", "line 2: expected 3 columns as in the header, found 2; correct the row"),
     (b"1,2\n3,4\n", "line 1: expected the names of the columns, found numbers; write a header like X,Y"),
-    (b'X,Y\n1,"2\n3,4\n', "line 2: expected quotes in pairs"), (b'X,Y\n"1"2,3\n', "line 2: expected quotes in pairs"),
+    (b'X,Y\n1,"2\n3,4\n', "line 2: expected quotes in pairs around a value, found one that does not end"),
+    (b'X,Y\n"1"2,3\n', "line 2: expected quotes in pairs"),
     (b"X,Y\n1,2" + b"," * 1_000_000 + b"\n", "line 2: expected 10,000 columns at most, found 1,000,002"),
     (b"X" + b"," * 20_000 + b"\n1\n", "line 1: expected 10,000 columns at most"),
     (b"X,Y\n" + b"1" * (3 << 20), "found a longer one"),
@@ -74,6 +76,17 @@ def test_refused(path, content, words):
     with pytest.raises(InputError) as caught:
         read(path, content)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("block", [3, 1 << 20])
+def test_a_value_in_quotes_may_take_several_lines(path, block, monkeypatch):
+    monkeypatch.setattr(text_tables, "BLOCK", block)
+    content = b'X,"a\r\n name",Y\r\n1,"two\r\n\r\n ""lines"", and more",2\r\n3,5" pipe,4\r\n5,"#\n# no comment",6\r\n'
+    table, values = read(path, content)
+    assert table.header == ["X", "a name", "Y"]
+    assert [row[::2] for row in values] == [[1, 2], [3, 4], [5, 6]]
+    assert [table.line_of(row) for row in range(3)] == [3, 6, 7]
+    assert first_rows(path, None)["a name"].tolist() == ['two\n\n "lines", and more', '5" pipe', "#\n# no comment"]
 
 
 def test_latin_1_is_said(path):

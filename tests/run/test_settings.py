@@ -112,8 +112,9 @@ def test_numbers_that_no_stage_can_count_with(argument):
     ("meta_learner.py", "LOCAL_ITERATIONS=0", "expected 1 or more"), ("meta_learner.py", "BASE_MODEL=mlp", "DAS or M"),
     ("predict_LSM.py", "ADAPT_WITH=some", "expected half or all"),
     ("unsupervised_pretraining/DAS_pretraining.py", "HIDDEN=(0, 2, 3)", "three numbers of units"),
-    ("scene_sampling.py", "WEIGHTS=(0, 0, 0, 0)", "weights of DEM, .* not all 0"), ("scene_sampling.py", "M=0", "1 or more"),
-    ("scene_sampling.py", "K=-1", "0 or more"), ("check_region.py", "SAMPLE_ROWS=0", "1 or more"),
+    ("scene_sampling.py", "WEIGHTS=(0, 0, 0, 0)", "weights of DEM, .* not all 0"),
+    ("scene_sampling.py", "M=0", "1 or more"), ("scene_sampling.py", "K=-1", "0 or more"),
+    ("check_region.py", "SAMPLE_ROWS=0", "1 or more"),
     ("augment_inventory.py", "INSAR_UNIT=km/yr", "expected one of mm/yr"),
     ("prepare_region.py", "STRATEGY=any", "expected one of random"), ("report.py", "FIGURE_QUALITY=0", "1 to 100"),
     ("feature_permutation.py", "BACKGROUND_FROM=some", "block or region"), ("export_gis.py", "BREAKS=x", "fixed")])
