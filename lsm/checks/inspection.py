@@ -70,8 +70,9 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
         findings.append(Finding("table", shown(paths.grid), "error", "missing, and no factors.tif either",
                                 "run prepare_region.py, or put the grid table there"))
     if paths.factor_stack.is_file() and raster is not None:
-        findings += of_stack(paths.factor_stack, raster, factors)
-    return findings, correlation
+        findings += _refusal(paths.factor_stack,
+                             lambda: findings.extend(of_stack(paths.factor_stack, raster, factors)))
+    return list(dict.fromkeys(findings)), correlation  # the stack may be refused twice
 
 
 def _against_grid(paths: Paths, grid: Path, factors: tuple[Factor, ...], raster: Raster | None,

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from osgeo import gdal, osr
+from osgeo import osr
 
 from lsm.checks.finding import Finding, directions_apart, graded, relation
 from lsm.inputs.crs import crs_name, ground_scale
-from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, known, locate, reason
+from lsm.inputs.grid_cells import Stack
+from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, locate
 from lsm.inputs.samples import Factor
 from lsm.run.paths import shown
 from lsm.sources.dem_oddities import tile_borders
@@ -171,30 +172,12 @@ def of_terrain(values: pd.DataFrame, terrain: pd.DataFrame, file: str) -> list[F
 
 
 def of_stack(path: Path, raster: Raster, factors: tuple[Factor, ...]) -> list[Finding]:
-    """Whether factors.tif lies on the grid of composite.tif, has the factors as bands, and how much is nodata."""
-    try:
-        dataset = gdal.Open(str(path))
-    except RuntimeError:
-        return [Finding("raster", shown(path), "error", "GDAL does not open it", "run prepare_region.py again")]
-    names = [dataset.GetRasterBand(i).GetDescription() for i in range(1, dataset.RasterCount + 1)]
-    same = (np.allclose(dataset.GetGeoTransform(), raster.geotransform)
-            and (dataset.RasterYSize, dataset.RasterXSize) == raster.valid.shape)
-    findings = [Finding("alignment", shown(path), "ok" if same else "error", "on the grid of composite.tif" if same else
-                        "on another grid than composite.tif", "" if same else "run prepare_region.py again")]
-    if names != [f.name for f in factors]:
-        findings.append(Finding("raster", shown(path), "error", f"bands {', '.join(names)}",
-                                f"expected {', '.join(f.name for f in factors)}: run prepare_region.py again"))
-        return findings
-    if same:
-        grid, lost, land = Grid(*raster.valid.shape, raster.geotransform, raster.crs), 0, int(raster.valid.sum())
-        try:
-            for row, rows in grid.windows():
-                gaps = ~known(dataset.ReadAsArray(0, row, grid.cols, rows)).all(axis=0)
-                lost += int((gaps & raster.valid[row:row + rows]).sum())
-        except RuntimeError as error:
-            return [*findings, Finding("raster", shown(path), "error", reason(error, path),
-                                       "copy it again, or run prepare_region.py again")]
-        findings.append(Finding("nodata", shown(path), "warning" if lost > 0.05 * land else "ok",
-                                f"{lost / land:.1%} of the cells with terrain lack another factor (nodata {NODATA:g})",
-                                "these cells get no prediction; take layers that cover the DEM" if lost else ""))
-    return findings
+    """How many cells with terrain factors.tif lacks. Raises InputError where the stages refuse it."""
+    stack, there = Stack.of(path, factors), np.zeros(raster.valid.shape, bool)
+    for row, rows in stack.grid.windows():
+        _, *cells = stack.read(row, 0, rows, stack.grid.cols)
+        there[tuple(cells)] = True
+    lost = float((~there[raster.valid]).mean())
+    return [Finding("alignment", shown(path), "ok", "on the grid of composite.tif"),
+            graded("nodata", shown(path), "warning" if lost > 0.05 else "ok", f"{lost:.1%} of the cells with terrain "
+                   "lack another factor", "these cells get no prediction; take layers that cover the DEM")]

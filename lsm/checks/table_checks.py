@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.checks.finding import Finding, counted, directions_apart, graded
-from lsm.inputs.bands import MARKS, in_radians, ndvi_scale
+from lsm.inputs.bands import ENDLESS, MARKS, in_radians, marks_gap, ndvi_scale
 from lsm.inputs.samples import Factor, is_stored_zero
 from lsm.inputs.text_tables import find_columns
 
@@ -105,7 +105,7 @@ def of_nodata(values: pd.DataFrame, file: str) -> list[Finding]:
     findings = []
     for name in values:
         v = values[name].to_numpy(float)
-        wild = np.isin(v, (-9999, -32768, -99999, 9999, 32767, 65535)) | (np.abs(v) > 1e30)
+        wild = marks_gap(v) | (np.abs(v) >= ENDLESS)
         for rows, what in ((wild, f"{v[wild][0]:g}" if wild.any() else ""), (np.isnan(v), "no number")):
             if rows.any():
                 findings.append(Finding("nodata", file, "error", f"{name}: {counted(rows.sum(), 'row', 'hold')} {what}",

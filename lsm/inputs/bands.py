@@ -77,9 +77,9 @@ class Band:
         return numbers if self.is_plain else numbers * np.float64(self.scale) + self.offset
 
 
-def gaps_of(values: np.ndarray, where: str, vary: bool = False) -> tuple[np.ndarray, list[str]]:
+def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "point") -> tuple[np.ndarray, list[str]]:
     """(values,) bool: which values, of those that a file does not declare as gaps, mark gaps; and a line on each such
-    number, and on one that may be one and is kept. where  the start of a line
+    number, and on one that may be one and is kept. where  the start of a line; what  has the values
 
     One of MARKS, if it is more than TIMES as large as 99 % of the others. Of values that `vary` from place to place,
     also a whole number of 100 and more that is TIMES as large as all others and stands OFTEN times as often as any of
@@ -101,8 +101,15 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False) -> tuple[np.ndar
             kept.append(f"{where}: {end:g} at {alike.sum():,} points is far from all other values and is kept; if it "
                         "marks gaps, remove these points")
     numbers, counts = np.unique(values[out], return_counts=True)
-    return out, [*(f"{where}: {number:g} at {counted(n, 'point')} is taken for a gap that the file does not declare"
+    return out, [*(f"{where}: {number:g} at {counted(n, what)} is taken for a gap that the file does not declare"
                    for number, n in zip(numbers, counts.tolist(), strict=True)), *kept]
+
+
+def marks_gap(values: np.ndarray) -> np.ndarray:
+    """(values,) bool: which values of a table or a band without other gaps mark gaps: those of SURE, and those of MARKS
+    from 999 on that are as far from the others as `gaps_of` asks."""
+    marked = np.isin(values, MARKS) & (np.abs(values) >= 999)
+    return marked & (np.isin(values, SURE) | gaps_of(values, "")[0]) if marked.any() else marked
 
 
 def heaped(values: np.ndarray) -> bool:
@@ -170,7 +177,8 @@ def limits_of(name: str, kind: str) -> tuple[float, float, str]:
 def impossible(values: np.ndarray, name: str, kind: str) -> np.ndarray:
     """Which values a factor cannot have: beyond its limits, no class code, no direction, or the mark of a gap."""
     lowest, highest, _ = limits_of(name, kind)
-    bad = (values < lowest) | (values > highest) | np.isin(values, SURE)
+    bad = (values < lowest) | (values > highest)
+    bad |= np.isin(values, SURE) if kind == "categorical" else marks_gap(values)
     if kind == "circular":
         bad |= (values < 0) & (values != -1)
     elif kind == "categorical":

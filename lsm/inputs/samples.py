@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.bands import SURE, impossible, limits_of
+from lsm.inputs.bands import SURE, impossible, limits_of, marks_gap
 from lsm.inputs.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -254,7 +254,7 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
             _refuse(~(np.abs(v) <= LARGEST), table, column, "a whole-number class code", first_row,
                     "number the classes, alike in samples and grid")
         _refuse(~(np.abs(v) <= LARGEST), table, column, "a number", first_row)
-        gaps = np.isin(v, SURE)
+        gaps = np.isin(v, SURE) if factor.kind == "categorical" else marks_gap(v)
         _refuse(gaps, table, column, "a number", first_row, "it marks gaps: remove these rows, or fill them")
         v = np.where(is_stored_zero(v), 0.0, v)
         if factor.kind == "categorical":

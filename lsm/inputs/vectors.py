@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr, osr
 
+from lsm.inputs.bands import NODATA, gaps_of
 from lsm.inputs.layers import flush
 from lsm.inputs.rasters import Grid, create
 from lsm.run.artifacts import artifact
@@ -71,6 +72,22 @@ def burn(dataset: gdal.Dataset, grid: Grid, path: Path, attribute: str | None = 
     gdal.RasterizeLayer(target, [1], dataset.GetLayer(0), burn_values=[1], options=options)
     flush(target)
     return target
+
+
+def burn_numbers(dataset: gdal.Dataset, field: str, grid: Grid, path: Path, where: str) -> list[str]:
+    """Burns the numbers of a vector's field onto the grid as a layer; features without a number, or with one that marks
+    a gap, make none. Returns lines on such numbers and on overlaps; where  the start of a line."""
+    layer = dataset.GetLayer(0)
+    layer.SetAttributeFilter(f'"{field}" IS NOT NULL')
+    values = np.array([feature.GetField(field) for feature in layer], np.float64)
+    gaps, notes = gaps_of(values, where, what="feature")
+    layer.SetAttributeFilter(" AND ".join([f'"{field}" IS NOT NULL', *(f'"{field}" <> {number!r}' for number in
+                                                                      np.unique(values[gaps]).tolist())]))
+    target = create(path, grid)
+    target.GetRasterBand(1).Fill(NODATA)
+    gdal.RasterizeLayer(target, [1], layer, options=[f"ATTRIBUTE={field}"])
+    flush(target)
+    return notes + overlaps(dataset, target, field, grid, path, where)
 
 
 def overlaps(dataset: gdal.Dataset, burned: gdal.Dataset, attribute: str, grid: Grid, path: Path,

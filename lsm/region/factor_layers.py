@@ -9,7 +9,7 @@ from lsm.inputs.bands import bulk, in_radians, ndvi_scale, refuse_impossible
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
 from lsm.inputs.rasters import NODATA, Grid, create, known
 from lsm.inputs.samples import Factor
-from lsm.inputs.vectors import burn, fields_of, is_areal, number_features, overlaps
+from lsm.inputs.vectors import burn, burn_numbers, fields_of, is_areal, number_features, overlaps
 from lsm.region import terrain
 from lsm.region.warp import fill_holes, to_grid
 from lsm.run.settings import InputError
@@ -240,12 +240,7 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
         if not (named := [name for name in of_numbers if name.lower() == field.lower()]):
             raise InputError(f"{given_file.where}: expected a number field, found {', '.join(of_numbers)}; name one "
                              f"({given_file.path.name}|field=<name>), or give classes the kind 'categorical'")
-        vector.GetLayer(0).SetAttributeFilter(f'"{named[0]}" IS NOT NULL')
-        target = create(path, grid)
-        target.GetRasterBand(1).Fill(NODATA)
-        gdal.RasterizeLayer(target, [1], vector.GetLayer(0), options=[f"ATTRIBUTE={named[0]}"])
-        flush(target)
-        notes += overlaps(vector, target, named[0], grid, path, given_file.where)
+        notes += burn_numbers(vector, named[0], grid, path, given_file.where)
     made, small = gdal.Open(str(path)), []
     for window in grid.windows():
         v = read_rows(made, *window)

@@ -23,9 +23,10 @@ METRES = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "km": 1000.0, "ft": 0.30
 _SPELT = {"metre": "m", "meter": "m", "decimetre": "dm", "decimeter": "dm", "centimetre": "cm", "centimeter": "cm",
           "millimetre": "mm", "millimeter": "mm", "kilometre": "km", "kilometer": "km", "foot": "ft", "feet": "ft"}
 _NO_UNIT = ("unspecified", "unknown", "undefined", "none", "n/a", "-", "1")
-# "heights [ft]", "distance_km"; not the "10_m" of a cell
-_UNIT_OF_NAME = re.compile(rf"[(\[]\s*({'|'.join([*METRES, *_SPELT])})s?\s*[)\]]|"
-                           r"[^\W\d]{2,}[ _-]+(km|ft|feet|dm|cm|mm)$", re.I)
+# "heights [ft]", "distance_km", "dem_ft"; not the "10_m" of a cell
+_UNIT_OF_NAME = re.compile(rf"[(\[]\s*({'|'.join([*METRES, *_SPELT])})s?\s*[)\]]|[^\W\d]{{2,}}[ _-]+(ft|feet)$|"
+                           r"(?:dis[a-z]*|heights?|elev[a-z]*|alt[a-z]*)[ _-]+(km|dm|cm|mm)$", re.I)
+_OR_COUNTRY = re.compile(r"[^\W\d]{2,}[ _-]+(km|dm|cm|mm)$", re.I)  # Comoros, Dominica, Cameroon, Myanmar
 _BOTH = ("GPKG", "PDF", "netCDF")  # formats whose files may hold rasters and layers of shapes
 
 
@@ -152,7 +153,10 @@ def _metres(file: File, band: gdal.Band, crs: osr.SpatialReference, unit: str, n
     names = {"the name of its band": band.GetDescription(), "its name": Path(file.member or file.path.name).stem}
     for who, name in names.items():
         if not found and (unit_of_name := _UNIT_OF_NAME.search(name)):
-            found[who] = _named(unit_of_name[1] or unit_of_name[2])
+            found[who] = _named(next(filter(None, unit_of_name.groups())))
+        elif not found and (unclear := _OR_COUNTRY.search(name)):
+            raise InputError(f"{file.where}: expected the unit of its values, found none but the end of {who}, "
+                             f"{unclear[1]}, which may be a country; {_say_unit(file)}")
     if not found and file.what == "DEM" and crs.IsProjected() and abs(crs.GetLinearUnits() - 1) > 1e-6:
         raise InputError(f"{file.where}: expected the unit of heights, found none and a CRS in "
                          f"{crs.GetLinearUnitsName()} ({crs.GetName()}); say it: DEM_UNIT=<one of {', '.join(METRES)}>")

@@ -126,7 +126,7 @@ FAULTS = {
     "a table of 0 bytes": (lambda: PATHS.samples.write_bytes(b""), "table", "samples_own.csv", "found 0 bytes", "copy"),
     "half a composite": (lambda: PATHS.composite.write_bytes(PATHS.composite.read_bytes()[:3000]), "raster",
                          "composite.tif", "breaks off", "copy"),
-    "half a stack": (lambda: PATHS.factor_stack.write_bytes(PATHS.factor_stack.read_bytes()[:60_000]), "raster",
+    "half a stack": (lambda: PATHS.factor_stack.write_bytes(PATHS.factor_stack.read_bytes()[:60_000]), "table",
                      "factors.tif", "src_data/own/factors.tif, band", "copy"),
     "no grid": (lambda: (PATHS.grid.unlink(), PATHS.factor_stack.unlink()), "table", "grid_samples_own.csv", "missing",
                 "prepare_region.py"),
@@ -143,6 +143,18 @@ def test_fault_is_found_with_its_remedy(region, fault, topic, file, found, remed
     here = here[here["file"].str.endswith(f"/{file}") & here["found"].str.contains(found)]
     assert len(here) >= 1, pd.DataFrame(findings).to_string()
     assert here["remedy"].str.contains(remedy).all()
+
+
+def test_a_stack_with_bands_in_another_order_and_by_other_names_is_read(region):
+    names = [f.name for f in factors("own")]
+    turned = gdal.Translate(str(region / "turned.tif"), str(PATHS.factor_stack),
+                            bandList=[*range(2, len(names) + 1), 1])
+    for number, name in enumerate([*names[1:], names[0]], start=1):
+        turned.GetRasterBand(number).SetDescription("Elevation" if name == "DEM" else name)
+    del turned
+    (region / "turned.tif").rename(PATHS.factor_stack)
+    findings, _ = inspection.check_inputs(PATHS, factors("own"), ROWS)
+    assert [f.level for f in findings if f.file.endswith("factors.tif")] == ["ok", "ok"]
 
 
 def test_a_sound_region_has_no_error(region):

@@ -59,6 +59,7 @@ def test_a_stack_may_be_a_virtual_raster_of_other_files(tmp_path):
     (1, 95, "band 2 .slope.: expected slopes from 0 to 90 degrees, found 95"),
     (2, 400, "band 3 .aspect.: expected 0 to 360 degrees, or -1 for flat, found 400"),
     (2, -7, "band 3 .aspect.: expected 0 to 360 degrees, or -1 for flat, found -7"),
+    (3, -999, "band 4 .TWI.: expected numbers, found -999 in 1 cell; if it marks gaps, declare it"),
     (3, NODATA, "band 4 .TWI.: expected numbers, found -9999"),
     (3, 3e38, "band 4 .TWI.: expected numbers, found 3.00000001e.38"),
     (4, -8888, "band 5 .dis2road.: expected distances of 0 m or more, found -8888"),

@@ -5,7 +5,7 @@ import pytest
 from osgeo import gdal, osr
 
 from lsm.inputs import rasters
-from lsm.inputs.bands import bulk, gaps_of, heaped, refuse_impossible
+from lsm.inputs.bands import bulk, gaps_of, heaped, marks_gap, refuse_impossible
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import (
     TERRAIN,
@@ -219,6 +219,13 @@ def test_fast_points_are_no_gaps(fast):
     assert not gaps_of(np.r_[slow, fast], "a.csv", vary=True)[0].any()
     for two in ([-13.0] * 9 + [193.0] * 9, [347.0] * 9, [0.0] * 99 + [150.0]):
         assert not gaps_of(np.array(two), "a.csv")[0].any()
+
+
+@pytest.mark.parametrize(("gap", "others", "marks"), [
+    (-999, 8, True), (9999, 900, True), (-9999, 1e6, True), (-999, 400, False), (-99, 2, False), (1234, 2, False)])
+def test_numbers_that_mark_gaps_in_tables(gap, others, marks):
+    values = np.r_[np.linspace(-others, others, 99), gap]
+    np.testing.assert_array_equal(marks_gap(values), np.r_[np.zeros(99, bool), marks])
 
 
 @pytest.mark.parametrize("kind", ["int", "float"])

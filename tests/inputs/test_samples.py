@@ -102,7 +102,8 @@ def test_two_columns_for_one_factor(path, more):
         read_samples(write(path, TABLE.assign(**more)), FACTORS)
 
 
-@pytest.mark.parametrize("value", ["1e39", "-4e38", "9" * 400, "1e400", "TRUE", "0x10", "1_0", "-32768", "-9999"])
+@pytest.mark.parametrize("value", ["1e39", "-4e38", "9" * 400, "1e400", "TRUE", "0x10", "1_0", "-32768", "-9999",
+                                   "-999"])
 def test_numbers_that_float32_does_not_hold_or_that_mark_gaps(path, value):
     table = TABLE.astype(str)
     table.loc[1, "slope"] = value

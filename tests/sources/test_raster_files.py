@@ -323,6 +323,19 @@ def test_a_unit_in_the_name_counts_where_the_file_states_none(tmp_path, name, me
     np.testing.assert_allclose(plain_of(tmp_path / "a.tif", "road", "")[0], heights(), rtol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "what", "remedy"), [
+    ("srtm_mm", "DEM", "MM|mm, which may be a country; say which it is: DEM_UNIT=<unit>"),
+    ("dem_dm", "DEM", "dm, which"), ("roads_KM", "to road", r"KM, which may .*set it \(gdal_edit.py -units m\)")])
+def test_what_may_be_a_country_is_no_unit(tmp_path, name, what, remedy):
+    write_raster(tmp_path / f"{name}.tif", heights())
+    with pytest.raises(InputError, match=rf"found none but the end of its name, {remedy}"):
+        plain_of(tmp_path / f"{name}.tif", what, "")
+    if what == "DEM":
+        np.testing.assert_array_equal(plain_of(tmp_path / f"{name}.tif", what, "m")[0], heights())
+    change(tmp_path / f"{name}.tif", unit="m")
+    np.testing.assert_array_equal(plain_of(tmp_path / f"{name}.tif", what, "")[0], heights())
+
+
 def test_one_of_several_bands_by_its_name(tmp_path):
     write_raster(tmp_path / "in.tif", heights(), bands=3)
     with pytest.raises(InputError, match="NDVI: expected one band, found 3"):
