@@ -163,24 +163,25 @@ def distance_to(marks: gdal.Dataset, grid: Grid, path: Path, missing: str) -> No
     flush(target)
 
 
-def write_ground(mask: str | None, keeps: bool, water: int, grid: Grid, folder: Path, notes: list[str]) -> None:
+def write_ground(mask: str | None, keeps: bool, water: int, stepped: bool, grid: Grid, folder: Path,
+                 notes: list[str]) -> None:
     """Writes the layer ground: the heights of the layer DEM, without flat water and what the mask leaves out.
 
     mask   polygons, or a raster, whose cells other than 0 are the mask; None: no mask
     keeps  True: the mask's cells are kept and all others left out
-    water  as `terrain.flat_water` takes it; 0: nothing is water
+    water, stepped  as `terrain.flat_water` takes them; water 0: nothing is water
     notes  gets a line for each. Raises InputError where nothing is left.
     """
     z = gdal.Open(str(folder / "DEM.tif")).ReadAsArray()
     ground, total = known(z), int(known(z).sum())
     notes += dem_oddities.oddities(z, grid.cell)
-    wet = terrain.flat_water(z, water) if water else np.zeros(z.shape, bool)
+    flat, wet = terrain.flat_water(z, water, stepped) if water else np.zeros((2, *z.shape), bool)
     if wet.any():
         levels = [f"{v:g}" for v in np.unique(z[wet])]
         notes.append(f"water: {wet.sum():,} of {total:,} cells of the DEM lie in large areas of exactly one height "
                      f"({', '.join(levels[:3])}{', ...' * (len(levels) > 3)} m); left out of map and points "
                      "(WATER_CELLS)")
-        notes += dem_oddities.cliffs(z, wet, grid.cell)
+    notes += dem_oddities.cliffs(z, flat, grid.cell) if flat.any() else []
     ground &= ~wet
     if mask:
         masked = _masked(mask, grid, folder, notes)
@@ -265,11 +266,13 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
     if most < c.FLOW_CELLS:
         raise InputError(f"FLOW_CELLS={c.FLOW_CELLS}: expected {most} at most on {grid.rows} x {grid.cols} cells")
     step("DEM")
-    to_grid(inputs["DEM"], "DEM", grid, folder / "DEM.tif", notes, unit=c.DEM_UNIT)
-    notes += dem_oddities.tile_borders(gdal.Open(str(folder / "DEM.plain.tif")).ReadAsArray())  # as in the file
+    source = to_grid(inputs["DEM"], "DEM", grid, folder / "DEM.tif", notes, unit=c.DEM_UNIT)
+    own = gdal.Open(str(folder / "DEM.plain.tif")).ReadAsArray()  # in the cells of the file
+    stepped, more = dem_oddities.is_stepped(own, source), dem_oddities.tile_borders(own)
+    notes += more
     if filled := fill_holes(folder / "DEM.tif", grid, c.HOLES):
         notes.append(f"{filled} cells in holes of at most {c.HOLES} cells filled in the DEM")
-    write_ground(inputs.get("MASK"), c.MASK_KEEPS, c.WATER_CELLS, grid, folder, notes)
+    write_ground(inputs.get("MASK"), c.MASK_KEEPS, c.WATER_CELLS, stepped, grid, folder, notes)
     step("slope, aspect, curvature")
     terrain.slope_and_aspect(folder / "DEM.tif", grid, folder / "slope.tif", folder / "aspect.tif", c.SLOPE_FORMULA)
     terrain.write_curvature(folder / "DEM.tif", grid, folder / "curvature.tif")

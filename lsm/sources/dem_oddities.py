@@ -5,25 +5,27 @@ from scipy.ndimage import binary_closing, binary_dilation, maximum_filter, minim
 
 from lsm.inputs.bands import known
 from lsm.run.settings import counted
+from lsm.sources.raster_files import RasterFile
 
 CLIFF = (1.5, 50.0)  # half of the rim of a flat area steps by more (heights to cell, m): it may be no water
+STEPPED = 0.25    # m
 BORDER = 64       # cells along a straight line that are looked at together
 STEP = (3.0, 8.0)  # the least step between tiles (m, times the median of other lines): none of natural ground
 ALIKE = 0.9        # least share of the cells along it that step the same way
 
 
-def cliffs(z: np.ndarray, wet: np.ndarray, cell: float) -> list[str]:
+def cliffs(z: np.ndarray, flat: np.ndarray, cell: float) -> list[str]:
     """Lines on flat areas that end at cliffs all around: they may be gaps filled with a number, and slopes along them
-    would be wrong. z (rows, cols) heights; wet (rows, cols) bool, the flat areas; cell in m."""
+    would be wrong. z (rows, cols) heights; flat (rows, cols) bool, the flat areas; cell in m."""
     steps, levels = [], []
     for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
-        edge = (wet[a] != wet[b]) & known(z[a]) & known(z[b])
+        edge = (flat[a] != flat[b]) & known(z[a]) & known(z[b])
         steps.append(np.abs(z[a][edge] - z[b][edge]))
-        levels.append(np.where(wet[a][edge], z[a][edge], z[b][edge]))
+        levels.append(np.where(flat[a][edge], z[a][edge], z[b][edge]))
     steps, levels = np.concatenate(steps), np.concatenate(levels)
     rims = {float(level): float(np.median(steps[levels == level])) for level in np.unique(levels)}
-    return [f"water: the area of exactly {level:g} m ends at steps of {step:.0f} m (median); if it is a gap, declare "
-            f"it (gdal_edit.py -a_nodata {level:g}): slopes along it are wrong"
+    return [f"DEM: the flat area at exactly {level:g} m ends at steps of {step:.0f} m (median); if it is a gap, "
+            f"declare it (gdal_edit.py -a_nodata {level:g}): slopes along it are wrong"
             for level, step in rims.items() if step > max(CLIFF[0] * cell, CLIFF[1])]
 
 
@@ -47,6 +49,14 @@ def oddities(z: np.ndarray, cell: float) -> list[str]:
         lines.append(f"DEM: {counted(narrow, 'cell')} without height in gaps of a few cells' width: water ends there "
                      "and nothing is mapped; fill them (gdal_fillnodata.py), or raise HOLES")
     return lines
+
+
+def is_stepped(z: np.ndarray, raster: RasterFile) -> bool:
+    """Whether most heights of a file are whole numbers of a step of STEPPED m or more, as rounded ones are; z (rows,
+    cols) as `write_plain` makes them."""
+    numbers = (z[known(z)] / raster.metres - raster.band.offset) / raster.band.scale
+    whole = np.abs(numbers - np.round(numbers)) < 1e-3
+    return bool(abs(raster.band.scale) * raster.metres >= STEPPED and whole.mean() > 0.5)
 
 
 def tile_borders(z: np.ndarray) -> list[str]:

@@ -77,7 +77,7 @@ def ground_of(folder, mask: str | None, keeps: bool = False) -> tuple[np.ndarray
     """Cells that are left (rows, cols) bool, and notes."""
     notes = []
     write_raster(folder / "DEM.tif", heights())
-    factor_layers.write_ground(mask, keeps, 0, GRID, folder, notes)
+    factor_layers.write_ground(mask, keeps, 0, False, GRID, folder, notes)
     return rasters.known(gdal.Open(str(folder / "ground.tif")).ReadAsArray()), notes
 
 

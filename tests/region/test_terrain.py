@@ -214,35 +214,54 @@ def test_height_above_drainage_is_measured_down_the_flow(tmp_path):
     assert (hand >= 0).all()
 
 
-def areas_by_flood(z) -> np.ndarray:
-    out, seen = np.zeros(z.shape, int), np.zeros(z.shape, bool)
+def areas_by_flood(z) -> tuple[np.ndarray, np.ndarray]:
+    """Of the area of each cell: its number of cells, and the share of its rim that is lower."""
+    out, seen = np.zeros((2, *z.shape)), np.zeros(z.shape, bool)
     for start in np.ndindex(z.shape):
         if seen[start]:
             continue
-        area, todo = [], [start]
+        area, rim, todo = [], [], [start]
         seen[start] = True
         while todo:
             r, c = todo.pop()
             area.append((r, c))
             for near in ((r + 1, c), (r - 1, c), (r, c + 1), (r, c - 1)):
-                if 0 <= near[0] < z.shape[0] and 0 <= near[1] < z.shape[1] and not seen[near] and z[near] == z[r, c]:
+                if not (0 <= near[0] < z.shape[0] and 0 <= near[1] < z.shape[1]) or z[near] == NODATA:
+                    continue
+                if z[near] != z[r, c]:
+                    rim.append(z[near] < z[r, c])
+                elif not seen[near]:
                     seen[near] = True
                     todo.append(near)
         for cell in area:
-            out[cell] = len(area)
+            out[:, *cell] = len(area), np.mean(rim) if rim else 0
     return out
 
 
-def test_flat_water_is_the_large_areas_of_one_height():
+def test_flat_water_is_the_large_areas_of_one_height_that_lie_below_their_rim():
     rng = np.random.default_rng(5)
     z = rng.integers(0, 3, (40, 50)).astype(np.float32) + 0.5
-    z[3:9, 4:30] = 7.25
-    area = areas_by_flood(z)
-    for least in (10, 100, 157):
-        np.testing.assert_array_equal(terrain.flat_water(z, least), area >= least)
-    z[20, 20] = z[21:25, 21:25] = -9999
-    assert not terrain.flat_water(z, 2)[z == -9999].any()
-    whole = np.floor(z)  # level land is common among whole numbers, but not at sea level
+    z[3:9, 4:30], z[20:30, 30:45] = 7.25, 0.25
+    z[20, 20] = z[25:27, 21:25] = -9999
+    whole = np.floor(z)  # level land is common among rounded heights, but not at sea level
     whole[z == -9999] = -9999
-    found, area = terrain.flat_water(whole, 12), areas_by_flood(whole)
-    np.testing.assert_array_equal(found, (whole != -9999) & (area >= np.where(whole == 0, 12, 120)))
+    for ground, stepped in ((z, False), (whole, True)):
+        area, lower = areas_by_flood(ground)
+        for least in (2, 10, 100, 157):
+            enough = (ground != -9999) & (area >= np.where((ground == 0) | (not stepped), least, 10 * least))
+            flat, water = terrain.flat_water(ground, least, stepped)
+            np.testing.assert_array_equal(flat, enough)
+            np.testing.assert_array_equal(water, enough & (lower <= np.float32(1 / 3)))
+    flat, water = terrain.flat_water(z, 100, False)
+    assert not water[3:9, 4:30].any()  # a hilltop
+    assert water[20:30, 30:45].all()
+
+
+def test_bands_between_contours_are_no_water():
+    """A fan that falls by 1 in 100 to the east, in whole metres, and what warping makes of it."""
+    fan = np.round(300 - 0.3 * np.arange(200)) * np.ones((150, 1), np.float32)
+    between = (fan[:, :-1] + fan[:, 1:]) / 2
+    for ground in (fan, between):
+        flat, water = terrain.flat_water(ground, 100, False)
+        assert flat.any()
+        assert not water[:, 4:-4].any()  # at the edges of the DEM nobody knows

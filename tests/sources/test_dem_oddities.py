@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -62,3 +64,14 @@ def test_ground_of_its_own_steps_is_no_border(mountains):
                    mountains + 15 * np.abs(col - 120), mountains + 40 * (col == 120),  # a straight valley, a wall
                    np.round(col / 9)):  # a plain in whole metres
         assert dem_oddities.tile_borders(ground.astype(np.float32)) == []
+
+
+@pytest.mark.parametrize(("scale", "metres", "kind", "stepped"), [
+    (1, 1, "i2", True), (1, 0.3048, "i2", True), (1, 1, "f4", False), (0.1, 1, "i2", False), (1, 0.01, "i2", False),
+    (5, 1, "i2", True)])
+def test_heights_are_rounded_as_the_numbers_of_the_file_are(mountains, scale, metres, kind, stepped):
+    numbers = (np.round(mountains) if kind == "i2" else mountains).astype(float)
+    raster = SimpleNamespace(band=SimpleNamespace(scale=scale, offset=10.0), metres=metres)
+    z = (numbers * scale + 10) * metres
+    z[:20] = -9999
+    assert dem_oddities.is_stepped(z, raster) == stepped
