@@ -267,8 +267,8 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
         raise InputError(f"FLOW_CELLS={c.FLOW_CELLS}: expected {most} at most on {grid.rows} x {grid.cols} cells")
     step("DEM")
     source = to_grid(inputs["DEM"], "DEM", grid, folder / "DEM.tif", notes, unit=c.DEM_UNIT)
-    own = gdal.Open(str(folder / "DEM.plain.tif")).ReadAsArray()  # in the cells of the file
-    stepped, more = dem_oddities.is_stepped(own, source), dem_oddities.tile_borders(own)
+    z = gdal.Open(str(folder / "DEM.plain.tif")).ReadAsArray()  # in the cells of the file
+    stepped, more = dem_oddities.is_stepped(z, source), dem_oddities.tile_borders(z)
     notes += more
     if filled := fill_holes(folder / "DEM.tif", grid, c.HOLES):
         notes.append(f"{filled} cells in holes of at most {c.HOLES} cells filled in the DEM")
