@@ -8,6 +8,7 @@ import codecs
 import csv
 import gzip
 import re
+import unicodedata
 import zipfile
 import zlib
 from collections import deque
@@ -49,7 +50,7 @@ def _opened(path: Path, member: str):
 
 def plain(name) -> str:
     """A column's name without what people write in different ways: upper case, blanks, - and _."""
-    return re.sub(r"[\s_-]+", "", str(name)).lower()
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", str(name))).lower()
 
 
 class Table:
@@ -216,8 +217,7 @@ class Table:
             elif line.strip(SEPARATORS + " "):
                 break
         separator = separator or max(SEPARATORS, key=line.count)
-        line = self._whole(line, separator)
-        names = [" ".join(name.split()) for name in self._split(line, separator)]
+        names = [" ".join(name.split()) for name in self._split(self._whole(line, separator), separator)]
         if comment and _are_numbers(names):  # some programs write their header as a comment
             above = [name.strip() for name in self._split(comment.lstrip("# "), separator)]
             if len(above) == len(names) and not _are_numbers(above):

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from osgeo import gdal
+from scipy.spatial import cKDTree
 
-from lsm.inputs.layers import values_at, write_cells
-from lsm.inputs.rasters import Grid, known, locate
+from lsm.inputs.layers import read_rows, values_at, write_cells
+from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.insar.moving_slopes import slope_cosine, slope_velocity
 from lsm.insar.velocities import InsarPoints
 
@@ -30,26 +31,50 @@ def of_looks(cell: np.ndarray, velocity: np.ndarray, ascending: np.ndarray) -> t
     return group[:, 0], group[:, 1] == 1, mean, np.where(counts, of_point, -1)
 
 
+def within_cells(points: InsarPoints, slope: gdal.Dataset, grid: Grid, row: np.ndarray, col: np.ndarray
+                 ) -> tuple[np.ndarray, ...]:
+    """The cells with a slope and without a point in them that lie within a raster's cell: rows, columns, and the point
+    of that raster's cell. row, col (points,) of the cells with a point."""
+    tree, found = cKDTree(points.xy / points.spacing), [np.zeros((3, 0), np.int64)]
+    order = np.argsort(row, kind="stable")
+    row, col = row[order], col[order]
+    for first, rows in grid.windows():
+        empty = known(read_rows(slope, first, rows))
+        here = slice(*np.searchsorted(row, (first, first + rows)))
+        empty[row[here] - first, col[here]] = False
+        cells = np.argwhere(empty) + np.array([first, 0])
+        xy = np.column_stack(centres(grid.geotransform, *cells.T))
+        apart, point = tree.query(xy / points.spacing, p=np.inf, distance_upper_bound=0.5 + 1e-6)
+        found.append(np.column_stack([cells, point])[np.isfinite(apart)].T)
+    return tuple(np.concatenate(found, axis=1))
+
+
 def write_velocity_layer(points: InsarPoints, grid: Grid, folder: Path, c) -> None:
     """Writes the layer DV into the folder: the velocity of each cell, 0 in cells without a point.
 
     c  the constants GEOMETRY, LOOK and MIN_COSINE of augment_inventory.py
     Ascending and descending tracks are kept apart, since the same motion may come towards one and go away from the
     other. Where a cell has both, it takes the velocity of the track that shows the faster motion along the slope.
-    Points where the layer slope holds no value are left out.
+    Points where the layer slope holds no value are left out. Of a raster coarser than the grid, all cells within one of
+    its cells take that one's velocity.
     """
     row, col, inside = locate(grid.geotransform, (grid.rows, grid.cols), points.xy)
     slope, aspect = (gdal.Open(str(folder / f"{name}.tif")) for name in ("slope", "aspect"))
     inside[inside] = known(values_at(slope, row[inside], col[inside])[:, 0])
-    heading = np.zeros(len(row)) if points.heading is None else points.heading
-    cell, _, velocity, of_point = of_looks((row * grid.cols + col)[inside], points.velocity[inside],
-                                           np.cos(np.radians(heading[inside])) > 0)
+    at = np.flatnonzero(inside)
+    row, col = row[at], col[at]
+    if points.spacing:
+        of = within_cells(points, slope, grid, row, col)
+        row, col, at = (np.concatenate(both) for both in zip((row, col, at), of, strict=True))
+    heading = np.zeros(len(points.xy)) if points.heading is None else points.heading
+    cell, _, velocity, of_point = of_looks(row * grid.cols + col, points.velocity[at],
+                                           np.cos(np.radians(heading[at])) > 0)
     strength, row, col = np.abs(velocity), cell // grid.cols, cell % grid.cols
     if points.heading is not None and points.incidence is not None:
         first = np.zeros(len(cell), int)  # a point of each group stands for its geometry
         first[of_point[of_point >= 0]] = np.flatnonzero(of_point >= 0)
         s, a = (values_at(layer, row, col)[:, 0] for layer in (slope, aspect))
-        cosine = slope_cosine(s, a, points.heading[inside][first], points.incidence[inside][first], c.LOOK)
+        cosine = slope_cosine(s, a, points.heading[at][first], points.incidence[at][first], c.LOOK)
         strength = np.abs(slope_velocity(velocity, cosine, c.MIN_COSINE))
     order = np.lexsort((-strength, cell))
     _, strongest = np.unique(cell[order], return_index=True)

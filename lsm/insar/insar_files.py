@@ -50,8 +50,9 @@ def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, lis
     return pd.DataFrame(rows, columns=[*(header[i] for i in used), "X", "Y"])[kept], header, notes
 
 
-def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, str, list[str]]:
-    """The cells of a raster of velocities as points, the unit it states ("" for none), and notes.
+def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tuple[float, float], str, list[str]]:
+    """The cells of a raster of velocities as points, their sides along X and Y (m), the unit that the raster states (""
+    for none), and notes.
 
     key_of  (name of a band) -> what it holds, "velocity" or another, None where it does not count
     The velocity along the line of sight is the band of that name, or the one of |band=<number>, or the first; further
@@ -91,17 +92,22 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, st
                          "none; check its CRS and nodata")
     east, north = c + col + 0.5, r + first + 0.5
     xy = np.column_stack([place[0] + east * place[1] + north * place[2], place[3] + east * place[4] + north * place[5]])
+    corners = xy[:1] + np.array([[0, 0], place[1:5:3], place[2:6:3]])  # of one cell: here, along a row, a column
+    xy = np.r_[xy, corners]
     target = osr.SpatialReference(wkt=grid.crs)
     target.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     if not crs.IsSame(target):
         xy = np.array(osr.CoordinateTransformation(crs, target).TransformPoints(xy.tolist()))[:, :2]
+    xy, corners = xy[:-3], xy[-3:]
+    spacing = tuple(np.abs(corners[1:] - corners[0]).max(axis=0).tolist())
     table = pd.DataFrame({column: v[r, c] for column, v in values.items()}).assign(X=xy[:, 0], Y=xy[:, 1])
     if {"HEADING", "INCIDENCE_ANGLE"} <= set(told):
         angles = pd.to_numeric(pd.Series([told["HEADING"], told["INCIDENCE_ANGLE"]]), errors="coerce")
         table = table.assign(heading=angles[0], incidence=angles[1])
     unit = velocity.GetUnitType() or next((told[k] for k in ("UNIT", "unit", "units") if k in told), "")
-    return table, unit, [*notes, f"{shown(path)}: {len(table):,} of {rows * cols:,} cells on and around the grid have "
-                         f"a velocity and are the points{lost}"]
+    notes.append(f"{shown(path)}: {len(table):,} of {rows * cols:,} cells on and around the grid have a velocity and "
+                 f"are the points{lost}")
+    return table, spacing, unit, notes
 
 
 def _opened(file: File, key_of, notes: list[str]

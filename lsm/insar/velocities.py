@@ -71,7 +71,8 @@ class InsarPoints:
     """InSAR points: xy (points, 2) m in the CRS of the area; velocity (points,) mm/yr, positive towards the satellite.
 
     Where the source gives them, else None, (points,) each: coherence; heading (degrees clockwise from north, of the
-    flight); incidence (degrees off the vertical); error (mm/yr, one standard deviation of the velocity).
+    flight); incidence (degrees off the vertical); error (mm/yr, one standard deviation of the velocity). spacing: of
+    points that stand for cells of a raster, the sides of these, m along X and Y.
     """
 
     xy: np.ndarray
@@ -80,6 +81,7 @@ class InsarPoints:
     heading: np.ndarray | None = None
     incidence: np.ndarray | None = None
     error: np.ndarray | None = None
+    spacing: tuple[float, float] | None = None
 
     def table(self) -> pd.DataFrame:
         """The points under the names that `read_insar` finds again."""
@@ -104,13 +106,13 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     positive  one of DIRECTIONS: what the source counts as positive
     Points without a value are dropped and counted. Raises InputError.
     """
-    file, stated = File.of(name, WHAT), ""
+    file, stated, spacing = File.of(name, WHAT), "", None
     path = file.path
     if file.is_table:
         table, notes = points_of(name, WHAT, grid, epsg, key_of)
         header = Table(path, WHAT, file.member).header
     elif Path(file.opened).suffix.lower() in RASTERS or is_raster(name, WHAT):
-        table, stated, notes = raster_table(name, grid, key_of)
+        table, spacing, stated, notes = raster_table(name, grid, key_of)
         header = list(table)
     else:
         table, header, notes = layer_table(name, grid, key_of)
@@ -161,7 +163,7 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
         raise InputError(f"{shown(path)}: expected points within {grid.extent}, found {(~inside).sum()} of {len(xy)} "
                          f"outside (X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}); are they in "
                          f"{crs_name(grid.crs)}? If so, crop them to the area")
-    return InsarPoints(xy, towards_satellite(velocity, positive), **values), notes
+    return InsarPoints(xy, towards_satellite(velocity, positive), **values, spacing=spacing), notes
 
 
 def split_unit(name: str) -> tuple[str, str]:

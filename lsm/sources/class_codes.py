@@ -1,6 +1,7 @@
 """Classes of rasters and polygons: their names, their codes, and codes that another region has given."""
 
 import re
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -79,7 +80,7 @@ def names_of_raster(raster: RasterFile, values: set[float], field: str = "",
                          f"out {_field_constant(file)}")
     if notes is not None:
         notes += said
-    found = {code: " ".join(name.split()) for code, name in found.items()}
+    found = {code: text_of(name) for code, name in found.items()}
     found = {code: name for code, name in found.items() if name.lower() not in _NO_CLASS}
     kept = [int(v) for v in sorted(values) if v != 0 or 0 in found]
     times = Counter(name.lower() for name in found.values())
@@ -222,10 +223,11 @@ def _field_constant(file: File) -> str:
 
 
 def text_of(value) -> str:
-    """A field's value as text: whole numbers without a point, blanks around and twice within left out, "" for none."""
+    """A field's value as text: whole numbers without a point, blanks around and twice within left out, letters with
+    accents as one character each, "" for none."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return "" if value is None else " ".join(str(value).split())
+    return "" if value is None else " ".join(unicodedata.normalize("NFC", str(value)).split())
 
 
 def _field_of(texts: dict[str, list[str]], kinds: dict[str, int], file: File) -> str:

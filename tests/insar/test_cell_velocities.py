@@ -36,6 +36,19 @@ def test_points_of_a_cell_are_averaged(velocities):
     assert np.count_nonzero(dv) == 2
 
 
+def test_a_coarser_raster_gives_its_velocity_to_all_cells_within_its_own(tmp_path):
+    for name, value in (("slope", 30.0), ("aspect", 90.0)):
+        write_raster(tmp_path / f"{name}.tif", np.full((ROWS, COLS), value, np.float32))
+    v = np.arange(1.0, 1 + ROWS // 3 * (COLS // 4)).reshape(ROWS // 3, COLS // 4)
+    row, col = np.indices(v.shape).reshape(2, -1)
+    xy = np.column_stack([WEST + (col + 0.5) * 4 * CELL, NORTH - (row + 0.5) * 3 * CELL])
+    there = v.ravel() != v[7, 9]  # a gap stays one
+    points = InsarPoints(xy[there], v.ravel()[there], spacing=(4 * CELL, 3 * CELL))
+    write_velocity_layer(points, GRID, tmp_path, of_stage("augment_inventory.py"))
+    expected = np.where(v == v[7, 9], 0, v).repeat(3, axis=0).repeat(4, axis=1)
+    np.testing.assert_array_equal(gdal.Open(str(tmp_path / "DV.tif")).ReadAsArray(), expected)
+
+
 def test_a_measured_zero_is_no_gap(velocities):
     assert velocities([(2, 1)], [0.0])[2, 1] == np.float32(0.001)
 
