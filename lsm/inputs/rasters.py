@@ -31,12 +31,13 @@ TILE = 256        # rows and columns of a tile, GDAL's own size: what is read or
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of a raster; geotransform as GDAL has it, crs as WKT."""
+    """The cells of a raster; geotransform as GDAL has it, crs as WKT; warped_from: the CRS of a DEM that was warped."""
 
     rows: int
     cols: int
     geotransform: tuple[float, ...]
     crs: str
+    warped_from: str = ""
 
     @classmethod
     def of(cls, dataset: gdal.Dataset) -> "Grid":

@@ -8,12 +8,13 @@ import codecs
 import csv
 import gzip
 import re
+import tarfile
 import unicodedata
-import zipfile
 import zlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 import pandas as pd
@@ -32,15 +33,15 @@ _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"          # or with a separator of thousa
 
 # What reading a damaged archive, or damaged text in UTF-16, raises; RuntimeError where a zip archive has a password or
 # a compression that zipfile does not know.
-_DAMAGED = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError, UnicodeError)
+_DAMAGED = (BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, RuntimeError, UnicodeError)
 
 
 def _opened(path: Path, member: str):
-    """A file, packed by gzip or not, or a member of a zip archive, open for its bytes; UTF-16 turned into UTF-8. Raises
+    """A file, packed by gzip or not, or a member of an archive, open for its bytes; UTF-16 turned into UTF-8. Raises
     OSError or one of _DAMAGED."""
     def bare():
         if member:
-            return zipfile.ZipFile(path).open(member)
+            return (ZipFile(path).open if is_zipfile(path) else tarfile.open(path).extractfile)(member)
         return (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb")
 
     with bare() as file:
@@ -293,8 +294,7 @@ def frame_of(table: Table, columns: list[int], rows: int | None = None) -> pd.Da
     chunk = rows or max(1000, CHUNK // len(table.header))  # of all columns: pandas holds them before it chooses
     parts = table.frames(columns, chunk)
     parts = list(parts) if rows is None else [part for part in [next(parts, None)] if part is not None]
-    empty = pd.DataFrame(columns=[table.header[i] for i in columns], dtype=float)
-    frame = pd.concat(parts, ignore_index=True) if parts else empty
+    frame = pd.concat(parts or [pd.DataFrame(columns=[table.header[i] for i in columns], dtype=float)])
     as_numbers = numbers(frame, table.separator)
     right = as_numbers.notna().any() & (as_numbers.notna() | frame.isna()).all()
     return frame.assign(**{name: as_numbers[name] for name in frame.columns[right.to_numpy()]})

@@ -241,6 +241,7 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
         if not (named := [name for name in of_numbers if name.lower() == field.lower()]):
             raise InputError(f"{given_file.where}: expected a number field, found {', '.join(of_numbers)}; name one "
                              f"({given_file.path.name}|field=<name>), or give classes the kind 'categorical'")
+        only_areas(vector, given_file.where, notes, "interpolate their numbers to a raster")
         notes += burn_numbers(vector, named[0], grid, path, given_file.where)
     made, small = gdal.Open(str(path)), []
     for window in grid.windows():

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from osgeo import gdal, ogr
+from osgeo import gdal, ogr, osr
 
+from lsm.inputs.crs import crs_of
 from lsm.inputs.layers import change_layer, read_rows, values_at
 from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.text_tables import plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
-from lsm.region.placed_points import dropped, holds_shapes, points_of
+from lsm.region.placed_points import dropped, holds_shapes, points_of, share_on
+from lsm.region.warp import transform
 from lsm.run.settings import InputError, counted
 from lsm.sources.date_fields import LATEST, date_field, years_of
 from lsm.sources.files import File
@@ -129,11 +131,24 @@ def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str, placed:
         *_, of_km = locate(grid.geotransform, (grid.rows, grid.cols), xy * 1000)
         remedy = "X and Y are swapped: rename them" if there.mean() > 0.5 else (
             "they look like kilometres: write metres" if of_km.mean() > 0.5 else remedy)
+        if _share_of_turned(xy, grid) > 0.5:
+            remedy = "longitude and latitude are swapped: rename the columns, or export with longitude first"
         raise InputError(
             f"{name}: expected points on the DEM ({grid.extent}), found {(~valid).sum()} of {len(xy)} outside or on "
             f"nodata (X {xy[:, 0].min():.0f} to {xy[:, 0].max():.0f}, Y {xy[:, 1].min():.0f} to "
             f"{xy[:, 1].max():.0f}); {remedy}")
     return valid
+
+
+def _share_of_turned(xy: np.ndarray, grid: Grid) -> float:
+    """The share of points (points, 2) that lie on the grid when their longitude and latitude are swapped."""
+    own, degrees = osr.SpatialReference(wkt=grid.crs), crs_of(4326)
+    own.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    try:
+        there = np.array(osr.CoordinateTransformation(own, degrees).TransformPoints(xy.tolist()))
+        return share_on(transform(there[:, 1::-1], 4326, grid, ""), grid)
+    except RuntimeError:
+        return 0.0
 
 
 def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, epsg: int, how: str, every: int,

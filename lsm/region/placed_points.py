@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from osgeo import osr
 
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import Grid, locate
@@ -22,6 +23,8 @@ COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitu
 # What people write before or behind such a name: "UTM_X", "POINT_X", "Latitude (DD)", "lon_wgs84"
 _BESIDE = re.compile(r"point|coord(inate)?s?|utm|gps|wgs|84|wgs84|dd|deg|degrees?|decimal|m|met(er|re)s?|centroid|°")
 ZONES = ("zone", "utmzone", "utm", "zona", "huso", "fuso")
+CODES = ("epsg", "epsgcode", "crs", "srid", "srs")
+_CODE = re.compile(r"(?:EPSG:+)?(\d{4,6})")
 _ZONE = re.compile(r"([1-9]|[1-5]\d|60)[C-X]")  # 50N, 49 S; a number alone may be any zone
 LARGEST = 1e9                      # of a coordinate or any other number of a point
 DROPPED = 0.2                      # share of points without place or value above which a file is damaged
@@ -61,28 +64,43 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
         raise InputError(f"{shown(path)}: header: expected columns X and Y (or easting and northing, longitude and "
                          f"latitude), found {found}; {remedy}")
     paired = {i for pair in pairs for i in pair}
-    zones = [i for i, name in enumerate(table.header) if plain(name) in ZONES and i not in paired]
+    zones = [i for i, name in enumerate(table.header) if plain(name) in (*ZONES, *CODES) and i not in paired]
     columns = [i for i, name in enumerate(table.header) if i in paired or wanted(name) or i in zones]
     frame = frame_of(table, columns)
     (x, y), notes = _pair_of(frame, [[table.header[i] for i in pair] for pair in pairs], path, grid, said or epsg)
     degrees = in_degrees(x)
+    stated = [3035] if is_egms(table.header) and not degrees else []
     for name in (table.header[i] for i in zones):
-        found = sorted(set(frame[name].dropna().astype(str).str.replace(" ", "").str.upper()))
-        if len(found) > 1 and all(map(_ZONE.fullmatch, found)) and not degrees:
-            raise InputError(f"{shown(path)}: column {name!r}: expected points of one UTM zone, found "
-                             f"{', '.join(found[:4])}; transform them to one CRS, or to longitude and latitude")
+        stated += [] if degrees else _stated(frame[name], path, grid)
         frame = frame if wanted(name) else frame.drop(columns=name)
     if not len(frame):
         raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
     xy = np.column_stack([numbers_of(frame[name], path) for name in (x, y)])  # (points, 2)
     kept, lost = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
-    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, is_egms(table.header) and not degrees,
-                            degrees)
+    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, stated, degrees)
     others = {name: f"{name} (column)" for name in frame if name in ("X", "Y")}  # beside coordinates of other names
     unused = [table.header[i] for i in paired if not wanted(table.header[i])]
     frame = frame.drop(columns={x, y, *unused})[kept].rename(columns=others).assign(X=xy[:, 0], Y=xy[:, 1])
     frame.attrs["placed"] = degrees
     return frame, [*table.notes, *notes, *lost, *more]
+
+
+def _stated(column: pd.Series, path: Path, grid: Grid) -> list[int]:
+    """The EPSG codes that a column of UTM zones or of codes may mean, [] where it says nothing, or the grid's own zone.
+    Raises InputError for a column of several."""
+    found = sorted(set(column.dropna().astype(str).str.replace(" ", "").str.upper().str.removesuffix(".0")))
+    of_codes = plain(column.name) not in ZONES
+    if not found or not all(map((_CODE if of_codes else _ZONE).fullmatch, found)):
+        return []
+    if len(found) > 1:
+        raise InputError(f"{shown(path)}: column {column.name!r}: expected points of one "
+                         f"{'CRS' if of_codes else 'UTM zone'}, found {', '.join(found[:4])}; transform them to one "
+                         "CRS, or to longitude and latitude")
+    if of_codes:
+        return [int(_CODE.fullmatch(found[0])[1])]
+    zone, letter = int(found[0][:-1]), found[0][-1]
+    codes = [32600 + zone] * (letter >= "N") + [32700 + zone] * (letter < "N" or letter == "S")  # S: band, or south
+    return [] if abs(osr.SpatialReference(wkt=grid.crs).GetUTMZone()) == zone else codes
 
 
 def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid, epsg: int
@@ -173,32 +191,31 @@ def is_egms(header: list[str]) -> bool:
     return all(find_columns(header, (name,)) for name in ("easting", "northing", "mean_velocity", "mean_velocity_std"))
 
 
-def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid, epsg: int, of_egms: bool,
+def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid, epsg: int, stated: list[int],
                  named_degrees: bool) -> tuple[np.ndarray, list[str]]:
     """Points (points, 2) in the CRS of the grid, and a note where their CRS had to be guessed. Raises InputError.
 
-    The CRS is the first of these in which half of the points lie on the grid: what the columns say, `epsg`, the grid's.
+    The CRS is the first of these in which half of the points lie on the grid: what the columns say (`stated`), `epsg`,
+    else WGS 84 of longitude and latitude, the grid's.
     """
     west, south, east, north = grid.bounds
     where, degrees = f"{shown(path)}: columns {', '.join(names)}", (np.abs(xy) <= (180, 90)).all()
-    said = 3035 if of_egms else 4326 if named_degrees else 0
-    if not epsg and not said and degrees and not (west <= 180 and east >= -180 and south <= 90 and north >= -90):
+    asked = epsg or (4326 if named_degrees else 0)
+    if not asked and not stated and degrees and not (west <= 180 and east >= -180 and south <= 90 and north >= -90):
         raise InputError(f"{where}: expected metres in the CRS of the DEM, found what looks like degrees "
                          f"({xy[0, 0]:g}, {xy[0, 1]:g}); name them longitude and latitude, or give POINTS_EPSG")
-    choices = list(dict.fromkeys(code for code in (said, epsg) if code)) if said == 3035 else [epsg or said]
-    for code in dict.fromkeys([*choices, 0]):
+    choices = list(dict.fromkeys(code for code in (*stated, asked) if code))
+    if not choices:
+        return _without_crs(xy, path, where, grid)
+    for code in [*choices, 0]:
         try:
             there = transform(xy, code, grid, "POINTS_EPSG") if code else xy
         except RuntimeError:
             continue
-        *_, inside = locate(grid.geotransform, (grid.rows, grid.cols), np.where(np.isfinite(there), there, -1e15))
-        if inside.mean() >= 0.5:
-            asked = epsg or (0 if said == 3035 else said)
+        if share_on(there, grid) >= 0.5:
             notes = [f"{shown(path)}: read in {f'EPSG:{code}' if code else crs_name(grid.crs)}, "
-                     f"{'as its columns say' if code and code == said else 'where its points lie on the DEM'}"]
+                     f"{'as its columns say' if code in stated else 'where its points lie on the DEM'}"]
             return there, notes if code != asked else []
-    if not choices[0]:
-        return xy, []
     try:
         return transform(xy, choices[0], grid, "POINTS_EPSG"), []
     except RuntimeError:
@@ -206,6 +223,32 @@ def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid,
         raise InputError(f"{where}: expected coordinates of EPSG:{choices[0]}, found {west:g} to {east:g} and "
                          f"{south:g} to {north:g}; swap X and Y if they are swapped, else correct POINTS_EPSG"
                          ) from None
+
+
+def _without_crs(xy: np.ndarray, path: Path, where: str, grid: Grid) -> tuple[np.ndarray, list[str]]:
+    """Points of which nothing says the CRS: they are in the grid's. Beside a DEM that was warped they may also be in
+    the DEM's own; then a note says which of the two puts half of them on the grid. Raises InputError where both do, at
+    different places."""
+    if not grid.warped_from:
+        return xy, []
+    own, of_dem = crs_name(grid.crs), crs_name(grid.warped_from)
+    try:
+        moved = transform(xy, grid.warped_from, grid, "")
+    except RuntimeError:  # no place of that CRS
+        moved = np.full_like(xy, np.nan)
+    apart = float(np.median(np.hypot(*(moved - xy).T)))
+    here, there = share_on(xy, grid) >= 0.5, share_on(moved, grid) >= 0.5
+    if here and there and apart > grid.cell:
+        raise InputError(f"{where}: expected the CRS of X and Y, found none: of {own} and of {of_dem}, the DEM's, they "
+                         f"lie on the DEM, {apart:.0f} m apart; say which: |epsg=<code> behind the file")
+    name, place = (of_dem, moved) if there and not here else (own, xy)
+    return place, [f"{shown(path)}: names no CRS, taken for {name} (POINTS_EPSG)"]
+
+
+def share_on(xy: np.ndarray, grid: Grid) -> float:
+    """The share of points (points, 2) that lie on the grid."""
+    *_, inside = locate(grid.geotransform, (grid.rows, grid.cols), np.where(np.isfinite(xy), xy, -1e15))
+    return float(inside.mean())
 
 
 def table_of_dates(landslides) -> pd.DataFrame:

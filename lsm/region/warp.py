@@ -48,7 +48,8 @@ def grid_of(dem: RasterFile, epsg: int, cell: float) -> tuple[Grid, bool]:
     except RuntimeError as error:
         raise InputError(f"{dem.file.where}: expected a raster that warps to {crs.GetName()}, found: "
                          f"{reason(error, dem.file.path)}; check EPSG, CELL and the CRS of the DEM") from None
-    grid = Grid(warped.RasterYSize, warped.RasterXSize, warped.GetGeoTransform(), crs.ExportToWkt())
+    grid = Grid(warped.RasterYSize, warped.RasterXSize, warped.GetGeoTransform(), crs.ExportToWkt(),
+                "" if own.IsSame(crs) else own.ExportToWkt())
     return _checked(grid, crs, where, dem), False
 
 
@@ -140,10 +141,13 @@ def fill_holes(path: Path, grid: Grid, largest: int) -> int:
     return small
 
 
-def transform(xy: np.ndarray, epsg: int, grid: Grid, name: str) -> np.ndarray:
-    """Points (points, 2) of the CRS `epsg` in the CRS of the grid; `name` is the constant that gave epsg."""
-    source, target = crs_of(epsg, name), osr.SpatialReference(wkt=grid.crs)
-    target.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+def transform(xy: np.ndarray, epsg: int | str, grid: Grid, name: str) -> np.ndarray:
+    """Points (points, 2) of the CRS `epsg`, a code or WKT, in the CRS of the grid; `name` is the constant that gave the
+    code."""
+    source = osr.SpatialReference(wkt=epsg) if isinstance(epsg, str) else crs_of(epsg, name)
+    target = osr.SpatialReference(wkt=grid.crs)
+    for crs in (source, target):
+        crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     if source.IsSame(target):
         return xy
     done = osr.CoordinateTransformation(source, target).TransformPoints(xy.tolist())

@@ -33,6 +33,7 @@ SIDECARS = (".aux.xml", ".ovr", ".msk", ".prj", ".dbf", ".shx", ".cpg", ".qpj", 
             ".wld", ".jgw", ".hdr", ".xml", ".qml", ".qmd", ".sld", ".lyr", ".lyrx", ".rrd", ".ige", ".csvt", ".gfs",
             ".xsd", ".stx", ".clr", ".gpkg-wal", ".gpkg-shm", ".json")
 PARTS = (".dbf", ".shx", ".prj", ".cpg")  # of a Shapefile
+BESIDE = (".txt", ".md", ".pdf", ".htm", ".html", ".rtf", ".doc", ".docx", ".jpg", ".jpeg", ".png")
 ARCHIVES = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tgz": "/vsitar/"}
 VALUED = ("inventory", "stable places", "MASK")  # whose rasters may say by |value= which numbers count
 FIELDLESS = (*VALUED, "InSAR points", "DEM", "NDVI", "dis2road", "dis2drainage", "dis2catchment", "dis2faults")
@@ -152,6 +153,10 @@ class File:
         wanted = self.options.get("file")
         if wanted:
             data = [m for m in held if wanted in (m, Path(m).name)]
+        elif any(is_beside(m) for m in data) and not all(is_beside(m) for m in data):
+            data = [m for m in data if not is_beside(m)]
+        if len(data) == 1 and Path(data[0]).suffix.lower() in (*ARCHIVES, ".7z", ".rar"):
+            raise InputError(f"{self.where}: expected data in the archive, found another archive, {data[0]}; unpack it")
         if len(data) != 1:
             found = ", ".join(data or held) or "none"
             raise InputError(f"{self.where}: expected one file in the archive, found {found}; name it: "
@@ -173,6 +178,11 @@ def parts_of(path: Path) -> list[Path]:
 def is_sidecar(name: str) -> bool:
     """Whether a file belongs to another of the same name, by the end of its own name."""
     return name.lower().endswith(SIDECARS)
+
+
+def is_beside(name: str) -> bool:
+    """Whether a file of an archive is likely to explain the data beside it: a text, a page, a picture."""
+    return name.lower().endswith(BESIDE)
 
 
 def path_of(name: str) -> Path:

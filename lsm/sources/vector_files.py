@@ -62,13 +62,13 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     return read
 
 
-def only_areas(dataset: gdal.Dataset, where: str, notes: list[str]) -> None:
+def only_areas(dataset: gdal.Dataset, where: str, notes: list[str], remedy: str = "export the areas") -> None:
     """Deletes the features of a layer that are no polygons; notes  gets their number. Raises InputError where no other
-    is left."""
+    is left; remedy  ends the message."""
     layer = dataset.GetLayer(0)
     others = [feature.GetFID() for feature in layer if kind_of(feature) not in POLYGONS]
     if len(others) == layer.GetFeatureCount():
-        raise InputError(f"{where}: expected polygons, found lines or points; export the areas")
+        raise InputError(f"{where}: expected polygons, found lines or points; {remedy}")
     for fid in others:
         layer.DeleteFeature(fid)
     if others:

@@ -5,8 +5,10 @@ import pytest
 from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
 
-from lsm.inputs.rasters import Grid
+from lsm.inputs.rasters import Grid, create
 from lsm.region import inventory, placed_points
+from lsm.region.inventory import on_grid
+from lsm.region.warp import transform
 from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
@@ -316,3 +318,13 @@ def test_stable_places_may_cover_most_and_a_partition_is_said(tmp_path, dem):
     write_vector(tmp_path / "u.gpkg", [square(r, c, 5, 5) for r in range(0, ROWS, 6) for c in range(0, COLS, 6)])
     assert any("landslides cover 70% of the DEM; if these are units of a partition" in note
                for note in read(tmp_path / "u.gpkg", dem, tmp_path).notes)
+
+
+def test_longitude_and_latitude_that_are_swapped_are_named(tmp_path):
+    grid = Grid(300, 300, (660000.0, 30.0, 0.0, 5100000.0, 0.0, -30.0), crs_of(32632).ExportToWkt())  # 11 E, 46 N
+    ground = create(tmp_path / "ground.tif", grid)
+    ground.GetRasterBand(1).Fill(500)
+    right = np.array([[11.1, 45.99], [11.12, 46.0]])
+    assert on_grid(transform(right, 4326, grid, ""), ground, grid, "i.csv").all()
+    with pytest.raises(InputError, match="; longitude and latitude are swapped: rename the columns, or exp"):
+        on_grid(transform(right[:, ::-1], 4326, grid, ""), ground, grid, "i.csv")

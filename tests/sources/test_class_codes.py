@@ -5,7 +5,7 @@ from small_region import COLS, PLACE, ROWS, crs_of, square, write_raster, write_
 
 from lsm.inputs.rasters import Grid
 from lsm.run.settings import InputError
-from lsm.sources.class_codes import _described, codes_of, names_of_raster, number_classes, recoded
+from lsm.sources.class_codes import _described, codes_of, names_of_raster, number_classes, recoded, text_of
 from lsm.sources.files import File
 from lsm.sources.raster_files import open_raster_file
 from lsm.sources.vector_files import open_vector
@@ -223,3 +223,7 @@ def test_the_column_of_names_is_said_or_named(tmp_path):
     write_raster(tmp_path / "no.tif", np.ones((ROWS, COLS)), kind=gdal.GDT_Byte)
     with pytest.raises(InputError, match="expected an attribute table with a column 'name', found no table; leave out"):
         names_of_raster(open_raster_file(str(tmp_path / "no.tif"), "land use", []), {1.0}, "name")
+
+
+def test_accents_as_one_character_or_two_are_one_text():
+    assert text_of("Schistes me\u0301tamorphiques ") == text_of("Schistes m\u00e9tamorphiques")

@@ -11,6 +11,7 @@ from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, square, w
 from lsm.inputs.rasters import Grid
 from lsm.inputs.vectors import burn, is_areal
 from lsm.run.settings import InputError
+from lsm.sources.files import File
 from lsm.sources.vector_files import only_areas, open_vector
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
@@ -123,6 +124,22 @@ def test_a_crs_behind_the_name(tmp_path):
         open_vector(f"{tmp_path / 'i.shp'}|epsg=utm", "dis2road", GRID)
     with pytest.raises(InputError, match=r"expected \|<option>=<value> of layername, .*found \|crs"):
         open_vector(f"{tmp_path / 'i.shp'}|crs=1", "dis2road", GRID)
+
+
+def test_what_lies_beside_the_data_in_an_archive(tmp_path):
+    write_vector(tmp_path / "r.gpkg", ["LINESTRING (0 0, 1 1)"])
+    with zipfile.ZipFile(tmp_path / "r.zip", "w") as archive:
+        archive.write(tmp_path / "r.gpkg", "data/r.gpkg")
+        archive.writestr("readme.txt", "by ...")
+        archive.writestr("preview.PNG", "...")
+    assert File.of(tmp_path / "r.zip", "dis2road").member == "data/r.gpkg"
+    with zipfile.ZipFile(tmp_path / "both.zip", "w") as archive:
+        archive.write(tmp_path / "r.zip", "r.zip")
+    with pytest.raises(InputError, match=r"dis2road: expected data in the archive, found another archive, r.zip; unp"):
+        File.of(tmp_path / "both.zip", "dis2road").opened
+    with zipfile.ZipFile(tmp_path / "texts.zip", "w") as archive:
+        archive.writestr("points.txt", "X,Y")
+    assert File.of(tmp_path / "texts.zip", "inventory").member == "points.txt"
 
 
 def test_files_in_archives(tmp_path):
