@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, osr
 
+from lsm.inputs.bands import heaped
 from lsm.inputs.crs import crs_of, ground_scale, other_unit
-from lsm.inputs.layers import change_layer, read_rows, write_layer
+from lsm.inputs.layers import change_layer, flush, read_rows, write_layer, write_rows
 from lsm.inputs.rasters import MAX_CELLS, NODATA, Grid, create, known, reason
 from lsm.run.settings import InputError
 from lsm.sources.plain_rasters import write_plain
@@ -74,7 +75,8 @@ def _checked(grid: Grid, crs: osr.SpatialReference, where: str, dem: RasterFile)
 def to_grid(name: str, what: str, grid: Grid, path: Path, notes: list[str], categorical: bool = False,
             unit: str | None = None, nearest: bool = False, possible: Callable | None = None) -> RasterFile:
     """Writes a raster file as a layer on the grid: by the nearest cell for categories and where `nearest` is set,
-    bilinear for the rest; gaps become nodata. Classes that float32 would change are written as float64.
+    bilinear for the rest; gaps become nodata. Of a heap of zeros, which may be gaps, each stays in the cells that it is
+    nearest to. Classes that float32 would change are written as float64.
 
     what  it is, for the message; notes  gets lines on what was applied or guessed; unit  as `open_raster_file` takes
           it; possible  as `write_plain` takes it
@@ -84,23 +86,31 @@ def to_grid(name: str, what: str, grid: Grid, path: Path, notes: list[str], cate
     where, on_grid = source.file.where, _is_on(source, grid)
     plain = write_plain(source, path.with_suffix(".plain.tif"), notes, None if on_grid else grid, categorical,
                         possible)
-    kind = plain.GetRasterBand(1).DataType if categorical else gdal.GDT_Float32
-    if not on_grid:
-        try:
-            plain = gdal.Warp(
-                str(path.with_suffix(".warped.tif")), plain, format="GTiff", dstSRS=grid.crs,
-                outputBounds=grid.bounds, width=grid.cols, height=grid.rows,
-                resampleAlg="near" if categorical or nearest else "bilinear", outputType=kind, dstNodata=NODATA,
-                warpMemoryLimit=WARP_MEMORY, creationOptions=["BIGTIFF=IF_SAFER"])
-        except RuntimeError as error:
-            raise InputError(f"{where}: expected a raster that warps to the grid of the DEM, found: "
-                             f"{reason(error, source.file.path)}; check its CRS and extent, or export it again"
-                             ) from None
+    kind, zeros = plain.GetRasterBand(1).DataType if categorical else gdal.GDT_Float32, None
+
+    def warped(suffix: str, how: str) -> gdal.Dataset:
+        return gdal.Warp(str(path.with_suffix(suffix)), plain, format="GTiff", dstSRS=grid.crs,
+                         outputBounds=grid.bounds, width=grid.cols, height=grid.rows, resampleAlg=how, outputType=kind,
+                         dstNodata=NODATA, warpMemoryLimit=WARP_MEMORY, creationOptions=["BIGTIFF=IF_SAFER"])
+
+    try:
+        if not on_grid and not categorical and not nearest and what != "DEM" and _heap_of_zeros(plain):
+            zeros = warped(".zeros.tif", "near")  # a 0 that marks a gap must not mix with its neighbours
+            for row, rows in Grid.of(plain).windows():
+                values = read_rows(plain, row, rows)
+                write_rows(plain, row, np.where(values == 0, NODATA, values))
+            flush(plain)
+        plain = plain if on_grid else warped(".warped.tif", "near" if categorical or nearest else "bilinear")
+    except RuntimeError as error:
+        raise InputError(f"{where}: expected a raster that warps to the grid of the DEM, found: "
+                         f"{reason(error, source.file.path)}; check its CRS and extent, or export it again") from None
     found = False
 
     def window(row: int, rows: int) -> np.ndarray:
         nonlocal found
         values = read_rows(plain, row, rows)
+        if zeros:
+            values = np.where(read_rows(zeros, row, rows) == 0, 0, values)
         good = known(values)
         found |= bool(good.any())
         return np.where(good, values, np.nan)
@@ -110,6 +120,13 @@ def to_grid(name: str, what: str, grid: Grid, path: Path, notes: list[str], cate
         raise InputError(f"{where}: expected values on the grid ({grid.extent}), found none; check its CRS, extent and "
                          "nodata value")
     return source
+
+
+def _heap_of_zeros(dataset: gdal.Dataset) -> bool:
+    """Whether 0 is `heaped` in a raster."""
+    grid = Grid.of(dataset)
+    step = 1 + (grid.rows * grid.cols >> 20)
+    return heaped(np.concatenate([v[known(v)][::step] for v in (read_rows(dataset, *w) for w in grid.windows())]))
 
 
 def _is_on(source: RasterFile, grid: Grid) -> bool:

@@ -36,6 +36,19 @@ def test_bilinear_is_exact_on_a_plane_and_nearest_keeps_classes(tmp_path):
     assert set(np.unique(values_of(tmp_path / "classes_out.tif"))) == {1, 2, 3, 4, 5}
 
 
+def test_a_heap_of_zeros_does_not_mix_with_its_neighbours(tmp_path):
+    values = np.random.default_rng(2).uniform(0.4, 0.9, (ROWS + 8, COLS + 8))
+    values[20:40, 30:60] = 0  # a gap, or bare rock: nobody knows
+    write_raster(tmp_path / "in.tif", values, nodata=None, place=(WEST - 4.3 * CELL, *PLACE[1:3], NORTH + 4.3 * CELL,
+                                                                *PLACE[4:]))
+    notes = []
+    warp.to_grid(tmp_path / "in.tif", "NDVI", GRID, tmp_path / "out.tif", notes)
+    found = values_of(tmp_path / "out.tif")
+    assert ((found == 0) | (found > 0.39)).all()
+    assert (found == 0).sum() == 20 * 30
+    assert any("exactly 0 in 600 of" in note for note in notes)
+
+
 def test_holes_up_to_a_size_are_filled(tmp_path):
     values = (np.mgrid[:ROWS, :COLS][1] * 2.0).astype(np.float32)
     values[10:12, 10:12] = values[30:40, 30:40] = NODATA

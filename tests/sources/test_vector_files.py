@@ -136,7 +136,7 @@ def test_what_lies_beside_the_data_in_an_archive(tmp_path):
     with zipfile.ZipFile(tmp_path / "both.zip", "w") as archive:
         archive.write(tmp_path / "r.zip", "r.zip")
     with pytest.raises(InputError, match=r"dis2road: expected data in the archive, found another archive, r.zip; unp"):
-        File.of(tmp_path / "both.zip", "dis2road").opened
+        assert not File.of(tmp_path / "both.zip", "dis2road").opened
     with zipfile.ZipFile(tmp_path / "texts.zip", "w") as archive:
         archive.writestr("points.txt", "X,Y")
     assert File.of(tmp_path / "texts.zip", "inventory").member == "points.txt"
