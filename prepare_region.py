@@ -150,8 +150,7 @@ def main(c) -> None:
         return write_checks(of_stage("check_region.py", REGION=c.REGION, SEED=c.SEED))
     paths, rules = Paths(c.REGION), of_stage("augment_inventory.py", REGION=c.REGION)
     check_rules(rules)
-    if not c.OVERWRITE:
-        region_files.refuse_to_replace(paths)
+    region_files.refuse_to_replace(paths, c.OVERWRITE)
     raw, notes = root() / c.RAW if c.RAW else paths.raw, []
     if c.RAW and not raw.is_dir():
         raise InputError(f"RAW={c.RAW}: expected a folder, found {'a file' if raw.exists() else 'nothing there'}")

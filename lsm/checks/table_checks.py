@@ -122,7 +122,8 @@ def of_labels(table: pd.DataFrame, values: pd.DataFrame, file: str) -> list[Find
     slides, others = int((label == 1).sum()), int((label == 0).sum())
     few, share = min(slides, others) < FEW, slides / max(1, slides + others)
     uneven = not BALANCE[0] <= share <= BALANCE[1]
-    remedy = ("draw about as many non-landslides as there are landslides (RATIO)" if uneven else
+    remedy = ("take about as many non-landslides as landslides (RATIO of prepare_region.py), or classes of the map by "
+              "BREAKS=quantile: probabilities stay near this share" if uneven else
               "collect more points: blocks learn from more than 16 samples each" if few else "")
     lines = [
         ("duplicates", repeated, f"{counted(repeated, 'row', 'repeat')} a place",

@@ -81,15 +81,15 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
     """(values,) bool: which values, of those that a file does not declare as gaps, mark gaps; and a line on each such
     number, and on one that may be one and is kept. where  the start of a line; what  has the values
 
-    One of MARKS, if it is more than TIMES as large as 99 % of the others. Of values that `vary` from place to place,
-    also a whole number of 100 and more that is TIMES as large as all others and stands OFTEN times as often as any of
-    them: what is measured is never so often the same.
+    One that `marks_gap` finds, or one of MARKS that is more than TIMES as large as 99 % of the others. Of values that
+    `vary` from place to place, also a whole number of 100 and more that is TIMES as large as all others and stands
+    OFTEN times as often as any of them: what is measured is never so often the same.
     """
     marked, sizes, notes = np.isin(values, MARKS), np.abs(values), []
     others = ~marked & np.isfinite(values)
     if not others.any():
         return marked, notes
-    out, kept = marked & (sizes > TIMES * np.quantile(sizes[others], 0.99)), []
+    out, kept = marks_gap(values) | (marked & (sizes > TIMES * np.quantile(sizes[others], 0.99))), []
     for end in {values[others].min(), values[others].max()} if vary else ():
         alike = others & (values == end)
         rest = values[others & ~alike]
@@ -106,10 +106,16 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
 
 
 def marks_gap(values: np.ndarray) -> np.ndarray:
-    """(values,) bool: which values of a table or a band without other gaps mark gaps: those of SURE, and those of MARKS
-    from 999 on that are as far from the others as `gaps_of` asks."""
-    marked = np.isin(values, MARKS) & (np.abs(values) >= 999)
-    return marked & (np.isin(values, SURE) | gaps_of(values, "")[0]) if marked.any() else marked
+    """(values,) bool: which values mark gaps: those of SURE, and those of MARKS far from all others: below 0 where
+    these are not, or as far as these (99 % of them) are wide. -99 counts in the first case alone."""
+    marked = np.isin(values, MARKS)
+    others = values[~marked & np.isfinite(values)]
+    if not marked.any() or not len(others):
+        return marked
+    low, high, width = others.min(), others.max(), np.subtract(*np.quantile(others, (0.99, 0.01)))
+    below = (values < 0) & ((low >= 0) | ((values <= -999) & (low - values >= width)))
+    above = (values > 0) & (width > 0) & (values - high >= width)
+    return np.isin(values, SURE) | (marked & (below | above))
 
 
 def heaped(values: np.ndarray) -> bool:

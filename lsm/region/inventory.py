@@ -25,9 +25,10 @@ from lsm.sources.raster_outlines import WIDE, outlines_of, share_of
 from lsm.sources.vector_files import open_vector
 
 POLYGON_CELLS = ("highest", "every", "centroid")
-# names of columns that may hold labels, beside those of sample tables
-_LIKE_LABELS = ("class", "type", "kind", "status", "state", "stability", "presence", "occurrence", "value", "ls",
-                "slide", "slides", "failure")
+# words of the names of columns that may hold labels, beside those of sample tables; with any other word beside them, as
+# in landslide_active, a column is an attribute
+_LIKE_LABELS = {"landslide", "landslides", "slide", "slides", "ls", "label", "labels", "class", "stability", "presence",
+                "occurrence", "value", "failure", "is", "or", "not", "yes", "no", "y", "n", "binary"}
 # of STABLE: in a column of another name they may mean anything, that water is absent, say
 _PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "absent", "absence", "negative", "não", "nao", "non", "nein", "否")
 
@@ -60,7 +61,8 @@ def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.n
         both, others = (labels == 0).any() and (labels == 1).any(), np.isnan(labels) & ~empty
         values = pd.unique(table[name][~empty].astype(str).str.strip().str.removesuffix(".0"))
         pair = " and ".join(value[:30] for value in values) if len(values) == 2 else ""
-        alike = plain(name) in _LIKE_LABELS or plain(name).startswith("ls") or "landslide" in plain(name)
+        words = set(re.findall(r"[^\W\d_]+", str(name).lower()))
+        alike = bool(words) and words <= _LIKE_LABELS
         if plain(name) in named:
             if stable and len(labels) and (labels == 0).all():
                 return labels, notes

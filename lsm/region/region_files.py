@@ -123,10 +123,17 @@ def codes_of(region: str) -> dict[str, dict[str, int]]:
     return read_factors(given)[1]
 
 
-def refuse_to_replace(paths: Paths) -> None:
-    """Raises InputError where the region has files that another maker, or a person, wrote."""
+def refuse_to_replace(paths: Paths, overwrite: bool) -> None:
+    """Raises InputError where a folder is in the way of a region's files, or, unless `overwrite`, files that another
+    maker, or a person, wrote."""
     outputs = (paths.samples, paths.samples_without_insar, paths.insar_points, paths.insar_table, paths.grid,
                paths.composite)
+    folder = next((path for path in (*outputs, paths.factors, paths.factor_stack, paths.samples_dates, paths.strategies)
+                   if path.is_dir()), None)
+    if folder:
+        raise InputError(f"{shown(folder)}: expected a file or nothing, found a folder; move it away")
+    if overwrite:
+        return
     foreign = [path for path in outputs if path.is_file() and not wrote(path, MAKERS)]
     if foreign:
         raise InputError(f"{shown(foreign[0])}: expected no file of another maker in the way, found one; choose "

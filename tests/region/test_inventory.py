@@ -49,7 +49,11 @@ def test_labels_tell_landslides_from_other_places(tmp_path, dem, kind, yes, no):
 @pytest.mark.parametrize(("header", "labels", "slid"), [
     ("class", "1 0 0 1", [1, 0, 0, 1]), ("water", "present absent present absent", [1] * 4),
     ("anything", "stable landslide landslide stable", [0, 1, 1, 0]),
-    ("injured", "1 0 0 1", [1, 1, 1, 1]), ("label", "1 1 1 1", [1, 1, 1, 1]), ("type", "fall slide flow fall", [1] * 4),
+    ("injured", "1 0 0 1", [1, 1, 1, 1]), ("landslide_active", "yes no no yes", [1] * 4),
+    ("is_landslide", "1 0", [1, 0]),
+    ("Landslide_Dam", "1 0 0 1", [1] * 4), ("lsfatal", "TRUE FALSE", [1, 1]), ("state", "1 0 1", [1] * 3),
+    ("landslide_type", "slide stable", [1, 0]), ("label", "1 1 1 1", [1, 1, 1, 1]),
+    ("type", "fall slide flow fall", [1] * 4),
     ("landslide", "17 4 12 3", [1] * 4), ("label", "1  0 1", [1, 0, 1]), ("Slide", "Y N N Y", [1, 0, 0, 1]),
     ("label", "slide non-slides no_slide slides", [1, 0, 0, 1]), ("lslpts", "1 0 0 1", [1, 0, 0, 1]),
     ("Landslide (1/0)", "1 0 0 1", [1, 0, 0, 1]), ("clase", "estable deslizamiento estable", [0, 1, 0]),
@@ -61,7 +65,7 @@ def test_which_columns_are_labels(tmp_path, dem, header, labels, slid):
     assert read(path, dem, tmp_path).slid.tolist() == [bool(s) for s in slid]
 
 
-@pytest.mark.parametrize("other", ["value", "landslide_confirmed", "class"])
+@pytest.mark.parametrize("other", ["value", "class"])
 def test_a_column_called_label_counts_more_than_one_like_labels(tmp_path, dem, other):
     path = tmp_path / "i.csv"
     rows = [f"{WEST + 45 + 30 * i},{NORTH - 45},{row}" for i, row in enumerate(["1,no", "1,yes", "0,no"])]
@@ -87,6 +91,7 @@ def test_labels_that_cannot_be_understood(tmp_path, dem, header, rows, words):
 @pytest.mark.parametrize(("header", "values", "note"), [
     ("class", "12", "column 'class' (1 and 2) is not read as labels; if it marks places that did not slide"),
     ("injured", "01", "column 'injured' (0 and 1) is not read as labels"),
+    ("landslide_confirmed", ["no", "yes"], "column 'landslide_confirmed' (no and yes) is not read as labels; if it marks"),
     ("kind", ["fell", "sank"], "column 'kind' (fell and sank) is not read as labels"),
     ("type", ["flow", "stable", "fall"], "'type' (stable in 1 rows) is not read as labels; if these did not slide"),
     ("date", ["2010-2014"], "no value holds one year of four digits, like 2010-2014"),
