@@ -91,7 +91,7 @@ def test_labels_that_cannot_be_understood(tmp_path, dem, header, rows, words):
 @pytest.mark.parametrize(("header", "values", "note"), [
     ("class", "12", "column 'class' (1 and 2) is not read as labels; if it marks places that did not slide"),
     ("injured", "01", "column 'injured' (0 and 1) is not read as labels"),
-    ("landslide_confirmed", ["no", "yes"], "column 'landslide_confirmed' (no and yes) is not read as labels; if it marks"),
+    ("landslide_confirmed", ["no", "yes"], "column 'landslide_confirmed' (no and yes) is not read as labels; if it"),
     ("kind", ["fell", "sank"], "column 'kind' (fell and sank) is not read as labels"),
     ("type", ["flow", "stable", "fall"], "'type' (stable in 1 rows) is not read as labels; if these did not slide"),
     ("date", ["2010-2014"], "no value holds one year of four digits, like 2010-2014"),
