@@ -173,14 +173,14 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
     print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
           f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
     rng, points, weak = np.random.default_rng(c.SEED), None, pd.DataFrame({"X": [], "Y": []})
-    steps = 6 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR", "MASK"})
+    steps = 5 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR", "MASK"})
     with (work_folder(root() / "tmp" / f".{c.REGION}_layers") as folder,
           Progress(total=steps, unit="step", delay=1) as bar):
         def step(text: str) -> None:
             bar.set_description(text)
             bar.update()
 
-        classes, more = factor_layers.make_layers(inputs, own, grid, folder, c, codes, step)
+        classes, read, more = factor_layers.make_layers(inputs, own, grid, folder, c, codes, step)
         notes += more
         if "INSAR" in inputs:
             points, more = read_insar(inputs["INSAR"], grid, c.POINTS_EPSG, c.INSAR_UNIT, c.INSAR_POSITIVE)
@@ -195,7 +195,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
             files = {name: folder / f"{name}.tif" for name in bands}
             stack_layers(files, units, grid, folder / "ground.tif", folder / f"{stack}.tif")
         step("points")
-        landslides, stable, burned, more = place_points(inputs, grid, folder, c)
+        landslides, stable, burned, more = place_points(read, inputs, grid, folder, c)
         notes += more
         if points is not None:
             motion = judged(rules, points, read_composite(folder / "composite.tif"), folder / "stack.tif", factors,

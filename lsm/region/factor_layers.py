@@ -11,6 +11,7 @@ from lsm.inputs.rasters import NODATA, Grid, create, known
 from lsm.inputs.samples import Factor
 from lsm.inputs.vectors import burn, burn_numbers, fields_of, is_areal, number_features, overlaps
 from lsm.region import terrain
+from lsm.region.inventory import read_points
 from lsm.region.warp import fill_holes, to_grid
 from lsm.run.settings import InputError
 from lsm.sources import dem_oddities
@@ -68,8 +69,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
     if without == ground:
         raise InputError(f"{given_file.where}: expected classes on the DEM ({grid.extent}), found none there; check "
                          "the CRS and extent of the file, or leave it out")
-    if without:
-        notes.append(f"{without / ground:.1%} of the DEM's cells have no class of {name}: code 0")
+    notes += [f"{without / ground:.1%} of the DEM's cells have no class of {name}: code 0"] * (without > 0)
     if new := sorted(text for text, code in codes.items() if given and code not in given.values()):
         notes.append(f"classes of {name} that {region} does not have: {', '.join(new)}")
     return codes
@@ -256,30 +256,23 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
 
 
 def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, c, codes: dict,
-                step) -> tuple[dict, list[str]]:
-    """Writes one layer for each factor but DV into the folder; returns the classes of categorical factors, and notes.
+                step) -> tuple[dict, dict, list[str]]:
+    """Writes one layer for each factor but DV into the folder, those of files first: what is wrong with them is known
+    before the flow. Returns the classes of categorical factors, the points of `inventory.read_points`, and notes.
 
-    inputs  the files there are, by the name of their constant; c  the constants of prepare_region.py
-    own     the files of further factors
-    codes   of classes that keep them, by factor; step  is called with what comes next
+    inputs, own  the files there are, by the name of their constant, by factor; c  the constants of prepare_region.py
+    codes  of classes that keep them, by factor; step  is called with what comes next
     """
     notes, classes, most = [], {}, max(1, min(grid.rows, grid.cols) // 3)
     if most < c.FLOW_CELLS:
         raise InputError(f"FLOW_CELLS={c.FLOW_CELLS}: expected {most} at most on {grid.rows} x {grid.cols} cells")
     step("DEM")
     source = to_grid(inputs["DEM"], "DEM", grid, folder / "DEM.tif", notes, unit=c.DEM_UNIT)
-    z = gdal.Open(str(folder / "DEM.plain.tif")).ReadAsArray()  # in the cells of the file
-    stepped, more = dem_oddities.is_stepped(z, source), dem_oddities.tile_borders(z)
-    notes += more
+    stepped = dem_oddities.of_file(folder / "DEM.plain.tif", source, notes)
     if filled := fill_holes(folder / "DEM.tif", grid, c.HOLES):
         notes.append(f"{filled} cells in holes of at most {c.HOLES} cells filled in the DEM")
     write_ground(inputs.get("MASK"), c.MASK_KEEPS, c.WATER_CELLS, stepped, grid, folder, notes)
-    step("slope, aspect, curvature")
-    terrain.slope_and_aspect(folder / "DEM.tif", grid, folder / "slope.tif", folder / "aspect.tif", c.SLOPE_FORMULA)
-    terrain.write_curvature(folder / "DEM.tif", grid, folder / "curvature.tif")
-    step("flow")
-    terrain.flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL, "HAND" in c.TERRAIN_MORE)
-    terrain.write_more(folder, grid, c.TERRAIN_MORE, c.RELIEF_CELLS)
+    points = read_points(inputs, grid, folder, c)
     for name, key in CATEGORIES.items():
         if key in inputs:
             step(name)
@@ -289,11 +282,19 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
         step("NDVI")
         ndvi_layer(inputs["NDVI"], c.NDVI_SCALE, grid, folder / "NDVI.tif", notes)
     for name, key in DISTANCES.items():
-        if key in inputs or name == "dis2drainage":
+        if key in inputs:
             step(name)
-            distance_layer(name, inputs.get(key), grid, folder, c.CHANNEL, notes)
+            distance_layer(name, inputs[key], grid, folder, c.CHANNEL, notes)
     for factor, file in own.items():
         step(factor.name)
         if found := own_layer(factor, file, grid, folder, codes.get(factor.name, {}), c.CODES_OF, notes):
             classes[factor.name] = found
-    return classes, notes
+    step("slope, aspect, curvature")
+    terrain.slope_and_aspect(folder / "DEM.tif", grid, folder / "slope.tif", folder / "aspect.tif", c.SLOPE_FORMULA)
+    terrain.write_curvature(folder / "DEM.tif", grid, folder / "curvature.tif")
+    step("flow")
+    terrain.flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL, "HAND" in c.TERRAIN_MORE)
+    terrain.write_more(folder, grid, c.TERRAIN_MORE, c.RELIEF_CELLS)
+    if "RIVERS" not in inputs:
+        distance_layer("dis2drainage", None, grid, folder, c.CHANNEL, notes)
+    return classes, points, notes

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from osgeo import gdal, ogr, osr
+from osgeo import gdal, ogr
 
-from lsm.inputs.crs import crs_of
 from lsm.inputs.layers import change_layer, read_rows, values_at
 from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.text_tables import plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
-from lsm.region.placed_points import dropped, holds_shapes, points_of, share_on
-from lsm.region.warp import transform
+from lsm.region.placed_points import dropped, holds_shapes, points_of, share_of_turned
 from lsm.run.settings import InputError, counted
 from lsm.sources.date_fields import LATEST, date_field, years_of
 from lsm.sources.files import File
@@ -133,7 +131,7 @@ def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str, placed:
         *_, of_km = locate(grid.geotransform, (grid.rows, grid.cols), xy * 1000)
         remedy = "X and Y are swapped: rename them" if there.mean() > 0.5 else (
             "they look like kilometres: write metres" if of_km.mean() > 0.5 else remedy)
-        if _share_of_turned(xy, grid) > 0.5:
+        if share_of_turned(xy, grid) > 0.5:
             remedy = "longitude and latitude are swapped: rename the columns, or export with longitude first"
         raise InputError(
             f"{name}: expected points on the DEM ({grid.extent}), found {(~valid).sum()} of {len(xy)} outside or on "
@@ -142,15 +140,15 @@ def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str, placed:
     return valid
 
 
-def _share_of_turned(xy: np.ndarray, grid: Grid) -> float:
-    """The share of points (points, 2) that lie on the grid when their longitude and latitude are swapped."""
-    own, degrees = osr.SpatialReference(wkt=grid.crs), crs_of(4326)
-    own.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
-    try:
-        there = np.array(osr.CoordinateTransformation(own, degrees).TransformPoints(xy.tolist()))
-        return share_on(transform(there[:, 1::-1], 4326, grid, ""), grid)
-    except RuntimeError:
-        return 0.0
+def read_points(inputs: dict, grid: Grid, folder: Path, c) -> dict[str, Inventory]:
+    """The files INVENTORY and STABLE, those there are, by constant; inputs, folder, c  as `make_layers` takes them.
+    Raises InputError."""
+    how = {} if c.POLYGON_CELLS == "centroid" else {"STABLE": "every"}  # stable ground has no scarp
+    dem = gdal.Open(str(folder / "DEM.tif"))
+    return {constant: read_inventory(inputs[constant], what, grid, dem, c.POINTS_EPSG,
+                                     how.get(constant, c.POLYGON_CELLS), c.EVERY, folder,
+                                     c.DATE_FIELD if constant == "INVENTORY" else "")
+            for constant, what in (("INVENTORY", "inventory"), ("STABLE", "stable places")) if constant in inputs}
 
 
 def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, epsg: int, how: str, every: int,

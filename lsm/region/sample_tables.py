@@ -39,26 +39,20 @@ def cells_of(points: inventory.Inventory, chosen: np.ndarray, file: str, what: s
     return xy[first], row[first], col[first], years[first], notes
 
 
-def place_points(inputs: dict, grid: Grid, folder: Path, c):
+def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid, folder: Path, c):
     """The landslides and the stable places (None where none are given), each as xy (points, 2), rows, columns,
     years; the inventory's polygons of landslides as burned, else None; notes. Raises InputError.
 
-    Stable places are those of the file STABLE and the places of the inventory that its labels say did not slide.
+    read  as `inventory.read_points` gives them. Stable places are those of the file STABLE and the places of the
+    inventory that its labels say did not slide.
     """
-    how = {} if c.POLYGON_CELLS == "centroid" else {"STABLE": "every"}  # stable ground has no scarp
-
-    def read(constant: str, what: str) -> inventory.Inventory:
-        return inventory.read_inventory(inputs[constant], what, grid, gdal.Open(str(folder / "DEM.tif")), c.POINTS_EPSG,
-                                        how.get(constant, c.POLYGON_CELLS), c.EVERY, folder,
-                                        c.DATE_FIELD if constant == "INVENTORY" else "")
-
-    given = read("INVENTORY", "inventory")
+    given = read["INVENTORY"]
     *landslides, more = cells_of(given, given.slid, inputs["INVENTORY"], "inventory", grid, folder)
     notes, stable = [*given.notes, *more], []
     if not given.slid.all():
         stable.append((given, ~given.slid, "INVENTORY", "places of the inventory that did not slide"))
     if "STABLE" in inputs:
-        known = read("STABLE", "stable places")
+        known = read["STABLE"]
         stable.append((known, known.slid if known.slid.all() else ~known.slid, "STABLE", "stable places"))
         notes += known.notes
     parts, where, polygons = [], None, any(points.burned is not None for points, *_ in stable)

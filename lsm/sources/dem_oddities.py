@@ -1,11 +1,16 @@
 """What is odd about the heights of a DEM: steps between tiles, spikes, pits, narrow gaps, gaps that look like water."""
 
+from pathlib import Path
+
 import numpy as np
+from osgeo import gdal
 from scipy.ndimage import binary_closing, binary_dilation, maximum_filter, minimum_filter
 
 from lsm.inputs.bands import known
 from lsm.run.settings import counted
 from lsm.sources.raster_files import RasterFile
+
+gdal.UseExceptions()
 
 CLIFF = (1.5, 50.0)  # half of the rim of a flat area steps by more (heights to cell, m): it may be no water
 STEPPED = 0.25    # m
@@ -49,6 +54,14 @@ def oddities(z: np.ndarray, cell: float) -> list[str]:
         lines.append(f"DEM: {counted(narrow, 'cell')} without height in gaps of a few cells' width: water ends there "
                      "and nothing is mapped; fill them (gdal_fillnodata.py), or raise HOLES")
     return lines
+
+
+def of_file(path: Path, raster: RasterFile, notes: list[str]) -> bool:
+    """Whether the heights of a DEM are rounded, as `is_stepped` says; notes  gets a line on borders of tiles. path  of
+    its values in the cells of the file, as `write_plain` makes them."""
+    z = gdal.Open(str(path)).ReadAsArray()
+    notes += tile_borders(z)
+    return is_stepped(z, raster)
 
 
 def is_stepped(z: np.ndarray, raster: RasterFile) -> bool:
