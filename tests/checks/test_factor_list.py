@@ -158,3 +158,15 @@ def test_a_column_in_another_unit_is_named(files, name):
     factors, notes = factors_of(FACTORS, COMMON_NAMES, files(own, own))
     assert "dis2road" not in [f.name for f in factors]
     assert f"column {name!r} is not dis2road, whose unit is m: convert it, and call it dis2road" in notes
+
+
+def test_slopes_in_percent_have_a_way(files):
+    percent = table().assign(**{"Slope (°)": 150.0})
+    paths = files(percent, percent)
+    with pytest.raises(InputError, match="or name the column slope_percent there and add FURTHER=slope_percent"):
+        read_samples(paths[0], factors_of(FACTORS, COMMON_NAMES, paths)[0])
+    renamed = percent.rename(columns={"Slope (°)": "slope_percent"})
+    paths = files(renamed, renamed)
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, paths, "slope_percent")
+    assert "slope" not in [f.name for f in factors]
+    assert (read_samples(paths[0], factors).factors[:, [f.name for f in factors].index("slope_percent")] == 150).all()
