@@ -100,10 +100,12 @@ def _straight_steps(z: np.ndarray) -> list[tuple[int, int, int, float]]:
         if not enough.any():
             continue
         alike = (np.sign(more) == np.sign(size)).sum(axis=0) >= ALIKE * there
+        level = (rise == 0).mean(axis=0) > ALIKE
+        filled = level[:-2] != level[2:]  # flat on one side alone: water, or a gap filled with a number; see `cliffs`
         least = max(STEP[0], STEP[1] * np.nanmedian(np.abs(size)))
         with np.errstate(invalid="ignore", divide="ignore"):
             sides = -size[:-2] / size[1:-1], -size[2:] / size[1:-1]  # of a step, 1/2
-            step = (np.abs(size) > least)[1:-1] & alike[1:-1] & np.all(np.abs(np.array(sides) - 0.5) < 0.25, axis=0)
+            step = ((np.abs(size) > least) & alike & ~filled)[1:-1] & np.all(np.abs(np.array(sides) - 0.5) < 0.25, axis=0)
         for column in (np.flatnonzero(step) + 3).tolist():  # from 1
             found.setdefault(column, []).append((int(rows[0]) + 1, int(rows[-1]) + 1, float(size[column - 2])))
     return [(column, parts[0][0], parts[-1][1], float(np.median([size for *_, size in parts])))

@@ -62,7 +62,7 @@ def test_ground_of_its_own_steps_is_no_border(mountains):
     winding = 120 + (10 * np.sin(row / 9)).astype(int)
     for ground in (mountains, np.full_like(mountains, -9999), mountains + 200 * (col > winding),  # a cliff that winds
                    mountains + 15 * np.abs(col - 120), mountains + 40 * (col == 120),  # a straight valley, a wall
-                   np.round(col / 9)):  # a plain in whole metres
+                   np.round(col / 9), np.where(col < 120, mountains, 0)):  # a plain in whole metres, a sea
         assert dem_oddities.tile_borders(ground.astype(np.float32)) == []
 
 
