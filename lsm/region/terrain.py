@@ -19,7 +19,6 @@ FORMULAS = ("Horn", "ZevenbergenThorne")
 # Journal of Sciences 5); relief: highest less lowest height around; HAND: height above the nearest stream down the
 # flow.
 MORE = {"profile curvature": "1/100 m", "plan curvature": "1/100 m", "TPI": "m", "TRI": "m", "relief": "m", "HAND": "m"}
-LOWER = 1 / 3  # of the rim of water: an outlet, a dam
 
 
 def slope_and_aspect(dem: Path, grid: Grid, slope: Path, aspect: Path, formula: str) -> None:
@@ -199,23 +198,24 @@ def wetness(area: np.ndarray, slope: np.ndarray, cell: float) -> np.ndarray:
 
 def flat_water(heights: np.ndarray, least: int, stepped: bool) -> tuple[np.ndarray, np.ndarray]:
     """Which cells are flat, that is, lie in a connected area of exactly one height with at least `least` cells, and
-    which of these are water; both (rows, cols) bool. Water does not stand above its rim: an area with more than
-    LOWER of its rim below it is a hilltop, or a band between two contours of rounded heights.
+    which of these are water; both (rows, cols) bool. Water does not stand above its rim: an area with more than a third
+    of its rim below it is a hilltop, or a band between two contours of rounded heights; less is an outlet, or a dam.
 
     heights  (rows, cols), nodata -9999
     stepped  whether they are of a file of rounded heights, where level land is common: then ten times as many cells,
              except at height 0
     """
     there = known(heights)
-    area, lower = _areas(heights, there)
+    area, raised = _areas(heights, there)
     flat = there & (area >= np.where((heights == 0) | (not stepped), least, 10 * least))
-    return flat, flat & (lower <= LOWER)
+    return flat, flat & ~raised
 
 
 @numba.njit(cache=True)
 def _areas(heights: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the area of equal height that each cell lies in: the number of its cells, and the share of its rim that is
-    lower; cells touch along an edge. Areas are joined in one pass (union-find), each known by its first cell."""
+    """Of the area of equal height that each cell lies in: the number of its cells, and whether more than a third of its
+    rim is lower; cells touch along an edge. Areas are joined in one pass (union-find), each known by its first cell.
+    """
     rows, cols = heights.shape
     parent = np.arange(rows * cols, dtype=np.int32)  # MAX_CELLS fits
     for cell in range(rows * cols):
@@ -233,8 +233,7 @@ def _areas(heights: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarr
                 parent[b] = parent[parent[b]]
                 b = parent[b]
             parent[max(a, b)] = min(a, b)
-    size, rim, lower = (np.zeros(rows * cols, np.int32), np.zeros(rows * cols, np.int32),
-                        np.zeros(rows * cols, np.int32))
+    size, balance = np.zeros(rows * cols, np.int32), np.zeros(rows * cols, np.int32)
     for cell in range(rows * cols):  # a parent comes before its cells
         parent[cell] = parent[parent[cell]]
         size[parent[cell]] += 1
@@ -242,10 +241,8 @@ def _areas(heights: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarr
         for near_row, near_col in ((row - 1, col), (row, col - 1), (row + 1, col), (row, col + 1)):
             if 0 <= near_row < rows and 0 <= near_col < cols and there[row, col] and there[near_row, near_col]:
                 rise = heights[near_row, near_col] - heights[row, col]
-                rim[parent[cell]] += rise != 0
-                lower[parent[cell]] += rise < 0
-    share = (lower / np.maximum(rim, 1)).astype(np.float32)
-    return size[parent].reshape(rows, cols), share[parent].reshape(rows, cols)
+                balance[parent[cell]] += 2 * (rise < 0) - (rise > 0)  # above 0: more than a third is lower
+    return size[parent].reshape(rows, cols), (balance > 0)[parent].reshape(rows, cols)
 
 
 def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int, hand: bool = False) -> None:

@@ -14,6 +14,7 @@ gdal.UseExceptions()
 
 CLIFF = (1.5, 50.0)  # half of the rim of a flat area steps by more (heights to cell, m): it may be no water
 STEPPED = 0.25    # m
+SAMPLE = 10**6    # heights that tell whether they are rounded
 BORDER = 64       # cells along a straight line that are looked at together
 STEP = (3.0, 8.0)  # the least step between tiles (m, times the median of other lines): none of natural ground
 ALIKE = 0.9        # least share of the cells along it that step the same way
@@ -67,7 +68,8 @@ def of_file(path: Path, raster: RasterFile, notes: list[str]) -> bool:
 def is_stepped(z: np.ndarray, raster: RasterFile) -> bool:
     """Whether most heights of a file are whole numbers of a step of STEPPED m or more, as rounded ones are; z (rows,
     cols) as `write_plain` makes them."""
-    numbers = (z[known(z)] / raster.metres - raster.band.offset) / raster.band.scale
+    some = z[::1 + z.size // SAMPLE]
+    numbers = (some[known(some)] / raster.metres - raster.band.offset) / raster.band.scale
     whole = np.abs(numbers - np.round(numbers)) < 1e-3
     return bool(abs(raster.band.scale) * raster.metres >= STEPPED and whole.mean() > 0.5)
 
@@ -105,7 +107,8 @@ def _straight_steps(z: np.ndarray) -> list[tuple[int, int, int, float]]:
         least = max(STEP[0], STEP[1] * np.nanmedian(np.abs(size)))
         with np.errstate(invalid="ignore", divide="ignore"):
             sides = -size[:-2] / size[1:-1], -size[2:] / size[1:-1]  # of a step, 1/2
-            step = ((np.abs(size) > least) & alike & ~filled)[1:-1] & np.all(np.abs(np.array(sides) - 0.5) < 0.25, axis=0)
+            straight = np.all(np.abs(np.array(sides) - 0.5) < 0.25, axis=0)
+        step = ((np.abs(size) > least) & alike & ~filled)[1:-1] & straight
         for column in (np.flatnonzero(step) + 3).tolist():  # from 1
             found.setdefault(column, []).append((int(rows[0]) + 1, int(rows[-1]) + 1, float(size[column - 2])))
     return [(column, parts[0][0], parts[-1][1], float(np.median([size for *_, size in parts])))

@@ -8,7 +8,8 @@ from osgeo import gdal, ogr
 from small_region import NORTH, WEST, heights, write_raster, write_vector
 
 from lsm.inputs.rasters import Grid
-from lsm.region.region_files import INPUTS, find_inputs, unused
+from lsm.region.region_files import INPUTS, find_inputs, refuse_to_replace, unused
+from lsm.run.paths import Paths
 from lsm.run.settings import InputError
 from lsm.sources.raster_files import open_raster_file
 from lsm.sources.vector_files import open_vector
@@ -65,3 +66,12 @@ def test_a_file_is_looked_for_in_raw_and_in_the_root_and_both_are_named(tmp_path
     assert (found["ROADS"], found["RIVERS"]) == (f"{tmp_path}/raw/ways.gpkg|layername=a", f"{tmp_path}/other.gpkg")
     with pytest.raises(InputError, match=f"ROADS=no.shp: missing; looked for {tmp_path}/raw/no.shp and {tmp_path}/n"):
         find_inputs(tmp_path / "raw", SimpleNamespace(**vars(NOTHING) | {"ROADS": "no.shp"}))
+
+
+@pytest.mark.parametrize("name", ["src_data/grid_samples_x.csv", "src_data/x/factors.json"])
+def test_a_folder_in_the_place_of_an_output_is_refused_first(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    refuse_to_replace(Paths("x"), overwrite=True)
+    (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=f"{name}: expected a file or nothing, found a folder; move it away"):
+        refuse_to_replace(Paths("x"), overwrite=True)

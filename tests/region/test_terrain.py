@@ -251,7 +251,7 @@ def test_flat_water_is_the_large_areas_of_one_height_that_lie_below_their_rim():
             enough = (ground != -9999) & (area >= np.where((ground == 0) | (not stepped), least, 10 * least))
             flat, water = terrain.flat_water(ground, least, stepped)
             np.testing.assert_array_equal(flat, enough)
-            np.testing.assert_array_equal(water, enough & (lower <= np.float32(1 / 3)))
+            np.testing.assert_array_equal(water, enough & (lower <= 1 / 3))
     flat, water = terrain.flat_water(z, 100, False)
     assert not water[3:9, 4:30].any()  # a hilltop
     assert water[20:30, 30:45].all()
