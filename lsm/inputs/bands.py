@@ -107,13 +107,14 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
 
 def marks_gap(values: np.ndarray) -> np.ndarray:
     """(values,) bool: which values mark gaps: those of SURE, and those of MARKS far from all others: below 0 where
-    these are not, or as far as these (99 % of them) are wide. -99 counts in the first case alone."""
+    these are not, or as far as these (98 % of them) are wide. -99 counts in the first case alone, and not once."""
     marked = np.isin(values, MARKS)
     others = values[~marked & np.isfinite(values)]
     if not marked.any() or not len(others):
         return marked
     low, high, width = others.min(), others.max(), np.subtract(*np.quantile(others, (0.99, 0.01)))
-    below = (values < 0) & ((low >= 0) | ((values <= -999) & (low - values >= width)))
+    once = (values == -99).sum() == 1
+    below = (values <= (-999 if once else -1)) & ((low >= 0) | ((values <= -999) & (low - values >= width)))
     above = (values > 0) & (width > 0) & (values - high >= width)
     return np.isin(values, SURE) | (marked & (below | above))
 

@@ -40,8 +40,11 @@ def _opened(path: Path, member: str):
     """A file, packed by gzip or not, or a member of an archive, open for its bytes; UTF-16 turned into UTF-8. Raises
     OSError or one of _DAMAGED."""
     def bare():
+        if member and is_zipfile(path):
+            return ZipFile(path).open(member)
         if member:
-            return (ZipFile(path).open if is_zipfile(path) else tarfile.open(path).extractfile)(member)
+            archive = tarfile.open(path)
+            return archive.extractfile({held.name.removeprefix("./"): held for held in archive}[member])
         return (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb")
 
     with bare() as file:
@@ -92,10 +95,8 @@ class Table:
         return line
 
     def frames(self, columns: list[int], rows: int | None = None, text: bool = False) -> Iterator[pd.DataFrame]:
-        """The columns at these places, `rows` rows at a time, all where None; may be called once.
-
-        text  True: values stay text. Raises InputError.
-        """
+        """The columns at these places, `rows` rows at a time, all where None; may be called once. text  True: values
+        stay text. Raises InputError."""
         parts = pd.read_csv(self, sep=self.separator, header=None, names=range(len(self.header)), usecols=columns,
                             index_col=False, low_memory=False, dtype=str if text else None, chunksize=rows)
         for part in parts if rows else [parts]:
@@ -133,11 +134,9 @@ class Table:
         if line.startswith("#"):
             self._passed_over.append(self._line)
             return []
-        hint = "correct the row"
-        if len(values) == columns + 1:
-            hint = "name every column in the header, or correct the row"
-        elif self.separator == "," and len(values) > columns:
-            hint = "decimal commas? write points, or separate columns by semicolons"
+        hint = ("name every column in the header, or correct the row" if len(values) == columns + 1 else
+                "decimal commas? write points, or separate columns by semicolons"
+                if self.separator == "," and len(values) > columns else "correct the row")
         raise InputError(f"{shown(self.path)}: line {self._line}: expected {columns} columns as in the header, found "
                          f"{len(values)}; {hint}")
 

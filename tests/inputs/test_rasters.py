@@ -225,7 +225,8 @@ def test_fast_points_are_no_gaps(fast):
     (-999, 8, True), (9999, 900, True), (-9999, 1e6, True), (-999, 400, False), (-99, 2, False), (1234, 2, False)])
 def test_numbers_that_mark_gaps_in_tables(gap, others, marks):
     rain = np.r_[np.linspace(300, 1200, 99), gap]
-    np.testing.assert_array_equal(marks_gap(rain), np.r_[np.zeros(99, bool), gap in (-99, -999, -9999, 9999)])
+    np.testing.assert_array_equal(marks_gap(rain), np.r_[np.zeros(99, bool), gap in (-999, -9999, 9999)])
+    assert marks_gap(np.r_[rain, gap])[-1] == (gap != 1234)
     values = np.r_[np.linspace(-others, others, 99), gap]
     np.testing.assert_array_equal(marks_gap(values), np.r_[np.zeros(99, bool), marks])
 

@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -56,6 +57,10 @@ def test_packed_tables(tmp_path, monkeypatch, form):
         shutil.move(made, path)
     assert File.of(path, "inventory").is_table
     assert points_of(path, "inventory", GRID, 0)[0].to_numpy().tolist() == [[X, Y]]
+    if form == "tgz":
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(tmp_path / "t.csv", "./data/t.csv")
+        assert points_of(path, "inventory", GRID, 0)[0].to_numpy().tolist() == [[X, Y]]
     if form in ("gz", "zip"):
         path.write_bytes(path.read_bytes()[:30])
         with pytest.raises(InputError, match="inventory: expected "):
