@@ -43,7 +43,7 @@ def _opened(path: Path, member: str):
         if member and is_zipfile(path):
             return ZipFile(path).open(member)
         if member:
-            archive = tarfile.open(path)
+            archive = tarfile.TarFile.open(path)
             return archive.extractfile({held.name.removeprefix("./"): held for held in archive}[member])
         return (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb")
 
