@@ -24,7 +24,8 @@ from study_area import Area
 class Constants(Area):
     """What a person may set, here or for one run as NAME=value."""
 
-    SAMPLE_ROWS: int = 200_000  # first rows of the grid table that statistics are made of; not published
+    SAMPLE_ROWS: int = 200_000   # first rows of the grid table that statistics are made of; not published
+    STOP_AT_ERRORS: bool = True  # errors end this and `make run` with exit code 2; False: they are only said
 # ----------------------------------------------------------------------------------------------------------------
 
 
@@ -36,7 +37,7 @@ def check_constants(c) -> None:
 def main(c) -> None:
     """Runs the stage; c holds the constants."""
     check_constants(c)
-    write_checks(c)
+    write_checks(c, c.STOP_AT_ERRORS)
 
 
 if __name__ == "__main__":

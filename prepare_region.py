@@ -147,7 +147,7 @@ def main(c) -> None:
     check_constants(c)
     if c.CHECK:
         print("check_region.py does this: python check_region.py REGION=" + c.REGION)
-        return write_checks(of_stage("check_region.py", REGION=c.REGION, SEED=c.SEED))
+        return write_checks(of_stage("check_region.py", REGION=c.REGION, SEED=c.SEED), stop=True)
     paths, rules = Paths(c.REGION), of_stage("augment_inventory.py", REGION=c.REGION)
     check_rules(rules)
     region_files.refuse_to_replace(paths, c.OVERWRITE)

@@ -20,8 +20,11 @@ from lsm.run.settings import InputError
 STAGE = "check_region.py"
 
 
-def write_checks(c) -> None:
-    """Checks the inputs of a region, prints and writes the findings; c holds the constants of check_region.py."""
+def write_checks(c, stop: bool) -> None:
+    """Checks the inputs of a region, prints and writes the findings; c holds the constants of check_region.py.
+
+    Raises InputError at the end where there are errors and `stop` is True.
+    """
     paths = Paths(c.REGION)
     findings, correlation = check_inputs(paths, c.factors, c.SAMPLE_ROWS)
     table, inputs = pd.DataFrame(findings), [p for p in (paths.samples, paths.composite) if p.is_file()]
@@ -33,6 +36,9 @@ def write_checks(c) -> None:
     for path in written:
         print(f"wrote {shown(path)}")
     print(summary(table))
+    if stop and (errors := int((table["level"] == "error").sum())):
+        raise InputError(f"{shown(paths.checks)}: expected no error, found {errors}; mend the inputs as the lines "
+                         "above say, or, if they are right all the same, add STOP_AT_ERRORS=False")
 
 
 def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[list[Finding], pd.DataFrame]:

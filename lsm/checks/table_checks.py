@@ -143,12 +143,24 @@ def of_missing(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> 
                    f"leave {name} out (INSAR=none), or take denser points") for name, share in shares.items()]
 
 
+def variance_inflation(r: np.ndarray) -> np.ndarray:
+    """1 / (1 - R²) of each factor, R² of its regression on all others (Marquardt 1970, Technometrics 12), inf where
+    they predict it exactly; r: correlations (factors, factors)."""
+    unexplained = np.empty(len(r))
+    for i in range(len(r)):
+        others = np.arange(len(r)) != i
+        weights = np.linalg.lstsq(r[np.ix_(others, others)], r[others, i], rcond=1e-9)[0]
+        unexplained[i] = 1 - weights @ r[others, i]
+    return np.where(unexplained > 1e-9, 1 / np.maximum(unexplained, 1e-9), np.inf)
+
+
 def of_collinearity(values: pd.DataFrame, factors: tuple[Factor, ...], file: str):
     """The correlations (Pearson) of the numeric factors, with their variance inflation as last column, and findings.
 
-    The inflation of a factor is the diagonal of the inverse correlation matrix (Marquardt 1970, Technometrics 12).
+    Circular factors are left out: 359 and 1 degree lie side by side.
     """
-    names = [f.name for f in factors if f.kind != "categorical" and f.name in values and values[f.name].notna().any()]
+    names = [f.name for f in factors if f.kind not in ("categorical", "circular") and f.name in values
+             and values[f.name].notna().any()]
     numbers = values[names].dropna()
     numbers = numbers.loc[:, numbers.std() > 0]
     constant = sorted(set(names) - set(numbers))
@@ -157,7 +169,7 @@ def of_collinearity(values: pd.DataFrame, factors: tuple[Factor, ...], file: str
     if numbers.shape[1] < 2 or len(numbers) <= numbers.shape[1]:
         return pd.DataFrame(), findings
     r = numbers.corr()
-    inflation = np.diag(np.linalg.pinv(r.to_numpy()))
+    inflation = variance_inflation(r.to_numpy())
     for i, a in enumerate(r):
         for b in r.columns[i + 1:]:
             if abs(r.loc[a, b]) > CORRELATION:

@@ -193,14 +193,14 @@ class LeftOut:
 def read_arguments(arguments: list[str]) -> dict[str, str]:
     """The text of each NAME=value by NAME. Raises InputError for a NAME that no stage knows."""
     known = {name for stage in STAGES for name in defaults(constants_class(stage.script))}
-    known |= set(defaults(constants_class("figure.py")))
+    known |= {name for script in (CHECK, "figure.py") for name in defaults(constants_class(script))}
     return by_name(arguments, known)
 
 
 def check_values(region: str, arguments: list[str], raw: bool) -> None:
     """Refuses a value of a wrong kind, or one that a stage says it cannot use, before any stage runs. Raises
     InputError."""
-    for script in (*(stage.script for stage in of_region(region, raw)), "figure.py"):
+    for script in (*(stage.script for stage in of_region(region, raw)), CHECK, "figure.py"):
         check_of_stage(script, constants(constants_class(script), arguments_of(script, region, arguments)))
 
 

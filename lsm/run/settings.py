@@ -4,6 +4,7 @@ import ast
 import difflib
 import errno
 import inspect
+import os
 import re
 import shlex
 import signal
@@ -231,8 +232,7 @@ _REMEDIES = {
     errno.EEXIST: "a folder is expected in this place; move the file away",
     errno.ENAMETOOLONG: "choose a shorter REGION or folder"}
 _OTHER = "check the disk and the folder, then run this again"
-_NO_MEMORY = ("not enough memory; close other programs, or lower the constants that say how much is in memory at once "
-              "(--help lists them)")
+_NO_MEMORY = "not enough memory; close other programs, or lower the constants that limit it (--help lists them)"
 
 
 def _stop(message: str) -> None:
@@ -297,4 +297,4 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
     except BrokenExecutor:
         _stop("a process of this run was killed, most likely for want of memory; set WORKERS=1, or close other "
               "programs, and run this again")
-    print(f"done in {time.perf_counter() - start:.1f} s ({time.process_time():.1f} s of processor time)")
+    print(f"done in {time.perf_counter() - start:.1f} s ({sum(os.times()[:4]):.1f} s of processor time)")

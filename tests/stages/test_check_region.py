@@ -49,16 +49,30 @@ def test_prepare_region_does_the_same_and_says_so(region):
 
 def test_a_region_without_inputs_is_a_table_of_errors(tmp_path):
     (tmp_path / "src_data/nowhere/raw").mkdir(parents=True)
-    assert "3 errors, 0 warnings, 0 in order" in succeed(tmp_path, STAGE, "REGION=nowhere")
+    done = run_stage(tmp_path, STAGE, "REGION=nowhere")
+    assert done.returncode == 2
+    assert "3 errors, 0 warnings, 0 in order" in done.stdout
+    assert done.stderr.endswith("tmp/nowhere_checks.csv: expected no error, found 3; mend the inputs as the lines above "
+                                "say, or, if they are right all the same, add STOP_AT_ERRORS=False\n")
+    assert "3 errors" in succeed(tmp_path, STAGE, "REGION=nowhere", "STOP_AT_ERRORS=False")
     assert sorted(contents(tmp_path)) == ["tmp/nowhere_checks.csv", "tmp/nowhere_checks.csv.json"]
+
+
+def test_errors_stop_make_before_stage_1(region):
+    grid = pd.read_csv(PATHS.grid)
+    grid.assign(DEM=3.28 * grid["DEM"]).to_csv(PATHS.grid, index=False)
+    done = run_stage(region, "tools/pipeline.py", "run", "REGION=own")
+    assert done.returncode == 2
+    assert "own_checks.csv: expected no error, found 1; mend" in done.stderr
+    assert not (region / "unsupervised_pretraining").exists()
 
 
 def test_statistics_are_of_the_first_rows_of_a_grid(region):
     grid = pd.read_csv(PATHS.grid)
     grid.assign(DEM=grid["DEM"].mask(grid.index >= 50, 3 * grid["DEM"])).to_csv(PATHS.grid, index=False)
     words = "grid_samples_own.csv: DEM is 3 times that of composite.tif"
-    assert words not in succeed(region, STAGE, "REGION=own", "SAMPLE_ROWS=50")
-    assert words in succeed(region, STAGE, "REGION=own")
+    assert words not in run_stage(region, STAGE, "REGION=own", "SAMPLE_ROWS=50").stdout
+    assert words in run_stage(region, STAGE, "REGION=own").stdout
     done = run_stage(region, STAGE, "REGION=own", "SAMPLE_ROWS=0")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("SAMPLE_ROWS=0: expected 1 or more\n")
