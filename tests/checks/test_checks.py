@@ -161,7 +161,8 @@ def test_a_sound_region_has_no_error(region):
     findings, correlation = inspection.check_inputs(PATHS, factors("own"), ROWS)
     assert not [f for f in findings if f.level == "error"]
     assert all(f.remedy for f in findings if f.level != "ok")
-    assert correlation["factor"].tolist() == [f.name for f in factors("own") if f.kind not in ("categorical", "circular")]
+    assert correlation["factor"].tolist() == [f.name for f in factors("own")
+                                              if f.kind not in ("categorical", "circular")]
 
 
 def test_checking_changes_nothing_else_and_the_worst_stands_last(region, made, capsys):
