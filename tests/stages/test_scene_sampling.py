@@ -44,7 +44,7 @@ def write_composite(path: Path, bands: np.ndarray, holes: dict) -> None:
 
 
 def sample_table(xy: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
-    columns = {f.name: rng.integers(1, 4, len(xy)) if f.kind == "categorical" else rng.uniform(1, 300, len(xy)).round(3)
+    columns = {f.name: rng.integers(1, 4, len(xy)) if f.kind == "categorical" else rng.uniform(1, 90, len(xy)).round(3)
                for f in FACTORS}
     return pd.DataFrame(columns | {"X": xy[:, 0], "Y": xy[:, 1], "label": label})
 
