@@ -83,7 +83,8 @@ def of_agreement(of_samples: np.ndarray, of_grid: np.ndarray, factors: tuple[Fac
     equal = {factor: _equal(factor, *pair) for factor, pair in compared.items()}
     read_from_it = np.mean([share >= EQUAL for share in equal.values()]) > 0.5
     odd = [finding for factor, pair in compared.items()
-           for finding in _of_factor(factor, *pair, file) or _of_unequal(factor, equal[factor], read_from_it, file)]
+           for finding in _of_factor(factor, *pair, read_from_it, file)
+           or _of_unequal(factor, equal[factor], read_from_it, file)]
     ranks = {factor.name: spearmanr(*pair).statistic for factor, pair in compared.items()
              if factor.kind in ("continuous", "distance") and np.ptp(pair[0]) and np.ptp(pair[1])}
     least = f"; lowest rank correlation {min(ranks.values()):.2f} ({min(ranks, key=ranks.get)})" if ranks else ""
@@ -127,8 +128,9 @@ def _of_classes(factor: Factor, a: np.ndarray, b: np.ndarray, file: str) -> list
                     "number the classes alike in samples and grid")]
 
 
-def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, file: str) -> list[Finding]:
-    """The finding on one factor, of samples a (samples,) and the grid b (samples,), [] where the two agree."""
+def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, read_from_it: bool, file: str) -> list[Finding]:
+    """The finding on one factor, of samples a (samples,) and the grid b (samples,), [] where the two agree;
+    read_from_it: whether most factors are equal."""
     if factor.kind == "categorical":
         return _of_classes(factor, a, b, file)
     apart = _apart(factor, a, b)
@@ -149,7 +151,9 @@ def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, file: str) -> list[
         return [Finding("units", file, "error", f"{factor.name} of the samples falls where that of the grid at their "
                         f"places rises (rank correlation {ranks:.2f})", "write both with one sign")]
     if factor.kind == "circular" or ranks < UNLIKE:
-        return [Finding("alignment", file, "warning", f"{factor.name} of the samples has little to do with the grid at "
-                        f"their places (median difference {np.median(apart):.3g})",
-                        "take both from one layer, in one CRS and unit")]
+        sure = read_from_it and not factor.zero_is_missing  # a point's own velocity is not its cell's
+        return [Finding("alignment", file, "error" if sure else "warning", f"{factor.name} of the samples has little "
+                        f"to do with the grid at their places (median difference {np.median(apart):.3g}"
+                        + "; most factors are equal there)" * sure + ")" * (not sure),
+                        "take both from one layer, in one CRS and unit; leave out what numbers rows or tells labels")]
     return []

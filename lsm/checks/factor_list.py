@@ -8,6 +8,8 @@ import re
 import shlex
 from pathlib import Path
 
+import pandas as pd
+
 from lsm.inputs.rasters import open_raster
 from lsm.inputs.samples import DEGREES, KINDS, OTHER_NAMES, Factor, first_rows
 from lsm.inputs.text_tables import Table, find_columns, plain
@@ -15,12 +17,14 @@ from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 LOOKED_AT = 1000  # rows of a table that say whether a column holds numbers
+MOST_CLASSES = 50  # different words of a column in these rows; more are remarks
 # How people write a factor's unit behind its name, by unit.
 _NO_UNIT = re.compile(r"(?!)")
 _UNITS = {unit: re.compile(rf"[\s_]*[(\[]\s*(?:{words})\s*[)\]]$|[\s_]+(?:{words})$", re.I) for unit, words in (
     ("m", "m|met(?:er|re)s?"), ("degree", "°|deg|degrees?"), ("class", "codes?|class|classes|id"))}
 _OTHER_UNIT = re.compile(r"[\s_]*[(\[][^)\]]*[)\]]$|[\s_]+(?:km|ft|feet|cm|mm|%|percent|rad|radians?)$", re.I)
-NUMBERS_OF_ROWS = ("", "id", "fid", "oid", "objectid", "gid", "pid", "index", "row", "col", "unnamed: 0", "weight")
+NUMBERS_OF_ROWS = ("", "id", "fid", "oid", "objectid", "gid", "pid", "index", "row", "col", "unnamed: 0", "weight",
+                   "pointid", "cellid", "rowid", "sampleid", "targetfid", "origfid", "joincount", "cat")
 
 
 def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], tables: list[Path],
@@ -53,11 +57,16 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
             left_out.append(factor.name)
     if not factors:  # these are no tables of factors; their reader says so
         return known, []
-    offered = _offered(headers, factors)
-    taken = _taken(offered, further)
+    offered, words = _offered(headers, factors)
+    taken = _taken(offered, words, further)
     names = ", ".join(map(shown, headers))
     notes = [f"left out, for no column of {names} holds them: {', '.join(left_out)}"] if left_out else []
     notes += _in_other_units([f for f in known if f.name in left_out], common, headers)
+    if taken:
+        notes.append(f"further factors: {', '.join(f'{factor.name} ({factor.kind})' for factor in taken)}")
+    if words:
+        notes.append(f"columns of words: {', '.join(words)}; to take one as a factor, write its classes as numbers, "
+                     f"the same in all tables, and add {shlex.quote(f'FURTHER={words[0]}:categorical')}")
     rest = [name for name in offered if name not in {factor.name for factor in taken}]
     if rest:
         notes.append(f"columns of {names} that may be further factors: {', '.join(rest)} (FURTHER=all takes them, "
@@ -100,25 +109,34 @@ def _column_of(path: Path, header: list[str], factor: Factor, common: tuple[str,
     return header[found[0]] if found else None
 
 
-def _offered(headers: dict[Path, list[str]], factors: list[Factor]) -> list[str]:
-    """The columns of numbers that all tables have and no factor uses."""
+def _offered(headers: dict[Path, list[str]], factors: list[Factor]) -> tuple[list[str], list[str]]:
+    """The columns of numbers that all tables have and no factor uses, but those that count the rows of a table; and
+    such columns of words that may be classes."""
     if len(headers) < 2:
-        return []
+        return [], []
     used = {plain(n) for n in (*DEGREES, *NUMBERS_OF_ROWS, *OTHER_NAMES, *sum(OTHER_NAMES.values(), ()))}
     used |= {plain(n) for factor in factors for n in (factor.name, *factor.aliases)}
     first, *others = headers.values()
     names = [name for name in first if plain(name) not in used and all(find_columns(h, (name,)) for h in others)]
-    if not names:
-        return []
-    for path, header in headers.items():
+    numbers = list(names)
+    for path, header in headers.items() if names else ():
         if path.suffix != ".tif":
             rows = first_rows(path, LOOKED_AT)
-            names = [name for name in names if rows[header[find_columns(header, (name,))[0]]].dtype.kind in "iuf"]
-    return names
+            columns = {name: rows[header[find_columns(header, (name,))[0]]] for name in names}
+            names = [name for name, column in columns.items() if not _counts(column)
+                     and (column.dtype.kind in "iuf" or 1 < column.nunique() <= MOST_CLASSES)]
+            numbers = [name for name in numbers if name in names and columns[name].dtype.kind in "iuf"]
+    return numbers, [name for name in names if name not in numbers]
 
 
-def _taken(offered: list[str], further: str) -> list[Factor]:
-    """The further factors that a person asks for. Raises InputError for a name that is not offered."""
+def _counts(column: pd.Series) -> bool:
+    """Whether a column numbers the rows: whole numbers, each one more than the one before."""
+    return len(column) > 2 and column.dtype.kind in "iuf" and bool((column.diff().iloc[1:] == 1).all())
+
+
+def _taken(offered: list[str], words: list[str], further: str) -> list[Factor]:
+    """The further factors that a person asks for. Raises InputError for a name that is not offered, or one of a column
+    of words."""
     if further in ("none", ""):
         return []
     out, columns = [], {plain(name): name for name in offered}
@@ -126,6 +144,9 @@ def _taken(offered: list[str], further: str) -> list[Factor]:
     for name in asked:
         name, _, kind = name.rpartition(":") if ":" in name and plain(name) not in columns else (name, "", "")
         if plain(name) not in columns or (kind or "continuous") not in KINDS:
+            if plain(name) in map(plain, words):
+                raise InputError(f"FURTHER={further}: column {name!r}: expected numbers, found words; write its "
+                                 "classes as numbers, the same in all tables")
             near = difflib.get_close_matches(name, offered, n=1)
             raise InputError(f"FURTHER={further}: expected none, all, or columns of numbers that samples and grid have "
                              f"({', '.join(offered) or 'there are none'}), found {name!r}"

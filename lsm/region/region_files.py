@@ -95,7 +95,10 @@ def unused(folder: Path, used: list[str]) -> list[str]:
     """
     paths = [path_of(name).resolve() for name in used]
     parts = {part.resolve() for path in paths for part in parts_of(path)}
-    rest = [p.name for p in (sorted(folder.iterdir()) if folder.is_dir() else []) if p.resolve() not in paths
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    there = [q for p in there for q in (sorted(p.iterdir()) if p.is_dir() and p.resolve() in {q.parent for q in paths}
+                                        else [p])]  # of a folder that holds a used file, the other files
+    rest = [str(p.relative_to(folder)) for p in there if p.resolve() not in paths
             and p.resolve() not in parts and not p.name.startswith(".")
             and not (is_sidecar(p.name) and any(_stem(p) == _stem(q) for q in paths if q.parent == p.parent.resolve()))]
     if not rest:

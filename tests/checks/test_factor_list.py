@@ -64,7 +64,7 @@ def test_published_names_give_the_published_factors(files):
 def test_further_factors(files, further, taken):
     factors, notes = factors_of(FACTORS, COMMON_NAMES, files(), further)
     assert [(f.name, f.kind) for f in factors[12:]] == taken
-    assert ("further" in notes[-1]) == (len(taken) < 2)
+    assert ("may be further" in notes[-1]) == (len(taken) < 2)
 
 
 @pytest.mark.parametrize(("further", "words"), [
@@ -85,6 +85,19 @@ def test_a_further_factor_twice_is_refused(files, further):
 def test_only_columns_of_both_tables_are_offered(files):
     _, notes = factors_of(FACTORS, COMMON_NAMES, files(grid=table().drop(columns="rain").assign(Soil="clay")))
     assert len(notes) == 1
+    words = table().assign(Soil=np.where(table()["rain"] > 0.5, "clay", "sand"))
+    _, notes = factors_of(FACTORS, COMMON_NAMES, files(words, words))
+    assert notes[1].startswith("columns of words: Soil; to take one as a factor, write its classes as numbers, the same")
+
+
+def test_what_numbers_rows_is_no_factor_and_what_is_taken_is_said(files):
+    numbered = table().drop(columns="Soil").assign(place=np.arange(len(table())) + 7, pointid=3)
+    factors, notes = factors_of(FACTORS, COMMON_NAMES, files(numbered, numbered), "all")
+    assert factors[-1].name == "rain"
+    assert notes[-1] == "further factors: rain (continuous)"
+    words = table().assign(Soil=np.where(table()["rain"] > 0.5, "clay", "sand"))
+    with pytest.raises(InputError, match="FURTHER=Soil:categorical: column 'Soil': expected numbers, found words"):
+        factors_of(FACTORS, COMMON_NAMES, files(words, words), "Soil:categorical")
 
 
 def test_a_factor_of_one_table_stays_for_its_reader_to_refuse(files):
