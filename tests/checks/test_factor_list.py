@@ -87,7 +87,7 @@ def test_only_columns_of_both_tables_are_offered(files):
     assert len(notes) == 1
     words = table().assign(Soil=np.where(table()["rain"] > 0.5, "clay", "sand"))
     _, notes = factors_of(FACTORS, COMMON_NAMES, files(words, words))
-    assert notes[1].startswith("columns of words: Soil; to take one as a factor, write its classes as numbers, the same")
+    assert notes[1].startswith("columns of words: Soil; to take one as a factor, write its classes as numbers")
 
 
 def test_what_numbers_rows_is_no_factor_and_what_is_taken_is_said(files):
