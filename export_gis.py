@@ -180,7 +180,7 @@ def main(c: Constants) -> None:
               [paths.map_raster, paths.blocks, paths.models, paths.tasks, source, *used, *rest],
               [paths.importance_territory, paths.importance, paths.leading_factor, paths.metrics])
 
-    print(f"classes, {c.BREAKS} breaks{' of an earlier run' if kept else ''}: "
+    print(f"classes, {c.BREAKS} breaks{', those of earlier figures and layers' if kept else ''}: "
           + ", ".join(f"{name} {n / max(cells.sum(), 1):.1%}" for name, n in zip(c.CLASS_NAMES, cells, strict=True)))
     print(f"difference of probability between neighbouring cells: mean {jumps.loc['across', 'mean']:.3f} across "
           f"borders of blocks, {jumps.loc['inside', 'mean']:.3f} inside blocks; median "

@@ -173,7 +173,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
     print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
           f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
     rng, points, weak = np.random.default_rng(c.SEED), None, pd.DataFrame({"X": [], "Y": []})
-    steps = 5 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR", "MASK"})
+    steps = 6 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR", "MASK"})
     with (work_folder(root() / "tmp" / f".{c.REGION}_layers") as folder,
           Progress(total=steps, unit="step", delay=1) as bar):
         def step(text: str) -> None:
@@ -204,7 +204,8 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
             dropped = "; ".join(f"{n:,} {rule}" for rule, n, _ in motion.sieve.rows if n)
             notes += [*motion.notes, f"{len(weak):,} of {len(points.xy):,} InSAR points are weak landslides; dropped: "
                                      f"{dropped or 'none'}"]
-        mark_occupied(landslides, weak[["X", "Y"]].to_numpy(), burned, grid, folder)
+        stable, more = mark_occupied(landslides, stable, weak[["X", "Y"]].to_numpy(), burned, grid, folder)
+        notes += more
         step("tables")
         samples, scores = sample_tables(rng, landslides, stable, names, grid, folder, c)
 

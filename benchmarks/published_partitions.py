@@ -71,5 +71,6 @@ def main(folder: str = "", repeats: str = "100") -> None:
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv):
-        sys.exit(__doc__)
+        print(__doc__)
+        sys.exit()
     main(*sys.argv[1:])

@@ -69,5 +69,6 @@ def seams_of(region: str) -> dict:
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv):
-        sys.exit(__doc__)
+        print(__doc__)
+        sys.exit()
     print(pd.DataFrame([seams_of(region) for region in sys.argv[1:]]).to_markdown(index=False, floatfmt=".3f"))

@@ -63,5 +63,6 @@ def main(root: Path, areas: list[str]) -> None:
 
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv):
-        sys.exit(__doc__)
+        print(__doc__)
+        sys.exit()
     main(Path(sys.argv[1]).resolve(), sys.argv[2:])

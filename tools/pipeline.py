@@ -36,14 +36,15 @@ def wanted(target: str, region: str, raw: bool) -> list[str]:
 
 
 def make(target: str, region: str, arguments: list[str], raw: bool) -> None:
-    """Runs the stages of a target that are not fresh, and before stage 1 the checks of inputs that the demo has not
-    made. A stage that fails, or an error that the checks find, ends everything with its exit code."""
+    """Runs the stages of a target that are not fresh, and before stage 1 the checks of inputs, if these are not those
+    that were checked; the demo's need none. A stage that fails, or an error that the checks find, ends everything with
+    its exit code."""
     made = []
     with contextlib.ExitStack() as held:
         for script in wanted(target, region, raw):
             if script == pipeline.PRETRAIN:
                 check_forecast(region, arguments)
-                if region != "demo" and pipeline.states_of(region, arguments, raw, made)[script] != "fresh":
+                if region != "demo" and not pipeline.checked(region, arguments):
                     run(pipeline.CHECK, region, arguments)
                 held.enter_context(stage_1_files())  # no other region's stage 1 may come between it and stage 3
             if script == pipeline.REPORT or pipeline.states_of(region, arguments, raw, made)[script] != "fresh":

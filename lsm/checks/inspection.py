@@ -27,7 +27,8 @@ def write_checks(c, stop: bool) -> None:
     """
     paths = Paths(c.REGION)
     findings, correlation = check_inputs(paths, c.factors, c.SAMPLE_ROWS)
-    table, inputs = pd.DataFrame(findings), [p for p in (paths.samples, paths.composite) if p.is_file()]
+    table, inputs = pd.DataFrame(findings), [p for p in (paths.samples, paths.composite, paths.grid, paths.factor_stack)
+                                             if p.is_file()]
     written = {paths.checks: table} | ({paths.correlation: correlation} if len(correlation) else {})
     for path, content in written.items():
         write_csv(path, content, STAGE, c, inputs)

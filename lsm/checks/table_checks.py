@@ -12,6 +12,7 @@ VIF = 10.0               # variance inflation above which the other factors pred
                          #   Quantity 41)
 CORRELATION = 0.8        # |r| above which two factors hold much the same information
 FEW = 100                # landslides, or non-landslides, below which no block learns and no score means much
+PART = 0.3  # of the extent of all points: landslides within less were mapped in a part of the area
 BALANCE = (0.2, 0.8)     # share of landslides outside which scores and thresholds mislead
 MISSING = 0.6            # share of samples without InSAR above which DV says more about gaps than about motion
 
@@ -121,6 +122,7 @@ def of_labels(table: pd.DataFrame, values: pd.DataFrame, file: str) -> list[Find
     label = pd.to_numeric(table["label"], errors="coerce")
     slides, others = int((label == 1).sum()), int((label == 0).sum())
     few, share = min(slides, others) < FEW, slides / max(1, slides + others)
+    alone = _box(table[label == 1]) / max(_box(table), 1.0)
     uneven = not BALANCE[0] <= share <= BALANCE[1]
     remedy = ("take about as many non-landslides as landslides (RATIO of prepare_region.py), or classes of the map by "
               "BREAKS=quantile: probabilities stay near this share" if uneven else
@@ -132,8 +134,15 @@ def of_labels(table: pd.DataFrame, values: pd.DataFrame, file: str) -> list[Find
          "the stages keep the landslide; decide which label is right"),
         ("duplicates", same, f"{counted(same, 'row', 'repeat')} another row's factors",
          "points in one cell: keep one of them, or training and test share them"),
+        ("places", alone < PART, f"landslides lie within {alone:.0%} of the extent of all points", "elsewhere the map "
+         "tells where nobody looked; map landslides there, or keep to their area (MASK, MASK_KEEPS=True)"),
         ("balance", uneven or few, f"{share:.1%} landslides: {slides:,}, and {others:,} non-landslides", remedy)]
     return [graded(topic, file, "warning" if wrong else "ok", found, remedy) for topic, wrong, found, remedy in lines]
+
+
+def _box(points: pd.DataFrame) -> float:
+    """The area of the box around 98 % of the points in X and in Y, m2."""
+    return float(np.prod([np.subtract(*points[axis].dropna().quantile([0.99, 0.01])) for axis in ("X", "Y")]))
 
 
 def of_missing(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> list[Finding]:

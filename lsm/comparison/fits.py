@@ -20,7 +20,7 @@ from lsm.inputs.samples import Factor
 from lsm.run.artifacts import LIBRARIES, sha256
 from lsm.run.jobs import Job
 from lsm.run.paths import PROJECT, shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 STEPS = "published-steps"    # a protocol of its own: the published recipe step by step
 STEPS_COST = 160.0           # processor seconds of one run of it
@@ -155,4 +155,5 @@ def estimate(jobs: list[Job], points: Points, roles: dict, workers: int) -> str:
         cost = SHOTS_COST * FAMILIES["ours"].cost if job.family == "k-shot" else FAMILIES[job.family].cost
         seconds += cost * max(LEAST, taught.sum() / 10_000)
     cores = min(workers or os.cpu_count(), max(1, len(todo)))
-    return f"{len(todo)} fits: about {max(1, np.ceil(seconds / cores / 60)):.0f} minutes on {cores} cores"
+    minutes = max(1, int(np.ceil(seconds / cores / 60)))
+    return f"{counted(len(todo), 'fit')}: about {counted(minutes, 'minute')} on {counted(cores, 'core')}"

@@ -71,5 +71,5 @@ def as_text(ranking: pd.DataFrame, agreement: np.ndarray, state: np.ndarray) -> 
     low, middle, high = np.nanquantile(agreement[explained], (0.25, 0.5, 0.75))
     return "\n".join([*lines, "mean |SHAP| in log-odds, permutation in log loss, both weighted by area over "
                       "the explained blocks; raises, lowers: share of blocks where larger values do so",
-                      f"rank correlation of both in a block: median {middle:.2f}, half of the blocks {low:.2f} .. "
-                      f"{high:.2f}"])
+                      f"rank correlation of |SHAP| and permutation in a block: median {middle:.2f}, half of the blocks "
+                      f"{low:.2f} .. {high:.2f}"])

@@ -78,16 +78,22 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
     return landslides, [part[kept] for part in stable], given.burned, notes
 
 
-def mark_occupied(landslides, weak_xy: np.ndarray, burned, grid: Grid, folder: Path) -> None:
+def mark_occupied(landslides, stable, weak_xy: np.ndarray, burned, grid: Grid, folder: Path):
     """Writes the layers occupied (cells with a landslide, a weak one or an inventory polygon) and away, the distance
-    (m) to occupied cells.
+    (m) to occupied cells. Returns the stable places without those in the cell of a weak landslide, and notes.
 
-    landslides  xy, rows, columns, years; weak_xy  (points, 2); burned  the inventory's polygons as burned, or None
+    landslides, stable  xy, rows, columns, years; stable may be None; weak_xy  (points, 2)
+    burned  the inventory's polygons as burned, or None
     """
     weak_row, weak_col = cell_of(grid.geotransform, weak_xy)
     row, col = np.r_[landslides[1], weak_row], np.r_[landslides[2], weak_col]
     occupied = write_cells(folder / "occupied.tif", grid, row, col, 1, burned, kind=gdal.GDT_Byte, nodata=None)
     distance_to(occupied, grid, folder / "away.tif", "inventory: expected landslides on the grid, found none")
+    if stable is None:
+        return stable, []
+    moves = np.isin(stable[1] * grid.cols + stable[2], weak_row * grid.cols + weak_col)
+    return [part[~moves] for part in stable], [f"{counted(int(moves.sum()), 'stable place')} dropped in the cell of a "
+                                               "weak landslide"] * bool(moves.any())
 
 
 def as_table(names: list[str], values: np.ndarray, xy: np.ndarray) -> pd.DataFrame:

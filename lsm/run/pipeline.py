@@ -6,6 +6,7 @@ and when the stages that made its inputs are fresh.
 """
 
 import contextlib
+import csv
 import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -94,6 +95,15 @@ def states_of(region: str, arguments: list[str], raw: bool = False, made: Collec
             found = _reasons(stage, paths, arguments)
             out[stage.script] = f"stale: {'; '.join(found)}" if found else "fresh"
     return out
+
+
+def checked(region: str, arguments: list[str]) -> bool:
+    """Whether the last checks of a region are of its inputs and of these constants, and found no error."""
+    paths = Paths(region)
+    if not paths.checks.is_file() or _reasons(Stage(CHECK, lambda p: [p.checks]), paths, arguments):
+        return False
+    with paths.checks.open(newline="", encoding="utf-8") as table:
+        return all(row["level"] != "error" for row in csv.DictReader(table))
 
 
 def made_files(stage: Stage, paths: Paths) -> list[Path]:

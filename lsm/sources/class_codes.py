@@ -17,7 +17,8 @@ from lsm.sources.raster_files import RasterFile
 gdal.UseExceptions()
 ogr.UseExceptions()
 
-MAX_CLASSES = 100  # a layer with more different values holds no classes
+MAX_CLASSES = 100  # a layer with more different values holds no classes, unless it says so:
+MAX_NAMED = 1000   # by a table of colours, or a field that a person names
 LARGEST = 1 << 24  # whole numbers up to this one survive float32
 _NO_CLASS = ("", "unclassified", "nodata", "no data", "none", "background", "null", "<null>", "n/a")
 _COLOUR = re.compile(r"#?[0-9a-f]{6,8}", re.I)  # in an attribute table it is no name
@@ -52,15 +53,15 @@ def codes_of(names: dict, given: dict[str, int], where: str, region: str, own: b
 
 def whole_numbers(coded: gdal.Dataset, grid: Grid, file: File) -> set[float]:
     """The values of a raster of classes. Raises InputError where they are not some whole numbers."""
-    values = set()
+    values, most = set(), MAX_NAMED if coded.GetRasterBand(1).GetColorTable() else MAX_CLASSES
     for window in grid.windows():
         v = read_rows(coded, *window)
         values |= set(np.unique(v[known(v)]).tolist())
         parts = [v for v in values if v != round(v) or abs(v) > 2**53]
-        if len(values) > MAX_CLASSES or parts:
-            raise InputError(f"{file.where}: expected at most {MAX_CLASSES} whole-number classes, found "
+        if len(values) > most or parts:
+            raise InputError(f"{file.where}: expected at most {most} whole-number classes, found "
                              f"{f'{min(parts):.8g} among them' if parts else f'{len(values)} or more'}; export the "
-                             "classes, not a measure")
+                             "classes, not a measure, or group them")
     return values
 
 
@@ -209,9 +210,10 @@ def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[st
             notes.append(f"{file.where}: {text} and {spelt[text.lower()]} are taken for one class")
     values = [spelt.get(text.lower(), "") for text in values]
     names = {text: text for text in sorted(spelt.values())}
-    if not 1 <= len(names) <= MAX_CLASSES:
-        raise InputError(f"{file.where}: field {chosen}: expected 1 to {MAX_CLASSES} classes, found {len(names)}; name "
-                         f"another field: {_field_constant(file)}=<field>")
+    most = MAX_NAMED if field else MAX_CLASSES
+    if not 1 <= len(names) <= most:
+        raise InputError(f"{file.where}: field {chosen}: expected 1 to {most} classes, found {len(names)}; name "
+                         f"another field: {_field_constant(file)}=<field>, or group the classes")
     codes = codes_of(names, given, file.where, region, own=False)
     if not field:
         notes.append(f"{file.where}: classes are those of the field {chosen} ({_field_constant(file)})")

@@ -92,7 +92,7 @@ def test_records_and_what_is_printed(explained):
         assert set(record["inputs"]) == {"models_of_blocks/demo_models.npz", "metatask_sampling/demo_tasks.npz",
                                          "metatask_sampling/demo_blocks.tif", "metatask_sampling/demo_blocks.csv"}
         assert f"wrote {name}" in printed
-    assert "rank correlation of both in a block: median" in printed
+    assert "rank correlation of |SHAP| and permutation in a block: median" in printed
 
 
 def test_a_block_is_the_same_alone_and_again(explained, monkeypatch):

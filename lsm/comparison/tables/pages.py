@@ -2,11 +2,14 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
 from lsm.comparison import measures
+from lsm.comparison.protocols import kind_of
 from lsm.run.paths import Paths
+from lsm.run.settings import counted
 
 OURS = "ours"
 SUBSETS = {"all": ("inventory", "insar", "absence"), "inventory": ("inventory", "absence"),
@@ -31,7 +34,7 @@ def results(paths: Paths, made_by: str) -> str:
         of_all = part[part.subset == "all"]
         seeds, n = of_all.seeds.max(), of_all[of_all.measure == "kappa"].n.max()
         out.append(f"### {protocol}, {'all factors' if with_dv else 'without the left-out factor'}\n\n"
-                   f"{seeds} repeats, {n:,} scored points in all.\n\n" + _methods_by_measures(of_all))
+                   f"{times(protocol, seeds)}, {n:,} scored points in all.\n\n" + _methods_by_measures(of_all))
         gain = gains[(gains.protocol == protocol) & (gains.with_dv == with_dv)]
         if len(gain):
             cells = gain.assign(text=[f"{d:+.4f} [{low:+.4f}, {high:+.4f}]" for d, low, high in
@@ -92,7 +95,7 @@ def _mean_and_sd(part: pd.DataFrame, wanted: tuple[str, ...]) -> tuple[pd.DataFr
     """Methods by those of the wanted measures that are there: as text, "mean (sd)", and the means."""
     mean, sd = (_wide(part, "method", "measure", values) for values in ("mean", "sd"))
     mean = mean[[m for m in wanted if m in mean]]
-    return mean.map("{:.3f}".format) + " (" + sd[mean.columns].map("{:.3f}".format) + ")", mean
+    return mean.map("{:.3f}".format) + sd[mean.columns].map(lambda v: "" if np.isnan(v) else f" ({v:.3f})"), mean
 
 
 def _methods_by_measures(part: pd.DataFrame) -> str:
@@ -102,6 +105,11 @@ def _methods_by_measures(part: pd.DataFrame) -> str:
         best = mean[m].idxmin() if m in measures.LOWER_IS_BETTER else mean[m].idxmax()
         text.loc[best, m] = f"**{text.loc[best, m]}**"
     return _markdown(text)
+
+
+def times(protocol: str, n: int) -> str:
+    """How often a protocol was scored, in words: on so many folds, or repeats."""
+    return counted(n, "fold" if kind_of(protocol) in ("blocked", "partitions") else "repeat")
 
 
 def _markdown(table: pd.DataFrame) -> str:
@@ -114,6 +122,6 @@ def summary(paths: Paths) -> str:
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     table = table[(table.subset == "all") & table.with_dv & (table.protocol != "k-shot")]
     wanted = ("accuracy", "kappa", "auroc", "brier", "ece", "top_tenth")
-    return "\n\n".join(f"{protocol}: mean (sd) of {part.seeds.max()} repeats\n"
+    return "\n\n".join(f"{protocol}: mean (sd) of {times(protocol, part.seeds.max())}\n"
                        f"{_mean_and_sd(part, wanted)[0].to_string()}"
                        for protocol, part in table.groupby("protocol", sort=False))

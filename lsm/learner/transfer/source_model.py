@@ -62,6 +62,9 @@ def source_for(c: StartConstants, encoder: Encoder, labelled: int) -> Source | N
     """
     path = source_path(c.START_FROM, c.REGION)
     if path is None or labelled >= c.START_BELOW:
+        if path and c.START_BELOW:
+            print(f"START_FROM={c.START_FROM} is not used: {labelled:,} samples to learn from are enough (START_BELOW="
+                  f"{c.START_BELOW:,})")
         return None
     source = read_source(path)
     if encoder.form != source.encoder.form or encoder.form == "published":
