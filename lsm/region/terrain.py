@@ -18,7 +18,8 @@ FORMULAS = ("Horn", "ZevenbergenThorne")
 # (Weiss 2001); TRI: the root of the sum of the squared differences to them (Riley and others 1999, Intermountain
 # Journal of Sciences 5); relief: highest less lowest height around; HAND: height above the nearest stream down the
 # flow.
-MORE = {"profile curvature": "1/100 m", "plan curvature": "1/100 m", "TPI": "m", "TRI": "m", "relief": "m", "HAND": "m"}
+MORE = {  # further factors of terrain, and their units
+    "profile curvature": "1/100 m", "plan curvature": "1/100 m", "TPI": "m", "TRI": "m", "relief": "m", "HAND": "m"}
 
 
 def slope_and_aspect(dem: Path, grid: Grid, slope: Path, aspect: Path, formula: str) -> None:

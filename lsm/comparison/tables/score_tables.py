@@ -1,5 +1,7 @@
 """Tables of the comparison: from the scores of every method on every split to measures, differences and curves."""
 
+import shlex
+
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
@@ -155,6 +157,12 @@ def interval(values: np.ndarray) -> np.ndarray:
     return np.nanpercentile(values, [2.5, 97.5]) if np.isfinite(values).any() else np.full(2, np.nan)
 
 
+def command_of(stage: str, c) -> str:
+    """The call of the stage that asks for the same protocols, methods and seeds, as a shell reads it."""
+    asked = [f"{name}={getattr(c, name)}" for name in ("REGION", "PROTOCOLS", "METHODS", "SEEDS") if getattr(c, name, "")]
+    return shlex.join(["python", stage, *asked])
+
+
 def write_tables(paths: Paths, jobs: list[Job], points: Points, roles: dict, units: dict, resamples: int, seed: int,
                  made: tuple) -> list:
     """Computes and writes every table; returns the files.
@@ -170,5 +178,5 @@ def write_tables(paths: Paths, jobs: list[Job], points: Points, roles: dict, uni
     for path, table in out:
         write_csv(path, table, *made)
     with artifact(paths.results, *made) as temporary:
-        temporary.write_text(results(paths, f"python {made[0]} REGION={paths.region}"))
+        temporary.write_text(results(paths, command_of(*made[:2])))
     return [*(path for path, _ in out), paths.results]
