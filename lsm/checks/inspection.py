@@ -61,7 +61,8 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
             values = columns_of(table, factors)
             findings += _of_columns(table, values, factors, raster, path, is_grid=False)
             if len(values) and {"X", "Y", "label"} <= set(table):
-                findings += of_labels(table, values, shown(path)) + of_missing(values, factors, shown(path))
+                findings += of_labels(table, values, shown(path))
+                findings += of_missing(values, table["label"], factors, shown(path))
                 if path == paths.samples:
                     findings += of_decimals(table, shown(path))
                     findings += of_one_sided(values, table["label"], factors, shown(path))

@@ -14,6 +14,7 @@ CORRELATION = 0.8        # |r| above which two factors hold much the same inform
 FEW = 100                # landslides, or non-landslides, below which no block learns and no score means much
 PART = 0.3  # of the extent of all points: landslides within less were mapped in a part of the area
 BALANCE = (0.2, 0.8)     # share of landslides outside which scores and thresholds mislead
+TELLS = 0.4              # difference of these shares between the labels above which gaps tell the label
 MISSING = 0.6            # share of samples without InSAR above which DV says more about gaps than about motion
 
 
@@ -145,11 +146,21 @@ def _box(points: pd.DataFrame) -> float:
     return float(np.prod([np.subtract(*points[axis].dropna().quantile([0.99, 0.01])) for axis in ("X", "Y")]))
 
 
-def of_missing(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> list[Finding]:
-    """Share of rows without a measurement, of factors whose zero says so."""
-    shares = {f.name: float((values[f.name] == 0).mean()) for f in factors if f.zero_is_missing and f.name in values}
-    return [graded("InSAR", file, "warning" if share > MISSING else "ok", f"{share:.1%} of the rows have no {name}",
-                   f"leave {name} out (INSAR=none), or take denser points") for name, share in shares.items()]
+def of_missing(values: pd.DataFrame, label: pd.Series, factors: tuple[Factor, ...], file: str) -> list[Finding]:
+    """Of factors whose zero says that nothing was measured: the share of such rows, and whether they are mostly those
+    of one label."""
+    findings, slid = [], pd.to_numeric(label, errors="coerce")
+    for name in (f.name for f in factors if f.zero_is_missing and f.name in values):
+        lacks = values[name] == 0
+        findings.append(graded("InSAR", file, "warning" if lacks.mean() > MISSING else "ok",
+                               f"{lacks.mean():.1%} of the rows have no {name}", f"leave {name} out (INSAR=none), or take denser points"))
+        of_slides, of_others = (float(lacks[slid == one].mean()) for one in (1, 0))
+        if abs(of_slides - of_others) > TELLS:
+            findings.append(Finding("InSAR", file, "warning", f"{name} is missing at {of_slides:.0%} of the landslides "
+                                    f"and {of_others:.0%} of the others: whether it was measured tells the label",
+                                    "the map may show where InSAR has points; take non-landslides where it has some "
+                                    "(STABLE), or leave it out (INSAR=none)"))
+    return findings
 
 
 def variance_inflation(r: np.ndarray) -> np.ndarray:

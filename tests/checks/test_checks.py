@@ -191,7 +191,8 @@ def test_a_few_odd_values_do_not_change_the_unit(name, values, level, found):
 
 def test_velocity_in_metres_and_missing_insar():
     values = pd.DataFrame({"DV": np.where(np.arange(100) < 80, 0, 0.004)})
-    findings = table_checks.of_units(values, FACTORS, "t.csv") + table_checks.of_missing(values, FACTORS, "t.csv")
+    findings = table_checks.of_units(values, FACTORS, "t.csv") + table_checks.of_missing(
+        values, pd.Series(np.arange(len(values)) % 2), FACTORS, "t.csv")
     assert [(f.topic, f.level) for f in findings] == [("units", "warning"), ("InSAR", "warning")]
     assert "m/yr" in findings[0].found
     assert "80.0%" in findings[1].found
@@ -266,3 +267,23 @@ def test_numbers_of_the_area_are_those_of_the_grid(region):
     table = pd.read_csv(PATHS.grid)
     assert table["X"].min() == WEST + CELL / 2
     assert table["Y"].max() == NORTH - CELL / 2
+
+
+def test_gaps_that_tell_the_label_are_named():
+    label = pd.Series(np.arange(100) % 2)
+    values = pd.DataFrame({"DV": np.where((label == 0) & (np.arange(100) < 60), 0.0, 1.5)})
+    found = table_checks.of_missing(values, label, FACTORS, "t.csv")
+    assert [f.level for f in found] == ["ok", "warning"]
+    assert found[1].found.startswith("DV is missing at 0% of the landslides and 60% of the others")
+    assert len(table_checks.of_missing(values, 1 - label.sort_values(ignore_index=True), FACTORS, "t.csv")) == 1
+
+
+def test_landslides_in_a_corner_are_named():
+    x, y = (a.ravel() for a in np.meshgrid(np.arange(30) * 100.0, np.arange(30) * 100.0))
+    table = pd.DataFrame({"X": x, "Y": y, "label": ((x < 1000) & (y < 1000)).astype(int)})
+    values = table[["X", "Y"]].rename(columns={"X": "DEM", "Y": "slope"})
+    found = {f.topic: f for f in table_checks.of_labels(table, values, "t.csv")}
+    assert (found["places"].level, found["places"].found) == (
+        "warning", "landslides lie within 10% of the extent of all points")
+    table["label"] = np.arange(len(table)) % 2
+    assert {f.topic: f for f in table_checks.of_labels(table, values, "t.csv")}["places"].level == "ok"

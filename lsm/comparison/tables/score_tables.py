@@ -159,8 +159,8 @@ def interval(values: np.ndarray) -> np.ndarray:
 
 def command_of(stage: str, c) -> str:
     """The call of the stage that asks for the same protocols, methods and seeds, as a shell reads it."""
-    asked = [f"{name}={getattr(c, name)}" for name in ("REGION", "PROTOCOLS", "METHODS", "SEEDS") if getattr(c, name, "")]
-    return shlex.join(["python", stage, *asked])
+    asked = {name: getattr(c, name, "") for name in ("REGION", "PROTOCOLS", "METHODS", "SEEDS")}
+    return shlex.join(["python", stage, *(f"{name}={value}" for name, value in asked.items() if value)])
 
 
 def write_tables(paths: Paths, jobs: list[Job], points: Points, roles: dict, units: dict, resamples: int, seed: int,
