@@ -153,7 +153,8 @@ def of_missing(values: pd.DataFrame, label: pd.Series, factors: tuple[Factor, ..
     for name in (f.name for f in factors if f.zero_is_missing and f.name in values):
         lacks = values[name] == 0
         findings.append(graded("InSAR", file, "warning" if lacks.mean() > MISSING else "ok",
-                               f"{lacks.mean():.1%} of the rows have no {name}", f"leave {name} out (INSAR=none), or take denser points"))
+                               f"{lacks.mean():.1%} of the rows have no {name}",
+                               f"leave {name} out (INSAR=none), or take denser points"))
         of_slides, of_others = (float(lacks[slid == one].mean()) for one in (1, 0))
         if abs(of_slides - of_others) > TELLS:
             findings.append(Finding("InSAR", file, "warning", f"{name} is missing at {of_slides:.0%} of the landslides "
