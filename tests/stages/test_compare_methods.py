@@ -561,7 +561,7 @@ def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, no_support_teach
     assert pd.Series(changed[blocks >= 0]).groupby(blocks[blocks >= 0]).max().gt(1e-3).mean() > 0.9  # blocks adapt
     said = capsys.readouterr().out
     assert "no map of SVM: METHODS or PROTOCOLS leave them out" in said
-    assert re.search(r"^published: mean \(sd\) of 1 repeats$", said, re.M)
+    assert re.search(r"^published: mean \(sd\) of 1 repeat$", said, re.M)
     assert re.search(r"^ours +0\.\d{3} \(nan\)", said, re.M)
 
 
