@@ -123,7 +123,8 @@ def of_labels(table: pd.DataFrame, values: pd.DataFrame, file: str) -> list[Find
     label = pd.to_numeric(table["label"], errors="coerce")
     slides, others = int((label == 1).sum()), int((label == 0).sum())
     few, share = min(slides, others) < FEW, slides / max(1, slides + others)
-    alone = _box(table[label == 1]) / max(_box(table), 1.0)
+    whole = _box(table)
+    alone = _box(table[label == 1]) / whole if slides and whole > 0 else 1.0
     uneven = not BALANCE[0] <= share <= BALANCE[1]
     remedy = ("take about as many non-landslides as landslides (RATIO of prepare_region.py), or classes of the map by "
               "BREAKS=quantile: probabilities stay near this share" if uneven else

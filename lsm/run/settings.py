@@ -149,8 +149,8 @@ def constants_class(script: str) -> type:
 
 
 def check_of_stage(script: str, c) -> None:
-    """Raises InputError for constants c that `script` itself would refuse: then a run
-    of many stages can refuse them before the first. What a stage runs with by default is not looked at."""
+    """Raises InputError for constants c that `script` itself would refuse: then a run of many stages can refuse them
+    before the first. What a stage runs with by default is not looked at."""
     default = constants(type(c), [f"{name}={getattr(c, name)}" for name in ("REGION", "RECIPE") if hasattr(c, name)])
     if c != default and (check := _check_of(script)):
         check(c)

@@ -126,10 +126,14 @@ def test_values_that_a_stage_refuses_are_known_before_it_runs(script, argument, 
 
 def test_what_a_stage_runs_with_by_default_needs_no_check(monkeypatch):
     """Its check may import rooms that take a second."""
-    monkeypatch.setattr(settings, "_check_of", lambda script: pytest.fail("checked"))
+    stage, checked = "meta_learner.py", []
+    monkeypatch.setattr(settings, "_check_of", lambda script: checked.append)
     for recipe in settings.RECIPES:
-        given = ["REGION=HK", f"RECIPE={recipe}"]
-        check_of_stage("meta_learner.py", constants(constants_class("meta_learner.py"), given))
+        check_of_stage(stage, constants(constants_class(stage), ["REGION=HK", f"RECIPE={recipe}"]))
+    assert checked == []
+    other = constants(constants_class(stage), ["REGION=HK", "LOCAL_ITERATIONS=7"])
+    check_of_stage(stage, other)
+    assert checked == [other]
 
 
 @pytest.mark.parametrize(("text", "meant"), [("1", "True"), ("false", "False"), ("yes", "True"), ("off", "False"),
