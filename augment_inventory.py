@@ -65,7 +65,9 @@ class Constants(Area):
     DOWNHILL: bool = False      # True drops points whose V_slope goes up the slope; False judges |V_slope| alone
     MIN_SLOPE: float = 5.0      # degrees; gentler ground settles rather than slides
     MIN_COHERENCE: float = 0.7  # where the source gives it; the usual bound of persistent scatterers
-    ERRORS: float = 2.0         # least |V_LOS| in standard errors where the source gives them; 95 % of pure noise fails
+    ERRORS: float = 2.0         # least |V_LOS| in standard errors; 95 % of pure noise fails
+    FALSE_SHARE: float = 0.05   # share of the points that pass which may be noise; of many points noise alone makes
+                                #   some fast; 1: not asked
     SPACING: float = 80.0       # m, between weak labels and to inventory landslides; the published points' median
                                 #   spacing
     # what a weak label counts

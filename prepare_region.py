@@ -46,7 +46,7 @@ from lsm.insar.cell_velocities import write_velocity_layer
 from lsm.insar.moving_slopes import RULES as _RULES
 from lsm.insar.moving_slopes import check_rules
 from lsm.insar.velocities import DIRECTIONS, TO_MM, read_insar
-from lsm.insar.weak_samples import judged
+from lsm.insar.weak_samples import at_rest, judged
 from lsm.region import absences, factor_layers, inventory, placed_points, region_files, terrain, warp
 from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables, valid_cells
 from lsm.run.paths import Paths, root, shown
@@ -112,7 +112,8 @@ class Constants(Area):
     POLYGON_CELLS: str = "highest"  # of a landslide: "highest" (its scarp), "every" EVERY-th cell, "centroid"
     EVERY: int = 5                  # cells
     STRATEGY: str = "random"        # of drawing non-landslides: "random"; "slope": as steep as the landslides; "buffer"
-    RATIO: float = 1.0              # non-landslides for each landslide; published 8,634 to 8,459
+    RATIO: float = 1.0              # non-landslides for each landslide; those for weak ones are InSAR points at rest,
+                                    #   unless STABLE or the inventory name stable places; published 8,634 to 8,459
     BUFFER: float = 300.0           # m from any landslide, for "buffer"
     SLOPE_CLASSES: int = 8          # of equally many landslides, for "slope"
     FOLD: int = 10                  # squares a side of the area, for the folds of the quick model
@@ -173,6 +174,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
     print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
           f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
     rng, points, weak = np.random.default_rng(c.SEED), None, pd.DataFrame({"X": [], "Y": []})
+    rest_xy = np.zeros((0, 2))
     steps = 6 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR", "MASK"})
     with (work_folder(root() / "tmp" / f".{c.REGION}_layers") as folder,
           Progress(total=steps, unit="step", delay=1) as bar):
@@ -204,10 +206,13 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
             dropped = "; ".join(f"{n:,} {rule}" for rule, n, _ in motion.sieve.rows if n)
             notes += [*motion.notes, f"{len(weak):,} of {len(points.xy):,} InSAR points are weak landslides; dropped: "
                                      f"{dropped or 'none'}"]
+            if stable is None:
+                rest_xy = at_rest(motion, landslides[0], c.RATIO, rules.SPACING, grid, folder / "valid.tif", c.SEED)
+                notes.append(f"{len(rest_xy):,} InSAR points at rest are non-landslides, RATIO for each weak landslide")
         stable, more = mark_occupied(landslides, stable, weak[["X", "Y"]].to_numpy(), burned, grid, folder)
         notes += more
         step("tables")
-        samples, scores = sample_tables(rng, landslides, stable, names, grid, folder, c)
+        samples, scores = sample_tables(rng, landslides, stable, rest_xy, names, grid, folder, c)
 
         tables = {paths.samples_without_insar: samples, paths.samples: samples, paths.strategies: scores}
         if len(dates := placed_points.table_of_dates(landslides)):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
+from scipy.stats import false_discovery_control, norm
 
 from lsm.inputs.rasters import TERRAIN, Raster, locate
 from lsm.insar.velocities import ASIDE, InsarPoints
@@ -19,7 +20,9 @@ from lsm.run.settings import InputError
 LOOKS = {"right": 1, "left": -1}  # the side of its track a satellite looks to; nearly all look right
 WEAK = "weak label"               # the fate of a point that no rule has dropped
 RULES = ("GEOMETRY", "LOOK", "MIN_COSINE", "MIN_VELOCITY", "DOWNHILL", "MIN_SLOPE", "MIN_COHERENCE", "ERRORS",
-         "SPACING")  # the constants of augment_inventory.py that the rules depend on
+         "FALSE_SHARE", "SPACING")  # the constants of augment_inventory.py that the rules depend on
+WIDER = 1.1                       # times; errors that are less too small stay
+FLAT_POINTS = 100                 # points on flat ground that tell how wide velocities scatter where no slope moves
 NOTE = ("no heading and incidence: the velocity along the line of sight stands for the velocity along the slope, which "
         "is never slower")
 
@@ -52,11 +55,13 @@ class Sieve:
 class Motion:
     """InSAR points after the rules: the sieve; measured, a table of all points with X, Y, velocity (mm/yr along the
     line of sight), cosine (C) and slope_velocity (mm/yr, positive downhill; both nan without geometry); factors (left,
-    factors) of the points that are left; and notes for a person."""
+    factors) of the points that are left; the numbers (n,) of the points at rest, well measured and slower than
+    MIN_VELOCITY; and notes for a person."""
 
     sieve: Sieve
     measured: pd.DataFrame
     factors: np.ndarray
+    rest: np.ndarray
     notes: tuple[str, ...] = ()
 
 
@@ -70,7 +75,8 @@ def check_rules(c) -> None:
                          f"heading up to 360 and not as near 0 as radians are, the incidence {ASIDE[0]} to {ASIDE[1]} "
                          "off the vertical")
     for name, low, high in (("MIN_COSINE", 0.01, 1), ("MIN_VELOCITY", 0, np.inf), ("MIN_SLOPE", 0, 90),
-                            ("ERRORS", 0, np.inf), ("MIN_COHERENCE", 0, 1), ("SPACING", 0, np.inf)):
+                            ("ERRORS", 0, np.inf), ("FALSE_SHARE", 0, 1), ("MIN_COHERENCE", 0, 1),
+                            ("SPACING", 0, np.inf)):
         if not low <= getattr(c, name) <= high:
             raise InputError(f"{name}={getattr(c, name)}: expected {low} to {high}")
 
@@ -97,9 +103,14 @@ def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, fac
 
     if points.coherence is not None:
         sieve.drop(f"coherence below {c.MIN_COHERENCE:g}", points.coherence < c.MIN_COHERENCE)
-    sieve.drop(f"flat ground, slope below {c.MIN_SLOPE:g} degrees", (slope < c.MIN_SLOPE) | (aspect < 0))
-    if points.error is not None:
-        sieve.drop(f"velocity below {c.ERRORS:g} of its errors", np.abs(points.velocity) < c.ERRORS * points.error)
+    measurable, flat = sieve.fate == WEAK, (slope < c.MIN_SLOPE) | (aspect < 0)
+    sieve.drop(f"flat ground, slope below {c.MIN_SLOPE:g} degrees", flat)
+    error, notes = standard_errors(points, measurable & flat, path)
+    notes += [NOTE] * (along != "slope")
+    if error is not None:
+        sieve.drop(f"velocity below {c.ERRORS:g} of its errors", np.abs(points.velocity) < c.ERRORS * error)
+        sieve.drop(f"may be noise (FALSE_SHARE {c.FALSE_SHARE:g})",
+                   ~significant(points.velocity, error, measurable & ~flat, c.FALSE_SHARE))
     sieve.drop(f"below {c.MIN_VELOCITY:g} mm/yr along the {along}", speed < c.MIN_VELOCITY)
     if c.DOWNHILL:
         sieve.drop("moving up the slope", downhill < 0)
@@ -114,8 +125,47 @@ def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, fac
     sieve.drop(f"within {c.SPACING:g} m of a faster point", ~kept)
     measured = pd.DataFrame({"X": points.xy[:, 0], "Y": points.xy[:, 1], "velocity": points.velocity,
                              "cosine": cosine, "slope_velocity": downhill})
-    notes = () if along == "slope" else (NOTE,)
-    return Motion(sieve, measured, factors[np.searchsorted(candidates, sieve.left)], notes)
+    return Motion(sieve, measured, factors[np.searchsorted(candidates, sieve.left)],
+                  np.flatnonzero(measurable & (speed < c.MIN_VELOCITY)), tuple(notes))
+
+
+def standard_errors(points: InsarPoints, flat: np.ndarray, path: Path) -> tuple[np.ndarray | None, list[str]]:
+    """The standard error of each velocity (points,) mm/yr, None where nothing tells it; and notes.
+
+    flat  (points,) bool: points on flat ground, where no slope moves
+    What the source gives is often the misfit of a straight line alone. So the errors are made wider where velocities on
+    flat ground scatter wider than they say, and where the source gives none, this scatter stands for them: the median
+    absolute deviation, which single fast points and a common motion do not change (the empirical null of Efron 2004,
+    Journal of the American Statistical Association 99).
+    """
+    given = points.error
+    if flat.sum() < FLAT_POINTS:
+        return given, []
+    told = flat if given is None else flat & (given > 0)
+    off = points.velocity[told] - np.median(points.velocity[told])
+    scatter = float(np.median(np.abs(off if given is None else off / given[told]))) / norm.ppf(0.75)
+    of = f"of {told.sum():,} points on flat ground"
+    if given is None and scatter:
+        return np.full(len(points.velocity), scatter), [
+            f"{shown(path)}: no velocity errors; {scatter:.2g} mm/yr, the scatter {of}, stands for them"]
+    if given is None or scatter <= WIDER:
+        return given, []
+    return given * scatter, [f"{shown(path)}: velocities {of} scatter {scatter:.2g} times as wide as their errors say; "
+                             "the errors count so many times"]
+
+
+def significant(velocity: np.ndarray, error: np.ndarray, tested: np.ndarray, share: float) -> np.ndarray:
+    """Which velocities (points,) are no noise, if a `share` of the points that pass may be noise after all.
+
+    error  (points,) standard errors; tested  (points,) bool: the points that are asked about; no other one passes
+    Of many points some are fast by chance, however many errors that takes. Benjamini and Hochberg (1995), Journal of
+    the Royal Statistical Society B 57, bound their share of those that pass.
+    """
+    passes = tested.copy()
+    if tested.any() and share < 1:
+        p = 2 * norm.sf(np.abs(velocity[tested]) / np.maximum(error[tested], 1e-12))
+        passes[tested] = false_discovery_control(p) <= share
+    return passes
 
 
 def _along_the_slope(points: InsarPoints, slope: np.ndarray, aspect: np.ndarray, c, path: Path):

@@ -4,17 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from osgeo import gdal
 from sklearn.metrics import roc_auc_score
 
 from lsm.inputs import grid_cells
-from lsm.inputs.rasters import TERRAIN, Raster, cell_of, centres, inside
+from lsm.inputs.layers import values_at
+from lsm.inputs.rasters import TERRAIN, Grid, Raster, cell_of, centres, inside
 from lsm.inputs.samples import STORED_ZERO, Factor, columns_of, count_rows, grid_chunks, labels_of
 from lsm.inputs.text_tables import Table
 from lsm.insar import velocities
-from lsm.insar.moving_slopes import Motion, Sieve, find_moving
+from lsm.insar.moving_slopes import Motion, Sieve, find_moving, is_near, thin
 from lsm.run.paths import shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
+
+gdal.UseExceptions()
 
 
 def as_text(path: Path, factors: tuple[Factor, ...], ending: tuple[str, ...]) -> pd.DataFrame:
@@ -51,7 +55,7 @@ def published_points(path: Path, factors: tuple[Factor, ...], positive: str) -> 
         if positive == "away":
             table[factors[j].name] = table[factors[j].name].map(velocities.negated)
     measured = table[["X", "Y"]].assign(velocity=values[:, velocity[0]], cosine=np.nan, slope_velocity=np.nan)
-    return table, Motion(Sieve(len(table)), measured, values)
+    return table, Motion(Sieve(len(table)), measured, values, np.zeros(0, int))
 
 
 def judged(c, points: velocities.InsarPoints, raster: Raster, grid: Path, factors: tuple[Factor, ...],
@@ -66,6 +70,24 @@ def judged(c, points: velocities.InsarPoints, raster: Raster, grid: Path, factor
         return factors_at(grid, factors, raster, points.xy[here], points.velocity[here], c.GRID_ROWS)
 
     return find_moving(points, raster, landslides, factors_of, c, path)
+
+
+def at_rest(motion: Motion, landslides: np.ndarray, ratio: float, spacing: float, grid: Grid, valid: Path, seed: int
+            ) -> np.ndarray:
+    """Places (n, 2) of points at rest that become non-landslides, `ratio` for each weak landslide, drawn at random.
+
+    With weak landslides alone whether InSAR sees a place would tell its label, and the map would show where InSAR has
+    points (the bias that Phillips et al. 2009, Ecological Applications 19, correct by absences of the same survey).
+    landslides  (landslides, 2), of the inventory; spacing  m, the least distance to landslides, weak ones too, and of
+                each other
+    valid       a layer of the grid, 1 where every factor is known
+    """
+    xy = motion.measured[["X", "Y"]].to_numpy()
+    weak, rest = xy[motion.sieve.left], xy[motion.rest]
+    rest = rest[values_at(gdal.Open(str(valid)), *cell_of(grid.geotransform, rest))[:, 0] == 1]
+    rest = rest[~is_near(rest, landslides, spacing) & ~is_near(rest, weak, spacing)]
+    rest = np.random.default_rng([seed, 7]).permutation(rest)
+    return rest[thin(rest, np.zeros(len(rest)), spacing)][:round(ratio * len(weak))]
 
 
 def factors_at(path: Path, factors: tuple[Factor, ...], raster: Raster, xy: np.ndarray, velocity: np.ndarray,

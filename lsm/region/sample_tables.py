@@ -108,10 +108,11 @@ def published_form(points: pd.DataFrame) -> pd.DataFrame:
     return points.assign(DV=-points["DV"], label=-points["DV"]).rename(columns=names)
 
 
-def sample_tables(rng, landslides, stable, names: list[str], grid: Grid, folder: Path, c):
+def sample_tables(rng, landslides, stable, rest_xy: np.ndarray, names: list[str], grid: Grid, folder: Path, c):
     """The table of landslides and non-landslides, and the table of scores by strategy.
 
     landslides  xy, rows, columns, years; stable  the same of places known to be stable, or None
+    rest_xy     (n, 2), places where InSAR sees no motion: further non-landslides, which no strategy is scored on
     Raises InputError where no cell is left to draw non-landslides from.
     """
     stack, chosen = gdal.Open(str(folder / "stack.tif")), "given" if stable else c.STRATEGY
@@ -136,7 +137,8 @@ def sample_tables(rng, landslides, stable, names: list[str], grid: Grid, folder:
         auroc = absences.quick_score(both[names].to_numpy(), both["label"].to_numpy(), place, c.FOLD, c.SEED)
         scores.append({"strategy": strategy, "landslides": len(slides), "non_landslides": len(others), "auroc": auroc,
                        "chosen": strategy == chosen})
-    samples = pd.concat([slides, by_strategy[chosen]], ignore_index=True)
+    rest = table(*cell_of(grid.geotransform, rest_xy), 0, rest_xy)
+    samples = pd.concat([slides, by_strategy[chosen], rest], ignore_index=True)
     samples = samples.sample(frac=1, random_state=rng).reset_index(drop=True)
     return samples, pd.DataFrame(scores)
 

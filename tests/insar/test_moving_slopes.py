@@ -2,15 +2,19 @@
 
 import itertools
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 import augment_inventory
 from lsm.inputs.rasters import Raster
-from lsm.insar.moving_slopes import NOTE, WEAK, Sieve, find_moving, is_near, slope_cosine, slope_velocity, thin
+from lsm.insar.moving_slopes import (NOTE, WEAK, Sieve, find_moving, is_near, significant, slope_cosine,
+                                     slope_velocity, standard_errors, thin)
 from lsm.insar.velocities import InsarPoints
 from lsm.run.settings import InputError, constants
+
+NORMAL = NormalDist()
 
 # geometry -------------------------------------------------------------------------------------------------------
 
@@ -122,11 +126,11 @@ def test_the_sieve():
 
 # geometry that is not known --------------------------------------------------------------------------------------
 
-def judge(velocity, *settings, **columns):
-    """Points on an even slope of 30 degrees down to the east, 100 m apart, after the rules."""
+def judge(velocity, *settings, slope=30, **columns):
+    """Points on even slopes, of 30 degrees if not told, down to the east, 100 m apart, after the rules."""
     n = len(velocity)
     bands = np.empty((4, 1, n), np.float32)  # DEM, aspect, curvature, slope
-    bands[0], bands[1], bands[2], bands[3] = 100, 90, 0, 30
+    bands[0], bands[1], bands[2], bands[3] = 100, 90, 0, slope
     raster = Raster(bands, np.ones((1, n), bool), (0, 100, 0, 0, 0, -100), "")
     points = InsarPoints(np.column_stack([np.arange(n) * 100 + 50.0, np.full(n, -50.0)]), np.array(velocity), **columns)
     c = constants(augment_inventory.Constants, ["REGION=isle", *settings])
@@ -148,6 +152,58 @@ def test_without_geometry_no_point_is_kept_that_geometry_would_drop_as_slow():
         seen = judge(velocity, "SPACING=0", f"GEOMETRY=({heading}, {incidence})")
         assert not seen.notes
         assert set(blind) <= set(seen.sieve.left)  # |V_LOS| is a lower bound of |V_slope|
+
+
+# noise, and points at rest -----------------------------------------------------------------------------------------
+
+def test_of_many_points_noise_alone_makes_hardly_a_weak_label():
+    noise, error = np.random.default_rng(5).normal(0, 2, 20_000), np.full(20_000, 2.0)
+    assert len(judge(noise, "SPACING=0", error=error).sieve.left) <= 2
+    many = len(judge(noise, "SPACING=0", "FALSE_SHARE=1", error=error).sieve.left)
+    assert 600 < many < 1200  # 4.6 % of them, as two standard errors let pass
+    moving = np.where(np.arange(20_000) < 500, 12.0, noise)
+    found = judge(moving, "SPACING=0", error=error).sieve.left
+    assert (found < 500).sum() > 480
+    assert (found >= 500).mean() < 0.1
+
+
+def test_the_share_of_false_ones_against_the_steps_of_benjamini_and_hochberg():
+    velocity, error = np.array([9.0, 0.1, 3.2, 2.6, 2.2, 0.5, 9.0]), np.ones(7)
+    tested = np.array([True] * 6 + [False])
+    p = np.sort([2 * (1 - NORMAL.cdf(v)) for v in velocity[tested]])
+    largest = max(i for i in range(6) if p[i] <= 0.05 * (i + 1) / 6)
+    passes = significant(velocity, error, tested, 0.05)
+    assert passes.sum() == largest + 1
+    assert list(np.flatnonzero(passes)) == [0, 2, 3, 4]
+    assert not passes[6]
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, 1.5), (0.3, 1.5), (1.5, 1.5), (4.0, 4.0)])
+def test_velocities_on_flat_ground_tell_their_errors(given, expected):
+    velocity = np.random.default_rng(6).normal(-8, 1.5, 5_000)  # the whole plain sinks
+    velocity[:50] = 400
+    points = InsarPoints(np.zeros((5_000, 2)), velocity, error=None if given is None else np.full(5_000, given))
+    error, notes = standard_errors(points, np.ones(5_000, bool), Path("insar.csv"))
+    np.testing.assert_allclose(error, expected, rtol=0.05)
+    assert bool(notes) == (given in (None, 0.3))
+    few = np.arange(5_000) < 99
+    assert standard_errors(points, few, Path("insar.csv")) == (points.error, [])
+
+
+def test_without_errors_the_scatter_of_flat_ground_stands_for_them():
+    rng = np.random.default_rng(7)
+    velocity, slope = rng.normal(0, 3, 2_000), np.where(np.arange(2_000) < 400, 1.0, 30.0)
+    velocity[1_900:] = 30
+    motion = judge(velocity, "SPACING=0", slope=slope)
+    assert "no velocity errors" in motion.notes[0]
+    assert set(range(1_900, 2_000)) <= set(motion.sieve.left)
+    assert len(motion.sieve.left) < 125  # about one in twenty is noise after all; of two errors it were 180
+
+
+def test_points_at_rest():
+    velocity = np.array([8.0, 0.3, -1.99, 2.0, 1.0, 0.2])
+    coherence, error = np.array([0.9, 0.9, 0.9, 0.9, 0.1, 0.9]), np.array([0.5, 0.5, 0.5, 9.0, 0.5, 0.5])
+    assert list(judge(velocity, coherence=coherence, error=error).rest) == [1, 2, 5]  # 3 may move, 4 is not known
 
 
 def test_points_bring_their_own_geometry_or_take_the_constant():
