@@ -11,7 +11,7 @@ Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name, 
         ndvi                            raster, -1 to 1 or -10,000 to 10,000
         roads, rivers, faults           lines; without rivers, streams are where CHANNEL cells drain through
         catchments                      polygons or lines
-        insar                           points, CSV (X, Y) or a layer, with the velocity along the line of sight
+        insar                           velocities, points (CSV: X, Y) or a raster; or two: insar_asc, insar_desc
         mask                            polygons or raster: no points and no map there (water, glaciers)
 Writes  src_data/<REGION>/composite.tif         DEM, aspect, curvature, slope
         src_data/<REGION>/factors.json          the factors of this region and what class codes stand for
@@ -45,7 +45,8 @@ from lsm.inputs.samples import Factor
 from lsm.insar.cell_velocities import write_velocity_layer
 from lsm.insar.moving_slopes import RULES as _RULES
 from lsm.insar.moving_slopes import check_rules
-from lsm.insar.velocities import DIRECTIONS, TO_MM, read_insar
+from lsm.insar.tracks import joined, read_tracks
+from lsm.insar.velocities import DIRECTIONS, TO_MM
 from lsm.insar.weak_samples import judged
 from lsm.region import absences, factor_layers, inventory, placed_points, region_files, terrain, warp
 from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables, valid_cells
@@ -78,7 +79,7 @@ class Constants(Area):
     RIVERS: str = ""           # rivers.gpkg, ...
     FAULTS: str = ""           # faults.gpkg, ...
     CATCHMENTS: str = ""       # catchments.gpkg, ...
-    INSAR: str = ""            # insar.csv, .gpkg, ...
+    INSAR: str = ""            # insar.csv, .gpkg, .tif, ...; or several, a track each: "asc.tif,desc.csv"
     DATE_FIELD: str = ""       # of the inventory, years or dates; "": recognised by its name (Year, date, Year_obs)
     MASK: str = ""             # mask.gpkg, .tif, ...: water, glaciers; no points and no map there
     MASK_KEEPS: bool = False   # True: points and map only there, as inside a study area
@@ -154,26 +155,28 @@ def main(c) -> None:
     raw, notes = root() / c.RAW if c.RAW else paths.raw, []
     if c.RAW and not raw.is_dir():
         raise InputError(f"RAW={c.RAW}: expected a folder, found {'a file' if raw.exists() else 'nothing there'}")
-    inputs, own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
-    notes += region_files.unused(raw, [*inputs.values(), *own.values()])
+    (inputs, insar), own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
+    notes += region_files.unused(raw, [*inputs.values(), *insar, *own.values()])
     codes = region_files.codes_of(c.CODES_OF)
     gdal.SetCacheMax(256 << 20)  # bytes of blocks
     with library_notes(notes):
-        prepare(c, paths, rules, raw, inputs, own, codes, notes)
+        prepare(c, paths, rules, raw, inputs, insar, own, codes, notes)
 
 
-def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, notes: list[str]) -> None:
+def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, codes: dict, notes: list) -> None:
     """Makes the region of its files.
 
     rules   the constants of augment_inventory.py; raw  the folder of raw files, if it is there
-    inputs  files by the name of their constant; own  files of further factors; codes  of classes, by factor
+    inputs, insar, own  as `find_inputs` and `find_own` give them; codes  of classes, by factor
     notes   what a person should know so far
     """
     grid, aligned = warp.grid_of(open_raster_file(inputs["DEM"], "DEM", []), c.EPSG, c.CELL)
     print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
           f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
-    rng, points, weak = np.random.default_rng(c.SEED), None, pd.DataFrame({"X": [], "Y": []})
-    steps = 6 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR", "MASK"})
+    tracks, more = read_tracks(insar, grid, c, rules.GEOMETRY)  # what is wrong with them is known before the work
+    notes += more
+    rng, points, weak = np.random.default_rng(c.SEED), joined(tracks), pd.DataFrame({"X": [], "Y": []})
+    steps = 6 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "MASK"})
     with (work_folder(root() / "tmp" / f".{c.REGION}_layers") as folder,
           Progress(total=steps, unit="step", delay=1) as bar):
         def step(text: str) -> None:
@@ -182,10 +185,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
 
         classes, read, more = factor_layers.make_layers(inputs, own, grid, folder, c, codes, step)
         notes += more
-        if "INSAR" in inputs:
-            points, more = read_insar(inputs["INSAR"], grid, c.POINTS_EPSG, c.INSAR_UNIT, c.INSAR_POSITIVE)
-            write_velocity_layer(points, grid, folder, rules)
-            notes += more
+        write_velocity_layer(tracks, grid, folder, rules)
         further = (*(Factor(name, "continuous", terrain.MORE[name]) for name in c.TERRAIN_MORE), *own)
         factors = tuple(f for f in (*study_area.FACTORS, *further) if (folder / f"{f.name}.tif").is_file())
         names, units = [f.name for f in factors], {f.name: f.unit for f in factors}
@@ -199,7 +199,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
         notes += more
         if points is not None:
             motion = judged(rules, points, read_composite(folder / "composite.tif"), folder / "stack.tif", factors,
-                            landslides[0], path_of(inputs["INSAR"]))
+                            landslides[0], path_of(insar[0]))
             weak = as_table(names, motion.factors, points.xy[motion.sieve.left]).assign(label=1)
             dropped = "; ".join(f"{n:,} {rule}" for rule, n, _ in motion.sieve.rows if n)
             notes += [*motion.notes, f"{len(weak):,} of {len(points.xy):,} InSAR points are weak landslides; dropped: "
@@ -222,16 +222,15 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
             tables[paths.samples] = pd.concat([samples, weak]).sample(frac=1, random_state=c.SEED)
         as_csv = c.GRID_FORM in ("table", "both") or (c.GRID_FORM == "auto" and complete <= c.TABLE_CELLS)
         of_run = SimpleNamespace(**vars(c), **{name: getattr(rules, name) for name in _RULES if points is not None})
-        written = region_files.write_region(
-            paths, of_run, read_files([*inputs.values(), *own.values()]) + [raw] * raw.is_dir(), folder, grid, factors,
-            classes, tables, as_csv, not as_csv or c.GRID_FORM == "both")
+        of_raw = read_files([*inputs.values(), *insar, *own.values()]) + [raw] * raw.is_dir()
+        written = region_files.write_region(paths, of_run, of_raw, folder, grid, factors, classes, tables, as_csv,
+                                            not as_csv or c.GRID_FORM == "both")
         step("done")
     notes += ["the grid is factors.tif, no table (GRID_FORM, TABLE_CELLS)"] * (not as_csv)
     report(samples, scores, [f"{complete:,} of {total:,} cells of the DEM have every factor", *notes], names)
     if paths.samples not in written:
         print("no samples table yet: augment_inventory.py makes it out of the InSAR points; make run does so by itself")
-    for path in written:
-        print(f"wrote {shown(path)}")
+    print(*(f"wrote {shown(path)}" for path in written), sep="\n")
 
 
 def report(samples, scores, notes: list[str], names: list[str]) -> None:
