@@ -110,7 +110,8 @@ class Constants(Area):
     RELIEF_CELLS: int = 5                     # cells that the relief looks to each side
 
     # points; none of it published
-    POLYGON_CELLS: str = "highest"  # of a landslide: "highest" (its scarp), "every" EVERY-th cell, "centroid"
+    POLYGON_CELLS: str = "highest"  # of a landslide: "highest", "scarp" (highest by heights averaged over 5 x 5 cells),
+                                    #   "every" EVERY-th cell, "centroid"
     EVERY: int = 5                  # cells
     STRATEGY: str = "random"        # of drawing non-landslides: "random"; "slope": as steep as the landslides; "buffer"
     RATIO: float = 1.0              # non-landslides for each landslide; published 8,634 to 8,459
