@@ -117,9 +117,8 @@ def from_measurements(c, paths: Paths, path: Path, factors, landslides: np.ndarr
                                unit=c.INSAR_UNIT, positive=c.INSAR_POSITIVE)
     motion = weak_samples.judged(c, points, raster, grid_cells.grid_of(paths), factors, landslides, path)
     if not len(motion.sieve.left):
-        dropped = ", ".join(f"{n:,} {rule}" for rule, n, _ in motion.sieve.rows[1:] if n)
         raise InputError(f"{shown(path)}: expected points that pass the rules, found none of {len(points.xy):,}: "
-                         f"{dropped}; look at units and CRS, or change the constants of {_STAGE}")
+                         f"{motion.sieve.dropped}; look at units and CRS, or change the constants of {_STAGE}")
     for note in [*notes, *motion.notes]:
         print(note)
     return weak_samples.measured_samples(motion, factors), motion

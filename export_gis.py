@@ -43,6 +43,7 @@ from lsm.inputs import grid_cells, vectors
 from lsm.inputs.rasters import NODATA, known_strips, open_raster
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import unnamed
+from lsm.learner.support.supports import MOVED, PARTLY
 from lsm.maps import classes, counts, gis, layer_tables, styles_qgis, trust
 from lsm.maps.cartography import named_classes
 from lsm.run.artifacts import check, map_npz, read_csv, read_npz, write_csv
@@ -190,7 +191,8 @@ def main(c: Constants) -> None:
           + ", ".join(f"{s:g} in {v:.1%}" for s, v in zip(c.SPREADS, shares, strict=True)) + " of cells"
           if uncertainty else "no raster of uncertainty: the model has one member only; see LOCAL_MEMBERS and "
           "REGIONAL_MEMBERS of meta_learner.py")
-    print(f"{(state != 0).sum()} of {len(state)} blocks keep the intermediate model")
+    kept, partly = (~np.isin(state, MOVED)).sum(), (state == PARTLY).sum()
+    print(f"{kept} of {len(state)} blocks keep the intermediate model" + f", {partly} in part" * bool(partly))
     for path in (paths.gis_raster("leading"), paths.gis_raster("uncertainty")):
         if path.is_file() and path not in written:
             print(f"{shown(path)}: of an earlier run, not of this map; remove it")

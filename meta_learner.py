@@ -39,7 +39,7 @@ from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import mean_log_odds, probability
 from lsm.learner.support import dates
 from lsm.learner.support.reach import intermediate_models
-from lsm.learner.tasks import EncodedSamples, held_out_roles
+from lsm.learner.tasks import OTHERS, EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
 from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
 from lsm.run.code import code_of
@@ -227,7 +227,6 @@ def main(c: Constants) -> None:
         everything = np.ones(len(samples.label), bool)
         training = meta_train(untrained(), samples, everything, c, lambda training: None)
         pooled = pooled_after(training, everything, everything)
-
     made = (_STAGE, c, inputs)
     write_csv(paths.split, pd.DataFrame({"block": samples.block, "row": table["row"], "role": role}), *made)
     write_csv(paths.history, history, *made)
@@ -239,11 +238,12 @@ def main(c: Constants) -> None:
     how = ("held-out blocks, each adapted on one half of its samples and on neighbours, scored on the other half"
            if (role == "support").any() else "a held-out fold of places, adapted on the nearest samples outside it")
     how += f"; blocks with one class to learn from, which do not adapt: {len(unadapted)}" * bool(len(unadapted))
+    how += f"; all of one class: no AUROC ({OTHERS}, holds out others)" * (held_out["label"].nunique() < 2)
     print(how if place else "held-out samples of all years, no test of landslides to come; no block adapts")
     print(overall.rename_axis(None).to_string(float_format="%.4f"))
     print("The encoder and the pretraining saw the factors of all samples, held-out ones too, never a label.")
-    for path in (paths.split, paths.history, paths.held_out, paths.metrics, paths.model):
-        print(f"wrote {shown(path)}")
+    written = (paths.split, paths.history, paths.held_out, paths.metrics, paths.model)
+    print(*(f"wrote {shown(path)}" for path in written), sep="\n")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ Reads   checkpoint_dir/<REGION>_model.npz          the intermediate models and t
 Writes  models_of_blocks/<REGION>_models.npz       local_w1, local_b1, ..., regional_w1, ... of all blocks (members,
                                                    blocks, inputs, outputs), any normalisation folded in; state of
                                                    each block (0 adapted, 1 nothing to adapt on, 2 one class only,
-                                                   3 FORECAST: no block adapts);
+                                                   3 FORECAST: no block adapts, 4 some members adapted, the others had
+                                                   nothing to adapt on, or one class);
                                                    how many samples it adapted on (own, borrowed); adapted_share
                                                    of each: 0 intermediate model, 1 fully adapted; the encoder
         figs/LSM_<REGION>.tif                      landslide probability, float32, nodata -9999; made with FORECAST, it
@@ -41,7 +42,7 @@ from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, pooled_of
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import let_go, named, over_tiles, probability_of_tile, unnamed
-from lsm.learner.support.supports import ADAPTED, FORECAST, places_of_blocks
+from lsm.learner.support.supports import FORECAST, MOVED, places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.maps import gis, layer_tables
 from lsm.run.artifacts import artifact, check, made_with, read_npz, write_npz
@@ -99,7 +100,7 @@ class Counts:
 
 def flag_of(part: Part, states: np.ndarray) -> np.ndarray:
     """The flag (cells,) of every cell of a part, as the table of the map has it; states (blocks,)."""
-    return (states[part.block] != ADAPTED) + 2 * part.outside
+    return ~np.isin(states[part.block], MOVED) + 2 * part.outside
 
 
 def predict_grid(source: Path, parts: Iterator[Part], networks, states, encoder, counts: Counts,

@@ -11,7 +11,7 @@ Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name, 
         ndvi                            raster, -1 to 1 or -10,000 to 10,000
         roads, rivers, faults           lines; without rivers, streams are where CHANNEL cells drain through
         catchments                      polygons or lines
-        insar                           points, CSV (X, Y) or a layer, with the velocity along the line of sight
+        insar                           velocities, points (CSV: X, Y) or a raster; or two: insar_asc, insar_desc
         mask                            polygons or raster: no points and no map there (water, glaciers)
 Writes  src_data/<REGION>/composite.tif         DEM, aspect, curvature, slope
         src_data/<REGION>/factors.json          the factors of this region and what class codes stand for
@@ -23,8 +23,7 @@ Writes  src_data/<REGION>/composite.tif         DEM, aspect, curvature, slope
         src_data/grid_samples_<REGION>.csv      factors, X, Y of every cell; or, by GRID_FORM,
         src_data/<REGION>/factors.tif           a band a factor
         tmp/<REGION>_non_landslides.csv         the score of a quick model for each strategy of drawing non-landslides
-Run     python prepare_region.py REGION=<name> [RAW=<folder> EPSG=32650 ...]
-        then python check_region.py REGION=<name> and make run REGION=<name>
+Run     python prepare_region.py REGION=<name> [RAW=<folder> EPSG=32650 ...]; then make run REGION=<name>
 """
 
 import re
@@ -45,7 +44,8 @@ from lsm.inputs.samples import Factor
 from lsm.insar.cell_velocities import write_velocity_layer
 from lsm.insar.moving_slopes import RULES as _RULES
 from lsm.insar.moving_slopes import check_rules
-from lsm.insar.velocities import DIRECTIONS, TO_MM, read_insar
+from lsm.insar.tracks import joined, read_tracks
+from lsm.insar.velocities import DIRECTIONS, TO_MM
 from lsm.insar.weak_samples import at_rest, judged
 from lsm.region import absences, factor_layers, inventory, placed_points, region_files, terrain, warp
 from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables, valid_cells
@@ -78,7 +78,7 @@ class Constants(Area):
     RIVERS: str = ""           # rivers.gpkg, ...
     FAULTS: str = ""           # faults.gpkg, ...
     CATCHMENTS: str = ""       # catchments.gpkg, ...
-    INSAR: str = ""            # insar.csv, .gpkg, ...
+    INSAR: str = ""            # insar.csv, .gpkg, .tif, ...; or several, a track each: "asc.tif,desc.csv"
     DATE_FIELD: str = ""       # of the inventory, years or dates; "": recognised by its name (Year, date, Year_obs)
     MASK: str = ""             # mask.gpkg, .tif, ...: water, glaciers; no points and no map there
     MASK_KEEPS: bool = False   # True: points and map only there, as inside a study area
@@ -109,11 +109,11 @@ class Constants(Area):
     RELIEF_CELLS: int = 5                     # cells that the relief looks to each side
 
     # points; none of it published
-    POLYGON_CELLS: str = "highest"  # of a landslide: "highest" (its scarp), "every" EVERY-th cell, "centroid"
+    POLYGON_CELLS: str = "highest"  # of a landslide: "highest", "scarp" (highest by heights averaged over 5 x 5 cells),
+                                    #   "every" EVERY-th cell, "centroid"
     EVERY: int = 5                  # cells
     STRATEGY: str = "random"        # of drawing non-landslides: "random"; "slope": as steep as the landslides; "buffer"
-    RATIO: float = 1.0              # non-landslides for each landslide; those for weak ones are InSAR points at rest,
-                                    #   unless STABLE or the inventory name stable places; published 8,634 to 8,459
+    RATIO: float = 1.0              # non-landslides for each landslide, weak ones too; published 8,634 to 8,459
     BUFFER: float = 300.0           # m from any landslide, for "buffer"
     SLOPE_CLASSES: int = 8          # of equally many landslides, for "slope"
     FOLD: int = 10                  # squares a side of the area, for the folds of the quick model
@@ -121,8 +121,7 @@ class Constants(Area):
     # InSAR
     INSAR_POSITIVE: str = "towards"  # what the source counts as positive: "towards" or "away" from the satellite
     INSAR_UNIT: str = "mm/yr"        # or "cm/yr", "m/yr"
-    INSAR_FORM: str = "Ts"           # "Ts": weak landslides are chosen here, by the rules and constants of
-                                     #   augment_inventory.py; "insar": augment_inventory.py chooses them
+    INSAR_FORM: str = "Ts"           # "Ts": weak landslides are chosen here; "insar": by augment_inventory.py
 # ----------------------------------------------------------------------------------------------------------------
 
 
@@ -155,27 +154,29 @@ def main(c) -> None:
     raw, notes = root() / c.RAW if c.RAW else paths.raw, []
     if c.RAW and not raw.is_dir():
         raise InputError(f"RAW={c.RAW}: expected a folder, found {'a file' if raw.exists() else 'nothing there'}")
-    inputs, own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
-    notes += region_files.unused(raw, [*inputs.values(), *own.values()])
+    (inputs, insar), own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
+    notes += region_files.unused(raw, [*inputs.values(), *insar, *own.values()])
     codes = region_files.codes_of(c.CODES_OF)
     gdal.SetCacheMax(256 << 20)  # bytes of blocks
     with library_notes(notes):
-        prepare(c, paths, rules, raw, inputs, own, codes, notes)
+        prepare(c, paths, rules, raw, inputs, insar, own, codes, notes)
 
 
-def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, notes: list[str]) -> None:
+def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, codes: dict, notes: list) -> None:
     """Makes the region of its files.
 
     rules   the constants of augment_inventory.py; raw  the folder of raw files, if it is there
-    inputs  files by the name of their constant; own  files of further factors; codes  of classes, by factor
+    inputs, insar, own  as `find_inputs` and `find_own` give them; codes  of classes, by factor
     notes   what a person should know so far
     """
     grid, aligned = warp.grid_of(open_raster_file(inputs["DEM"], "DEM", []), c.EPSG, c.CELL)
     print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
           f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
-    rng, points, weak = np.random.default_rng(c.SEED), None, pd.DataFrame({"X": [], "Y": []})
+    tracks, more = read_tracks(insar, grid, c, rules.GEOMETRY)  # what is wrong with them is known before the work
+    notes += more
+    rng, points, weak = np.random.default_rng(c.SEED), joined(tracks), pd.DataFrame({"X": [], "Y": []})
     rest_xy = np.zeros((0, 2))
-    steps = 6 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "INSAR", "MASK"})
+    steps = 6 + len(own) + len(set(inputs) - {"DEM", "INVENTORY", "STABLE", "RIVERS", "MASK"})
     with (work_folder(root() / "tmp" / f".{c.REGION}_layers") as folder,
           Progress(total=steps, unit="step", delay=1) as bar):
         def step(text: str) -> None:
@@ -184,10 +185,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
 
         classes, read, more = factor_layers.make_layers(inputs, own, grid, folder, c, codes, step)
         notes += more
-        if "INSAR" in inputs:
-            points, more = read_insar(inputs["INSAR"], grid, c.POINTS_EPSG, c.INSAR_UNIT, c.INSAR_POSITIVE)
-            write_velocity_layer(points, grid, folder, rules)
-            notes += more
+        write_velocity_layer(tracks, grid, folder, rules)
         further = (*(Factor(name, "continuous", terrain.MORE[name]) for name in c.TERRAIN_MORE), *own)
         factors = tuple(f for f in (*study_area.FACTORS, *further) if (folder / f"{f.name}.tif").is_file())
         names, units = [f.name for f in factors], {f.name: f.unit for f in factors}
@@ -201,14 +199,13 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
         notes += more
         if points is not None:
             motion = judged(rules, points, read_composite(folder / "composite.tif"), folder / "stack.tif", factors,
-                            landslides[0], path_of(inputs["INSAR"]))
+                            landslides[0], path_of(insar[0]))
             weak = as_table(names, motion.factors, points.xy[motion.sieve.left]).assign(label=1)
-            dropped = "; ".join(f"{n:,} {rule}" for rule, n, _ in motion.sieve.rows if n)
             notes += [*motion.notes, f"{len(weak):,} of {len(points.xy):,} InSAR points are weak landslides; dropped: "
-                                     f"{dropped or 'none'}"]
-            if stable is None:
-                rest_xy = at_rest(motion, landslides[0], c.RATIO, rules.SPACING, grid, folder / "valid.tif", c.SEED)
-                notes.append(f"{len(rest_xy):,} InSAR points at rest are non-landslides, RATIO for each weak landslide")
+                                     f"{motion.sieve.dropped or 'none'}"]
+            ratio = 0 if stable else c.RATIO
+            rest_xy, more = at_rest(motion, landslides[0], ratio, rules.SPACING, c.SEED, grid, folder)
+            notes += more
         stable, more = mark_occupied(landslides, stable, weak[["X", "Y"]].to_numpy(), burned, grid, folder)
         notes += more
         step("tables")
@@ -227,16 +224,15 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, own: dict, codes: dict, n
             tables[paths.samples] = pd.concat([samples, weak]).sample(frac=1, random_state=c.SEED)
         as_csv = c.GRID_FORM in ("table", "both") or (c.GRID_FORM == "auto" and complete <= c.TABLE_CELLS)
         of_run = SimpleNamespace(**vars(c), **{name: getattr(rules, name) for name in _RULES if points is not None})
-        written = region_files.write_region(
-            paths, of_run, read_files([*inputs.values(), *own.values()]) + [raw] * raw.is_dir(), folder, grid, factors,
-            classes, tables, as_csv, not as_csv or c.GRID_FORM == "both")
+        of_raw = read_files([*inputs.values(), *insar, *own.values()]) + [raw] * raw.is_dir()
+        written = region_files.write_region(paths, of_run, of_raw, folder, grid, factors, classes, tables, as_csv,
+                                            not as_csv or c.GRID_FORM == "both")
         step("done")
     notes += ["the grid is factors.tif, no table (GRID_FORM, TABLE_CELLS)"] * (not as_csv)
     report(samples, scores, [f"{complete:,} of {total:,} cells of the DEM have every factor", *notes], names)
     if paths.samples not in written:
         print("no samples table yet: augment_inventory.py makes it out of the InSAR points; make run does so by itself")
-    for path in written:
-        print(f"wrote {shown(path)}")
+    print(*(f"wrote {shown(path)}" for path in written), sep="\n")
 
 
 def report(samples, scores, notes: list[str], names: list[str]) -> None:

@@ -29,7 +29,7 @@ import numpy as np
 
 from lsm.inputs.crs import crs_name
 from lsm.learner.kinds import read_kinds
-from lsm.learner.support.supports import ADAPTED
+from lsm.learner.support.supports import MOVED
 from lsm.maps import classes, gis, layer_tables
 from lsm.report import findings, map_layers, page, pictures, tables
 from lsm.report.sources import Collector
@@ -132,15 +132,15 @@ def main(c: Constants) -> None:
         facts += [("Samples", f"{total:,}", counted(slid, "landslide")), ("Blocks", f"{len(blocks):,}",
                   f"{'own units, ' * ('unit' in blocks)}median {blocks['samples'].median():g} samples")]
     adaptation = []
-    if models is not None and (models["state"] == ADAPTED).any():
-        share = models["adapted_share"][models["state"] == ADAPTED]
+    if models is not None and (moved := np.isin(models["state"], MOVED)).any():
+        share = models["adapted_share"][moved]
         facts.append(("Adaptation", f"{np.median(share):.2f}", "median share of blocks; 1: fully adapted"))
         adaptation = [("Share of adaptation", f"{layer_tables.in_short(share)} of {len(share):,} adapted blocks (0: "
                        "intermediate model, 1: fully adapted); a click on the map tells each block's")]
     if held:
         facts.append(("Held-out AUROC", held["auroc"], f"95 % interval {held['interval']}; " * bool(held["interval"])
                       + f"{counted(held['blocks'], 'block')}, {counted(held['samples'], 'point')}"
-                      + ": few" * held["few"]))
+                      + (f", all {held['one_class']}" if held["one_class"] else ": few" * held["few"])))
     facts.append(("Warnings", f"{len(warned)}", "see below"))
     data = {
         "frame": {"rows": frame.rows, "cols": frame.cols, "box": map_layers.box(known),

@@ -7,11 +7,11 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from lsm.inputs.samples import Factor
-from lsm.learner.support.supports import ADAPTED, FORECAST
+from lsm.learner.support.supports import FORECAST, MOVED
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
 
-EXPLAINED = (ADAPTED, FORECAST)  # states of a block whose model is explained: adapted; kept on purpose
+EXPLAINED = (*MOVED, FORECAST)  # states of a block whose model is explained: adapted; kept on purpose
 
 
 def check_sums(values: np.ndarray, base: float, log_odds: np.ndarray, tolerance: float, block: int,

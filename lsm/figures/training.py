@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, NothingToDraw, arrays, caption, need, saved, tidy
 from lsm.learner.kinds import read_kinds
+from lsm.learner.tasks import OTHERS
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, counted
 
@@ -159,8 +160,8 @@ def roc(c: FigureConstants):
     path = Paths(c.REGION).held_out
     table, record = saved(path, STAGE, c, ("label", "score_before", "score_after"))
     if table["label"].nunique() != 2:
-        raise InputError(f"{shown(path)}: column 'label': expected both 0 and 1, found one class; run meta_learner.py "
-                         "with more held-out blocks")
+        raise InputError(f"{shown(path)}: column 'label': expected both 0 and 1, found one class; {OTHERS}, of "
+                         "meta_learner.py holds out others")
     fig = Figure(figsize=(styles.COLUMN, 3.75))
     ax = fig.subplots()
     ax.plot((0, 1), (0, 1), color=styles.INK, linewidth=0.7, linestyle=":", label="chance (0.500)")

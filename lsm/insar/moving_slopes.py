@@ -46,6 +46,11 @@ class Sieve:
         self.fate[bad] = rule
         self.rows.append((rule, int(bad.sum()), len(self.left)))
 
+    @property
+    def dropped(self) -> str:
+        """How many points each rule dropped, in words; "" where none did."""
+        return "; ".join(f"{n:,} {rule}" for rule, n, _ in self.rows if n)
+
     def table(self) -> pd.DataFrame:
         """The rows under their names: rule, dropped, kept."""
         return pd.DataFrame(self.rows, columns=["rule", "dropped", "kept"])
@@ -107,7 +112,7 @@ def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, fac
     sieve.drop(f"flat ground, slope below {c.MIN_SLOPE:g} degrees", flat)
     error, notes = standard_errors(points, measurable & flat, path)
     notes += [NOTE] * (along != "slope")
-    if error is not None:
+    if not np.isnan(error).all():
         sieve.drop(f"velocity below {c.ERRORS:g} of its errors", np.abs(points.velocity) < c.ERRORS * error)
         sieve.drop(f"may be noise (FALSE_SHARE {c.FALSE_SHARE:g})",
                    ~significant(points.velocity, error, measurable & ~flat, c.FALSE_SHARE))
@@ -129,8 +134,8 @@ def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, fac
                   np.flatnonzero(measurable & (speed < c.MIN_VELOCITY)), tuple(notes))
 
 
-def standard_errors(points: InsarPoints, flat: np.ndarray, path: Path) -> tuple[np.ndarray | None, list[str]]:
-    """The standard error of each velocity (points,) mm/yr, None where nothing tells it; and notes.
+def standard_errors(points: InsarPoints, flat: np.ndarray, path: Path) -> tuple[np.ndarray, list[str]]:
+    """The standard error of each velocity (points,) mm/yr, nan where nothing tells it; and notes.
 
     flat  (points,) bool: points on flat ground, where no slope moves
     What the source gives is often the misfit of a straight line alone. So the errors are made wider where velocities on
@@ -138,30 +143,33 @@ def standard_errors(points: InsarPoints, flat: np.ndarray, path: Path) -> tuple[
     absolute deviation, which single fast points and a common motion do not change (the empirical null of Efron 2004,
     Journal of the American Statistical Association 99).
     """
-    given = points.error
-    if flat.sum() < FLAT_POINTS:
-        return given, []
-    told = flat if given is None else flat & (given > 0)
-    off = points.velocity[told] - np.median(points.velocity[told])
-    scatter = float(np.median(np.abs(off if given is None else off / given[told]))) / norm.ppf(0.75)
-    of = f"of {told.sum():,} points on flat ground"
-    if given is None and scatter:
-        return np.full(len(points.velocity), scatter), [
-            f"{shown(path)}: no velocity errors; {scatter:.2g} mm/yr, the scatter {of}, stands for them"]
-    if given is None or scatter <= WIDER:
-        return given, []
-    return given * scatter, [f"{shown(path)}: velocities {of} scatter {scatter:.2g} times as wide as their errors say; "
-                             "the errors count so many times"]
+    error, notes = np.full(len(points.velocity), np.nan) if points.error is None else points.error.copy(), []
+    for given, alike in ((True, error > 0), (False, np.isnan(error))):
+        here = alike & flat
+        if here.sum() < FLAT_POINTS:
+            continue
+        off = np.abs(points.velocity[here] - np.median(points.velocity[here]))
+        scatter = float(np.median(off / error[here] if given else off)) / norm.ppf(0.75)
+        of = f"of {here.sum():,} points on flat ground"
+        if given and scatter > WIDER:
+            error[alike] *= scatter
+            notes.append(f"{shown(path)}: velocities {of} scatter {scatter:.2g} times as wide as their errors say; the "
+                         "errors count so many times")
+        elif not given and scatter:
+            error[alike] = scatter
+            notes.append(f"{shown(path)}: no velocity errors; {scatter:.2g} mm/yr, the scatter {of}, stands for them")
+    return error, notes
 
 
 def significant(velocity: np.ndarray, error: np.ndarray, tested: np.ndarray, share: float) -> np.ndarray:
     """Which velocities (points,) are no noise, if a `share` of the points that pass may be noise after all.
 
-    error  (points,) standard errors; tested  (points,) bool: the points that are asked about; no other one passes
+    error  (points,) standard errors, nan where they are not known: such points pass; tested  (points,) bool: the points
+    that are asked about; no other one passes
     Of many points some are fast by chance, however many errors that takes. Benjamini and Hochberg (1995), Journal of
     the Royal Statistical Society B 57, bound their share of those that pass.
     """
-    passes = tested.copy()
+    passes, tested = tested.copy(), tested & ~np.isnan(error)
     if tested.any() and share < 1:
         p = 2 * norm.sf(np.abs(velocity[tested]) / np.maximum(error[tested], 1e-12))
         passes[tested] = false_discovery_control(p) <= share

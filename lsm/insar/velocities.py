@@ -87,7 +87,7 @@ class InsarPoints:
         """The points under the names that `read_insar` finds again."""
         columns = {"X": self.xy[:, 0], "Y": self.xy[:, 1]}
         columns |= {names[0]: getattr(self, key) for key, names in COLUMNS.items()}
-        if self.incidence is not None and not ASIDE[0] <= np.median(self.incidence) <= ASIDE[1]:
+        if self.incidence is not None and np.isin(self.incidence, (0, 90)).any():  # level 3; no radar looks there
             columns = {OFF_VERTICAL if name == "incidence" else name: values for name, values in columns.items()}
         slow = np.quantile(np.abs(self.velocity), 0.99) < SLOWEST  # then the unit must be read with it
         columns = {f"{name} (mm/yr)" if slow and name == COLUMNS["velocity"][0] else name: values

@@ -72,22 +72,25 @@ def judged(c, points: velocities.InsarPoints, raster: Raster, grid: Path, factor
     return find_moving(points, raster, landslides, factors_of, c, path)
 
 
-def at_rest(motion: Motion, landslides: np.ndarray, ratio: float, spacing: float, grid: Grid, valid: Path, seed: int
-            ) -> np.ndarray:
-    """Places (n, 2) of points at rest that become non-landslides, `ratio` for each weak landslide, drawn at random.
+def at_rest(motion: Motion, landslides: np.ndarray, ratio: float, spacing: float, seed: int, grid: Grid, folder: Path
+            ) -> tuple[np.ndarray, list[str]]:
+    """Places (n, 2) of points at rest that become non-landslides, `ratio` for each weak landslide; and a note.
 
     With weak landslides alone whether InSAR sees a place would tell its label, and the map would show where InSAR has
-    points (the bias that Phillips et al. 2009, Ecological Applications 19, correct by absences of the same survey).
-    landslides  (landslides, 2), of the inventory; spacing  m, the least distance to landslides, weak ones too, and of
-                each other
-    valid       a layer of the grid, 1 where every factor is known
+    points. So the non-landslides for them come from the same survey (Phillips et al. 2009, Ecological Applications 19,
+    on absences of the same bias as the presences).
+    landslides  (landslides, 2), of the inventory
+    spacing     m, the least distance to landslides, weak ones too, and of each other
+    folder      with the layer valid, 1 where every factor is known
     """
     xy = motion.measured[["X", "Y"]].to_numpy()
     weak, rest = xy[motion.sieve.left], xy[motion.rest]
-    rest = rest[values_at(gdal.Open(str(valid)), *cell_of(grid.geotransform, rest))[:, 0] == 1]
-    rest = rest[~is_near(rest, landslides, spacing) & ~is_near(rest, weak, spacing)]
-    rest = np.random.default_rng([seed, 7]).permutation(rest)
-    return rest[thin(rest, np.zeros(len(rest)), spacing)][:round(ratio * len(weak))]
+    rest = rest[values_at(gdal.Open(str(folder / "valid.tif")), *cell_of(grid.geotransform, rest))[:, 0] == 1]
+    rest = rest[~is_near(rest, np.vstack([landslides, weak]), spacing)]
+    rest = np.random.default_rng([seed, 7]).permutation(rest)  # then of points near each other the first ones stay
+    rest = rest[thin(rest, np.zeros(len(rest)), spacing)][:round(ratio * len(weak))]
+    return rest, [f"{len(rest):,} InSAR points at rest are non-landslides: RATIO for each weak landslide, as far as "
+                  "there are such points"] * bool(ratio and len(weak))
 
 
 def factors_at(path: Path, factors: tuple[Factor, ...], raster: Raster, xy: np.ndarray, velocity: np.ndarray,

@@ -21,8 +21,10 @@ from lsm.learner.network import tf
 from lsm.learner.prediction import Networks, let_go, predict
 from lsm.learner.support.supports import (
     ADAPTED,
+    MOVED,
     NO_SAMPLES,
     ONE_CLASS,
+    PARTLY,
     Supports,
     distance_to,
     nearer_to_adapted,
@@ -195,7 +197,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
                      rng: np.random.Generator, one_class: bool = False, cluster: Cluster | None = None,
                      folder: Path | None = None, threads: int = 1
                      ) -> tuple[Networks, np.ndarray, np.ndarray, np.ndarray]:
-    """The networks of all blocks; the state (blocks,) of each block, adapted where any kind of member is; the numbers
+    """The networks of all blocks; the state (blocks,) of each, PARTLY where some kinds of members adapt; the numbers
     (blocks, 2) of its own and of borrowed samples that it adapted on, of the kind that borrows most; and how far
     (blocks,) its networks lie from the intermediate model (0) to the adapted one (1), the mean of all members.
 
@@ -231,9 +233,12 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
                 let_go(networks)
         each.append(state)
         own = np.array([(samples.block[r] == b).sum() for b, r in enumerate(rows)])
-        support = np.maximum(support, np.column_stack([own, [len(r) for r in rows] - own]))
-    state = np.where(np.all([s == NO_SAMPLES for s in each], axis=0), NO_SAMPLES, ONE_CLASS)
-    return networks, np.where(np.any([s == ADAPTED for s in each], axis=0), ADAPTED, state), support, share
+        counts = np.column_stack([own, [len(r) for r in rows] - own])
+        support = np.maximum(support, np.where(state[:, None] == ADAPTED, counts, 0))
+    adapts = np.array(each) == ADAPTED  # (kinds, blocks)
+    state = np.select([adapts.all(axis=0), adapts.any(axis=0), (np.array(each) == NO_SAMPLES).all(axis=0)],
+                      [ADAPTED, PARTLY, NO_SAMPLES], ONE_CLASS)
+    return networks, state, support, share
 
 
 def _for_each_block(weights: np.ndarray, blocks: int, file: Path | None) -> np.ndarray:
@@ -268,4 +273,4 @@ def adapted_scores(training: Training, pooled: Networks, samples: EncodedSamples
     networks, state, *_ = models_of_blocks(training, pooled, samples, known, places, rng, one_class)
     out = np.full(len(asked), np.nan)
     out[asked] = predict(networks, samples.block[asked], samples.x[asked])
-    return out, np.array([b for b, p in enumerate(places) if p is not None and state[b] != ADAPTED], int)
+    return out, np.array([b for b, p in enumerate(places) if p is not None and state[b] not in MOVED], int)

@@ -11,6 +11,7 @@ from lsm.learner.encoder import Encoder
 from lsm.run.settings import InputError
 
 TASKS = 2_000  # neighbourhoods for meta-training
+OTHERS = "another SEED, or META_TRAIN_SHARE=0.5"  # what holds out others where those held out are of one class
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,15 @@ def held_out_roles(samples: EncodedSamples, c: HoldingOut, rng: np.random.Genera
     """The role of every sample (samples,): meta-train, support, query or unused. Raises InputError.
 
     A share of the blocks with more than MIN_SAMPLES samples is held out, half of each block's samples its support.
+    The blocks held out have both classes, which an AUROC needs, and so have the others, if there are such blocks.
     Where these blocks hold less than half of the samples, or are too few, one of FOLDS folds of places is held out.
     """
     blocks, counts = np.unique(samples.block, return_counts=True)
     thick = counts > c.MIN_SAMPLES
     eligible = rng.permutation(blocks[thick])
-    held_out = eligible[round(c.META_TRAIN_SHARE * len(eligible)):]
+    taught = round(c.META_TRAIN_SHARE * len(eligible))
+    drawn = (np.roll(eligible, -turn)[taught:] for turn in range(len(eligible)))
+    held_out = next((some for some in drawn if both_classes(samples, some)), eligible[taught:])
     neighbours_teach = c.LOCAL_NEIGHBOURHOOD > 0
     if not neighbours_teach and (len(eligible) - len(held_out) < c.META_BATCH or not len(held_out)):
         raise InputError(f"{len(eligible)} blocks with more than {c.MIN_SAMPLES} samples: expected {c.META_BATCH} to "
@@ -112,6 +116,12 @@ def held_out_roles(samples: EncodedSamples, c: HoldingOut, rng: np.random.Genera
         role[rows[:len(rows) // 2]] = "support"
         role[rows[len(rows) // 2:]] = "query"
     return role
+
+
+def both_classes(samples: EncodedSamples, held_out: np.ndarray) -> bool:
+    """Whether the samples of the blocks `held_out` have both classes, and those of the others too."""
+    chosen = np.isin(samples.block, held_out)
+    return all(len(np.unique(samples.label[part])) == 2 for part in (chosen, ~chosen))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.explanation.ranking import EXPLAINED
-from lsm.learner.support.supports import ADAPTED, NO_SAMPLES, ONE_CLASS
+from lsm.learner.support.supports import MOVED, NO_SAMPLES, ONE_CLASS, PARTLY
 from lsm.maps.styles_qgis import STATES
 from lsm.run.settings import counted
 
@@ -18,10 +18,11 @@ def how_adapted(state: np.ndarray, support: np.ndarray, share: np.ndarray, reach
     kept = [f"not adapted, since {why}: {n}"
             for which, why in ((NO_SAMPLES, "no samples are near"), (ONE_CLASS, "their samples are of one class"))
             if (n := (state == which).sum())]
-    adapted = state == ADAPTED
+    adapted, partly = np.isin(state, MOVED), (state == PARTLY).sum()
     alone = (adapted & (support[:, 0] == 0)).sum()
+    in_part = [f"{partly} of the adapted ones in part, since some members find no samples near, or of one class"]
     lines = ["; ".join([f"{counted(len(state), 'block')}: {adapted.sum()} adapted, {alone} of them on samples of other "
-                        "blocks alone", *kept])]
+                        "blocks alone", *in_part * bool(partly), *kept])]
     if reach < np.inf and adapted.any():
         lines.append(f"share of adaptation, 0 (intermediate model) to 1 (fully adapted): {in_short(share[adapted])}; "
                      f"it falls with the distance d of a block's cells from the samples, as exp(-d / {reach:,.0f} m)")
@@ -48,7 +49,7 @@ def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataF
         "block": blocks["block"], **({"unit": blocks["unit"]} if "unit" in blocks else {}), "cells": blocks["cells"],
         "area_km2": blocks["cells"] * cell, "samples": blocks["samples"], "landslides": blocks["landslides"],
         "adapted_on": support[:, 0], "borrowed": support[:, 1], "adapted_share": share.astype(float),
-        "state": state.astype(np.int32), "fallback": state != 0, "meaning": [STATES[s] for s in state],
+        "state": state.astype(np.int32), "fallback": ~np.isin(state, MOVED), "meaning": [STATES[s] for s in state],
         "heldout_samples": np.nan, "heldout_auroc": np.nan})
     if metrics is not None:
         after = metrics[(metrics["adapted"] == "after") & (metrics["block"] != "all")].astype({"block": int})

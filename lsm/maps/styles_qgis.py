@@ -9,7 +9,7 @@ from lsm.run.writing import whole
 
 # What a block's state in models_of_blocks/<REGION>_models.npz means.
 STATES = ("adapted model", "no samples: intermediate model", "one class only: intermediate model",
-          "forecast: intermediate model in all blocks")
+          "forecast: intermediate model in all blocks", "adapted in part: one class for some members")
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _QGIS = {"version": "3.22", "styleCategories": "Symbology"}  # the oldest QGIS that has opened these styles
 
@@ -112,9 +112,10 @@ def steps_of_applicability(threshold: float, inside: tuple[str, ...],
 
 
 def blocks() -> str:
-    """Blocks as outlines, hatched where they alone keep the intermediate model."""
+    """Blocks as outlines, hatched where they alone keep the intermediate model, dotted where some members keep it."""
     outline = {"outline_color": "50,50,50,255", "outline_width": "0.2", "outline_style": "solid"}
-    fills = [("0,0,0,255", "no"), ("213,94,0,255", "b_diagonal"), ("0,114,178,255", "f_diagonal"), ("0,0,0,255", "no")]
+    fills = [("0,0,0,255", "no"), ("213,94,0,255", "b_diagonal"), ("0,114,178,255", "f_diagonal"), ("0,0,0,255", "no"),
+             ("0,114,178,255", "dense7")]
     return of_categories("fill", "state", [
         (i, STATES[i], ("SimpleFill", outline | {"color": colour, "style": style}))
         for i, (colour, style) in enumerate(fills)])

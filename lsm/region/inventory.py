@@ -14,6 +14,7 @@ from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.text_tables import plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
+from lsm.region import terrain
 from lsm.region.placed_points import dropped, holds_shapes, points_of, share_of_turned
 from lsm.run.settings import InputError, counted
 from lsm.sources.date_fields import LATEST, date_field, years_of
@@ -22,7 +23,7 @@ from lsm.sources.raster_files import is_raster
 from lsm.sources.raster_outlines import WIDE, outlines_of, share_of
 from lsm.sources.vector_files import open_vector
 
-POLYGON_CELLS = ("highest", "every", "centroid")
+POLYGON_CELLS = ("highest", "scarp", "every", "centroid")
 # words of the names of columns that may hold labels, beside those of sample tables; with any other word beside them, as
 # in landslide_active, a column is an attribute
 _LIKE_LABELS = {"landslide", "landslides", "slide", "slides", "ls", "label", "labels", "class", "stability", "presence",
@@ -156,11 +157,10 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     """Reads an inventory of points, polygons or both.
 
     what    it is, for the messages
-    how     the points that stand for a polygon: "highest", its highest cell (the scarp), of a place that did not slide
-            as by "every"; "every", every `every`-th cell from the highest down; "centroid", a point inside near the
-            middle
-    folder  for temporary layers
-    date    the field of dates; "": recognised by its name. Raises InputError.
+    how     the points that stand for a polygon: "highest", its highest cell; "scarp", the highest by heights averaged
+            over 5 x 5 cells; by both, of a place that did not slide as by "every", every `every`-th cell from the
+            highest down; "centroid", a point inside near the middle
+    folder  for temporary layers; date  the field of dates, "": recognised by its name. Raises InputError.
     """
     file = File.of(name, what)
     where = file.where
@@ -203,7 +203,8 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         slid = np.array([place for place in (*places, *polygons.values()) if place[2] == 1])
         _refuse_study_area(areas, slid[:, :2], dem, grid, where, notes)
     if polygons:
-        of_polygons, burned = _polygon_points(dataset, polygons, grid, dem, how, every, folder)
+        of_polygons, burned, rough = _polygon_points(dataset, polygons, grid, dem, how, every, folder)
+        notes += [f"{where}: {rough}"] * bool(rough)
         covered = share_of(burned, dem, grid) if what == "inventory" else 0
         if covered > WIDE:
             notes.append(f"{where}: landslides cover {covered:.0%} of the DEM; if these are units of a partition, mark "
@@ -259,7 +260,8 @@ def _labels_and_years(table: pd.DataFrame, file: File, date: str) -> tuple[np.nd
 
 
 def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: int, folder: Path):
-    """X, Y, label and year (points, 4) of polygons, and the layer of the numbers of polygons of landslides.
+    """X, Y, label and year (points, 4) of polygons, the layer of the numbers of polygons of landslides, and what
+    `terrain.humps` says.
 
     polygons  x, y of a point inside, label and year, by feature id
     """
@@ -270,21 +272,29 @@ def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: i
     for row, rows in grid.windows():
         n = read_rows(numbers, row, rows)
         r, c = np.nonzero(n)
-        found.append(np.column_stack([n[r, c], r + row, c, read_rows(dem, row, rows)[r, c]]))
+        first, last = max(0, row - terrain.SMOOTH), min(grid.rows, row + rows + terrain.SMOOTH)
+        z = np.where(known(z := read_rows(dem, first, last - first)), z, np.nan)
+        bent = np.pad(terrain.curvature(z, grid.cell), 1, constant_values=np.nan)
+        layers = (v[row - first:][r, c] for v in (z, terrain.smoothed(z, terrain.SMOOTH), bent))
+        found.append(np.column_stack([n[r, c], r + row, c, *layers]))
     slid = np.r_[False, inside[:, 2] == 1]
     if not slid[1:].all():
         change_layer(folder / "polygons.tif", grid, lambda _, n: np.where(slid[n], n, 0))
         numbers = gdal.Open(str(folder / "polygons.tif"))
     if how == "centroid":
-        return inside, numbers
-    number, row, col, height = np.concatenate(found).T
-    order = np.lexsort((col, row, -height, number))
+        return inside, numbers, ""
+    number, row, col, height, smooth, bent = np.concatenate(found).T
+    by_height, by_smooth = (np.lexsort((col, row, -z, number)) for z in (height, smooth))
+    order = by_smooth if how == "scarp" else by_height
     number = number[order].astype(int)
     rank = np.arange(len(number)) - np.searchsorted(number, number)  # within its polygon, the highest first
     taken = rank % every == 0
-    if how == "highest":  # a place that did not slide has no scarp
+    if how in ("highest", "scarp"):  # a place that did not slide has no scarp
         taken &= (rank == 0) | ~slid[number]
+    judged = slid[number] & (np.bincount(number)[number] > 1)
+    rough = terrain.humps(rank[judged] == 0, *(bent[o][judged] for o in (by_height, by_smooth))) * (how == "highest")
     x, y = centres(grid.geotransform, row[order[taken]], col[order[taken]])
     # A polygon without a cell, because it is smaller than a cell or another lies over it, gives the point inside it.
     missing = np.setdiff1d(np.arange(len(inside)), number - 1)
-    return np.concatenate([np.column_stack([x, y, inside[number[taken] - 1, 2:]]), inside[missing]]), numbers
+    return np.concatenate([np.column_stack([x, y, inside[number[taken] - 1, 2:]]), inside[missing]]), numbers, rough
+

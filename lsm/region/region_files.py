@@ -19,14 +19,16 @@ from lsm.run.settings import InputError
 from lsm.sources.files import is_sidecar, parts_of, path_of
 
 INPUTS = ("DEM", "INVENTORY", "STABLE", "LAND_USE", "LITHOLOGY", "NDVI", "ROADS", "RIVERS", "FAULTS", "CATCHMENTS",
-          "INSAR", "MASK")  # constants of prepare_region.py that name a file; dem.*, inventory.*, ... without them
+          "MASK", "INSAR")  # constants of prepare_region.py that name a file; dem.*, inventory.*, ... without them
+ASCENDING, DESCENDING = {"asc", "ascending"}, {"desc", "des", "dsc", "descending"}  # in the names of InSAR files
 ALONE = (".json", ".dbf")  # data where no other file of the name is, else they belong to it
 MAKER = "prepare_region.py"
 MAKERS = (MAKER, "augment_inventory.py")  # stage 0 works on the maker's tables: what it wrote is replaced too
 
 
-def find_inputs(folder: Path, c) -> dict[str, str]:
-    """The raw files there are, by the name of their constant, with options behind their names.
+def find_inputs(folder: Path, c) -> tuple[dict[str, str], list[str]]:
+    """The raw files there are, with options behind their names: by the name of their constant, and those of InSAR
+    points, of which there may be several.
 
     folder  where files lie that the constants c do not name. A file's name tells what it is, whatever its case and
             format: NDVI.TIF, land-use.zip; so does the name of a folder of Shapefiles, or one that is a grid of ArcInfo
@@ -35,29 +37,55 @@ def find_inputs(folder: Path, c) -> dict[str, str]:
     there = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")] if folder.is_dir() else []
     found = {}
     for name in INPUTS:
-        given = getattr(c, name)
-        if given and given != "none":
-            places = (folder / given, root() / given)
-            found[name] = next((str(p) for p in places if path_of(p).exists()), "")
-            if not found[name]:
-                looked = " and ".join(dict.fromkeys(str(path_of(p).absolute()) for p in places))
-                raise InputError(f"{name}={given}: missing; looked for {looked}; put it there, or name another file")
-        elif not given:
-            files = [p for p in there if _stem(p) == _plain(name)]
-            files = [p for p in files if p.is_file() or p.suffix.lower() == ".gdb"] or files  # a folder may be data too
-            files = [p for p in files if not is_sidecar(p.name)] or [p for p in files if p.suffix.lower() in ALONE]
-            if len(files) > 1:
-                of = {p: {part.name for part in parts_of(p)} - {p.name} for p in files}
-                files = [p for p in files if not any(p.name in of[q] and q.name not in of[p] for q in files)]
-            if len(files) > 1:
-                raise InputError(f"{shown(folder)}: expected one file for {name}, found "
-                                 f"{', '.join(p.name for p in files)}; name one: {name}=<file>")
-            found.update((name, str(p)) for p in files)
+        if given := getattr(c, name):
+            found[name] = _named(name, given, folder) if given != "none" else []
+            continue
+        tracks = [_data([p for p in there if "insar" in words_of(p) and track & words_of(p)])
+                  for track in (ASCENDING, DESCENDING) if name == "INSAR"]
+        of_tracks = [p for track in tracks for p in track]
+        files = _data([p for p in there if _stem(p) == _plain(name) and p not in of_tracks])
+        if len(files) > 1 or any(len(track) > 1 for track in tracks) or (files and of_tracks):
+            several = bool(of_tracks)
+            raise InputError(f"{shown(folder)}: expected one file for {name}{' and track' * several}, found "
+                             f"{', '.join(p.name for p in (*files, *of_tracks))}; name "
+                             f"{'those to take' if several else 'one'}: {name}=<file>{',<file>' * several}")
+        found[name] = [str(p) for p in (*files, *of_tracks)]
     for name in ("DEM", "INVENTORY"):
-        if name not in found:
+        if not found[name]:
             raise InputError(f"{shown(folder)}: expected {name.lower()}.*, found none; put it there, or give "
                              f"{name}=<file> or RAW=<folder>")
-    return found
+    insar = found.pop("INSAR")
+    return {name: files[0] for name, files in found.items() if files}, insar
+
+
+def _named(constant: str, given: str, folder: Path) -> list[str]:
+    """The files that a constant names, in the folder or the root; several of INSAR, separated by commas. Raises
+    InputError where one is missing, or named twice."""
+    def of(name: str) -> str:
+        return next((str(p) for p in (folder / name, root() / name) if path_of(p).exists()), "")
+
+    names = [given] if constant != "INSAR" or ("," in str(path_of(given)) and of(given)) else [
+        name.strip() for name in given.split(",") if name.strip()] or [given]
+    for i, name in enumerate(names):
+        if not of(name):
+            looked = " and ".join(dict.fromkeys(str(path_of(p).absolute()) for p in (folder / name, root() / name)))
+            raise InputError(f"{constant}={name}: missing; looked for {looked}; put it there, or name another file")
+        if name in names[:i]:
+            raise InputError(f"{constant}={given}: expected different files, found {name} twice; name it once")
+    return [of(name) for name in names]
+
+
+def _data(files: list[Path]) -> list[Path]:
+    """The files of one name that hold data: none that belong to another of them."""
+    files = [p for p in files if p.is_file() or p.suffix.lower() == ".gdb"] or files  # a folder may be data too
+    files = [p for p in files if not is_sidecar(p.name)] or [p for p in files if p.suffix.lower() in ALONE]
+    of = {p: {part.name for part in parts_of(p)} - {p.name} for p in files if len(files) > 1}
+    return [p for p in files if not any(p.name in of[q] and q.name not in of[p] for q in of)]
+
+
+def words_of(path: Path) -> set[str]:
+    """The words of a file's name: insar and asc of insar_asc.tif."""
+    return set(re.split(r"[ _.-]+", path.stem.lower()))
 
 
 def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:

@@ -6,12 +6,16 @@ import numba
 import numpy as np
 import pyflwdir
 from osgeo import gdal
-from scipy.ndimage import maximum_filter, minimum_filter
+from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
+from sklearn.metrics import roc_auc_score
 
 from lsm.inputs.layers import change_layer, read_rows, write_layer
 from lsm.inputs.rasters import NODATA, Grid, known
 
 gdal.UseExceptions()
+
+SMOOTH = 2  # cells that averaged heights look to each side
+ROUGH, JUDGED = 0.05, 30  # AUROC of curvature and polygons, at least, by which the highest cells are humps
 
 FORMULAS = ("Horn", "ZevenbergenThorne")
 # Further factors of the DEM, off by default, with their units. TPI: a cell's height less the mean of its 8 neighbours
@@ -73,6 +77,29 @@ def curvatures(heights: np.ndarray, cell: float) -> tuple[np.ndarray, np.ndarray
     profile = -200 * (d * g**2 + e * h**2 + f * g * h) / steep
     plan = -200 * (d * h**2 + e * g**2 - f * g * h) / steep
     return np.where(level, 0, profile), np.where(level, 0, plan)
+
+
+def smoothed(heights: np.ndarray, reach: int) -> np.ndarray:
+    """Mean height (m) of the cells up to `reach` cells away in rows and columns, of those there are; heights (rows,
+    cols) with nan for nodata, where the result is nan too."""
+    there, size = ~np.isnan(heights), 2 * reach + 1
+    total, share = (uniform_filter(np.where(there, v, 0).astype(np.float64), size, mode="constant")
+                    for v in (heights, np.ones_like(heights)))
+    return np.where(there, total / np.where(there, share, 1), np.nan)
+
+
+def humps(first: np.ndarray, by_height: np.ndarray, by_smooth: np.ndarray) -> str:
+    """A line where the highest cells of polygons are convex for the roughness of the DEM; "" where they are not.
+
+    first  (cells,) bool: the first cell of each polygon; by_height, by_smooth  (cells,) the curvature of the cells, in
+           each polygon from the highest down, by height and by averaged height
+    """
+    if first.sum() < JUDGED:
+        return ""
+    told, smooth = (roc_auc_score(first, np.nan_to_num(v)) for v in (by_height, by_smooth))
+    return "" if told - smooth <= ROUGH else (
+        f"the highest cells of the polygons are humps of a rough DEM: their curvature tells them from the polygons' "
+        f"other cells at AUROC {told:.2f}, {smooth:.2f} by averaged heights; take POLYGON_CELLS=scarp or centroid")
 
 
 def relief(heights: np.ndarray, reach: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from lsm.checks.finding import Finding
 from lsm.inputs.samples import Factor, Samples, read_samples, unique_places
 from lsm.insar.origins import origins
 from lsm.insar.weak_samples import separations
-from lsm.learner.support.supports import ADAPTED, NO_SAMPLES, ONE_CLASS
+from lsm.learner.support.supports import MOVED, NO_SAMPLES, ONE_CLASS, PARTLY
+from lsm.learner.tasks import OTHERS
 from lsm.maps.classes import one_class
 from lsm.report.sources import Collector, ReportConstants
 from lsm.run.artifacts import read_csv
@@ -46,9 +47,11 @@ def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecas
                     for text in doubts(blocks)]
         if models is not None:
             cells, file = blocks["cells"].to_numpy(), shown(paths.models)
-            out += fallen_back(models["state"], cells, file)
+            out += fallen_back(models["state"], cells, file) + in_part(models["state"], cells, file)
             out += little_adapted(models["state"], models["adapted_share"], cells, file)
-    if held and held["few"]:
+    if held and held["one_class"]:
+        out += of_one_class(held, shown(paths.metrics))
+    elif held and held["few"]:
         out += few_held_out(held, c.REGION, shown(paths.metrics))
     if held and held["chance"]:
         out += no_better_than_chance(held, shown(paths.metrics))
@@ -131,9 +134,22 @@ def fallen_back(state: np.ndarray, cells: np.ndarray, file: str) -> list[Finding
                     "meta_learner.py)")]
 
 
+def in_part(state: np.ndarray, cells: np.ndarray, file: str) -> list[Finding]:
+    """Blocks of which some members adapted and others did not; state and cells (blocks,)."""
+    some = np.flatnonzero(state == PARTLY)
+    if not len(some):
+        return []
+    share = cells[some].sum() / max(cells.sum(), 1)
+    return [Finding("intermediate model", file, "warning",
+                    f"{len(some)} of {len(state)} blocks, {100 * share:.1f} % of the area, adapted in part: "
+                    f"{numbers(some)}; some members keep the intermediate model, since the samples nearest to these "
+                    "blocks are of one class, or there are none",
+                    "the map may step at their borders; add samples of both classes there")]
+
+
 def little_adapted(state: np.ndarray, share: np.ndarray, cells: np.ndarray, file: str) -> list[Finding]:
     """Blocks that adapted, but little on the whole; state, share of adaptation and cells (blocks,)."""
-    adapted = state == ADAPTED
+    adapted = np.isin(state, MOVED)
     mean = (share * cells)[adapted].sum() / max(cells[adapted].sum(), 1)
     if not adapted.any() or mean >= LITTLE:
         return []
@@ -142,6 +158,15 @@ def little_adapted(state: np.ndarray, share: np.ndarray, cells: np.ndarray, file
                     "their area (0: intermediate model, 1: fully adapted): most cells lie far from every sample",
                     "the map is mostly the intermediate model's, which is one for all blocks; samples spread over the "
                     "blocks let them adapt")]
+
+
+def of_one_class(held: dict, file: str) -> list[Finding]:
+    """Held-out points of one class; held as `tables.held_out` gives it."""
+    return [Finding("held-out scores", file, "warning",
+                    f"the {counted(held['samples'], 'held-out point')} in {counted(held['blocks'], 'block')} are all "
+                    f"{held['one_class']}: no score tells whether the map knows landslides from other places",
+                    f"{OTHERS}, holds out others; if that does not help, the other class lies in few blocks: add "
+                    "samples of it elsewhere")]
 
 
 def few_held_out(held: dict, region: str, file: str) -> list[Finding]:

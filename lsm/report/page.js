@@ -139,8 +139,8 @@
     if (!block) return out;
     out.push(["Samples", `${block.samples}, of them ${block.landslides} landslides`]);
     if (block.state !== undefined) out.push(["Model", ["adapted to this block", "intermediate model: no samples", "intermediate model: one class only",
-      "intermediate model, as in all blocks: a forecast"][block.state]
-      + (block.state === 0 ? ` by a share of ${block.share}, on ${block.own} samples of its own, ${block.borrowed} of others` : "")]);
+      "intermediate model, as in all blocks: a forecast", "adapted in part: for some members one class only,"][block.state]
+      + (block.state === 0 || block.state === 4 ? ` by a share of ${block.share}, on ${block.own} samples of its own, ${block.borrowed} of others` : "")]);
     if (block.auroc) out.push(["Held out", `AUROC ${block.auroc} on ${block.scored} points`]);
     (block.leaders || []).forEach(([name, sign, share], k) => out.push([k ? "" : "Led by",
       `${name}, ${percent(share)} of |SHAP|` + ({"1": "; larger values raise it", "-1": "; larger values lower it"}[sign] || "")]));

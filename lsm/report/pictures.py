@@ -64,7 +64,7 @@ def gather(paths: Paths, c: ReportConstants, left_out: LeftOut) -> list[dict]:
             left_out.note(f"figure {name}", source, stage, verdict[source])
         elif not path.is_file():
             if name in ("lsm_map", "roc", "leading_factor", "method_roc"):  # figure.py may have skipped others
-                left_out.note(f"figure {name}", path, "figure.py", "missing; run figure.py")
+                left_out.note(f"figure {name}", path, "figure.py", "missing; run figure.py, or see why it skips it")
         elif path.stat().st_mtime < source.stat().st_mtime:
             left_out.note(f"figure {name}", path, "figure.py", "older than the numbers it draws; run figure.py again")
         else:

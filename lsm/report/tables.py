@@ -39,7 +39,7 @@ def measures_of(names) -> list[str]:
 def held_out(table: pd.DataFrame, points: pd.DataFrame | None, provenance: dict, adapts: bool) -> dict:
     """Stage 3's scores on all held-out points, before and after adaptation; then each block's, or, of more than FEW
     blocks, the score that a share of them reaches. map_adapts: whether the map's models adapt on these points too;
-    few: whether these are too few blocks or points to judge by.
+    few: whether these are too few blocks or points to judge by; one_class: what all points are, "" where they differ.
 
     points  the held-out points, for the interval of the AUROC; None: without it
     adapts  whether blocks adapt; if not, scores before and after are the same
@@ -63,10 +63,12 @@ def held_out(table: pd.DataFrame, points: pd.DataFrame | None, provenance: dict,
     rows = [[what, *(number(row[name]) for name in MEASURES)] for what, row in lines]
     total, slid = int(after["samples"].sum()), int(after["landslides"].sum())
     few = len(blocks) < FEW_TO_JUDGE[0] or min(slid, total - slid) < FEW_TO_JUDGE[1]
-    low, high, drawn = interval_of(points) if points is not None else (np.nan, np.nan, "")
+    one_class = "non-landslides" if not slid else "landslides" if slid == total else ""
+    low, high, drawn = interval_of(points) if points is not None and not one_class else (np.nan, np.nan, "")
     return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks), "samples": total,
             "landslides": slid, "few": few, "interval": f"{low:.3f} to {high:.3f}" * bool(np.isfinite(low)),
-            "drawn": drawn, "chance": bool(low <= 0.5), "auroc": number(after["auroc"].mean()), "adapts": adapts,
+            "drawn": drawn, "chance": bool(low <= 0.5), "auroc": number(after["auroc"].mean()), "one_class": one_class,
+            "adapts": adapts,
             "map_adapts": adapts and provenance["constants"].get(MAP, {}).get("ADAPT_WITH") == "all"}
 
 

@@ -8,6 +8,8 @@ A name is a path, and after it options, each behind a "|":
     soil.gpkg|field=depth        the attribute field to take
     layers.zip|file=roads.shp    one of several files in an archive
     inventory.tif|value=2        the number of a raster that marks landslides, or a mask, or several: value=2,3
+    v.tif|heading=-13|incidence=39   of InSAR points without them: the flight, clockwise from north, and the angle of
+                                 the line of sight off the vertical, in degrees
 
 An option that a file of its kind cannot have is refused.
 """
@@ -27,7 +29,8 @@ from lsm.run.settings import InputError
 
 gdal.UseExceptions()
 
-OPTIONS = ("layername", "band", "epsg", "field", "file", "value")
+ANGLES = ("heading", "incidence")  # of InSAR points
+OPTIONS = ("layername", "band", "epsg", "field", "file", "value", *ANGLES)
 # Files that belong to a file of the same name, by the end of theirs: GDAL finds them by itself.
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".prj", ".dbf", ".shx", ".cpg", ".qpj", ".qix", ".sbn", ".sbx", ".tfw", ".tifw",
             ".wld", ".jgw", ".hdr", ".xml", ".qml", ".qmd", ".sld", ".lyr", ".lyrx", ".rrd", ".ige", ".csvt", ".gfs",
@@ -96,8 +99,8 @@ class File:
     def only(self, form: str, *able: str) -> None:
         """Raises InputError for an option that a file of this form, in words, cannot have: |field= where no field is
         taken, |value= of anything but rasters, or one that is not `able`."""
-        able = [option for option in (*able, "epsg", "file") if (option != "field" or self.what not in FIELDLESS)
-                and (option != "value" or self.what in VALUED)]
+        able = [option for option in (*able, "epsg", "file", *(ANGLES if self.constant == "INSAR" else ()))
+                if (option != "field" or self.what not in FIELDLESS) and (option != "value" or self.what in VALUED)]
         odd = next((option for option in self.options if option not in able), None)
         if odd:
             remedy = "leave it out" if odd != "value" or self.what == "MASK" else (

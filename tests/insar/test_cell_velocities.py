@@ -24,7 +24,7 @@ def velocities(tmp_path):
         row, col = np.array(cells).T
         xy = np.column_stack([WEST + (col + 0.5) * CELL, NORTH - (row + 0.5) * CELL])
         angles = {} if heading is None else {"heading": np.array(heading, float), "incidence": np.full(len(row), 39.0)}
-        write_velocity_layer(InsarPoints(xy, np.array(velocity, float), **angles), GRID, tmp_path,
+        write_velocity_layer([InsarPoints(xy, np.array(velocity, float), **angles)], GRID, tmp_path,
                              of_stage("augment_inventory.py"))
         return gdal.Open(str(tmp_path / "DV.tif")).ReadAsArray()
     return of
@@ -44,7 +44,7 @@ def test_a_coarser_raster_gives_its_velocity_to_all_cells_within_its_own(tmp_pat
     xy = np.column_stack([WEST + (col + 0.5) * 4 * CELL, NORTH - (row + 0.5) * 3 * CELL])
     there = v.ravel() != v[7, 9]  # a gap stays one
     points = InsarPoints(xy[there], v.ravel()[there], spacing=(4 * CELL, 3 * CELL))
-    write_velocity_layer(points, GRID, tmp_path, of_stage("augment_inventory.py"))
+    write_velocity_layer([points], GRID, tmp_path, of_stage("augment_inventory.py"))
     expected = np.where(v == v[7, 9], 0, v).repeat(3, axis=0).repeat(4, axis=1)
     np.testing.assert_array_equal(gdal.Open(str(tmp_path / "DV.tif")).ReadAsArray(), expected)
 

@@ -267,6 +267,18 @@ def test_the_fold_held_out_has_both_classes():
         roles_of(samples, FOLDS=2)
 
 
+@pytest.mark.parametrize("neighbourhood", [0, 80])
+def test_blocks_that_are_held_out_have_both_classes_where_they_can(neighbourhood):
+    samples = made_samples(600, blocks=20)
+    for landslides in ((3, 7), (3,)):  # blocks of landslides alone; one cannot be held out and learned from
+        samples.label[:] = np.isin(samples.block, landslides)
+        for seed in range(1, 7):
+            role = roles_of(samples, seed, LOCAL_NEIGHBOURHOOD=neighbourhood, META_BATCH=4)
+            assert (role != "meta-train").sum() == np.isin(samples.block, samples.block[role == "query"]).sum()
+            if len(landslides) == 2:
+                assert len(set(samples.label[role == "query"])) == len(set(samples.label[role == "meta-train"])) == 2
+
+
 @pytest.mark.parametrize(("blocks", "share", "trained", "others"), [(18, 0.75, 14, 4), (16, 0.99, 16, 0)])
 def test_published_refuses_too_few_blocks_and_its_remedy_works(blocks, share, trained, others):
     samples = made_samples(50 * blocks, blocks=blocks)

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,30 @@ def test_shapes_as_text(tmp_path, dem, column):
     assert ((NORTH - found.xy[:, 1]) // CELL // 10).tolist() == [1, 4]
 
 
-@pytest.mark.parametrize(("how", "each"), [("highest", [1, 1]), ("every", [4, 1]), ("centroid", [1, 1])])
+@pytest.mark.parametrize(("noise", "rough"), [(0.0, False), (6.0, True)])
+def test_highest_cells_that_are_humps_are_said_and_scarps_are_none(tmp_path, noise, rough):
+    row, col = np.mgrid[:ROWS, :COLS]
+    z = 900 - 6.0 * row + 10 * np.sin(col / 5) + np.random.default_rng(0).normal(0, 1, (ROWS, COLS)) * noise
+    write_raster(tmp_path / "dem.tif", z.astype(np.float32))
+    dem, corners = gdal.Open(str(tmp_path / "dem.tif")), [(r, c) for r in range(4, 50, 9) for c in range(3, 72, 8)]
+    write_vector(tmp_path / "p.gpkg", [square(r, c, 7, 5) for r, c in corners])
+    above, said = {}, {}
+    for how in ("highest", "scarp"):
+        found = read(tmp_path / "p.gpkg", dem, tmp_path, how)
+        r, c = ((NORTH - found.xy[:, 1]) // CELL).astype(int), ((found.xy[:, 0] - WEST) // CELL).astype(int)
+        np.testing.assert_array_less(r - np.array(corners)[:, 0], 3)  # the upper end of each
+        above[how] = np.median(z[r, c] - (z[r - 1, c] + z[r + 1, c] + z[r, c - 1] + z[r, c + 1]) / 4)
+        said[how] = " ".join(found.notes)
+    assert ("humps of a rough DEM" in said["highest"]) == rough
+    assert "humps" not in said["scarp"]
+    assert (above["highest"] > 3) == rough
+    assert above["scarp"] < 3
+    if rough:
+        assert re.search(r"at AUROC 0\.\d\d, 0\.\d\d by averaged heights; take POLYGON_CELLS=scarp", said["highest"])
+
+
+@pytest.mark.parametrize(("how", "each"), [("highest", [1, 1]), ("scarp", [1, 1]), ("every", [4, 1]),
+                                           ("centroid", [1, 1])])
 def test_points_of_polygons(tmp_path, dem, how, each):
     path, shapes = tmp_path / "p.gpkg", [square(10, 10, 4, 5), square(40, 60, 2, 2)]
     write_vector(path, shapes, {"Year_obs": ["2004", "2011-03-02"]})

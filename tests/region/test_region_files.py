@@ -24,7 +24,7 @@ def test_files_of_one_data_set_are_one_input(tmp_path, name, driver):
     gdal.BuildVRT(str(tmp_path / "dem.vrt"), [str(tmp_path / "tile.tif")]).FlushCache()
     write_vector(tmp_path / name, ["POINT (117 22)"], {"name": ["a"]}, epsg=4326, driver=driver,
                  shape_type=ogr.wkbPoint)
-    found = find_inputs(tmp_path, NOTHING)
+    found, _ = find_inputs(tmp_path, NOTHING)
     assert found == {"DEM": str(tmp_path / "dem.vrt"), "INVENTORY": str(tmp_path / name)}
     assert unused(tmp_path, list(found.values())) == []
 
@@ -39,14 +39,14 @@ def test_a_folder_is_an_input_where_no_file_is(tmp_path, monkeypatch):
     write_vector(tmp_path / "roads" / "osm.shp", [f"LINESTRING ({WEST} {NORTH}, {WEST + 90} {NORTH})"],
                  driver="ESRI Shapefile", layers=("osm",), shape_type=ogr.wkbLineString)
     (tmp_path / "inventory.dbf").write_bytes((tmp_path / "roads" / "osm.dbf").read_bytes())
-    found = find_inputs(tmp_path, NOTHING)
+    found, _ = find_inputs(tmp_path, NOTHING)
     assert open_vector(found["ROADS"], "dis2road", grid).GetLayer(0).GetFeatureCount() == 1
     with pytest.raises(InputError, match=r"dem: DEM: .*, found a folder; join its tiles \(gdalbuildvrt dem.vrt"):
         open_raster_file(found["DEM"], "DEM", [])
     with pytest.raises(InputError, match=r"inventory.dbf: inventory: expected a layer of shapes, found a table"):
         open_vector(found["INVENTORY"], "inventory", grid)
     gdal.BuildVRT(str(tmp_path / "dem.vrt"), [str(tmp_path / "dem" / "a.tif")]).FlushCache()  # the remedy
-    assert find_inputs(tmp_path, NOTHING)["DEM"] == str(tmp_path / "dem.vrt")
+    assert find_inputs(tmp_path, NOTHING)[0]["DEM"] == str(tmp_path / "dem.vrt")
 
 
 def test_two_files_for_one_input(tmp_path):
@@ -62,7 +62,7 @@ def test_a_file_is_looked_for_in_raw_and_in_the_root_and_both_are_named(tmp_path
     for name in ("raw/dem.tif", "raw/inventory.csv", "raw/ways.gpkg", "other.gpkg"):
         (tmp_path / name).write_text("x")
     named = {"ROADS": "ways.gpkg|layername=a", "RIVERS": "other.gpkg"}
-    found = find_inputs(tmp_path / "raw", SimpleNamespace(**vars(NOTHING) | named))
+    found, _ = find_inputs(tmp_path / "raw", SimpleNamespace(**vars(NOTHING) | named))
     assert (found["ROADS"], found["RIVERS"]) == (f"{tmp_path}/raw/ways.gpkg|layername=a", f"{tmp_path}/other.gpkg")
     with pytest.raises(InputError, match=f"ROADS=no.shp: missing; looked for {tmp_path}/raw/no.shp and {tmp_path}/n"):
         find_inputs(tmp_path / "raw", SimpleNamespace(**vars(NOTHING) | {"ROADS": "no.shp"}))
@@ -75,3 +75,48 @@ def test_a_folder_in_the_place_of_an_output_is_refused_first(tmp_path, monkeypat
     (tmp_path / name).mkdir(parents=True)
     with pytest.raises(InputError, match=f"{name}: expected a file or nothing, found a folder; move it away"):
         refuse_to_replace(Paths("x"), overwrite=True)
+
+
+def raw_with(folder, *names):
+    for name in ("dem.tif", "inventory.csv", *names):
+        (folder / name).write_text("x")
+    return folder
+
+
+@pytest.mark.parametrize(("names", "taken"), [
+    (("insar_asc.csv", "insar_desc.csv"), ("insar_asc.csv", "insar_desc.csv")),
+    (("Descending-InSAR.csv", "InSAR.ascending.gpkg"), ("InSAR.ascending.gpkg", "Descending-InSAR.csv")),
+    (("insar_desc_2018.csv",), ("insar_desc_2018.csv",)),
+    (("insar.csv", "insar_old.csv"), ("insar.csv",)), (("insar_1.csv", "insar_2.csv"), ())])
+def test_insar_files_by_their_tracks(tmp_path, names, taken):
+    folder = raw_with(tmp_path, *names)
+    found, insar = find_inputs(folder, NOTHING)
+    assert insar == [str(folder / name) for name in taken]
+    assert "INSAR" not in found
+    said = "".join(unused(folder, [*found.values(), *insar]))
+    assert all((name in said) == (name not in taken) for name in names)
+
+
+@pytest.mark.parametrize("names", [("insar_asc.csv", "insar_asc_2.csv"), ("insar.csv", "insar_desc.csv")])
+def test_insar_files_that_may_mean_the_same(tmp_path, names):
+    folder = raw_with(tmp_path, *names)
+    with pytest.raises(InputError, match=f"expected one file for INSAR and track, found {', '.join(names)}; name those "
+                                         "to take: INSAR=<file>,<file>"):
+        find_inputs(folder, NOTHING)
+    assert find_inputs(folder, SimpleNamespace(**vars(NOTHING) | {"INSAR": ",".join(names)}))[1] == [
+        str(folder / name) for name in names]
+
+
+def test_insar_files_by_name(tmp_path):
+    folder = raw_with(tmp_path, "a.csv", "b.csv", "a,b.csv")
+
+    def named(text):
+        return find_inputs(folder, SimpleNamespace(**vars(NOTHING) | {"INSAR": text}))[1]
+
+    assert named("a.csv|epsg=3035, b.csv|heading=-13") == [f"{folder}/a.csv|epsg=3035", f"{folder}/b.csv|heading=-13"]
+    assert named("a,b.csv") == [f"{folder}/a,b.csv"]  # a comma in a name
+    assert named("none") == []
+    for text, words in (("a.csv,c.csv", "INSAR=c.csv: missing"), (",", "INSAR=,: missing"),
+                        ("a.csv,a.csv", "expected different files, found a.csv twice")):
+        with pytest.raises(InputError, match=words):
+            named(text)

@@ -185,6 +185,14 @@ def test_relief_is_highest_less_lowest_around():
     np.testing.assert_allclose(found, expected)
 
 
+def test_smoothed_is_the_mean_of_the_heights_there_are():
+    z = np.random.default_rng(1).standard_normal((6, 7))
+    z[2, 3] = np.nan
+    found = terrain.smoothed(z, 2)
+    expected = [[np.nanmean(z[max(0, r - 2):r + 3, max(0, c - 2):c + 3]) for c in range(7)] for r in range(6)]
+    np.testing.assert_allclose(found, np.where(np.isnan(z), np.nan, expected))
+
+
 def test_further_terrain_over_windows(tmp_path, monkeypatch):
     dem, grid = tmp_path / "DEM.tif", Grid(60, 80, PLACE, crs_of(32650).ExportToWkt())
     z = heights()

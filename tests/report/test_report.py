@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 import figure
 from lsm.checks.finding import Finding
 from lsm.inputs.samples import Factor, Samples
-from lsm.maps import gis
+from lsm.maps import gis, layer_tables, styles_qgis
 from lsm.maps.cartography import read_decimated
 from lsm.report import findings, map_layers, page, pictures, tables
 from lsm.run.artifacts import read_record, write_csv, write_npz
@@ -195,6 +195,29 @@ def test_a_map_that_hardly_adapts_is_named():
     assert found.found.startswith("2 blocks adapted, but by a share of 0.30 only")
     assert not findings.little_adapted(state, np.array([0.6, 0.3, 0.0]), cells, "m")
     assert not findings.little_adapted(np.array([1, 2, 3]), np.zeros(3), cells, "m")
+
+
+@pytest.mark.parametrize(("label", "what"), [(0, "non-landslides"), (1, "landslides")])
+def test_held_out_points_of_one_class_are_named(label, what):
+    rows = [{"block": b, "adapted": when, "samples": n, "landslides": n * label, **dict.fromkeys(tables.MEASURES, 0.5),
+             "auroc": np.nan} for b, n in (("all", 9), ("3", 4), ("5", 5)) for when in ("before", "after")]
+    points = pd.DataFrame({"block": [3, 5], "label": label, "score_after": [0.2, 0.3]})
+    held = tables.held_out(pd.DataFrame(rows), points, {"constants": {}}, True)
+    assert (held["one_class"], held["interval"], held["auroc"], held["chance"]) == (what, "", "–", False)
+    found, = findings.of_one_class(held, "m")
+    assert found.found.startswith(f"the 9 held-out points in 2 blocks are all {what}: no score tells")
+
+
+def test_blocks_that_adapted_in_part_are_named():
+    state, support = np.array([0, 4, 2, 4, 1]), np.array([[9, 30], [5, 30], [0, 0], [0, 30], [0, 0]])
+    found, = findings.in_part(state, np.array([30, 10, 30, 10, 20]), "m")
+    assert found.found.startswith("2 of 5 blocks, 20.0 % of the area, adapted in part: 1, 3; some members keep the")
+    assert not findings.in_part(np.array([0, 2]), np.ones(2), "m")
+    line, *_ = layer_tables.how_adapted(state, support, np.array([1, 0.5, 0, 0.5, 0]), np.inf)
+    assert line == ("5 blocks: 3 adapted, 1 of them on samples of other blocks alone; 2 of the adapted ones in part, "
+                    "since some members find no samples near, or of one class; not adapted, since no samples are near: "
+                    "1; not adapted, since their samples are of one class: 1")
+    assert styles_qgis.blocks().count("adapted in part") == 1  # a style for each state
 
 
 def test_every_figure_there_is_has_a_caption():

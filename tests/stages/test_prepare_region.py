@@ -277,6 +277,30 @@ def test_stage_0_gives_the_same_from_either_form_of_the_grid(own):
     pd.testing.assert_frame_equal(*augmented, rtol=0, atol=1e-4)
 
 
+def test_two_tracks_in_raw_are_as_one_table_of_both(own, capsys):
+    both = write_insar(own / "insar.csv", **GEOMETRY | {"heading": np.where(np.arange(3000) < 1500, -13.0, 193.0)})
+    area.prepare(prepare_region, "INSAR_UNIT=m/yr")
+    one = [path.read_bytes() for path in (OWN.samples, OWN.insar_points, OWN.grid)]
+    (own / "insar.csv").unlink()
+    both[:1500].to_csv(own / "insar_asc.csv", index=False)
+    both[1500:].drop(columns="heading").to_csv(own / "insar_desc.csv", index=False)
+    named = ("INSAR_UNIT=m/yr", "INSAR=insar_asc.csv,insar_desc.csv|heading=193")
+    capsys.readouterr()
+    area.prepare(prepare_region, *named)
+    assert [path.read_bytes() for path in (OWN.samples, OWN.insar_points, OWN.grid)] == one
+    assert "insar_desc.csv, 1,500 points, descending" in capsys.readouterr().out
+    assert {"insar_asc.csv", "insar_desc.csv"} <= {name.rpartition("/")[2] for name in read_record(
+        OWN.insar_points, "prepare_region.py")["inputs"]}  # a change of either makes the region stale
+
+
+def test_wrong_insar_is_refused_before_the_work(own, monkeypatch):
+    write_insar(own / "insar.csv", incidence=39.0)
+    monkeypatch.setattr(prepare_region.factor_layers, "make_layers", lambda *_: pytest.fail("work has begun"))
+    for settings, words in (((), "give INSAR_UNIT"), (("INSAR_UNIT=m/yr",), "found no heading")):
+        with pytest.raises(InputError, match=words):
+            area.prepare(prepare_region, *settings)
+
+
 def test_no_weak_landslide(own, capsys):
     write_insar(own / "insar.csv", velocity_error=1.0)
     area.prepare(prepare_region, "INSAR_UNIT=m/yr")

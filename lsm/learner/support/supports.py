@@ -11,6 +11,8 @@ from lsm.learner.tasks import EncodedSamples, rows_by_block
 
 ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2  # state of a block
 FORECAST = 3       # state of every block of a map to which no place counts (support/dates.py)
+PARTLY = 4         # some kinds of members adapted; the samples of the others are none, or of one class
+MOVED = (ADAPTED, PARTLY)  # states of a block whose model is not the intermediate one
 CELLS = 2_000_000  # of a raster that are looked at for the samples nearest to each block
 PLACES = 200       # of a block that its distance is the median of
 

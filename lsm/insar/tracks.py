@@ -1,0 +1,108 @@
+"""InSAR points of several files, such as an ascending and a descending track: each keeps its own geometry."""
+
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from lsm.inputs.rasters import Grid
+from lsm.insar.insar_files import WHAT
+from lsm.insar.velocities import ASIDE, InsarPoints, read_insar
+from lsm.region.region_files import ASCENDING, DESCENDING, words_of
+from lsm.run.paths import shown
+from lsm.run.settings import InputError, counted
+from lsm.sources.files import ANGLES, File, path_of
+
+TRACKS = ("descending", "ascending")
+_BEHIND = "|heading=<degrees>|incidence=<degrees>"
+_RANGES = {"heading": (-360, 360, "degrees clockwise from north, about -13 and 193"),
+           "incidence": (*ASIDE, f"degrees off the vertical, {ASIDE[0]} to {ASIDE[1]}")}
+
+
+def read_tracks(names: list[str], grid: Grid, c, geometry: tuple) -> tuple[list[InsarPoints], list[str]]:
+    """The points of each file, and notes.
+
+    names     files as `read_insar` takes them; |heading= and |incidence= say the angles of all points of a file
+    c         the constants POINTS_EPSG, INSAR_UNIT, INSAR_POSITIVE and INSAR_FORM of prepare_region.py
+    geometry  GEOMETRY of augment_inventory.py
+    Either all files have heading and incidence or none. Raises InputError.
+    """
+    tracks, notes = [], []
+    for name in names:
+        points, more = read_insar(name, grid, c.POINTS_EPSG, c.INSAR_UNIT, c.INSAR_POSITIVE)
+        tracks.append(_with_angles(points, File.of(name, WHAT)))
+        notes += more
+    files = [shown(path_of(name)) for name in names]
+    for file, points in zip(files, tracks, strict=True):
+        named = [bool(track & words_of(Path(file))) for track in (DESCENDING, ASCENDING)]
+        if points.heading is not None and sum(named) == 1 and _ascending(points) == named[0]:
+            notes.append(f"{file}: {WHAT}: named {TRACKS[named[1]]}, but its heading, "
+                         f"{np.median(points.heading):.4g} degrees, is {TRACKS[named[0]]}; which is right?")
+    if geometry and len(tracks) == 1:  # it stands for what the file lacks
+        return tracks, notes
+    lacking = [[angle for angle in ANGLES if getattr(points, angle) is None] for points in tracks]
+    for file, angles in zip(files, lacking, strict=True):
+        if len(angles) == 1:
+            raise InputError(f"{file}: header: expected columns heading and incidence (degrees) or neither, found no "
+                             f"{angles[0]}; add it, or say it behind the name: {file}|{angles[0]}=<degrees>")
+    without = [file for file, angles in zip(files, lacking, strict=True) if angles]
+    if len(tracks) > 1 and without:
+        reason = "as other files have them" if len(without) < len(tracks) else (
+            f"since GEOMETRY={geometry} is of one track" if geometry else
+            "for INSAR_FORM=insar, whose one table must tell tracks apart" if c.INSAR_FORM == "insar" else "")
+        if reason:
+            raise InputError(f"{without[0]}: {WHAT}: expected heading and incidence, {reason}; found neither; add "
+                             f"columns, or say them behind the name, of each file its own: {without[0]}{_BEHIND}")
+        notes.append(f"{WHAT}: the files name no heading and incidence; to judge motion along the slope say them "
+                     f"behind each name: {without[0]}{_BEHIND}")
+    if len(tracks) > 1:
+        notes.append(f"{WHAT}: {len(tracks)} files: " + "; ".join(
+            f"{file}, {counted(len(points.xy), 'point')}{_seen(points)}"
+            for file, points in zip(files, tracks, strict=True)))
+    return tracks, notes
+
+
+def joined(files: list[InsarPoints]) -> InsarPoints | None:
+    """The points of all files in their order, None without a file; nan where a file has no coherence or no error."""
+    if len(files) < 2:
+        return files[0] if files else None
+
+    def of(name: str) -> np.ndarray | None:
+        values = [getattr(points, name) for points in files]
+        return None if all(v is None for v in values) else np.concatenate(
+            [np.full(len(points.xy), np.nan) if v is None else v for v, points in zip(values, files, strict=True)])
+
+    names = [field.name for field in fields(InsarPoints) if field.name != "spacing"]
+    return InsarPoints(**{name: of(name) for name in names})
+
+
+def _with_angles(points: InsarPoints, file: File) -> InsarPoints:
+    """The points with the angles that stand behind the file's name. Raises InputError."""
+    said = {}
+    for angle in ANGLES:
+        text, (low, high, expected) = file.options.get(angle), _RANGES[angle]
+        if text is None:
+            continue
+        value = float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII) else np.nan
+        if not low <= value <= high or (angle == "heading" and abs(value) <= 2 * np.pi):  # as radians are
+            raise InputError(f"{file.where}: |{angle}={text}: expected {expected}; correct it")
+        if getattr(points, angle) is not None:
+            raise InputError(f"{file.where}: expected one {angle}, found one of its own and |{angle}={text}; leave "
+                             "out the latter")
+        said[angle] = np.full(len(points.xy), value)
+    return replace(points, **said)
+
+
+def _ascending(points: InsarPoints) -> float:
+    """The share of the points on an ascending track; their heading is known."""
+    return float((np.cos(np.radians(points.heading)) > 0).mean())
+
+
+def _seen(points: InsarPoints) -> str:
+    """Words on the geometry of a file's points, "" where it is not known."""
+    if points.heading is None:
+        return ""
+    up = _ascending(points)
+    track = TRACKS[bool(up)] if up in (0, 1) else f"{up:.0%} ascending"
+    return f", {track}, heading {np.median(points.heading):.4g}, incidence {np.median(points.incidence):.3g} degrees"
