@@ -15,6 +15,7 @@ from lsm.run.settings import InputError, counted
 from lsm.sources.files import ANGLES, File, path_of
 
 TRACKS = ("descending", "ascending")
+PASSES = {"coherence": 1.0, "error": 0.0}  # what stands for a quality that a file does not give: its points pass
 _BEHIND = "|heading=<degrees>|incidence=<degrees>"
 _RANGES = {"heading": (-360, 360, "degrees clockwise from north, about -13 and 193"),
            "incidence": (*ASIDE, f"degrees off the vertical, {ASIDE[0]} to {ASIDE[1]}")}
@@ -56,6 +57,10 @@ def read_tracks(names: list[str], grid: Grid, c, geometry: tuple) -> tuple[list[
                              f"columns, or say them behind the name, of each file its own: {without[0]}{_BEHIND}")
         notes.append(f"{WHAT}: the files name no heading and incidence; to judge motion along the slope say them "
                      f"behind each name: {without[0]}{_BEHIND}")
+    for quality in PASSES:
+        none = [file for file, points in zip(files, tracks, strict=True) if getattr(points, quality) is None]
+        if 0 < len(none) < len(tracks):
+            notes.append(f"{', '.join(none)}: {WHAT}: no {quality}, as other files have: no point is dropped for it")
     if len(tracks) > 1:
         notes.append(f"{WHAT}: {len(tracks)} files: " + "; ".join(
             f"{file}, {counted(len(points.xy), 'point')}{_seen(points)}"
@@ -64,14 +69,14 @@ def read_tracks(names: list[str], grid: Grid, c, geometry: tuple) -> tuple[list[
 
 
 def joined(files: list[InsarPoints]) -> InsarPoints | None:
-    """The points of all files in their order, None without a file; nan where a file has no coherence or no error."""
+    """The points of all files in their order, None without a file. PASSES fills a quality that only others have."""
     if len(files) < 2:
         return files[0] if files else None
 
     def of(name: str) -> np.ndarray | None:
         values = [getattr(points, name) for points in files]
         return None if all(v is None for v in values) else np.concatenate(
-            [np.full(len(points.xy), np.nan) if v is None else v for v, points in zip(values, files, strict=True)])
+            [np.full(len(file.xy), PASSES[name]) if v is None else v for v, file in zip(values, files, strict=True)])
 
     names = [field.name for field in fields(InsarPoints) if field.name != "spacing"]
     return InsarPoints(**{name: of(name) for name in names})

@@ -163,19 +163,19 @@ def distance_to(marks: gdal.Dataset, grid: Grid, path: Path, missing: str) -> No
     flush(target)
 
 
-def write_ground(mask: str | None, keeps: bool, water: int, stepped: bool, grid: Grid, folder: Path,
+def write_ground(mask: str | None, keeps: bool, water: int, steps: tuple[bool, bool], grid: Grid, folder: Path,
                  notes: list[str]) -> None:
     """Writes the layer ground: the heights of the layer DEM, without flat water and what the mask leaves out.
 
     mask   polygons, or a raster, whose cells other than 0 are the mask; None: no mask
     keeps  True: the mask's cells are kept and all others left out
-    water, stepped  as `terrain.flat_water` takes them; water 0: nothing is water
+    water, steps  least, stepped and terraced of `terrain.flat_water`; water 0: nothing is water
     notes  gets a line for each. Raises InputError where nothing is left.
     """
     z = gdal.Open(str(folder / "DEM.tif")).ReadAsArray()
     ground, total = known(z), int(known(z).sum())
     notes += dem_oddities.oddities(z, grid.cell)
-    flat, wet = terrain.flat_water(z, water, stepped) if water else np.zeros((2, *z.shape), bool)
+    flat, wet = terrain.flat_water(z, water, *steps) if water else np.zeros((2, *z.shape), bool)
     if wet.any():
         levels = [f"{v:g}" for v in np.unique(z[wet])]
         notes.append(f"water: {wet.sum():,} of {total:,} cells of the DEM lie in large areas of exactly one height "
@@ -268,10 +268,10 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
         raise InputError(f"FLOW_CELLS={c.FLOW_CELLS}: expected {most} at most on {grid.rows} x {grid.cols} cells")
     step("DEM")
     source = to_grid(inputs["DEM"], "DEM", grid, folder / "DEM.tif", notes, unit=c.DEM_UNIT)
-    stepped = dem_oddities.of_file(folder / "DEM.plain.tif", source, notes)
+    steps = dem_oddities.of_file(folder / "DEM.plain.tif", source, notes)
     if filled := fill_holes(folder / "DEM.tif", grid, c.HOLES):
         notes.append(f"{filled} cells in holes of at most {c.HOLES} cells filled in the DEM")
-    write_ground(inputs.get("MASK"), c.MASK_KEEPS, c.WATER_CELLS, stepped, grid, folder, notes)
+    write_ground(inputs.get("MASK"), c.MASK_KEEPS, c.WATER_CELLS, steps, grid, folder, notes)
     points = read_points(inputs, grid, folder, c)
     for name, key in CATEGORIES.items():
         if key in inputs:

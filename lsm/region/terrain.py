@@ -224,7 +224,8 @@ def wetness(area: np.ndarray, slope: np.ndarray, cell: float) -> np.ndarray:
     return np.log(area / cell / np.maximum(np.tan(np.radians(slope)), 0.01))
 
 
-def flat_water(heights: np.ndarray, least: int, stepped: bool) -> tuple[np.ndarray, np.ndarray]:
+def flat_water(heights: np.ndarray, least: int, stepped: bool, terraced: bool = False
+               ) -> tuple[np.ndarray, np.ndarray]:
     """Which cells are flat, that is, lie in a connected area of exactly one height with at least `least` cells, and
     which of these are water; both (rows, cols) bool. Water does not stand above its rim: an area with more than a third
     of its rim below it is a hilltop, or a band between two contours of rounded heights; less is an outlet, or a dam.
@@ -232,17 +233,19 @@ def flat_water(heights: np.ndarray, least: int, stepped: bool) -> tuple[np.ndarr
     heights  (rows, cols), nodata -9999
     stepped  whether they are of a file of rounded heights, where level land is common: then ten times as many cells,
              except at height 0
+    terraced  whether the ground is such bands: at the edge and beside nodata they go on down, except at height 0
     """
     there = known(heights)
-    area, raised = _areas(heights, there)
+    area, raised = _areas(heights, there, terraced)
     flat = there & (area >= np.where((heights == 0) | (not stepped), least, 10 * least))
     return flat, flat & ~raised
 
 
 @numba.njit(cache=True)
-def _areas(heights: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _areas(heights: np.ndarray, there: np.ndarray, terraced: bool) -> tuple[np.ndarray, np.ndarray]:
     """Of the area of equal height that each cell lies in: the number of its cells, and whether more than a third of its
     rim is lower; cells touch along an edge. Areas are joined in one pass (union-find), each known by its first cell.
+    terraced: what is not there counts as lower, but beside 0.
     """
     rows, cols = heights.shape
     parent = np.arange(rows * cols, dtype=np.int32)  # MAX_CELLS fits
@@ -270,6 +273,8 @@ def _areas(heights: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarr
             if 0 <= near_row < rows and 0 <= near_col < cols and there[row, col] and there[near_row, near_col]:
                 rise = heights[near_row, near_col] - heights[row, col]
                 balance[parent[cell]] += 2 * (rise < 0) - (rise > 0)  # above 0: more than a third is lower
+            elif terraced and heights[row, col] != 0:
+                balance[parent[cell]] += 2
     return size[parent].reshape(rows, cols), (balance > 0)[parent].reshape(rows, cols)
 
 

@@ -57,12 +57,12 @@ def oddities(z: np.ndarray, cell: float) -> list[str]:
     return lines
 
 
-def of_file(path: Path, raster: RasterFile, notes: list[str]) -> bool:
-    """Whether the heights of a DEM are rounded, as `is_stepped` says; notes  gets a line on borders of tiles. path  of
-    its values in the cells of the file, as `write_plain` makes them."""
+def of_file(path: Path, raster: RasterFile, notes: list[str]) -> tuple[bool, bool]:
+    """Whether the heights of a DEM are rounded, as `is_stepped` says, and lie in bands, as `is_terraced` says; notes
+    gets a line on borders of tiles. path  of its values in the cells of the file, as `write_plain` makes them."""
     z = gdal.Open(str(path)).ReadAsArray()
     notes += tile_borders(z)
-    return is_stepped(z, raster)
+    return is_stepped(z, raster), is_terraced(z)
 
 
 def is_stepped(z: np.ndarray, raster: RasterFile) -> bool:
@@ -72,6 +72,16 @@ def is_stepped(z: np.ndarray, raster: RasterFile) -> bool:
     numbers = (some[known(some)] / raster.metres - raster.band.offset) / raster.band.scale
     whole = np.abs(numbers - np.round(numbers)) < 1e-3
     return bool(abs(raster.band.scale) * raster.metres >= STEPPED and whole.mean() > 0.5)
+
+
+def is_terraced(z: np.ndarray) -> bool:
+    """Whether most heights (rows, cols), each counted once, have an equal one beside most of their cells, as in bands
+    between contours; a lake or the sea is one height. About SAMPLE cells are looked at."""
+    z = z[::1 + z.size // SAMPLE]
+    both = known(z[:, :-1]) & known(z[:, 1:])
+    values, of = np.unique(z[:, :-1][both], return_inverse=True)
+    alike = np.bincount(of, (z[:, :-1] == z[:, 1:])[both], len(values)) > np.bincount(of, minlength=len(values)) / 2
+    return len(values) > 1 and bool(alike.mean() > 0.5)
 
 
 def tile_borders(z: np.ndarray) -> list[str]:

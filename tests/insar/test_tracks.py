@@ -92,10 +92,14 @@ def test_a_coarse_raster_covers_its_cells_though_points_of_the_other_track_lie_t
 
 
 def test_coherence_and_error_of_one_file_alone(folder):
-    files, _ = read(write(folder, coherence=0.9, velocity_error=0.5))
+    """The others pass the rules of both, and the table for stage 0 has no gaps, which would drop them."""
+    files, notes = read(write(folder, coherence=0.9, velocity_error=0.5))
     points = joined(files)
-    for values, value in ((points.coherence, 0.9), (points.error, 0.5)):
-        np.testing.assert_array_equal(values, np.where(ASCENDING, value, np.nan))
+    for values, value, passes in ((points.coherence, 0.9, 1), (points.error, 0.5, 0)):
+        np.testing.assert_array_equal(values, np.where(ASCENDING, value, passes))
+    assert "insar_desc.csv: InSAR points: no coherence, as other files have: no point is dropped for it" in notes
+    points.table().to_csv(folder / "all.csv", index=False)
+    assert len(read([str(folder / "all.csv")])[0][0].velocity) == 400
 
 
 GEOMETRY = ("heading", "incidence")

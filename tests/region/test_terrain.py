@@ -7,6 +7,7 @@ from lsm.inputs import layers, rasters
 from lsm.inputs.layers import read_rows
 from lsm.inputs.rasters import NODATA, Grid, create
 from lsm.region import terrain
+from lsm.sources import dem_oddities
 
 PLANE = 3.0 * np.arange(12)[None, :] - 2.0 * np.arange(10)[:, None] + 100  # m; rises to the east and the north
 
@@ -263,6 +264,24 @@ def test_flat_water_is_the_large_areas_of_one_height_that_lie_below_their_rim():
     flat, water = terrain.flat_water(z, 100, False)
     assert not water[3:9, 4:30].any()  # a hilltop
     assert water[20:30, 30:45].all()
+
+
+@pytest.mark.parametrize("step", [3.048, 2.5])
+def test_bands_between_contours_at_the_edge_are_no_water(step):
+    row, col = np.mgrid[:150, :200]
+    z = np.floor((40 + 0.2 * row + 8 * np.sin(col / 20)) / step) * step  # the lowest bands end at the edge
+    bands = np.where((row - 75)**2 + (col - 100)**2 < 70**2, z, NODATA).astype(np.float32)  # or beside nodata
+    sea = np.maximum(z - 50, 0).astype(np.float32)
+    lake = z + np.random.default_rng(0).uniform(0, 1, z.shape)
+    lake[:40, :60] = 33.3  # at the edge of ground that is no bands
+    lake = lake.astype(np.float32)
+    for ground in (z.astype(np.float32), bands):
+        assert dem_oddities.is_terraced(ground)
+        assert terrain.flat_water(ground, 100, False, False)[1].any()
+        assert not terrain.flat_water(ground, 100, False, True)[1].any()
+    assert terrain.flat_water(sea, 100, False, dem_oddities.is_terraced(sea))[1].sum() == (sea == 0).sum() > 1000
+    assert not dem_oddities.is_terraced(lake)
+    assert terrain.flat_water(lake, 100, False)[1].sum() == 2400
 
 
 def test_bands_between_contours_are_no_water():
