@@ -221,7 +221,8 @@ def write_insar(path, **columns) -> pd.DataFrame:
     rng, n = np.random.default_rng(4), 3000
     table = pd.DataFrame({"X": WEST + rng.uniform(-60, 80 * CELL, n).round(2),
                           "Y": NORTH - rng.uniform(0, 60 * CELL + 60, n).round(2),
-                          "velocity": rng.normal(0, 4e-3, n).round(6), **columns})
+                          "velocity": (rng.normal(0, 1e-3, n) + rng.choice((0, 0, 0, 0.02, -0.02), n)).round(6),
+                          **columns})
     table.to_csv(path, index=False)
     return table
 
@@ -243,7 +244,8 @@ def test_both_forms_of_insar_follow_the_rules_of_stage_0(own, columns, capsys):
     assert not OWN.insar_points.exists()
     without = OWN.samples_without_insar.read_bytes()
     augment_inventory.main(constants(augment_inventory.Constants, ["REGION=own"]))
-    by_stage_0, rules = pd.read_csv(OWN.samples)[240:], pd.read_csv(OWN.augmentation)
+    inventory = pd.read_csv(OWN.samples_without_insar)
+    by_stage_0, rules = pd.read_csv(OWN.samples)[len(inventory):], pd.read_csv(OWN.augmentation)
 
     capsys.readouterr()
     area.prepare(prepare_region, *unit)
@@ -256,7 +258,13 @@ def test_both_forms_of_insar_follow_the_rules_of_stage_0(own, columns, capsys):
     back = weak.rename(columns=names).assign(label=1, DV=-weak["DV_InSAR"])
     pd.testing.assert_frame_equal(back, by_stage_0.reset_index(drop=True)[list(back)], check_dtype=False, rtol=0,
                                   atol=1e-3)  # a table of four decimals against float32
-    assert len(pd.read_csv(OWN.samples)) == 240 + len(weak)
+    assert len(pd.read_csv(OWN.samples)) == len(inventory) + len(weak)
+    rest = inventory.merge(given, on=["X", "Y"])  # non-landslides where InSAR sees no motion
+    assert 20 < len(rest) == len(inventory) - 240 <= len(weak)
+    assert not rest["label"].any()
+    assert rest["velocity"].abs().max() < 2e-3
+    apart = np.hypot(*(rest[["X", "Y"]].to_numpy()[:, None] - weak[["X", "Y"]].to_numpy()).transpose(2, 0, 1))
+    assert apart.min() >= 80
     said = capsys.readouterr().out
     for rule, dropped, _ in rules.to_numpy()[1:]:
         assert f"{dropped:,} {rule}" in said or not dropped
@@ -299,6 +307,14 @@ def test_wrong_insar_is_refused_before_the_work(own, monkeypatch):
     for settings, words in (((), "give INSAR_UNIT"), (("INSAR_UNIT=m/yr",), "found no heading")):
         with pytest.raises(InputError, match=words):
             area.prepare(prepare_region, *settings)
+
+
+def test_known_stable_places_leave_points_at_rest_out(own):
+    write_insar(own / "insar.csv", **GEOMETRY)
+    pd.DataFrame({"X": WEST + CELL * np.arange(5.5, 75, 3), "Y": NORTH - 20.5 * CELL}).to_csv(own / "stable.csv")
+    area.prepare(prepare_region, "INSAR_UNIT=m/yr")
+    found = pd.read_csv(OWN.samples_without_insar)
+    assert set(found.loc[found["label"] == 0, "Y"]) == {NORTH - 20.5 * CELL}
 
 
 def test_no_weak_landslide(own, capsys):
