@@ -112,7 +112,7 @@ def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, fac
     sieve.drop(f"flat ground, slope below {c.MIN_SLOPE:g} degrees", flat)
     error, notes = standard_errors(points, measurable & flat, path)
     notes += [NOTE] * (along != "slope")
-    if not np.isnan(error).all():
+    if error.any():
         sieve.drop(f"velocity below {c.ERRORS:g} of its errors", np.abs(points.velocity) < c.ERRORS * error)
         sieve.drop(f"may be noise (FALSE_SHARE {c.FALSE_SHARE:g})",
                    ~significant(points.velocity, error, measurable & ~flat, c.FALSE_SHARE))
@@ -135,7 +135,7 @@ def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, fac
 
 
 def standard_errors(points: InsarPoints, flat: np.ndarray, path: Path) -> tuple[np.ndarray, list[str]]:
-    """The standard error of each velocity (points,) mm/yr, nan where nothing tells it; and notes.
+    """The standard error of each velocity (points,) mm/yr, 0 where nothing tells it; and notes.
 
     flat  (points,) bool: points on flat ground, where no slope moves
     What the source gives is often the misfit of a straight line alone. So the errors are made wider where velocities on
@@ -143,8 +143,8 @@ def standard_errors(points: InsarPoints, flat: np.ndarray, path: Path) -> tuple[
     absolute deviation, which single fast points and a common motion do not change (the empirical null of Efron 2004,
     Journal of the American Statistical Association 99).
     """
-    error, notes = np.full(len(points.velocity), np.nan) if points.error is None else points.error.copy(), []
-    for given, alike in ((True, error > 0), (False, np.isnan(error))):
+    error, notes = np.zeros(len(points.velocity)) if points.error is None else points.error.copy(), []
+    for given, alike in ((True, error > 0), (False, ~(error > 0))):
         here = alike & flat
         if here.sum() < FLAT_POINTS:
             continue
@@ -164,14 +164,14 @@ def standard_errors(points: InsarPoints, flat: np.ndarray, path: Path) -> tuple[
 def significant(velocity: np.ndarray, error: np.ndarray, tested: np.ndarray, share: float) -> np.ndarray:
     """Which velocities (points,) are no noise, if a `share` of the points that pass may be noise after all.
 
-    error  (points,) standard errors, nan where they are not known: such points pass; tested  (points,) bool: the points
+    error  (points,) standard errors, 0 where they are not known: such points pass; tested  (points,) bool: the points
     that are asked about; no other one passes
     Of many points some are fast by chance, however many errors that takes. Benjamini and Hochberg (1995), Journal of
     the Royal Statistical Society B 57, bound their share of those that pass.
     """
-    passes, tested = tested.copy(), tested & ~np.isnan(error)
+    passes, tested = tested.copy(), tested & (error > 0)
     if tested.any() and share < 1:
-        p = 2 * norm.sf(np.abs(velocity[tested]) / np.maximum(error[tested], 1e-12))
+        p = 2 * norm.sf(np.abs(velocity[tested]) / error[tested])
         passes[tested] = false_discovery_control(p) <= share
     return passes
 

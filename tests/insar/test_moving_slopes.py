@@ -197,19 +197,19 @@ def test_velocities_on_flat_ground_tell_their_errors(given, expected):
     np.testing.assert_allclose(error, expected, rtol=0.05)
     assert bool(notes) == (given in (None, 0.3))
     few = standard_errors(points, np.arange(5_000) < 99, Path("insar.csv"))
-    np.testing.assert_array_equal(few[0], np.full(5_000, np.nan if given is None else given))
+    np.testing.assert_array_equal(few[0], np.full(5_000, given or 0))
     assert not few[1]
 
 
 def test_of_two_files_one_may_have_errors():
     rng = np.random.default_rng(9)
     velocity = np.concatenate([rng.normal(0, 2, 500), rng.normal(0, 5, 500), [30.0]])
-    given = np.concatenate([np.full(500, 1.0), np.full(501, np.nan)])
+    given = np.concatenate([np.full(500, 1.0), np.zeros(501)])
     error, notes = standard_errors(InsarPoints(np.zeros((1_001, 2)), velocity, error=given),
                                    np.arange(1_001) < 1_000, Path("insar.csv"))
     np.testing.assert_allclose(error, np.concatenate([np.full(500, 2.0), np.full(501, 5.0)]), rtol=0.15)
     assert len(notes) == 2
-    assert significant(np.array([0.1, 0.1]), np.array([np.nan, 1.0]), np.ones(2, bool), 0.05).tolist() == [True, False]
+    assert significant(np.array([0.1, 0.1]), np.array([0, 1.0]), np.ones(2, bool), 0.05).tolist() == [True, False]
 
 
 def test_without_errors_the_scatter_of_flat_ground_stands_for_them():
