@@ -1,6 +1,7 @@
 """The figures of the comparison as a user runs them, on made tables of a few methods; their numbers."""
 
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.special import expit
 from sklearn.metrics import auc, precision_recall_curve, roc_auc_score
@@ -116,6 +118,34 @@ def test_every_figure_of_the_comparison_is_drawn(drawn):
             content = paths.figure(name, suffix).read_bytes()
             assert content.startswith(start)
             assert len(content) > 400
+
+
+def boxes(fig, texts) -> list:
+    """Where texts lie on a figure, inches, from left to right; those without letters left out."""
+    renderer = FigureCanvasAgg(fig).get_renderer()
+    fig.draw(renderer)
+    found = [text.get_window_extent(renderer).transformed(fig.dpi_scale_trans.inverted()) for text in texts
+             if text.get_text().strip()]
+    return sorted(found, key=lambda box: box.x0)
+
+
+def test_headings_stand_off_the_edge_and_ticks_off_each_other(drawn):
+    c = constants(figure.Constants, ["REGION=small"])
+    with matplotlib.rc_context(styles.STYLE):
+        fig, _ = measure_bars.bars(c, "published")
+        headings = boxes(fig, [ax.title for ax in fig.axes])
+        fig_of_kinds, _ = block_kinds.block_kinds(c)
+        ticks = boxes(fig_of_kinds, [text for ax in fig_of_kinds.axes[-4:] for text in ax.get_xticklabels()
+                                     if np.clip(text.get_position()[0], *ax.get_xlim()) == text.get_position()[0]])
+    assert all(0.08 < box.x0 < box.x1 < styles.WIDTH - 0.08 for box in headings)
+    assert min(right.x0 - left.x1 for left, right in itertools.pairwise(ticks)) > 0.06
+
+
+def test_one_repeat_has_no_standard_deviation(drawn):
+    c = constants(figure.Constants, ["REGION=small"])
+    (one, _), (two, _) = (measure_bars.bars(c, protocol) for protocol in ("augmentation", "published"))
+    assert "mean of 1 repeat, 240 points" in one.texts[-1].get_text()
+    assert "mean and sd of 2 repeats, 480 points" in two.texts[-1].get_text()
 
 
 def test_a_figure_again_is_the_same_bytes(drawn):

@@ -152,7 +152,7 @@ def dumbbell(ax, place: float, ends: list[tuple], colour: str, size: float = 3.8
     """Draws a row of values (value, sd, mark, face) with whiskers, joined by a line."""
     ax.plot([value for value, *_ in ends], [place] * len(ends), color=colour, linewidth=line, solid_capstyle="butt")
     for value, sd, mark, face in ends:
-        ax.errorbar(value, place, xerr=np.nan_to_num(sd), color=colour, elinewidth=0.5, marker=mark, markersize=size,
+        ax.errorbar(value, place, xerr=sd, color=colour, elinewidth=0.5, marker=mark, markersize=size,
                     markerfacecolor=face, markeredgewidth=0.9)
 
 
@@ -170,6 +170,11 @@ def repeats(numbers) -> str:
     """How many repeats, in words: "1 repeat", "5 repeats", "1 to 5 repeats". numbers  one number or a column."""
     low, high = int(np.min(numbers)), int(np.max(numbers))
     return f"{low} to {high} repeats" if low < high else counted(high, "repeat")
+
+
+def means_of(numbers) -> str:
+    """What marks and whiskers show of so many repeats, in words. One repeat has no standard deviation."""
+    return f"mean{' and sd' * bool(np.max(numbers) > 1)} of {repeats(numbers)}"
 
 
 def signed(change: float) -> str:
