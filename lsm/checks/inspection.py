@@ -27,11 +27,11 @@ def write_checks(c, stop: bool) -> None:
     """
     paths = Paths(c.REGION)
     findings, correlation = check_inputs(paths, c.factors, c.SAMPLE_ROWS)
-    table, inputs = pd.DataFrame(findings), [p for p in (paths.samples, paths.composite, paths.grid, paths.factor_stack)
-                                             if p.is_file()]
+    table, inputs = pd.DataFrame(findings), [paths.samples, paths.samples_without_insar, paths.composite, paths.grid,
+                                             paths.factor_stack]
     written = {paths.checks: table} | ({paths.correlation: correlation} if len(correlation) else {})
     for path, content in written.items():
-        write_csv(path, content, STAGE, c, inputs)
+        write_csv(path, content, STAGE, c, [p for p in inputs if p.is_file()], inputs)
     for f in sorted(findings, key=lambda f: ("ok", "warning", "error").index(f.level)):  # people look at the end
         print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")
     for path in written:
@@ -47,7 +47,7 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
 
     rows  of a grid table that statistics are made of; its reader sees every row
     """
-    findings, correlation, raster = [], pd.DataFrame(), None
+    findings, correlation, raster, samples = [], pd.DataFrame(), None, _table(paths.samples)
     try:
         raster = read_composite(paths.composite)
         findings += of_composite(raster, shown(paths.composite))
@@ -55,19 +55,23 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
         findings.append(of_refusal("raster", paths.composite, error))
     maker = "augment_inventory.py" if paths.insar_table.is_file() else "prepare_region.py"
     for path in (paths.samples, paths.samples_without_insar):
-        if path.is_file() or path == paths.samples:  # the others are optional
-            findings += _refusal(path, lambda path=path: read_samples(path, factors, maker))
-            table = _table(path)
-            values = columns_of(table, factors)
-            findings += _of_columns(table, values, factors, raster, path, is_grid=False)
-            if len(values) and {"X", "Y", "label"} <= set(table):
-                findings += of_labels(table, values, shown(path))
-                findings += of_missing(values, table["label"], factors, shown(path))
-                if path == paths.samples:
-                    findings += of_decimals(table, shown(path))
-                    findings += of_one_sided(values, table["label"], factors, shown(path))
-                    correlation, lines = of_collinearity(values, factors, shown(path))
-                    findings += lines
+        if path != paths.samples and not path.is_file():  # it is optional
+            continue
+        table = samples if path == paths.samples else _table(path)
+        if path != paths.samples and len(table) and table.equals(samples):
+            findings.append(Finding("table", shown(path), "ok", f"the same rows as {shown(paths.samples)}, see there"))
+            continue
+        findings += _refusal(path, lambda path=path: read_samples(path, factors, maker))
+        values = columns_of(table, factors)
+        findings += _of_columns(table, values, factors, raster, path, is_grid=False)
+        if len(values) and {"X", "Y", "label"} <= set(table):
+            findings += of_labels(table, values, shown(path))
+            findings += of_missing(values, table["label"], factors, shown(path))
+            if path == paths.samples:
+                findings += of_decimals(table, shown(path))
+                findings += of_one_sided(values, table["label"], factors, shown(path))
+                correlation, lines = of_collinearity(values, factors, shown(path))
+                findings += lines
     grid = grid_of(paths)
     if grid.is_file():
         findings += _refusal(grid, lambda: findings.extend(_against_grid(paths, grid, factors, raster, rows)))

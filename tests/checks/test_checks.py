@@ -165,6 +165,19 @@ def test_a_sound_region_has_no_error(region):
                                               if f.kind not in ("categorical", "circular")]
 
 
+def test_two_tables_of_the_same_rows_are_told_once(region):
+    def of_second() -> list[tuple]:
+        findings, _ = inspection.check_inputs(PATHS, factors("own"), ROWS)
+        return [(f.topic, f.level, f.found) for f in findings if f.file.endswith("_noTS.csv")]
+
+    assert of_second() == [("table", "ok", "the same rows as src_data/samples_own.csv, see there")]
+    edit(PATHS.samples_without_insar, lambda t: t[:-1])
+    assert len(of_second()) > 5
+    edit(PATHS.samples, lambda t: t[:0])
+    edit(PATHS.samples_without_insar, lambda t: t[:0])
+    assert [level for _, level, _ in of_second()] == ["error"]  # no row is no table to trust
+
+
 def test_checking_changes_nothing_else_and_the_worst_stands_last(region, made, capsys):
     check_region.main(constants(check_region.Constants, ["REGION=own", "STOP_AT_ERRORS=False"]))
     levels = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
