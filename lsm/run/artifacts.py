@@ -29,10 +29,11 @@ import pandas as pd
 
 from lsm.run.code import code_of
 from lsm.run.paths import root, shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, one_line
 from lsm.run.writing import temporary_file, to_disk, told, whole
 
 LIBRARIES = ("gdal", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
+SHORT = 200  # characters of the differences between two runs in a message
 
 
 @contextlib.contextmanager
@@ -199,14 +200,22 @@ def check(path: Path, stage: str, constants) -> dict:
 
 
 def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -> list[str]:
-    """In words, how the run that wrote `record` differs from one with these constants and inputs; [] where it does
-    not. Constants named in `ignore` may differ."""
+    """In words, how the run that wrote `record` differs from one with these constants and inputs: region, recipe and
+    seed, then inputs, then the other constants; [] where it does not. Constants named in `ignore` may differ."""
     now = json.loads(json.dumps(vars(constants)))
     then = record["constants"] | {"REGION": record["region"], "RECIPE": record["recipe"], "SEED": record["seed"]}
-    found = [f"{name} = {then.get(name)!r}, now {now[name]!r}"
-             for name in now if name not in ignore and then.get(name) != now[name]]
-    return found + [f"other files in {shown(p)}" if p.is_dir() else f"another {shown(p)}" for p in inputs
-                    if record["inputs"].get(shown(p)) != state_of(p)]
+    changed = {name: f"{name} = {then.get(name)!r}, now {now[name]!r}"
+               for name in now if name not in ignore and then.get(name) != now[name]}
+    first = [changed.pop(name) for name in ("REGION", "RECIPE", "SEED") if name in changed]
+    return [*first, *(f"other files in {shown(p)}" if p.is_dir() else f"another {shown(p)}" for p in inputs
+                      if record["inputs"].get(shown(p)) != state_of(p)), *changed.values()]
+
+
+def in_short(found: list[str]) -> str:
+    """The first of these differences, as many as SHORT characters hold but one at least, and how many more there are.
+    """
+    some = next(n for n in range(len(found), 0, -1) if n == 1 or len("; ".join(found[:n])) <= SHORT)
+    return one_line("; ".join(found[:some])) + f"; and {len(found) - some} more" * (some < len(found))
 
 
 def _of_another_region(path: Path, region: str) -> bool:
