@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsm.run.artifacts import differences, factor_list, made_by, made_with, read_record, state_of, wrote
+from lsm.run.artifacts import differences, factor_list, in_short, made_by, made_with, read_record, state_of, wrote
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, root
 from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults
@@ -54,6 +54,7 @@ STAGES = (
     Stage(REPORT, lambda p: [p.report], (MAP,)),
 )
 CHECK = "check_region.py"
+CHECKS = Stage(CHECK, lambda p: [p.checks], free=("STOP_AT_ERRORS",))
 TARGETS = {"map": MAP, "explain": EXPLAIN, "compare": COMPARE, "gis": GIS, "report": REPORT}  # of make
 OPTIONAL = {EXPLAIN: "make explain", COMPARE: "make compare", GIS: "make gis", CHECK: f"python {CHECK}"}  # for the map
 BY_SCRIPT = {stage.script: stage for stage in STAGES}
@@ -84,25 +85,20 @@ def states_of(region: str, arguments: list[str], raw: bool = False, made: Collec
     paths, out = Paths(region), {}
     for stage in of_region(region, raw):
         waiting = [script for script in stage.after if out.get(script, "fresh") != "fresh"]
-        there = [path for path in stage.outputs(paths) if path.is_file()]
-        if stage.script in made:
-            out[stage.script] = "fresh"
-        elif not there:
-            out[stage.script] = "missing"
-        elif waiting:
-            out[stage.script] = f"stale: {', '.join(waiting)} must run first"
-        else:
-            found = _reasons(stage, paths, arguments)
-            out[stage.script] = f"stale: {'; '.join(found)}" if found else "fresh"
+        out[stage.script] = "fresh" if stage.script in made else _state(stage, paths, arguments, waiting)
     return out
 
 
+def state_of_checks(region: str, arguments: list[str]) -> str:
+    """Whether the last checks of a region are of its inputs, of these constants and of this code: as `states_of`."""
+    return _state(CHECKS, Paths(region), arguments)
+
+
 def checked(region: str, arguments: list[str]) -> bool:
-    """Whether the last checks of a region are of its inputs and of these constants, and found no error."""
-    paths = Paths(region)
-    if not paths.checks.is_file() or _reasons(Stage(CHECK, lambda p: [p.checks]), paths, arguments):
+    """Whether the last checks of a region are fresh and found no error."""
+    if state_of_checks(region, arguments) != "fresh":
         return False
-    with paths.checks.open(newline="", encoding="utf-8") as table:
+    with Paths(region).checks.open(newline="", encoding="utf-8") as table:
         return all(row["level"] != "error" for row in csv.DictReader(table))
 
 
@@ -112,6 +108,16 @@ def made_files(stage: Stage, paths: Paths) -> list[Path]:
     always = stage.outputs(paths)
     return always + [path for path in paths.all() if path not in always and path.is_file()
                      and made_by(path) == stage.script]
+
+
+def _state(stage: Stage, paths: Paths, arguments: list[str], waiting: Collection[str] = ()) -> str:
+    """The state of a stage, as `states_of` gives it; waiting: the scripts that must run first."""
+    if not any(path.is_file() for path in stage.outputs(paths)):
+        return "missing"
+    if waiting:
+        return f"stale: {', '.join(waiting)} must run first"
+    found = _reasons(stage, paths, arguments)
+    return f"stale: {in_short(found)}" if found else "fresh"
 
 
 def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
@@ -124,14 +130,13 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
             return [str(error).partition("; ")[0]]
         if record["region"] not in (None, paths.region):
             return [f"its files are those of region {record['region']}, since all regions share them"]
-        found = differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))
+        found = ["the code has changed"] * (record.get("code") != code_of(stage.script))
+        found += [f"{name} is new" for name, state in record.get("without", {}).items()
+                  if state_of(root() / name) not in (None, state)]
         factors = factor_list(now) if stage.script in FROM_TASKS else None
         if factors is not None and record.get("factors") not in (None, factors):
             found.append("another list of factors")
-        found += [f"{name} is new" for name, state in record.get("without", {}).items()
-                  if state_of(root() / name) not in (None, state)]
-        if record.get("code") != code_of(stage.script):
-            found.append("the code has changed")
+        found += differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))
         if found:
             return found
     return []
