@@ -15,7 +15,7 @@ from pathlib import Path
 from lsm.run.artifacts import differences, factor_list, in_short, made_by, made_with, read_record, state_of, wrote
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, root
-from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults
+from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, counted, defaults
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ STAGES = (
 CHECK = "check_region.py"
 CHECKS = Stage(CHECK, lambda p: [p.checks], free=("STOP_AT_ERRORS",))
 TARGETS = {"map": MAP, "explain": EXPLAIN, "compare": COMPARE, "gis": GIS, "report": REPORT}  # of make
-OPTIONAL = {EXPLAIN: "make explain", COMPARE: "make compare", GIS: "make gis", CHECK: f"python {CHECK}"}  # for the map
+OPTIONAL = {  # what the map does without: the command that adds it, and what that is
+    COMPARE: ("make compare", "other methods"), EXPLAIN: ("make explain", "leading factors"),
+    GIS: ("make gis", "applicability and uncertainty"), CHECK: (f"python {CHECK}", "checks of the inputs")}
 BY_SCRIPT = {stage.script: stage for stage in STAGES}
 FROM_TASKS = (PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS)  # what depends on the list of factors
 
@@ -182,27 +184,31 @@ def _plain(value):
 
 
 class LeftOut:
-    """What a run did without. `lines` names it with its reasons; files that nobody has asked for so far share one line
-    with their commands, and files of stages that have no part in the region get none."""
+    """What a run did without. `lines` names it with its reasons, and the commands that add what nobody has asked for so
+    far. What a stage writes that has no part in the region is not named."""
 
     def __init__(self, region: str):
         self.region, self.reasons, self.optional = region, {}, {}
 
     def note(self, what: str, path: Path, script: str, reason: str) -> None:
-        """`what` was left out for a reason. It needs the file `path`, which `script` makes."""
-        if path.is_file() or script not in (*BY_SCRIPT, *OPTIONAL):
-            self.reasons.setdefault(reason, []).append(what)
-        elif script in OPTIONAL:
+        """`what` was left out for a reason; of a figure it is "figure <name>". It needs the file `path`, which `script`
+        makes."""
+        if script in OPTIONAL and not path.is_file():
             self.optional.setdefault(script, []).append(what)
-        elif BY_SCRIPT[script] in of_region(self.region, raw=False):
+        elif path.is_file() or script not in BY_SCRIPT or BY_SCRIPT[script] in of_region(self.region, raw=False):
             self.reasons.setdefault(reason, []).append(what)
 
     def lines(self) -> list[str]:
-        """A line for each reason, then one for all that is optional."""
+        """A line for each reason, then one for each command, and for the command that takes over what these add."""
         out = [f"{', '.join(names)}: {reason}" for reason, names in self.reasons.items()]
-        each = [f"{', '.join(names) if len(names) < 4 else f'{names[0]} and {len(names) - 1} more'} "
-                f"({OPTIONAL[script]} REGION={self.region})" for script, names in self.optional.items()]
-        return out + [f"what is optional: {'; '.join(each)}"] * bool(each)
+        for script, (command, what) in OPTIONAL.items():
+            if names := self.optional.get(script):
+                n = sum(name.startswith("figure ") for name in names)
+                figures = f", {'up to ' * (n > 1)}{counted(n, 'figure')}" * bool(n)
+                out.append(f"{command} REGION={self.region} adds {what}{figures}")
+        if self.optional:
+            out.append(f"after them make run REGION={self.region} draws the figures and writes the report")
+        return out
 
 
 def read_arguments(arguments: list[str]) -> dict[str, str]:

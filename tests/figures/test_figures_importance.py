@@ -337,7 +337,7 @@ def test_what_is_not_there_is_named_with_the_stage_to_run(paths, capsys):
     for path in (paths.importance, paths.importance_territory, paths.grid, paths.model):
         path.unlink()
     figure.main(constants(figure.Constants, ["REGION=small", "DPI=40"]))
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped")]
+    lines = capsys.readouterr().out.partition("left out:\n")[2].splitlines()
     for name, end in (("shap_territory", "importance_territory.csv: missing; run feature_permutation.py first"),
                       ("factor_maps", "grid_samples_small.csv: missing; put the table there, or run "
                        "src_data/make_demo.py for the demo area"),
