@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lsm.checks.agreement import of_agreement, of_rows, values_of_cells
@@ -99,8 +100,7 @@ def _against_grid(paths: Paths, grid: Path, factors: tuple[Factor, ...], raster:
             pass
         return [Finding("alignment", shown(grid), "warning", "samples and grid were not compared: composite.tif or the "
                         "samples cannot be read", "mend them first")]
-    xy = table[["X", "Y"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    of_grid, seen = values_of_cells(grid, factors, raster, xy, rows)
+    of_grid, seen = values_of_cells(grid, factors, raster, table[["X", "Y"]].to_numpy(float), rows)
     of_grid = of_grid[:, [factors.index(factor) for factor in there]]
     return of_rows(seen, raster, shown(grid)) + of_agreement(
         values[[f.name for f in there]].to_numpy(float), of_grid, there, shown(paths.samples))
@@ -116,11 +116,14 @@ def _refusal(path: Path, read) -> list[Finding]:
 
 
 def _table(path: Path, rows: int | None = None) -> pd.DataFrame:
-    """The first rows of a table, None: all; empty where it cannot be read (`_refusal` says why)."""
+    """The first rows of a table, None: all; empty where it cannot be read. In X, Y and label, what is no finite number
+    is nan. `_refusal` says what is wrong with such a table."""
     try:
-        return named_rows(path, rows)
+        table = named_rows(path, rows)
     except InputError:
         return pd.DataFrame()
+    numbers = table[table.columns.intersection(["X", "Y", "label"])].apply(pd.to_numeric, errors="coerce")
+    return table.assign(**numbers.replace([np.inf, -np.inf], np.nan))
 
 
 def _of_columns(table: pd.DataFrame, values: pd.DataFrame, factors: tuple[Factor, ...], raster: Raster | None,

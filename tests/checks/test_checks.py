@@ -130,6 +130,10 @@ FAULTS = {
                      "factors.tif", "src_data/own/factors.tif, band", "copy"),
     "no grid": (lambda: (PATHS.grid.unlink(), PATHS.factor_stack.unlink()), "table", "grid_samples_own.csv", "missing",
                 "prepare_region.py"),
+    "a word for a coordinate": (lambda: edit(PATHS.samples, lambda t: t.astype({"X": str}).replace(
+        {"X": {str(t["X"][3]): "here"}})), "table", "samples_own.csv", "line 5, column 'X'.*'here'", "correct"),
+    "an endless coordinate": (lambda: edit(PATHS.samples, lambda t: t.assign(X=t["X"].mask(t.index == 3, np.inf))),
+                              "table", "samples_own.csv", "line 5, column 'X'", "correct"),
     "a table the readers refuse": (lambda: edit(PATHS.samples, lambda t: t.drop(columns="slope")), "table",
                                    "samples_own.csv", "column 'slope'", "rename"),
 }
