@@ -277,16 +277,22 @@ def mapped(path: Path) -> dict[str, np.ndarray]:
     return out
 
 
-def read_csv(path: Path, stage: str, constants, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """The table of an artifact that passes `check`. Raises InputError where it lacks one of `columns`."""
+def read_csv(path: Path, stage: str, constants, columns: tuple[str, ...] = (), **options) -> pd.DataFrame:
+    """The table of an artifact that passes `check`; options are pandas.read_csv's. Raises InputError where it lacks one
+    of `columns`."""
     check(path, stage, constants)
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, **options)
     except ValueError as error:  # of the parser, or of the encoding
         raise InputError(f"{shown(path)}: expected a table, found: {str(error).splitlines()[0]}; run {stage} again"
                          ) from None
-    missing = [name for name in columns if name not in table]
+    return need(table, path, columns, stage)
+
+
+def need(table, path: Path, names: tuple[str, ...], stage: str):
+    """`table` (or arrays by name), after a check that it has `names`. Raises InputError."""
+    missing = [name for name in names if name not in table]
     if missing:
-        raise InputError(f"{shown(path)}: header: expected a column {missing[0]!r}, found {', '.join(table)}; run "
+        raise InputError(f"{shown(path)}: header: expected {', '.join(names)}, found no {', '.join(missing)}; run "
                          f"{stage} again")
     return table

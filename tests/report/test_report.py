@@ -96,10 +96,9 @@ def test_leaky_factors_are_named_and_noise_is_not():
 def test_repeats_conflicts_and_thin_blocks_are_counted():
     xy = np.array([[0, 0], [0, 0], [1, 1], [1, 1], [2, 2.0]])
     samples = Samples(np.array([[1], [2], [3], [4], [4.0]]), xy, np.array([1, 0, 1, 1, 0], np.int8))
-    found = {f.topic: f.found for f in findings.repeated(samples, "s")}
-    assert found["repeated places"].endswith("Y: 2")
-    assert found["conflicting labels"] == "places with both labels: 1"
-    assert found["repeated factors"].endswith("exactly: 1")
+    assert [f.found for f in findings.doubtful_labels(samples, "s")] == [
+        "2 rows repeat a place", "1 place holds both labels", "1 row repeats another row's factors",
+        "60.0% landslides: 3, and 2 non-landslides"]
     blocks = pd.DataFrame({"block": [0, 1, 2], "cells": [10, 30, 60], "samples": [16, 17, 40],
                            "landslides": [8, 17, 20]})
     few, one = (f.found for f in findings.thin(blocks, 16, "b"))

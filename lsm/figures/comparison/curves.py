@@ -11,10 +11,10 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from lsm.comparison import measures
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, need, tidy, where
+from lsm.figures.common import FigureConstants, caption, tidy, where
 from lsm.figures.comparison import method_panels as panels
 from lsm.figures.comparison.method_panels import STAGE, in_colour, in_order, protocols_of, repeats, style_of
-from lsm.run.artifacts import check
+from lsm.run.artifacts import check, need
 from lsm.run.paths import Paths
 from lsm.run.settings import counted
 
