@@ -16,11 +16,6 @@ PLACE = (WEST, CELL, 0.0, NORTH, 0.0, -CELL)
 NODATA = -9999.0
 
 
-def first_band(path: Path) -> np.ndarray:
-    """The first band of a raster, (rows, cols)."""
-    return gdal.Open(str(path)).ReadAsArray(band_list=[1])
-
-
 def heights() -> np.ndarray:
     """Hills over a slope to the east, m (rows, cols)."""
     row, col = np.mgrid[:ROWS, :COLS]

@@ -75,7 +75,8 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
                 findings += lines
     grid = grid_of(paths)
     if grid.is_file():
-        findings += _refusal(grid, lambda: findings.extend(_against_grid(paths, grid, factors, raster, rows)))
+        findings += _refusal(grid, lambda: findings.extend(
+            _against_grid(samples, shown(paths.samples), grid, factors, raster, rows)))
     if paths.grid.is_file():
         table = _table(paths.grid, rows)
         findings += _of_columns(table, columns_of(table, factors), factors, raster, paths.grid, is_grid=True)
@@ -88,22 +89,21 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
     return list(dict.fromkeys(findings)), correlation  # the stack may be refused twice
 
 
-def _against_grid(paths: Paths, grid: Path, factors: tuple[Factor, ...], raster: Raster | None,
+def _against_grid(samples: pd.DataFrame, file: str, grid: Path, factors: tuple[Factor, ...], raster: Raster | None,
                   rows: int) -> list[Finding]:
-    """Reads every row of the grid, table or stack, and compares samples with it. Raises InputError as its reader does.
-    """
-    table = _table(paths.samples)
-    values = columns_of(table, factors)
+    """Reads every row of the grid, table or stack, and compares the samples of `file` with it. Raises InputError as its
+    reader does."""
+    values = columns_of(samples, factors)
     there = tuple(factor for factor in factors if factor.name in values)
-    if raster is None or not there or not len(table) or not {"X", "Y"} <= set(table):
+    if raster is None or not there or not len(samples) or not {"X", "Y"} <= set(samples):
         for _ in chunks(grid, factors, rows):
             pass
         return [Finding("alignment", shown(grid), "warning", "samples and grid were not compared: composite.tif or the "
                         "samples cannot be read", "mend them first")]
-    of_grid, seen = values_of_cells(grid, factors, raster, table[["X", "Y"]].to_numpy(float), rows)
+    of_grid, seen = values_of_cells(grid, factors, raster, samples[["X", "Y"]].to_numpy(float), rows)
     of_grid = of_grid[:, [factors.index(factor) for factor in there]]
     return of_rows(seen, raster, shown(grid)) + of_agreement(
-        values[[f.name for f in there]].to_numpy(float), of_grid, there, shown(paths.samples))
+        values[[f.name for f in there]].to_numpy(float), of_grid, there, file)
 
 
 def _refusal(path: Path, read) -> list[Finding]:

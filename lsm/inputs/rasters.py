@@ -206,6 +206,12 @@ def read_composite(path: Path) -> Raster:
     return Raster(values, valid, grid.geotransform, grid.crs)
 
 
+def read_band(path: Path) -> np.ndarray:
+    """The first band of a raster, (rows, cols)."""
+    dataset = open_raster(path, "make it again")
+    return dataset.GetRasterBand(1).ReadAsArray()
+
+
 def strips(dataset: gdal.Dataset) -> Iterator[tuple[int, int]]:
     """First row and number of rows of windows that cover a raster."""
     return Grid.of(dataset).windows()

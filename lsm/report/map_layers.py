@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LinearSegmentedColormap, to_hex
 from PIL import Image, ImageColor
 
 from lsm.explanation.ranking import EXPLAINED
@@ -96,6 +95,14 @@ def uri(kind: str, content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
+def ramp(colours: tuple[str, ...], count: int) -> list[str]:
+    """`count` colours that run evenly through `colours`."""
+    stops = np.array([ImageColor.getrgb(colour) for colour in colours], float)
+    at = np.linspace(0, len(stops) - 1, count)
+    mixed = np.stack([np.interp(at, np.arange(len(stops)), band) for band in stops.T], axis=1)
+    return ["#{:02x}{:02x}{:02x}".format(*np.round(rgb).astype(int)) for rgb in mixed]
+
+
 def class_layer(p: np.ndarray, known: np.ndarray, breaks: list[float], c: ClassConstants) -> tuple[Layer, np.ndarray]:
     """The layer of classes, and the class (rows, cols) of every cell from 1, 0 where there is none."""
     index = np.where(known, 1 + np.digitize(p, breaks), 0).astype(np.uint8)
@@ -109,7 +116,7 @@ def class_layer(p: np.ndarray, known: np.ndarray, breaks: list[float], c: ClassC
 
 def probability_layer(p: np.ndarray, known: np.ndarray, whose: str, c: ClassConstants) -> Layer:
     """The layer of probabilities, running from 0 to 1; whose: by which models, in words."""
-    colours = [*map(to_hex, LinearSegmentedColormap.from_list("probability", c.CLASS_COLOURS, 250)(range(250)))]
+    colours = ramp(c.CLASS_COLOURS, 250)
     index = np.where(known, 1 + np.clip(np.floor(p * 250), 0, 249), 0)
     legend = [[colours[round(v * 249)], f"{v:g}"] for v in (0, 0.25, 0.5, 0.75, 1)]
     return Layer("probability", "Probability", picture(index, colours), legend,

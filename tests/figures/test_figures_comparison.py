@@ -271,7 +271,8 @@ def test_what_is_not_there_is_named_with_the_stage_to_run(drawn, tmp_path, monke
     artifacts.write_csv(paths.method_differences, pd.DataFrame(), STAGE, CONSTANTS, [])
     for only, message in (("few_shot", "expected k-shot, found no row; run compare_methods.py with it among PROTOCOLS"),
                           ("gap", "expected published, found spatial; run compare_methods.py"),
-                          ("differences", "expected rows, found none; run compare_methods.py with all METHODS again")):
+                          ("differences", "expected a table, found: No columns to parse from file; run "
+                           "compare_methods.py with all METHODS again")):
         with pytest.raises(InputError, match=re.escape(message)):
             figure.main(constants(figure.Constants, ["REGION=small", f"ONLY={only}"]))
 

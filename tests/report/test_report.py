@@ -98,7 +98,7 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
     samples = Samples(np.array([[1], [2], [3], [4], [4.0]]), xy, np.array([1, 0, 1, 1, 0], np.int8))
     assert [f.found for f in findings.doubtful_labels(samples, "s")] == [
         "2 rows repeat a place", "1 place holds both labels", "1 row repeats another row's factors",
-        "60.0% landslides: 3, and 2 non-landslides"]
+        "landslides lie within 25% of the extent of all points", "60.0% landslides: 3, and 2 non-landslides"]
     blocks = pd.DataFrame({"block": [0, 1, 2], "cells": [10, 30, 60], "samples": [16, 17, 40],
                            "landslides": [8, 17, 20]})
     few, one = (f.found for f in findings.thin(blocks, 16, "b"))

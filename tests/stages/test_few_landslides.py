@@ -8,6 +8,7 @@ import meta_learner
 import predict_LSM
 import prepare_region
 import scene_sampling
+from lsm.inputs.rasters import read_band
 from lsm.learner.network import use_one_thread
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths
@@ -31,6 +32,6 @@ def test_sixty_landslides_give_a_map(tmp_path, monkeypatch, capsys):
     blocks = read_csv(paths.blocks_table, "scene_sampling.py", constants(scene_sampling.Constants, ["REGION=own"]))
     assert blocks["samples"].max() <= 16  # no block is a task of its own
     assert "120 samples" in capsys.readouterr().out
-    probability = area.first_band(paths.map_raster)
+    probability = read_band(paths.map_raster)
     assert ((probability >= 0) & (probability <= 1)).all()
     assert np.ptp(probability) > 0.1

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from conftest import AREA, QUICK_EXPLANATION, TRAINING, succeed
 from osgeo import gdal
-from small_region import first_band, write_raster
+from small_region import write_raster
 
-from lsm.inputs.rasters import read_composite
+from lsm.inputs.rasters import read_band, read_composite
 from lsm.run import pipeline
 from lsm.run.paths import Paths
 
@@ -43,7 +43,7 @@ def test_every_stage_works_on_them_and_the_report_names_them(copy_of_demo):
     assert {states[script] for script in (pipeline.BLOCKS, pipeline.LEARN, pipeline.MAP, pipeline.EXPLAIN, pipeline.GIS,
                                           pipeline.REPORT)} == {"fresh"}
 
-    labels, table = first_band(paths.blocks), pd.read_csv(paths.blocks_table)
+    labels, table = read_band(paths.blocks), pd.read_csv(paths.blocks_table)
     there = raster.valid & (units != -9999)
     np.testing.assert_array_equal(labels >= 0, there)
     np.testing.assert_array_equal(table["unit"].to_numpy()[labels[there]], units[there])
@@ -53,7 +53,7 @@ def test_every_stage_works_on_them_and_the_report_names_them(copy_of_demo):
         adapted = models["state"] == 0
         assert (models["support"][adapted & (table["samples"] == 0).to_numpy(), 1] > 0).all()
     grid = pd.read_csv(paths.grid)
-    assert (first_band(paths.map_raster) != -9999).sum() == len(grid)
+    assert (read_band(paths.map_raster) != -9999).sum() == len(grid)
     cells = pd.read_csv(paths.map_table)
     assert (cells["flag"] >= 2).sum() == (raster.valid & (units == -9999)).sum() > 0
     with sqlite3.connect(paths.gis_layers) as layers:

@@ -17,7 +17,7 @@ import predict_LSM
 import prepare_region
 import scene_sampling
 import study_area
-from lsm.inputs.rasters import cell_of, read_composite
+from lsm.inputs.rasters import cell_of, read_band, read_composite
 from lsm.inputs.samples import Factor, grid_chunks, read_factors, read_samples, write_factors
 from lsm.learner.network import use_one_thread
 from lsm.run import pipeline
@@ -136,7 +136,7 @@ def test_the_pipeline_follows(made):
     for stage, given in ((DAS_pretraining, ()), (scene_sampling, ("K=64",)), (meta_learner, TRAINING),
                          (predict_LSM, ())):
         stage.main(constants(stage.Constants, ["REGION=demo_raw", *given]))
-    p, valid = area.first_band(PATHS.map_raster), read_composite(PATHS.composite).valid
+    p, valid = read_band(PATHS.map_raster), read_composite(PATHS.composite).valid
     assert ((p >= 0) & (p <= 1))[valid].all()
     assert (p[~valid] == -9999).all()
     stack = gdal.Open(str(PATHS.factor_stack), gdal.GA_Update)
@@ -144,7 +144,7 @@ def test_the_pipeline_follows(made):
     stack = None
     PATHS.grid.unlink()  # the stack is read where there is no table
     predict_LSM.main(constants(predict_LSM.Constants, ["REGION=demo_raw"]))
-    np.testing.assert_allclose(area.first_band(PATHS.map_raster), p, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(read_band(PATHS.map_raster), p, rtol=0, atol=1e-6)
 
 
 # what the constants do ------------------------------------------------------------------------------------------
