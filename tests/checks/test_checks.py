@@ -116,7 +116,7 @@ FAULTS = {
     "heights in feet": (lambda: edit(PATHS.grid, lambda t: t.assign(DEM=t["DEM"] * 3.28084)),
                         "units", "grid_samples_own.csv", "DEM is 3.28 times that of composite.tif", "feet"),
     "heights above another level": (lambda: edit(PATHS.samples, lambda t: t.assign(DEM=t["DEM"] + 400)), "units",
-                                    "samples_own.csv", r"DEM .*lies \+400 from", "one (level|layer)"),
+                                    "samples_own.csv", r"DEM .*lies \+400 from", "one (?:level|layer)"),
     "NDVI in grey values": (lambda: edit(PATHS.samples, lambda t: t.assign(NDVI=100 + t["NDVI"] / 100)),
                             "units", "samples_own.csv", "NDVI from .*: no known scale", "10,000"),
     "a handful of points": (lambda: edit(PATHS.samples, lambda t: pd.concat([t.query("label == 1")[:3], t.query(
