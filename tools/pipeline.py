@@ -12,6 +12,7 @@ Run     python tools/pipeline.py [TARGET] [NAME=value ...]        (the Makefile 
 import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +145,7 @@ def main(arguments: list[str]) -> None:
     pipeline.check_values(region, arguments, "RAW" in given)
     source_path(given.get("START_FROM", ""), region)
     if target == "status":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # make status | head
         status(region, arguments, "RAW" in given)
         return
     make("map" if target == "run" else target, region, arguments, "RAW" in given)

@@ -200,6 +200,13 @@ def test_status_says_when_the_checks_are_out_of_date(finished, capsys):
     assert not pipeline.checked("demo", finished[1])
 
 
+def test_status_into_a_pipe_that_is_closed_ends_without_a_word(tmp_path):
+    with subprocess.Popen([sys.executable, "tools/pipeline.py", "status"], cwd=PROJECT, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, env={**os.environ, "LSM_ROOT": str(tmp_path)}) as process:
+        process.stdout.close()  # as head does
+        assert process.stderr.read() == ""
+
+
 def test_stage_1_files_of_another_region_are_named(finished):
     record = record_path(Paths("demo").saved_model)
     record.write_text(json.dumps(json.loads(record.read_text()) | {"region": "isle"}))
