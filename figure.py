@@ -41,7 +41,7 @@ from functools import partial
 import matplotlib
 
 from lsm.figures import area_maps, factors, importance, region_checks, styles, training
-from lsm.figures.common import SUFFIXES, NothingToDraw, save
+from lsm.figures.common import SUFFIXES, NotCompared, NothingToDraw, save
 from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, method_maps, weak_labels
 from lsm.report.pictures import FIGURES
 from lsm.run.paths import Paths, shown
@@ -114,7 +114,8 @@ def main(c: Constants) -> None:
                 if isinstance(error, NothingToDraw):
                     continue
                 needs, stage, _ = FIGURES[name]
-                left_out.note(f"figure {name}", getattr(Paths(c.REGION), needs), stage, str(error))
+                left_out.note(f"figure {name}", getattr(Paths(c.REGION), needs), stage, str(error),
+                              asked=not isinstance(error, NotCompared))
                 continue
             save(c, name, fig, table)
             drawn.append(name)

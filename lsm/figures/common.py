@@ -42,6 +42,10 @@ class NothingToDraw(InputError):
     """The area has nothing that the figure shows; figure.py removes what an earlier run drew."""
 
 
+class NotCompared(InputError):
+    """The last comparison had no protocol of those that the figure shows."""
+
+
 def input_table(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
     """A table of src_data with columns `names`, and its record; {} where a person put the table there. Raises
     InputError."""

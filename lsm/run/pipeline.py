@@ -190,10 +190,10 @@ class LeftOut:
     def __init__(self, region: str):
         self.region, self.reasons, self.optional = region, {}, {}
 
-    def note(self, what: str, path: Path, script: str, reason: str) -> None:
+    def note(self, what: str, path: Path, script: str, reason: str, asked: bool = True) -> None:
         """`what` was left out for a reason; of a figure it is "figure <name>". It needs the file `path`, which `script`
-        makes."""
-        if script in OPTIONAL and not path.is_file():
+        makes; asked: whether the last run of `script` was to make this part of it."""
+        if script in OPTIONAL and not (asked and path.is_file()):
             self.optional.setdefault(script, []).append(what)
         elif path.is_file() or script not in BY_SCRIPT or BY_SCRIPT[script] in of_region(self.region, raw=False):
             self.reasons.setdefault(reason, []).append(what)

@@ -262,14 +262,18 @@ def test_few_shot_draws_what_was_saved(drawn):
         np.testing.assert_allclose(points.set_index(["seed", "block"])[column].sort_index(), expected.sort_index())
 
 
-def test_what_is_not_there_is_named_with_the_stage_to_run(drawn, tmp_path, monkeypatch):
+def test_what_is_not_there_is_named_with_the_stage_to_run(drawn, tmp_path, monkeypatch, capsys):
     root, paths, _ = drawn
     shutil.copytree(root, tmp_path / "root")
     monkeypatch.setenv("LSM_ROOT", str(tmp_path / "root"))
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     artifacts.write_csv(paths.method_metrics, table[table["protocol"] == "spatial"], STAGE, CONSTANTS, [])
     artifacts.write_csv(paths.method_differences, pd.DataFrame(), STAGE, CONSTANTS, [])
-    for only, message in (("few_shot", "expected k-shot, found no row; run compare_methods.py with it among PROTOCOLS"),
+    figure.main(constants(figure.Constants, ["REGION=small", "DPI=40"]))
+    said = capsys.readouterr().out  # what was not asked for is no fault, and gets no line for each file
+    assert "among PROTOCOLS" not in said
+    assert re.search(r"\n  make compare REGION=small adds other methods, up to 1\d figures\n", said)
+    for only, message in (("few_shot", "expected k-shot, found spatial; run compare_methods.py with it among"),
                           ("gap", "expected published, found spatial; run compare_methods.py"),
                           ("differences", "expected a table, found: No columns to parse from file; run "
                            "compare_methods.py with all METHODS again")):

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, caption, tidy, where
 from lsm.figures.comparison.block_kinds import candle
-from lsm.figures.comparison.method_panels import compared, means_of, repeats
+from lsm.figures.comparison.method_panels import compared, means_of, protocols_of, repeats
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, counted
 
@@ -49,13 +49,10 @@ def few_shot(c: FigureConstants):
 
 
 def shots(path: Path, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
-    """The k-shot rows of a table, with steps as whole numbers, and its record. Raises InputError where there are none.
+    """The k-shot rows of a table, with steps as whole numbers, and its record. Raises NotCompared where there are none.
     """
     table, record = compared(path, c, ("protocol", "k", "steps", "method", *names))
-    table = where(table, protocol="k-shot")
-    if not len(table):
-        raise InputError(f"{shown(path)}: column 'protocol': expected k-shot, found no row; run compare_methods.py "
-                         "with it among PROTOCOLS")
+    table = where(table, protocol=protocols_of(table, path, "k-shot"))
     return table.assign(steps=table["steps"].astype(int)), record
 
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, saved, tidy
+from lsm.figures.common import FigureConstants, NotCompared, saved, tidy
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, counted
+from lsm.run.settings import counted
 
 STAGE = "compare_methods.py"
 COLUMNS = ("protocol", "subset", "with_dv", "method", "measure", "mean", "sd", "n", "seeds")  # of the measures
@@ -39,13 +39,13 @@ def protocols_of(table: pd.DataFrame, path, start: str = "") -> list[str]:
     """The protocols of a table, in its order, whose names begin with `start`; without `start`, those in COMPARING.
 
     COMPARING leaves out k-shot and augmentation, which answer other questions, and the blocks for development, on which
-    settings were chosen. Raises InputError where the table has no such protocol.
+    settings were chosen. Raises NotCompared where the table has no such protocol.
     """
     names = [str(p) for p in pd.unique(table["protocol"])]
     found = [p for p in names if p.startswith(start or COMPARING)]
     if not found:
-        raise InputError(f"{shown(path)}: column 'protocol': expected {start or ', '.join(COMPARING)}, "
-                         f"found {', '.join(names) or 'no row'}; run {STAGE} with it among PROTOCOLS")
+        raise NotCompared(f"{shown(path)}: column 'protocol': expected {start or ', '.join(COMPARING)}, "
+                          f"found {', '.join(names) or 'no row'}; run {STAGE} with it among PROTOCOLS")
     return found
 
 
