@@ -29,7 +29,7 @@ Reads   src_data/<REGION>/composite.tif (the terrain under the maps) and, for th
         factor_maps                   src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
         learned_factors               checkpoint_dir/<REGION>_model.npz, _split.csv, and _tasks.npz
 Writes  figs/<REGION>_<figure>.png and .pdf, and .csv with the numbers drawn. A figure whose input is missing or of
-        another run is skipped, and a line says why; one line says what is optional.
+        another run is left out, and a line says why, or which command adds it.
         tmp/<REGION>_breaks.json, where there is none for this BREAKS: breaks between the classes. Later runs use them
         again, so that maps can be compared; remove the file to draw new ones
 Run     python figure.py   or one figure alone: python figure.py ONLY=lsm_map
@@ -41,7 +41,7 @@ from functools import partial
 import matplotlib
 
 from lsm.figures import area_maps, factors, importance, region_checks, styles, training
-from lsm.figures.common import SUFFIXES, NothingToDraw, save
+from lsm.figures.common import SUFFIXES, NotCompared, NothingToDraw, save
 from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, method_maps, weak_labels
 from lsm.report.pictures import FIGURES
 from lsm.run.paths import Paths, shown
@@ -100,7 +100,7 @@ def main(c: Constants) -> None:
         near = nearest(c.ONLY, drawers)
         raise InputError(f"ONLY={c.ONLY}: expected the name of a figure; "
                          + (f"did you mean {near}?" if near else "--help lists them"))
-    drawn, areas, skipped = [], None, LeftOut(c.REGION)
+    drawn, areas, left_out = [], None, LeftOut(c.REGION)
     with matplotlib.rc_context(styles.STYLE):
         for name in Progress([c.ONLY] if c.ONLY else list(drawers), "drawing", unit="figure", bar_format=UNEVEN):
             try:
@@ -114,13 +114,14 @@ def main(c: Constants) -> None:
                 if isinstance(error, NothingToDraw):
                     continue
                 needs, stage, _ = FIGURES[name]
-                skipped.note(name, getattr(Paths(c.REGION), needs), stage, str(error))
+                left_out.note(f"figure {name}", getattr(Paths(c.REGION), needs), stage, str(error),
+                              asked=not isinstance(error, NotCompared))
                 continue
             save(c, name, fig, table)
             drawn.append(name)
             areas = table if name == "lsm_map" else areas
-    for line in skipped.lines():
-        print(f"skipped {line}")
+    if lines := left_out.lines():
+        print("left out:", *lines, sep="\n  ")
     if areas is not None:
         print(areas.to_string(index=False, float_format="{:.4g}".format))
     for name in drawn:

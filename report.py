@@ -168,8 +168,8 @@ def main(c: Constants) -> None:
     used = list(dict.fromkeys((paths.map_raster, *got.used)))
     with artifact(paths.report, _STAGE, c, used, list(dict.fromkeys(got.asked))) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    for line in left_out:
-        print(f"left out: {line}")
+    if left_out:
+        print("left out:", *left_out, sep="\n  ")
     print(f"{counted(len(warned), 'warning')}, {counted(len(drawn), 'figure')}")
     print(f"wrote {shown(paths.report)} ({paths.report.stat().st_size / 2**20:.1f} MiB)")
 

@@ -12,6 +12,7 @@ Run     python tools/pipeline.py [TARGET] [NAME=value ...]        (the Makefile 
 import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +87,7 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
             words = "" if path.is_file() else "  (missing)"
             words += "  (samples without InSAR points)" * (path == paths.samples_without_insar)
             print(f"      {shown(path)}{words}")
-        if plain not in ("up to date", "drawn", "made"):
+        if plain not in ("up to date", "drawn"):
             print(f"      {command}")
 
     print(f"needed for the map of region {region}")
@@ -94,8 +95,9 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
         say(script, states[script], pipeline.made_files(pipeline.BY_SCRIPT[script], paths),
             pipeline.command_of(script, region, arguments))
     print("optional")
-    checked = [path for path in (paths.checks, paths.correlation) if path.is_file()]
-    say("checks of the inputs", "made" if checked else "missing", checked, f"python {pipeline.CHECK} REGION={region}")
+    check = ["python", pipeline.CHECK, *pipeline.arguments_of(pipeline.CHECK, region, arguments)]
+    say("checks of the inputs", pipeline.state_of_checks(region, arguments),
+        [path for path in (paths.checks, paths.correlation) if path.is_file()], shlex.join(check))
     for target, script in pipeline.TARGETS.items():
         if script not in needed:
             there = [path for path in pipeline.made_files(pipeline.BY_SCRIPT[script], paths) if path.is_file()]
@@ -143,6 +145,7 @@ def main(arguments: list[str]) -> None:
     pipeline.check_values(region, arguments, "RAW" in given)
     source_path(given.get("START_FROM", ""), region)
     if target == "status":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # make status | head
         status(region, arguments, "RAW" in given)
         return
     make("map" if target == "run" else target, region, arguments, "RAW" in given)

@@ -48,17 +48,11 @@ class RBM:
         x = h @ self.weights + self.visible_bias
         return x if self.units == "relu" else _sigmoid(x)
 
-    def free_energy(self, v: np.ndarray) -> np.ndarray:
-        """F(v) (samples,): -log sum_h exp(-E(v, h)) of binary units, min_h E(v, h) of rectified ones."""
-        x = v @ self.weights.T + self.hidden_bias
-        if self.units == "relu":
-            return 0.5 * ((v - self.visible_bias) ** 2).sum(axis=1) - 0.5 * (np.maximum(x, 0) ** 2).sum(axis=1)
-        return -v @ self.visible_bias - np.logaddexp(0, x).sum(axis=1)
-
     def cd1(self, v0: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The ascent direction of a batch v0 (samples, visible) for weights, hidden_bias, visible_bias.
 
-        The mean of dF(v1) - dF(v0), with v1 the reconstruction of v0, held fixed.
+        The mean of dF(v1) - dF(v0), with v1 the reconstruction of v0, held fixed; the free energy F(v) is
+        -log sum_h exp(-E(v, h)) of binary units, min_h E(v, h) of rectified ones.
         """
         h0 = self.transform(v0)                    # (samples, hidden)
         v1 = self._state(self.reconstruct(self._state(h0)))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lsm.checks.agreement import of_agreement, of_rows, values_of_cells
@@ -27,11 +28,11 @@ def write_checks(c, stop: bool) -> None:
     """
     paths = Paths(c.REGION)
     findings, correlation = check_inputs(paths, c.factors, c.SAMPLE_ROWS)
-    table, inputs = pd.DataFrame(findings), [p for p in (paths.samples, paths.composite, paths.grid, paths.factor_stack)
-                                             if p.is_file()]
+    table, inputs = pd.DataFrame(findings), [paths.samples, paths.samples_without_insar, paths.composite, paths.grid,
+                                             paths.factor_stack]
     written = {paths.checks: table} | ({paths.correlation: correlation} if len(correlation) else {})
     for path, content in written.items():
-        write_csv(path, content, STAGE, c, inputs)
+        write_csv(path, content, STAGE, c, [p for p in inputs if p.is_file()], inputs)
     for f in sorted(findings, key=lambda f: ("ok", "warning", "error").index(f.level)):  # people look at the end
         print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")
     for path in written:
@@ -47,7 +48,7 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
 
     rows  of a grid table that statistics are made of; its reader sees every row
     """
-    findings, correlation, raster = [], pd.DataFrame(), None
+    findings, correlation, raster, samples = [], pd.DataFrame(), None, _table(paths.samples)
     try:
         raster = read_composite(paths.composite)
         findings += of_composite(raster, shown(paths.composite))
@@ -55,22 +56,27 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
         findings.append(of_refusal("raster", paths.composite, error))
     maker = "augment_inventory.py" if paths.insar_table.is_file() else "prepare_region.py"
     for path in (paths.samples, paths.samples_without_insar):
-        if path.is_file() or path == paths.samples:  # the others are optional
-            findings += _refusal(path, lambda path=path: read_samples(path, factors, maker))
-            table = _table(path)
-            values = columns_of(table, factors)
-            findings += _of_columns(table, values, factors, raster, path, is_grid=False)
-            if len(values) and {"X", "Y", "label"} <= set(table):
-                findings += of_labels(table, values, shown(path))
-                findings += of_missing(values, table["label"], factors, shown(path))
-                if path == paths.samples:
-                    findings += of_decimals(table, shown(path))
-                    findings += of_one_sided(values, table["label"], factors, shown(path))
-                    correlation, lines = of_collinearity(values, factors, shown(path))
-                    findings += lines
+        if path != paths.samples and not path.is_file():  # it is optional
+            continue
+        table = samples if path == paths.samples else _table(path)
+        if path != paths.samples and len(table) and table.equals(samples):
+            findings.append(Finding("table", shown(path), "ok", f"the same rows as {shown(paths.samples)}, see there"))
+            continue
+        findings += _refusal(path, lambda path=path: read_samples(path, factors, maker))
+        values = columns_of(table, factors)
+        findings += _of_columns(table, values, factors, raster, path, is_grid=False)
+        if len(values) and {"X", "Y", "label"} <= set(table):
+            findings += of_labels(table, values, shown(path))
+            findings += of_missing(values, table["label"], factors, shown(path))
+            if path == paths.samples:
+                findings += of_decimals(table, shown(path))
+                findings += of_one_sided(values, table["label"], factors, shown(path))
+                correlation, lines = of_collinearity(values, factors, shown(path))
+                findings += lines
     grid = grid_of(paths)
     if grid.is_file():
-        findings += _refusal(grid, lambda: findings.extend(_against_grid(paths, grid, factors, raster, rows)))
+        findings += _refusal(grid, lambda: findings.extend(
+            _against_grid(samples, shown(paths.samples), grid, factors, raster, rows)))
     if paths.grid.is_file():
         table = _table(paths.grid, rows)
         findings += _of_columns(table, columns_of(table, factors), factors, raster, paths.grid, is_grid=True)
@@ -83,23 +89,21 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
     return list(dict.fromkeys(findings)), correlation  # the stack may be refused twice
 
 
-def _against_grid(paths: Paths, grid: Path, factors: tuple[Factor, ...], raster: Raster | None,
+def _against_grid(samples: pd.DataFrame, file: str, grid: Path, factors: tuple[Factor, ...], raster: Raster | None,
                   rows: int) -> list[Finding]:
-    """Reads every row of the grid, table or stack, and compares samples with it. Raises InputError as its reader does.
-    """
-    table = _table(paths.samples)
-    values = columns_of(table, factors)
+    """Reads every row of the grid, table or stack, and compares the samples of `file` with it. Raises InputError as its
+    reader does."""
+    values = columns_of(samples, factors)
     there = tuple(factor for factor in factors if factor.name in values)
-    if raster is None or not there or not len(table) or not {"X", "Y"} <= set(table):
+    if raster is None or not there or not len(samples) or not {"X", "Y"} <= set(samples):
         for _ in chunks(grid, factors, rows):
             pass
         return [Finding("alignment", shown(grid), "warning", "samples and grid were not compared: composite.tif or the "
                         "samples cannot be read", "mend them first")]
-    xy = table[["X", "Y"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    of_grid, seen = values_of_cells(grid, factors, raster, xy, rows)
+    of_grid, seen = values_of_cells(grid, factors, raster, samples[["X", "Y"]].to_numpy(float), rows)
     of_grid = of_grid[:, [factors.index(factor) for factor in there]]
     return of_rows(seen, raster, shown(grid)) + of_agreement(
-        values[[f.name for f in there]].to_numpy(float), of_grid, there, shown(paths.samples))
+        values[[f.name for f in there]].to_numpy(float), of_grid, there, file)
 
 
 def _refusal(path: Path, read) -> list[Finding]:
@@ -112,11 +116,14 @@ def _refusal(path: Path, read) -> list[Finding]:
 
 
 def _table(path: Path, rows: int | None = None) -> pd.DataFrame:
-    """The first rows of a table, None: all; empty where it cannot be read (`_refusal` says why)."""
+    """The first rows of a table, None: all; empty where it cannot be read. In X, Y and label, what is no finite number
+    is nan. `_refusal` says what is wrong with such a table."""
     try:
-        return named_rows(path, rows)
+        table = named_rows(path, rows)
     except InputError:
         return pd.DataFrame()
+    numbers = table[table.columns.intersection(["X", "Y", "label"])].apply(pd.to_numeric, errors="coerce")
+    return table.assign(**numbers.replace([np.inf, -np.inf], np.nan))
 
 
 def _of_columns(table: pd.DataFrame, values: pd.DataFrame, factors: tuple[Factor, ...], raster: Raster | None,

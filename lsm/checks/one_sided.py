@@ -31,12 +31,12 @@ def one_sided(values: np.ndarray, label: np.ndarray, factors: tuple[Factor, ...]
 
 def of_one_sided(values: pd.DataFrame, label: pd.Series, factors: tuple[Factor, ...], file: str) -> list[Finding]:
     """A warning for each such number; values (rows, factors) by name."""
-    known = pd.to_numeric(label, errors="coerce").isin((0, 1)) & values.notna().all(axis=1)
+    known = label.isin((0, 1)) & values.notna().all(axis=1)
     there = tuple(factor for factor in factors if factor.name in values)
-    numbers = pd.to_numeric(label, errors="coerce")[known].to_numpy()
-    found = one_sided(values.loc[known, [f.name for f in there]].to_numpy(float), numbers, there) if known.any() else {}
+    label = label[known].to_numpy()
+    found = one_sided(values.loc[known, [f.name for f in there]].to_numpy(float), label, there) if known.any() else {}
     return [Finding("labels", file, "warning",
                     f"{there[j].name} is {number:g} in {rows.sum():,} rows, "
-                    f"{'all' if numbers[rows][0] else 'none'} of them landslides",
+                    f"{'all' if label[rows][0] else 'none'} of them landslides",
                     "if it stands for no data, fill it from the raster or leave these rows out: they make scores look "
                     "better than they are") for (j, number), rows in found.items()]

@@ -74,20 +74,18 @@ def _scale(raster: Raster, file: str) -> Finding:
 
 def _way_of_aspect(aspect: np.ndarray, way: np.ndarray, file: str) -> Finding:
     """Whether aspects are degrees clockwise from north, downhill, as the DEM says; another convention is named."""
-    def apart(values: np.ndarray) -> float:
-        return float(np.median(np.abs((values - way + 180) % 360 - 180)))
-
-    found = f"its band aspect lies {apart(aspect):.0f} degrees (median) from the way down of the DEM"
+    found = f"its band aspect lies {directions_apart(aspect, way):.0f} degrees (median) from the way down of the DEM"
     others = {"counter-clockwise from east": (450 - aspect, "write (450 - aspect) % 360"),
               "counter-clockwise from north": (360 - aspect, "write (360 - aspect) % 360"),
               "clockwise from east": (aspect + 90, "write (aspect + 90) % 360"),
               "the way up": (aspect + 180, "write (aspect + 180) % 360"),
               "the way up, counter-clockwise from east": (270 - aspect, "write (270 - aspect) % 360"),
               "radians": (np.degrees(aspect), "write degrees: multiply radians by 57.2958")}
-    if apart(aspect) < 30:
+    if directions_apart(aspect, way) < 30:
         return Finding("aspect", file, "ok", found)
-    name, (values, remedy) = min(others.items(), key=lambda other: apart(other[1][0]))
-    if apart(values) < 30:
+    apart, name, remedy = min((directions_apart(values % 360, way), name, remedy)
+                              for name, (values, remedy) in others.items())
+    if apart < 30:
         return Finding("aspect", file, "error", f"{found}: it reads as {name}",
                        f"{remedy}, clockwise from north, downhill")
     return Finding("aspect", file, "warning", found, "if it is not of another DEM, write degrees clockwise from north, "
@@ -110,7 +108,7 @@ def _unit_of_slope(ratio: float, largest: float, file: str, what: str) -> Findin
 
 def of_places(xy: pd.DataFrame, raster: Raster, file: str, is_grid: bool) -> list[Finding]:
     """Whether points lie on valid cells of composite.tif and, for a grid table, at the centres of its cells."""
-    place = xy.apply(pd.to_numeric, errors="coerce").dropna().to_numpy(float)
+    place = xy.dropna().to_numpy(float)
     row, col, inside = locate(raster.geotransform, raster.valid.shape, place)
     on_data = inside.copy()
     on_data[inside] = raster.valid[row[inside], col[inside]]
@@ -132,7 +130,7 @@ def of_places(xy: pd.DataFrame, raster: Raster, file: str, is_grid: bool) -> lis
 
 def terrain_at(xy: pd.DataFrame, raster: Raster) -> pd.DataFrame:
     """The terrain of composite.tif at the places of a table (rows, DEM, aspect and slope), nan off its cells."""
-    place = xy.apply(pd.to_numeric, errors="coerce").fillna(np.inf).to_numpy(float).clip(-1e12, 1e12)
+    place = xy.fillna(np.inf).to_numpy(float).clip(-1e12, 1e12)
     row, col, there = locate(raster.geotransform, raster.valid.shape, place)
     there[there] = raster.valid[row[there], col[there]]
     out = np.full((len(place), len(TERRAIN)), np.nan)

@@ -120,11 +120,10 @@ def of_labels(table: pd.DataFrame, values: pd.DataFrame, file: str) -> list[Find
     places = table.dropna(subset=["X", "Y"]).groupby(["X", "Y"])["label"].nunique()
     repeated, both = int(table.dropna(subset=["X", "Y"]).duplicated(["X", "Y"]).sum()), int((places > 1).sum())
     same = int(values.duplicated().sum())
-    label = pd.to_numeric(table["label"], errors="coerce")
-    slides, others = int((label == 1).sum()), int((label == 0).sum())
+    slides, others = int((table["label"] == 1).sum()), int((table["label"] == 0).sum())
     few, share = min(slides, others) < FEW, slides / max(1, slides + others)
     whole = _box(table)
-    alone = _box(table[label == 1]) / whole if slides and whole > 0 else 1.0
+    alone = _box(table[table["label"] == 1]) / whole if slides and whole > 0 else 1.0
     uneven = not BALANCE[0] <= share <= BALANCE[1]
     remedy = ("take about as many non-landslides as landslides (RATIO of prepare_region.py), or classes of the map by "
               "BREAKS=quantile: probabilities stay near this share" if uneven else
@@ -150,13 +149,13 @@ def _box(points: pd.DataFrame) -> float:
 def of_missing(values: pd.DataFrame, label: pd.Series, factors: tuple[Factor, ...], file: str) -> list[Finding]:
     """Of factors whose zero says that nothing was measured: the share of such rows, and whether they are mostly those
     of one label."""
-    findings, slid = [], pd.to_numeric(label, errors="coerce")
+    findings = []
     for name in (f.name for f in factors if f.zero_is_missing and f.name in values):
         lacks = values[name] == 0
         findings.append(graded("InSAR", file, "warning" if lacks.mean() > MISSING else "ok",
                                f"{lacks.mean():.1%} of the rows have no {name}",
                                f"leave {name} out (INSAR=none), or take denser points"))
-        of_slides, of_others = (float(lacks[slid == one].mean()) for one in (1, 0))
+        of_slides, of_others = (float(lacks[label == one].mean()) for one in (1, 0))
         if abs(of_slides - of_others) > TELLS:
             findings.append(Finding("InSAR", file, "warning", f"{name} is missing at {of_slides:.0%} of the landslides "
                                     f"and {of_others:.0%} of the others: whether it was measured tells the label",

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lsm.inputs.samples import Factor, named_rows
 from lsm.maps.classes import ClassConstants
-from lsm.run.artifacts import check, read_npz, record_path
+from lsm.run.artifacts import check, need, read_csv, read_npz, record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 from lsm.run.writing import whole
@@ -42,6 +42,10 @@ class NothingToDraw(InputError):
     """The area has nothing that the figure shows; figure.py removes what an earlier run drew."""
 
 
+class NotCompared(InputError):
+    """The last comparison had no protocol of those that the figure shows."""
+
+
 def input_table(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
     """A table of src_data with columns `names`, and its record; {} where a person put the table there. Raises
     InputError."""
@@ -53,28 +57,15 @@ def input_table(path: Path, stage: str, c: FigureConstants, names: tuple[str, ..
 
 def saved(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...], **options) -> tuple[pd.DataFrame, dict]:
     """The table of a stage, with columns `names`, and its record. options are pandas.read_csv's. Raises InputError."""
-    record = check(path, stage, c)
-    try:
-        table = pd.read_csv(path, **options)
-    except pd.errors.EmptyDataError:
-        table = pd.DataFrame()
+    table = read_csv(path, stage, c, names, **options)
     if not len(table):
         raise InputError(f"{shown(path)}: expected rows, found none; run {stage} again")
-    return need(table, path, names, stage), record
+    return table, check(path, stage, c)
 
 
 def arrays(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...]) -> dict:
     """The arrays of a stage, `names` among them. Raises InputError."""
     return need(read_npz(path, stage, c), path, names, stage)
-
-
-def need(table, path: Path, names: tuple[str, ...], stage: str):
-    """`table` (or arrays by name), after a check that it has `names`. Raises InputError."""
-    missing = [name for name in names if name not in table]
-    if missing:
-        raise InputError(f"{shown(path)}: header: expected {', '.join(names)}, found no {', '.join(missing)}; run "
-                         f"{stage} again")
-    return table
 
 
 def where(table: pd.DataFrame, **wanted) -> pd.DataFrame:

@@ -161,7 +161,7 @@ def panel(bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str], 
     other = bar.twiny()
     other.errorbar(lines["permutation"], y, xerr=None if lines["sd"].isna().all() else lines["sd"], linestyle="",
                    marker="D", markersize=3, markerfacecolor="white", markeredgecolor="black", markeredgewidth=0.7,
-                   ecolor="black", elinewidth=0.6)
+                   ecolor="black", elinewidth=0.6, clip_on=False, zorder=3)
     most = max((lines["permutation"] + lines["sd"].fillna(0)).max(), 1e-6)
     least = (lines["permutation"] - lines["sd"].fillna(0)).min()
     below = min(0.25, 1.3 * max(0, -least) / most)  # so that both axes share their 0
@@ -200,7 +200,7 @@ def swarm(ax, name: str, at: float, values: dict, drawn: np.ndarray, factors: tu
         one, middle = effect[value == code], at + CLASS * (k + 0.5 - len(codes) / 2)
         ax.scatter(one, middle + spread(one, 0.45 * CLASS, ax, middle), s=0.7 * size, color=GREY, linewidths=0,
                    rasterized=True, zorder=3)
-        beside(ax, middle, f"{code:g}")
+        beside(ax, one, middle, f"{code:g}")
     if not len(codes):
         apart, missing, place = CLASS * missing.any() / 2, missing[drawn], np.empty(len(value))
         for chosen, middle, room in ((~missing, at - apart, 0.45), (missing, at + 0.5, 0.45 * CLASS)):
@@ -211,7 +211,7 @@ def swarm(ax, name: str, at: float, values: dict, drawn: np.ndarray, factors: tu
             colour = np.zeros((len(value), 4))
             colour[~missing] = LinearSegmentedColormap.from_list("values", styles.RAMP)(rank)
         if apart:
-            beside(ax, at + 0.5, "none")
+            beside(ax, effect[missing], at + 0.5, "none")
         ax.scatter(effect[missing], place[missing], s=size, facecolors="none", edgecolors=GREY, linewidths=0.35,
                    rasterized=True, zorder=3)
         ax.scatter(effect[~missing], place[~missing], s=size, color=list(colour[~missing]), linewidths=0,
@@ -234,10 +234,11 @@ def spread(effect: np.ndarray, room: float, ax, at: float) -> np.ndarray:
     return (2 * (GOLDEN * np.arange(len(effect)) % 1) - 1) * np.interp(effect, x, height)
 
 
-def beside(ax, at: float, text: str) -> None:
-    """Writes the name of the violin at `at` on the right of its axes."""
-    ax.annotate(text, (1, at), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points",
-                fontsize=5.5, va="center", color=styles.INK)
+def beside(ax, effect: np.ndarray, at: float, text: str) -> None:
+    """Writes the name of the violin at `at` on the right of its SHAP values (points,) and of 0, if it has any."""
+    if len(effect):
+        ax.annotate(text, (max(0, effect.max()), at), xytext=(3, 0), textcoords="offset points", fontsize=5.5,
+                    va="center", color=styles.INK)
 
 
 def key(fig, factors: tuple[Factor, ...]) -> None:
@@ -250,7 +251,7 @@ def key(fig, factors: tuple[Factor, ...]) -> None:
     for x, text, side in ((-8, "value of the factor: low", "right"), (264, "high", "left")):
         ax.text(x, 0, text, fontsize=6, ha=side, va="center")
     handles = [Line2D([], [], linestyle="", marker="o", markersize=3, color=GREY,
-                      label="no order (classes at the right)")]
+                      label="no order; numbers: classes")]
     if any(f.zero_is_missing for f in factors):
         handles.append(Line2D([], [], linestyle="", marker="o", markersize=3, markerfacecolor="none",
                               markeredgewidth=0.5, color=GREY, label="not measured (none)"))

@@ -24,7 +24,7 @@ THIN = "#7b3294"                                      # veil over blocks with fe
 SEA, INK = "#eef3f7", "#333333"
 PALE = "#c9c9c9"                                      # of what is in the background
 MEASURES = {"accuracy": "accuracy", "kappa": "kappa", "auroc": "AUROC", "pr_auc": "PR-AUC", "brier": "Brier score",
-            "ece": "calibration\nerror", "top_tenth": "landslides on\ntop 10 % of area"}
+            "ece": "calibration\nerror", "top_tenth": "landslides\non top 10 %\nof the area"}
 # Colour, line and mark of each method, the same in all figures. Greys are for methods that hardly model anything.
 METHODS = {"ours": ("#d55e00", "-", "D"),
            "ours, local members": ("#08519c", "-", "o"),

@@ -10,9 +10,10 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, NothingToDraw, arrays, caption, need, saved, tidy
+from lsm.figures.common import FigureConstants, NothingToDraw, arrays, caption, saved, tidy
 from lsm.learner.kinds import read_kinds
 from lsm.learner.tasks import OTHERS
+from lsm.run.artifacts import need
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, counted
 

@@ -58,9 +58,21 @@ def ground_scale(crs: osr.SpatialReference, x: float, y: float) -> float:
     around.CopyGeogCSFrom(degrees)
     reach = 500 / flat.GetLinearUnits()
     ends = [(x + reach, y), (x - reach, y), (x, y + reach), (x, y - reach)]
-    places = np.array(osr.CoordinateTransformation(flat, around).TransformPoints(ends))[:, :2]
-    scales = 500 / np.hypot(*places.T)
+    scales = 500 / np.hypot(*moved(np.array(ends), flat, around).T)
     return float(scales[np.argmax(np.abs(np.log(scales)))])
+
+
+def moved(xy: np.ndarray, source: osr.SpatialReference | str, target: osr.SpatialReference | str) -> np.ndarray:
+    """Points (points, 2), X before Y, of the CRS `source` in the CRS `target`; WKT stands for a CRS too. RuntimeError
+    where GDAL knows no way."""
+    source, target = (osr.SpatialReference(wkt=crs) if isinstance(crs, str) else crs.Clone()
+                      for crs in (source, target))
+    for crs in (source, target):
+        crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    if source.IsSame(target):
+        return xy
+    done = osr.CoordinateTransformation(source, target).TransformPoints(xy.tolist())
+    return np.array(done, np.float64).reshape(-1, 3)[:, :2]
 
 
 def horizontal(crs: osr.SpatialReference) -> osr.SpatialReference:

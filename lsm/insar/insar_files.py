@@ -10,7 +10,7 @@ import pandas as pd
 from osgeo import gdal, ogr, osr
 
 from lsm.inputs.bands import ENDLESS, gaps_of, heaped
-from lsm.inputs.crs import crs_of
+from lsm.inputs.crs import crs_of, moved
 from lsm.inputs.rasters import Grid, open_raster
 from lsm.inputs.vectors import fields_of
 from lsm.region.placed_points import dropped
@@ -93,11 +93,7 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
     east, north = c + col + 0.5, r + first + 0.5
     xy = np.column_stack([place[0] + east * place[1] + north * place[2], place[3] + east * place[4] + north * place[5]])
     corners = xy[:1] + np.array([[0, 0], place[1:5:3], place[2:6:3]])  # of one cell: here, along a row, a column
-    xy = np.r_[xy, corners]
-    target = osr.SpatialReference(wkt=grid.crs)
-    target.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
-    if not crs.IsSame(target):
-        xy = np.array(osr.CoordinateTransformation(crs, target).TransformPoints(xy.tolist()))[:, :2]
+    xy = moved(np.r_[xy, corners], crs, grid.crs)
     xy, corners = xy[:-3], xy[-3:]
     spacing = tuple(np.abs(corners[1:] - corners[0]).max(axis=0).tolist())
     table = pd.DataFrame({column: v[r, c] for column, v in values.items()}).assign(X=xy[:, 0], Y=xy[:, 1])
@@ -143,8 +139,6 @@ def _opened(file: File, key_of, notes: list[str]
     if crs is None or crs.IsLocal() or place is None:
         raise InputError(f"{shown(path)}: {WHAT}: expected a CRS and a geotransform, found none; set the CRS: "
                          f"{file.remedy('epsg=<code>')}, or both in the file (gdal_edit.py)")
-    crs = crs.Clone()
-    crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     return bands, place, crs, told
 
 
@@ -155,10 +149,7 @@ def _window(band: gdal.Band, place: tuple, crs: osr.SpatialReference, grid: Grid
     x, y = west + along * (east - west), south + along * (north - south)
     border = np.concatenate([np.column_stack([x, np.full(21, v)]) for v in (south, north)]
                             + [np.column_stack([np.full(21, v), y]) for v in (west, east)])
-    source = osr.SpatialReference(wkt=grid.crs)
-    source.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
-    if not crs.IsSame(source):
-        border = np.array(osr.CoordinateTransformation(source, crs).TransformPoints(border.tolist()))[:, :2]
+    border = moved(border, grid.crs, crs)
     back = gdal.InvGeoTransform(place)
     cols, rows = (back[i] + back[i + 1] * border[:, 0] + back[i + 2] * border[:, 1] for i in (0, 3))
     if not (np.isfinite(cols).all() and np.isfinite(rows).all()):

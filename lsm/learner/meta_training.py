@@ -101,6 +101,11 @@ class Training:
         """Outer steps that each kind has taken, (kinds,)."""
         return np.array([min(self.done, kind.iterations) for kind in self.kinds])
 
+    @property
+    def steps_of_members(self) -> int:
+        """Outer steps that all members together have taken."""
+        return int(self.steps @ [kind.members for kind in self.kinds])
+
     def fill(self, arrays: dict[str, np.ndarray]) -> None:
         """Takes the states from the arrays that `arrays` named."""
         self.states = [states_of(kind, arrays) for kind in self.kinds]
@@ -159,7 +164,9 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     end = max(kind.iterations for kind in training.kinds)
     # It follows from the number of points alone: a run that goes on farther has the same rows up to here
     every = max(1, c.LOG_EVERY // ROWS_OF_FEW) if any(kind.bends for kind in training.kinds) else c.LOG_EVERY
-    bar = Progress(total=end, initial=training.done, desc="meta-training", unit="step", disable=not save)
+    # once the kind with fewer steps is done, steps of the others take less time: the bar counts those of each member
+    bar = Progress(total=sum(kind.members * kind.iterations for kind in training.kinds), disable=not save,
+                   initial=training.steps_of_members, desc="meta-training, all members", unit="step")
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         while training.done < end:
             shares = [(k, range(first, min(first + TOGETHER, kind.members))) for k, kind in enumerate(training.kinds)
@@ -179,7 +186,7 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
                 save(training)
             bar.set_postfix_str(f"query loss {training.history[-1, 2]:.3f} -> {training.history[-1, 3]:.3f}",
                                 refresh=False)
-            bar.update(training.done - bar.n)
+            bar.update(training.steps_of_members - bar.n)
     bar.close()
     return training
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from osgeo import osr
 
-from lsm.inputs.crs import crs_name, crs_of
+from lsm.inputs.crs import crs_name, crs_of, moved
 from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.text_tables import Table, find_columns, frame_of, plain
 from lsm.region.warp import transform
@@ -253,11 +253,8 @@ def share_on(xy: np.ndarray, grid: Grid) -> float:
 
 def share_of_turned(xy: np.ndarray, grid: Grid) -> float:
     """The share of points (points, 2) that lie on the grid when their longitude and latitude are swapped."""
-    own, degrees = osr.SpatialReference(wkt=grid.crs), crs_of(4326)
-    own.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     try:
-        there = np.array(osr.CoordinateTransformation(own, degrees).TransformPoints(xy.tolist()))
-        return share_on(transform(there[:, 1::-1], 4326, grid, ""), grid)
+        return share_on(transform(moved(xy, grid.crs, crs_of(4326))[:, ::-1], 4326, grid, ""), grid)
     except RuntimeError:
         return 0.0
 

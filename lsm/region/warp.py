@@ -8,7 +8,7 @@ import numpy as np
 from osgeo import gdal, osr
 
 from lsm.inputs.bands import heaped
-from lsm.inputs.crs import crs_of, ground_scale, other_unit
+from lsm.inputs.crs import crs_of, ground_scale, moved, other_unit
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer, write_rows
 from lsm.inputs.rasters import MAX_CELLS, NODATA, Grid, create, known, reason
 from lsm.run.settings import InputError
@@ -161,14 +161,7 @@ def fill_holes(path: Path, grid: Grid, largest: int) -> int:
 def transform(xy: np.ndarray, epsg: int | str, grid: Grid, name: str) -> np.ndarray:
     """Points (points, 2) of the CRS `epsg`, a code or WKT, in the CRS of the grid; `name` is the constant that gave the
     code."""
-    source = osr.SpatialReference(wkt=epsg) if isinstance(epsg, str) else crs_of(epsg, name)
-    target = osr.SpatialReference(wkt=grid.crs)
-    for crs in (source, target):
-        crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
-    if source.IsSame(target):
-        return xy
-    done = osr.CoordinateTransformation(source, target).TransformPoints(xy.tolist())
-    return np.array(done, np.float64).reshape(-1, 3)[:, :2]
+    return moved(xy, epsg if isinstance(epsg, str) else crs_of(epsg, name), grid.crs)
 
 
 def _utm(dem: RasterFile) -> int:
@@ -176,5 +169,5 @@ def _utm(dem: RasterFile) -> int:
     a, b, c, d, e, f = dem.grid.geotransform
     col, row = dem.grid.cols / 2, dem.grid.rows / 2
     x, y = a + col * b + row * c, d + col * e + row * f
-    lon, lat, _ = osr.CoordinateTransformation(dem.crs, crs_of(4326)).TransformPoint(x, y)
+    lon, lat = moved(np.array([[x, y]]), dem.crs, crs_of(4326))[0]
     return (32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1

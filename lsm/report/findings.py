@@ -5,7 +5,8 @@ import pandas as pd
 
 from lsm.blocks.units import doubts
 from lsm.checks.finding import Finding
-from lsm.inputs.samples import Factor, Samples, read_samples, unique_places
+from lsm.checks.table_checks import of_labels
+from lsm.inputs.samples import Factor, Samples, read_samples
 from lsm.insar.origins import origins
 from lsm.insar.weak_samples import separations
 from lsm.learner.support.supports import MOVED, NO_SAMPLES, ONE_CLASS, PARTLY
@@ -24,7 +25,7 @@ COLUMNS = ("topic", "file", "level", "found", "remedy")  # of the table of check
 
 def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecast: str, in_classes: np.ndarray,
            c: ReportConstants) -> list[Finding]:
-    """The findings on inputs, blocks, models and map, errors first.
+    """The findings on inputs, blocks, models and map, each once, errors first.
 
     got         collects what cannot be looked at
     found       tables and arrays of SOURCES by name, None where there is none
@@ -39,7 +40,7 @@ def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecas
             out += leaky(samples, origin[0], c.factors, c.LEAKY, shown(paths.tasks))
     table = got.get("repeated places", paths.samples, "", lambda: read_samples(paths.samples, c.factors))
     if table is not None:
-        out += repeated(table, shown(paths.samples))
+        out += doubtful_labels(table, shown(paths.samples))
     if blocks is not None:
         out += thin(blocks, c.THIN, shown(paths.blocks_table))
         if "unit" in blocks:
@@ -68,7 +69,7 @@ def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecas
         out += outside(dict(zip(gis["measure"], gis["value"], strict=True)), shown(paths.gis_table))
     checks = got.get("checks of the inputs", paths.checks, CHECK, lambda: read_csv(paths.checks, CHECK, c, COLUMNS))
     out += of_checks(checks) if checks is not None else []
-    return sorted(out, key=lambda finding: finding.level != "error")
+    return sorted(dict.fromkeys(out), key=lambda finding: finding.level != "error")
 
 
 def leaky(samples: dict, origin: np.ndarray, factors: tuple[Factor, ...], limit: float, file: str) -> list[Finding]:
@@ -92,17 +93,10 @@ def leaky(samples: dict, origin: np.ndarray, factors: tuple[Factor, ...], limit:
     return out
 
 
-def repeated(samples: Samples, file: str) -> list[Finding]:
-    """Rows that repeat a place or another row's factors, and places with both labels."""
-    _, dropped, conflicts = unique_places(samples)
-    same = len(samples.factors) - len(np.unique(samples.factors, axis=0))
-    found = ((dropped, "repeated places", "rows that repeat an earlier row's X, Y",
-              "each place is used once; remove the repeats"),
-             (conflicts, "conflicting labels", "places with both labels",
-              "they count as landslides; check which label is right"),
-             (same, "repeated factors", "rows that repeat another row's factors exactly",
-              "copies on both sides of a split make scores too good; check where they come from"))
-    return [Finding(topic, file, "warning", f"{what}: {n:,}", remedy) for n, topic, what, remedy in found if n]
+def doubtful_labels(samples: Samples, file: str) -> list[Finding]:
+    """What check_region.py would find in places and labels; of the demo area it may never have been run."""
+    table = pd.DataFrame(samples.xy, columns=["X", "Y"]).assign(label=samples.label)
+    return [f for f in of_labels(table, pd.DataFrame(samples.factors), file) if f.level != "ok"]
 
 
 def thin(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:

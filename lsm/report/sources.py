@@ -5,11 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from lsm.figures.common import need
 from lsm.inputs.samples import Factor
 from lsm.maps.classes import ClassConstants
 from lsm.report.tables import MEASURES
-from lsm.run.artifacts import map_npz, read_csv
+from lsm.run.artifacts import map_npz, need, read_csv
 from lsm.run.paths import Paths
 from lsm.run.pipeline import LeftOut
 from lsm.run.settings import InputError

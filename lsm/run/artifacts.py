@@ -29,10 +29,11 @@ import pandas as pd
 
 from lsm.run.code import code_of
 from lsm.run.paths import root, shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, one_line
 from lsm.run.writing import temporary_file, to_disk, told, whole
 
 LIBRARIES = ("gdal", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
+SHORT = 200  # characters of the differences between two runs in a message
 
 
 @contextlib.contextmanager
@@ -199,14 +200,22 @@ def check(path: Path, stage: str, constants) -> dict:
 
 
 def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -> list[str]:
-    """In words, how the run that wrote `record` differs from one with these constants and inputs; [] where it does
-    not. Constants named in `ignore` may differ."""
+    """In words, how the run that wrote `record` differs from one with these constants and inputs: region, recipe and
+    seed, then inputs, then the other constants; [] where it does not. Constants named in `ignore` may differ."""
     now = json.loads(json.dumps(vars(constants)))
     then = record["constants"] | {"REGION": record["region"], "RECIPE": record["recipe"], "SEED": record["seed"]}
-    found = [f"{name} = {then.get(name)!r}, now {now[name]!r}"
-             for name in now if name not in ignore and then.get(name) != now[name]]
-    return found + [f"other files in {shown(p)}" if p.is_dir() else f"another {shown(p)}" for p in inputs
-                    if record["inputs"].get(shown(p)) != state_of(p)]
+    changed = {name: f"{name} = {then.get(name)!r}, now {now[name]!r}"
+               for name in now if name not in ignore and then.get(name) != now[name]}
+    first = [changed.pop(name) for name in ("REGION", "RECIPE", "SEED") if name in changed]
+    return [*first, *(f"other files in {shown(p)}" if p.is_dir() else f"another {shown(p)}" for p in inputs
+                      if record["inputs"].get(shown(p)) != state_of(p)), *changed.values()]
+
+
+def in_short(found: list[str]) -> str:
+    """The first of these differences, as many as SHORT characters hold but one at least, and how many more there are.
+    """
+    some = next(n for n in range(len(found), 0, -1) if n == 1 or len("; ".join(found[:n])) <= SHORT)
+    return one_line("; ".join(found[:some])) + f"; and {len(found) - some} more" * (some < len(found))
 
 
 def _of_another_region(path: Path, region: str) -> bool:
@@ -268,16 +277,22 @@ def mapped(path: Path) -> dict[str, np.ndarray]:
     return out
 
 
-def read_csv(path: Path, stage: str, constants, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """The table of an artifact that passes `check`. Raises InputError where it lacks one of `columns`."""
+def read_csv(path: Path, stage: str, constants, columns: tuple[str, ...] = (), **options) -> pd.DataFrame:
+    """The table of an artifact that passes `check`; options are pandas.read_csv's. Raises InputError where it lacks one
+    of `columns`."""
     check(path, stage, constants)
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, **options)
     except ValueError as error:  # of the parser, or of the encoding
         raise InputError(f"{shown(path)}: expected a table, found: {str(error).splitlines()[0]}; run {stage} again"
                          ) from None
-    missing = [name for name in columns if name not in table]
+    return need(table, path, columns, stage)
+
+
+def need(table, path: Path, names: tuple[str, ...], stage: str):
+    """`table` (or arrays by name), after a check that it has `names`. Raises InputError."""
+    missing = [name for name in names if name not in table]
     if missing:
-        raise InputError(f"{shown(path)}: header: expected a column {missing[0]!r}, found {', '.join(table)}; run "
+        raise InputError(f"{shown(path)}: header: expected {', '.join(names)}, found no {', '.join(missing)}; run "
                          f"{stage} again")
     return table

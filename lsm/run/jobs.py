@@ -103,7 +103,7 @@ def run_jobs(jobs: list[Job], work: Callable, workers: int, start: Callable, arg
     todo = [job for job in jobs if not job.done]
     if len(jobs) > len(todo):
         print(f"{len(jobs) - len(todo)} of {len(jobs)} results are there already")
-    with Progress(total=len(todo), desc="comparison", unit="fit", smoothing=0.02) as bar:
+    with Progress(total=len(todo), desc="comparison", unit="fit") as bar:
         if cluster:
             for _ in cluster.each(todo, work, start, arguments, len(todo) + 1):
                 bar.update()

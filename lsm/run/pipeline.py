@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsm.run.artifacts import differences, factor_list, made_by, made_with, read_record, state_of, wrote
+from lsm.run.artifacts import differences, factor_list, in_short, made_by, made_with, read_record, state_of, wrote
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, root
-from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults
+from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, counted, defaults
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,11 @@ STAGES = (
     Stage(REPORT, lambda p: [p.report], (MAP,)),
 )
 CHECK = "check_region.py"
+CHECKS = Stage(CHECK, lambda p: [p.checks], free=("STOP_AT_ERRORS",))
 TARGETS = {"map": MAP, "explain": EXPLAIN, "compare": COMPARE, "gis": GIS, "report": REPORT}  # of make
-OPTIONAL = {EXPLAIN: "make explain", COMPARE: "make compare", GIS: "make gis", CHECK: f"python {CHECK}"}  # for the map
+OPTIONAL = {  # what the map does without: the command that adds it, and what that is
+    COMPARE: ("make compare", "other methods"), EXPLAIN: ("make explain", "leading factors"),
+    GIS: ("make gis", "applicability and uncertainty"), CHECK: (f"python {CHECK}", "checks of the inputs")}
 BY_SCRIPT = {stage.script: stage for stage in STAGES}
 FROM_TASKS = (PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS)  # what depends on the list of factors
 
@@ -84,25 +87,20 @@ def states_of(region: str, arguments: list[str], raw: bool = False, made: Collec
     paths, out = Paths(region), {}
     for stage in of_region(region, raw):
         waiting = [script for script in stage.after if out.get(script, "fresh") != "fresh"]
-        there = [path for path in stage.outputs(paths) if path.is_file()]
-        if stage.script in made:
-            out[stage.script] = "fresh"
-        elif not there:
-            out[stage.script] = "missing"
-        elif waiting:
-            out[stage.script] = f"stale: {', '.join(waiting)} must run first"
-        else:
-            found = _reasons(stage, paths, arguments)
-            out[stage.script] = f"stale: {'; '.join(found)}" if found else "fresh"
+        out[stage.script] = "fresh" if stage.script in made else _state(stage, paths, arguments, waiting)
     return out
 
 
+def state_of_checks(region: str, arguments: list[str]) -> str:
+    """Whether the last checks of a region are of its inputs, of these constants and of this code: as `states_of`."""
+    return _state(CHECKS, Paths(region), arguments)
+
+
 def checked(region: str, arguments: list[str]) -> bool:
-    """Whether the last checks of a region are of its inputs and of these constants, and found no error."""
-    paths = Paths(region)
-    if not paths.checks.is_file() or _reasons(Stage(CHECK, lambda p: [p.checks]), paths, arguments):
+    """Whether the last checks of a region are fresh and found no error."""
+    if state_of_checks(region, arguments) != "fresh":
         return False
-    with paths.checks.open(newline="", encoding="utf-8") as table:
+    with Paths(region).checks.open(newline="", encoding="utf-8") as table:
         return all(row["level"] != "error" for row in csv.DictReader(table))
 
 
@@ -112,6 +110,16 @@ def made_files(stage: Stage, paths: Paths) -> list[Path]:
     always = stage.outputs(paths)
     return always + [path for path in paths.all() if path not in always and path.is_file()
                      and made_by(path) == stage.script]
+
+
+def _state(stage: Stage, paths: Paths, arguments: list[str], waiting: Collection[str] = ()) -> str:
+    """The state of a stage, as `states_of` gives it; waiting: the scripts that must run first."""
+    if not any(path.is_file() for path in stage.outputs(paths)):
+        return "missing"
+    if waiting:
+        return f"stale: {', '.join(waiting)} must run first"
+    found = _reasons(stage, paths, arguments)
+    return f"stale: {in_short(found)}" if found else "fresh"
 
 
 def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
@@ -124,14 +132,13 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
             return [str(error).partition("; ")[0]]
         if record["region"] not in (None, paths.region):
             return [f"its files are those of region {record['region']}, since all regions share them"]
-        found = differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))
+        found = ["the code has changed"] * (record.get("code") != code_of(stage.script))
+        found += [f"{name} is new" for name, state in record.get("without", {}).items()
+                  if state_of(root() / name) not in (None, state)]
         factors = factor_list(now) if stage.script in FROM_TASKS else None
         if factors is not None and record.get("factors") not in (None, factors):
             found.append("another list of factors")
-        found += [f"{name} is new" for name, state in record.get("without", {}).items()
-                  if state_of(root() / name) not in (None, state)]
-        if record.get("code") != code_of(stage.script):
-            found.append("the code has changed")
+        found += differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))
         if found:
             return found
     return []
@@ -177,27 +184,31 @@ def _plain(value):
 
 
 class LeftOut:
-    """What a run did without. `lines` names it with its reasons; files that nobody has asked for so far share one line
-    with their commands, and files of stages that have no part in the region get none."""
+    """What a run did without. `lines` names it with its reasons, and the commands that add what nobody has asked for so
+    far. What a stage writes that has no part in the region is not named."""
 
     def __init__(self, region: str):
         self.region, self.reasons, self.optional = region, {}, {}
 
-    def note(self, what: str, path: Path, script: str, reason: str) -> None:
-        """`what` was left out for a reason. It needs the file `path`, which `script` makes."""
-        if path.is_file() or script not in (*BY_SCRIPT, *OPTIONAL):
-            self.reasons.setdefault(reason, []).append(what)
-        elif script in OPTIONAL:
+    def note(self, what: str, path: Path, script: str, reason: str, asked: bool = True) -> None:
+        """`what` was left out for a reason; of a figure it is "figure <name>". It needs the file `path`, which `script`
+        makes; asked: whether the last run of `script` was to make this part of it."""
+        if script in OPTIONAL and not (asked and path.is_file()):
             self.optional.setdefault(script, []).append(what)
-        elif BY_SCRIPT[script] in of_region(self.region, raw=False):
+        elif path.is_file() or script not in BY_SCRIPT or BY_SCRIPT[script] in of_region(self.region, raw=False):
             self.reasons.setdefault(reason, []).append(what)
 
     def lines(self) -> list[str]:
-        """A line for each reason, then one for all that is optional."""
+        """A line for each reason, then one for each command, and for the command that takes over what these add."""
         out = [f"{', '.join(names)}: {reason}" for reason, names in self.reasons.items()]
-        each = [f"{', '.join(names) if len(names) < 4 else f'{names[0]} and {len(names) - 1} more'} "
-                f"({OPTIONAL[script]} REGION={self.region})" for script, names in self.optional.items()]
-        return out + [f"what is optional: {'; '.join(each)}"] * bool(each)
+        for script, (command, what) in OPTIONAL.items():
+            if names := self.optional.get(script):
+                n = sum(name.startswith("figure ") for name in names)
+                figures = f", {'up to ' * (n > 1)}{counted(n, 'figure')}" * bool(n)
+                out.append(f"{command} REGION={self.region} adds {what}{figures}")
+        if self.optional:
+            out.append(f"after them make run REGION={self.region} draws the figures and writes the report")
+        return out
 
 
 def read_arguments(arguments: list[str]) -> dict[str, str]:

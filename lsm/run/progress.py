@@ -10,14 +10,29 @@ UNEVEN = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]"  # bar_format of a loop
 
 
 class Progress(tqdm):
-    """tqdm's bar. Where the output is no terminal, a line every PAUSE seconds; a shorter loop says nothing there."""
+    """tqdm's bar. Where the output is no terminal, a line every PAUSE seconds; a shorter loop says nothing there.
+
+    The first turn does not count for the rate: it compiles, or starts processes, and takes much longer than the others.
+    """
 
     def __init__(self, *args, **options):
         self.plain, self.said = not sys.stderr.isatty(), time.monotonic()
+        self.first = None  # turns done and seconds passed when the rate begins to count
         super().__init__(*args, **options, leave=not self.plain)
+
+    @property
+    def format_dict(self) -> dict:
+        """tqdm's numbers, with the mean rate since the first turn: 0 where it is the only one so far."""
+        now = super().format_dict
+        if not self.first:
+            return now
+        n, took = self.first
+        return now | {"rate": (now["n"] - n) / max(now["elapsed"] - took, 1e-9)}
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool | None:
         """Shows the bar, or says the line when it is time to; msg "" stands for the bar's end."""
+        if not self.first and self.initial < self.n < (self.total or 0):
+            self.first = self.n, self.format_dict["elapsed"]
         if not self.plain:
             return super().display(msg, pos)
         if msg is None and time.monotonic() - self.said >= PAUSE:
@@ -28,10 +43,9 @@ class Progress(tqdm):
     def line(self) -> str:
         """How far the loop is, in words."""
         now = self.format_dict
-        took, done, total = now["elapsed"], now["n"] - now["initial"], now["total"]
-        left = ""
-        if done and now["n"] < (total or 0) and not self.bar_format:
-            left = f", about {self.format_interval(took * (total - now['n']) / done)} to go"
+        total, rate, left = now["total"], now["rate"], ""
+        if rate and now["n"] < (total or 0) and not self.bar_format:
+            left = f", about {self.format_interval((total - now['n']) / rate)} to go"
         of = f" of {total:,}" if total else ""
         return (f"{self.desc.removesuffix(': ')}: {now['n']:,}{of} {self.unit}s after "
-                f"{self.format_interval(took)}{left}" + f"; {self.postfix}" * bool(self.postfix))
+                f"{self.format_interval(now['elapsed'])}{left}" + f"; {self.postfix}" * bool(self.postfix))

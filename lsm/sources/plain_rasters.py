@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from osgeo import gdal, osr
+from osgeo import gdal
 
 from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, heaped
+from lsm.inputs.crs import moved
 from lsm.inputs.layers import flush, write_rows
 from lsm.inputs.rasters import MAX_CELLS, Grid, create, reason
 from lsm.run.settings import InputError
@@ -18,7 +19,6 @@ from lsm.sources.files import File
 from lsm.sources.raster_files import RasterFile
 
 gdal.UseExceptions()
-osr.UseExceptions()
 
 SAMPLE = 1 << 20  # values that the bulk of a raster is judged by
 SHORE = 20.0      # of heights: nothing lower beside the sea
@@ -174,12 +174,9 @@ def _window_around(raster: RasterFile, grid: Grid) -> tuple[int, int, int, int]:
     it where the CRS do not tell. Raises InputError where the raster lies elsewhere."""
     west, south, east, north = grid.bounds
     x, y = (a.ravel() for a in np.meshgrid(np.linspace(west, east, 21), np.linspace(south, north, 21)))
-    source = osr.SpatialReference(wkt=grid.crs)
-    source.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     whole = (0, 0, raster.grid.cols, raster.grid.rows)
     try:
-        there = osr.CoordinateTransformation(source, raster.crs)
-        xy = np.array(there.TransformPoints(np.column_stack([x, y]).tolist()))
+        xy = moved(np.column_stack([x, y]), grid.crs, raster.crs)
     except RuntimeError:
         return whole
     if raster.crs.IsGeographic() and raster.grid.bounds[2] > 180:  # longitudes from 0 to 360

@@ -116,7 +116,7 @@ FAULTS = {
     "heights in feet": (lambda: edit(PATHS.grid, lambda t: t.assign(DEM=t["DEM"] * 3.28084)),
                         "units", "grid_samples_own.csv", "DEM is 3.28 times that of composite.tif", "feet"),
     "heights above another level": (lambda: edit(PATHS.samples, lambda t: t.assign(DEM=t["DEM"] + 400)), "units",
-                                    "samples_own.csv", r"DEM .*lies \+400 from", "one (level|layer)"),
+                                    "samples_own.csv", r"DEM .*lies \+400 from", "one (?:level|layer)"),
     "NDVI in grey values": (lambda: edit(PATHS.samples, lambda t: t.assign(NDVI=100 + t["NDVI"] / 100)),
                             "units", "samples_own.csv", "NDVI from .*: no known scale", "10,000"),
     "a handful of points": (lambda: edit(PATHS.samples, lambda t: pd.concat([t.query("label == 1")[:3], t.query(
@@ -130,6 +130,10 @@ FAULTS = {
                      "factors.tif", "src_data/own/factors.tif, band", "copy"),
     "no grid": (lambda: (PATHS.grid.unlink(), PATHS.factor_stack.unlink()), "table", "grid_samples_own.csv", "missing",
                 "prepare_region.py"),
+    "a word for a coordinate": (lambda: edit(PATHS.samples, lambda t: t.astype({"X": str}).replace(
+        {"X": {str(t["X"][3]): "here"}})), "table", "samples_own.csv", "line 5, column 'X'.*'here'", "correct"),
+    "an endless coordinate": (lambda: edit(PATHS.samples, lambda t: t.assign(X=t["X"].mask(t.index == 3, np.inf))),
+                              "table", "samples_own.csv", "line 5, column 'X'", "correct"),
     "a table the readers refuse": (lambda: edit(PATHS.samples, lambda t: t.drop(columns="slope")), "table",
                                    "samples_own.csv", "column 'slope'", "rename"),
 }
@@ -163,6 +167,19 @@ def test_a_sound_region_has_no_error(region):
     assert all(f.remedy for f in findings if f.level != "ok")
     assert correlation["factor"].tolist() == [f.name for f in factors("own")
                                               if f.kind not in ("categorical", "circular")]
+
+
+def test_two_tables_of_the_same_rows_are_told_once(region):
+    def of_second() -> list[tuple]:
+        findings, _ = inspection.check_inputs(PATHS, factors("own"), ROWS)
+        return [(f.topic, f.level, f.found) for f in findings if f.file.endswith("_noTS.csv")]
+
+    assert of_second() == [("table", "ok", "the same rows as src_data/samples_own.csv, see there")]
+    edit(PATHS.samples_without_insar, lambda t: t[:-1])
+    assert len(of_second()) > 5
+    edit(PATHS.samples, lambda t: t[:0])
+    edit(PATHS.samples_without_insar, lambda t: t[:0])
+    assert [level for _, level, _ in of_second()] == ["error"]  # no row is no table to trust
 
 
 def test_checking_changes_nothing_else_and_the_worst_stands_last(region, made, capsys):

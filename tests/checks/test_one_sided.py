@@ -45,5 +45,5 @@ def test_rows_that_their_reader_refuses_do_not_count():
     values, label = made()
     values.loc[(label == 0) & (np.arange(4000) % 7 == 0), "SPI"] = -5.0
     values.loc[:9, "slope"] = np.nan
-    assert len(of_one_sided(values, pd.Series(label).astype(str), FACTORS, "samples.csv")) == 1
-    assert of_one_sided(values, pd.Series(["yes"] * 4000), FACTORS, "samples.csv") == []
+    assert len(of_one_sided(values, pd.Series(label, dtype=float), FACTORS, "samples.csv")) == 1
+    assert of_one_sided(values, pd.Series([np.nan] * 4000), FACTORS, "samples.csv") == []

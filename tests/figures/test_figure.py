@@ -112,11 +112,16 @@ def digests(paths, names, suffixes=("png", "pdf", "csv")):
     return {(n, s): hashlib.sha256(paths.figure(n, s).read_bytes()).hexdigest() for n in names for s in suffixes}
 
 
+def left_out(printed: str) -> list[str]:
+    """The lines on what figure.py left out."""
+    return re.findall("^  (.*)$", printed.partition("left out:\n")[2].partition("class")[0], re.MULTILINE)
+
+
 def test_every_figure_is_written_and_listed(drawn):
     _, paths, process = drawn
     assert process.returncode == 0, process.stderr
-    assert not any(set(FIGURES) & set(re.findall(r"\w+", line.partition(":")[0]))
-                   for line in process.stdout.splitlines() if line.startswith("skipped"))
+    assert not {f"figure {name}" for name in FIGURES} & {what for line in left_out(process.stdout)
+                                                         for what in line.partition(":")[0].split(", ")}
     for name in FIGURES:
         for suffix, start in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("csv", b"")):
             content = paths.figure(name, suffix).read_bytes()
@@ -255,22 +260,21 @@ def test_missing_input_skips_one_figure_and_names_the_stage(tmp_path, monkeypatc
     paths.held_out.unlink()
     artifacts.write_csv(paths.history, pd.read_csv(paths.history), LEARNER, another_recipe(), [])
     process = draw(tmp_path)
-    skipped = [line for line in process.stdout.splitlines() if line.startswith("skipped")]
-    lines = [line for line in skipped if line.split()[1][:-1] in FIGURES]  # a figure each
+    named = left_out(process.stdout)
+    lines = [line for line in named if line.partition(":")[0].removeprefix("figure ") in FIGURES]  # a figure each
     assert process.returncode == 0, process.stderr
-    assert [line.split(":")[0] for line in lines] == ["skipped meta_training", "skipped roc", "skipped lsm_map"]
+    assert [line.split(":")[0] for line in lines] == ["figure meta_training", "figure roc", "figure lsm_map"]
     assert "found published; run meta_learner.py RECIPE=recommended again" in lines[0]
     assert lines[1].endswith("missing; run meta_learner.py first")
     assert lines[2].endswith("missing; run predict_LSM.py first")
-    others = [line for line in skipped if line not in lines]
+    others = [line for line in named if line not in lines]
     assert len(others) == len(set(others)) < 14  # one line for each reason, however many figures it concerns
-    assert "skipped augmentation: tmp/small_augmentation.csv: missing; run augment_inventory.py first" in others
+    assert "figure augmentation: tmp/small_augmentation.csv: missing; run augment_inventory.py first" in others
     assert not any("non_landslides" in line for line in others)  # the area was not prepared from raw layers
-    line, = (line for line in others if line.startswith("skipped what is optional: "))
-    for words in ("correlation (python check_region.py REGION=small)",
-                  "method_roc and 25 more (make compare REGION=small)",
-                  "shap_territory, shap_blocks, leading_factor (make explain REGION=small)"):
-        assert words in line
+    assert others[-4:] == ["make compare REGION=small adds other methods, up to 26 figures",
+                           "make explain REGION=small adds leading factors, up to 3 figures",
+                           "python check_region.py REGION=small adds checks of the inputs, 1 figure",
+                           "after them make run REGION=small draws the figures and writes the report"]
     assert paths.figure("blocks", "png").is_file()
     assert not paths.figure("roc", "png").exists()
 

@@ -326,11 +326,18 @@ def test_points_lie_inside_their_violin():
     assert (importance.spread(np.ones(5), 0.4, ax, 0) == 0).all()
 
 
+def test_the_name_of_a_violin_stands_beside_it():
+    ax = Figure().subplots()
+    for effect in ([0.5, 2.0], [-2.0, -1.0], []):  # of the second, right of the line at 0; the third has no violin
+        importance.beside(ax, np.array(effect), 3, "rock")
+    assert [text.xy for text in ax.texts] == [(2, 3), (0, 3)]
+
+
 def test_what_is_not_there_is_named_with_the_stage_to_run(paths, capsys):
     for path in (paths.importance, paths.importance_territory, paths.grid, paths.model):
         path.unlink()
     figure.main(constants(figure.Constants, ["REGION=small", "DPI=40"]))
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped")]
+    lines = capsys.readouterr().out.partition("left out:\n")[2].splitlines()
     for name, end in (("shap_territory", "importance_territory.csv: missing; run feature_permutation.py first"),
                       ("factor_maps", "grid_samples_small.csv: missing; put the table there, or run "
                        "src_data/make_demo.py for the demo area"),

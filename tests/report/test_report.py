@@ -96,10 +96,9 @@ def test_leaky_factors_are_named_and_noise_is_not():
 def test_repeats_conflicts_and_thin_blocks_are_counted():
     xy = np.array([[0, 0], [0, 0], [1, 1], [1, 1], [2, 2.0]])
     samples = Samples(np.array([[1], [2], [3], [4], [4.0]]), xy, np.array([1, 0, 1, 1, 0], np.int8))
-    found = {f.topic: f.found for f in findings.repeated(samples, "s")}
-    assert found["repeated places"].endswith("Y: 2")
-    assert found["conflicting labels"] == "places with both labels: 1"
-    assert found["repeated factors"].endswith("exactly: 1")
+    assert [f.found for f in findings.doubtful_labels(samples, "s")] == [
+        "2 rows repeat a place", "1 place holds both labels", "1 row repeats another row's factors",
+        "landslides lie within 25% of the extent of all points", "60.0% landslides: 3, and 2 non-landslides"]
     blocks = pd.DataFrame({"block": [0, 1, 2], "cells": [10, 30, 60], "samples": [16, 17, 40],
                            "landslides": [8, 17, 20]})
     few, one = (f.found for f in findings.thin(blocks, 16, "b"))
@@ -276,8 +275,7 @@ def test_all_is_inside_one_small_file(reported):
     assert parser.without_alt == 0
     assert len(text) < 4e6
     assert str(reported[0]) not in text
-    assert "left out: what is optional: other methods and " in reported[1]
-    assert " more (make compare REGION=demo)" in reported[1]
+    assert "\n  make compare REGION=demo adds other methods, up to 26 figures\n" in reported[1]
 
 
 def test_numbers_of_the_page_are_those_of_the_rasters(reported):
@@ -310,18 +308,17 @@ def test_scores_figures_and_constants_are_in(reported):
 
 def test_stages_1_to_4_are_enough_and_the_same_bytes_come_again(copy_of_demo):
     printed = succeed(copy_of_demo, "report.py")
-    line, = (line for line in printed.splitlines() if line.startswith("left out: what is optional: "))
-    for words in ("leading factors of a place and 4 more (make explain REGION=demo)",
-                  "applicability in numbers, uncertainty, applicability (make gis REGION=demo)",
-                  "checks of the inputs, figure correlation (python check_region.py REGION=demo)",
-                  "other methods and 26 more (make compare REGION=demo)"):
-        assert words in line
+    lines = re.findall("^  (.*)$", printed, re.MULTILINE)
+    assert lines[-5:] == ["make compare REGION=demo adds other methods, up to 26 figures",
+                          "make explain REGION=demo adds leading factors, up to 3 figures",
+                          "make gis REGION=demo adds applicability and uncertainty",
+                          "python check_region.py REGION=demo adds checks of the inputs, 1 figure",
+                          "after them make run REGION=demo draws the figures and writes the report"]
     assert "augment" not in printed  # the demo's stage 0 and preparation are no part of its graph
     assert "prepare_region" not in printed
     first = html_of(copy_of_demo)
-    for line in printed.splitlines():
-        if line.startswith("left out: "):
-            assert html.escape(line.removeprefix("left out: "), quote=True).replace("&#x27;", "&#39;") in first
+    for line in lines:
+        assert html.escape(line, quote=True).replace("&#x27;", "&#39;") in first
     succeed(copy_of_demo, "report.py")
     assert html_of(copy_of_demo) == first
     record = json.loads((copy_of_demo / "figs/report_demo.html.json").read_text())

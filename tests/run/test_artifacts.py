@@ -14,6 +14,7 @@ from lsm.run import artifacts
 from lsm.run.artifacts import (
     check,
     differences,
+    in_short,
     map_npz,
     read_csv,
     read_npz,
@@ -252,6 +253,21 @@ def test_differences(made, source):
     assert differences(record, but(NEW=1), [source], set()) == ["NEW = None, now 1"]
     source.write_text("a\n2\n")
     assert differences(record, but(WEIGHTS=(0.3, 0.7)), [source], set()) == ["another src_data/in.csv"]
+    assert differences(record, but(K=65, SEED=5), [source], set()) == [
+        "SEED = 4, now 5", "another src_data/in.csv", "K = 64, now 65"]
+
+
+def test_many_differences_are_cut_short_and_counted():
+    assert in_short(["K = 64, now 65", "other code"]) == "K = 64, now 65; other code"
+    many = [f"CONSTANT_{i} = {i}, now {i + 1}" for i in range(40)]
+    said = in_short(many)
+    assert said.startswith("CONSTANT_0 = 0, now 1; CONSTANT_1 = 1, now 2; ")
+    assert len(said) < 220
+    assert said.count(" = ") + int(said.rpartition("; and ")[2].removesuffix(" more")) == 40
+    long = in_short([f"METHODS = {'x' * 900}", *many])
+    assert long.startswith("METHODS = xx")
+    assert long.endswith("; and 40 more")
+    assert len(long) < 320
 
 
 # bytes ----------------------------------------------------------------------------------------------------------

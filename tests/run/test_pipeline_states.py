@@ -179,6 +179,34 @@ def test_status_of_a_fresh_map_ends_with_it(finished, capsys, monkeypatch):
     assert " PY=python\n" in said
 
 
+def test_status_says_when_the_checks_are_out_of_date(finished, capsys):
+    paths, status = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["status"]
+
+    def said() -> str:
+        status("demo", finished[1], False)
+        return re.search(r"  checks of the inputs: (.*?)\n  explain", capsys.readouterr().out, re.DOTALL)[1]
+
+    assert said() == "not made\n      python check_region.py REGION=demo"
+    with artifact(paths.checks, pipeline.CHECK, of_stage(pipeline.CHECK, STOP_AT_ERRORS=False), [paths.samples],
+                  [paths.factor_stack]) as temporary:
+        temporary.write_text("topic,file,level,found,remedy\n")
+    assert said() == "up to date\n      tmp/demo_checks.csv"
+    assert pipeline.checked("demo", finished[1])
+    paths.factor_stack.write_text("new")
+    with open(paths.samples, "a") as file:
+        file.write("\n")
+    assert said() == ("out of date: src_data/demo/factors.tif is new; another src_data/samples_demo.csv\n"
+                      "      tmp/demo_checks.csv\n      python check_region.py REGION=demo")
+    assert not pipeline.checked("demo", finished[1])
+
+
+def test_status_into_a_pipe_that_is_closed_ends_without_a_word(tmp_path):
+    with subprocess.Popen([sys.executable, "tools/pipeline.py", "status"], cwd=PROJECT, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, env={**os.environ, "LSM_ROOT": str(tmp_path)}) as process:
+        process.stdout.close()  # as head does
+        assert process.stderr.read() == ""
+
+
 def test_stage_1_files_of_another_region_are_named(finished):
     record = record_path(Paths("demo").saved_model)
     record.write_text(json.dumps(json.loads(record.read_text()) | {"region": "isle"}))

@@ -35,7 +35,7 @@ def block_kinds(c: FigureConstants):
     table = table.assign(kind=table["block"].map(pd.Series(kind, numbers))).dropna(subset="kind")
     order = [k for k in range(c.KINDS) if (table["kind"] == k).any()]
     methods = panels.in_order(table["method"].unique())
-    fig, axes = panels.rows_of_methods(panels.ROW * len(methods), len(order), len(protocols), top=0.5, gap=0.1,
+    fig, axes = panels.rows_of_methods(panels.ROW * len(methods), len(order), len(protocols), top=0.5, gap=0.22,
                                        between=0.75, bottom=0.72)
     rows = []
     for band, protocol in zip(axes, protocols, strict=True):
@@ -47,7 +47,7 @@ def block_kinds(c: FigureConstants):
                     numbers_drawn = candle(ax, i, values, panels.style_of(method)["color"], upright=False)
                     rows.append({"protocol": protocol, "kind": names[k], "method": method} | numbers_drawn)
             ax.set(xlim=(min(0.5, np.floor(10 * table["accuracy"].min()) / 10), 1.02))
-            ax.xaxis.set_major_formatter("{x:g}")  # "0" and "1" of neighbouring panels do not touch
+            ax.xaxis.set_major_formatter("{x:g}")  # short: ticks of neighbouring panels do not touch
             ax.set_title(names[k].replace(", ", ",\n") + f"\n{counted(part['block'].nunique(), 'block')}, "
                          + counted(part.drop_duplicates(["block", "seed"])["n"].sum(), "point"), fontsize=6.5, pad=3)
         panels.name_rows(band, methods)

@@ -11,10 +11,10 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from lsm.comparison import measures
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, need, tidy, where
+from lsm.figures.common import FigureConstants, caption, tidy, where
 from lsm.figures.comparison import method_panels as panels
 from lsm.figures.comparison.method_panels import STAGE, in_colour, in_order, protocols_of, repeats, style_of
-from lsm.run.artifacts import check
+from lsm.run.artifacts import check, need
 from lsm.run.paths import Paths
 from lsm.run.settings import counted
 
@@ -182,7 +182,7 @@ def reliability(c: FigureConstants, protocol: str):
     fig, axes = panels.panel_each(methods, 1.5, 0.82, left=0.065, bottom=0.72, gap=0.25)
     for ax, method in zip(axes, methods, strict=True):
         ax.plot((0, 1), (0, 1), color=styles.INK, linewidth=0.6, linestyle=":")
-        words = []
+        words, most = [], ""
         for i, name in enumerate(protocols):
             one = where(drawn, method=method, protocol=name)
             if not len(one):
@@ -190,13 +190,11 @@ def reliability(c: FigureConstants, protocol: str):
             x, share = (one["bin"] + 0.5) / measures.BINS, one["points"] / one["points"].sum()
             if i == 0:
                 ax.bar(x, 0.4 * share / share.max(), width=0.08, color=styles.PALE, zorder=0)
-                most = share.idxmax()
-                ax.text(x[most], 0.42, f"{one.loc[most, 'points']:,}", fontsize=5.5, color="#555555",
-                        ha="left" if x[most] < 0.5 else "right")
+                most = f"largest bar {one['points'].max():,}"
             ax.plot(one["predicted"], one["observed"], linewidth=0.9, markersize=3.2, clip_on=False, zorder=3,
                     markerfacecolor="white" if i else None, **style_of(method) | {"linestyle": "--" if i else "-"})
             words.append(f"{error[name, method]:.3f}")
-        ax.text(0.03, 0.97, "error " + ", ".join(words), fontsize=6, transform=ax.transAxes, va="top")
+        ax.text(0.03, 0.97, f"error {', '.join(words)}\n{most}", fontsize=6, transform=ax.transAxes, va="top")
         ax.set(xlim=(0, 1), ylim=(0, 1))
         ax.set_xticks((0, 0.5, 1), ("0", ".5", "1"))
         ax.set_yticks((0, 0.5, 1), ("0", ".5", "1"))
@@ -206,5 +204,5 @@ def reliability(c: FigureConstants, protocol: str):
     first = where(table, protocol=protocols[0])
     n = first.groupby("method", observed=True).size().max()
     caption(fig, c, record, f"{which}, {n:,} points of {repeats(first['seed'].nunique())}; bars: points in each "
-            "tenth, with the largest number; error: expected calibration error")
+            "tenth; error: expected calibration error")
     return fig, drawn

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, caption, tidy, where
 from lsm.figures.comparison.block_kinds import candle
-from lsm.figures.comparison.method_panels import compared, repeats
+from lsm.figures.comparison.method_panels import compared, means_of, protocols_of, repeats
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, counted
 
@@ -34,7 +34,7 @@ def few_shot(c: FigureConstants):
             one = where(table, steps=step).set_index("k").reindex(ks)
             style = styles.BEFORE if step == 0 else {"color": colours((i - 1) / max(1, len(steps) - 2))}
             x = np.arange(len(ks)) + 0.035 * (i - len(steps) / 2)  # beside each other, so that whiskers show
-            ax.errorbar(x, one["mean"], yerr=one["sd"].fillna(0), marker=MARKS[i % len(MARKS)], markersize=3.2,
+            ax.errorbar(x, one["mean"], yerr=one["sd"], marker=MARKS[i % len(MARKS)], markersize=3.2,
                         linewidth=1, elinewidth=0.5, label=steps_in_words(step), **style)
         ax.set_xticks(range(len(ks)), ks)
         ax.set(xlabel="labelled samples of the block" if "/" not in ks[0] else "share of the block's samples")
@@ -43,19 +43,16 @@ def few_shot(c: FigureConstants):
     axes[0].set_ylabel("accuracy on the query")
     handles, labels = axes[1].get_legend_handles_labels()
     axes[1].legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
-    caption(fig, c, record, f"{table['method'].iloc[0]}; mean and sd of {repeats(table.seeds)}, "
+    caption(fig, c, record, f"{table['method'].iloc[0]}; {means_of(table.seeds)}, "
             f"{int(table['n'].max()):,} query points together")
     return fig, table[["k", "steps", "mean", "sd", "n", "seeds"]]
 
 
 def shots(path: Path, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
-    """The k-shot rows of a table, with steps as whole numbers, and its record. Raises InputError where there are none.
+    """The k-shot rows of a table, with steps as whole numbers, and its record. Raises NotCompared where there are none.
     """
     table, record = compared(path, c, ("protocol", "k", "steps", "method", *names))
-    table = where(table, protocol="k-shot")
-    if not len(table):
-        raise InputError(f"{shown(path)}: column 'protocol': expected k-shot, found no row; run compare_methods.py "
-                         "with it among PROTOCOLS")
+    table = where(table, protocol=protocols_of(table, path, "k-shot"))
     return table.assign(steps=table["steps"].astype(int)), record
 
 

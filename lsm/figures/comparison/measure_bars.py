@@ -9,7 +9,7 @@ from lsm.comparison.tables.pages import QUARTERS, SUBSETS
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, caption, round_numbers, saved, where
 from lsm.figures.comparison import method_panels as panels
-from lsm.figures.comparison.method_panels import ROW, protocols_of, repeats, style_of
+from lsm.figures.comparison.method_panels import ROW, means_of, protocols_of, style_of
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
@@ -22,13 +22,13 @@ def bars(c: FigureConstants, protocol: str):
     table = where(table, protocol=protocols, subset="all", with_dv=True)
     measures = [m for m in styles.MEASURES if m in set(table["measure"])]
     methods = {p: ranked(where(table, protocol=p)) for p in protocols}
-    fig, axes = panels.rows_of_methods(ROW * max(map(len, methods.values())), len(measures), len(protocols), top=0.42)
+    fig, axes = panels.rows_of_methods(ROW * max(map(len, methods.values())), len(measures), len(protocols), top=0.52)
     for band, p in zip(axes, protocols, strict=True):
         for ax, measure in zip(band, measures, strict=True):
             one = where(table, protocol=p, measure=measure).set_index("method").reindex(methods[p])
             y, end = np.arange(len(one)), (one["mean"] + one["sd"].fillna(0)).max()
             ax.barh(y, one["mean"], height=0.72, color=[style_of(m)["color"] for m in one.index], zorder=2)
-            ax.errorbar(one["mean"], y, xerr=one["sd"].fillna(0), fmt="none", ecolor="black", elinewidth=0.7,
+            ax.errorbar(one["mean"], y, xerr=one["sd"], fmt="none", ecolor="black", elinewidth=0.7,
                         capsize=1.2, capthick=0.7, zorder=3)
             for i, value in zip(y, one["mean"], strict=True):
                 if np.isfinite(value):
@@ -39,7 +39,7 @@ def bars(c: FigureConstants, protocol: str):
         panels.name_band(band, p)
     for ax, measure in zip(axes[0], measures, strict=True):
         ax.set_title(heading(measure), fontsize=7, pad=4)
-    caption(fig, c, record, f"mean and sd of {repeats(table.seeds)}, {counts(where(table, measure='auroc'))} "
+    caption(fig, c, record, f"{means_of(table.seeds)}, {counts(where(table, measure='auroc'))} "
             "points together; best AUROC first; ↓: less is better")
     return fig, table[["protocol", "method", "measure", "mean", "sd", "n", "seeds"]]
 
@@ -144,8 +144,7 @@ def gap(c: FigureConstants):
     panels.name_rows(axes[0], methods)
     panels.foot_legend(fig, [panels.hollow("published: random halves", "white"),
                              panels.hollow("spatial: halves on both sides of a line", styles.INK, "s")], "right")
-    caption(fig, c, record, f"numbers: published minus spatial; whiskers: sd of {repeats(table.seeds)}; ↓: less is "
-            "better")
+    caption(fig, c, record, f"numbers: published minus spatial; {means_of(table.seeds)}; ↓: less is better")
     return fig, pd.DataFrame(rows)
 
 
@@ -165,7 +164,7 @@ def distance(c: FigureConstants):
             ax.plot(range(4), [mean.get((protocol, q), np.nan) for q in QUARTERS], color=styles.PALE, linewidth=1.6,
                     zorder=1)
             one = where(table, method=method, protocol=protocol).set_index("subset").reindex(QUARTERS)
-            ax.errorbar(range(4), one["mean"], yerr=one["sd"].fillna(0), linewidth=0.8, elinewidth=0.5, markersize=3,
+            ax.errorbar(range(4), one["mean"], yerr=one["sd"], linewidth=0.8, elinewidth=0.5, markersize=3,
                         color=style_of(method)["color"], markeredgewidth=0.7, zorder=3, marker=panels.protocol_mark(j),
                         markerfacecolor="white" if j % 2 else None)
         ax.set_xticks(range(4), ("1", "2", "3", "4"))
@@ -180,8 +179,7 @@ def distance(c: FigureConstants):
     fig.supxlabel("quarter of the query points by distance to the nearest labelled point, 1 nearest", fontsize=7.5,
                   y=0.47 / tall)
     fig.supylabel("AUROC", fontsize=7.5, x=0.005)
-    caption(fig, c, record, f"mean and sd of {repeats(table.seeds)}; {counts(table)} points in each quarter of "
-            "all repeats")
+    caption(fig, c, record, f"{means_of(table.seeds)}; {counts(table)} points in each quarter of all repeats")
     return fig, table[["protocol", "method", "subset", "mean", "sd", "n", "seeds"]]
 
 
@@ -216,5 +214,5 @@ def subsets(c: FigureConstants):
         ax.set_xlabel("AUROC", fontsize=7)
     panels.foot_legend(fig, [panels.hollow("with DV", styles.INK)]
                        + [panels.hollow("without DV", "white")] * (not table["with_dv"].all()), "left")
-    caption(fig, c, record, f"mean and sd of {repeats(table.seeds)}, n points together")
+    caption(fig, c, record, f"{means_of(table.seeds)}, n points together")
     return fig, table[["protocol", "subset", "with_dv", "method", "mean", "sd", "n", "seeds"]]

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, saved, tidy
+from lsm.figures.common import FigureConstants, NotCompared, saved, tidy
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, counted
+from lsm.run.settings import counted
 
 STAGE = "compare_methods.py"
 COLUMNS = ("protocol", "subset", "with_dv", "method", "measure", "mean", "sd", "n", "seeds")  # of the measures
@@ -39,13 +39,13 @@ def protocols_of(table: pd.DataFrame, path, start: str = "") -> list[str]:
     """The protocols of a table, in its order, whose names begin with `start`; without `start`, those in COMPARING.
 
     COMPARING leaves out k-shot and augmentation, which answer other questions, and the blocks for development, on which
-    settings were chosen. Raises InputError where the table has no such protocol.
+    settings were chosen. Raises NotCompared where the table has no such protocol.
     """
     names = [str(p) for p in pd.unique(table["protocol"])]
     found = [p for p in names if p.startswith(start or COMPARING)]
     if not found:
-        raise InputError(f"{shown(path)}: column 'protocol': expected {start or ', '.join(COMPARING)}, "
-                         f"found {', '.join(names) or 'no row'}; run {STAGE} with it among PROTOCOLS")
+        raise NotCompared(f"{shown(path)}: column 'protocol': expected {start or ', '.join(COMPARING)}, "
+                          f"found {', '.join(names) or 'no row'}; run {STAGE} with it among PROTOCOLS")
     return found
 
 
@@ -152,7 +152,7 @@ def dumbbell(ax, place: float, ends: list[tuple], colour: str, size: float = 3.8
     """Draws a row of values (value, sd, mark, face) with whiskers, joined by a line."""
     ax.plot([value for value, *_ in ends], [place] * len(ends), color=colour, linewidth=line, solid_capstyle="butt")
     for value, sd, mark, face in ends:
-        ax.errorbar(value, place, xerr=np.nan_to_num(sd), color=colour, elinewidth=0.5, marker=mark, markersize=size,
+        ax.errorbar(value, place, xerr=sd, color=colour, elinewidth=0.5, marker=mark, markersize=size,
                     markerfacecolor=face, markeredgewidth=0.9)
 
 
@@ -170,6 +170,11 @@ def repeats(numbers) -> str:
     """How many repeats, in words: "1 repeat", "5 repeats", "1 to 5 repeats". numbers  one number or a column."""
     low, high = int(np.min(numbers)), int(np.max(numbers))
     return f"{low} to {high} repeats" if low < high else counted(high, "repeat")
+
+
+def means_of(numbers) -> str:
+    """What marks and whiskers show of so many repeats, in words. One repeat has no standard deviation."""
+    return f"mean{' and sd' * bool(np.max(numbers) > 1)} of {repeats(numbers)}"
 
 
 def signed(change: float) -> str:
