@@ -203,8 +203,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
             weak = as_table(names, motion.factors, points.xy[motion.sieve.left]).assign(label=1)
             notes += [*motion.notes, f"{len(weak):,} of {len(points.xy):,} InSAR points are weak landslides; dropped: "
                                      f"{motion.sieve.dropped or 'none'}"]
-            ratio = 0 if stable else c.RATIO
-            rest_xy, more = at_rest(motion, landslides[0], ratio, rules.SPACING, c.SEED, grid, folder)
+            rest_xy, more = at_rest(motion, landslides[0], c.RATIO * (not stable), rules.SPACING, c.SEED, grid, folder)
             notes += more
         stable, more = mark_occupied(landslides, stable, weak[["X", "Y"]].to_numpy(), burned, grid, folder)
         notes += more
