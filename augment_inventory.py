@@ -68,6 +68,7 @@ class Constants(Area):
     ERRORS: float = 2.0         # least |V_LOS| in standard errors; 95 % of pure noise fails
     FALSE_SHARE: float = 0.05   # share of the points that pass which may be noise; of many points noise alone makes
                                 #   some fast; 1: not asked
+    FLAT_TELLS: bool = True     # True: velocities on flat ground tell their errors, and whether the reference moves
     SPACING: float = 80.0       # m, between weak labels and to inventory landslides; the published points' median
                                 #   spacing
     # what a weak label counts
@@ -113,12 +114,13 @@ def from_measurements(c, paths: Paths, path: Path, factors, landslides: np.ndarr
     landslides  (landslides, 2), of the inventory. Raises InputError.
     """
     raster = read_composite(paths.composite)
+    own = wrote(path, ("prepare_region.py",))  # which writes mm/yr, positive towards the satellite, whatever it read
     points, notes = read_insar(path, Grid(*raster.valid.shape, raster.geotransform, raster.crs),
-                               unit=c.INSAR_UNIT, positive=c.INSAR_POSITIVE)
+                               unit="mm/yr" if own else c.INSAR_UNIT, positive="towards" if own else c.INSAR_POSITIVE)
     motion = weak_samples.judged(c, points, raster, grid_cells.grid_of(paths), factors, landslides, path)
     if not len(motion.sieve.left):
         raise InputError(f"{shown(path)}: expected points that pass the rules, found none of {len(points.xy):,}: "
-                         f"{motion.sieve.dropped}; look at units and CRS, or change the constants of {_STAGE}")
+                         f"{motion.sieve.dropped}; look at units and CRS; if nothing moves there, leave the points out")
     for note in [*notes, *motion.notes]:
         print(note)
     return weak_samples.measured_samples(motion, factors), motion
@@ -167,10 +169,6 @@ def report(c, samples, weak: pd.DataFrame, motion: Motion) -> None:
           f"of weight {c.WEIGHT:g}, {(~label).sum():,} non-landslides")
     close = is_near(weak[["X", "Y"]].to_numpy(float), samples.xy[~label], c.SPACING).sum()
     print(f"weak labels within {c.SPACING:g} m of a non-landslide: {close:,}; both stay")
-    uphill = (motion.measured["slope_velocity"].iloc[sieve.left] < 0).sum()
-    if uphill:
-        print(f"weak labels that move up their slope: {uphill:,}; noise, other ground motion or, if they are many, a "
-              "wrong INSAR_POSITIVE, heading or LOOK; DOWNHILL=True drops them")
     alone = [f"{name} (AUROC {auroc:.3f})" for name, auroc in
              weak_samples.separations(motion.factors, samples.factors[~label], c.factors)
              if not 1 - c.SEPARATES <= auroc <= c.SEPARATES]

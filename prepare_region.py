@@ -153,7 +153,8 @@ def main(c) -> None:
     region_files.refuse_to_replace(paths, c.OVERWRITE)
     raw, notes = root() / c.RAW if c.RAW else paths.raw, []
     if c.RAW and not raw.is_dir():
-        raise InputError(f"RAW={c.RAW}: expected a folder, found {'a file' if raw.exists() else 'nothing there'}")
+        found = f"{'a file' if raw.exists() else 'nothing'} at {raw.absolute()}"
+        raise InputError(f"RAW={c.RAW}: expected a folder, found {found}")
     (inputs, insar), own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
     notes += region_files.unused(raw, [*inputs.values(), *insar, *own.values()])
     codes = region_files.codes_of(c.CODES_OF)
@@ -203,13 +204,13 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
             weak = as_table(names, motion.factors, points.xy[motion.sieve.left]).assign(label=1)
             notes += [*motion.notes, f"{len(weak):,} of {len(points.xy):,} InSAR points are weak landslides; dropped: "
                                      f"{motion.sieve.dropped or 'none'}"]
-            rest_xy, more = at_rest(motion, landslides[0], c.RATIO * (not stable), rules.SPACING, c.SEED, grid, folder)
-            notes += more
         stable, more = mark_occupied(landslides, stable, weak[["X", "Y"]].to_numpy(), burned, grid, folder)
         notes += more
+        if points is not None and stable is None:
+            rest_xy, more = at_rest(motion, landslides[0], c, rules.SPACING, grid, folder)
+            notes += more
         step("tables")
         samples, scores = sample_tables(rng, landslides, stable, rest_xy, names, grid, folder, c)
-
         tables = {paths.samples_without_insar: samples, paths.samples: samples, paths.strategies: scores}
         if len(dates := placed_points.table_of_dates(landslides)):
             tables[paths.samples_dates] = dates

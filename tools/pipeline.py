@@ -41,8 +41,12 @@ def make(target: str, region: str, arguments: list[str], raw: bool) -> None:
     that were checked; the demo's need none. A stage that fails, or an error that the checks find, ends everything with
     its exit code."""
     made = []
+    if pipeline.PREPARE in wanted(target, region, raw):  # what it writes tells which stages follow
+        if pipeline.states_of(region, arguments, raw)[pipeline.PREPARE] != "fresh":
+            run(pipeline.PREPARE, region, arguments)
+        made.append(pipeline.PREPARE)
     with contextlib.ExitStack() as held:
-        for script in wanted(target, region, raw):
+        for script in (script for script in wanted(target, region, raw) if script not in made):
             if script == pipeline.PRETRAIN:
                 check_forecast(region, arguments)
                 if region != "demo" and not pipeline.checked(region, arguments):

@@ -66,8 +66,11 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
         values = columns_of(table, factors)
         findings += _of_columns(table, values, factors, raster, path, is_grid=False)
         if len(values) and {"X", "Y", "label"} <= set(table):
-            findings += of_labels(table, values, shown(path))
-            findings += of_missing(values, table["label"], factors, shown(path))
+            of_table = of_labels(table, values, shown(path))
+            if path == paths.samples or not len(samples):
+                findings += of_table + of_missing(values, table["label"], factors, shown(path))
+            else:  # with the weak landslides its labels are balanced
+                findings += [finding for finding in of_table if finding.topic != "balance"]
             if path == paths.samples:
                 findings += of_decimals(table, shown(path))
                 findings += of_one_sided(values, table["label"], factors, shown(path))

@@ -4,7 +4,7 @@ A point becomes a weak label where the slope below it moves: fast enough along t
 measured, away from inventory landslides and from faster points. The bounds are the constants of augment_inventory.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,8 @@ from lsm.run.settings import InputError
 LOOKS = {"right": 1, "left": -1}  # the side of its track a satellite looks to; nearly all look right
 WEAK = "weak label"               # the fate of a point that no rule has dropped
 RULES = ("GEOMETRY", "LOOK", "MIN_COSINE", "MIN_VELOCITY", "DOWNHILL", "MIN_SLOPE", "MIN_COHERENCE", "ERRORS",
-         "FALSE_SHARE", "SPACING")  # the constants of augment_inventory.py that the rules depend on
-WIDER = 1.1                       # times; errors that are less too small stay
+         "FALSE_SHARE", "FLAT_TELLS", "SPACING")  # the constants of augment_inventory.py that the rules depend on
+WIDER, TOO_LARGE = 1.1, 0.5       # times; errors that are less too small stay, and errors that seem too large
 FLAT_POINTS = 100                 # points on flat ground that tell how wide velocities scatter where no slope moves
 NOTE = ("no heading and incidence: the velocity along the line of sight stands for the velocity along the slope, which "
         "is never slower")
@@ -60,8 +60,8 @@ class Sieve:
 class Motion:
     """InSAR points after the rules: the sieve; measured, a table of all points with X, Y, velocity (mm/yr along the
     line of sight), cosine (C) and slope_velocity (mm/yr, positive downhill; both nan without geometry); factors (left,
-    factors) of the points that are left; the numbers (n,) of the points at rest, well measured and slower than
-    MIN_VELOCITY; and notes for a person."""
+    factors) of the points that are left; the numbers (n,) of the points at rest, as well measured and on as steep
+    ground, but slower than MIN_VELOCITY; and notes for a person."""
 
     sieve: Sieve
     measured: pd.DataFrame
@@ -104,18 +104,19 @@ def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, fac
     slope, aspect = np.full((2, len(row)), np.nan)
     for values, name in ((slope, "slope"), (aspect, "aspect")):
         values[there] = raster.bands[TERRAIN.index(name), row[there], col[there]]
-    cosine, downhill, speed, along = _along_the_slope(points, slope, aspect, c, path)
-
     if points.coherence is not None:
         sieve.drop(f"coherence below {c.MIN_COHERENCE:g}", points.coherence < c.MIN_COHERENCE)
     measurable, flat = sieve.fate == WEAK, (slope < c.MIN_SLOPE) | (aspect < 0)
     sieve.drop(f"flat ground, slope below {c.MIN_SLOPE:g} degrees", flat)
-    error, notes = standard_errors(points, measurable & flat, path)
+    velocity, error, notes = points.velocity, np.zeros(len(flat)) if points.error is None else points.error, []
+    if c.FLAT_TELLS:
+        velocity, error, notes = told_by_flat_ground(points, measurable & flat, measurable & ~flat)
+    cosine, downhill, speed, along = _along_the_slope(replace(points, velocity=velocity), slope, aspect, c, path)
     notes += [NOTE] * (along != "slope")
     if error.any():
-        sieve.drop(f"velocity below {c.ERRORS:g} of its errors", np.abs(points.velocity) < c.ERRORS * error)
+        sieve.drop(f"velocity below {c.ERRORS:g} of its errors", np.abs(velocity) < c.ERRORS * error)
         sieve.drop(f"may be noise (FALSE_SHARE {c.FALSE_SHARE:g})",
-                   ~significant(points.velocity, error, measurable & ~flat, c.FALSE_SHARE))
+                   ~significant(velocity, error, measurable & ~flat, c.FALSE_SHARE))
     sieve.drop(f"below {c.MIN_VELOCITY:g} mm/yr along the {along}", speed < c.MIN_VELOCITY)
     if c.DOWNHILL:
         sieve.drop("moving up the slope", downhill < 0)
@@ -128,37 +129,67 @@ def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, fac
     sieve.drop("not on the grid to predict", ~on_grid)
     kept[sieve.left] = thin(points.xy[sieve.left], speed[sieve.left], c.SPACING)
     sieve.drop(f"within {c.SPACING:g} m of a faster point", ~kept)
+    if uphill := int((downhill[sieve.left] < 0).sum()):
+        notes.append(f"weak labels that move up their slope: {uphill:,}; noise, other ground motion or, if they are "
+                     "many, a wrong INSAR_POSITIVE, heading or LOOK; DOWNHILL=True drops them")
     measured = pd.DataFrame({"X": points.xy[:, 0], "Y": points.xy[:, 1], "velocity": points.velocity,
                              "cosine": cosine, "slope_velocity": downhill})
     return Motion(sieve, measured, factors[np.searchsorted(candidates, sieve.left)],
-                  np.flatnonzero(measurable & (speed < c.MIN_VELOCITY)), tuple(notes))
+                  np.flatnonzero(measurable & ~flat & (speed < c.MIN_VELOCITY)), tuple(notes))
 
 
-def standard_errors(points: InsarPoints, flat: np.ndarray, path: Path) -> tuple[np.ndarray, list[str]]:
-    """The standard error of each velocity (points,) mm/yr, 0 where nothing tells it; and notes.
+def told_by_flat_ground(points: InsarPoints, flat: np.ndarray, steep: np.ndarray
+                        ) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The velocities (points,) mm/yr that the rules judge, their standard errors (points,), 0 where nothing tells them,
+    and notes.
 
-    flat  (points,) bool: points on flat ground, where no slope moves
+    flat, steep  (points,) bool: well measured points on ground where no slope moves, and on slopes
     What the source gives is often the misfit of a straight line alone. So the errors are made wider where velocities on
     flat ground scatter wider than they say, and where the source gives none, this scatter stands for them: the median
     absolute deviation, which single fast points and a common motion do not change (the empirical null of Efron 2004,
-    Journal of the American Statistical Association 99).
+    Journal of the American Statistical Association 99). Where flat and steep ground move alike, it is the reference of
+    the velocities that moves, and they are counted from this ground. Each track is looked at alone.
     """
-    error, notes = np.zeros(len(points.velocity)) if points.error is None else points.error.copy(), []
-    for given, alike in ((True, error > 0), (False, ~(error > 0))):
-        here = alike & flat
+    velocity, error = points.velocity.copy(), np.zeros(len(flat)) if points.error is None else points.error.copy()
+    heading, notes = np.zeros(len(flat)) if points.heading is None else points.heading, []
+    for of_track in (of for of in (np.cos(np.radians(heading)) <= 0, np.cos(np.radians(heading)) > 0) if of.any()):
+        here = of_track & flat
+        what = "InSAR points" + f" of heading {np.median(heading[of_track]):.0f}" * (points.heading is not None)
         if here.sum() < FLAT_POINTS:
+            if not error[of_track].any():
+                notes.append(f"{what}: no velocity errors, and too few points on flat ground to tell them "
+                             f"({here.sum()}): weak landslides may be noise; add a column velocity_error")
             continue
-        off = np.abs(points.velocity[here] - np.median(points.velocity[here]))
-        scatter = float(np.median(off / error[here] if given else off)) / norm.ppf(0.75)
-        of = f"of {here.sum():,} points on flat ground"
-        if given and scatter > WIDER:
-            error[alike] *= scatter
-            notes.append(f"{shown(path)}: velocities {of} scatter {scatter:.2g} times as wide as their errors say; the "
-                         "errors count so many times")
-        elif not given and scatter:
-            error[alike] = scatter
-            notes.append(f"{shown(path)}: no velocity errors; {scatter:.2g} mm/yr, the scatter {of}, stands for them")
-    return error, notes
+        ground, slopes = np.median(velocity[here]), velocity[of_track & steep]
+        alike = len(slopes) > 0 and abs(np.median(slopes) - ground) < abs(ground) / 2
+        if alike and abs(ground) > _scatter(velocity[here]):
+            velocity[of_track] -= ground
+            notes.append(f"{what}: flat and steep ground alike move by {ground:.3g} mm/yr (median), as if the "
+                         "reference moved: the rules count from there, DV does not")
+        for given, these in ((True, of_track & (error > 0)), (False, of_track & ~(error > 0))):
+            told = these & flat
+            if told.sum() < FLAT_POINTS:
+                continue
+            scatter = _scatter(velocity[told], error[told] if given else 1.0)
+            of = f"{told.sum():,} points on flat ground"
+            if not given and scatter:
+                error[these] = scatter
+                notes.append(f"{what}: {these.sum():,} without a velocity error (none, or 0); {scatter:.3g} mm/yr, the "
+                             f"scatter of {of}, stands for it")
+            elif scatter > WIDER:
+                error[these] *= scatter
+                notes.append(f"{what}: velocities of {of} scatter {scatter:.3g} times as wide as their errors say; the "
+                             "errors count so many times. If this ground itself sinks, set FLAT_TELLS = False in "
+                             "augment_inventory.py")
+            elif given and 0 < scatter < TOO_LARGE:
+                notes.append(f"{what}: velocities of {of} scatter {scatter:.3g} times as wide as their errors say: are "
+                             "the errors too large, or in another unit? So fewer points pass")
+    return velocity, error, notes
+
+
+def _scatter(velocity: np.ndarray, error: np.ndarray | float = 1.0) -> float:
+    """The median absolute deviation of velocities from their median, in errors, as a standard deviation."""
+    return float(np.median(np.abs(velocity - np.median(velocity)) / error) / norm.ppf(0.75))
 
 
 def significant(velocity: np.ndarray, error: np.ndarray, tested: np.ndarray, share: float) -> np.ndarray:

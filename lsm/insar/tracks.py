@@ -60,7 +60,8 @@ def read_tracks(names: list[str], grid: Grid, c, geometry: tuple) -> tuple[list[
     for quality in PASSES:
         none = [file for file, points in zip(files, tracks, strict=True) if getattr(points, quality) is None]
         if 0 < len(none) < len(tracks):
-            notes.append(f"{', '.join(none)}: {WHAT}: no {quality}, as other files have: no point is dropped for it")
+            instead = "no point is dropped for it" if quality == "coherence" else "velocities on flat ground tell it"
+            notes.append(f"{', '.join(none)}: {WHAT}: no {quality}, as other files have: {instead}")
     if len(tracks) > 1:
         notes.append(f"{WHAT}: {len(tracks)} files: " + "; ".join(
             f"{file}, {counted(len(points.xy), 'point')}{_seen(points)}"

@@ -72,25 +72,29 @@ def judged(c, points: velocities.InsarPoints, raster: Raster, grid: Path, factor
     return find_moving(points, raster, landslides, factors_of, c, path)
 
 
-def at_rest(motion: Motion, landslides: np.ndarray, ratio: float, spacing: float, seed: int, grid: Grid, folder: Path
+def at_rest(motion: Motion, landslides: np.ndarray, c, spacing: float, grid: Grid, folder: Path
             ) -> tuple[np.ndarray, list[str]]:
-    """Places (n, 2) of points at rest that become non-landslides, `ratio` for each weak landslide; and a note.
+    """Places (n, 2) of points at rest that become non-landslides, RATIO for each weak landslide; and a note.
 
     With weak landslides alone whether InSAR sees a place would tell its label, and the map would show where InSAR has
     points. So the non-landslides for them come from the same survey (Phillips et al. 2009, Ecological Applications 19,
     on absences of the same bias as the presences).
     landslides  (landslides, 2), of the inventory
+    c           the constants RATIO, STRATEGY, BUFFER and SEED of prepare_region.py
     spacing     m, the least distance to landslides, weak ones too, and of each other
-    folder      with the layer valid, 1 where every factor is known
+    folder      with the layers valid, 1 where every factor is known, and occupied, 1 in landslides and their polygons
     """
     xy = motion.measured[["X", "Y"]].to_numpy()
     weak, rest = xy[motion.sieve.left], xy[motion.rest]
-    rest = rest[values_at(gdal.Open(str(folder / "valid.tif")), *cell_of(grid.geotransform, rest))[:, 0] == 1]
-    rest = rest[~is_near(rest, np.vstack([landslides, weak]), spacing)]
-    rest = np.random.default_rng([seed, 7]).permutation(rest)  # then of points near each other the first ones stay
-    rest = rest[thin(rest, np.zeros(len(rest)), spacing)][:round(ratio * len(weak))]
+    valid, occupied = (values_at(gdal.Open(str(folder / f"{name}.tif")), *cell_of(grid.geotransform, rest))[:, 0]
+                       for name in ("valid", "occupied"))
+    rest = rest[(valid == 1) & (occupied == 0)]
+    away = max(spacing, c.BUFFER) if c.STRATEGY == "buffer" else spacing
+    rest = rest[~is_near(rest, np.vstack([landslides, weak]), away)]
+    rest = np.random.default_rng([c.SEED, 7]).permutation(rest)  # then of points near each other the first ones stay
+    rest = rest[thin(rest, np.zeros(len(rest)), spacing)][:round(c.RATIO * len(weak))]
     return rest, [f"{len(rest):,} InSAR points at rest are non-landslides: RATIO for each weak landslide, as far as "
-                  "there are such points"] * bool(ratio and len(weak))
+                  "there are such points"] * bool(len(weak))
 
 
 def factors_at(path: Path, factors: tuple[Factor, ...], raster: Raster, xy: np.ndarray, velocity: np.ndarray,

@@ -35,6 +35,7 @@ def find_inputs(folder: Path, c) -> tuple[dict[str, str], list[str]]:
     Raises InputError where a file that is named or needed is missing.
     """
     there = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")] if folder.is_dir() else []
+    there = [p for p in there if p.suffix != ".json" or not Path(p.stem).suffix]  # records of a stage: dem.tif.json
     found = {}
     for name in INPUTS:
         if given := getattr(c, name):
@@ -42,7 +43,7 @@ def find_inputs(folder: Path, c) -> tuple[dict[str, str], list[str]]:
             continue
         tracks = [_data([p for p in there if "insar" in words_of(p) and track & words_of(p)])
                   for track in (ASCENDING, DESCENDING) if name == "INSAR"]
-        of_tracks = [p for track in tracks for p in track]
+        of_tracks = list(dict.fromkeys(p for track in tracks for p in track))
         files = _data([p for p in there if _stem(p) == _plain(name) and p not in of_tracks])
         if len(files) > 1 or any(len(track) > 1 for track in tracks) or (files and of_tracks):
             several = bool(of_tracks)
@@ -70,7 +71,7 @@ def _named(constant: str, given: str, folder: Path) -> list[str]:
         if not of(name):
             looked = " and ".join(dict.fromkeys(str(path_of(p).absolute()) for p in (folder / name, root() / name)))
             raise InputError(f"{constant}={name}: missing; looked for {looked}; put it there, or name another file")
-        if name in names[:i]:
+        if Path(of(name)).resolve() in [Path(of(other)).resolve() for other in names[:i]]:
             raise InputError(f"{constant}={given}: expected different files, found {name} twice; name it once")
     return [of(name) for name in names]
 

@@ -137,7 +137,10 @@ def sample_tables(rng, landslides, stable, rest_xy: np.ndarray, names: list[str]
         auroc = absences.quick_score(both[names].to_numpy(), both["label"].to_numpy(), place, c.FOLD, c.SEED)
         scores.append({"strategy": strategy, "landslides": len(slides), "non_landslides": len(others), "auroc": auroc,
                        "chosen": strategy == chosen})
-    rest = table(*cell_of(grid.geotransform, rest_xy), 0, rest_xy)
+    row, col = cell_of(grid.geotransform, rest_xy)
+    drawn_row, drawn_col = cell_of(grid.geotransform, by_strategy[chosen][["X", "Y"]].to_numpy())
+    alone = ~np.isin(row * grid.cols + col, drawn_row * grid.cols + drawn_col)
+    rest = table(row[alone], col[alone], 0, rest_xy[alone])
     samples = pd.concat([slides, by_strategy[chosen], rest], ignore_index=True)
     samples = samples.sample(frac=1, random_state=rng).reset_index(drop=True)
     return samples, pd.DataFrame(scores)

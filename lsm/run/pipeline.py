@@ -207,7 +207,7 @@ class LeftOut:
                 figures = f", {'up to ' * (n > 1)}{counted(n, 'figure')}" * bool(n)
                 out.append(f"{command} REGION={self.region} adds {what}{figures}")
         if self.optional:
-            out.append(f"after them make run REGION={self.region} draws the figures and writes the report")
+            out.append(f"make report REGION={self.region} then writes the report with them")
         return out
 
 
@@ -221,7 +221,14 @@ def read_arguments(arguments: list[str]) -> dict[str, str]:
 def check_values(region: str, arguments: list[str], raw: bool) -> None:
     """Refuses a value of a wrong kind, or one that a stage says it cannot use, before any stage runs. Raises
     InputError."""
-    for script in (*(stage.script for stage in of_region(region, raw)), CHECK, "figure.py"):
+    scripts = [*(stage.script for stage in of_region(region, raw)), CHECK, "figure.py"]
+    known = {name for script in scripts for name in defaults(constants_class(script))}
+    for name in (a.partition("=")[0] for a in arguments):
+        if name not in known and name in defaults(constants_class(AUGMENT)) and "INSAR_FORM=insar" not in arguments:
+            raise InputError(f"{name}: only {AUGMENT} has it, which has no part in region {region}; " + (
+                f"edit it there, {PREPARE} follows its rules; or add INSAR_FORM=insar" if PREPARE in scripts else
+                "leave it out"))
+    for script in scripts:
         check_of_stage(script, constants(constants_class(script), arguments_of(script, region, arguments)))
 
 

@@ -76,12 +76,13 @@ def is_stepped(z: np.ndarray, raster: RasterFile) -> bool:
 
 def is_terraced(z: np.ndarray) -> bool:
     """Whether most heights (rows, cols), each counted once, have an equal one beside most of their cells, as in bands
-    between contours; a lake or the sea is one height. About SAMPLE cells are looked at."""
+    between contours; a lake or the sea is one height. Heights a metre or less apart are gentle ground in whole numbers.
+    About SAMPLE cells are looked at."""
     z = z[::1 + z.size // SAMPLE]
     both = known(z[:, :-1]) & known(z[:, 1:])
     values, of = np.unique(z[:, :-1][both], return_inverse=True)
     alike = np.bincount(of, (z[:, :-1] == z[:, 1:])[both], len(values)) > np.bincount(of, minlength=len(values)) / 2
-    return len(values) > 1 and bool(alike.mean() > 0.5)
+    return len(values) > 1 and bool(alike.mean() > 0.5 and np.median(np.diff(values)) > 1)
 
 
 def tile_borders(z: np.ndarray) -> list[str]:

@@ -274,7 +274,7 @@ def test_missing_input_skips_one_figure_and_names_the_stage(tmp_path, monkeypatc
     assert others[-4:] == ["make compare REGION=small adds other methods, up to 26 figures",
                            "make explain REGION=small adds leading factors, up to 3 figures",
                            "python check_region.py REGION=small adds checks of the inputs, 1 figure",
-                           "after them make run REGION=small draws the figures and writes the report"]
+                           "make report REGION=small then writes the report with them"]
     assert paths.figure("blocks", "png").is_file()
     assert not paths.figure("roc", "png").exists()
 

@@ -18,8 +18,8 @@ from lsm.insar.moving_slopes import (
     significant,
     slope_cosine,
     slope_velocity,
-    standard_errors,
     thin,
+    told_by_flat_ground,
 )
 from lsm.insar.velocities import InsarPoints
 from lsm.run.settings import InputError, constants
@@ -152,7 +152,7 @@ def test_without_geometry_the_line_of_sight_is_judged():
     assert list(motion.sieve.left) == [2, 3, 4]
     assert motion.sieve.fate[0] == "below 2 mm/yr along the line of sight"
     assert motion.measured[["cosine", "slope_velocity"]].isna().all(axis=None)
-    assert motion.notes == (NOTE,)
+    assert motion.notes[-1] == NOTE
 
 
 def test_without_geometry_no_point_is_kept_that_geometry_would_drop_as_slow():
@@ -160,7 +160,7 @@ def test_without_geometry_no_point_is_kept_that_geometry_would_drop_as_slow():
     blind = judge(velocity, "SPACING=0").sieve.left
     for heading, incidence in itertools.product((-13.0, 60.0, 193.0), (25.0, 39.0)):
         seen = judge(velocity, "SPACING=0", f"GEOMETRY=({heading}, {incidence})")
-        assert not seen.notes
+        assert NOTE not in seen.notes
         assert set(blind) <= set(seen.sieve.left)  # |V_LOS| is a lower bound of |V_slope|
 
 
@@ -188,28 +188,57 @@ def test_the_share_of_false_ones_against_the_steps_of_benjamini_and_hochberg():
     assert not passes[6]
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, 1.5), (0.3, 1.5), (1.5, 1.5), (4.0, 4.0)])
-def test_velocities_on_flat_ground_tell_their_errors(given, expected):
+def told(velocity, given=None, flat=None, heading=None):
+    """What flat ground tells of velocities; all points lie on it if not said."""
+    flat = np.ones(len(velocity), bool) if flat is None else flat
+    points = InsarPoints(np.zeros((len(velocity), 2)), velocity, error=given, heading=heading)
+    return told_by_flat_ground(points, flat, ~flat)
+
+
+@pytest.mark.parametrize(("given", "expected", "words"), [
+    (0, 1.5, "5,000 without a velocity error"), (0.3, 1.5, "scatter 5.03 times as wide"), (1.5, 1.5, ""),
+    (4.0, 4.0, "are the errors too large")])
+def test_velocities_on_flat_ground_tell_their_errors(given, expected, words):
     velocity = np.random.default_rng(6).normal(-8, 1.5, 5_000)  # the whole plain sinks
     velocity[:50] = 400
-    points = InsarPoints(np.zeros((5_000, 2)), velocity, error=None if given is None else np.full(5_000, given))
-    error, notes = standard_errors(points, np.ones(5_000, bool), Path("insar.csv"))
+    found, error, notes = told(velocity, np.full(5_000, float(given)))
+    np.testing.assert_array_equal(found, velocity)
     np.testing.assert_allclose(error, expected, rtol=0.05)
-    assert bool(notes) == (given in (None, 0.3))
-    few = standard_errors(points, np.arange(5_000) < 99, Path("insar.csv"))
-    np.testing.assert_array_equal(few[0], np.full(5_000, given or 0))
-    assert not few[1]
+    assert len(notes) == bool(words)
+    assert words in "".join(notes)
+    _, error, notes = told(velocity, np.full(5_000, float(given)), np.arange(5_000) < 99)  # too few
+    np.testing.assert_array_equal(error, np.full(5_000, given))
+    assert bool(notes) == (not given)
 
 
-def test_of_two_files_one_may_have_errors():
+def test_each_track_tells_its_own_errors():
     rng = np.random.default_rng(9)
     velocity = np.concatenate([rng.normal(0, 2, 500), rng.normal(0, 5, 500), [30.0]])
-    given = np.concatenate([np.full(500, 1.0), np.zeros(501)])
-    error, notes = standard_errors(InsarPoints(np.zeros((1_001, 2)), velocity, error=given),
-                                   np.arange(1_001) < 1_000, Path("insar.csv"))
+    given, heading = np.concatenate([np.full(500, 1.0), np.zeros(501)]), np.where(np.arange(1_001) < 500, -13.0, 193.0)
+    _, error, notes = told(velocity, given, np.arange(1_001) < 1_000, heading)
     np.testing.assert_allclose(error, np.concatenate([np.full(500, 2.0), np.full(501, 5.0)]), rtol=0.15)
     assert len(notes) == 2
+    assert "of heading -13" in notes[1]
+    _, error, _ = told(velocity, None, np.arange(1_001) < 1_000, heading)
+    np.testing.assert_allclose(error, np.concatenate([np.full(500, 2.0), np.full(501, 5.0)]), rtol=0.15)
     assert significant(np.array([0.1, 0.1]), np.array([0, 1.0]), np.ones(2, bool), 0.05).tolist() == [True, False]
+
+
+def test_a_reference_that_moves_moves_no_slope():
+    rng = np.random.default_rng(10)
+    flat = np.arange(2_000) < 500
+    velocity = rng.normal(5, 0.5, 2_000)
+    found, _, notes = told(velocity, np.full(2_000, 0.5), flat)
+    assert abs(np.median(found)) < 0.1
+    assert "as if the reference moved" in notes[0]
+    sinking = np.where(flat, velocity, velocity - 5)  # the plain alone
+    found, _, notes = told(sinking, np.full(2_000, 0.5), flat)
+    np.testing.assert_array_equal(found, sinking)
+    assert not notes
+    slope = np.where(flat, 1.0, 30.0)
+    assert not len(judge(velocity, "SPACING=0", slope=slope, error=np.full(2_000, 0.5)).sieve.left)
+    kept = judge(velocity, "SPACING=0", "FLAT_TELLS=False", slope=slope, error=np.full(2_000, 0.5)).sieve.left
+    assert len(kept) > 1_400
 
 
 def test_without_errors_the_scatter_of_flat_ground_stands_for_them():
@@ -217,7 +246,7 @@ def test_without_errors_the_scatter_of_flat_ground_stands_for_them():
     velocity, slope = rng.normal(0, 3, 2_000), np.where(np.arange(2_000) < 400, 1.0, 30.0)
     velocity[1_900:] = 30
     motion = judge(velocity, "SPACING=0", slope=slope)
-    assert "no velocity errors" in motion.notes[0]
+    assert "2,000 without a velocity error" in motion.notes[0]
     assert set(range(1_900, 2_000)) <= set(motion.sieve.left)
     assert len(motion.sieve.left) < 125  # about one in twenty is noise after all; of two errors it were 180
 
@@ -226,6 +255,8 @@ def test_points_at_rest():
     velocity = np.array([8.0, 0.3, -1.99, 2.0, 1.0, 0.2])
     coherence, error = np.array([0.9, 0.9, 0.9, 0.9, 0.1, 0.9]), np.array([0.5, 0.5, 0.5, 9.0, 0.5, 0.5])
     assert list(judge(velocity, coherence=coherence, error=error).rest) == [1, 2, 5]  # 3 may move, 4 is not known
+    flat = np.array([30.0, 30, 1, 30, 30, 30])
+    assert list(judge(velocity, slope=flat, coherence=coherence, error=error).rest) == [1, 5]
 
 
 def test_points_bring_their_own_geometry_or_take_the_constant():

@@ -313,7 +313,7 @@ def test_stages_1_to_4_are_enough_and_the_same_bytes_come_again(copy_of_demo):
                           "make explain REGION=demo adds leading factors, up to 3 figures",
                           "make gis REGION=demo adds applicability and uncertainty",
                           "python check_region.py REGION=demo adds checks of the inputs, 1 figure",
-                          "after them make run REGION=demo draws the figures and writes the report"]
+                          "make report REGION=demo then writes the report with them"]
     assert "augment" not in printed  # the demo's stage 0 and preparation are no part of its graph
     assert "prepare_region" not in printed
     first = html_of(copy_of_demo)
