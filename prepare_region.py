@@ -153,8 +153,7 @@ def main(c) -> None:
     region_files.refuse_to_replace(paths, c.OVERWRITE)
     raw, notes = root() / c.RAW if c.RAW else paths.raw, []
     if c.RAW and not raw.is_dir():
-        found = f"{'a file' if raw.exists() else 'nothing'} at {raw.absolute()}"
-        raise InputError(f"RAW={c.RAW}: expected a folder, found {found}")
+        raise InputError(f"RAW={c.RAW}: expected a folder, found {'a file' if raw.exists() else 'nothing'}: {raw}")
     (inputs, insar), own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
     notes += region_files.unused(raw, [*inputs.values(), *insar, *own.values()])
     codes = region_files.codes_of(c.CODES_OF)

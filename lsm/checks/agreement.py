@@ -18,6 +18,7 @@ SOME = 10     # samples of a class, from which on most of them tell what the gri
 UNLIKE, LIKE = 0.3, 0.7  # rank correlation below which the two have little to do with each other, and above which
 #                          they are one thing, perhaps in two units
 SAME_UNIT = 0.8, 1.25    # ratio of samples to grid (median): the least and the most in one unit
+AGAINST = -0.2  # rank correlation of velocities of samples and grid below which one has the other sign in part
 EQUAL = 0.9   # share of samples equal to the grid in most factors: then they were read from it, and all should be
 LACKING = 0.05  # share of samples without a row of the grid that goes unsaid
 
@@ -135,9 +136,14 @@ def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, read_from_it: bool,
         return _of_classes(factor, a, b, file)
     apart = _apart(factor, a, b)
     width = 180.0 if factor.kind == "circular" else float(np.subtract(*np.quantile(b, (0.75, 0.25))))
-    if np.median(apart) <= NEAR * width or np.ptp(a) == 0 or np.ptp(b) == 0:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
         return []
     ranks = spearmanr(a, b).statistic
+    if factor.zero_is_missing and -LIKE <= ranks < AGAINST:
+        return [Finding("units", file, "error", f"{factor.name}: samples and grid run against each other (rank "
+                        f"correlation {ranks:.2f})", "some of the samples have the other sign; make both of one source")]
+    if np.median(apart) <= NEAR * width:
+        return []
     ratio = float(np.median(a[b != 0] / b[b != 0]))
     scale, shift = relation(a, b) if (b != 0).any() else (1.0, 0.0)
     if factor.kind != "circular" and ranks > LIKE and scale is None:
@@ -151,7 +157,7 @@ def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, read_from_it: bool,
         return [Finding("units", file, "error", f"{factor.name} of the samples falls where that of the grid at their "
                         f"places rises (rank correlation {ranks:.2f})", "write both with one sign")]
     if factor.kind == "circular" or ranks < UNLIKE:
-        sure = read_from_it and not factor.zero_is_missing  # a point's own velocity is not its cell's
+        sure = bool(read_from_it) and not factor.zero_is_missing  # a point's own velocity is not its cell's
         return [Finding("alignment", file, "error" if sure else "warning", f"{factor.name} of the samples has little "
                         f"to do with the grid at their places (median difference {np.median(apart):.3g}"
                         + "; most factors are equal there)" * sure + ")" * (not sure),

@@ -52,6 +52,15 @@ def test_a_wrong_column_is_named(grid, words):
     assert level == ("error" if "there" in text.partition("(")[2] or "-1.00" in text else "warning")
 
 
+def test_velocities_of_another_sign_in_part():
+    velocity = np.random.default_rng(4).normal(0, 5, (400, 1))
+    grid = np.where(np.arange(400)[:, None] < 260, -velocity, velocity)
+    (level, text), = found(velocity, grid, (SPEED,))
+    assert level == "error"
+    assert text.startswith("DV: samples and grid run against each other (rank correlation -0.")
+    assert found(velocity, velocity + np.random.default_rng(5).normal(0, 5, (400, 1)), (SPEED,)) == []
+
+
 def test_samples_of_finer_layers_are_no_fault():
     rng = np.random.default_rng(3)
     grid = values()
