@@ -141,7 +141,7 @@ def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, read_from_it: bool,
     ranks = spearmanr(a, b).statistic
     if factor.zero_is_missing and -LIKE <= ranks < AGAINST:
         return [Finding("units", file, "error", f"{factor.name}: samples and grid run against each other (rank "
-                        f"correlation {ranks:.2f})", "some of the samples have the other sign; make both of one source")]
+                        f"correlation {ranks:.2f})", "some samples have the other sign; make both of one source")]
     if np.median(apart) <= NEAR * width:
         return []
     ratio = float(np.median(a[b != 0] / b[b != 0]))

@@ -140,6 +140,7 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
                         "where no radar looks, is taken for a gap")
         notes += more
         v = np.where(marks | zero, np.nan, v)
+        v = np.nan_to_num(v) if key == "error" else v  # 0: not known
         gaps |= np.isnan(v)
         lacking += [column] * bool(np.isnan(v).any())
         values[key] = pd.Series(v, table.index, name=column)

@@ -25,7 +25,7 @@ def results(paths: Paths, made_by: str) -> str:
     """The tables of docs/results.md as Markdown: every protocol, subsets, differences, k-shot. made_by: the command."""
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     gains, own = pd.read_csv(paths.method_differences), pd.read_csv(paths.intervals)
-    out = [f"Made by `{made_by}`. Mean, with the standard deviation over repeats in brackets.",
+    out = [f"Made by `{made_by}`. Mean, with the standard deviation over repeats or folds in brackets.",
            "### AUROC / Brier score / kappa of each method, all factors\n\n95 % intervals of a bootstrap over blocks "
            "or squares, drawn alike for all methods.\n\n" + by_area(dict(list(own[own.with_dv.astype(bool)].groupby(
                "protocol", sort=False)))),

@@ -158,8 +158,8 @@ def interval(values: np.ndarray) -> np.ndarray:
 
 
 def command_of(stage: str, c) -> str:
-    """The call of the stage that asks for the same protocols, methods and seeds, as a shell reads it."""
-    asked = {name: getattr(c, name, "") for name in ("REGION", "PROTOCOLS", "METHODS", "SEEDS")}
+    """The call of the stage that asks for the same protocols, methods, seeds and repeats, as a shell reads it."""
+    asked = {name: getattr(c, name, "") for name in ("REGION", "PROTOCOLS", "METHODS", "SEEDS", "REPEATS")}
     return shlex.join(["python", stage, *(f"{name}={value}" for name, value in asked.items() if value)])
 
 

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from lsm.comparison.measures import LOWER_IS_BETTER
 from lsm.comparison.tables.pages import QUARTERS, SUBSETS
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, round_numbers, saved, where
+from lsm.figures.common import FigureConstants, NothingToDraw, caption, round_numbers, saved, where
 from lsm.figures.comparison import method_panels as panels
 from lsm.figures.comparison.method_panels import ROW, means_of, protocols_of, style_of
 from lsm.run.paths import Paths, shown
@@ -191,6 +191,8 @@ def subsets(c: FigureConstants):
     table, record, protocols = panels.measured(c)
     protocols = [p for p in protocols if p in CUTS] or protocols[:2]
     table = where(table, protocol=protocols, subset=SUBSETS, measure="auroc")
+    if not (table["subset"] == "insar").any():
+        raise NothingToDraw("no InSAR landslides among the scored points")
     methods = {p: ranked(where(table, protocol=p, subset="all", with_dv=True)) for p in protocols}
     fig, axes = panels.rows_of_methods(ROW * max(map(len, methods.values())), len(SUBSETS), len(protocols), bottom=0.72)
     for band, protocol in zip(axes, protocols, strict=True):
