@@ -66,8 +66,8 @@ LAST = "(root() / 'b').touch(); os.replace(root() / 'b', root() / 'c')"
     ("(root() / 'log.txt').open('a').write('x'); " + LAST, "log.txt: differs"),
     ("assert not (root() / 'b').exists(); " + LAST, "exit code 1: AssertionError")], ids=["differs", "stops"])
 def test_what_does_not_heal_is_found(tmp_path, more, fault):
-    found, counts = kills(tmp_path, more)
-    assert found == f"{tmp_path}/stage.py, rename 5, from nothing: {fault}"
+    *found, counts = kills(tmp_path, more)  # on a busy machine a kill at a random moment may find it, too
+    assert f"{tmp_path}/stage.py, rename 5, from nothing: {fault}" in found
     assert counts in ("(5, 4)", "(6, 5)", "(7, 6)")  # the moments of so short a stage may come after its end
 
 
