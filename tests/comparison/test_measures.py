@@ -187,9 +187,9 @@ def test_bootstrap_without_resamples_is_the_mean_of_the_measures():
 
 def test_bootstrap_draws_whole_blocks_the_same_for_every_method_and_seed():
     seeds = made_seeds()
-    found = bootstrap(seeds, 50, np.random.default_rng(4))
+    found = bootstrap(seeds, 15, np.random.default_rng(4))
     blocks = np.unique(np.concatenate([s.unit for s in seeds]))
-    times = np.random.default_rng(4).multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=50)
+    times = np.random.default_rng(4).multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=15)
     for i, drawn in enumerate(times):
         repeated = [np.concatenate([np.tile(np.flatnonzero(s.unit == b), n)
                                     for b, n in zip(blocks, drawn, strict=True)]) for s in seeds]

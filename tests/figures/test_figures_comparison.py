@@ -147,6 +147,7 @@ def test_one_repeat_has_no_standard_deviation(drawn):
     assert "mean and sd of 2 repeats, 480 points" in two.texts[-1].get_text()
 
 
+@pytest.mark.slow
 def test_a_figure_again_is_the_same_bytes(drawn):
     root, paths, _ = drawn
 

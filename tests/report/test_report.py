@@ -327,6 +327,7 @@ def test_stages_1_to_4_are_enough_and_the_same_bytes_come_again(copy_of_demo):
     assert {"tmp/demo_importance.csv", "tmp/demo_checks.csv", "figs/demo_roc.png"} < set(record["without"])
 
 
+@pytest.mark.slow
 def test_a_map_for_which_places_do_not_count_says_so(copy_of_demo):
     """As FORECAST=True makes it where older landslides do not tell newer ones: a reach of 0."""
     paths = Paths("demo")

@@ -469,6 +469,7 @@ def test_maps_are_of_the_models_whose_scores_are_quoted(compared, paths):
     assert "wrote tmp/demo_method_maps.tif" in compared[1]
 
 
+@pytest.mark.slow
 def test_a_lost_map_is_made_again_and_alone(compared, tmp_path, here, monkeypatch):
     shutil.copytree(compared[0], tmp_path / "root", symlinks=True)
     monkeypatch.setenv("LSM_ROOT", str(tmp_path / "root"))
@@ -533,6 +534,7 @@ def test_the_code_of_a_score_is_that_of_the_rooms_it_may_depend_on(tmp_path, mon
         before = code()
 
 
+@pytest.mark.slow
 def test_ours_and_k_shot_in_one_run(demo, tmp_path, tiny, here, no_support_teaches, monkeypatch, capsys):
     for folder in ("src_data", "metatask_sampling"):
         (tmp_path / folder).symlink_to(demo / folder)
