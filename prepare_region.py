@@ -239,7 +239,7 @@ def report(samples, scores, notes: list[str], names: list[str]) -> None:
     left_out = [f.name for f in study_area.FACTORS if f.name not in names]
     print(f"{len(names)} factors: {', '.join(names)}" + (f"; without {', '.join(left_out)}" if left_out else ""))
     print(*notes, sep="\n")
-    print(f"{len(samples):,} samples without InSAR, {samples['label'].mean():.1%} landslides")
+    print(f"{len(samples):,} samples besides weak landslides, {samples['label'].mean():.1%} landslides")
     print("AUROC of a quick model on whole squares left out, by how non-landslides are drawn:")
     for s in scores.itertuples():
         auroc = "too few points" if np.isnan(s.auroc) else f"{s.auroc:.3f}"

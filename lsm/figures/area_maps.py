@@ -75,13 +75,13 @@ def deformation(c: FigureConstants):
                "velocity (mm/yr),\nabove 0 towards the satellite")
     handles = [patch(styles.DEFORMATION[1], f"cell ({velocity})")] * bool(there.any())
     handles += [Line2D([], [], linestyle="", marker="s", markersize=4.5, markerfacecolor=styles.DEFORMATION[1],
-                       markeredgecolor="black", markeredgewidth=0.6, label=f"InSAR point ({len(points):,})")
+                       markeredgecolor="black", markeredgewidth=0.6, label=f"weak landslide ({len(points):,})")
                 ] * bool(len(points))
     handles += [patch(styles.PALE, "cell not measured")] * bool(there.any() and bare.any())
     panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 1 - 1.0 / panel.get_ylim()[1]), borderaxespad=0)
     share = there.sum() / max(np.isfinite(layer).sum(), 1)
     words = f"; {velocity} measured on {share:.0%} of the cells drawn" if there.any() else ""
-    caption(fig, c, record, counted(len(points), "InSAR point") + words)
+    caption(fig, c, record, counted(len(points), "weak landslide") + words)
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
 
 
