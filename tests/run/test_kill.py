@@ -68,6 +68,7 @@ LAST = "(root() / 'b').touch(); os.replace(root() / 'b', root() / 'c')"
 def test_what_does_not_heal_is_found(tmp_path, more, fault):
     *found, counts = kills(tmp_path, more)  # on a busy machine a kill at a random moment may find it, too
     assert f"{tmp_path}/stage.py, rename 5, from nothing: {fault}" in found
+    assert all(line.endswith(fault) for line in found)
     assert counts in ("(5, 4)", "(6, 5)", "(7, 6)")  # the moments of so short a stage may come after its end
 
 
