@@ -22,7 +22,7 @@ STAGE = "check_region.py"
 
 
 def write_checks(c, stop: bool) -> None:
-    """Checks the inputs of a region, prints and writes the findings; c holds the constants of check_region.py.
+    """Checks the inputs of a region, writes all findings and prints warnings and errors; c: see check_region.py.
 
     Raises InputError at the end where there are errors and `stop` is True.
     """
@@ -33,8 +33,9 @@ def write_checks(c, stop: bool) -> None:
     written = {paths.checks: table} | ({paths.correlation: correlation} if len(correlation) else {})
     for path, content in written.items():
         write_csv(path, content, STAGE, c, [p for p in inputs if p.is_file()], inputs)
-    for f in sorted(findings, key=lambda f: ("ok", "warning", "error").index(f.level)):  # people look at the end
-        print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")
+    for level in ("warning", "error"):  # people look at the end; what is in order stands in the table
+        for f in (f for f in findings if f.level == level):
+            print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")
     for path in written:
         print(f"wrote {shown(path)}")
     print(summary(table))
@@ -72,7 +73,7 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
             else:  # with the weak landslides its labels are balanced
                 findings += [finding for finding in of_table if finding.topic != "balance"]
             if path == paths.samples:
-                findings += of_decimals(table, shown(path))
+                findings += of_decimals(table, shown(path), raster)
                 findings += of_one_sided(values, table["label"], factors, shown(path))
                 correlation, lines = of_collinearity(values, factors, shown(path))
                 findings += lines

@@ -27,7 +27,9 @@ def test_what_it_prints_and_writes(region):
     found = pd.read_csv(PATHS.checks, keep_default_na=False)
     assert list(found) == ["topic", "file", "level", "found", "remedy"]
     for row in found.itertuples():
-        assert f"{row.level:8}{row.topic:13}{row.file}: {row.found}" in said
+        printed = f"{row.level:8}{row.topic:13}{row.file}: {row.found}" in said
+        assert printed == (row.level != "ok")
+    assert {"ok", "warning"} <= set(found["level"])
     assert summary(found) in said
     assert not (found["level"] == "error").any()
     table = pd.read_csv(PATHS.correlation)
