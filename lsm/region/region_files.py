@@ -16,11 +16,11 @@ from lsm.run.artifacts import artifact, record_path, write_csv, wrote
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
-from lsm.sources.files import is_sidecar, parts_of, path_of
+from lsm.sources.files import TABLES, is_beside, is_sidecar, parts_of, path_of
 
 INPUTS = ("DEM", "INVENTORY", "STABLE", "LAND_USE", "LITHOLOGY", "NDVI", "ROADS", "RIVERS", "FAULTS", "CATCHMENTS",
           "MASK", "INSAR")  # constants of prepare_region.py that name a file; dem.*, inventory.*, ... without them
-ASCENDING, DESCENDING = {"asc", "ascending"}, {"desc", "des", "dsc", "descending"}  # in the names of InSAR files
+ASCENDING, DESCENDING = {"asc", "ascending", "a"}, {"desc", "des", "dsc", "descending", "d"}  # in names of InSAR files
 ALONE = (".json", ".dbf")  # data where no other file of the name is, else they belong to it
 MAKER = "prepare_region.py"
 MAKERS = (MAKER, "augment_inventory.py")  # stage 0 works on the maker's tables: what it wrote is replaced too
@@ -41,8 +41,8 @@ def find_inputs(folder: Path, c) -> tuple[dict[str, str], list[str]]:
         if given := getattr(c, name):
             found[name] = _named(name, given, folder) if given != "none" else []
             continue
-        tracks = [_data([p for p in there if "insar" in words_of(p) and track & words_of(p)])
-                  for track in (ASCENDING, DESCENDING) if name == "INSAR"]
+        insar = _data([p for p in there if "insar" in words_of(p)]) if name == "INSAR" else []
+        tracks = [[p for p in insar if track & words_of(p)] for track in (ASCENDING, DESCENDING)]
         of_tracks = list(dict.fromkeys(p for track in tracks for p in track))
         files = _data([p for p in there if _stem(p) == _plain(name) and p not in of_tracks])
         if len(files) > 1 or any(len(track) > 1 for track in tracks) or (files and of_tracks):
@@ -77,9 +77,10 @@ def _named(constant: str, given: str, folder: Path) -> list[str]:
 
 
 def _data(files: list[Path]) -> list[Path]:
-    """The files of one name that hold data: none that belong to another of them."""
+    """The files of one name that hold data: none that belong to another of them or explain it."""
     files = [p for p in files if p.is_file() or p.suffix.lower() == ".gdb"] or files  # a folder may be data too
     files = [p for p in files if not is_sidecar(p.name)] or [p for p in files if p.suffix.lower() in ALONE]
+    files = [p for p in files if p.suffix.lower() in TABLES or not is_beside(p.name)] or files
     of = {p: {part.name for part in parts_of(p)} - {p.name} for p in files if len(files) > 1}
     return [p for p in files if not any(p.name in of[q] and q.name not in of[p] for q in of)]
 

@@ -87,6 +87,8 @@ def raw_with(folder, *names):
     (("insar_asc.csv", "insar_desc.csv"), ("insar_asc.csv", "insar_desc.csv")),
     (("Descending-InSAR.csv", "InSAR.ascending.gpkg"), ("InSAR.ascending.gpkg", "Descending-InSAR.csv")),
     (("insar_desc_2018.csv",), ("insar_desc_2018.csv",)),
+    (("insar_A.txt", "insar_D.csv"), ("insar_A.txt", "insar_D.csv")),
+    (("insar_asc.csv", "insar_asc.pdf", "insar_desc_plot.png"), ("insar_asc.csv",)),
     (("insar.csv", "insar_old.csv"), ("insar.csv",)), (("insar_1.csv", "insar_2.csv"), ())])
 def test_insar_files_by_their_tracks(tmp_path, names, taken):
     folder = raw_with(tmp_path, *names)
