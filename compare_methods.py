@@ -74,7 +74,7 @@ class Constants(Spread, Area):
 
     # any of these, development (published and spatial on the blocks for development) and published-steps
     PROTOCOLS: str = "published,spatial,blocked,partitions,temporal,k-shot,augmentation"
-    METHODS: str = ""                               # families of lsm/comparison/methods.py, comma-separated; "": all
+    METHODS: str = ""                               # families of docs/tables/methods.md, comma-separated; "": all
     SEEDS: int = 5                                  # repeats of published, spatial, temporal, k-shot; published 5
     MIN_SAMPLES: int = 16                           # a block with more samples may be held out; published 16
     HELD_OUT_SHARE: float = 0.25                    # share of these blocks that is held out; published 0.25

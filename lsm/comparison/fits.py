@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +30,7 @@ LEAST = 0.1                  # of the cost of 10,000 points: what a fit costs ho
 LATER_ROOMS = ("explanation", "maps", "figures", "report")  # rooms below this one: no score depends on them
 # constants that change no fit
 FREE = {"PROTOCOLS", "METHODS", "SEEDS", "MAPPED", "RESAMPLES", "WORKERS", "DASK_SCHEDULER"}
+LISTED = "docs/tables/methods.md"  # every family with its methods
 
 
 class FitConstants(Protocol):
@@ -45,7 +47,7 @@ class FitConstants(Protocol):
 def asked_protocols(c: FitConstants) -> list[str]:
     """The members of KINDS that are asked for, and STEPS. Raises InputError."""
     asked = [name.strip() for name in c.PROTOCOLS.split(",")]
-    _refuse_unknown("PROTOCOLS", asked, (*KINDS, STEPS))
+    _refuse_unknown("PROTOCOLS", asked, (*KINDS, STEPS), f"any of {', '.join((*KINDS, STEPS))}")
     return asked
 
 
@@ -55,14 +57,16 @@ def families(c: FitConstants) -> list[str]:
     Raises InputError.
     """
     asked = [name.strip() for name in c.METHODS.split(",")] if c.METHODS else list(FAMILIES)
-    _refuse_unknown("METHODS", asked, FAMILIES)
+    _refuse_unknown("METHODS", asked, FAMILIES, f"families of {LISTED}")
     names = {factor.name for factor in c.factors} - {c.WITHOUT}
     return [name for name in asked if name != "slope" or "slope" in names]
 
 
-def _refuse_unknown(name: str, wanted, known) -> None:
-    if unknown := set(wanted) - set(known):
-        raise InputError(f"{name}: expected any of {', '.join(known)}, found {', '.join(sorted(unknown))}")
+def _refuse_unknown(name: str, wanted: Sequence[str], known: Iterable[str], expected: str) -> None:
+    if unknown := sorted(set(wanted) - set(known)):
+        near = dict.fromkeys(near for one in unknown for near in get_close_matches(one, known, n=3, cutoff=0.65))
+        raise InputError(f"{name}: expected {expected}, found {', '.join(unknown)}"
+                         f"{'; the nearest: ' * bool(near)}{', '.join(near)}")
 
 
 @cache
@@ -86,7 +90,7 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
     """
     asked, named = asked_protocols(c), families(c)
     methods = tuple(name for family in FAMILIES.values() for name in family.names)
-    _refuse_unknown("MAPPED", c.MAPPED, methods)
+    _refuse_unknown("MAPPED", c.MAPPED, methods, f"methods of {LISTED}")
     learner = cache(learner)
     factor_left_out = [True, False] if any(f.name == c.WITHOUT for f in c.factors) else [True]
     parts = [(protocol, seed, with_dv, name) for name in named for with_dv in factor_left_out

@@ -10,6 +10,7 @@ from lsm.comparison import fits
 from lsm.comparison.methods import FAMILIES
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
 from lsm.inputs.samples import Factor
+from lsm.run.paths import PROJECT
 from lsm.run.settings import InputError
 
 FACTORS = (Factor("slope", "continuous", "degree"), Factor("DV", "continuous", "mm/yr"))
@@ -124,12 +125,20 @@ def test_a_fit_depends_on_the_stages_constants_of_its_seed(tmp_path):
 
 @pytest.mark.parametrize(("values", "message"), [
     ({"PROTOCOLS": "published,spatal"}, "PROTOCOLS: expected any of .*, found spatal"),
-    ({"METHODS": "forest,rf"}, "METHODS: expected any of .*, found forest"),
-    ({"MAPPED": ("forest",)}, "MAPPED: expected any of .*, found forest"),
+    ({"METHODS": "forest,rf"}, "METHODS: expected families of docs/tables/methods.md, found forest$"),
+    ({"METHODS": "boosted_xy"}, "found boosted_xy; the nearest: boosting_xy, "),
+    ({"MAPPED": ("RF, tuned + YX",)}, r"MAPPED: expected methods of docs/tables/methods.md, .*: RF, tuned \+ XY, "),
     ({"PROTOCOLS": "temporal"}, "together they ask for none")])
 def test_nonsense_is_refused(tmp_path, values, message):
     with pytest.raises(InputError, match=message):
         asked(tmp_path, **values)
+
+
+def test_the_list_of_methods_is_that_of_the_code():
+    rows = [[cell.strip() for cell in line.strip("|").split("|")]
+            for line in (PROJECT / fits.LISTED).read_text().splitlines() if line.startswith("| `")]
+    assert rows == [[f"`{name}`", "; ".join(family.names), ", ".join(family.protocols), f"{family.cost:g}"]
+                    for name, family in fits.FAMILIES.items()]
 
 
 def test_the_estimate_counts_what_is_left_by_its_cost(tmp_path):
