@@ -22,7 +22,7 @@ FORMULAS = ("Horn", "ZevenbergenThorne")
 # (Weiss 2001); TRI: the root of the sum of the squared differences to them (Riley and others 1999, Intermountain
 # Journal of Sciences 5); relief: highest less lowest height around; HAND: height above the nearest stream down the
 # flow.
-MORE = {  # further factors of terrain, and their units
+MORE = {
     "profile curvature": "1/100 m", "plan curvature": "1/100 m", "TPI": "m", "TRI": "m", "relief": "m", "HAND": "m"}
 
 
@@ -237,7 +237,7 @@ def flat_water(heights: np.ndarray, least: int, stepped: bool, terraced: bool = 
     """
     there = known(heights)
     area, raised = _areas(heights, there, terraced)
-    flat = there & (area >= np.where((heights == 0) | (not stepped), least, 10 * least))
+    flat = there & (area >= least) & ((area >= 10 * least) | (heights == 0) | (not stepped))
     return flat, flat & ~raised
 
 
@@ -275,7 +275,9 @@ def _areas(heights: np.ndarray, there: np.ndarray, terraced: bool) -> tuple[np.n
                 balance[parent[cell]] += 2 * (rise < 0) - (rise > 0)  # above 0: more than a third is lower
             elif terraced and heights[row, col] != 0:
                 balance[parent[cell]] += 2
-    return size[parent].reshape(rows, cols), (balance > 0)[parent].reshape(rows, cols)
+    for cell in range(rows * cols):  # in place: of 100 million cells another array is 0.4 GB
+        size[cell], balance[cell] = size[parent[cell]], balance[parent[cell]]
+    return size.reshape(rows, cols), balance.reshape(rows, cols) > 0
 
 
 def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int, hand: bool = False) -> None:
@@ -285,7 +287,7 @@ def flow_layers(folder: Path, grid: Grid, coarser: int, channel: int, hand: bool
     channel  cells that must drain through a cell before it is a stream
     """
     write_upstream_area(folder / "DEM.tif", grid, folder / "area.tif", coarser,
-                                (folder / "HAND.tif", channel) if hand else None)
+                        (folder / "HAND.tif", channel) if hand else None)
     areas, slopes = gdal.Open(str(folder / "area.tif")), gdal.Open(str(folder / "slope.tif"))
     for name, index in (("SPI", stream_power), ("TWI", wetness)):
         def window(row: int, rows: int, index=index) -> np.ndarray:
