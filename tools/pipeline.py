@@ -113,7 +113,10 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
     say("figures", said, [], shlex.join(draw))
     print()
     if not to_do:
-        print(f"the map is up to date: {shown(of_map)}")
+        stale = [target for target, script in pipeline.TARGETS.items()
+                 if script not in needed and states[script].startswith("stale")]
+        print(f"the map is up to date: {shown(of_map)}" + f"; out of date: {', '.join(stale)}; to make "
+              f"{'them' if len(stale) > 1 else 'it'}: {make_command(' '.join(stale), region, arguments)}" * bool(stale))
         return
     if any("must run first" in states[script] for script in to_do):
         print("A stage that waits for another one runs only if the files of the other come out different.")
@@ -124,10 +127,11 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
 
 
 def make_command(target: str, region: str, arguments: list[str]) -> str:
-    """The call of make for a target, as a shell reads it, with the PY that make was called with now."""
+    """The call of make for a target, or several with blanks between them, as a shell reads it, with the PY that make
+    was called with now."""
     own = [a for a in arguments if not a.startswith("REGION=")]
     python = [f"PY={os.environ['PY']}"] if "PY" in os.environ else []
-    return shlex.join(["make", target, f"REGION={region}", *own, *python])
+    return shlex.join(["make", *target.split(), f"REGION={region}", *own, *python])
 
 
 def main(arguments: list[str]) -> None:

@@ -179,6 +179,16 @@ def test_status_of_a_fresh_map_ends_with_it(finished, capsys, monkeypatch):
     assert " PY=python\n" in said
 
 
+def test_status_of_a_fresh_map_ends_with_what_is_older_than_it(finished, capsys, monkeypatch):
+    monkeypatch.delenv("PY", raising=False)
+    states = dict.fromkeys(pipeline.BY_SCRIPT, "fresh") | {pipeline.GIS: "stale: x", pipeline.REPORT: "stale: y",
+                                                           pipeline.EXPLAIN: "missing"}
+    monkeypatch.setattr(pipeline, "states_of", lambda *_: states)
+    runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["status"]("demo", ["SEED=2"], False)
+    assert capsys.readouterr().out.endswith("\nthe map is up to date: figs/LSM_demo.tif; out of date: gis, report; "
+                                            "to make them: make gis report REGION=demo SEED=2\n")
+
+
 def test_status_says_when_the_checks_are_out_of_date(finished, capsys):
     paths, status = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["status"]
 
