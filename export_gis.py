@@ -33,6 +33,7 @@ Run     python export_gis.py [BREAKS=natural ...]
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -86,14 +87,108 @@ def check_constants(c: Constants) -> None:
     at_least(c, FOLDS=2, PAIRED=2, GRID_ROWS=1)
 
 
-def write_leaders(paths: Paths, made: tuple) -> None:
+def write(c: Constants, product: str, raster: gdal.Dataset, text: str, style: str, inputs: list, **options) -> None:
+    """Writes a cloud-optimised raster and its style; text  what it shows; options  of `gis.write_cog`."""
+    path = Paths(c.REGION).gis_raster(product)
+    gis.write_cog(path, raster, text, (_STAGE, c, inputs), **options)
+    styles_qgis.write(path, style)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counted over the rasters: cells (classes,); the share of cells outside the area of applicability; the mean of
+    uncertainty and the shares of cells above SPREADS, nan and () where the model has one member."""
+
+    cells: np.ndarray
+    outside: float
+    spread: float = np.nan
+    shares: tuple[float, ...] = ()
+
+
+def write_rasters(c: Constants, found: gdal.Dataset, labels: gdal.Dataset, models: dict, samples: dict,
+                  encoder: Encoder, applicable: trust.Applicability, breaks: list[float], used: list[Path]) -> Counts:
+    """Writes probability, classes, applicability and, of several members, uncertainty.
+
+    found, labels  the map and its blocks; used  which files the weights of applicability are from
+    """
+    paths, threshold, networks, members = Paths(c.REGION), applicable.threshold, unnamed(models), members_of(models)
+    source = grid_cells.grid_of(paths)
+    forecast = {"FORECAST": gis.forecast_of(found)} if gis.forecast_of(found) else {}
+    with work_folder(paths.gis_work) as work:
+        applicability = gis.create(work / "applicability.tif", found, gdal.GDT_Float32, NODATA)
+        uncertainty = gis.create(work / "uncertainty.tif", found, gdal.GDT_Float32, NODATA) if members > 1 else None
+        centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
+        parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
+        trust.fill(parts, grid_cells.count(source), encoder, networks, applicable, uncertainty, applicability)
+        classed = gis.create(work / "class.tif", found, gdal.GDT_Byte, 0)
+        cells = counts.write_classes(found, classed, breaks)
+        outside = counts.above(applicability, (threshold,))[1][0]
+        write(c, "probability", found, "landslide probability", styles_qgis.probability(c.CLASS_COLOURS),
+              [paths.map_raster], metadata=forecast)
+        write(c, "class", classed, "landslide susceptibility class",
+              styles_qgis.susceptibility(c.CLASS_NAMES, c.CLASS_COLOURS, breaks),
+              [paths.map_raster, paths.breaks], names=["", *c.CLASS_NAMES], colours=list(c.CLASS_COLOURS),
+              metadata=forecast | {"BREAKS": ", ".join(f"{b:.9g}" for b in breaks), "METHOD": c.BREAKS})
+        steps = styles_qgis.steps_of_applicability(threshold, c.INSIDE_COLOURS, c.OUTSIDE_COLOURS)
+        write(c, "applicability", applicability, f"dissimilarity to the samples, applicable up to {threshold:.3g}",
+              styles_qgis.of_ramp(steps, smooth=False), [paths.models, paths.tasks, source, *used],
+              metadata={"THRESHOLD": f"{threshold:.9g}"})
+        if members < 2:
+            return Counts(cells, outside)
+        spread, shares = counts.above(uncertainty, c.SPREADS)
+        steps = styles_qgis.steps_of_uncertainty(c.SPREADS, c.SPREAD_COLOURS)
+        write(c, "uncertainty", uncertainty, f"standard deviation of probability over {members} members",
+              styles_qgis.of_ramp(steps, smooth=False), [paths.models, paths.tasks, paths.blocks, source],
+              metadata={"MEMBERS": str(members)})
+        return Counts(cells, outside, spread, tuple(shares))
+
+
+def write_leaders(c: Constants) -> None:
     """Writes the raster of leading factors again, cloud-optimised, with a style of the factors that lead a block."""
-    dataset = open_raster(paths.leading_factor, "run feature_permutation.py again")
-    names, colours = named_classes(dataset, paths.leading_factor)
+    path = Paths(c.REGION).leading_factor
+    dataset = open_raster(path, "run feature_permutation.py again")
+    names, colours = named_classes(dataset, path)
     there = np.unique(np.concatenate([np.unique(values) for values in known_strips(dataset)]))
-    gis.write_cog(paths.gis_raster("leading"), dataset, "leading factor", made, names, colours)
-    styles_qgis.write(paths.gis_raster("leading"),
-                      styles_qgis.of_palette([(v, colours[v - 1], names[v]) for v in there]))
+    style = styles_qgis.of_palette([(v, colours[v - 1], names[v]) for v in there])
+    write(c, "leading", dataset, "leading factor", style, [path], names=names, colours=colours)
+
+
+def members_of(models: dict) -> int:
+    """How many members the model of a block has."""
+    return sum(len(weights[0]) for weights in unnamed(models).values())
+
+
+def table_of(c: Constants, counted: Counts, jumps: pd.DataFrame, applicable: trust.Applicability, members: int,
+             cell: float) -> pd.DataFrame:
+    """What the rasters say in numbers: product, measure, value. jumps  as `counts.seams` gives them; cell  km2."""
+    rows = [("class", f"{name}, km2", n * cell) for name, n in zip(c.CLASS_NAMES, counted.cells, strict=True)]
+    rows += [("seams", f"{measure}, {where}", jumps.loc[where, measure]) for where in jumps.index for measure in jumps]
+    rows += [("applicability", "mean distance of samples", applicable.mean),
+             ("applicability", "threshold", applicable.threshold),
+             ("applicability", "share of cells outside", counted.outside), ("uncertainty", "members", members)]
+    if members > 1:
+        rows += [("uncertainty", "mean", counted.spread)]
+        rows += [("uncertainty", f"share of cells above {s:g}", v)
+                 for s, v in zip(c.SPREADS, counted.shares, strict=True)]
+    return pd.DataFrame(rows, columns=["product", "measure", "value"])
+
+
+def say(c: Constants, counted: Counts, jumps: pd.DataFrame, threshold: float, members: int, state: np.ndarray,
+        kept: bool) -> None:
+    """Prints what the rasters say. kept  whether the breaks are those of an earlier run."""
+    cells = counted.cells
+    print(f"classes, {c.BREAKS} breaks{', those of earlier figures and layers' if kept else ''}: "
+          + ", ".join(f"{name} {n / max(cells.sum(), 1):.1%}" for name, n in zip(c.CLASS_NAMES, cells, strict=True)))
+    print(f"difference of probability between neighbouring cells: mean {jumps.loc['across', 'mean']:.3f} across "
+          f"borders of blocks, {jumps.loc['inside', 'mean']:.3f} inside blocks; median "
+          f"{jumps.loc['across', 'median']:.3f} and {jumps.loc['inside', 'median']:.3f}")
+    print(f"{counted.outside:.1%} of cells outside the area of applicability (dissimilarity above {threshold:.3g})")
+    print(f"standard deviation of probability over {members} members, few of them: mean {counted.spread:.3f}, above "
+          + ", ".join(f"{s:g} in {v:.1%}" for s, v in zip(c.SPREADS, counted.shares, strict=True)) + " of cells"
+          if members > 1 else "no raster of uncertainty: the model has one member only; see LOCAL_MEMBERS and "
+          "REGIONAL_MEMBERS of meta_learner.py")
+    unmoved, partly = (~np.isin(state, MOVED)).sum(), (state == PARTLY).sum()
+    print(f"{unmoved} of {len(state)} blocks keep the intermediate model" + f", {partly} in part" * bool(partly))
 
 
 def main(c: Constants) -> None:
@@ -113,8 +208,7 @@ def main(c: Constants) -> None:
     leading = optional(lambda: check(paths.leading_factor, explains, c), "no raster of leading factors")
     metrics = optional(lambda: read_csv(paths.metrics, "meta_learner.py", c), "blocks without held-out AUROC")
 
-    encoder, state, networks = Encoder.from_json(str(models["encoder"])), models["state"], unnamed(models)
-    members = sum(len(weights[0]) for weights in networks.values())
+    encoder, state, members = Encoder.from_json(str(models["encoder"])), models["state"], members_of(models)
     names = [factor.name for factor in encoder.factors]
     weight = np.ones(len(names))
     if ranking is not None:
@@ -122,81 +216,31 @@ def main(c: Constants) -> None:
     found, labels = open_raster(paths.map_raster, "run predict_LSM.py"), open_raster(paths.blocks, "make it again")
     cell = abs(found.GetGeoTransform()[1] * found.GetGeoTransform()[5]) / 1e6  # km^2
     applicable = trust.applicability_of(encoder, samples, weight, len(state), c.FOLDS, c.PAIRED, c.SEED, paths.tasks)
-    threshold = applicable.threshold
-    used = [paths.importance_territory] * (ranking is not None)
-    rest = [path for path, found in ((paths.importance, importance), (paths.leading_factor, leading),
-                                     (paths.metrics, metrics)) if found is not None]
     breaks, kept = classes.breaks_of(paths, found, _STAGE, c)
-    forecast = {"FORECAST": gis.forecast_of(found)} if gis.forecast_of(found) else {}
     outlines = gis.block_polygons(paths.blocks, len(state))
-    written = [] if kept else [paths.breaks]
 
-    def write(product: str, raster, text: str, style: str, inputs: list, **options) -> None:
-        gis.write_cog(paths.gis_raster(product), raster, text, (_STAGE, c, inputs), **options)
-        styles_qgis.write(paths.gis_raster(product), style)
-        written.append(paths.gis_raster(product))
-
-    with work_folder(paths.gis_work) as work:
-        applicability = gis.create(work / "applicability.tif", found, gdal.GDT_Float32, NODATA)
-        uncertainty = gis.create(work / "uncertainty.tif", found, gdal.GDT_Float32, NODATA) if members > 1 else None
-        centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
-        parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
-        trust.fill(parts, grid_cells.count(source), encoder, networks, applicable, uncertainty, applicability)
-        classed = gis.create(work / "class.tif", found, gdal.GDT_Byte, 0)
-        cells = counts.write_classes(found, classed, breaks)
-        outside = counts.above(applicability, (threshold,))[1][0]
-        write("probability", found, "landslide probability", styles_qgis.probability(c.CLASS_COLOURS),
-              [paths.map_raster], metadata=forecast)
-        write("class", classed, "landslide susceptibility class",
-              styles_qgis.susceptibility(c.CLASS_NAMES, c.CLASS_COLOURS, breaks),
-              [paths.map_raster, paths.breaks], names=["", *c.CLASS_NAMES], colours=list(c.CLASS_COLOURS),
-              metadata=forecast | {"BREAKS": ", ".join(f"{b:.9g}" for b in breaks), "METHOD": c.BREAKS})
-        write("applicability", applicability, f"dissimilarity to the samples, applicable up to {threshold:.3g}",
-              styles_qgis.of_ramp(styles_qgis.steps_of_applicability(threshold, c.INSIDE_COLOURS, c.OUTSIDE_COLOURS),
-                                  smooth=False),
-              [paths.models, paths.tasks, source, *used], metadata={"THRESHOLD": f"{threshold:.9g}"})
-        if uncertainty:
-            average, shares = counts.above(uncertainty, c.SPREADS)
-            write("uncertainty", uncertainty, f"standard deviation of probability over {members} members",
-                  styles_qgis.of_ramp(styles_qgis.steps_of_uncertainty(c.SPREADS, c.SPREAD_COLOURS), smooth=False),
-                  [paths.models, paths.tasks, paths.blocks, source], metadata={"MEMBERS": str(members)})
+    used = [paths.importance_territory] * (ranking is not None)
+    counted = write_rasters(c, found, labels, models, samples, encoder, applicable, breaks, used)
     if leading:
-        write_leaders(paths, (_STAGE, c, [paths.leading_factor]))
-        written.append(paths.gis_raster("leading"))
+        write_leaders(c)
     vectors.write_layers(paths.gis_layers, found.GetSpatialRef(), {
         "blocks": (outlines, layer_tables.of_blocks(blocks, cell, models, metrics, importance), styles_qgis.blocks()),
         "samples": (vectors.points(samples["xy"]), layer_tables.of_samples(samples, names), styles_qgis.samples()),
     }, (_STAGE, c, [paths.models, paths.tasks, paths.blocks, paths.blocks_table,
                     *[paths.metrics] * (metrics is not None), *[paths.importance] * (importance is not None)]))
-
     jumps = counts.seams(found, labels)
-    rows = [("class", f"{name}, km2", n * cell) for name, n in zip(c.CLASS_NAMES, cells, strict=True)]
-    rows += [("seams", f"{measure}, {where}", jumps.loc[where, measure]) for where in jumps.index for measure in jumps]
-    rows += [("applicability", "mean distance of samples", applicable.mean), ("applicability", "threshold", threshold),
-             ("applicability", "share of cells outside", outside), ("uncertainty", "members", members)]
-    if uncertainty:
-        rows += [("uncertainty", "mean", average)]
-        rows += [("uncertainty", f"share of cells above {s:g}", v) for s, v in zip(c.SPREADS, shares, strict=True)]
-    write_csv(paths.gis_table, pd.DataFrame(rows, columns=["product", "measure", "value"]), _STAGE, c,
+    rest = [path for path, there in ((paths.importance, importance), (paths.leading_factor, leading),
+                                     (paths.metrics, metrics)) if there is not None]
+    write_csv(paths.gis_table, table_of(c, counted, jumps, applicable, members, cell), _STAGE, c,
               [paths.map_raster, paths.blocks, paths.models, paths.tasks, source, *used, *rest],
               [paths.importance_territory, paths.importance, paths.leading_factor, paths.metrics])
 
-    print(f"classes, {c.BREAKS} breaks{', those of earlier figures and layers' if kept else ''}: "
-          + ", ".join(f"{name} {n / max(cells.sum(), 1):.1%}" for name, n in zip(c.CLASS_NAMES, cells, strict=True)))
-    print(f"difference of probability between neighbouring cells: mean {jumps.loc['across', 'mean']:.3f} across "
-          f"borders of blocks, {jumps.loc['inside', 'mean']:.3f} inside blocks; median "
-          f"{jumps.loc['across', 'median']:.3f} and {jumps.loc['inside', 'median']:.3f}")
-    print(f"{outside:.1%} of cells outside the area of applicability (dissimilarity above {threshold:.3g})")
-    print(f"standard deviation of probability over {members} members, few of them: mean {average:.3f}, above "
-          + ", ".join(f"{s:g} in {v:.1%}" for s, v in zip(c.SPREADS, shares, strict=True)) + " of cells"
-          if uncertainty else "no raster of uncertainty: the model has one member only; see LOCAL_MEMBERS and "
-          "REGIONAL_MEMBERS of meta_learner.py")
-    kept, partly = (~np.isin(state, MOVED)).sum(), (state == PARTLY).sum()
-    print(f"{kept} of {len(state)} blocks keep the intermediate model" + f", {partly} in part" * bool(partly))
-    for path in (paths.gis_raster("leading"), paths.gis_raster("uncertainty")):
-        if path.is_file() and path not in written:
+    say(c, counted, jumps, applicable.threshold, members, state, kept)
+    written = ["probability", "class", "applicability"] + ["uncertainty"] * (members > 1) + ["leading"] * bool(leading)
+    for path in map(paths.gis_raster, ("leading", "uncertainty")):
+        if path.is_file() and path not in map(paths.gis_raster, written):
             print(f"{shown(path)}: of an earlier run, not of this map; remove it")
-    for path in (*written, paths.gis_layers, paths.gis_table):
+    for path in (*[paths.breaks] * (not kept), *map(paths.gis_raster, written), paths.gis_layers, paths.gis_table):
         print(f"wrote {shown(path)}")
 
 

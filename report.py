@@ -28,10 +28,8 @@ from functools import partial
 import numpy as np
 
 from lsm.inputs.crs import crs_name
-from lsm.learner.kinds import read_kinds
-from lsm.learner.support.supports import MOVED
-from lsm.maps import classes, gis, layer_tables
-from lsm.report import findings, map_layers, page, pictures, tables
+from lsm.maps import classes, gis
+from lsm.report import facts, findings, map_layers, page, pictures, tables
 from lsm.report.sources import Collector
 from lsm.run.artifacts import artifact, check
 from lsm.run.paths import Paths, shown
@@ -71,10 +69,24 @@ def check_constants(c: Constants) -> None:
         raise InputError(f"NOTES={c.NOTES}: expected pairs of a region and a text")
 
 
+def layers_of_stages(paths: Paths, got: Collector, frame: map_layers.Frame, c: Constants) -> tuple[list, dict, float]:
+    """Uncertainty, applicability and leading factors as far as they are there: layers, grids of numbers by name, and
+    the threshold of applicability, None without it."""
+    layers, grids, threshold = [], {}, None
+    for name, read in (("uncertainty", map_layers.uncertainty), ("applicability", map_layers.applicability)):
+        path = paths.gis_raster(name)
+        if of_map := got.get(name, path, "export_gis.py", partial(read, path, frame, c)):
+            layer, grids[name], threshold = of_map
+            layers.append(layer)
+    lead = got.get("leading factors on the map", paths.leading_factor, "feature_permutation.py",
+                   lambda: map_layers.leading(paths.leading_factor, frame, c))
+    return layers + [lead] * bool(lead), grids, threshold
+
+
 def main(c: Constants) -> None:
     """Runs the stage; c holds the constants."""
     check_constants(c)
-    paths, got, rng = Paths(c.REGION), Collector(c.REGION), np.random.default_rng(c.SEED)
+    paths, got = Paths(c.REGION), Collector(c.REGION)
     made = check(paths.map_raster, "predict_LSM.py", c)
     p, known, frame, dataset = map_layers.read(paths.map_raster, c.LARGEST)
     if not known.any():
@@ -87,24 +99,14 @@ def main(c: Constants) -> None:
     labels = got.get("blocks on the map", paths.blocks, "scene_sampling.py",
                      lambda: map_layers.raster_of(paths.blocks, "scene_sampling.py", frame, c))
     found = got.sources(paths, c)
-    blocks, samples, models, scores, points, others, importance, _, model = found.values()
+    blocks, samples, models, scores, points, others, importance, *_ = found.values()
     shade = got.get("relief", paths.composite, "", lambda: map_layers.shade_picture(paths.composite, frame))
-
     class_layer, index = map_layers.class_layer(p, known, breaks, c)
+    more, grids, threshold = layers_of_stages(paths, got, frame, c)
     layers = [class_layer, map_layers.probability_layer(
-        p, known, "the models of its block" if adapts else "one model for all blocks", c)]
-    grids = {"probability": map_layers.packed(p, known), "class": map_layers.packed(index, known)}
-    if labels:
-        grids["block"] = map_layers.packed(*labels[:2])
-    threshold = None
-    for name, read in (("uncertainty", map_layers.uncertainty), ("applicability", map_layers.applicability)):
-        path = paths.gis_raster(name)
-        if of_map := got.get(name, path, "export_gis.py", partial(read, path, frame, c)):
-            layer, grids[name], threshold = of_map
-            layers.append(layer)
-    lead = got.get("leading factors on the map", paths.leading_factor, "feature_permutation.py",
-                   lambda: map_layers.leading(paths.leading_factor, frame, c))
-    layers += [lead] if lead else []
+        p, known, "the models of its block" if adapts else "one model for all blocks", c), *more]
+    grids = {"probability": map_layers.packed(p, known), "class": map_layers.packed(index, known),
+             **({"block": map_layers.packed(*labels[:2])} if labels else {}), **grids}
 
     provenance = tables.provenance(paths, c)
     held = tables.held_out(scores, points, provenance, adapts) if scores is not None else None
@@ -118,30 +120,9 @@ def main(c: Constants) -> None:
     left_out = got.left_out.lines()
     got.asked += [paths.augmentation, paths.checks, *(paths.figure(name, "png") for name in pictures.FIGURES)]
     got.used += [paths.figure(figure["name"], "png") for figure in drawn]
-
     if not adapts and LEARN in provenance["constants"]:
         provenance["constants"][LEARN]["PLACE"] += ", but FORECAST left X and Y out"
-    members = [] if model is None else [("Members", "; ".join(
-        f"{kind}, {'with' if kind.place else 'without'} X and Y" for kind in read_kinds(model["kinds"])))]
-    crs = crs_name(dataset.GetProjection())
-    _, width, _, _, _, height = dataset.GetGeoTransform()
-    size = f"{dataset.RasterYSize:,} rows × {dataset.RasterXSize:,} columns of {width:.4g} × {-height:.4g} m"
-    facts = [("Cells mapped", f"{known.sum():,}", "shown, of a decimated raster" if frame.step > 1 else size)]
-    if blocks is not None:
-        total, slid = int(blocks["samples"].sum()), int(blocks["landslides"].sum())
-        facts += [("Samples", f"{total:,}", counted(slid, "landslide")), ("Blocks", f"{len(blocks):,}",
-                  f"{'own units, ' * ('unit' in blocks)}median {blocks['samples'].median():g} samples")]
-    adaptation = []
-    if models is not None and (moved := np.isin(models["state"], MOVED)).any():
-        share = models["adapted_share"][moved]
-        facts.append(("Adaptation", f"{np.median(share):.2f}", "median share of blocks; 1: fully adapted"))
-        adaptation = [("Share of adaptation", f"{layer_tables.in_short(share)} of {len(share):,} adapted blocks (0: "
-                       "intermediate model, 1: fully adapted); a click on the map tells each block's")]
-    if held:
-        facts.append(("Held-out AUROC", held["auroc"], f"95 % interval {held['interval']}; " * bool(held["interval"])
-                      + f"{counted(held['blocks'], 'block')}, {counted(held['samples'], 'point')}"
-                      + (f", all {held['one_class']}" if held["one_class"] else ": few" * held["few"])))
-    facts.append(("Warnings", f"{len(warned)}", "see below"))
+
     data = {
         "frame": {"rows": frame.rows, "cols": frame.cols, "box": map_layers.box(known),
                   **dict(zip(("west", "east", "south", "north"), frame.extent, strict=True))},
@@ -149,22 +130,20 @@ def main(c: Constants) -> None:
         # The first picture is in the page already, for browsers without scripts.
         "layers": [vars(x) | ({"picture": ""} if i == 0 else {}) for i, x in enumerate(layers)],
         "blocks": map_layers.of_blocks(blocks, models, scores, importance, c.LEADERS) if blocks is not None else [],
-        "samples": map_layers.some_samples(samples, c.POINTS, rng) if samples is not None and c.POINTS else None}
+        "samples": map_layers.some_samples(samples, c.POINTS, np.random.default_rng(c.SEED))
+        if samples is not None and c.POINTS else None}
     text = page.fill(
         region=c.REGION, models_words="from few-shot models, one for each block" if adapts else
         f"from one model for all blocks: a forecast of newer landslides (FORECAST=True: {forecast})",
-        note=dict(c.NOTES).get(c.REGION, ""), facts=facts, layers=layers, shade=shade, data=data,
-        findings=warned, rules=rules, scores=held, crs=crs, figures=drawn, provenance=provenance,
+        note=dict(c.NOTES).get(c.REGION, ""), layers=layers, shade=shade, data=data, findings=warned, rules=rules,
+        facts=facts.boxes(int(known.sum()), facts.size_of(dataset), frame, found, held, len(warned)), scores=held,
+        crs=crs_name(dataset.GetProjection()), figures=drawn, provenance=provenance,
         comparisons=tables.comparison(others) if others is not None else [],
         comparison_words=f"Means over seeds; {shown(paths.method_differences)} has differences with intervals.",
         left_out=left_out,
         frame_words=f"The raster is decimated: one of {frame.step:.3g} × {frame.step:.3g} cells is shown; "
                     f"{shown(paths.map_raster)} has all of them." if frame.step > 1 else "",
-        run=[("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size),
-             *[("FORECAST", f"True: {forecast}")] * bool(forecast), ("Blocks", tables.blocks_words(provenance)),
-             *members, *adaptation, ("Coordinates", crs),
-             ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),
-             ("Versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items()))])
+        run=facts.of_run(made, dataset, forecast, breaks, provenance, found, c))
     used = list(dict.fromkeys((paths.map_raster, *got.used)))
     with artifact(paths.report, _STAGE, c, used, list(dict.fromkeys(got.asked))) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,61 @@
+"""A run in short: the boxes at the top of the report, and its table of the run."""
+
+import numpy as np
+
+from lsm.inputs.crs import crs_name
+from lsm.learner.kinds import read_kinds
+from lsm.learner.support.supports import MOVED
+from lsm.maps import layer_tables
+from lsm.report import tables
+from lsm.report.map_layers import Frame
+from lsm.run.settings import counted
+
+
+def size_of(dataset) -> str:
+    """Rows, columns and cells of a raster, in words."""
+    _, width, _, _, _, height = dataset.GetGeoTransform()
+    return f"{dataset.RasterYSize:,} rows × {dataset.RasterXSize:,} columns of {width:.4g} × {-height:.4g} m"
+
+
+def boxes(cells: int, size: str, frame: Frame, found: dict, held: dict | None, warnings: int) -> list[tuple]:
+    """What a reader sees first: (name, number, explanation) each.
+
+    cells  mapped; size  of the map in words; found  by the names of `sources.SOURCES`; held  as `tables.held_out` gives
+    it
+    """
+    blocks, share = found["blocks_table"], _adapted(found["models"])
+    out = [("Cells mapped", f"{cells:,}", "shown, of a decimated raster" if frame.step > 1 else size)]
+    if blocks is not None:
+        total, slid = int(blocks["samples"].sum()), int(blocks["landslides"].sum())
+        out += [("Samples", f"{total:,}", counted(slid, "landslide")), ("Blocks", f"{len(blocks):,}",
+                 f"{'own units, ' * ('unit' in blocks)}median {blocks['samples'].median():g} samples")]
+    if len(share):
+        out.append(("Adaptation", f"{np.median(share):.2f}", "median share of blocks; 1: fully adapted"))
+    if held:
+        out.append(("Held-out AUROC", held["auroc"], f"95 % interval {held['interval']}; " * bool(held["interval"])
+                    + f"{counted(held['blocks'], 'block')}, {counted(held['samples'], 'point')}"
+                    + (f", all {held['one_class']}" if held["one_class"] else ": few" * held["few"])))
+    return [*out, ("Warnings", f"{warnings}", "see below")]
+
+
+def of_run(made: dict, dataset, forecast: str, breaks: list[float], provenance: dict, found: dict, c) -> list[tuple]:
+    """The table of the run: (name, words) each.
+
+    made  the map's record; dataset  the map; forecast  its FORECAST in words, "" for none
+    """
+    model, share = found["model"], _adapted(found["models"])
+    members = [] if model is None else [("Members", "; ".join(
+        f"{kind}, {'with' if kind.place else 'without'} X and Y" for kind in read_kinds(model["kinds"])))]
+    adaptation = [] if not len(share) else [
+        ("Share of adaptation", f"{layer_tables.in_short(share)} of {len(share):,} adapted blocks (0: intermediate "
+         "model, 1: fully adapted); a click on the map tells each block's")]
+    return [("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size_of(dataset)),
+            *[("FORECAST", f"True: {forecast}")] * bool(forecast), ("Blocks", tables.blocks_words(provenance)),
+            *members, *adaptation, ("Coordinates", crs_name(dataset.GetProjection())),
+            ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),
+            ("Versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items()))]
+
+
+def _adapted(models: dict | None) -> np.ndarray:
+    """The share of adaptation of each block that adapts, (blocks,); empty without models."""
+    return np.empty(0) if models is None else models["adapted_share"][np.isin(models["state"], MOVED)]
