@@ -56,7 +56,7 @@ _MOST = (*_FEW_SHOT, *_WHERE_NONE)
 _ALL = (*_MOST, "augmentation")
 FAMILIES = {
     "ours": Family(("ours", "ours, local members", "ours, regional members", "ours, not adapted"), ours("recommended"),
-                   _ALL, 100.0, recipe="recommended"),
+                   _ALL, 70.0, recipe="recommended"),
     "published_recipe": Family(("ours, published recipe", "ours, published recipe, not adapted"), ours("published"),
                                (*_FEW_SHOT, "partitions"), 25, False, "published"),
     "logistic": Family(("logistic regression",), rival(tuned.logistic()), _ALL, 0.1),
@@ -82,7 +82,7 @@ FAMILIES = {
                                _MOST, 14, False),
     "boosting_mean_block_xy": Family(("boosting, mean of 6, tuned + within block + XY",),
                                      rival(tuned.boosting("block", "xy", members=tuned.MEMBERS)), _MOST, 18, False),
-    "networks": Family(("networks + XY, mean of 6",), plain_networks, _MOST, 30, False),
+    "networks": Family(("networks + XY, mean of 6",), plain_networks, _MOST, 20, False),
     "rf_block": Family(("RF per block",), rival(baselines.random_forest_of_block), _FEW_SHOT, 9, False),
     "block_alone": Family(("block alone",), block_alone, _FEW_SHOT, 1, False),
     "fine_tuned": Family(("one network", "one network, fine-tuned"), fine_tuned, _FEW_SHOT, 2.5, False),
