@@ -141,7 +141,8 @@ def test_the_list_of_methods_is_that_of_the_code():
                     for name, family in fits.FAMILIES.items()]
 
 
-def test_the_estimate_counts_what_is_left_by_its_cost(tmp_path):
+def test_the_estimate_counts_what_is_left_by_its_cost(monkeypatch):
+    monkeypatch.setitem(FAMILIES, "ours", FAMILIES["ours"]._replace(cost=100.0))
     points, roles = made()
 
     def left(*families: str) -> list:
