@@ -10,7 +10,6 @@ Run     python tools/pipeline.py [TARGET] [NAME=value ...]        (the Makefile 
 """
 
 import contextlib
-import os
 import shlex
 import signal
 import subprocess
@@ -105,7 +104,7 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
     for target, script in pipeline.TARGETS.items():
         if script not in needed:
             there = [path for path in pipeline.made_files(pipeline.BY_SCRIPT[script], paths) if path.is_file()]
-            say(target, states[script], there, make_command(target, region, arguments))
+            say(target, states[script], there, pipeline.make_command(target, region, arguments))
     drawn, of_map = paths.figure("lsm_map", "png"), paths.map_raster
     said = ("not drawn" if not drawn.is_file() else "of an earlier map" if not of_map.is_file()
             or drawn.stat().st_mtime < of_map.stat().st_mtime else "drawn")
@@ -115,23 +114,16 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
     if not to_do:
         stale = [target for target, script in pipeline.TARGETS.items()
                  if script not in needed and states[script].startswith("stale")]
+        again = pipeline.make_command(" ".join(stale), region, arguments)
         print(f"the map is up to date: {shown(of_map)}" + f"; out of date: {', '.join(stale)}; to make "
-              f"{'them' if len(stale) > 1 else 'it'}: {make_command(' '.join(stale), region, arguments)}" * bool(stale))
+              f"{'them' if len(stale) > 1 else 'it'}: {again}" * bool(stale))
         return
     if any("must run first" in states[script] for script in to_do):
         print("A stage that waits for another one runs only if the files of the other come out different.")
     edited = any("OVERWRITE=True" in pipeline.command_of(script, region, arguments) for script in to_do)
     more = ["OVERWRITE=True"] * (edited and "OVERWRITE=True" not in arguments)
     print("to make the map" + ", and replace inputs that somebody edited" * edited
-          + f": {make_command('run', region, arguments + more)}")
-
-
-def make_command(target: str, region: str, arguments: list[str]) -> str:
-    """The call of make for a target, or several with blanks between them, as a shell reads it, with the PY that make
-    was called with now."""
-    own = [a for a in arguments if not a.startswith("REGION=")]
-    python = [f"PY={os.environ['PY']}"] if "PY" in os.environ else []
-    return shlex.join(["make", *target.split(), f"REGION={region}", *own, *python])
+          + f": {pipeline.make_command('run', region, arguments + more)}")
 
 
 def main(arguments: list[str]) -> None:

@@ -7,8 +7,9 @@ and when the stages that made its inputs are fresh.
 
 import contextlib
 import csv
+import os
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +57,9 @@ STAGES = (
 CHECK = "check_region.py"
 CHECKS = Stage(CHECK, lambda p: [p.checks], free=("STOP_AT_ERRORS",))
 TARGETS = {"map": MAP, "explain": EXPLAIN, "compare": COMPARE, "gis": GIS, "report": REPORT}  # of make
-OPTIONAL = {  # what the map does without: the command that adds it, and what that is
-    COMPARE: ("make compare", "other methods"), EXPLAIN: ("make explain", "leading factors"),
-    GIS: ("make gis", "applicability and uncertainty"), CHECK: (f"python {CHECK}", "checks of the inputs")}
+OPTIONAL = {  # what the map does without: the target of make that adds it, and what that is
+    COMPARE: ("compare", "other methods"), EXPLAIN: ("explain", "leading factors"),
+    GIS: ("gis", "applicability and uncertainty"), CHECK: ("", "checks of the inputs")}
 BY_SCRIPT = {stage.script: stage for stage in STAGES}
 FROM_TASKS = (PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS)  # what depends on the list of factors
 
@@ -178,6 +179,14 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
     return shlex.join(["python", script, *own])
 
 
+def make_command(targets: str, region: str, arguments: Sequence[str] = ()) -> str:
+    """The call of make for a target, or several with blanks between them, as a shell reads it, with the PY that make
+    was called with now."""
+    own = [a for a in arguments if not a.startswith("REGION=")]
+    python = [f"PY={os.environ['PY']}"] if "PY" in os.environ else []
+    return shlex.join(["make", *targets.split(), f"REGION={region}", *own, *python])
+
+
 def _plain(value):
     """A constant as a record holds it: lists for tuples."""
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
@@ -201,13 +210,14 @@ class LeftOut:
     def lines(self) -> list[str]:
         """A line for each reason, then one for each command, and for the command that takes over what these add."""
         out = [f"{', '.join(names)}: {reason}" for reason, names in self.reasons.items()]
-        for script, (command, what) in OPTIONAL.items():
+        for script, (target, what) in OPTIONAL.items():
             if names := self.optional.get(script):
+                command = make_command(target, self.region) if target else f"python {script} REGION={self.region}"
                 n = sum(name.startswith("figure ") for name in names)
                 figures = f", {'up to ' * (n > 1)}{counted(n, 'figure')}" * bool(n)
-                out.append(f"{command} REGION={self.region} adds {what}{figures}")
+                out.append(f"{command} adds {what}{figures}")
         if self.optional:
-            out.append(f"make report REGION={self.region} then writes the report with them")
+            out.append(f"{make_command('report', self.region)} then writes the report with them")
         return out
 
 
