@@ -20,7 +20,7 @@ from lsm.insar.insar_files import RASTERS, WHAT, layer_table, raster_table
 from lsm.region.placed_points import dropped, is_egms, numbers_of, points_of
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
-from lsm.sources.files import File
+from lsm.sources.files import ANGLES, File
 from lsm.sources.raster_files import is_raster
 
 DIRECTIONS = ("towards", "away")  # what a source may count as positive: towards the satellite, away from it
@@ -134,10 +134,11 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
         if v is None or (np.isnan(v).all() and key != "velocity"):
             continue
         marks, more = gaps_of(v, f"{shown(path)}: column {str(column)!r}", vary=key == "velocity")
-        zero = (v == 0) & (key == "incidence") & (column != OFF_VERTICAL) & bool((v > 0).any())
+        zero = (v == 0) & (key in ANGLES) & (columns["incidence"] != OFF_VERTICAL) & bool((v != 0).any())
         if zero.any():
+            why = "as no satellite flies" if key == "heading" else "where no radar looks"
             more.append(f"{shown(path)}: column {str(column)!r}: exactly 0 at {counted(int(zero.sum()), 'point')}, "
-                        "where no radar looks, is taken for a gap")
+                        f"{why}, is taken for a gap")
         notes += more
         v = np.where(marks | zero, np.nan, v)
         v = np.nan_to_num(v) if key == "error" else v  # 0: not known

@@ -502,6 +502,10 @@ def test_an_incidence_of_0_is_a_gap_and_said(path):
     points, notes = read_insar(write(path, table), grid_in(UTM))
     assert len(points.velocity) == 11
     assert any("'incidence': exactly 0 at 1 point, where no radar looks" in note for note in notes)
+    table.loc[[1, 3], ["heading", "incidence"]] = (0, table["incidence"][0])
+    points, notes = read_insar(write(path, table), grid_in(UTM))
+    assert len(points.velocity) == 10
+    assert any("'heading': exactly 0 at 2 points, as no satellite flies" in note for note in notes)
 
 
 def test_a_number_taken_for_a_gap_is_named(path):
