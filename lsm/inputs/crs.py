@@ -75,6 +75,12 @@ def moved(xy: np.ndarray, source: osr.SpatialReference | str, target: osr.Spatia
     return np.array(done, np.float64).reshape(-1, 3)[:, :2]
 
 
+def utm_zone(x: float, y: float, crs: osr.SpatialReference | str) -> int:
+    """The EPSG code of the UTM zone (WGS 84) of a point. RuntimeError where it has no place on the earth."""
+    lon, lat = moved(np.array([[x, y]]), crs, crs_of(4326))[0]
+    return (32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1
+
+
 def horizontal(crs: osr.SpatialReference) -> osr.SpatialReference:
     """A CRS without its heights, X before Y: with them GDAL would shift values by a geoid."""
     flat = crs.Clone()

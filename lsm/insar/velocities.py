@@ -17,7 +17,7 @@ from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.samples import is_stored_zero
 from lsm.inputs.text_tables import Table, plain
 from lsm.insar.insar_files import RASTERS, WHAT, layer_table, raster_table
-from lsm.region.placed_points import dropped, is_egms, numbers_of, points_of
+from lsm.region.placed_points import dropped, is_egms, numbers_of, points_of, remedy_off_grid
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
 from lsm.sources.files import ANGLES, File
@@ -162,9 +162,10 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     *_, inside = locate(grid.geotransform, (grid.rows, grid.cols), xy)
     if inside.sum() * 2 < len(xy):
         (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
+        remedy = remedy_off_grid(xy, grid) or (f"crop them to the area, or, if not in {crs_name(grid.crs)}, say their "
+                                               "CRS: |epsg=<code> behind the file, or a column epsg")
         raise InputError(f"{shown(path)}: expected points within {grid.extent}, found {(~inside).sum()} of {len(xy)} "
-                         f"outside (X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}); are they in "
-                         f"{crs_name(grid.crs)}? If so, crop them to the area")
+                         f"outside (X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}); {remedy}")
     return InsarPoints(xy, towards_satellite(velocity, positive), **values, spacing=spacing), notes
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from osgeo import gdal, osr
 
 from lsm.inputs.bands import heaped
-from lsm.inputs.crs import crs_of, ground_scale, moved, other_unit
+from lsm.inputs.crs import crs_of, ground_scale, moved, other_unit, utm_zone
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer, write_rows
 from lsm.inputs.rasters import MAX_CELLS, NODATA, Grid, create, known, reason
 from lsm.run.settings import InputError
@@ -168,6 +168,4 @@ def _utm(dem: RasterFile) -> int:
     """The EPSG code of the UTM zone around a raster's centre."""
     a, b, c, d, e, f = dem.grid.geotransform
     col, row = dem.grid.cols / 2, dem.grid.rows / 2
-    x, y = a + col * b + row * c, d + col * e + row * f
-    lon, lat = moved(np.array([[x, y]]), dem.crs, crs_of(4326))[0]
-    return (32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1
+    return utm_zone(a + col * b + row * c, d + col * e + row * f, dem.crs)

@@ -6,6 +6,7 @@ import pytest
 from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
 
+from lsm.inputs.crs import moved
 from lsm.inputs.rasters import Grid, create
 from lsm.region import inventory, placed_points
 from lsm.region.inventory import on_grid
@@ -303,6 +304,12 @@ def test_kilometres_are_told(dem):
     xy = np.array([[WEST + 100, NORTH - 100]])
     with pytest.raises(InputError, match="they look like kilometres: write metres"):
         inventory.on_grid(xy / 1000, dem, GRID, "i.csv")
+
+
+def test_a_neighbouring_utm_zone_is_told(dem):
+    xy = moved(np.array([[WEST + 100, NORTH - 100]]), GRID.crs, crs_of(32651))
+    with pytest.raises(InputError, match=r"; in EPSG:32651 they lie on it: if it is theirs, \|epsg=32651 behind"):
+        inventory.on_grid(xy, dem, GRID, "i.csv")
 
 
 def test_landslides_of_two_kinds_that_cover_much_are_no_background(tmp_path, dem):
