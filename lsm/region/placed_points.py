@@ -253,7 +253,8 @@ def share_on(xy: np.ndarray, grid: Grid) -> float:
 
 def remedy_off_grid(xy: np.ndarray, grid: Grid) -> str:
     """What to do about points (points, 2) most of which lie off the grid, by what would put most of them there; ""
-    where nothing is found that would: the CRS tried are those of Europe and of web maps, and the UTM zones around."""
+    where nothing is found that would. The CRS tried are degrees, those of Europe and of web maps, and UTM zones around.
+    """
     xy, (west, south, east, north) = xy[::max(1, len(xy) // 1000)], grid.bounds
     if share_on(xy[:, ::-1], grid) > 0.5:
         return "X and Y are swapped: rename them"
@@ -264,7 +265,7 @@ def remedy_off_grid(xy: np.ndarray, grid: Grid) -> str:
             return "longitude and latitude are swapped: rename the columns, or export with longitude first"
     zone = utm_zone((west + east) / 2, (south + north) / 2, grid.crs)
     first = zone // 100 * 100 + 1
-    for code in (3035, 3857, zone, *((zone + step - first) % 60 + first for step in (-1, 1))):
+    for code in (4326, 3035, 3857, zone, *((zone + step - first) % 60 + first for step in (-1, 1))):
         with contextlib.suppress(RuntimeError):
             if share_on(transform(xy, code, grid, ""), grid) > 0.5:
                 return f"in EPSG:{code} they lie on it: if it is theirs, |epsg={code} behind the file, or a column epsg"

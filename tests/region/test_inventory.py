@@ -306,9 +306,10 @@ def test_kilometres_are_told(dem):
         inventory.on_grid(xy / 1000, dem, GRID, "i.csv")
 
 
-def test_a_neighbouring_utm_zone_is_told(dem):
-    xy = moved(np.array([[WEST + 100, NORTH - 100]]), GRID.crs, crs_of(32651))
-    with pytest.raises(InputError, match=r"; in EPSG:32651 they lie on it: if it is theirs, \|epsg=32651 behind"):
+@pytest.mark.parametrize("epsg", [32651, 4326])
+def test_a_crs_that_puts_points_on_the_dem_is_told(dem, epsg):
+    xy = moved(np.array([[WEST + 100, NORTH - 100]]), GRID.crs, crs_of(epsg))
+    with pytest.raises(InputError, match=rf"; in EPSG:{epsg} they lie on it: if it is theirs, \|epsg={epsg} behind"):
         inventory.on_grid(xy, dem, GRID, "i.csv")
 
 
