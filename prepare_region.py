@@ -53,7 +53,7 @@ from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError, at_least, of_stage, run
 from lsm.run.writing import work_folder
-from lsm.sources.files import library_notes, path_of, read_files
+from lsm.sources.files import below_root, library_notes, path_of, read_files
 from lsm.sources.raster_files import METRES, open_raster_file
 from study_area import Area
 
@@ -151,9 +151,9 @@ def main(c) -> None:
     paths, rules = Paths(c.REGION), of_stage("augment_inventory.py", REGION=c.REGION)
     check_rules(rules)
     region_files.refuse_to_replace(paths, c.OVERWRITE)
-    raw, notes = root() / c.RAW if c.RAW else paths.raw, []
+    raw, notes = below_root("RAW", c.RAW) if c.RAW else paths.raw, []
     if c.RAW and not raw.is_dir():
-        raise InputError(f"RAW={c.RAW}: expected a folder, found {'a file' if raw.exists() else 'nothing'}: {raw}")
+        raise InputError(f"RAW={c.RAW}: expected a folder, found a file: {raw}; give the folder that holds it")
     (inputs, insar), own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
     notes += region_files.unused(raw, [*inputs.values(), *insar, *own.values()])
     codes = region_files.codes_of(c.CODES_OF)

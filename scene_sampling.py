@@ -37,7 +37,7 @@ from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import ByRecipe, InputError, at_least, run
 from lsm.run.writing import work_folder
-from lsm.sources.files import library_notes, read_files
+from lsm.sources.files import below_root, library_notes, read_files
 from study_area import StudyArea
 
 
@@ -121,8 +121,8 @@ def cut(c: Constants, terrain: gdal.Dataset, labels: Rows, samples: int, valid: 
     if c.BLOCKS:
         notes = []
         with library_notes(notes):
-            places, names = read_units(str(root() / c.BLOCKS), grid, lambda row, rows: read(row, rows)[1], labels,
-                                       folder, notes)
+            places, names = read_units(str(below_root("BLOCKS", c.BLOCKS)), grid, lambda row, rows: read(row, rows)[1],
+                                       labels, folder, notes)
         print(f"own units of {c.BLOCKS}: {len(names):,}", *notes, sep="\n")
         return places, names
     for note in units_before(Paths(c.REGION)):

@@ -19,16 +19,23 @@ import study_area
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import cell_of, read_band, read_composite
 from lsm.inputs.samples import read_samples, unique_places
-from lsm.run.paths import Paths
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError, check_region
 
 DRAWS = 5  # of labels from the truth
 
 
-def main():
-    region = sys.argv[1] if len(sys.argv) > 1 else "demo"
+def main(region: str):
+    planted = Paths("demo").truth / "probability.tif"
+    if not planted.is_file():
+        raise InputError(f"{shown(planted)}: missing; make the demo area: python src_data/make_demo.py")
+    check_region(region)
     paths, known = Paths(region), study_area.factors(region)
     composite = read_composite(paths.composite)
-    truth, ours = read_band(Paths("demo").truth / "probability.tif"), read_band(paths.map_raster)
+    truth, ours = read_band(planted), read_band(paths.map_raster)
+    if truth.shape != ours.shape:
+        raise InputError(f"{shown(paths.map_raster)}: expected the demo's {truth.shape[0]} x {truth.shape[1]} cells, "
+                         f"found {ours.shape[0]} x {ours.shape[1]}; give the demo, or a region made of its raw form")
     factors, xy = (np.concatenate(parts) for parts in zip(*grid_cells.chunks(grid_cells.grid_of(paths), known, 500_000),
                                                             strict=True))
     samples = read_samples(paths.samples, known)
@@ -58,4 +65,8 @@ if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv):
         print(__doc__)
         sys.exit()
-    main()
+    try:
+        main(sys.argv[1] if len(sys.argv) > 1 else "demo")
+    except InputError as error:
+        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -7,7 +7,7 @@ import pandas as pd
 from osgeo import osr
 
 from lsm.checks.finding import Finding, directions_apart, graded, relation
-from lsm.inputs.crs import crs_name, ground_scale
+from lsm.inputs.crs import SIDEWAYS, crs_name, ground_scale, off_north
 from lsm.inputs.grid_cells import Stack
 from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, locate
 from lsm.inputs.samples import Factor
@@ -27,7 +27,7 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
     share = raster.valid.mean()
     findings.append(graded("nodata", file, "ok" if share > 0.05 else "warning", f"{share:.1%} of the cells are valid",
                            "check the declared nodata value, or crop the raster"))
-    findings.append(_scale(raster, file))
+    findings += [_scale(raster, file), *_north(raster, file)]
     dem, aspect, _, slope = (raster.bands[TERRAIN.index(name)] for name in ("DEM", "aspect", "curvature", "slope"))
     south, east = np.gradient(np.where(raster.valid, dem, np.nan), -height, width)
     tangent = np.hypot(south, east)
@@ -70,6 +70,18 @@ def _scale(raster: Raster, file: str) -> Finding:
                   f"{scale:.4f} m of the map stand for 1 m on the ground",
                   "slopes and distances are wrong: warp to a CRS true to scale there, like UTM, and make the tables "
                   "again")
+
+
+def _north(raster: Raster, file: str) -> list[Finding]:
+    """Whether the way up on the map is north, from which aspects count."""
+    west, south, east, north = Grid(*raster.valid.shape, raster.geotransform, raster.crs).bounds
+    try:
+        turned = off_north(raster.crs, (west + east) / 2, (south + north) / 2)
+    except RuntimeError:  # no such place, which `_scale` says
+        return []
+    found = f"the way up on the map, from which aspects count, is {f'{turned:.0f} degrees off ' * bool(turned)}north"
+    return [graded("CRS", file, "warning" if abs(turned) > SIDEWAYS else "ok", found,
+                   "warp to a CRS whose Y runs north, like UTM, and make the tables again")]
 
 
 def _way_of_aspect(aspect: np.ndarray, way: np.ndarray, file: str) -> Finding:

@@ -49,6 +49,11 @@ def of_blocks(protocol: str) -> bool:
     return kind_of(protocol) in (*OF_BLOCKS, "development")
 
 
+def number_of(protocol: str) -> str:
+    """What the numbers of a protocol's splits count, in words: folds, or repeats."""
+    return "fold" if kind_of(protocol) in ("blocked", "partitions") else "repeat"
+
+
 def cut_of(protocol: str) -> str:
     """How the query is cut off, as `splits.Split.cut` has it."""
     name = protocol.removeprefix("development_")

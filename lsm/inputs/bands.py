@@ -82,8 +82,8 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
     number, and on one that may be one and is kept. where  the start of a line; what  has the values
 
     One that `marks_gap` finds, or one of MARKS that is more than TIMES as large as 99 % of the others. Of values that
-    `vary` from place to place, also a whole number of 100 and more that is TIMES as large as all others and stands
-    OFTEN times as often as any of them: what is measured is never so often the same.
+    `vary` from place to place, also a whole number or one of nines (999.9), of 100 and more, that is TIMES as large as
+    all others and stands OFTEN times as often as any of them: what is measured is never so often the same.
     """
     marked, sizes, notes = np.isin(values, MARKS), np.abs(values), []
     others = ~marked & np.isfinite(values)
@@ -93,13 +93,17 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
     for end in {values[others].min(), values[others].max()} if vary else ():
         alike = others & (values == end)
         rest = values[others & ~alike]
-        if end != np.round(end) or alike.sum() < 2 or not len(rest) or abs(end) <= max(99, TIMES * np.abs(rest).max()):
+        if alike.sum() < 2 or not len(rest):
             continue
-        if alike.sum() >= OFTEN * np.unique(rest, return_counts=True)[1].max():
+        mark = (end == np.round(end) or set(f"{abs(end):g}") == {"9", "."}) and (
+            abs(end) > max(99, TIMES * np.abs(rest).max()))
+        often = alike.sum() >= OFTEN * np.unique(rest, return_counts=True)[1].max()
+        if mark and often:
             out |= alike
-        else:
-            kept.append(f"{where}: {end:g} at {alike.sum():,} points is far from all other values and is kept; if it "
-                        "marks gaps, remove these points")
+        elif mark or often:
+            odd = "far from all other values" if mark else "far more frequent than any other value"
+            kept.append(f"{where}: {end:g} at {alike.sum():,} points is {odd} and is kept; if it marks gaps, remove "
+                        "these points")
     numbers, counts = np.unique(values[out], return_counts=True)
     return out, [*(f"{where}: {number:g} at {counted(n, what)} is taken for a gap that the file does not declare"
                    for number, n in zip(numbers, counts.tolist(), strict=True)), *kept]

@@ -7,6 +7,9 @@ from lsm.run.settings import InputError
 
 osr.UseExceptions()
 
+# Degrees off true north of the way up on a map: to the first it counts as north, beyond the second aspects mislead.
+TURNED, SIDEWAYS = 5.0, 60.0
+
 
 def crs_of(epsg: int, name: str = "EPSG") -> osr.SpatialReference:
     """The CRS of an EPSG code, X before Y; `name` is the constant that gave the code. Raises InputError."""
@@ -62,6 +65,15 @@ def ground_scale(crs: osr.SpatialReference, x: float, y: float) -> float:
     return float(scales[np.argmax(np.abs(np.log(scales)))])
 
 
+def off_north(crs: osr.SpatialReference | str, x: float, y: float) -> float:
+    """Degrees clockwise from true north of the way up on the map at x, y; 0 where it is TURNED or less, as in all UTM
+    zones. Aspects count from the way up. RuntimeError where the point has no place on the earth."""
+    (lon, lat), (east, north) = moved(np.array([[x, y], [x, y + 100]]), crs, crs_of(4326))
+    right = ((east - lon + 180) % 360 - 180) * np.cos(np.radians(lat))
+    turned = float(np.degrees(np.arctan2(right, north - lat)))
+    return turned if abs(turned) > TURNED else 0.0
+
+
 def moved(xy: np.ndarray, source: osr.SpatialReference | str, target: osr.SpatialReference | str) -> np.ndarray:
     """Points (points, 2), X before Y, of the CRS `source` in the CRS `target`; WKT stands for a CRS too. RuntimeError
     where GDAL knows no way."""
@@ -73,6 +85,12 @@ def moved(xy: np.ndarray, source: osr.SpatialReference | str, target: osr.Spatia
         return xy
     done = osr.CoordinateTransformation(source, target).TransformPoints(xy.tolist())
     return np.array(done, np.float64).reshape(-1, 3)[:, :2]
+
+
+def utm_zone(x: float, y: float, crs: osr.SpatialReference | str) -> int:
+    """The EPSG code of the UTM zone (WGS 84) of a point. RuntimeError where it has no place on the earth."""
+    lon, lat = moved(np.array([[x, y]]), crs, crs_of(4326))[0]
+    return (32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1
 
 
 def horizontal(crs: osr.SpatialReference) -> osr.SpatialReference:

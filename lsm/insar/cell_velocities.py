@@ -6,6 +6,7 @@ import numpy as np
 from osgeo import gdal
 from scipy.spatial import cKDTree
 
+from lsm.inputs.crs import off_north
 from lsm.inputs.layers import read_rows, values_at, write_cells
 from lsm.inputs.rasters import Grid, centres, known, locate
 from lsm.insar.moving_slopes import slope_cosine, slope_velocity
@@ -96,6 +97,7 @@ def write_velocity_layer(files: list[InsarPoints], grid: Grid, folder: Path, c) 
         first = np.zeros(len(cell), int)  # a point of each group stands for its geometry
         first[of_point[of_point >= 0]] = np.flatnonzero(of_point >= 0)
         s, a = (values_at(layer, row, col)[:, 0] for layer in (slope, aspect))
+        a = a + off_north(grid.crs, *np.median(points.xy, axis=0))  # headings count from true north
         cosine = slope_cosine(s, a, points.heading[at][first], points.incidence[at][first], c.LOOK)
         strength = np.abs(slope_velocity(velocity, cosine, c.MIN_COSINE))
     order = np.lexsort((-strength, cell))

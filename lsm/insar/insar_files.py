@@ -97,6 +97,8 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
     xy, corners = xy[:-3], xy[-3:]
     spacing = tuple(np.abs(corners[1:] - corners[0]).max(axis=0).tolist())
     table = pd.DataFrame({column: v[r, c] for column, v in values.items()}).assign(X=xy[:, 0], Y=xy[:, 1])
+    if key_of(velocity.GetDescription()) == "velocity":  # it may name the unit
+        table = table.rename(columns={"velocity": velocity.GetDescription()})
     if {"HEADING", "INCIDENCE_ANGLE"} <= set(told):
         angles = pd.to_numeric(pd.Series([told["HEADING"], told["INCIDENCE_ANGLE"]]), errors="coerce")
         table = table.assign(heading=angles[0], incidence=angles[1])

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 from scipy.stats import false_discovery_control, norm
 
+from lsm.inputs.crs import off_north
 from lsm.inputs.rasters import TERRAIN, Raster, locate
 from lsm.insar.velocities import ASIDE, InsarPoints
 from lsm.run.paths import shown
@@ -111,8 +112,14 @@ def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, fac
     velocity, error, notes = points.velocity, np.zeros(len(flat)) if points.error is None else points.error, []
     if c.FLAT_TELLS:
         velocity, error, notes = told_by_flat_ground(points, measurable & flat, measurable & ~flat)
-    cosine, downhill, speed, along = _along_the_slope(replace(points, velocity=velocity), slope, aspect, c, path)
-    notes += [NOTE] * (along != "slope")
+    turned = off_north(raster.crs, *np.median(points.xy, axis=0))
+    cosine, downhill, speed, along = _along_the_slope(replace(points, velocity=velocity), slope, aspect + turned, c,
+                                                      path)
+    if along != "slope":
+        notes.append(NOTE)
+    elif turned:
+        notes.append(f"the way up on the map is {turned:.0f} degrees off true north, from which headings count: for "
+                     "the velocity along the slope aspects are turned by it")
     if error.any():
         sieve.drop(f"velocity below {c.ERRORS:g} of its errors", np.abs(velocity) < c.ERRORS * error)
         sieve.drop(f"may be noise (FALSE_SHARE {c.FALSE_SHARE:g})",

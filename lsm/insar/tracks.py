@@ -16,6 +16,7 @@ from lsm.sources.files import ANGLES, File, path_of
 
 TRACKS = ("descending", "ascending")
 PASSES = {"coherence": 1.0, "error": 0.0}  # what stands for a quality that a file does not give: its points pass
+UNLIKE = 5  # times: velocities of two tracks of one area differ less in size (medians), unless their units do
 _BEHIND = "|heading=<degrees>|incidence=<degrees>"
 _RANGES = {"heading": (-360, 360, "degrees clockwise from north, about -13 and 193"),
            "incidence": (*ASIDE, f"degrees off the vertical, {ASIDE[0]} to {ASIDE[1]}")}
@@ -53,10 +54,11 @@ def read_tracks(names: list[str], grid: Grid, c, geometry: tuple) -> tuple[list[
             f"since GEOMETRY={geometry} is of one track" if geometry else
             "for INSAR_FORM=insar, whose one table must tell tracks apart" if c.INSAR_FORM == "insar" else "")
         if reason:
-            raise InputError(f"{without[0]}: {WHAT}: expected heading and incidence, {reason}; found neither; add "
-                             f"columns, or say them behind the name, of each file its own: {without[0]}{_BEHIND}")
-        notes.append(f"{WHAT}: the files name no heading and incidence; to judge motion along the slope say them "
-                     f"behind each name: {without[0]}{_BEHIND}")
+            listed = ", ".join([without[0], *(Path(file).name for file in without[1:])])
+            raise InputError(f"{listed}: {WHAT}: expected heading and incidence, {reason}; found neither; add columns, "
+                             f"or say them behind {'each' if len(without) > 1 else 'its'} name: <file>{_BEHIND}")
+        notes.append(f"{WHAT}: the files name no heading and incidence; to judge motion along the slope say them: "
+                     f'INSAR="{",".join(f"{file}{_BEHIND}" for file in without)}"')
     for quality in PASSES:
         none = [file for file, points in zip(files, tracks, strict=True) if getattr(points, quality) is None]
         if 0 < len(none) < len(tracks):
@@ -66,6 +68,11 @@ def read_tracks(names: list[str], grid: Grid, c, geometry: tuple) -> tuple[list[
         notes.append(f"{WHAT}: {len(tracks)} files: " + "; ".join(
             f"{file}, {counted(len(points.xy), 'point')}{_seen(points)}"
             for file, points in zip(files, tracks, strict=True)))
+        sizes = {float(np.median(np.abs(points.velocity))): file for file, points in zip(files, tracks, strict=True)}
+        if max(sizes) > UNLIKE * min(sizes):
+            notes.append(f"{sizes[min(sizes)]}: {WHAT}: velocities of {min(sizes):.2g} mm/yr (median), of "
+                         f"{max(sizes):.2g} in {sizes[max(sizes)]}; if the units differ, name each in its file: column "
+                         "'velocity (cm/yr)', or the band's unit")
     return tracks, notes
 
 

@@ -17,10 +17,10 @@ from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.samples import is_stored_zero
 from lsm.inputs.text_tables import Table, plain
 from lsm.insar.insar_files import RASTERS, WHAT, layer_table, raster_table
-from lsm.region.placed_points import dropped, is_egms, numbers_of, points_of
+from lsm.region.placed_points import dropped, is_egms, numbers_of, points_of, remedy_off_grid
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
-from lsm.sources.files import File
+from lsm.sources.files import ANGLES, File
 from lsm.sources.raster_files import is_raster
 
 DIRECTIONS = ("towards", "away")  # what a source may count as positive: towards the satellite, away from it
@@ -134,10 +134,11 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
         if v is None or (np.isnan(v).all() and key != "velocity"):
             continue
         marks, more = gaps_of(v, f"{shown(path)}: column {str(column)!r}", vary=key == "velocity")
-        zero = (v == 0) & (key == "incidence") & (column != OFF_VERTICAL) & bool((v > 0).any())
+        zero = (v == 0) & (key in ANGLES) & (columns["incidence"] != OFF_VERTICAL) & bool((v != 0).any())
         if zero.any():
+            why = "as no satellite flies" if key == "heading" else "where no radar looks"
             more.append(f"{shown(path)}: column {str(column)!r}: exactly 0 at {counted(int(zero.sum()), 'point')}, "
-                        "where no radar looks, is taken for a gap")
+                        f"{why}, is taken for a gap")
         notes += more
         v = np.where(marks | zero, np.nan, v)
         v = np.nan_to_num(v) if key == "error" else v  # 0: not known
@@ -161,9 +162,10 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     *_, inside = locate(grid.geotransform, (grid.rows, grid.cols), xy)
     if inside.sum() * 2 < len(xy):
         (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
+        remedy = remedy_off_grid(xy, grid) or (f"crop them to the area, or, if not in {crs_name(grid.crs)}, say their "
+                                               "CRS: |epsg=<code> behind the file, or a column epsg")
         raise InputError(f"{shown(path)}: expected points within {grid.extent}, found {(~inside).sum()} of {len(xy)} "
-                         f"outside (X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}); are they in "
-                         f"{crs_name(grid.crs)}? If so, crop them to the area")
+                         f"outside (X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}); {remedy}")
     return InsarPoints(xy, towards_satellite(velocity, positive), **values, spacing=spacing), notes
 
 

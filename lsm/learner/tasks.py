@@ -104,8 +104,7 @@ def held_out_roles(samples: EncodedSamples, c: HoldingOut, rng: np.random.Genera
                  if all(len(np.unique(samples.label[part])) == 2 for part in (fold == k, fold != k))]
         if not whole:
             raise InputError(f"{len(fold)} samples: expected a fold of {c.FOLDS} (FOLDS) with both classes to score, "
-                             "and both outside it to learn from, found none; add samples, or non-landslides near the "
-                             "landslides")
+                             f"and both outside it to learn from, found none{_gathered(samples, fold)}")
         role[fold == whole[int(rng.integers(len(whole)))]] = "query"
         return role
     if not neighbours_teach:
@@ -116,6 +115,18 @@ def held_out_roles(samples: EncodedSamples, c: HoldingOut, rng: np.random.Genera
         role[rows[:len(rows) // 2]] = "support"
         role[rows[len(rows) // 2:]] = "query"
     return role
+
+
+def _gathered(samples: EncodedSamples, fold: np.ndarray) -> str:
+    """Which class lies in one fold (samples,) of places alone, and what to do."""
+    for label, name, remedy in ((1, "landslides", "map landslides elsewhere too, or keep to there (MASK with "
+                                 "MASK_KEEPS=True)"),
+                                (0, "non-landslides", "add non-landslides elsewhere")):
+        own = samples.label == label
+        if len(np.unique(fold[own])) == 1:
+            (west, south), (east, north) = samples.xy[own].min(axis=0), samples.xy[own].max(axis=0)
+            return f": all {name} lie within X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}; {remedy}"
+    return "; add non-landslides near the landslides"
 
 
 def both_classes(samples: EncodedSamples, held_out: np.ndarray) -> bool:

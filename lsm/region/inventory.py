@@ -15,7 +15,7 @@ from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.text_tables import plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
 from lsm.region import terrain
-from lsm.region.placed_points import dropped, holds_shapes, points_of, share_of_turned
+from lsm.region.placed_points import dropped, holds_shapes, points_of, remedy_off_grid
 from lsm.run.settings import InputError, counted
 from lsm.sources.date_fields import LATEST, date_field, years_of
 from lsm.sources.files import File
@@ -127,13 +127,8 @@ def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str, placed:
     row, col, valid = locate(grid.geotransform, (grid.rows, grid.cols), xy)
     valid[valid] = known(values_at(ground, row[valid], col[valid])[:, 0])
     if not valid.any() or (valid.mean() < 0.5 and not placed):
-        *_, there = locate(grid.geotransform, (grid.rows, grid.cols), xy[:, ::-1])
-        remedy = "check the CRS of both" + "; if it is right" * bool(valid.any()) + ": |epsg=<code> behind the file"
-        *_, of_km = locate(grid.geotransform, (grid.rows, grid.cols), xy * 1000)
-        remedy = "X and Y are swapped: rename them" if there.mean() > 0.5 else (
-            "they look like kilometres: write metres" if of_km.mean() > 0.5 else remedy)
-        if share_of_turned(xy, grid) > 0.5:
-            remedy = "longitude and latitude are swapped: rename the columns, or export with longitude first"
+        remedy = remedy_off_grid(xy, grid) or (
+            "check the CRS of both" + "; if it is right" * bool(valid.any()) + ": |epsg=<code> behind the file")
         raise InputError(
             f"{name}: expected points on the DEM ({grid.extent}), found {(~valid).sum()} of {len(xy)} outside or on "
             f"nodata (X {xy[:, 0].min():.0f} to {xy[:, 0].max():.0f}, Y {xy[:, 1].min():.0f} to "

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from osgeo import osr
 
-from lsm.inputs.crs import crs_name, crs_of, moved
+from lsm.inputs.crs import crs_name, crs_of, moved, utm_zone
 from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.text_tables import Table, find_columns, frame_of, plain
 from lsm.region.warp import transform
@@ -251,12 +251,25 @@ def share_on(xy: np.ndarray, grid: Grid) -> float:
     return float(inside.mean())
 
 
-def share_of_turned(xy: np.ndarray, grid: Grid) -> float:
-    """The share of points (points, 2) that lie on the grid when their longitude and latitude are swapped."""
-    try:
-        return share_on(transform(moved(xy, grid.crs, crs_of(4326))[:, ::-1], 4326, grid, ""), grid)
-    except RuntimeError:
-        return 0.0
+def remedy_off_grid(xy: np.ndarray, grid: Grid) -> str:
+    """What to do about points (points, 2) most of which lie off the grid, by what would put most of them there; ""
+    where nothing is found that would. The CRS tried are degrees, those of Europe and of web maps, and UTM zones around.
+    """
+    xy, (west, south, east, north) = xy[::max(1, len(xy) // 1000)], grid.bounds
+    if share_on(xy[:, ::-1], grid) > 0.5:
+        return "X and Y are swapped: rename them"
+    if share_on(xy * 1000, grid) > 0.5:
+        return "they look like kilometres: write metres"
+    with contextlib.suppress(RuntimeError):  # no place of that CRS
+        if share_on(transform(moved(xy, grid.crs, crs_of(4326))[:, ::-1], 4326, grid, ""), grid) > 0.5:
+            return "longitude and latitude are swapped: rename the columns, or export with longitude first"
+    zone = utm_zone((west + east) / 2, (south + north) / 2, grid.crs)
+    first = zone // 100 * 100 + 1
+    for code in (4326, 3035, 3857, zone, *((zone + step - first) % 60 + first for step in (-1, 1))):
+        with contextlib.suppress(RuntimeError):
+            if share_on(transform(xy, code, grid, ""), grid) > 0.5:
+                return f"in EPSG:{code} they lie on it: if it is theirs, |epsg={code} behind the file, or a column epsg"
+    return ""
 
 
 def table_of_dates(landslides) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from lsm.run.artifacts import artifact, record_path, write_csv, wrote
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
-from lsm.sources.files import TABLES, is_beside, is_sidecar, parts_of, path_of
+from lsm.sources.files import TABLES, full_path, is_beside, is_sidecar, parts_of, path_of
 
 INPUTS = ("DEM", "INVENTORY", "STABLE", "LAND_USE", "LITHOLOGY", "NDVI", "ROADS", "RIVERS", "FAULTS", "CATCHMENTS",
           "MASK", "INSAR")  # constants of prepare_region.py that name a file; dem.*, inventory.*, ... without them
@@ -70,7 +70,7 @@ def _named(constant: str, given: str, folder: Path) -> list[str]:
     for i, name in enumerate(names):
         if not of(name):
             looked = " and ".join(dict.fromkeys(str(path_of(p).absolute()) for p in (folder / name, root() / name)))
-            raise InputError(f"{constant}={name}: missing; looked for {looked}; put it there, or name another file")
+            raise InputError(f"{constant}={name}: missing; looked for {looked}; {full_path(name)}")
         if Path(of(name)).resolve() in [Path(of(other)).resolve() for other in names[:i]]:
             raise InputError(f"{constant}={given}: expected different files, found {name} twice; name it once")
     return [of(name) for name in names]
@@ -114,8 +114,7 @@ def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:
         path = next((p for p in (folder / file, root() / file) if path_of(p).exists()), None)
         if path is None:
             looked = " and ".join(dict.fromkeys(str(path_of(p).absolute()) for p in (folder / file, root() / file)))
-            raise InputError(f"FACTORS_MORE: {name}: {file}: missing; looked for {looked}; put it there, or name "
-                             "another file")
+            raise InputError(f"FACTORS_MORE: {name}: {file}: missing; looked for {looked}; {full_path(file)}")
         found[Factor(name, kind, unit)] = str(path)
     return found
 

@@ -8,7 +8,7 @@ import numpy as np
 from osgeo import gdal, osr
 
 from lsm.inputs.bands import heaped
-from lsm.inputs.crs import crs_of, ground_scale, moved, other_unit
+from lsm.inputs.crs import SIDEWAYS, crs_of, ground_scale, moved, off_north, other_unit, utm_zone
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer, write_rows
 from lsm.inputs.rasters import MAX_CELLS, NODATA, Grid, create, known, reason
 from lsm.run.settings import InputError
@@ -56,19 +56,24 @@ def grid_of(dem: RasterFile, epsg: int, cell: float) -> tuple[Grid, bool]:
 
 def _checked(grid: Grid, crs: osr.SpatialReference, where: str, dem: RasterFile) -> Grid:
     """Returns the grid. Raises InputError where it has too few cells for a slope, or too many to work with, or where
-    its metres are no metres on the ground: slopes and distances would be wrong."""
+    its metres are no metres on the ground or its Y does not run north: slopes, distances or aspects would be wrong."""
     if min(grid.rows, grid.cols) < 3 or grid.rows * grid.cols > MAX_CELLS:
         raise InputError(f"{dem.file.where}: expected a grid of 3 x 3 to {MAX_CELLS:,} cells, found {grid.rows} x "
                          f"{grid.cols} of {grid.cell:g} m; take another CELL, or another DEM")
     west, south, east, north = grid.bounds
+    middle = (west + east) / 2, (south + north) / 2
     try:
-        scale = ground_scale(crs, (west + east) / 2, (south + north) / 2)
+        scale, turned = ground_scale(crs, *middle), off_north(crs, *middle)
     except RuntimeError:
         raise InputError(f"{where}: expected coordinates of {crs.GetName()}, found {grid.extent}; check the CRS "
                          "of the DEM") from None
     if abs(math.log(scale)) > SCALE_OFF:
         raise InputError(f"{where}: expected a CRS whose metres are metres on the ground within {SCALE_OFF:.0%}, found "
                          f"{crs.GetName()}: there {scale:.3f} m stand for 1 m; warp to another: EPSG={_utm(dem)}")
+    if abs(turned) > SIDEWAYS:
+        raise InputError(f"{where}: expected a CRS whose Y runs north, found {crs.GetName()}: there the way up on the "
+                         f"map is {turned:.0f} degrees off north, and aspects with it; warp to another: "
+                         f"EPSG={_utm(dem)}")
     return grid
 
 
@@ -168,6 +173,4 @@ def _utm(dem: RasterFile) -> int:
     """The EPSG code of the UTM zone around a raster's centre."""
     a, b, c, d, e, f = dem.grid.geotransform
     col, row = dem.grid.cols / 2, dem.grid.rows / 2
-    x, y = a + col * b + row * c, d + col * e + row * f
-    lon, lat = moved(np.array([[x, y]]), dem.crs, crs_of(4326))[0]
-    return (32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1
+    return utm_zone(a + col * b + row * c, d + col * e + row * f, dem.crs)

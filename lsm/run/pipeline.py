@@ -68,10 +68,12 @@ def of_region(region: str, raw: bool) -> list[Stage]:
     """The stages that make this region's files, in order.
 
     The demo's inputs are made by DEMO; another region's are there already, or PREPARE makes them where raw layers are
-    given (`raw`) or where it made them before. AUGMENT takes part where InSAR points wait for it.
+    given (`raw`), where it made them before, or of the region's raw folder where there is none of them. AUGMENT takes
+    part where InSAR points wait for it.
     """
     paths = Paths(region)
-    prepared = raw or _made_by(paths.composite, PREPARE)
+    there = any(path.is_file() for path in (paths.composite, paths.samples, paths.grid))
+    prepared = raw or _made_by(paths.composite, PREPARE) or (paths.raw.is_dir() and not there and region != "demo")
     insar = any(path.is_file() for path in paths.insar_sources())
     augmented = insar and not _made_by(paths.samples, PREPARE) and (
         not paths.samples.is_file() or _made_by(paths.samples, AUGMENT))

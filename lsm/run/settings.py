@@ -10,12 +10,12 @@ import shlex
 import signal
 import sys
 import textwrap
-import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from time import perf_counter
 from typing import TypeVar
 
 from lsm.run.paths import PROJECT, regions, root, shown
@@ -224,12 +224,12 @@ _REMEDIES = {
     errno.EDQUOT: "free space, or set LSM_ROOT to a folder on another disk: this user's share of this one is used up",
     errno.EFBIG: "files may not grow so large here (ulimit -f, or the file system): raise that, or set LSM_ROOT to "
                  "a folder on another disk",
-    errno.EACCES: "allow this user to read and write it, or set LSM_ROOT to another folder",
-    errno.EPERM: "allow this user to read and write it, or set LSM_ROOT to another folder",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "allow this user to read and write it, or set LSM_ROOT to another "
+                                                 "folder"),
+    errno.EPIPE: "what reads these lines (head?) has ended; run this again without it",
     errno.EROFS: "set LSM_ROOT to a folder that can be written",
     errno.EISDIR: "a file is expected in this place; move the folder away",
-    errno.ENOTDIR: "a folder is expected in this place; move the file away",
-    errno.EEXIST: "a folder is expected in this place; move the file away",
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a folder is expected in this place; move the file away"),
     errno.ENAMETOOLONG: "choose a shorter REGION or folder"}
 _OTHER = "check the disk and the folder, then run this again"
 _NO_MEMORY = "not enough memory; close other programs, or lower the constants that limit it (--help lists them)"
@@ -271,7 +271,7 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
 
     makes_region  whether the stage makes the inputs of a region, which must be there for any other stage
     """
-    arguments, start = sys.argv[1:], time.perf_counter()
+    arguments, start = sys.argv[1:], perf_counter()
     if {"-h", "--help"} & set(arguments):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # --help | head
         print(f"{sys.modules[cls.__module__].__doc__.strip()}\n\nConstants, each can be overridden as NAME=value:\n")
@@ -286,6 +286,7 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
             if not makes_region:
                 check_region(c.REGION)
             main(c)
+        print(f"done in {perf_counter() - start:.1f} s ({sum(os.times()[:4]):.1f} s of processor time)", flush=True)
     except InputError as error:
         _stop(str(error))
     except OSError as error:
@@ -297,4 +298,3 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
     except BrokenExecutor:
         _stop("a process of this run was killed, most likely for want of memory; set WORKERS=1, or close other "
               "programs, and run this again")
-    print(f"done in {time.perf_counter() - start:.1f} s ({sum(os.times()[:4]):.1f} s of processor time)")

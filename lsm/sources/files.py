@@ -24,7 +24,7 @@ from pathlib import Path
 from osgeo import gdal, osr
 
 from lsm.inputs.crs import crs_of
-from lsm.run.paths import shown
+from lsm.run.paths import root, shown
 from lsm.run.settings import InputError
 
 gdal.UseExceptions()
@@ -191,6 +191,22 @@ def is_beside(name: str) -> bool:
 def path_of(name: str) -> Path:
     """The file on disk of a name with options."""
     return Path(str(name).partition("|")[0])
+
+
+def below_root(constant: str, given: str) -> Path:
+    """The path of what a constant names, with its options: below the root, unless it is a full path. Raises InputError
+    where it is not there."""
+    path = root() / given
+    if not path_of(path).exists():
+        raise InputError(f"{constant}={given}: missing; looked for {path_of(path)}; {full_path(given)}")
+    return path
+
+
+def full_path(given: str) -> str:
+    """What to do about a relative name that is missing where it was looked for. Nothing is taken from the current
+    folder unasked: another file of this name may lie there."""
+    here = Path.cwd() / given
+    return f"give the full path: {here}" if path_of(here).exists() else "put it there, or give the full path"
 
 
 def read_files(names: list[str]) -> list[Path]:

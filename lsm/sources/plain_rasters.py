@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal
 
-from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, heaped
+from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, OFTEN, heaped
 from lsm.inputs.crs import moved
 from lsm.inputs.layers import flush, write_rows
 from lsm.inputs.rasters import MAX_CELLS, Grid, create, reason
@@ -124,8 +124,9 @@ def _gaps(raster: RasterFile, windows, notes: list[str], categorical: bool) -> t
 
 
 def _note_apart(raster: RasterFile, sample: np.ndarray, notes: list[str], categorical: bool) -> None:
-    """Says which number, the least or the largest of many cells, lies apart from all others, or is the largest that the
-    file can hold and far more frequent than others. 0 counts among heights alone: the sea has a shore."""
+    """Says which number, the least or the largest of many cells, lies apart from all others, or is far more frequent
+    than others and the largest that the file can hold or alone below 0. 0 counts among heights alone: the sea has a
+    shore."""
     full = raster.band.values(np.array(_LARGEST.get(raster.band.band.DataType, np.nan), np.float64))
     for end in (sample.min(), sample.max()) if sample.size and not categorical else ():
         others = sample[sample != end]
@@ -134,11 +135,14 @@ def _note_apart(raster: RasterFile, sample: np.ndarray, notes: list[str], catego
             continue
         width = np.subtract(*np.quantile(others, (0.99, 0.01))) if end else SHORE
         apart = np.abs(others - end).min() >= width
-        if apart or (end == full and n > 10 * np.median(np.unique(others, return_counts=True)[1])):
-            what = "lies apart from all other values" if apart else "is the largest that the file can hold"
+        often = n > OFTEN * np.median(np.unique(others, return_counts=True)[1])
+        if apart or (often and (end == full or end < 0 <= others.min())):
+            what = "lies apart from all other values" if apart else (
+                "is the largest that the file can hold" if end == full else "alone is below 0")
             stored = (end - raster.band.offset) / raster.band.scale
-            notes.append(f"{raster.file.where}: {end:.9g} in {n / len(sample):.1%} of the cells {what} and is kept; if "
-                         f"it marks gaps, declare it ({_declared(raster.file, stored)})")
+            kept = "kept as a height" if raster.file.what == "DEM" else "kept"
+            notes.append(f"{raster.file.where}: {end:.9g} in {n / len(sample):.1%} of the cells {what} and is {kept}; "
+                         f"if it marks gaps, declare it ({_declared(raster.file, stored)})")
 
 
 def _declared(file: File, number: float) -> str:

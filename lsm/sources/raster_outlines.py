@@ -54,7 +54,8 @@ def outlines_of(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, fold
     if not chosen and what == "inventory":  # stable places may cover all
         covered = share_of(burn(areas, grid, folder / "areas.tif"), dem, grid)
         _refuse_background(raster.file, cells, covered, max(sizes) / sum(sizes), _surrounds(areas.GetLayer(0), grid))
-    notes.append(f"{raster.file.where}: the landslides are {counted(len(sizes), 'connected area')} {of}")
+    notes.append(f"{raster.file.where}: {'places' if what == 'stable places' else 'landslides'} are "
+                 f"{counted(len(sizes), 'connected area')} {of}")
     return areas
 
 

@@ -147,6 +147,13 @@ def test_one_repeat_has_no_standard_deviation(drawn):
     assert "mean and sd of 2 repeats, 480 points" in two.texts[-1].get_text()
 
 
+@pytest.mark.parametrize(("numbers", "protocols", "words"), [
+    (5, ["blocked 5 km", "partitions"], "5 folds"), (1, ["published"], "1 repeat"),
+    ([3, 5], ["published", "blocked 2 km"], "3 to 5 repeats or folds"), (20, ["random folds"], "20 folds")])
+def test_folds_are_not_called_repeats(numbers, protocols, words):
+    assert method_panels.repeats(numbers, protocols) == words
+
+
 @pytest.mark.slow
 def test_a_figure_again_is_the_same_bytes(drawn):
     root, paths, _ = drawn

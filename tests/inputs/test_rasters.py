@@ -203,14 +203,16 @@ def test_only_numbers_that_may_mark_gaps_are_called_so(values, gap):
     assert ("if it marks gaps" in str(caught.value)) == gap
 
 
-@pytest.mark.parametrize(("odd", "n", "gaps"), [(1000, 12, True), (-255, 12, True), (1000, 6, False), (60, 12, False),
-                                                (255.5, 12, False), (9999, 1, True), (5, 12, False)])
-def test_one_number_far_from_all_others_marks_gaps(odd, n, gaps):
+@pytest.mark.parametrize(("odd", "n", "gaps", "kept"), [
+    (1000, 12, True, False), (-255, 12, True, False), (-999.9, 12, True, False), (9999, 1, True, False),
+    (1000, 6, False, True), (60, 12, False, True), (255.5, 12, False, True), (60, 6, False, False),
+    (5, 12, False, False)])
+def test_one_number_far_from_all_others_marks_gaps(odd, n, gaps, kept):
     values = np.r_[np.sin(np.arange(200)) * 8, np.full(n, odd)]
     found, notes = gaps_of(values, "a.csv", vary=True)
     np.testing.assert_array_equal(found, np.r_[np.zeros(200, bool), np.full(n, gaps)])
     assert any("taken for a gap" in note for note in notes) == gaps
-    assert any("is kept; if it marks gaps" in note for note in notes) == (odd == 1000 and n == 6)
+    assert any("is kept; if it marks gaps" in note for note in notes) == kept
 
 
 @pytest.mark.parametrize("fast", [-120.0 - np.arange(9), np.full(9, -120.0)])

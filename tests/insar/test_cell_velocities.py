@@ -5,7 +5,7 @@ import pytest
 from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, write_raster
 
-from lsm.inputs.rasters import Grid
+from lsm.inputs.rasters import Grid, centres
 from lsm.insar.cell_velocities import write_velocity_layer
 from lsm.insar.moving_slopes import slope_cosine
 from lsm.insar.velocities import InsarPoints
@@ -17,14 +17,14 @@ ASCENDING, DESCENDING = -11.0, 191.0
 
 @pytest.fixture
 def velocities(tmp_path):
-    """(cells, velocities, headings, slope, aspect) -> DV (rows, cols)."""
-    def of(cells, velocity, heading=None, slope=30.0, aspect=90.0):
+    """(cells, velocities, headings, slope, aspect, grid) -> DV (rows, cols)."""
+    def of(cells, velocity, heading=None, slope=30.0, aspect=90.0, grid=GRID):
         for name, value in (("slope", slope), ("aspect", aspect)):
             write_raster(tmp_path / f"{name}.tif", np.full((ROWS, COLS), value, np.float32))
         row, col = np.array(cells).T
-        xy = np.column_stack([WEST + (col + 0.5) * CELL, NORTH - (row + 0.5) * CELL])
+        xy = np.column_stack(centres(grid.geotransform, row, col))
         angles = {} if heading is None else {"heading": np.array(heading, float), "incidence": np.full(len(row), 39.0)}
-        write_velocity_layer([InsarPoints(xy, np.array(velocity, float), **angles)], GRID, tmp_path,
+        write_velocity_layer([InsarPoints(xy, np.array(velocity, float), **angles)], grid, tmp_path,
                              of_stage("augment_inventory.py"))
         return gdal.Open(str(tmp_path / "DV.tif")).ReadAsArray()
     return of
@@ -68,6 +68,14 @@ def test_of_two_tracks_the_faster_motion_along_the_slope_counts(velocities, aspe
     faster = min(cosine, key=lambda name: max(cosine[name], 0.3))
     assert faster == chosen
     assert dv[5, 5] == {"ascending": -8, "descending": 8}[chosen]
+
+
+def test_where_the_map_is_turned_aspects_count_from_true_north(velocities):
+    """In EPSG:3035 in Portugal, 13 degrees off north, another track shows a slope's motion better."""
+    turned = Grid(ROWS, COLS, (2734000, CELL, 0, 2074000, 0, -CELL), crs_of(3035).ExportToWkt())
+    both = [(5, 5)] * 2, [-8, 8], [ASCENDING, DESCENDING]
+    assert [velocities(*both, aspect=aspect)[5, 5] for aspect in (174.0, 186.0)] == [8, -8]
+    assert [velocities(*both, aspect=aspect, grid=turned)[5, 5] for aspect in (186.0, 198.0)] == [8, -8]
 
 
 def test_one_track_in_each_cell_is_as_before(velocities):

@@ -27,7 +27,7 @@ def velocities(rows=ROWS, cols=COLS) -> np.ndarray:
 
 
 def write(path, values, epsg=32650, place=PLACE, nodata=None, unit="", kind=gdal.GDT_Float32, scale=None, offset=None,
-          more=(), mask=None):
+          more=(), mask=None, name=""):
     if mask is not None:
         gdal.SetConfigOption("GDAL_TIFF_INTERNAL_MASK", "YES")
     data = gdal.GetDriverByName("GTiff").Create(str(path), values.shape[1], values.shape[0], 1 + len(more), kind)
@@ -42,6 +42,7 @@ def write(path, values, epsg=32650, place=PLACE, nodata=None, unit="", kind=gdal
         band.SetScale(scale)
         band.SetOffset(offset)
     band.SetUnitType(unit)
+    band.SetDescription(name)
     for i, (name, layer) in enumerate(more, start=2):
         data.GetRasterBand(i).WriteArray(layer)
         data.GetRasterBand(i).SetDescription(name)
@@ -110,9 +111,10 @@ def test_scale_and_offset(path):
 @pytest.mark.parametrize(("unit", "factor"), [("m/yr", 1000), ("m/year", 1000), ("mm/yr", 1), ("cm/a", 10)])
 def test_the_unit_that_a_band_states_counts(path, unit, factor):
     v = velocities() / np.float32(factor)
-    points, notes = read_insar(write(path, v, unit=unit), GRID)
-    np.testing.assert_allclose(points.velocity, v.ravel() * factor, rtol=1e-6)
-    assert any("as the file says" in note for note in notes) == (factor != 1)
+    for how in ({"unit": unit}, {"name": f"velocity ({unit})"}, {"name": f"vel_los_{unit.replace('/', '_')}"}):
+        points, notes = read_insar(write(path, v, **how), GRID)
+        np.testing.assert_allclose(points.velocity, v.ravel() * factor, rtol=1e-6)
+        assert any("as the file says" in note for note in notes) == (factor != 1)
 
 
 def test_the_unit_of_a_person(path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import augment_inventory
+from lsm.inputs.crs import crs_of
 from lsm.inputs.rasters import Raster
 from lsm.insar.moving_slopes import (
     NOTE,
@@ -136,13 +137,14 @@ def test_the_sieve():
 
 # geometry that is not known --------------------------------------------------------------------------------------
 
-def judge(velocity, *settings, slope=30, **columns):
-    """Points on even slopes, of 30 degrees if not told, down to the east, 100 m apart, after the rules."""
+def judge(velocity, *settings, slope=30, epsg=32650, west=0.0, north=0.0, **columns):
+    """Points on even slopes, of 30 degrees if not told, down to the right on the map, 100 m apart, after the rules."""
     n = len(velocity)
     bands = np.empty((4, 1, n), np.float32)  # DEM, aspect, curvature, slope
     bands[0], bands[1], bands[2], bands[3] = 100, 90, 0, slope
-    raster = Raster(bands, np.ones((1, n), bool), (0, 100, 0, 0, 0, -100), "")
-    points = InsarPoints(np.column_stack([np.arange(n) * 100 + 50.0, np.full(n, -50.0)]), np.array(velocity), **columns)
+    raster = Raster(bands, np.ones((1, n), bool), (west, 100, 0, north, 0, -100), crs_of(epsg).ExportToWkt())
+    xy = np.column_stack([west + np.arange(n) * 100 + 50.0, np.full(n, north - 50.0)])
+    points = InsarPoints(xy, np.array(velocity), **columns)
     c = constants(augment_inventory.Constants, ["REGION=isle", *settings])
     return find_moving(points, raster, np.empty((0, 2)), lambda here: np.ones((len(here), 3)), c, Path("insar.csv"))
 
@@ -266,6 +268,16 @@ def test_points_bring_their_own_geometry_or_take_the_constant():
     own = judge([5.0, 1.0, -3.0], heading=heading, incidence=incidence).measured
     assert own.equals(judge([5.0, 1.0, -3.0], "GEOMETRY=(-13.0, 39.0)").measured)
     assert own.equals(judge([5.0, 1.0, -3.0], "GEOMETRY=(77.0, 39.0)", heading=heading).measured)
+
+
+def test_where_the_map_is_turned_aspects_count_from_true_north():
+    """As in EPSG:3035 in Portugal; within a UTM zone the way up counts as north."""
+    angles = {"heading": np.full(2, -13.0), "incidence": np.full(2, 39.0)}
+    for place, turned in (({"epsg": 3035, "west": 2775486, "north": 2064994}, -12.52), ({"north": 5e6}, 0)):
+        motion = judge([5.0, 1.0], **angles, **place)
+        cosine = slope_cosine(*(np.full(2, value) for value in (30.0, 90.0 + turned, -13.0, 39.0)))
+        np.testing.assert_allclose(motion.measured["cosine"], cosine, atol=1e-3)
+        assert any("-13 degrees off true north" in note for note in motion.notes) == bool(turned)
 
 
 @pytest.mark.parametrize(("settings", "columns", "words"), [

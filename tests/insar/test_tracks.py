@@ -71,7 +71,8 @@ def test_without_geometry_the_files_are_kept_apart(folder):
         place.assign(velocity=velocity).to_csv(folder / name, index=False)
     files, notes = read([str(folder / "a.csv"), str(folder / "b.csv")])
     assert layer(folder, files)[1, 1] == 10
-    assert any("say them behind each name: a.csv|heading=<degrees>|incidence=<degrees>" in note for note in notes)
+    assert any('say them: INSAR="a.csv|heading=<degrees>|incidence=<degrees>,b.csv|heading=<degrees>|incidence=<degrees'
+               '>"' in note for note in notes)
 
 
 def test_motion_upwards_and_eastwards_are_kept_apart(folder):
@@ -81,6 +82,18 @@ def test_motion_upwards_and_eastwards_are_kept_apart(folder):
     files, _ = read(sorted(map(str, folder.glob("*.csv"))))
     assert layer(folder, files)[1, 1] in (-4, -10)
     assert "off_vertical" in joined(files).table()  # the median of 0 and 90 is that of a radar
+
+
+def test_tracks_that_differ_in_size_as_units_do_are_named(folder):
+    names = write(folder)
+    assert not any("units" in note for note in read(names)[1])
+    table = pd.read_csv(names[1])
+    table.assign(velocity=table["velocity"] / 10).to_csv(names[1], index=False)
+    assert any(note.startswith("insar_desc.csv: InSAR points: velocities of 0.") and "in insar_asc.csv; if the units "
+               "differ, name each" in note for note in read(names)[1])
+    table.assign(velocity=table["velocity"] / 10).rename(columns={"velocity": "velocity (cm/yr)"}).to_csv(
+        names[1], index=False)
+    assert not any("units" in note for note in read(names)[1])  # the remedy
 
 
 def test_a_coarse_raster_covers_its_cells_though_points_of_the_other_track_lie_there(folder):
@@ -107,10 +120,11 @@ GEOMETRY = ("heading", "incidence")
 
 @pytest.mark.parametrize(("how", "words"), [
     ({"without": GEOMETRY, "geometry": (-13.0, 39.0)},
-     r"insar_asc.csv: .*, since GEOMETRY=\(-13.0, 39.0\) is of one track; found neither"),
-    ({"without": GEOMETRY, "INSAR_FORM": "insar"}, "insar_asc.csv: .* for INSAR_FORM=insar, .*; found neither"),
+     r"insar_asc.csv, insar_desc.csv: .*, since GEOMETRY=\(-13.0, 39.0\) is of one track; found neither"),
+    ({"without": GEOMETRY, "INSAR_FORM": "insar"},
+     r"insar_asc.csv, insar_desc.csv: .* for INSAR_FORM=insar, .*; found neither; .* behind each name: <file>\|head"),
     ({"without": GEOMETRY, "heading": -11.0, "incidence": 33.0},
-     r"insar_desc.csv: .*, as other files have them; found neither; .* each file its own: insar_desc.csv\|heading=<"),
+     r"^insar_desc.csv: .*, as other files have them; found neither; .* behind its name: <file>\|heading=<"),
     ({"without": ("heading",)}, r"insar_asc.csv: header: .*, found no heading; .* the name: insar_asc.csv\|heading=<")])
 def test_refused(folder, how, words):
     of_files = {name: how.pop(name) for name in ("without", "heading", "incidence") if name in how}

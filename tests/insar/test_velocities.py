@@ -194,6 +194,19 @@ def test_egms_tables_have_their_own_crs(path, epsg):
     assert any("EPSG:3035" in note for note in notes) == (epsg != 3035)
 
 
+@pytest.mark.parametrize(("epsg", "x", "y"), [(3035, 4245000, 2448900), (3857, 1005870, 5645000),
+                                             (32631, 973000, 5007000)])
+def test_a_crs_that_puts_points_on_the_area_is_named(path, epsg, x, y):
+    grid = Grid(1200, 1200, (490000.0, 30.0, 0.0, 5015000.0, 0.0, -30.0), wkt(32632))
+    table = TABLE.assign(x=[x, x + 5, x + 9], y=[y, y + 5, y])
+    with pytest.raises(InputError, match=rf"; in EPSG:{epsg} they lie on it: if it is theirs, \|epsg={epsg} behind"):
+        read_insar(write(path, table), grid)
+    right = read_insar(write(path, table), grid, epsg)[0].xy
+    for name, columns in ((f"{path}|epsg={epsg}", {}), (path, {"epsg": epsg})):  # the remedies
+        write(path, table.assign(**columns))
+        np.testing.assert_array_equal(read_insar(name, grid)[0].xy, right)
+
+
 @pytest.mark.parametrize(("letter", "direction"), [("U", (0, 0, 1)), ("E", (1, 0, 0)), ("", None)])
 def test_egms_level_3_is_vertical_or_eastward_motion(path, letter, direction):
     """A grid of 100 m in EPSG:3035, without look angles; the file's name says along what the velocity is."""
@@ -361,12 +374,12 @@ def test_points_that_are_nowhere_in_their_crs(path):
 
 
 def test_points_off_the_area(path):
-    far = TABLE.assign(x=[300000, 3e6, 3e6])
+    far = TABLE.assign(x=[300000, 9e6, 9e6])
     assert refused(write(path, far)) == (
         "insar_isle.csv: expected points within X -2000000 to 2000000, Y 1000000 to 5000000, found 2 of 3 outside (X "
-        "300000 to 3000000, Y 2500000 to 2500100); are they in WGS 84 / UTM zone 50N (EPSG:32650)? If so, crop them to "
-        "the area")
-    assert len(read(write(path, far.assign(x=[300000, 300000, 3e6]))).velocity) == 3  # one is left to the rules
+        "300000 to 9000000, Y 2500000 to 2500100); crop them to the area, or, if not in WGS 84 / UTM zone 50N "
+        "(EPSG:32650), say their CRS: |epsg=<code> behind the file, or a column epsg")
+    assert len(read(write(path, far.assign(x=[300000, 300000, 9e6]))).velocity) == 3  # one is left to the rules
 
 
 @pytest.mark.parametrize("unit", TO_MM)
@@ -502,6 +515,10 @@ def test_an_incidence_of_0_is_a_gap_and_said(path):
     points, notes = read_insar(write(path, table), grid_in(UTM))
     assert len(points.velocity) == 11
     assert any("'incidence': exactly 0 at 1 point, where no radar looks" in note for note in notes)
+    table.loc[[1, 3], ["heading", "incidence"]] = (0, table["incidence"][0])
+    points, notes = read_insar(write(path, table), grid_in(UTM))
+    assert len(points.velocity) == 10
+    assert any("'heading': exactly 0 at 2 points, as no satellite flies" in note for note in notes)
 
 
 def test_a_number_taken_for_a_gap_is_named(path):

@@ -257,13 +257,24 @@ def test_the_fold_held_out_has_both_classes():
         role = roles_of(samples, seed, FOLDS=9)
         assert len(set(samples.label[role == "query"])) == 2
         assert len(set(samples.label[role != "query"])) == 2  # there is something to learn from
+
+
+def test_what_to_do_where_no_fold_has_both_classes():
+    samples, found = made_samples(200, blocks=40), "to score, and both outside it to learn from, found none"
     samples.label[:] = samples.xy[:, 0] < 500
     samples.xy[:, 0] += np.where(samples.label, 0, 1e5)  # two clusters far apart, each of one class
-    with pytest.raises(InputError, match=r"^200 samples: expected a fold of 2 \(FOLDS\) with both classes to score, "
-                                         r"and both outside it to learn from, found none; add samples, .*$"):
+    with pytest.raises(InputError, match=rf"^200 samples: expected a fold of 2 \(FOLDS\) .*{found}: all landslides lie "
+                                         r"within X \d+ to 500, Y .*; map landslides elsewhere too, or keep to"):
         roles_of(samples, FOLDS=2)
+    there = samples.xy[:, 0] < 1e4
+    few = made_samples(there.sum(), blocks=10)  # what MASK leaves: landslides and, among them, new non-landslides
+    few.xy[:] = samples.xy[there]
+    few.label[::2] = 0
+    assert "query" in roles_of(few, FOLDS=2)  # the remedy
+    with pytest.raises(InputError, match=f"{found}; add non-landslides near the landslides"):
+        roles_of(samples, FOLDS=8)
     samples.label[np.flatnonzero(samples.label == 0)[0]] = 1  # one fold has both classes, the other one nothing but 1
-    with pytest.raises(InputError, match="both outside it to learn from"):
+    with pytest.raises(InputError, match=f"{found}: all non-landslides lie .*; add non-landslides elsewhere"):
         roles_of(samples, FOLDS=2)
 
 

@@ -6,6 +6,7 @@ import pytest
 from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
 
+from lsm.inputs.crs import moved
 from lsm.inputs.rasters import Grid, create
 from lsm.region import inventory, placed_points
 from lsm.region.inventory import on_grid
@@ -225,7 +226,7 @@ def test_a_raster_of_landslides(tmp_path, dem, kind, nodata, outside):
     found = read(tmp_path / "i.tif", dem, tmp_path)
     assert found.slid.tolist() == [True, True]
     assert (found.burned.ReadAsArray() > 0).sum() == 21  # the second ends in the centre of its cell
-    assert "the landslides are 2 connected areas of one number other than 0" in found.notes[0]
+    assert "landslides are 2 connected areas of one number other than 0" in found.notes[0]
     write_raster(tmp_path / "i.tif", marks * 0.3)
     with pytest.raises(InputError, match="expected whole numbers, 0 or nodata beside landslides, found"):
         read(tmp_path / "i.tif", dem, tmp_path)
@@ -305,6 +306,13 @@ def test_kilometres_are_told(dem):
         inventory.on_grid(xy / 1000, dem, GRID, "i.csv")
 
 
+@pytest.mark.parametrize("epsg", [32651, 4326])
+def test_a_crs_that_puts_points_on_the_dem_is_told(dem, epsg):
+    xy = moved(np.array([[WEST + 100, NORTH - 100]]), GRID.crs, crs_of(epsg))
+    with pytest.raises(InputError, match=rf"; in EPSG:{epsg} they lie on it: if it is theirs, \|epsg={epsg} behind"):
+        inventory.on_grid(xy, dem, GRID, "i.csv")
+
+
 def test_landslides_of_two_kinds_that_cover_much_are_no_background(tmp_path, dem):
     row, col = np.mgrid[:ROWS, :COLS]
     marks = ((row % 6 < 3) & (col % 8 < 4)) * (1 + (row < 6))  # a quarter of the area
@@ -344,6 +352,7 @@ def test_stable_places_may_cover_most_and_a_partition_is_said(tmp_path, dem):
     write_raster(tmp_path / "s.tif", 1 - SLIDES, nodata=None, kind=gdal.GDT_Byte)
     found = inventory.read_inventory(tmp_path / "s.tif", "stable places", GRID, dem, 0, "every", 5, tmp_path)
     assert len(found.xy) > 500
+    assert "stable places: places are 1 connected area of one number other than 0" in found.notes[0]
     write_vector(tmp_path / "u.gpkg", [square(r, c, 5, 5) for r in range(0, ROWS, 6) for c in range(0, COLS, 6)])
     assert any("landslides cover 70% of the DEM; if these are units of a partition" in note
                for note in read(tmp_path / "u.gpkg", dem, tmp_path).notes)

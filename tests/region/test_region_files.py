@@ -11,6 +11,7 @@ from lsm.inputs.rasters import Grid
 from lsm.region.region_files import INPUTS, find_inputs, refuse_to_replace, unused
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError
+from lsm.sources.files import below_root
 from lsm.sources.raster_files import open_raster_file
 from lsm.sources.vector_files import open_vector
 
@@ -66,6 +67,23 @@ def test_a_file_is_looked_for_in_raw_and_in_the_root_and_both_are_named(tmp_path
     assert (found["ROADS"], found["RIVERS"]) == (f"{tmp_path}/raw/ways.gpkg|layername=a", f"{tmp_path}/other.gpkg")
     with pytest.raises(InputError, match=f"ROADS=no.shp: missing; looked for {tmp_path}/raw/no.shp and {tmp_path}/n"):
         find_inputs(tmp_path / "raw", SimpleNamespace(**vars(NOTHING) | {"ROADS": "no.shp"}))
+
+
+def test_what_lies_in_the_current_folder_alone_is_not_taken_but_its_full_path_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path / "root"))
+    for name in ("raw", "root", "here/layers"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    for constant, name in (("RAW", "layers"), ("BLOCKS", "units.gpkg|field=cat")):
+        where = name.partition("|")[0]
+        with pytest.raises(InputError, match=f"{where}; put it there, or give the full path$"):
+            below_root(constant, "no" + name)
+        (tmp_path / "here/units.gpkg").touch()
+        with pytest.raises(InputError, match=f"looked for {tmp_path}/root/{where}; give the full path: {tmp_path}/he"):
+            below_root(constant, name)
+        assert str(below_root(constant, f"{tmp_path}/here/{name}")) == f"{tmp_path}/here/{name}"  # the remedy
+    with pytest.raises(InputError, match=f"root/units.gpkg; give the full path: {tmp_path}/here/units.gpkg$"):
+        find_inputs(tmp_path / "raw", SimpleNamespace(**vars(NOTHING) | {"ROADS": "units.gpkg"}))
 
 
 @pytest.mark.parametrize("name", ["src_data/grid_samples_x.csv", "src_data/x/factors.json"])

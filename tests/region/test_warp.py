@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from osgeo import gdal
-from small_region import CELL, COLS, NODATA, NORTH, PLACE, ROWS, WEST, crs_of, write_raster
+from small_region import CELL, COLS, NODATA, NORTH, PLACE, ROWS, WEST, crs_of, heights, write_raster
 
 from lsm.inputs.rasters import Grid
 from lsm.region import warp
@@ -71,3 +71,14 @@ def test_the_grid_of_a_dem(tmp_path):
     assert (coarse.rows, coarse.cols, coarse.cell) == (ROWS // 2, COLS // 2, 60)
     with pytest.raises(InputError, match="CELL=-5"):
         warp.grid_of(dem, 0, -5.0)
+
+
+@pytest.mark.parametrize(("epsg", "place", "turned"), [(2053, (-29000, 3209000), 180), (5513, (1058000, 744000), -98)])
+def test_a_map_whose_y_does_not_run_north_is_refused(tmp_path, epsg, place, turned):
+    """Those of South Africa (westing, southing), and of Czechia as defined (southing, westing)."""
+    write_raster(tmp_path / "dem.tif", heights(), epsg=epsg, place=(place[0], CELL, 0, place[1], 0, -CELL))
+    dem = open_raster_file(str(tmp_path / "dem.tif"), "DEM", [])
+    with pytest.raises(InputError, match=f"a CRS whose Y runs north, .* is {turned} degrees off north") as refused:
+        warp.grid_of(dem, 0, 0.0)
+    code = int(str(refused.value).rpartition("EPSG=")[2])
+    assert warp.grid_of(dem, code, 0.0)[0].crs == crs_of(code).ExportToWkt()  # the remedy

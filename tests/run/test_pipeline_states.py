@@ -36,6 +36,15 @@ def states(arguments) -> dict[str, str]:
             if script in (pipeline.DEMO, pipeline.PRETRAIN, pipeline.BLOCKS, pipeline.LEARN, pipeline.MAP)}
 
 
+def test_layers_in_the_raw_folder_of_an_area_without_inputs_are_prepared(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    for region in ("isle", "demo"):
+        Paths(region).raw.mkdir(parents=True)
+        assert (pipeline.PREPARE in pipeline.states_of(region, [])) == (region == "isle")
+    Paths("isle").samples.touch()  # tables of a person stay as they are
+    assert pipeline.PREPARE not in pipeline.states_of("isle", [])
+
+
 def test_after_a_run_all_is_fresh_and_clocks_do_not_count(finished):
     root, arguments = finished
     assert set(states(arguments).values()) == {"fresh"}

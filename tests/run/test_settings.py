@@ -308,7 +308,7 @@ def test_what_the_system_refuses_is_one_line(number, words, monkeypatch, capsys)
 
 @pytest.mark.parametrize(("error", "said"), [
     (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device; free space on this disk"),
-    (BrokenPipeError(errno.EPIPE, "Broken pipe"), "Broken pipe; check the disk"),
+    (BrokenPipeError(errno.EPIPE, "Broken pipe"), "Broken pipe; what reads these lines (head?) has ended; run this"),
     (FileNotFoundError("No usable temporary directory found"), "No usable temporary directory found; check the disk"),
     (BrokenExecutor("A process died"), "a process of this run was killed, most likely for want of memory; set WORK")])
 def test_failures_without_a_file_are_one_line(error, said, monkeypatch, capsys):
@@ -321,6 +321,18 @@ def test_failures_without_a_file_are_one_line(error, said, monkeypatch, capsys):
         run(main, Script, makes_region=True)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith(f"script.py: {said}")
+
+
+def test_the_last_line_into_a_pipe_that_nobody_reads(monkeypatch, capsys):
+    def write(text):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    monkeypatch.setattr(sys.stdout, "write", write)
+    with pytest.raises(SystemExit) as caught:
+        run(lambda c: None, Script, makes_region=True)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("script.py: Broken pipe; what reads these lines (head?) has ended")
 
 
 def test_too_little_memory_is_one_line(monkeypatch, capsys):

@@ -287,6 +287,10 @@ def test_a_number_apart_from_all_others_is_said_and_kept(tmp_path):
     np.testing.assert_allclose(found, values, rtol=1e-6)
     assert any("254 in 3.3% of the cells lies apart from all other values and is kept; if it marks gaps, declare it "
                "(gdal_edit.py -a_nodata 254)" in note for note in notes)
+    values[:2] = -0.25  # nearer to the others than they are wide
+    write_raster(tmp_path / "rain.tif", values, nodata=None)
+    assert any("-0.25 in 3.3% of the cells alone is below 0 and is kept" in note
+               for note in plain_of(tmp_path / "rain.tif", "rain")[1])
     write_raster(tmp_path / "rain.tif", np.linspace(1, 8, ROWS * COLS).reshape(ROWS, COLS).round(), nodata=None)
     assert plain_of(tmp_path / "rain.tif", "rain")[1] == []
 
@@ -378,7 +382,7 @@ def test_heights_that_may_be_gaps_or_depths_are_said(tmp_path):
     assert any("all heights lie below 0" in note for note in plain_of(tmp_path / "dem.tif", "DEM", "")[1])
     values[:, 40] = 0  # a stripe
     write_raster(tmp_path / "dem.tif", values)
-    assert any("DEM: 0 in 1.2% of the cells lies apart from all other values and is kept" in note
+    assert any("DEM: 0 in 1.2% of the cells lies apart from all other values and is kept as a height" in note
                for note in plain_of(tmp_path / "dem.tif", "DEM", "")[1])
     write_raster(tmp_path / "dem.tif", np.where(values == 0, 0, values - 159))  # a shore
     assert not any("apart" in note for note in plain_of(tmp_path / "dem.tif", "DEM", "")[1])

@@ -7,7 +7,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from lsm.comparison import measures
-from lsm.comparison.protocols import kind_of
+from lsm.comparison.protocols import number_of
 from lsm.run.paths import Paths
 from lsm.run.settings import counted
 
@@ -109,7 +109,7 @@ def _methods_by_measures(part: pd.DataFrame) -> str:
 
 def times(protocol: str, n: int) -> str:
     """How often a protocol was scored, in words: on so many folds, or repeats."""
-    return counted(n, "fold" if kind_of(protocol) in ("blocked", "partitions") else "repeat")
+    return counted(n, number_of(protocol))
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -54,8 +54,9 @@ def block_kinds(c: FigureConstants):
         panels.name_band(band, protocol)
     for ax in axes[-1]:
         ax.set_xlabel("accuracy of a block", fontsize=7)
-    caption(fig, c, record, f"line: mean; box: sd; whisker: smallest to largest; held-out blocks of "
-            f"{panels.repeats(table['seed'].nunique())}; kinds: KMeans of {len(numbers)} blocks, seed {c.SEED}")
+    often = panels.repeats(table["seed"].nunique(), protocols)
+    caption(fig, c, record, f"line: mean; box: sd; whisker: smallest to largest; held-out blocks of {often}; kinds: "
+            f"KMeans of {len(numbers)} blocks, seed {c.SEED}")
     return fig, pd.DataFrame(rows)
 
 

@@ -24,12 +24,12 @@ MARKED = {"markersize": 4.8, "markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
 def method_roc(c: FigureConstants):
-    """ROC of every method under every protocol: the mean over the repeats, and each repeat."""
+    """ROC of every method under every protocol: the mean over repeats or folds, and each."""
     return scored_curves(c, roc_on_grid, "AUROC", ("false positive rate", "true positive rate"), "lower right")
 
 
 def method_precision_recall(c: FigureConstants):
-    """Precision against recall of every method under every protocol: the mean over the repeats, and each repeat."""
+    """Precision against recall of every method under every protocol: the mean over repeats or folds, and each."""
     return scored_curves(c, precision_on_grid, "PR-AUC", ("recall", "precision"), "lower left")
 
 
@@ -58,10 +58,10 @@ def scored_curves(c: FigureConstants, curve, measure: str, words: tuple[str, str
         legend(ax, labels, len(area) - len(chosen), measure, corner)
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=words[0], ylabel=words[1], aspect="equal")
         n = where(table, protocol=protocol).groupby(["method", "seed"], observed=True).size()
-        ax.set_title(f"{protocol}: {repeats(lines['repeat'].nunique())}, {panels.span(n.min(), n.max())} points each",
-                     loc="left")
+        often = repeats(lines["repeat"].nunique(), [protocol])
+        ax.set_title(f"{protocol}: {often}, {panels.span(n.min(), n.max())} points each", loc="left")
         tidy(ax)
-    caption(fig, c, record, "lines: mean of the repeats; thin lines: each repeat; numbers: mean ± sd of the repeats")
+    caption(fig, c, record, "lines: mean; thin lines: each repeat or fold; numbers: mean ± sd")
     mean = drawn.groupby(["protocol", "method", "x"], sort=False)["y"].mean().reset_index().assign(repeat="mean")
     return fig, pd.concat([mean[drawn.columns], drawn]).round(6)
 
@@ -157,7 +157,7 @@ def method_rates(c: FigureConstants):
                "share on the top 10 % (dashed)", "lower right")
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the area, most susceptible first",
                ylabel="share of landslides")
-        ax.set_title(f"{protocol}: {kind} rate, {repeats(part['repeat'].nunique())}", loc="left")
+        ax.set_title(f"{protocol}: {kind} rate, {repeats(part['repeat'].nunique(), [protocol])}", loc="left")
         tidy(ax)
     caption(fig, c, record, "success: landslides that a method learned from; prediction: other landslides; dotted: "
             "chance")
@@ -203,6 +203,7 @@ def reliability(c: FigureConstants, protocol: str):
     which = f"{protocols[0]} (solid, bars) and {protocols[1]} (dashed)" if len(protocols) == 2 else protocols[0]
     first = where(table, protocol=protocols[0])
     n = first.groupby("method", observed=True).size().max()
-    caption(fig, c, record, f"{which}, {n:,} points of {repeats(first['seed'].nunique())}; bars: points in each "
-            "tenth; error: expected calibration error")
+    often = repeats(first["seed"].nunique(), protocols[:1])
+    caption(fig, c, record, f"{which}, {n:,} points of {often}; bars: points in each tenth; error: expected "
+            "calibration error")
     return fig, drawn

@@ -43,7 +43,7 @@ def few_shot(c: FigureConstants):
     axes[0].set_ylabel("accuracy on the query")
     handles, labels = axes[1].get_legend_handles_labels()
     axes[1].legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
-    caption(fig, c, record, f"{table['method'].iloc[0]}; {means_of(table.seeds)}, "
+    caption(fig, c, record, f"{table['method'].iloc[0]}; {means_of(table.seeds, table.protocol)}, "
             f"{int(table['n'].max()):,} query points together")
     return fig, table[["k", "steps", "mean", "sd", "n", "seeds"]]
 
@@ -108,7 +108,7 @@ def few_shot_blocks(c: FigureConstants):
     tidy(ax)
     gain = wide["after"] - wide["before"]
     caption(fig, c, record, f"line: mean, box: sd, whisker: least and most; {len(wide)} blocks of "
-            f"{repeats(wide['seed'].nunique())}, area: query points; {(gain > 0).sum()} gain, "
+            f"{repeats(wide['seed'].nunique(), table.protocol)}, area: query points; {(gain > 0).sum()} gain, "
             f"{(gain == 0).sum()} stay equal, {(gain < 0).sum()} lose")
     candles = pd.DataFrame(rows).assign(part="candle")
     points = wide.assign(part="point", k=most, steps=c.SHOT_STEPS)

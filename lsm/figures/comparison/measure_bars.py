@@ -17,7 +17,7 @@ CUTS = ("published", "spatial")
 
 
 def bars(c: FigureConstants, protocol: str):
-    """Measures of every method under one protocol, as bars with the standard deviation over the repeats."""
+    """Measures of every method under one protocol, as bars with the standard deviation over repeats or folds."""
     table, record, protocols = panels.measured(c, protocol)
     table = where(table, protocol=protocols, subset="all", with_dv=True)
     measures = [m for m in styles.MEASURES if m in set(table["measure"])]
@@ -39,7 +39,7 @@ def bars(c: FigureConstants, protocol: str):
         panels.name_band(band, p)
     for ax, measure in zip(axes[0], measures, strict=True):
         ax.set_title(heading(measure), fontsize=7, pad=4)
-    caption(fig, c, record, f"{means_of(table.seeds)}, {counts(where(table, measure='auroc'))} "
+    caption(fig, c, record, f"{means_of(table.seeds, table.protocol)}, {counts(where(table, measure='auroc'))} "
             "points together; best AUROC first; ↓: less is better")
     return fig, table[["protocol", "method", "measure", "mean", "sd", "n", "seeds"]]
 
@@ -57,7 +57,7 @@ def ranked(table: pd.DataFrame) -> list[str]:
 
 
 def counts(table: pd.DataFrame) -> str:
-    """The number of points of all repeats together, in words."""
+    """The number of points of all repeats or folds together, in words."""
     return panels.span(int(table["n"].min()), int(table["n"].max()))
 
 
@@ -144,7 +144,7 @@ def gap(c: FigureConstants):
     panels.name_rows(axes[0], methods)
     panels.foot_legend(fig, [panels.hollow("published: random halves", "white"),
                              panels.hollow("spatial: halves on both sides of a line", styles.INK, "s")], "right")
-    caption(fig, c, record, f"numbers: published minus spatial; {means_of(table.seeds)}; ↓: less is better")
+    caption(fig, c, record, f"numbers: published minus spatial; {means_of(table.seeds, CUTS)}; ↓: less is better")
     return fig, pd.DataFrame(rows)
 
 
@@ -179,7 +179,7 @@ def distance(c: FigureConstants):
     fig.supxlabel("quarter of the query points by distance to the nearest labelled point, 1 nearest", fontsize=7.5,
                   y=0.47 / tall)
     fig.supylabel("AUROC", fontsize=7.5, x=0.005)
-    caption(fig, c, record, f"{means_of(table.seeds)}; {counts(table)} points in each quarter of all repeats")
+    caption(fig, c, record, f"{means_of(table.seeds, table.protocol)}; {counts(table)} points in each quarter together")
     return fig, table[["protocol", "method", "subset", "mean", "sd", "n", "seeds"]]
 
 
@@ -216,5 +216,5 @@ def subsets(c: FigureConstants):
         ax.set_xlabel("AUROC", fontsize=7)
     panels.foot_legend(fig, [panels.hollow("with DV", styles.INK)]
                        + [panels.hollow("without DV", "white")] * (not table["with_dv"].all()), "left")
-    caption(fig, c, record, f"{means_of(table.seeds)}, n points together")
+    caption(fig, c, record, f"{means_of(table.seeds, table.protocol)}, n points together")
     return fig, table[["protocol", "subset", "with_dv", "method", "mean", "sd", "n", "seeds"]]

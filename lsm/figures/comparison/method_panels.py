@@ -9,10 +9,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lsm.comparison.protocols import number_of
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, NotCompared, saved, tidy
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import counted
 
 STAGE = "compare_methods.py"
 COLUMNS = ("protocol", "subset", "with_dv", "method", "measure", "mean", "sd", "n", "seeds")  # of the measures
@@ -166,15 +166,20 @@ def span(low: int, high: int) -> str:
     return f"{high:,}" if low == high else f"{low:,}–{high:,}"
 
 
-def repeats(numbers) -> str:
-    """How many repeats, in words: "1 repeat", "5 repeats", "1 to 5 repeats". numbers  one number or a column."""
+def repeats(numbers, protocols) -> str:
+    """How often protocols were scored, in words: "1 repeat", "5 folds", "3 to 5 repeats or folds".
+
+    numbers  one number or a column; protocols  their names, once or often
+    """
     low, high = int(np.min(numbers)), int(np.max(numbers))
-    return f"{low} to {high} repeats" if low < high else counted(high, "repeat")
+    words = " or ".join(sorted({number_of(name) + "s" * (high != 1) for name in protocols}, reverse=True))
+    return f"{low} to {high} {words}" if low < high else f"{high:,} {words}"
 
 
-def means_of(numbers) -> str:
-    """What marks and whiskers show of so many repeats, in words. One repeat has no standard deviation."""
-    return f"mean{' and sd' * bool(np.max(numbers) > 1)} of {repeats(numbers)}"
+def means_of(numbers, protocols) -> str:
+    """What marks and whiskers show, in words; numbers, protocols  as `repeats` takes them. One repeat has no standard
+    deviation."""
+    return f"mean{' and sd' * bool(np.max(numbers) > 1)} of {repeats(numbers, protocols)}"
 
 
 def signed(change: float) -> str:

@@ -110,6 +110,6 @@ def weak_label_worth(c: FigureConstants):
             ax.locator_params(axis="x", nbins=3)
         column[0].set_title(f"{styles.MEASURES[measure]}\n{TESTED[subset]}", fontsize=7, pad=4)
     panels.foot_legend(fig, [panels.hollow(text, face or styles.INK) for text, face in LEARNED.values()], "right")
-    caption(fig, c, record, f"numbers: what InSAR landslides add; {panels.means_of(table.seeds)}; "
+    caption(fig, c, record, f"numbers: what InSAR landslides add; {panels.means_of(table.seeds, table.protocol)}; "
             f"{counts(table)} points together, each kind of landslide with all non-landslides")
     return fig, table[list(panels.COLUMNS)]
