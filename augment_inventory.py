@@ -34,12 +34,11 @@ import numpy as np
 import pandas as pd
 
 from lsm.inputs import grid_cells
-from lsm.inputs.rasters import read_composite
+from lsm.inputs.rasters import Composite
 from lsm.inputs.samples import read_samples
 from lsm.insar import weak_samples
 from lsm.insar.moving_slopes import Motion, check_rules, is_near
 from lsm.insar.velocities import DIRECTIONS, TO_MM, read_insar
-from lsm.region.warp import Grid
 from lsm.run.artifacts import write_csv, wrote
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, run
@@ -113,11 +112,11 @@ def from_measurements(c, paths: Paths, path: Path, factors, landslides: np.ndarr
 
     landslides  (landslides, 2), of the inventory. Raises InputError.
     """
-    raster = read_composite(paths.composite)
+    composite = Composite.of(paths.composite)
     own = wrote(path, ("prepare_region.py",))  # which writes mm/yr, positive towards the satellite, whatever it read
-    points, notes = read_insar(path, Grid(*raster.valid.shape, raster.geotransform, raster.crs),
-                               unit="mm/yr" if own else c.INSAR_UNIT, positive="towards" if own else c.INSAR_POSITIVE)
-    motion = weak_samples.judged(c, points, raster, grid_cells.grid_of(paths), factors, landslides, path)
+    points, notes = read_insar(path, composite.grid, unit="mm/yr" if own else c.INSAR_UNIT,
+                               positive="towards" if own else c.INSAR_POSITIVE)
+    motion = weak_samples.judged(c, points, composite, grid_cells.grid_of(paths), factors, landslides, path)
     if not len(motion.sieve.left):
         raise InputError(f"{shown(path)}: expected points that pass the rules, found none of {len(points.xy):,}: "
                          f"{motion.sieve.dropped}; look at units and CRS; if nothing moves there, leave the points out")

@@ -39,7 +39,7 @@ from lsm.checks.inspection import write_checks
 from lsm.inputs.crs import crs_name
 from lsm.inputs.layers import stack_layers
 from lsm.inputs.rasters import TERRAIN as _TERRAIN
-from lsm.inputs.rasters import read_composite
+from lsm.inputs.rasters import Composite
 from lsm.inputs.samples import Factor
 from lsm.insar.cell_velocities import write_velocity_layer
 from lsm.insar.moving_slopes import RULES as _RULES
@@ -198,7 +198,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
         landslides, stable, burned, more = place_points(read, inputs, grid, folder, c)
         notes += more
         if points is not None:
-            motion = judged(rules, points, read_composite(folder / "composite.tif"), folder / "stack.tif", factors,
+            motion = judged(rules, points, Composite.of(folder / "composite.tif"), folder / "stack.tif", factors,
                             landslides[0], path_of(insar[0]))
             weak = as_table(names, motion.factors, points.xy[motion.sieve.left]).assign(label=1)
             notes += [*motion.notes, f"{len(weak):,} of {len(points.xy):,} InSAR points are weak landslides; dropped: "

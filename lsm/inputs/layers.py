@@ -14,7 +14,7 @@ import numpy as np
 from osgeo import gdal, gdal_array
 
 from lsm.inputs import rasters
-from lsm.inputs.rasters import NODATA, TILE, Grid, create, known
+from lsm.inputs.rasters import NODATA, TILE, Composite, Grid, create, known, locate
 
 
 def read_rows(dataset: gdal.Dataset, row: int, rows: int, band: int = 1) -> np.ndarray:
@@ -103,6 +103,22 @@ def values_at(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray) -> np.nda
     """Values (points, bands) float32 of a raster at cells; only windows that hold any of the cells are read."""
     bands = range(1, dataset.RasterCount + 1)
     return np.stack([take(dataset, row, col, band) for band in bands], axis=1, dtype=np.float32)
+
+
+def terrain_at(composite: Composite, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bands of TERRAIN (4, points) float32 in the cells of points (points, 2), nan where one of them has no number,
+    and which points lie on the raster (points,); only windows that hold any of them are read. Raises InputError as
+    `Composite.read` does."""
+    grid = composite.grid
+    row, col, on = locate(grid.geotransform, (grid.rows, grid.cols), xy)
+    out = np.full((len(composite.bands), len(xy)), np.nan, np.float32)
+    for first, rows in grid.windows():
+        here = np.flatnonzero(on & (row >= first) & (row < first + rows))
+        if len(here):
+            values, valid = composite.read(first, rows)
+            at = row[here] - first, col[here]
+            out[:, here] = np.where(valid[at], values[:, *at], np.nan)
+    return out, on
 
 
 def take(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray, band: int = 1) -> np.ndarray:

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import false_discovery_control, norm
 
 from lsm.inputs.crs import off_north
-from lsm.inputs.rasters import TERRAIN, Raster, locate
+from lsm.inputs.rasters import TERRAIN
 from lsm.insar.velocities import ASIDE, InsarPoints
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -58,6 +58,16 @@ class Sieve:
 
 
 @dataclass(frozen=True)
+class Ground:
+    """The terrain under InSAR points: the bands of TERRAIN (4, points), nan where there is none; which points (points,)
+    lie inside the raster; and its crs as WKT."""
+
+    terrain: np.ndarray
+    inside: np.ndarray
+    crs: str
+
+
+@dataclass(frozen=True)
 class Motion:
     """InSAR points after the rules: the sieve; measured, a table of all points with X, Y, velocity (mm/yr along the
     line of sight), cosine (C) and slope_velocity (mm/yr, positive downhill; both nan without geometry); factors (left,
@@ -87,24 +97,19 @@ def check_rules(c) -> None:
             raise InputError(f"{name}={getattr(c, name)}: expected {low} to {high}")
 
 
-def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, factors_at, c, path: Path) -> Motion:
+def find_moving(points: InsarPoints, ground: Ground, landslides: np.ndarray, factors_at, c, path: Path) -> Motion:
     """Applies all rules.
 
-    raster      composite.tif
     landslides  (landslides, 2), of the inventory
     factors_at  (numbers of points) -> their factors (numbers, factors), nan where the grid has none in their cell
     c           the constants RULES
     path        of the points, for messages
     Raises InputError.
     """
-    sieve, (row, col, inside) = Sieve(len(points.xy)), locate(raster.geotransform, raster.valid.shape, points.xy)
-    sieve.drop("outside the raster", ~inside)
-    there = inside.copy()
-    there[inside] = raster.valid[row[inside], col[inside]]
-    sieve.drop("on nodata", ~there)
-    slope, aspect = np.full((2, len(row)), np.nan)
-    for values, name in ((slope, "slope"), (aspect, "aspect")):
-        values[there] = raster.bands[TERRAIN.index(name), row[there], col[there]]
+    sieve = Sieve(len(points.xy))
+    slope, aspect = (ground.terrain[TERRAIN.index(name)].astype(float) for name in ("slope", "aspect"))
+    sieve.drop("outside the raster", ~ground.inside)
+    sieve.drop("on nodata", np.isnan(slope))
     if points.coherence is not None:
         sieve.drop(f"coherence below {c.MIN_COHERENCE:g}", points.coherence < c.MIN_COHERENCE)
     measurable, flat = sieve.fate == WEAK, (slope < c.MIN_SLOPE) | (aspect < 0)
@@ -112,7 +117,7 @@ def find_moving(points: InsarPoints, raster: Raster, landslides: np.ndarray, fac
     velocity, error, notes = points.velocity, np.zeros(len(flat)) if points.error is None else points.error, []
     if c.FLAT_TELLS:
         velocity, error, notes = told_by_flat_ground(points, measurable & flat, measurable & ~flat)
-    turned = off_north(raster.crs, *np.median(points.xy, axis=0))
+    turned = off_north(ground.crs, *np.median(points.xy, axis=0))
     cosine, downhill, speed, along = _along_the_slope(replace(points, velocity=velocity), slope, aspect + turned, c,
                                                       path)
     if along != "slope":

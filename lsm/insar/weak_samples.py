@@ -8,12 +8,12 @@ from osgeo import gdal
 from sklearn.metrics import roc_auc_score
 
 from lsm.inputs import grid_cells
-from lsm.inputs.layers import values_at
-from lsm.inputs.rasters import TERRAIN, Grid, Raster, cell_of, centres, inside
+from lsm.inputs.layers import terrain_at, values_at
+from lsm.inputs.rasters import TERRAIN, Composite, Grid, cell_of, centres, locate
 from lsm.inputs.samples import STORED_ZERO, Factor, columns_of, count_rows, grid_chunks, labels_of
 from lsm.inputs.text_tables import Table
 from lsm.insar import velocities
-from lsm.insar.moving_slopes import Motion, Sieve, find_moving, is_near, thin
+from lsm.insar.moving_slopes import Ground, Motion, Sieve, find_moving, is_near, thin
 from lsm.run.paths import shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
@@ -58,18 +58,21 @@ def published_points(path: Path, factors: tuple[Factor, ...], positive: str) -> 
     return table, Motion(Sieve(len(table)), measured, values, np.zeros(0, int))
 
 
-def judged(c, points: velocities.InsarPoints, raster: Raster, grid: Path, factors: tuple[Factor, ...],
+def judged(c, points: velocities.InsarPoints, composite: Composite, grid: Path, factors: tuple[Factor, ...],
            landslides: np.ndarray, path: Path) -> Motion:
     """The points after all rules of `find_moving`, with their factors.
 
-    c       the constants of augment_inventory.py; raster  composite.tif; grid  the cells to predict, table or stack
+    c       the constants of augment_inventory.py; grid  the cells to predict, table or stack
     landslides  (landslides, 2), of the inventory; path  of the points, for messages
     Raises InputError.
     """
-    def factors_of(here: np.ndarray) -> np.ndarray:
-        return factors_at(grid, factors, raster, points.xy[here], points.velocity[here], c.GRID_ROWS)
+    terrain, inside = terrain_at(composite, points.xy)
 
-    return find_moving(points, raster, landslides, factors_of, c, path)
+    def factors_of(here: np.ndarray) -> np.ndarray:
+        return factors_at(grid, factors, composite.grid, points.xy[here], points.velocity[here], terrain[:, here],
+                          c.GRID_ROWS)
+
+    return find_moving(points, Ground(terrain, inside, composite.grid.crs), landslides, factors_of, c, path)
 
 
 def at_rest(motion: Motion, landslides: np.ndarray, c, spacing: float, grid: Grid, folder: Path
@@ -97,11 +100,10 @@ def at_rest(motion: Motion, landslides: np.ndarray, c, spacing: float, grid: Gri
                   "there are such points"] * bool(len(weak))
 
 
-def factors_at(path: Path, factors: tuple[Factor, ...], raster: Raster, xy: np.ndarray, velocity: np.ndarray,
-               rows: int) -> np.ndarray:
-    """Factors (points, factors) of points: velocity as measured, terrain from composite.tif (`raster`), the others from
-    the grid `path` (table or stack, `rows` at a time), nan where it has none in a point's cell."""
-    row, col = cell_of(raster.geotransform, xy)
+def factors_at(path: Path, factors: tuple[Factor, ...], grid: Grid, xy: np.ndarray, velocity: np.ndarray,
+               terrain: np.ndarray, rows: int) -> np.ndarray:
+    """Factors (points, factors) of points: velocity as measured, terrain (4, points) as in composite.tif, the others
+    from the cells to predict, `path` (table or stack, `rows` at a time), nan where it has none in a point's cell."""
     values = np.full((len(xy), len(factors)), np.nan, np.float32)
     bands, others = [name.lower() for name in TERRAIN], []
     for j, factor in enumerate(factors):
@@ -109,26 +111,26 @@ def factors_at(path: Path, factors: tuple[Factor, ...], raster: Raster, xy: np.n
         if factor.zero_is_missing:
             values[:, j] = velocity
         elif band is not None:
-            values[:, j] = raster.bands[band, row, col]
+            values[:, j] = terrain[band]
         else:
             others.append(j)
     if others:
-        cell = row * raster.valid.shape[1] + col
-        values[:, others] = nearest_rows(path, tuple(factors[j] for j in others), raster, cell, rows)
+        row, col = cell_of(grid.geotransform, xy)
+        values[:, others] = nearest_rows(path, tuple(factors[j] for j in others), grid, row * grid.cols + col, rows)
     return values
 
 
-def nearest_rows(path: Path, factors: tuple[Factor, ...], raster: Raster, cell: np.ndarray, rows: int) -> np.ndarray:
+def nearest_rows(path: Path, factors: tuple[Factor, ...], grid: Grid, cell: np.ndarray, rows: int) -> np.ndarray:
     """Factors (points, factors) of the grid's row in each point's cell (points,), a whole number row * cols + col; nan
     where the grid has none there. Of several rows in a cell the row nearest to its centre, of equals the first."""
     wanted, place = np.unique(cell, return_inverse=True)
     values, nearest = np.full((len(wanted), len(factors)), np.nan, np.float32), np.full(len(wanted), np.inf)
     bar = Progress(total=grid_cells.count(path), desc="grid", unit="row", unit_scale=True, delay=2)
     for chunk, xy in grid_cells.chunks(path, factors, rows):
-        row, col = cell_of(raster.geotransform, xy)
-        own = np.where(inside(raster.valid.shape, row, col), row * raster.valid.shape[1] + col, -1)
+        row, col, on = locate(grid.geotransform, (grid.rows, grid.cols), xy)
+        own = np.where(on, row * grid.cols + col, -1)
         of_chunk = np.flatnonzero(np.isin(own, wanted))
-        x, y = centres(raster.geotransform, row[of_chunk], col[of_chunk])
+        x, y = centres(grid.geotransform, row[of_chunk], col[of_chunk])
         distance = np.hypot(xy[of_chunk, 0] - x, xy[of_chunk, 1] - y)
         order = np.lexsort((distance, own[of_chunk]))
         found, first = np.unique(own[of_chunk][order], return_index=True)

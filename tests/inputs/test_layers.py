@@ -46,6 +46,26 @@ def test_values_at_cells(tmp_path, monkeypatch):
     np.testing.assert_array_equal(layers.values_at(dataset, row, col)[:, 0], values[row, col])
 
 
+def test_terrain_at_points_reads_only_windows_that_hold_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(rasters, "WINDOW", COLS * 7)
+    dataset = rasters.create(tmp_path / "composite.tif", GRID, names=rasters.TERRAIN)
+    bands = np.random.default_rng(0).uniform(0, 80, (4, ROWS, COLS)).astype(np.float32)
+    bands[2, 20, 7] = NODATA
+    dataset.WriteArray(bands)
+    layers.flush(dataset)
+    composite, read, seen = rasters.Composite.of(tmp_path / "composite.tif"), rasters.Composite.read, []
+    monkeypatch.setattr(rasters.Composite, "read", lambda self, row, rows: seen.append(row) or read(self, row, rows))
+    row, col = np.array([59, 0, 20, 20]), np.array([79, 0, 7, 8])
+    xy = np.column_stack(rasters.centres(PLACE, row, col))
+    xy = np.vstack([xy, [[WEST - 1, NORTH - 1]]])
+    terrain, inside = layers.terrain_at(composite, xy)
+    expected = np.full((4, 5), np.nan, np.float32)
+    expected[:, [0, 1, 3]] = bands[:, row[[0, 1, 3]], col[[0, 1, 3]]]
+    np.testing.assert_array_equal(terrain, expected)
+    assert inside.tolist() == [True, True, True, True, False]
+    assert seen == [0, 14, 56]
+
+
 @pytest.mark.parametrize("options", [(), ("TILED=YES", "BLOCKXSIZE=16", "BLOCKYSIZE=16", "COMPRESS=DEFLATE")])
 def test_a_thinned_raster_keeps_none_of_its_windows(tmp_path, monkeypatch, options):
     values = np.arange(1_000_000, dtype=np.float32).reshape(1000, 1000)

@@ -9,10 +9,10 @@ import pytest
 
 import augment_inventory
 from lsm.inputs.crs import crs_of
-from lsm.inputs.rasters import Raster
 from lsm.insar.moving_slopes import (
     NOTE,
     WEAK,
+    Ground,
     Sieve,
     find_moving,
     is_near,
@@ -140,13 +140,13 @@ def test_the_sieve():
 def judge(velocity, *settings, slope=30, epsg=32650, west=0.0, north=0.0, **columns):
     """Points on even slopes, of 30 degrees if not told, down to the right on the map, 100 m apart, after the rules."""
     n = len(velocity)
-    bands = np.empty((4, 1, n), np.float32)  # DEM, aspect, curvature, slope
-    bands[0], bands[1], bands[2], bands[3] = 100, 90, 0, slope
-    raster = Raster(bands, np.ones((1, n), bool), (west, 100, 0, north, 0, -100), crs_of(epsg).ExportToWkt())
+    terrain = np.empty((4, n), np.float32)  # DEM, aspect, curvature, slope
+    terrain[0], terrain[1], terrain[2], terrain[3] = 100, 90, 0, slope
+    ground = Ground(terrain, np.ones(n, bool), crs_of(epsg).ExportToWkt())
     xy = np.column_stack([west + np.arange(n) * 100 + 50.0, np.full(n, north - 50.0)])
     points = InsarPoints(xy, np.array(velocity), **columns)
     c = constants(augment_inventory.Constants, ["REGION=isle", *settings])
-    return find_moving(points, raster, np.empty((0, 2)), lambda here: np.ones((len(here), 3)), c, Path("insar.csv"))
+    return find_moving(points, ground, np.empty((0, 2)), lambda here: np.ones((len(here), 3)), c, Path("insar.csv"))
 
 
 def test_without_geometry_the_line_of_sight_is_judged():
