@@ -85,6 +85,8 @@ def check_constants(c: Constants) -> None:
     """Refuses constants that cannot be used. Raises InputError."""
     classes.check_constants(c)
     at_least(c, FOLDS=2, PAIRED=2, GRID_ROWS=1)
+    if not c.SPREADS or sorted(set(c.SPREADS)) != list(c.SPREADS) or len(c.SPREADS) + 1 != len(c.SPREAD_COLOURS):
+        raise InputError(f"SPREADS={c.SPREADS}: expected ascending numbers, one fewer than SPREAD_COLOURS")
 
 
 def write(c: Constants, product: str, raster: gdal.Dataset, text: str, style: str, inputs: list, **options) -> None:

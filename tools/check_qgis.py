@@ -116,5 +116,6 @@ def main(figs: Path, region: str, out: Path) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) != 4:
-        sys.exit(__doc__)
+        print(__doc__)
+        sys.exit(not {"-h", "--help"} & set(sys.argv))
     sys.exit(main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))

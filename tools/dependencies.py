@@ -87,5 +87,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        sys.exit(__doc__)
+        print(__doc__)
+        sys.exit(not {"-h", "--help"} & set(sys.argv))
     main()

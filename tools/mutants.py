@@ -137,6 +137,9 @@ def main(arguments: list[str]) -> None:
     given = {"COUNT": "20", "SEED": "1", "LINES": "", "EXPR": ""}
     given |= dict(argument.split("=", 1) for argument in arguments if argument.partition("=")[0] in given)
     module, *tests = [a for a in arguments if a.partition("=")[0] not in given] or [""]
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return
     if not tests or not (PROJECT / module).is_file():
         sys.exit(__doc__)
     for name in LIBRARIES:

@@ -39,6 +39,9 @@ def write_checks(c, stop: bool) -> None:
     for path in written:
         print(f"wrote {shown(path)}")
     print(summary(table))
+    if not any(path.is_file() for path in inputs):
+        raise InputError(f"{shown(paths.samples)}: missing, and so are all inputs of region {c.REGION}; make them of "
+                         f"your layers: make run REGION={c.REGION} RAW=<folder>")
     if stop and (errors := int((table["level"] == "error").sum())):
         raise InputError(f"{shown(paths.checks)}: expected no error, found {errors}; mend the inputs as the lines "
                          "above say, or, if they are right all the same, add STOP_AT_ERRORS=False")

@@ -185,7 +185,8 @@ def of_collinearity(values: pd.DataFrame, factors: tuple[Factor, ...], file: str
     numbers = values[names].dropna()
     numbers = numbers.loc[:, numbers.std() > 0]
     constant = sorted(set(names) - set(numbers))
-    findings = [Finding("collinearity", file, "warning", f"{name} is the same in every row", f"leave {name} out")
+    findings = [Finding("collinearity", file, "warning", f"{name} is the same in every row",
+                        "it tells nothing here: is it of this area?")
                 for name in constant]
     if numbers.shape[1] < 2 or len(numbers) <= numbers.shape[1]:
         return pd.DataFrame(), findings
@@ -195,11 +196,12 @@ def of_collinearity(values: pd.DataFrame, factors: tuple[Factor, ...], file: str
         for b in r.columns[i + 1:]:
             if abs(r.loc[a, b]) > CORRELATION:
                 findings.append(Finding("collinearity", file, "warning", f"{a} and {b} correlate at {r.loc[a, b]:.2f}",
-                                        "the two share their importance; leave one out to read it"))
+                                        "the two share their importance in explanations; the map does not suffer"))
     for name, vif in zip(r, inflation, strict=True):
         if vif > VIF:
             findings.append(Finding("collinearity", file, "warning", f"variance inflation of {name} {vif:.1f}",
-                                    "the other factors predict it; leave it out, or one that it correlates with"))
+                                    "the other factors predict it: it shares its importance with them; the map does "
+                                    "not suffer"))
     if not findings:
         findings.append(Finding("collinearity", file, "ok", f"|r| to {np.abs(r.to_numpy() - np.eye(len(r))).max():.2f},"
                                 f" variance inflation to {inflation.max():.1f}"))

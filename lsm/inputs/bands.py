@@ -83,14 +83,15 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
 
     One that `marks_gap` finds, or one of MARKS that is more than TIMES as large as 99 % of the others. Of values that
     `vary` from place to place, also a whole number or one of nines (999.9), of 100 and more, that is TIMES as large as
-    all others and stands OFTEN times as often as any of them: what is measured is never so often the same.
+    all others and stands OFTEN times as often as any of them: what is measured is never so often the same. So often 0,
+    the smallest or the largest number is said.
     """
     marked, sizes, notes = np.isin(values, MARKS), np.abs(values), []
     others = ~marked & np.isfinite(values)
     if not others.any():
         return marked, notes
     out, kept = marks_gap(values) | (marked & (sizes > TIMES * np.quantile(sizes[others], 0.99))), []
-    for end in {values[others].min(), values[others].max()} if vary else ():
+    for end in dict.fromkeys((values[others].min(), values[others].max(), 0.0)) if vary else ():
         alike = others & (values == end)
         rest = values[others & ~alike]
         if alike.sum() < 2 or not len(rest):

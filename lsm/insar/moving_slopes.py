@@ -184,7 +184,10 @@ def told_by_flat_ground(points: InsarPoints, flat: np.ndarray, steep: np.ndarray
                 continue
             scatter = _scatter(velocity[told], error[told] if given else 1.0)
             of = f"{told.sum():,} points on flat ground"
-            if not given and scatter:
+            if not given and not scatter:
+                notes.append(f"{what}: no velocity errors, and half of {of} are exactly alike: weak landslides may be "
+                             "noise; add a column velocity_error, and remove points that are gaps")
+            elif not given:
                 error[these] = scatter
                 notes.append(f"{what}: {these.sum():,} without a velocity error (none, or 0); {scatter:.3g} mm/yr, the "
                              f"scatter of {of}, stands for it")

@@ -42,8 +42,7 @@ COLUMNS = {
                  "velocita", "geschwindigkeit"),
     "coherence": ("coherence", "temporal_coherence", "coh", "temp_coh", "gamma"),
     "heading": ("heading", "track_angle", "heading_angle", "head"),
-    "incidence": ("incidence", "incidence_angle", "inc_angle", "inc", "incidence_deg",
-                  OFF_VERTICAL),
+    "incidence": ("incidence", "incidence_angle", "inc_angle", "inc", "incidence_deg", OFF_VERTICAL),
     "error": ("velocity_error", "velocity_std", "mean_velocity_std", "velocity_stdev", "velocity_sd", "velocity_sigma",
               "velocity_uncertainty", "vel_std", "vel_sd", "vel_stdev", "vel_err", "vel_error", "vel_sigma", "v_std",
               "v_stdev", "v_sd", "v_err", "v_error", "v_sigma", "std_vel", "std_velocity", "sigma_v", "sigma_vel",
@@ -198,11 +197,12 @@ def _first(table: pd.DataFrame, key: str):
 
 def _unit_of(column: str, stated: str, unit: str, path: Path) -> tuple[str, list[str]]:
     """The unit of a column: what its name says, else what its file states, else `unit`; and a note where it is not
-    `unit`. Raises InputError for a unit that is no velocity."""
-    said = split_unit(column)[1] or (split_unit(f"v {stated}")[1] if stated else "") or unit
-    if stated and not split_unit(f"v {stated}")[1]:
-        raise InputError(f"{shown(path)}: unit: expected one of {', '.join(TO_MM)}, found {stated[:40]!r}; export "
-                         "velocities along the line of sight")
+    `unit`. Raises InputError for a unit that is no velocity, and for two units."""
+    named, of_file = split_unit(column)[1], split_unit(f"v {stated}")[1] if stated else ""
+    if stated and (not of_file or named not in ("", of_file)):
+        more = f" and, in a name, {named}; correct one" if of_file else "; export velocities along the line of sight"
+        raise InputError(f"{shown(path)}: unit: expected one of {', '.join(TO_MM)}, found {stated[:40]!r}{more}")
+    said = named or of_file or unit
     return said, [f"{shown(path)}: velocities are in {said}, as the file says"] * (said != unit)
 
 

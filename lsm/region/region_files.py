@@ -41,10 +41,11 @@ def find_inputs(folder: Path, c) -> tuple[dict[str, str], list[str]]:
         if given := getattr(c, name):
             found[name] = _named(name, given, folder) if given != "none" else []
             continue
-        insar = _data([p for p in there if "insar" in words_of(p)]) if name == "INSAR" else []
-        tracks = [[p for p in insar if track & words_of(p)] for track in (ASCENDING, DESCENDING)]
+        mine = _without_pages([p for p in there if "insar" in words_of(p)]) if name == "INSAR" else there
+        tracks = [_data([p for p in mine if track & words_of(p)]) for track in (ASCENDING, DESCENDING)
+                  if name == "INSAR"]
         of_tracks = list(dict.fromkeys(p for track in tracks for p in track))
-        files = _data([p for p in there if _stem(p) == _plain(name) and p not in of_tracks])
+        files = _data([p for p in mine if _stem(p) == _plain(name) and p not in of_tracks])
         if len(files) > 1 or any(len(track) > 1 for track in tracks) or (files and of_tracks):
             several = bool(of_tracks)
             raise InputError(f"{shown(folder)}: expected one file for {name}{' and track' * several}, found "
@@ -80,9 +81,14 @@ def _data(files: list[Path]) -> list[Path]:
     """The files of one name that hold data: none that belong to another of them or explain it."""
     files = [p for p in files if p.is_file() or p.suffix.lower() == ".gdb"] or files  # a folder may be data too
     files = [p for p in files if not is_sidecar(p.name)] or [p for p in files if p.suffix.lower() in ALONE]
-    files = [p for p in files if p.suffix.lower() in TABLES or not is_beside(p.name)] or files
+    files = _without_pages(files)
     of = {p: {part.name for part in parts_of(p)} - {p.name} for p in files if len(files) > 1}
     return [p for p in files if not any(p.name in of[q] and q.name not in of[p] for q in of)]
+
+
+def _without_pages(files: list[Path]) -> list[Path]:
+    """The files without pages and pictures that explain them; all where there are no others."""
+    return [p for p in files if p.suffix.lower() in TABLES or not is_beside(p.name)] or files
 
 
 def words_of(path: Path) -> set[str]:

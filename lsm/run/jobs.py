@@ -18,8 +18,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 
@@ -79,6 +80,16 @@ def one_thread_each():
             os.environ["OMP_NUM_THREADS"] = before
 
 
+def _start_below(start: Callable, arguments: tuple) -> None:
+    """start(*arguments), in a process that ends when the one that started it has ended, killed for instance."""
+    def watch() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+    start(*arguments)
+
+
 def side_by_side(items: list, work: Callable, workers: int, start: Callable, arguments: tuple,
                  cluster: "Cluster | None" = None) -> Iterator:
     """work(item) of every item, in their order, in as many processes as `workers`, or as cores where it is 0; each
@@ -92,7 +103,8 @@ def side_by_side(items: list, work: Callable, workers: int, start: Callable, arg
         start(*arguments)
         yield from map(work, items)
         return
-    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), start, arguments) as pool:
+    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _start_below,
+                                                 (start, arguments)) as pool:
         yield from pool.map(work, items)
 
 
@@ -109,7 +121,8 @@ def run_jobs(jobs: list[Job], work: Callable, workers: int, start: Callable, arg
                 bar.update()
             return
         workers = min(workers or os.cpu_count(), max(1, len(todo)))
-        with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), start, arguments) as pool:
+        with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _start_below,
+                                                     (start, arguments)) as pool:
             for done in as_completed([pool.submit(work, job) for job in todo]):
                 done.result()
                 bar.update()

@@ -181,6 +181,20 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
     return shlex.join(["python", script, *own])
 
 
+def _made_so(region: str) -> list[str]:
+    """NAME=value of the constants, other than the defaults, that the map and what it is made of were made with."""
+    out = {}
+    for script in (PRETRAIN, BLOCKS, LEARN, MAP):
+        with contextlib.suppress(InputError):  # no record
+            record = read_record(BY_SCRIPT[script].outputs(Paths(region))[0], script)
+            first, chosen = defaults(constants_class(script)), {"RECIPE": record["recipe"], "SEED": record["seed"]}
+            plain = vars(constants(constants_class(script), [f"{name}={value}" for name, value in chosen.items()]))
+            out |= {name: value for name, value in chosen.items() if first[name] != value}
+            out |= {name: value for name, value in record["constants"].items()
+                    if name in plain and name not in BY_SCRIPT[script].free and _plain(plain[name]) != value}
+    return [f"{name}={value}" for name, value in out.items()]
+
+
 def make_command(targets: str, region: str, arguments: Sequence[str] = ()) -> str:
     """The call of make for a target, or several with blanks between them, as a shell reads it, with the PY that make
     was called with now."""
@@ -212,14 +226,16 @@ class LeftOut:
     def lines(self) -> list[str]:
         """A line for each reason, then one for each command, and for the command that takes over what these add."""
         out = [f"{', '.join(names)}: {reason}" for reason, names in self.reasons.items()]
+        made_so = _made_so(self.region)  # other constants would make another map first
         for script, (target, what) in OPTIONAL.items():
             if names := self.optional.get(script):
-                command = make_command(target, self.region) if target else f"python {script} REGION={self.region}"
+                command = make_command(target, self.region, made_so) if target else (
+                    f"python {script} REGION={self.region}")
                 n = sum(name.startswith("figure ") for name in names)
                 figures = f", {'up to ' * (n > 1)}{counted(n, 'figure')}" * bool(n)
                 out.append(f"{command} adds {what}{figures}")
         if self.optional:
-            out.append(f"{make_command('report', self.region)} then writes the report with them")
+            out.append(f"{make_command('report', self.region, made_so)} then writes the report with them")
         return out
 
 

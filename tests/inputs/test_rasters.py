@@ -215,6 +215,13 @@ def test_one_number_far_from_all_others_marks_gaps(odd, n, gaps, kept):
     assert any("is kept; if it marks gaps" in note for note in notes) == kept
 
 
+def test_a_velocity_of_0_far_too_often_is_said():
+    found, notes = gaps_of(np.r_[np.zeros(50), np.sin(1 + np.arange(200)) * 8], "a.csv", vary=True)
+    assert not found.any()
+    assert notes == ["a.csv: 0 at 50 points is far more frequent than any other value and is kept; if it marks gaps, "
+                     "remove these points"]
+
+
 @pytest.mark.parametrize("fast", [-120.0 - np.arange(9), np.full(9, -120.0)])
 def test_fast_points_are_no_gaps(fast):
     slow = np.round(np.sin(np.arange(200)) * 8, 1)  # rounded: equal numbers are common

@@ -215,6 +215,14 @@ def test_velocities_on_flat_ground_tell_their_errors(given, expected, words):
     assert bool(notes) == (not given)
 
 
+def test_velocities_that_are_all_alike_tell_no_error():
+    velocity = np.random.default_rng(7).normal(0, 3, 1_000)
+    velocity[:600] = 0
+    _, error, notes = told(velocity)
+    assert not error.any()
+    assert "no velocity errors, and half of 1,000 points on flat ground are exactly alike" in notes[0]
+
+
 def test_each_track_tells_its_own_errors():
     rng = np.random.default_rng(9)
     velocity = np.concatenate([rng.normal(0, 2, 500), rng.normal(0, 5, 500), [30.0]])

@@ -107,6 +107,8 @@ def raw_with(folder, *names):
     (("insar_desc_2018.csv",), ("insar_desc_2018.csv",)),
     (("insar_A.txt", "insar_D.csv"), ("insar_A.txt", "insar_D.csv")),
     (("insar_asc.csv", "insar_asc.pdf", "insar_desc_plot.png"), ("insar_asc.csv",)),
+    (("insar.pdf", "insar_desc.csv"), ("insar_desc.csv",)),
+    (("insar_asc.json", "insar_desc.csv"), ("insar_asc.json", "insar_desc.csv")),
     (("insar.csv", "insar_old.csv"), ("insar.csv",)), (("insar_1.csv", "insar_2.csv"), ())])
 def test_insar_files_by_their_tracks(tmp_path, names, taken):
     folder = raw_with(tmp_path, *names)
@@ -115,6 +117,12 @@ def test_insar_files_by_their_tracks(tmp_path, names, taken):
     assert "INSAR" not in found
     said = "".join(unused(folder, [*found.values(), *insar]))
     assert all((name in said) == (name not in taken) for name in names)
+
+
+def test_a_track_in_a_folder_beside_one_in_a_file(tmp_path):
+    folder = raw_with(tmp_path, "insar_desc.csv")
+    (folder / "insar_asc").mkdir()
+    assert find_inputs(folder, NOTHING)[1] == [str(folder / name) for name in ("insar_asc", "insar_desc.csv")]
 
 
 @pytest.mark.parametrize("names", [("insar_asc.csv", "insar_asc_2.csv"), ("insar.csv", "insar_desc.csv")])

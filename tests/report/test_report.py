@@ -28,6 +28,7 @@ from lsm.report import findings, map_layers, page, pictures, tables
 from lsm.run.artifacts import read_record, write_csv, write_npz
 from lsm.run.paths import PROJECT, Paths
 
+MADE_SO = "REGION=demo K=64 LOCAL_ITERATIONS=60 REGIONAL_ITERATIONS=40 LOG_EVERY=20"  # of conftest.py
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
@@ -275,7 +276,7 @@ def test_all_is_inside_one_small_file(reported):
     assert parser.without_alt == 0
     assert len(text) < 4e6
     assert str(reported[0]) not in text
-    assert "\n  make compare REGION=demo adds other methods, up to 26 figures\n" in reported[1]
+    assert f"\n  make compare {MADE_SO} adds other methods, up to 26 figures\n" in reported[1]
 
 
 def test_numbers_of_the_page_are_those_of_the_rasters(reported):
@@ -309,11 +310,11 @@ def test_scores_figures_and_constants_are_in(reported):
 def test_stages_1_to_4_are_enough_and_the_same_bytes_come_again(copy_of_demo):
     printed = succeed(copy_of_demo, "report.py")
     lines = re.findall("^  (.*)$", printed, re.MULTILINE)
-    assert lines[-5:] == ["make compare REGION=demo adds other methods, up to 26 figures",
-                          "make explain REGION=demo adds leading factors, up to 3 figures",
-                          "make gis REGION=demo adds applicability and uncertainty",
+    assert lines[-5:] == [f"make compare {MADE_SO} adds other methods, up to 26 figures",
+                          f"make explain {MADE_SO} adds leading factors, up to 3 figures",
+                          f"make gis {MADE_SO} adds applicability and uncertainty",
                           "python check_region.py REGION=demo adds checks of the inputs, 1 figure",
-                          "make report REGION=demo then writes the report with them"]
+                          f"make report {MADE_SO} then writes the report with them"]
     assert "augment" not in printed  # the demo's stage 0 and preparation are no part of its graph
     assert "prepare_region" not in printed
     first = html_of(copy_of_demo)

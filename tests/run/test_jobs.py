@@ -1,10 +1,16 @@
 """Work side by side: its order, and that processes are started as asked."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from lsm.run.jobs import side_by_side
+from lsm.run.paths import PROJECT
 
 
 def start(factor: int) -> None:
@@ -21,3 +27,33 @@ def test_results_come_in_the_order_of_the_items(workers):
     results, processes = zip(*side_by_side(list(range(7)), work, workers, start, (3,)), strict=True)
     assert list(results) == [0, 3, 6, 9, 12, 15, 18]
     assert (set(processes) == {os.getpid()}) == (workers == 1)
+
+
+def say_and_wait(folder: str) -> None:
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(300)
+
+
+def nothing() -> None:
+    """Starts a process that needs nothing."""
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    text = ("from test_jobs import nothing, say_and_wait\nfrom lsm.run.jobs import side_by_side\n"
+            "if __name__ == '__main__':\n"
+            f"    list(side_by_side([{str(tmp_path)!r}] * 2, say_and_wait, 2, nothing, ()))\n")
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    parent = subprocess.Popen([sys.executable, script], env=os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), str(Path(__file__).parent)])})
+    try:
+        while len(pids := [int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()]) < 2:
+            assert parent.poll() is None
+            time.sleep(0.05)
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    last = time.monotonic() + 30
+    while (alive := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < last:
+        time.sleep(0.05)
+    assert not alive

@@ -54,9 +54,8 @@ def test_a_region_without_inputs_is_a_table_of_errors(tmp_path):
     done = run_stage(tmp_path, STAGE, "REGION=nowhere")
     assert done.returncode == 2
     assert "3 errors, 0 warnings, 0 in order" in done.stdout
-    assert done.stderr.endswith("tmp/nowhere_checks.csv: expected no error, found 3; mend the inputs as the lines "
-                                "above say, or, if they are right all the same, add STOP_AT_ERRORS=False\n")
-    assert "3 errors" in succeed(tmp_path, STAGE, "REGION=nowhere", "STOP_AT_ERRORS=False")
+    assert done.stderr.endswith("src_data/samples_nowhere.csv: missing, and so are all inputs of region nowhere; make "
+                                "them of your layers: make run REGION=nowhere RAW=<folder>\n")
     assert sorted(contents(tmp_path)) == ["tmp/nowhere_checks.csv", "tmp/nowhere_checks.csv.json"]
 
 
