@@ -133,7 +133,8 @@ def test_checks_find_nothing_wrong(made):
 
 
 def test_the_pipeline_follows(made):
-    for stage, given in ((DAS_pretraining, ()), (scene_sampling, ("K=64",)), (meta_learner, TRAINING),
+    one = ("LOCAL_MEMBERS=1", "REGIONAL_MEMBERS=0")  # of two kinds twice as much would be compiled
+    for stage, given in ((DAS_pretraining, ()), (scene_sampling, ("K=64",)), (meta_learner, (*TRAINING, *one)),
                          (predict_LSM, ())):
         stage.main(constants(stage.Constants, ["REGION=demo_raw", *given]))
     p, valid = read_band(PATHS.map_raster), read_composite(PATHS.composite).valid
