@@ -65,8 +65,8 @@ def families(c: FitConstants) -> list[str]:
 def _refuse_unknown(name: str, wanted: Sequence[str], known: Iterable[str], expected: str) -> None:
     if unknown := sorted(set(wanted) - set(known)):
         near = dict.fromkeys(near for one in unknown for near in get_close_matches(one, known, n=3, cutoff=0.65))
-        raise InputError(f"{name}: expected {expected}, found {', '.join(unknown)}"
-                         f"{'; the nearest: ' * bool(near)}{', '.join(near)}")
+        found = ", ".join(one or "an empty name" for one in unknown)
+        raise InputError(f"{name}: expected {expected}, found {found}{'; the nearest: ' * bool(near)}{', '.join(near)}")
 
 
 @cache

@@ -203,8 +203,10 @@ def below_root(constant: str, given: str) -> Path:
 
 
 def full_path(given: str) -> str:
-    """What to do about a relative name that is missing where it was looked for. Nothing is taken from the current
-    folder unasked: another file of this name may lie there."""
+    """What to do about a name that is missing where it was looked for. Nothing is taken from the current folder
+    unasked: another file of this name may lie there."""
+    if path_of(given).is_absolute():
+        return "put it there, or name another"
     here = Path.cwd() / given
     return f"give the full path: {here}" if path_of(here).exists() else "put it there, or give the full path"
 

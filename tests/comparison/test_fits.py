@@ -126,6 +126,7 @@ def test_a_fit_depends_on_the_stages_constants_of_its_seed(tmp_path):
 @pytest.mark.parametrize(("values", "message"), [
     ({"PROTOCOLS": "published,spatal"}, "PROTOCOLS: expected any of .*, found spatal"),
     ({"METHODS": "forest,rf"}, "METHODS: expected families of docs/tables/methods.md, found forest$"),
+    ({"METHODS": "rf,"}, "METHODS: expected families of docs/tables/methods.md, found an empty name$"),
     ({"METHODS": "boosted_xy"}, "found boosted_xy; the nearest: boosting_xy, "),
     ({"MAPPED": ("RF, tuned + YX",)}, r"MAPPED: expected methods of docs/tables/methods.md, .*: RF, tuned \+ XY, "),
     ({"PROTOCOLS": "temporal"}, "together they ask for none")])

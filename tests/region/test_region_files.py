@@ -82,6 +82,8 @@ def test_what_lies_in_the_current_folder_alone_is_not_taken_but_its_full_path_is
         with pytest.raises(InputError, match=f"looked for {tmp_path}/root/{where}; give the full path: {tmp_path}/he"):
             below_root(constant, name)
         assert str(below_root(constant, f"{tmp_path}/here/{name}")) == f"{tmp_path}/here/{name}"  # the remedy
+    with pytest.raises(InputError, match=f"looked for {tmp_path}/none; put it there, or name another$"):
+        below_root("RAW", f"{tmp_path}/none")
     with pytest.raises(InputError, match=f"root/units.gpkg; give the full path: {tmp_path}/here/units.gpkg$"):
         find_inputs(tmp_path / "raw", SimpleNamespace(**vars(NOTHING) | {"ROADS": "units.gpkg"}))
 
