@@ -297,7 +297,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    if {"-h", "--help"} & set(sys.argv):
-        print(__doc__)
-        sys.exit()
-    sys.exit(bool(main(sys.argv[1:])))
+    sys.exit(print(__doc__) if {"-h", "--help"} & set(sys.argv) else bool(main(sys.argv[1:])))

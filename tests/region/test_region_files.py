@@ -70,8 +70,8 @@ def test_a_file_is_looked_for_in_raw_and_in_the_root_and_both_are_named(tmp_path
 
 
 def test_what_lies_in_the_current_folder_alone_is_not_taken_but_its_full_path_is_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("LSM_ROOT", str(tmp_path / "root"))
-    for name in ("raw", "root", "here/layers"):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path / "study"))
+    for name in ("raw", "study", "here/layers"):
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
     for constant, name in (("RAW", "layers"), ("BLOCKS", "units.gpkg|field=cat")):
@@ -79,12 +79,12 @@ def test_what_lies_in_the_current_folder_alone_is_not_taken_but_its_full_path_is
         with pytest.raises(InputError, match=f"{where}; put it there, or give the full path$"):
             below_root(constant, "no" + name)
         (tmp_path / "here/units.gpkg").touch()
-        with pytest.raises(InputError, match=f"looked for {tmp_path}/root/{where}; give the full path: {tmp_path}/he"):
+        with pytest.raises(InputError, match=f"looked for {tmp_path}/study/{where}; give the full path: {tmp_path}/h"):
             below_root(constant, name)
         assert str(below_root(constant, f"{tmp_path}/here/{name}")) == f"{tmp_path}/here/{name}"  # the remedy
     with pytest.raises(InputError, match=f"looked for {tmp_path}/none; put it there, or name another$"):
         below_root("RAW", f"{tmp_path}/none")
-    with pytest.raises(InputError, match=f"root/units.gpkg; give the full path: {tmp_path}/here/units.gpkg$"):
+    with pytest.raises(InputError, match=f"study/units.gpkg; give the full path: {tmp_path}/here/units.gpkg$"):
         find_inputs(tmp_path / "raw", SimpleNamespace(**vars(NOTHING) | {"ROADS": "units.gpkg"}))
 
 
