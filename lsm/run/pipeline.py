@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lsm.run.artifacts import differences, factor_list, in_short, made_by, made_with, read_record, state_of, wrote
 from lsm.run.code import code_of
-from lsm.run.paths import Paths, root
+from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, counted, defaults
 
 
@@ -69,14 +69,16 @@ def of_region(region: str, raw: bool) -> list[Stage]:
 
     The demo's inputs are made by DEMO; another region's are there already, or PREPARE makes them where raw layers are
     given (`raw`), where it made them before, or of the region's raw folder where there is none of them. AUGMENT takes
-    part where InSAR points wait for it.
+    part where InSAR points wait for it. What PREPARE made and is gone now is PREPARE's still.
     """
     paths = Paths(region)
     there = any(path.is_file() for path in (paths.composite, paths.samples, paths.grid))
-    prepared = raw or _made_by(paths.composite, PREPARE) or (paths.raw.is_dir() and not there and region != "demo")
+    made = [paths.composite] if paths.composite.is_file() else BY_SCRIPT[PREPARE].outputs(paths)
+    prepared = raw or any(wrote(path, (PREPARE,)) for path in made) or (
+        paths.raw.is_dir() and not there and region != "demo")
     insar = any(path.is_file() for path in paths.insar_sources())
-    augmented = insar and not _made_by(paths.samples, PREPARE) and (
-        not paths.samples.is_file() or _made_by(paths.samples, AUGMENT))
+    augmented = insar and not wrote(paths.samples, (PREPARE,)) and (
+        not paths.samples.is_file() or wrote(paths.samples, (AUGMENT,)))
     makers = {DEMO: region == "demo", PREPARE: prepared, AUGMENT: augmented and region != "demo"}
     return [stage for stage in STAGES if makers.get(stage.script, True)]
 
@@ -128,6 +130,8 @@ def _state(stage: Stage, paths: Paths, arguments: list[str], waiting: Collection
 def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
     """Why a stage must run again; [] where it need not. The first artifact that is not fresh gives the reasons."""
     now = constants(constants_class(stage.script), arguments_of(stage.script, paths.region, arguments))
+    if stage.script == PREPARE and (gone := _gone(paths)):
+        return [f"{shown(gone[0])}: missing"]
     for path in stage.outputs(paths):
         try:
             record = read_record(path, stage.script)
@@ -147,6 +151,18 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
     return []
 
 
+def _gone(paths: Paths) -> list[Path]:
+    """Files of src_data that every run of PREPARE makes, or that it made by their records, and that are not there; and
+    the grid and the samples where they are there in no form."""
+    always = BY_SCRIPT[PREPARE].outputs(paths)
+    gone = [path for path in paths.all() if path.is_relative_to(root() / "src_data") and not path.is_file()
+            and (path in always or made_by(path) == PREPARE)]
+    for forms in ((paths.grid, paths.factor_stack), (paths.samples, *paths.insar_sources())):
+        if not any(path.is_file() for path in forms) and not set(forms) & set(gone):
+            gone.append(forms[0])
+    return gone
+
+
 def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     """The arguments that a stage knows, and its region.
 
@@ -159,11 +175,10 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     own = [a for a in arguments if a.partition("=")[0] in known and not a.startswith("REGION=")]
     if script == PREPARE:
         given = {a.partition("=")[0] for a in own}
-        with contextlib.suppress(InputError):
-            made = read_record(Paths(region).composite, PREPARE)
-            own += [f"{name}={value}" for name, value in made["constants"].items()
-                    if made["stage"] == PREPARE and name in known and name not in given
-                    and name not in BY_SCRIPT[PREPARE].free and _plain(known[name]) != value]
+        made = next((path for path in BY_SCRIPT[PREPARE].outputs(Paths(region)) if made_by(path) == PREPARE), None)
+        own += [f"{name}={value}" for name, value in (made_with(made) if made else {}).items()
+                if name in known and name not in given and name not in BY_SCRIPT[PREPARE].free
+                and _plain(known[name]) != value]
     elif script == BLOCKS and not any(a.startswith("BLOCKS=") for a in own):
         own += [f"BLOCKS={units}" for units in [made_with(Paths(region).blocks).get("BLOCKS")] if units]
     elif script == LEARN and not any(a.startswith("FORECAST=") for a in own):
@@ -258,7 +273,3 @@ def check_values(region: str, arguments: list[str], raw: bool) -> None:
                 "leave it out"))
     for script in scripts:
         check_of_stage(script, constants(constants_class(script), arguments_of(script, region, arguments)))
-
-
-def _made_by(path: Path, script: str) -> bool:
-    return path.is_file() and wrote(path, (script,))

@@ -1,5 +1,6 @@
 """`make status` and what make decides by: records, after each kind of change."""
 
+import itertools
 import json
 import os
 import re
@@ -254,3 +255,39 @@ def test_the_command_replaces_what_somebody_edited(tmp_path, monkeypatch):
     assert pipeline.command_of(pipeline.PREPARE, "isle", []) == plain
     paths.samples_without_insar.write_text("edited")
     assert pipeline.command_of(pipeline.PREPARE, "isle", []) == f"{plain} OVERWRITE=True"
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Files of prepare_region.py with their records, their content a word; the grid is a stack."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c = Paths("isle"), SimpleNamespace(**vars(of_stage(pipeline.PREPARE, REGION="isle", RAW="raw data",
+                                                              GRID_FORM="stack")))
+    for path in (paths.composite, paths.factors, paths.samples_without_insar, paths.samples, paths.factor_stack,
+                 paths.insar_points):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with artifact(path, pipeline.PREPARE, c, []) as temporary:
+            temporary.write_text("as written")
+    return paths
+
+
+@pytest.mark.parametrize(("lost", "record_too"), [
+    *itertools.product(("composite", "factors", "factor_stack", "samples_without_insar"), (False, True)),
+    ("samples", False), ("insar_points", False)])  # without records nothing tells that they were there
+def test_what_a_prepared_area_has_lost_is_prepared_again(prepared, lost, record_too):
+    path = getattr(prepared, lost)
+    path.unlink()
+    if record_too:
+        record_path(path).unlink()
+    states = pipeline.states_of("isle", [])
+    named = prepared.grid if record_too and lost == "factor_stack" else path
+    assert states[pipeline.PREPARE] == f"stale: src_data/{named.relative_to(prepared.composite.parents[1])}: missing"
+    assert pipeline.AUGMENT not in states
+    assert pipeline.command_of(pipeline.PREPARE, "isle", []) == (
+        "python prepare_region.py REGION=isle 'RAW=raw data' GRID_FORM=stack")
+
+
+def test_an_area_that_lost_its_folder_is_prepared_again(prepared):
+    shutil.rmtree(prepared.composite.parent)
+    assert pipeline.states_of("isle", [])[pipeline.PREPARE] == "stale: src_data/isle/composite.tif: missing"
+    assert "'RAW=raw data'" in pipeline.command_of(pipeline.PREPARE, "isle", [])
