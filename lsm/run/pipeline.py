@@ -103,10 +103,24 @@ def state_of_checks(region: str, arguments: list[str]) -> str:
 
 def checked(region: str, arguments: list[str]) -> bool:
     """Whether the last checks of a region are fresh and found no error."""
-    if state_of_checks(region, arguments) != "fresh":
-        return False
+    return state_of_checks(region, arguments) == "fresh" and not errors_of_checks(region)
+
+
+def errors_of_checks(region: str) -> list[str]:
+    """A line for each error that the last checks of a region found; there must be a table of them."""
     with Paths(region).checks.open(newline="", encoding="utf-8") as table:
-        return all(row["level"] != "error" for row in csv.DictReader(table))
+        return [f"{row['file']}: {row['found']}" for row in csv.DictReader(table) if row["level"] == "error"]
+
+
+def missing_inputs(region: str, raw: bool) -> tuple[list[Path], bool]:
+    """The inputs that a region lacks and no stage of it makes, and whether it has others."""
+    paths, scripts = Paths(region), [stage.script for stage in of_region(region, raw)]
+    if PREPARE in scripts or DEMO in scripts:
+        return [], True
+    samples = paths.samples_without_insar if AUGMENT in scripts else paths.samples
+    needed = ((paths.composite,), (samples,), (paths.grid, paths.factor_stack))
+    missing = [forms[0] for forms in needed if not any(path.is_file() for path in forms)]
+    return missing, len(missing) < len(needed)
 
 
 def made_files(stage: Stage, paths: Paths) -> list[Path]:

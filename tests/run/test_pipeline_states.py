@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lsm.checks.inspection import write_checks
 from lsm.run import pipeline
 from lsm.run.artifacts import artifact, record_path
 from lsm.run.paths import PROJECT, Paths
@@ -291,3 +292,38 @@ def test_an_area_that_lost_its_folder_is_prepared_again(prepared):
     shutil.rmtree(prepared.composite.parent)
     assert pipeline.states_of("isle", [])[pipeline.PREPARE] == "stale: src_data/isle/composite.tif: missing"
     assert "'RAW=raw data'" in pipeline.command_of(pipeline.PREPARE, "isle", [])
+
+
+def said_of(region: str, capsys, *arguments: str) -> str:
+    runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["status"](region, list(arguments), False)
+    return capsys.readouterr().out
+
+
+def test_status_of_an_area_without_inputs_names_them_and_how_to_make_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    monkeypatch.setenv("PY", "python")
+    paths, c = Paths("isle"), of_stage(pipeline.CHECK, REGION="isle")
+    with pytest.raises(InputError, match="and so are all inputs of region isle"):
+        write_checks(c, stop=True)
+    said = said_of("isle", capsys, "K=64")
+    for path in (paths.composite, paths.samples, paths.grid):
+        assert f"      {path.relative_to(tmp_path)}  (missing)\n" in said.partition("needed for the map")[0]
+    assert "  checks of the inputs: 3 errors: src_data/isle/composite.tif: missing; src_data/samples_isle.csv" in said
+    assert "\n      python check_region.py REGION=isle\n" in said
+    assert said.splitlines()[-1].startswith("to make the inputs and the map: make run REGION=isle K=64 PY=python "
+                                            "RAW=<folder>; docs/new_region.md")
+    assert said_of("HK", capsys).splitlines()[-1].endswith(": make hk REGION=HK PY=python HK_DATA=<folder>")
+
+    paths.samples.parent.mkdir()
+    paths.samples.write_text("X,Y,label\n")
+    assert said_of("isle", capsys).splitlines()[-1] == (
+        "to make the map, first put src_data/isle/composite.tif and src_data/grid_samples_isle.csv there, then: make "
+        "run REGION=isle PY=python")
+    for path in (paths.composite, paths.factor_stack):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("no raster")
+    with pytest.raises(InputError, match="expected no error"):
+        write_checks(c, stop=True)
+    last = said_of("isle", capsys).splitlines()[-1]
+    assert last.startswith("to make the map, first mend what the checks found (or")
+    assert "first" not in said_of("isle", capsys, "STOP_AT_ERRORS=False").splitlines()[-1]
