@@ -166,7 +166,7 @@ def main(arguments: list[str]) -> None:
                          "inputs of its own; add REGION=<name>")
     if "RAW" not in given and region != "demo":
         check_region(region)
-    pipeline.check_values(region, arguments, "RAW" in given)
+    pipeline.check_values(region, arguments, "RAW" in given, runs=target != "status")
     source_path(given.get("START_FROM", ""), region)
     if target == "status":
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # make status | head

@@ -275,9 +275,9 @@ def read_arguments(arguments: list[str]) -> dict[str, str]:
     return by_name(arguments, known)
 
 
-def check_values(region: str, arguments: list[str], raw: bool) -> None:
+def check_values(region: str, arguments: list[str], raw: bool, runs: bool = True) -> None:
     """Refuses a value of a wrong kind, or one that a stage says it cannot use, before any stage runs. Raises
-    InputError."""
+    InputError. runs: whether stages will run, with what `arguments_of` adds of earlier runs."""
     scripts = [*(stage.script for stage in of_region(region, raw)), CHECK, "figure.py"]
     known = {name for script in scripts for name in defaults(constants_class(script))}
     for name in (a.partition("=")[0] for a in arguments):
@@ -286,4 +286,6 @@ def check_values(region: str, arguments: list[str], raw: bool) -> None:
                 f"edit it there, {PREPARE} follows its rules; or add INSAR_FORM=insar" if PREPARE in scripts else
                 "leave it out"))
     for script in scripts:
-        check_of_stage(script, constants(constants_class(script), arguments_of(script, region, arguments)))
+        cls = constants_class(script)
+        given = [a for a in arguments if a.partition("=")[0] in defaults(cls)]
+        check_of_stage(script, constants(cls, arguments_of(script, region, arguments) if runs else given))

@@ -138,6 +138,7 @@ def test_raw_layers_do_not_take_the_constants_of_the_demo(finished):
     ("RECIPE=paper", "RECIPE=paper: expected one of published, recommended"),
     ("START_FROM=projct", "did you mean START_FROM=project?"),
     ("RAW=layers", "expected REGION=<name> for these layers, found region demo"),
+    ("BLOCKS=units.gpkg", "BLOCKS=units.gpkg: missing; looked for"),
     ("FORECAST=True", "expected landslides of two years or more, found 0")])
 def test_what_cannot_be_used_is_refused_before_any_stage(finished, argument, said):
     main = runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["main"]
@@ -327,3 +328,14 @@ def test_status_of_an_area_without_inputs_names_them_and_how_to_make_them(tmp_pa
     last = said_of("isle", capsys).splitlines()[-1]
     assert last.startswith("to make the map, first mend what the checks found (or")
     assert "first" not in said_of("isle", capsys, "STOP_AT_ERRORS=False").splitlines()[-1]
+
+
+def test_status_shows_an_area_whose_own_units_are_gone_and_a_run_refuses_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    with artifact(Paths("isle").blocks, pipeline.BLOCKS, SimpleNamespace(REGION="isle", BLOCKS="gone.gpkg"),
+                  []) as temporary:
+        temporary.write_text("blocks")
+    pipeline.check_values("isle", ["K=64"], raw=False, runs=False)
+    with pytest.raises(InputError, match=r"^BLOCKS=gone.gpkg: missing"):
+        pipeline.check_values("isle", ["K=64"], raw=False)
+    pipeline.check_values("isle", ["K=64", "BLOCKS="], raw=False)
