@@ -69,12 +69,17 @@ def check_constants(c: Constants) -> None:
         raise InputError(f"NOTES={c.NOTES}: expected pairs of a region and a text")
 
 
-def layers_of_stages(paths: Paths, got: Collector, frame: map_layers.Frame, c: Constants) -> tuple[list, dict, float]:
+def layers_of_stages(paths: Paths, got: Collector, frame: map_layers.Frame, alone: bool, c: Constants
+                     ) -> tuple[list, dict, float]:
     """Uncertainty, applicability and leading factors as far as they are there: layers, grids of numbers by name, and
-    the threshold of applicability, None without it."""
+    the threshold of applicability, None without it. alone: whether the model has one member."""
     layers, grids, threshold = [], {}, None
     for name, read in (("uncertainty", map_layers.uncertainty), ("applicability", map_layers.applicability)):
         path = paths.gis_raster(name)
+        if alone and name == "uncertainty":
+            got.left_out.note(name, path, "", "the model has one member, and uncertainty is how far members disagree"
+                              + f"; {shown(path)} is of an earlier run: remove it" * path.is_file())
+            continue
         if of_map := got.get(name, path, "export_gis.py", partial(read, path, frame, c)):
             layer, grids[name], threshold = of_map
             layers.append(layer)
@@ -102,13 +107,15 @@ def main(c: Constants) -> None:
     blocks, samples, models, scores, points, others, importance, *_ = found.values()
     shade = got.get("relief", paths.composite, "", lambda: map_layers.shade_picture(paths.composite, frame))
     class_layer, index = map_layers.class_layer(p, known, breaks, c)
-    more, grids, threshold = layers_of_stages(paths, got, frame, c)
+    more, grids, threshold = layers_of_stages(paths, got, frame, facts.members_of(found["model"]) == 1, c)
     layers = [class_layer, map_layers.probability_layer(
         p, known, "the models of its block" if adapts else "one model for all blocks", c), *more]
     grids = {"probability": map_layers.packed(p, known), "class": map_layers.packed(index, known),
              **({"block": map_layers.packed(*labels[:2])} if labels else {}), **grids}
 
     provenance = tables.provenance(paths, c)
+    for row in provenance["files"]:
+        row["verdict"] = got.left_out.with_command(row["verdict"], row["stage"])
     held = tables.held_out(scores, points, provenance, adapts) if scores is not None else None
     in_classes = np.bincount(index.ravel(), minlength=len(breaks) + 2)[1:]
     warned = findings.all_of(paths, got, found, held, forecast, in_classes, c)

@@ -38,6 +38,11 @@ def boxes(cells: int, size: str, frame: Frame, found: dict, held: dict | None, w
     return [*out, ("Warnings", f"{warnings}", "see below")]
 
 
+def members_of(model: dict | None) -> int:
+    """How many members the model has, 0 where it is not known."""
+    return 0 if model is None else sum(kind.members for kind in read_kinds(model["kinds"]))
+
+
 def of_run(made: dict, dataset, forecast: str, breaks: list[float], provenance: dict, found: dict, c) -> list[tuple]:
     """The table of the run: (name, words) each.
 

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from lsm.inputs.samples import Factor
 from lsm.maps.classes import ClassConstants
+from lsm.report.left_out import LeftOut
 from lsm.report.tables import MEASURES
 from lsm.run.artifacts import map_npz, need, read_csv
 from lsm.run.paths import Paths
-from lsm.run.pipeline import LeftOut
 from lsm.run.settings import InputError
 
 SOURCES = {  # by property of Paths: what the page shows of it, the stage that writes it, columns or arrays

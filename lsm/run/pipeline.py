@@ -16,7 +16,7 @@ from pathlib import Path
 from lsm.run.artifacts import differences, factor_list, in_short, made_by, made_with, read_record, state_of, wrote
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, root, shown
-from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, counted, defaults
+from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,6 @@ STAGES = (
 CHECK = "check_region.py"
 CHECKS = Stage(CHECK, lambda p: [p.checks], free=("STOP_AT_ERRORS",))
 TARGETS = {"map": MAP, "explain": EXPLAIN, "compare": COMPARE, "gis": GIS, "report": REPORT}  # of make
-OPTIONAL = {  # what the map does without: the target of make that adds it, and what that is
-    COMPARE: ("compare", "other methods"), EXPLAIN: ("explain", "leading factors"),
-    GIS: ("gis", "applicability and uncertainty"), CHECK: ("", "checks of the inputs")}
 BY_SCRIPT = {stage.script: stage for stage in STAGES}
 FROM_TASKS = (PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS)  # what depends on the list of factors
 
@@ -210,7 +207,7 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
     return shlex.join(["python", script, *own])
 
 
-def _made_so(region: str) -> list[str]:
+def made_so(region: str) -> list[str]:
     """NAME=value of the constants, other than the defaults, that the map and what it is made of were made with."""
     out = {}
     for script in (PRETRAIN, BLOCKS, LEARN, MAP):
@@ -235,37 +232,6 @@ def make_command(targets: str, region: str, arguments: Sequence[str] = ()) -> st
 def _plain(value):
     """A constant as a record holds it: lists for tuples."""
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
-
-
-class LeftOut:
-    """What a run did without. `lines` names it with its reasons, and the commands that add what nobody has asked for so
-    far. What a stage writes that has no part in the region is not named."""
-
-    def __init__(self, region: str):
-        self.region, self.reasons, self.optional = region, {}, {}
-
-    def note(self, what: str, path: Path, script: str, reason: str, asked: bool = True) -> None:
-        """`what` was left out for a reason; of a figure it is "figure <name>". It needs the file `path`, which `script`
-        makes; asked: whether the last run of `script` was to make this part of it."""
-        if script in OPTIONAL and not (asked and path.is_file()):
-            self.optional.setdefault(script, []).append(what)
-        elif path.is_file() or script not in BY_SCRIPT or BY_SCRIPT[script] in of_region(self.region, raw=False):
-            self.reasons.setdefault(reason, []).append(what)
-
-    def lines(self) -> list[str]:
-        """A line for each reason, then one for each command, and for the command that takes over what these add."""
-        out = [f"{', '.join(names)}: {reason}" for reason, names in self.reasons.items()]
-        made_so = _made_so(self.region)  # other constants would make another map first
-        for script, (target, what) in OPTIONAL.items():
-            if names := self.optional.get(script):
-                command = make_command(target, self.region, made_so) if target else (
-                    f"python {script} REGION={self.region}")
-                n = sum(name.startswith("figure ") for name in names)
-                figures = f", {'up to ' * (n > 1)}{counted(n, 'figure')}" * bool(n)
-                out.append(f"{command} adds {what}{figures}")
-        if self.optional:
-            out.append(f"{make_command('report', self.region, made_so)} then writes the report with them")
-        return out
 
 
 def read_arguments(arguments: list[str]) -> dict[str, str]:

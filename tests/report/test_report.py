@@ -372,10 +372,11 @@ def test_files_of_another_run_are_said_so_and_not_used(reported, tmp_path):
     record = root / "figs/demo_uncertainty.tif.json"
     record.write_text(record.read_text().replace('"recommended"', '"published"'))
     printed, text = succeed(root, "report.py"), html_of(root)
-    assert "demo_importance.csv: is not the file its record describes; run feature_permutation.py again" in printed
-    assert "expected recipe recommended, found published; run export_gis.py RECIPE=recommended again" in printed
-    assert "figure roc: older than the numbers it draws; run figure.py again" in printed
-    assert "of another run, not used: tmp/demo_importance.csv" in text
+    said = f"demo_importance.csv: is not the file its record describes; make explain {MADE_SO} makes it again"
+    assert said in printed
+    assert f"expected recipe recommended, found published; make gis {MADE_SO} makes it again\n" in printed
+    assert "figure roc: older than the numbers it draws; python figure.py REGION=demo makes it again" in printed
+    assert f"of another run, not used: tmp/{said}" in text
     data = data_of(text)
     assert not any("leaders" in block for block in data["blocks"])
     assert "uncertainty" not in data["grids"]

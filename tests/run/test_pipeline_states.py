@@ -201,14 +201,6 @@ def test_status_of_a_fresh_map_ends_with_what_is_older_than_it(finished, capsys,
                                             "to make them: make gis report REGION=demo SEED=2\n")
 
 
-def test_what_was_left_out_names_commands_with_the_python_that_make_has(monkeypatch, tmp_path):
-    monkeypatch.setenv("PY", "python")
-    left_out = pipeline.LeftOut("alps")
-    left_out.note("figure gap", tmp_path / "none", pipeline.COMPARE, "missing")
-    assert left_out.lines() == ["make compare REGION=alps PY=python adds other methods, 1 figure",
-                                "make report REGION=alps PY=python then writes the report with them"]
-
-
 def test_status_says_when_the_checks_are_out_of_date(finished, capsys):
     paths, status = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["status"]
 
