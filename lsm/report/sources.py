@@ -24,7 +24,8 @@ SOURCES = {  # by property of Paths: what the page shows of it, the stage that w
     "importance": ("leading factors of a place", "feature_permutation.py",
                    ("block", "factor", "mean_abs_shap", "sign", "rank", "state")),
     "gis_table": ("applicability in numbers", "export_gis.py", ("product", "measure", "value")),
-    "model": ("members", "meta_learner.py", ("kinds",))}
+    "model": ("members", "meta_learner.py", ("kinds",)),
+    "split": ("how points were held out", "meta_learner.py", ("role",))}
 
 
 class ReportConstants(ClassConstants, Protocol):

@@ -13,7 +13,17 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsm.run.artifacts import differences, factor_list, in_short, made_by, made_with, read_record, state_of, wrote
+from lsm.run.artifacts import (
+    MAKERS,
+    differences,
+    factor_list,
+    in_short,
+    made_by,
+    made_with,
+    read_record,
+    state_of,
+    wrote,
+)
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults
@@ -35,11 +45,10 @@ class Stage:
     free: tuple[str, ...] = ()
 
 
-DEMO, PREPARE, AUGMENT = "src_data/make_demo.py", "prepare_region.py", "augment_inventory.py"
+DEMO, PREPARE, AUGMENT = MAKERS
 PRETRAIN, BLOCKS, LEARN = "unsupervised_pretraining/DAS_pretraining.py", "scene_sampling.py", "meta_learner.py"
 MAP, COMPARE, EXPLAIN, GIS = "predict_LSM.py", "compare_methods.py", "feature_permutation.py", "export_gis.py"
 REPORT = "report.py"
-MAKERS = (DEMO, PREPARE, AUGMENT)  # of inputs
 STAGES = (
     Stage(DEMO, lambda p: [p.composite, p.samples, p.samples_without_insar, p.insar_points, p.grid]),
     Stage(PREPARE, lambda p: [p.composite, p.factors, p.samples_without_insar], free=("OVERWRITE", "CHECK")),
