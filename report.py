@@ -129,7 +129,7 @@ def main(c: Constants) -> None:
     left_out = got.left_out.lines()
     got.asked += [paths.strategies, paths.augmentation, paths.checks,
                   *(paths.figure(name, "png") for name in pictures.FIGURES)]
-    got.used += [paths.strategies] * bool(prepared.get("rows"))
+    got.used += [paths.strategies] * bool(prepared["rows"])
     got.used += [paths.figure(figure["name"], "png") for figure in drawn]
     if not adapts and LEARN in provenance["constants"]:
         provenance["constants"][LEARN]["PLACE"] += ", but FORECAST left X and Y out"

@@ -59,7 +59,7 @@ def of_run(made: dict, dataset, forecast: str, breaks: list[float], provenance: 
          "model, 1: fully adapted); a click on the map tells each block's")]
     return [("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size_of(dataset)),
             ("Factors", ", ".join(factor_list(c))),
-            *[("Non-landslides", prepared["words"])] * bool(prepared),
+            *[("Non-landslides", prepared["words"])] * bool(prepared["words"]),
             *[("FORECAST", f"True: {forecast}")] * bool(forecast), ("Blocks", tables.blocks_words(provenance)),
             *members, *adaptation, ("Coordinates", crs_name(dataset.GetProjection())),
             ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),

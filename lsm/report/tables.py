@@ -138,13 +138,14 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
 
 def preparation(paths: Paths) -> dict:
     """How prepare_region.py made the non-landslides: words, and the scores of its quick model on whole squares left out
-    (way, non-landslides, AUROC, whether it is the map's); {} for an area that it did not make."""
+    (way, non-landslides, AUROC); without words and rows for an area that it did not make."""
+    other = {"words": "", "chosen": "–", "rows": []}
     try:
         record = read_record(paths.composite, PREPARE)
-        if record["stage"] != PREPARE:
-            return {}
     except InputError:
-        return {}
+        return other
+    if record["stage"] != PREPARE:
+        return other
     made, table = record["constants"], pd.DataFrame(columns=["strategy", "non_landslides", "auroc", "chosen"])
     with contextlib.suppress(InputError):  # scores are extra
         of_scores = read_record(paths.strategies, PREPARE)

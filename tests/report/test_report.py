@@ -265,7 +265,7 @@ def test_scores_of_another_preparation_and_an_edited_area_are_not_told(prepared)
     assert (found["rows"], found["chosen"]) == ([], "–")
     assert found["words"].startswith("cells 450.0 m and more from landslides (STRATEGY=buffer), or places that")
     prepared.composite.write_text("another terrain")
-    assert tables.preparation(prepared) == {}
+    assert tables.preparation(prepared) == {"words": "", "chosen": "–", "rows": []}
     record_path(prepared.composite).unlink()  # a person's own
     made = tables.provenance(prepared, SimpleNamespace(REGION="isle", RECIPE="recommended", SEED=3))
     assert made["files"] == []
