@@ -43,9 +43,9 @@ import matplotlib
 from lsm.figures import area_maps, factors, importance, region_checks, styles, training
 from lsm.figures.common import SUFFIXES, NotCompared, NothingToDraw, save
 from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, method_maps, weak_labels
+from lsm.report.left_out import LeftOut
 from lsm.report.pictures import FIGURES
 from lsm.run.paths import Paths, shown
-from lsm.run.pipeline import LeftOut
 from lsm.run.progress import UNEVEN, Progress
 from lsm.run.settings import InputError, nearest, run
 from study_area import MappedArea

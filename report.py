@@ -9,7 +9,8 @@ Reads   figs/LSM_<REGION>.tif                             the map; without it th
         src_data/samples_<REGION>.csv, <REGION>_samples_origin.csv or Ts_<REGION>.csv, <REGION>/composite.tif
                                                           repeated places, weak labels, relief
         models_of_blocks/<REGION>_models.npz              which blocks keep the intermediate model
-        checkpoint_dir/<REGION>_metrics.csv               scores of held-out blocks
+        checkpoint_dir/<REGION>_metrics.csv, _split.csv   scores of held-out blocks, and how they were held out
+        tmp/<REGION>_non_landslides.csv                   the quick model of prepare_region.py
         tmp/<REGION>_metrics.csv                          scores of every method
         tmp/<REGION>_importance.csv, figs/<REGION>_leading_factor.tif    leading factors
         figs/<REGION>_uncertainty.tif, _applicability.tif, tmp/<REGION>_gis.csv    where to trust the map
@@ -69,12 +70,17 @@ def check_constants(c: Constants) -> None:
         raise InputError(f"NOTES={c.NOTES}: expected pairs of a region and a text")
 
 
-def layers_of_stages(paths: Paths, got: Collector, frame: map_layers.Frame, c: Constants) -> tuple[list, dict, float]:
+def layers_of_stages(paths: Paths, got: Collector, frame: map_layers.Frame, alone: bool, c: Constants
+                     ) -> tuple[list, dict, float]:
     """Uncertainty, applicability and leading factors as far as they are there: layers, grids of numbers by name, and
-    the threshold of applicability, None without it."""
+    the threshold of applicability, None without it. alone: whether the model has one member."""
     layers, grids, threshold = [], {}, None
     for name, read in (("uncertainty", map_layers.uncertainty), ("applicability", map_layers.applicability)):
         path = paths.gis_raster(name)
+        if alone and name == "uncertainty":
+            got.left_out.note(name, path, "", "the model has one member, and uncertainty is how far members disagree"
+                              + f"; {shown(path)} is of an earlier run: remove it" * path.is_file())
+            continue
         if of_map := got.get(name, path, "export_gis.py", partial(read, path, frame, c)):
             layer, grids[name], threshold = of_map
             layers.append(layer)
@@ -102,14 +108,17 @@ def main(c: Constants) -> None:
     blocks, samples, models, scores, points, others, importance, *_ = found.values()
     shade = got.get("relief", paths.composite, "", lambda: map_layers.shade_picture(paths.composite, frame))
     class_layer, index = map_layers.class_layer(p, known, breaks, c)
-    more, grids, threshold = layers_of_stages(paths, got, frame, c)
+    more, grids, threshold = layers_of_stages(paths, got, frame, facts.members_of(found["model"]) == 1, c)
     layers = [class_layer, map_layers.probability_layer(
         p, known, "the models of its block" if adapts else "one model for all blocks", c), *more]
     grids = {"probability": map_layers.packed(p, known), "class": map_layers.packed(index, known),
              **({"block": map_layers.packed(*labels[:2])} if labels else {}), **grids}
 
     provenance = tables.provenance(paths, c)
+    for row in provenance["files"]:
+        row["verdict"] = got.left_out.with_command(row["verdict"], row["stage"])
     held = tables.held_out(scores, points, provenance, adapts) if scores is not None else None
+    prepared, split = tables.preparation(paths), found["split"]
     in_classes = np.bincount(index.ravel(), minlength=len(breaks) + 2)[1:]
     warned = findings.all_of(paths, got, found, held, forecast, in_classes, c)
     rules = None
@@ -118,7 +127,9 @@ def main(c: Constants) -> None:
                         lambda: tables.rules(paths.augmentation, c))
     drawn = pictures.gather(paths, c, got.left_out)
     left_out = got.left_out.lines()
-    got.asked += [paths.augmentation, paths.checks, *(paths.figure(name, "png") for name in pictures.FIGURES)]
+    got.asked += [paths.strategies, paths.augmentation, paths.checks,
+                  *(paths.figure(name, "png") for name in pictures.FIGURES)]
+    got.used += [paths.strategies] * bool(prepared["rows"])
     got.used += [paths.figure(figure["name"], "png") for figure in drawn]
     if not adapts and LEARN in provenance["constants"]:
         provenance["constants"][LEARN]["PLACE"] += ", but FORECAST left X and Y out"
@@ -138,12 +149,13 @@ def main(c: Constants) -> None:
         note=dict(c.NOTES).get(c.REGION, ""), layers=layers, shade=shade, data=data, findings=warned, rules=rules,
         facts=facts.boxes(int(known.sum()), facts.size_of(dataset), frame, found, held, len(warned)), scores=held,
         crs=crs_name(dataset.GetProjection()), figures=drawn, provenance=provenance,
+        prepared=prepared, held_how="" if split is None else "halves" if "support" in set(split["role"]) else "fold",
         comparisons=tables.comparison(others) if others is not None else [],
         comparison_words=f"Means over seeds; {shown(paths.method_differences)} has differences with intervals.",
         left_out=left_out,
         frame_words=f"The raster is decimated: one of {frame.step:.3g} × {frame.step:.3g} cells is shown; "
                     f"{shown(paths.map_raster)} has all of them." if frame.step > 1 else "",
-        run=facts.of_run(made, dataset, forecast, breaks, provenance, found, c))
+        run=facts.of_run(made, dataset, forecast, breaks, provenance, found, prepared, c))
     used = list(dict.fromkeys((paths.map_raster, *got.used)))
     with artifact(paths.report, _STAGE, c, used, list(dict.fromkeys(got.asked))) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -26,7 +26,7 @@ import pandas as pd
 from osgeo import gdal
 
 from lsm.blocks.slic import slic_in_strips
-from lsm.blocks.units import doubts, read_units, units_before
+from lsm.blocks.units import check_units, doubts, read_units, units_before
 from lsm.inputs.crs import crs_name
 from lsm.inputs.layers import Rows, take
 from lsm.inputs.rasters import NODATA, TERRAIN, WINDOW, Composite, Grid, centres, create, locate, write_windows
@@ -65,6 +65,8 @@ def check_constants(c) -> None:
     at_least(c, K=0, BLOCK_SAMPLES=1, FEWEST_BLOCKS=1, M=1, LOOPS=1, TASK_SAMPLES=0)
     if len(c.WEIGHTS) != len(TERRAIN) or min(c.WEIGHTS) < 0 or not any(c.WEIGHTS):
         raise InputError(f"WEIGHTS={c.WEIGHTS}: expected weights of {', '.join(TERRAIN)}, 0 or more and not all 0")
+    if c.BLOCKS:
+        check_units(str(below_root("BLOCKS", c.BLOCKS)))
 
 
 def number_of_seeds(samples: int, cells: int, valid: int, c: Constants) -> int:
@@ -229,8 +231,7 @@ def sample(c: Constants, folder: Path) -> None:
         "factor_names": np.array([factor.name for factor in c.factors]),
     }
     more = [paths.samples_origin] * paths.samples_origin.is_file()
-    if c.BLOCKS:
-        more += read_files([str(root() / c.BLOCKS)])
+    more += read_files([str(root() / c.BLOCKS)]) if c.BLOCKS else []
     made_from = ("scene_sampling.py", c, [paths.composite, paths.samples, *more], [paths.samples_origin])
     cells = np.zeros(len(places), np.int64)
     with artifact(paths.blocks, *made_from) as temporary:
@@ -242,8 +243,7 @@ def sample(c: Constants, folder: Path) -> None:
     write_npz(paths.tasks, tasks, *made_from)
     write_csv(paths.blocks_table, table, *made_from)
     print(summary(table, c.TASK_SAMPLES))
-    for path in (paths.blocks, paths.tasks, paths.blocks_table):
-        print(f"wrote {shown(path)}")
+    print(*(f"wrote {shown(path)}" for path in (paths.blocks, paths.tasks, paths.blocks_table)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
@@ -21,7 +20,7 @@ import reference_maml
 from lsm.learner.adaptation import adapt_blocks
 from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
-from lsm.learner.network import initial_weights, use_one_thread
+from lsm.learner.network import initial_weights, tf, use_one_thread
 from lsm.learner.prediction import log_odds, probability
 from lsm.learner.tasks import EncodedSamples, Tasks
 

@@ -26,7 +26,8 @@ import study_area
 from lsm.demo.landslides import factor_of, term_values
 from lsm.inputs.rasters import cell_of, read_band, read_composite
 from lsm.inputs.samples import grid_chunks
-from lsm.run.paths import Paths
+from lsm.run.paths import Paths, shown
+from lsm.run.settings import InputError
 
 LEAST = (20, 30, 40, 50)  # samples of a block
 BACKGROUND = 100          # samples of a block, as in feature_permutation.py
@@ -44,6 +45,11 @@ def true_parts(factors: np.ndarray, number: np.ndarray, planted: pd.DataFrame, n
 
 def main():
     paths, names = Paths("demo"), [factor.name for factor in study_area.FACTORS]
+    demo = [paths.truth / "environment.tif", paths.truth / "leading_factor.csv", paths.composite, paths.grid]
+    for path in (paths.importance, paths.tasks, *demo):
+        if not path.is_file():
+            remedy = "make the demo area: python src_data/make_demo.py" if path in demo else "make explain"
+            raise InputError(f"{shown(path)}: missing; {remedy}")
     composite, environment = read_composite(paths.composite), read_band(paths.truth / "environment.tif")
     planted = pd.read_csv(paths.truth / "leading_factor.csv")
     table = pd.read_csv(paths.importance)
@@ -103,4 +109,8 @@ if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv):
         print(__doc__)
         sys.exit()
-    main()
+    try:
+        main()
+    except InputError as error:
+        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+        sys.exit(2)

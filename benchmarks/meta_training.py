@@ -14,13 +14,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
 from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
-from lsm.learner.network import initial_weights, use_one_thread
+from lsm.learner.network import initial_weights, tf, use_one_thread
 from lsm.learner.tasks import Tasks, draw
 
 TASKS, META_BATCH, INNER_STEPS, OUTER_LR = 180, 16, 5, 1e-3

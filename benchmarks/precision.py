@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -23,6 +22,7 @@ from lsm.learner import adaptation, network
 from lsm.learner.encoder import Encoder
 from lsm.learner.maml import stacked, unstacked
 from lsm.learner.meta_training import Training, prepared, tasks_of
+from lsm.learner.network import tf
 from lsm.learner.prediction import log_odds, probability
 from lsm.learner.support.supports import Supports
 from lsm.learner.tasks import EncodedSamples, Tasks, held_out_roles

@@ -1,7 +1,8 @@
 """MAML task by task, the plain way, as the reference of the benchmarks and tests: tf.map_fn over the tasks of a
-meta-batch with Keras's Adam, and a loop over blocks that adapts one at a time. Shares no code with lsm/."""
+meta-batch with Keras's Adam, and a loop over blocks that adapts one at a time. It takes TensorFlow from lsm/, which
+holds back its start-up notes, and no other code."""
 
-import tensorflow as tf
+from lsm.learner.network import tf
 
 EPSILON = 1e-3
 

@@ -18,7 +18,9 @@ from lsm.inputs import grid_cells
 from lsm.inputs.rasters import open_raster
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import predict, unnamed
-from lsm.run.paths import Paths
+from lsm.run.paths import Paths, shown
+from lsm.run.pipeline import make_command
+from lsm.run.settings import InputError, check_region
 
 PAIRS = 200_000  # of neighbouring cells inside blocks, and as many across borders, at most
 
@@ -40,7 +42,11 @@ def pairs_of(index: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def seams_of(region: str) -> dict:
     """The mean steps of a region's map, and what they are of those inside blocks."""
+    check_region(region)
     paths = Paths(region)
+    for path in (paths.models, paths.tasks, paths.blocks, grid_cells.grid_of(paths)):
+        if not path.is_file():
+            raise InputError(f"{shown(path)}: missing; {make_command('map', region)}")
     with np.load(paths.models, allow_pickle=False) as file:
         models = dict(file)
     encoder, networks = Encoder.from_json(str(models["encoder"])), unnamed(models)
@@ -71,4 +77,8 @@ if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv):
         print(__doc__)
         sys.exit()
-    print(pd.DataFrame([seams_of(region) for region in sys.argv[1:]]).to_markdown(index=False, floatfmt=".3f"))
+    try:
+        print(pd.DataFrame([seams_of(region) for region in sys.argv[1:]]).to_markdown(index=False, floatfmt=".3f"))
+    except InputError as error:
+        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+        sys.exit(2)

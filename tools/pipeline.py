@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lsm.learner.transfer.start_file import source_path
 from lsm.run import pipeline
+from lsm.run.artifacts import in_short
 from lsm.run.paths import PROJECT, Paths, shown
-from lsm.run.settings import InputError, check_region, constants, constants_class, of_stage
+from lsm.run.settings import InputError, check_region, constants, constants_class, counted, of_stage
 from lsm.run.writing import stage_1_files
 
 
@@ -93,13 +94,19 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
         if plain not in ("up to date", "drawn"):
             print(f"      {command}")
 
+    lacking, has_others = pipeline.missing_inputs(region, raw)
+    if lacking:
+        print(f"inputs of region {region}")
+        print(*(f"      {shown(path)}  (missing)" for path in lacking), sep="\n")
     print(f"needed for the map of region {region}")
     for script in needed:
         say(script, states[script], pipeline.made_files(pipeline.BY_SCRIPT[script], paths),
             pipeline.command_of(script, region, arguments))
     print("optional")
     check = ["python", pipeline.CHECK, *pipeline.arguments_of(pipeline.CHECK, region, arguments)]
-    say("checks of the inputs", pipeline.state_of_checks(region, arguments),
+    of_checks = pipeline.state_of_checks(region, arguments)
+    errors = pipeline.errors_of_checks(region) if of_checks == "fresh" else []
+    say("checks of the inputs", f"{counted(len(errors), 'error')}: {in_short(errors)}" if errors else of_checks,
         [path for path in (paths.checks, paths.correlation) if path.is_file()], shlex.join(check))
     for target, script in pipeline.TARGETS.items():
         if script not in needed:
@@ -120,10 +127,27 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
         return
     if any("must run first" in states[script] for script in to_do):
         print("A stage that waits for another one runs only if the files of the other come out different.")
+    print(how_to_make_the_map(region, arguments, to_do, lacking if has_others else [], not has_others, bool(errors)))
+
+
+def how_to_make_the_map(region: str, arguments: list[str], to_do: list[str], lacking: list[Path], nothing: bool,
+                        errors: bool) -> str:
+    """The line that ends with the command for the map. to_do: scripts that must run; lacking: inputs to put there;
+    nothing: whether all inputs are missing; errors: whether the checks found some."""
+    if nothing:
+        target, given = ("hk", "HK_DATA=<folder>") if region == "HK" else ("run", "RAW=<folder>")
+        return (f"to make the inputs and the map: {pipeline.make_command(target, region, arguments)} {given}"
+                + "; docs/new_region.md says what the folder holds" * (target == "run"))
     edited = any("OVERWRITE=True" in pipeline.command_of(script, region, arguments) for script in to_do)
     more = ["OVERWRITE=True"] * (edited and "OVERWRITE=True" not in arguments)
-    print("to make the map" + ", and replace inputs that somebody edited" * edited
-          + f": {pipeline.make_command('run', region, arguments + more)}")
+    first = ""
+    if lacking:
+        first = f", first put {' and '.join(map(shown, lacking))} there, then"
+    elif errors and "STOP_AT_ERRORS=False" not in arguments:
+        first = (", first mend what the checks found (or, if the inputs are right all the same, add "
+                 "STOP_AT_ERRORS=False), then")
+    return ("to make the map" + ", and replace inputs that somebody edited" * edited + first
+            + f": {pipeline.make_command('run', region, arguments + more)}")
 
 
 def main(arguments: list[str]) -> None:
@@ -142,7 +166,7 @@ def main(arguments: list[str]) -> None:
                          "inputs of its own; add REGION=<name>")
     if "RAW" not in given and region != "demo":
         check_region(region)
-    pipeline.check_values(region, arguments, "RAW" in given)
+    pipeline.check_values(region, arguments, "RAW" in given, runs=target != "status")
     source_path(given.get("START_FROM", ""), region)
     if target == "status":
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # make status | head

@@ -22,7 +22,7 @@ from lsm.run.settings import InputError
 from lsm.sources.class_codes import NO_FIELD, names_of_raster, text_of
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
-from lsm.sources.vector_files import only_areas, open_vector
+from lsm.sources.vector_files import only_areas, open_vector, opened
 
 gdal.UseExceptions()
 
@@ -31,6 +31,12 @@ OVERLAP = 0.01    # largest share of the units' cells that may lie in two of the
 _NAMING = (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTString)  # types of fields that may name units
 FEW = 12          # units; with fewer, all models are nearly one
 FEW_SAMPLES = 5   # of a unit on average; with fewer, most models come from the samples of other units
+
+
+def check_units(name: str) -> None:
+    """Raises InputError for a file of units that is missing, or that GDAL opens neither as a raster nor as a vector."""
+    if not is_raster(name, "units"):
+        opened(File.of(name, "units"))
 
 
 def read_units(name: str, grid: Grid, valid_of: Callable[[int, int], np.ndarray], labels: Rows, folder: Path,

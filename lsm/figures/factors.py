@@ -51,7 +51,7 @@ def factor_maps(c: FigureConstants):
     unnamed = [f.kind == "categorical" and not any(map(is_name, words.values()))
                for f, (_, words, _) in zip(c.factors, coded, strict=True)]
     lines = [-(-sum(1 + label.count("\n") for label in labels) // columns)
-             for labels, columns in (legend_of([*words.values()], wide) for _, words, _ in coded)]
+             for labels, columns in (legend_of(in_order(words, tones)[1], wide) for _, words, tones in coded)]
     steps = [high + 0.56 + LINE * max(0, max(lines[r * across:(r + 1) * across]) - 2) for r in range(down)]
     tall = sum(steps) + 0.62
     fig = Figure(figsize=(styles.WIDTH, tall))
@@ -134,10 +134,17 @@ def is_name(word: str) -> bool:
     return not word.lstrip("-").replace(".", "", 1).isdigit()
 
 
+def in_order(words: dict, tones: dict) -> tuple[list[str], list[str]]:
+    """The tones and the words of the classes in the order of the legend: the largest classes, which have tones of their
+    own, then the others."""
+    order = sorted(words, key=lambda value: tones[value] == styles.PALE)
+    return [tones[value] for value in order], [words[value] for value in order]
+
+
 def legend_of(words: list[str], wide: float) -> tuple[list[str], int]:
-    """The labels of a legend, MOST_KEYS at most and a last one on the others, and its columns within `wide` inches.
-    Names too long for one column are broken into lines."""
-    labels = words[:MOST_KEYS] + [f"{len(words) - MOST_KEYS} more"] * (len(words) > MOST_KEYS)
+    """The labels of a legend, MOST_KEYS at most and a last one: of the one class that is left, or on the others. And
+    its columns within `wide` inches. Names too long for one column are broken into lines."""
+    labels = words if len(words) <= MOST_KEYS + 1 else [*words[:MOST_KEYS], f"{len(words) - MOST_KEYS} more"]
     columns = max(1, min(5, int(wide / (KEY + LETTER * max(map(len, labels), default=1)))))
     if len(labels) == columns + 1 and sum(KEY + LETTER * len(label) for label in labels) <= wide:
         columns += 1  # one line, of columns that differ in width
@@ -157,12 +164,10 @@ def draw_codes(fig, ax, foot: tuple, extent: tuple, coded: tuple, factor) -> lis
                      "share": here.sum() / cells})
     ax.imshow(drawn, extent=extent)
     x, y, wide = foot
-    largest = np.sort(np.argsort([-row["share"] for row in rows], kind="stable")[:MOST_KEYS])
-    order = [*largest, *(i for i in range(len(rows)) if i not in largest)]
-    labels, columns = legend_of([rows[i]["class"] for i in order], wide)
-    colours = [tones[list(words)[i]] for i in largest] + [styles.PALE] * (len(rows) > MOST_KEYS)
+    colours, names = in_order(words, tones)
+    labels, columns = legend_of(names, wide)
     handles = [Patch(facecolor=colour, edgecolor=styles.INK, linewidth=0.3, label=label)
-               for colour, label in zip(colours, labels, strict=True)]
+               for colour, label in zip(colours, labels, strict=False)]
     fig.legend(handles=handles, loc="upper center", ncols=columns, fontsize=6, borderaxespad=0, columnspacing=0.7,
                bbox_to_anchor=((x + wide / 2) / styles.WIDTH, (y + 0.1) / fig.get_figheight()), handlelength=1,
                handletextpad=0.3)

@@ -1,5 +1,7 @@
 """How much each factor counts: SHAP values and permutation importance, over the territory and in chosen blocks."""
 
+from textwrap import shorten
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
@@ -11,7 +13,7 @@ from lsm.explanation.ranking import EXPLAINED
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, arrays, axes_at, caption, saved, where
 from lsm.figures.comparison.block_kinds import block_statistics, end_of
-from lsm.inputs.samples import Factor
+from lsm.inputs.samples import Factor, read_factors
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, counted
 
@@ -21,6 +23,7 @@ CLASS = 0.6                        # height of a class, as a share of a factor's
 NAMES, BARS, GAP = 1.0, 1.95, 0.45   # inches: names of factors, bars, between bars and violins
 CLASSES = 5                        # a factor with more classes has one violin for all of them
 MOST = 3                           # blocks drawn where none is named
+NAME, LETTER, MARGIN = 22, 0.045, 0.25  # letters of a class's name; inches of a letter, and right of the axes
 GREY = "#8a8a8a"                   # values without order, or not measured
 GOLDEN = (np.sqrt(5) - 1) / 2      # its multiples, modulo 1, fill 0 to 1 evenly (Weyl's sequence)
 COLUMNS = ("block", "factor", "mean_abs_shap", "sign", "permutation", "sd", "rank", "explained", "state")
@@ -40,7 +43,7 @@ def shap_territory(c: FigureConstants):
     samples = np.flatnonzero(explained[values["block"]])
     drawn = np.sort(np.random.default_rng(c.SEED).permutation(samples)[:c.SWARM])
     words = [f"leads {n:,}" if n else "" for n in ranking["blocks_led"]]
-    fig, points = page(values, [("Territory", ranking.assign(sd=np.nan), words, drawn)], c.factors)
+    fig, points = page(values, [("Territory", ranking.assign(sd=np.nan), words, drawn)], c.factors, names_of(paths))
     made = record["constants"]
     caption(fig, c, record, f"{len(samples):,} samples of {explained.sum():,} blocks "
             f"explained, {len(drawn):,} drawn; {made.get('EXPLAINED')} a block at most, background "
@@ -69,7 +72,7 @@ def shap_blocks(c: FigureConstants):
                  f"{counted(blocks.loc[block, 'landslides'], 'landslide')}, "
                  f"{len(drawn)} explained")
         panels.append((title, lines, arrows, drawn))
-    fig, points = page(values, panels, c.factors)
+    fig, points = page(values, panels, c.factors, names_of(paths))
     made = record["constants"]
     more = table["factor"].nunique() - max(len(lines) for _, lines, *_ in panels)
     caption(fig, c, record, f"{made.get('EXPLAINED')} samples a block explained at most, background "
@@ -126,10 +129,18 @@ def parts_of(values: dict, factors: tuple[Factor, ...], name: str) -> tuple[np.n
     return (value == 0) & bool(factor and factor.zero_is_missing), codes if len(codes) <= CLASSES else codes[:0]
 
 
-def page(values: dict, panels: list[tuple], factors: tuple[Factor, ...]) -> tuple[Figure, list[pd.DataFrame]]:
+def names_of(paths: Paths) -> dict[str, dict[int, str]]:
+    """The names of classes by factor and code, as far as the region's list of factors has them."""
+    classes = read_factors(paths.factors)[1] if paths.factors.is_file() else {}
+    return {factor: {code: name for name, code in of.items()} for factor, of in classes.items()}
+
+
+def page(values: dict, panels: list[tuple], factors: tuple[Factor, ...], names: dict[str, dict[int, str]]
+         ) -> tuple[Figure, list[pd.DataFrame]]:
     """A page of panels, one below the other, and the points drawn in each.
 
     panels  title, lines, words and drawn of each, as `panel` takes them
+    names   of classes, by factor and code
     """
     heights = [rows_of(values, factors, [*lines["factor"]]) for _, lines, *_ in panels]
     y = sum(TOP + ROW * high.sum() for high in heights) + BETWEEN * (len(heights) - 1) + BOTTOM
@@ -140,15 +151,17 @@ def page(values: dict, panels: list[tuple], factors: tuple[Factor, ...]) -> tupl
         y -= TOP + tall
         bar, violin = axes_at(fig, NAMES, y, BARS, tall), axes_at(fig, left, y, styles.WIDTH - left - 0.3, tall)
         y -= BETWEEN
-        points.append(panel(bar, violin, lines, high, words, values, drawn, factors))
+        points.append(panel(bar, violin, lines, high, words, values, drawn, factors, names))
         bar.annotate(title, (0, 1), xytext=(-72 * NAMES + 6, 28), xycoords="axes fraction", fontsize=7.5,
                      textcoords="offset points", fontweight="bold", annotation_clip=False)
-    key(fig, factors)
+    drawn = [name for _, lines, *_ in panels for name in lines["factor"] if len(parts_of(values, factors, name)[1])]
+    key(fig, factors, "; beside it: the name of the class" if any(name in names for name in drawn) else
+        "; beside it: the code of the class" if drawn else "")
     return fig, points
 
 
 def panel(bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str], values: dict, drawn: np.ndarray,
-          factors: tuple[Factor, ...]) -> pd.DataFrame:
+          factors: tuple[Factor, ...], names: dict[str, dict[int, str]]) -> pd.DataFrame:
     """Draws bars and violins of the factors in `lines`, the first on top. Returns the points drawn.
 
     lines   factor, mean_abs_shap, permutation, sd (nan: none)
@@ -174,7 +187,9 @@ def panel(bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str], 
         bar.text(1, at, word, transform=bar.get_yaxis_transform(), fontsize=6, color=styles.INK,
                  ha="right", va="center")
     violin.axvline(0, color=styles.INK, linewidth=0.6)
-    points = [swarm(violin, name, at, values, drawn, factors) for name, at in zip(lines["factor"], y, strict=True)]
+    points = [swarm(violin, name, at, values, drawn, factors, names.get(name, {}))
+              for name, at in zip(lines["factor"], y, strict=True)]
+    make_room(violin)
     violin.set_xlabel("SHAP value (log-odds of landslide)")
     violin.set_yticks(y, [""] * len(y))
     for ax in (bar, violin, other):
@@ -190,8 +205,10 @@ def panel(bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str], 
     return pd.concat(points, ignore_index=True)
 
 
-def swarm(ax, name: str, at: float, values: dict, drawn: np.ndarray, factors: tuple[Factor, ...]) -> pd.DataFrame:
-    """Draws one factor's SHAP values around `at`, a violin a class where it has few classes. Returns them."""
+def swarm(ax, name: str, at: float, values: dict, drawn: np.ndarray, factors: tuple[Factor, ...], names: dict[int, str]
+          ) -> pd.DataFrame:
+    """Draws one factor's SHAP values around `at`, a violin a class where it has few classes; names: of its classes by
+    code. Returns them."""
     j = list(values["factor_names"]).index(name)
     value, effect = values["factors"][drawn, j], values["shap"][drawn, j].astype(float)
     factor = next((f for f in factors if f.name == name), None)
@@ -200,7 +217,7 @@ def swarm(ax, name: str, at: float, values: dict, drawn: np.ndarray, factors: tu
         one, middle = effect[value == code], at + CLASS * (k + 0.5 - len(codes) / 2)
         ax.scatter(one, middle + spread(one, 0.45 * CLASS, ax, middle), s=0.7 * size, color=GREY, linewidths=0,
                    rasterized=True, zorder=3)
-        beside(ax, one, middle, f"{code:g}")
+        beside(ax, one, middle, shorten(names.get(int(code), f"{code:g}"), NAME, placeholder="…"))
     if not len(codes):
         apart, missing, place = CLASS * missing.any() / 2, missing[drawn], np.empty(len(value))
         for chosen, middle, room in ((~missing, at - apart, 0.45), (missing, at + 0.5, 0.45 * CLASS)):
@@ -241,9 +258,18 @@ def beside(ax, effect: np.ndarray, at: float, text: str) -> None:
                     va="center", color=styles.INK)
 
 
-def key(fig, factors: tuple[Factor, ...]) -> None:
-    """The legend of the points' colours, at the foot of the page."""
-    tall, left = fig.get_figheight(), styles.WIDTH - 4.0
+def make_room(ax) -> None:
+    """Widens the axes to the right, so that what stands beside violins ends on the page."""
+    wide, (low, high) = ax.get_position().width * ax.figure.get_figwidth(), ax.get_xlim()
+    for text in ax.texts:
+        end = max(0.5 * wide, wide + MARGIN - LETTER * len(text.get_text()))  # inches: where it may begin at the latest
+        high = max(high, low + (text.xy[0] - low) * wide / end)
+    ax.set_xlim(low, high)
+
+
+def key(fig, factors: tuple[Factor, ...], beside_classes: str) -> None:
+    """The legend of the points' colours, at the foot of the page; beside_classes: what stands beside their violins."""
+    tall, left = fig.get_figheight(), 1.45
     ax = axes_at(fig, left, 0.47, 0.9, 0.08)
     ramp = LinearSegmentedColormap.from_list("values", styles.RAMP)
     ax.imshow(np.linspace(0, 1, 256)[None], cmap=ramp, aspect="auto")
@@ -251,7 +277,7 @@ def key(fig, factors: tuple[Factor, ...]) -> None:
     for x, text, side in ((-8, "value of the factor: low", "right"), (264, "high", "left")):
         ax.text(x, 0, text, fontsize=6, ha=side, va="center")
     handles = [Line2D([], [], linestyle="", marker="o", markersize=3, color=GREY,
-                      label="no order; numbers: classes")]
+                      label="class or direction, which has no low or high" + beside_classes)]
     if any(f.zero_is_missing for f in factors):
         handles.append(Line2D([], [], linestyle="", marker="o", markersize=3, markerfacecolor="none",
                               markeredgewidth=0.5, color=GREY, label="not measured (none)"))

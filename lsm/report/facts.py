@@ -8,6 +8,7 @@ from lsm.learner.support.supports import MOVED
 from lsm.maps import layer_tables
 from lsm.report import tables
 from lsm.report.map_layers import Frame
+from lsm.run.artifacts import factor_list
 from lsm.run.settings import counted
 
 
@@ -38,10 +39,17 @@ def boxes(cells: int, size: str, frame: Frame, found: dict, held: dict | None, w
     return [*out, ("Warnings", f"{warnings}", "see below")]
 
 
-def of_run(made: dict, dataset, forecast: str, breaks: list[float], provenance: dict, found: dict, c) -> list[tuple]:
+def members_of(model: dict | None) -> int:
+    """How many members the model has, 0 where it is not known."""
+    return 0 if model is None else sum(kind.members for kind in read_kinds(model["kinds"]))
+
+
+def of_run(made: dict, dataset, forecast: str, breaks: list[float], provenance: dict, found: dict, prepared: dict, c
+           ) -> list[tuple]:
     """The table of the run: (name, words) each.
 
-    made  the map's record; dataset  the map; forecast  its FORECAST in words, "" for none
+    made  the map's record; dataset  the map; forecast  its FORECAST in words, "" for none; prepared  how the
+    non-landslides were made, as `tables.preparation` gives it
     """
     model, share = found["model"], _adapted(found["models"])
     members = [] if model is None else [("Members", "; ".join(
@@ -50,6 +58,8 @@ def of_run(made: dict, dataset, forecast: str, breaks: list[float], provenance: 
         ("Share of adaptation", f"{layer_tables.in_short(share)} of {len(share):,} adapted blocks (0: intermediate "
          "model, 1: fully adapted); a click on the map tells each block's")]
     return [("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size_of(dataset)),
+            ("Factors", ", ".join(factor_list(c))),
+            *[("Non-landslides", prepared["words"])] * bool(prepared["words"]),
             *[("FORECAST", f"True: {forecast}")] * bool(forecast), ("Blocks", tables.blocks_words(provenance)),
             *members, *adaptation, ("Coordinates", crs_name(dataset.GetProjection())),
             ("Classes", f"{c.BREAKS} breaks: {', '.join(f'{b:.3g}' for b in breaks)}"),

@@ -6,11 +6,11 @@ from pathlib import Path
 from PIL import Image
 
 from lsm.figures.styles import PROTOCOLS
+from lsm.report.left_out import LeftOut
 from lsm.report.map_layers import uri
 from lsm.report.sources import ReportConstants
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
-from lsm.run.pipeline import LeftOut
 from lsm.run.settings import InputError
 
 _COMPARE, _EXPLAIN = "compare_methods.py", "feature_permutation.py"

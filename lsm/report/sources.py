@@ -7,10 +7,10 @@ from typing import Protocol
 
 from lsm.inputs.samples import Factor
 from lsm.maps.classes import ClassConstants
+from lsm.report.left_out import LeftOut
 from lsm.report.tables import MEASURES
 from lsm.run.artifacts import map_npz, need, read_csv
 from lsm.run.paths import Paths
-from lsm.run.pipeline import LeftOut
 from lsm.run.settings import InputError
 
 SOURCES = {  # by property of Paths: what the page shows of it, the stage that writes it, columns or arrays
@@ -24,7 +24,8 @@ SOURCES = {  # by property of Paths: what the page shows of it, the stage that w
     "importance": ("leading factors of a place", "feature_permutation.py",
                    ("block", "factor", "mean_abs_shap", "sign", "rank", "state")),
     "gis_table": ("applicability in numbers", "export_gis.py", ("product", "measure", "value")),
-    "model": ("members", "meta_learner.py", ("kinds",))}
+    "model": ("members", "meta_learner.py", ("kinds",)),
+    "split": ("how points were held out", "meta_learner.py", ("role",))}
 
 
 class ReportConstants(ClassConstants, Protocol):

@@ -1,5 +1,6 @@
 """The tables of the report as text: held-out scores, the comparison, the origin of each file, constants."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from lsm.comparison.measures import LOWER_IS_BETTER, Scored, bootstrap
 from lsm.comparison.tables.score_tables import interval
 from lsm.figures.common import where
 from lsm.maps.classes import ClassConstants
-from lsm.run.artifacts import check, made_by, read_csv
+from lsm.run.artifacts import check, made_by, need, read_csv, read_record
 from lsm.run.paths import Paths, root, shown
-from lsm.run.pipeline import BLOCKS, MAP
+from lsm.run.pipeline import BLOCKS, MAP, PREPARE
 from lsm.run.settings import InputError, counted
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
@@ -22,7 +23,7 @@ FEW_TO_JUDGE = 10, 50  # held-out blocks, and held-out points of the rarer class
 RESAMPLES = 1000       # of the bootstrap
 DRAWN = 20_000_000     # points times resamples in memory at once
 ARTIFACTS = (  # in the order of the stages: property of Paths, command that makes the file
-    ("samples_origin", "augment_inventory.py"), ("checks", "check_region.py"),
+    ("composite", "prepare_region.py"), ("samples_origin", "augment_inventory.py"), ("checks", "check_region.py"),
     ("pretraining_history", "unsupervised_pretraining/DAS_pretraining.py"), ("blocks", "scene_sampling.py"),
     ("tasks", "scene_sampling.py"), ("blocks_table", "scene_sampling.py"), ("model", "meta_learner.py"),
     ("metrics", "meta_learner.py"), ("held_out", "meta_learner.py"), ("models", "predict_LSM.py"),
@@ -113,10 +114,11 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
     rows, constants, inputs, versions = [], {}, {}, {}
     for attribute, stage in ARTIFACTS:
         path = getattr(paths, attribute)
-        if not path.is_file():
+        of_area = attribute == "composite"
+        if not path.is_file() or (of_area and not made_by(path)):  # a person's own has no record
             continue
-        try:
-            record = check(path, stage, c)
+        try:  # of the area, raw layers may have changed since, or have gone: the tables count
+            record = read_record(path, stage) if of_area else check(path, stage, c)
         except InputError as error:
             rows.append({"file": shown(path), "stage": stage, "verdict": str(error)})
             continue
@@ -124,7 +126,7 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
                      "sha256": record["sha256"], "verdict": ""})
         constants.setdefault(record["stage"], {}).update(record["constants"])
         inputs |= {name: digest for name, digest in record["inputs"].items()
-                   if name.startswith("src_data/") or record["stage"] == BLOCKS}
+                   if name.startswith("src_data/") or record["stage"] in (BLOCKS, PREPARE)}
         for name, version in record.get("versions", {}).items():
             versions.setdefault(name, set()).add(str(version))
     return {"files": rows,
@@ -132,6 +134,33 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
             "inputs": [{"file": name, "sha256": digest, "made_by": made_by(root() / name) or "given"}
                        for name, digest in sorted(inputs.items())],
             "versions": {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}}
+
+
+def preparation(paths: Paths) -> dict:
+    """How prepare_region.py made the non-landslides: words, and the scores of its quick model on whole squares left out
+    (way, non-landslides, AUROC); without words and rows for an area that it did not make."""
+    other = {"words": "", "chosen": "–", "rows": []}
+    try:
+        record = read_record(paths.composite, PREPARE)
+    except InputError:
+        return other
+    if record["stage"] != PREPARE:
+        return other
+    made, table = record["constants"], pd.DataFrame(columns=["strategy", "non_landslides", "auroc", "chosen"])
+    with contextlib.suppress(InputError):  # scores are extra
+        of_scores = read_record(paths.strategies, PREPARE)
+        if all(of_scores[key] == record[key] for key in ("stage", "seed", "constants", "inputs")):
+            table = need(pd.read_csv(paths.strategies), paths.strategies, tuple(table), PREPARE)
+    way = next(iter(table.loc[table["chosen"].astype(bool), "strategy"]), made.get("STRATEGY"))
+    words = {"given": "places that the inputs say did not slide",
+             "random": "cells without landslides, drawn at random (STRATEGY=random)",
+             "slope": "cells as steep as the landslides (STRATEGY=slope)",
+             "buffer": f"cells {made.get('BUFFER')} m and more from landslides (STRATEGY=buffer)"}.get(way, str(way))
+    if not len(table):
+        words += ", or places that the inputs say did not slide, where there are any"
+    return {"words": words, "chosen": number(next(iter(table.loc[table["chosen"].astype(bool), "auroc"]), np.nan)),
+            "rows": [[row.strategy + " (of this map)" * bool(row.chosen), f"{row.non_landslides:,}", number(row.auroc)]
+                     for row in table.itertuples()]}
 
 
 def blocks_words(provenance: dict) -> str:

@@ -33,6 +33,7 @@ from lsm.run.settings import InputError, one_line
 from lsm.run.writing import temporary_file, to_disk, told, whole
 
 LIBRARIES = ("gdal", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
+MAKERS = ("src_data/make_demo.py", "prepare_region.py", "augment_inventory.py")  # of inputs
 SHORT = 200  # characters of the differences between two runs in a message
 
 
@@ -180,7 +181,7 @@ def check(path: Path, stage: str, constants) -> dict:
     Returns its record. Raises InputError naming the stage to run again.
     """
     record = read_record(path, stage)
-    if Path(path).is_relative_to(root() / "src_data"):  # made before the study began, with a seed of its own
+    if Path(path).is_relative_to(root() / "src_data") or record["stage"] in MAKERS:  # before the study, by another seed
         constants = SimpleNamespace(REGION=constants.REGION)
     for name, found in (("REGION", record["region"]), ("RECIPE", record["recipe"]), ("SEED", record["seed"]),
                         ("FURTHER", record["recipe"] and record["constants"].get("FURTHER"))):

@@ -13,10 +13,20 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsm.run.artifacts import differences, factor_list, in_short, made_by, made_with, read_record, state_of, wrote
+from lsm.run.artifacts import (
+    MAKERS,
+    differences,
+    factor_list,
+    in_short,
+    made_by,
+    made_with,
+    read_record,
+    state_of,
+    wrote,
+)
 from lsm.run.code import code_of
-from lsm.run.paths import Paths, root
-from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, counted, defaults
+from lsm.run.paths import Paths, root, shown
+from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults
 
 
 @dataclass(frozen=True)
@@ -35,11 +45,10 @@ class Stage:
     free: tuple[str, ...] = ()
 
 
-DEMO, PREPARE, AUGMENT = "src_data/make_demo.py", "prepare_region.py", "augment_inventory.py"
+DEMO, PREPARE, AUGMENT = MAKERS
 PRETRAIN, BLOCKS, LEARN = "unsupervised_pretraining/DAS_pretraining.py", "scene_sampling.py", "meta_learner.py"
 MAP, COMPARE, EXPLAIN, GIS = "predict_LSM.py", "compare_methods.py", "feature_permutation.py", "export_gis.py"
 REPORT = "report.py"
-MAKERS = (DEMO, PREPARE, AUGMENT)  # of inputs
 STAGES = (
     Stage(DEMO, lambda p: [p.composite, p.samples, p.samples_without_insar, p.insar_points, p.grid]),
     Stage(PREPARE, lambda p: [p.composite, p.factors, p.samples_without_insar], free=("OVERWRITE", "CHECK")),
@@ -57,9 +66,6 @@ STAGES = (
 CHECK = "check_region.py"
 CHECKS = Stage(CHECK, lambda p: [p.checks], free=("STOP_AT_ERRORS",))
 TARGETS = {"map": MAP, "explain": EXPLAIN, "compare": COMPARE, "gis": GIS, "report": REPORT}  # of make
-OPTIONAL = {  # what the map does without: the target of make that adds it, and what that is
-    COMPARE: ("compare", "other methods"), EXPLAIN: ("explain", "leading factors"),
-    GIS: ("gis", "applicability and uncertainty"), CHECK: ("", "checks of the inputs")}
 BY_SCRIPT = {stage.script: stage for stage in STAGES}
 FROM_TASKS = (PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS)  # what depends on the list of factors
 
@@ -69,14 +75,16 @@ def of_region(region: str, raw: bool) -> list[Stage]:
 
     The demo's inputs are made by DEMO; another region's are there already, or PREPARE makes them where raw layers are
     given (`raw`), where it made them before, or of the region's raw folder where there is none of them. AUGMENT takes
-    part where InSAR points wait for it.
+    part where InSAR points wait for it. What PREPARE made and is gone now is PREPARE's still.
     """
     paths = Paths(region)
     there = any(path.is_file() for path in (paths.composite, paths.samples, paths.grid))
-    prepared = raw or _made_by(paths.composite, PREPARE) or (paths.raw.is_dir() and not there and region != "demo")
+    made = [paths.composite] if paths.composite.is_file() else BY_SCRIPT[PREPARE].outputs(paths)
+    prepared = raw or any(wrote(path, (PREPARE,)) for path in made) or (
+        paths.raw.is_dir() and not there and region != "demo")
     insar = any(path.is_file() for path in paths.insar_sources())
-    augmented = insar and not _made_by(paths.samples, PREPARE) and (
-        not paths.samples.is_file() or _made_by(paths.samples, AUGMENT))
+    augmented = insar and not wrote(paths.samples, (PREPARE,)) and (
+        not paths.samples.is_file() or wrote(paths.samples, (AUGMENT,)))
     makers = {DEMO: region == "demo", PREPARE: prepared, AUGMENT: augmented and region != "demo"}
     return [stage for stage in STAGES if makers.get(stage.script, True)]
 
@@ -101,10 +109,24 @@ def state_of_checks(region: str, arguments: list[str]) -> str:
 
 def checked(region: str, arguments: list[str]) -> bool:
     """Whether the last checks of a region are fresh and found no error."""
-    if state_of_checks(region, arguments) != "fresh":
-        return False
+    return state_of_checks(region, arguments) == "fresh" and not errors_of_checks(region)
+
+
+def errors_of_checks(region: str) -> list[str]:
+    """A line for each error that the last checks of a region found; there must be a table of them."""
     with Paths(region).checks.open(newline="", encoding="utf-8") as table:
-        return all(row["level"] != "error" for row in csv.DictReader(table))
+        return [f"{row['file']}: {row['found']}" for row in csv.DictReader(table) if row["level"] == "error"]
+
+
+def missing_inputs(region: str, raw: bool) -> tuple[list[Path], bool]:
+    """The inputs that a region lacks and no stage of it makes, and whether it has others."""
+    paths, scripts = Paths(region), [stage.script for stage in of_region(region, raw)]
+    if PREPARE in scripts or DEMO in scripts:
+        return [], True
+    samples = paths.samples_without_insar if AUGMENT in scripts else paths.samples
+    needed = ((paths.composite,), (samples,), (paths.grid, paths.factor_stack))
+    missing = [forms[0] for forms in needed if not any(path.is_file() for path in forms)]
+    return missing, len(missing) < len(needed)
 
 
 def made_files(stage: Stage, paths: Paths) -> list[Path]:
@@ -128,6 +150,8 @@ def _state(stage: Stage, paths: Paths, arguments: list[str], waiting: Collection
 def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
     """Why a stage must run again; [] where it need not. The first artifact that is not fresh gives the reasons."""
     now = constants(constants_class(stage.script), arguments_of(stage.script, paths.region, arguments))
+    if stage.script == PREPARE and (gone := _gone(paths)):
+        return [f"{shown(gone[0])}: missing"]
     for path in stage.outputs(paths):
         try:
             record = read_record(path, stage.script)
@@ -147,6 +171,18 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
     return []
 
 
+def _gone(paths: Paths) -> list[Path]:
+    """Files of src_data that every run of PREPARE makes, or that it made by their records, and that are not there; and
+    the grid and the samples where they are there in no form."""
+    always = BY_SCRIPT[PREPARE].outputs(paths)
+    gone = [path for path in paths.all() if path.is_relative_to(root() / "src_data") and not path.is_file()
+            and (path in always or made_by(path) == PREPARE)]
+    for forms in ((paths.grid, paths.factor_stack), (paths.samples, *paths.insar_sources())):
+        if not any(path.is_file() for path in forms) and not set(forms) & set(gone):
+            gone.append(forms[0])
+    return gone
+
+
 def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     """The arguments that a stage knows, and its region.
 
@@ -159,11 +195,10 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     own = [a for a in arguments if a.partition("=")[0] in known and not a.startswith("REGION=")]
     if script == PREPARE:
         given = {a.partition("=")[0] for a in own}
-        with contextlib.suppress(InputError):
-            made = read_record(Paths(region).composite, PREPARE)
-            own += [f"{name}={value}" for name, value in made["constants"].items()
-                    if made["stage"] == PREPARE and name in known and name not in given
-                    and name not in BY_SCRIPT[PREPARE].free and _plain(known[name]) != value]
+        made = next((path for path in BY_SCRIPT[PREPARE].outputs(Paths(region)) if made_by(path) == PREPARE), None)
+        own += [f"{name}={value}" for name, value in (made_with(made) if made else {}).items()
+                if name in known and name not in given and name not in BY_SCRIPT[PREPARE].free
+                and _plain(known[name]) != value]
     elif script == BLOCKS and not any(a.startswith("BLOCKS=") for a in own):
         own += [f"BLOCKS={units}" for units in [made_with(Paths(region).blocks).get("BLOCKS")] if units]
     elif script == LEARN and not any(a.startswith("FORECAST=") for a in own):
@@ -181,7 +216,7 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
     return shlex.join(["python", script, *own])
 
 
-def _made_so(region: str) -> list[str]:
+def made_so(region: str) -> list[str]:
     """NAME=value of the constants, other than the defaults, that the map and what it is made of were made with."""
     out = {}
     for script in (PRETRAIN, BLOCKS, LEARN, MAP):
@@ -208,37 +243,6 @@ def _plain(value):
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-class LeftOut:
-    """What a run did without. `lines` names it with its reasons, and the commands that add what nobody has asked for so
-    far. What a stage writes that has no part in the region is not named."""
-
-    def __init__(self, region: str):
-        self.region, self.reasons, self.optional = region, {}, {}
-
-    def note(self, what: str, path: Path, script: str, reason: str, asked: bool = True) -> None:
-        """`what` was left out for a reason; of a figure it is "figure <name>". It needs the file `path`, which `script`
-        makes; asked: whether the last run of `script` was to make this part of it."""
-        if script in OPTIONAL and not (asked and path.is_file()):
-            self.optional.setdefault(script, []).append(what)
-        elif path.is_file() or script not in BY_SCRIPT or BY_SCRIPT[script] in of_region(self.region, raw=False):
-            self.reasons.setdefault(reason, []).append(what)
-
-    def lines(self) -> list[str]:
-        """A line for each reason, then one for each command, and for the command that takes over what these add."""
-        out = [f"{', '.join(names)}: {reason}" for reason, names in self.reasons.items()]
-        made_so = _made_so(self.region)  # other constants would make another map first
-        for script, (target, what) in OPTIONAL.items():
-            if names := self.optional.get(script):
-                command = make_command(target, self.region, made_so) if target else (
-                    f"python {script} REGION={self.region}")
-                n = sum(name.startswith("figure ") for name in names)
-                figures = f", {'up to ' * (n > 1)}{counted(n, 'figure')}" * bool(n)
-                out.append(f"{command} adds {what}{figures}")
-        if self.optional:
-            out.append(f"{make_command('report', self.region, made_so)} then writes the report with them")
-        return out
-
-
 def read_arguments(arguments: list[str]) -> dict[str, str]:
     """The text of each NAME=value by NAME. Raises InputError for a NAME that no stage knows."""
     known = {name for stage in STAGES for name in defaults(constants_class(stage.script))}
@@ -246,9 +250,9 @@ def read_arguments(arguments: list[str]) -> dict[str, str]:
     return by_name(arguments, known)
 
 
-def check_values(region: str, arguments: list[str], raw: bool) -> None:
+def check_values(region: str, arguments: list[str], raw: bool, runs: bool = True) -> None:
     """Refuses a value of a wrong kind, or one that a stage says it cannot use, before any stage runs. Raises
-    InputError."""
+    InputError. runs: whether stages will run, with what `arguments_of` adds of earlier runs."""
     scripts = [*(stage.script for stage in of_region(region, raw)), CHECK, "figure.py"]
     known = {name for script in scripts for name in defaults(constants_class(script))}
     for name in (a.partition("=")[0] for a in arguments):
@@ -257,8 +261,6 @@ def check_values(region: str, arguments: list[str], raw: bool) -> None:
                 f"edit it there, {PREPARE} follows its rules; or add INSAR_FORM=insar" if PREPARE in scripts else
                 "leave it out"))
     for script in scripts:
-        check_of_stage(script, constants(constants_class(script), arguments_of(script, region, arguments)))
-
-
-def _made_by(path: Path, script: str) -> bool:
-    return path.is_file() and wrote(path, (script,))
+        cls = constants_class(script)
+        given = [a for a in arguments if a.partition("=")[0] in defaults(cls)]
+        check_of_stage(script, constants(cls, arguments_of(script, region, arguments) if runs else given))

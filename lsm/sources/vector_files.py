@@ -27,7 +27,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     Raises InputError.
     """
     file, said = File.of(name, what), [] if notes is None else notes
-    source = _opened(file)
+    source = opened(file)
     file.only("a layer of shapes", "layername", "field")
     layer = _layer(source, file, said)
     stated = _crs_of(layer)  # first: GDAL raises what is wrong with a .prj file at whatever reads the layer first
@@ -35,7 +35,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
         if source.GetDriver().ShortName != "ESRI Shapefile":
             raise InputError(f"{file.where}: expected text in UTF-8, found another encoding; export it as GeoPackage")
         chosen = layer.GetName()
-        source = _opened(file, "ENCODING=ISO-8859-1")
+        source = opened(file, "ENCODING=ISO-8859-1")
         layer = source.GetLayerByName(chosen)
         _crs_of(layer)
         said.append(f"{file.where}: its text is not UTF-8 and no .cpg file names the encoding; read as Latin-1; if "
@@ -83,7 +83,8 @@ def points_among(dataset: gdal.Dataset, where: str) -> list[str]:
             "they only stand beside lines or along them, give the lines alone"] * (points > 0)
 
 
-def _opened(file: File, *options: str) -> gdal.Dataset:
+def opened(file: File, *options: str) -> gdal.Dataset:
+    """A vector file as GDAL opens it, with the open options of its driver. Raises InputError."""
     if file.is_table:
         options = (*options, f"GEOM_POSSIBLE_NAMES={','.join(('the_geom', *SHAPES))}", "KEEP_GEOM_COLUMNS=NO")
     try:

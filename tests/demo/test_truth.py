@@ -1,4 +1,4 @@
-"""benchmarks/demo_truth.py refuses what it cannot compare in one line."""
+"""Benchmarks refuse in one line what they cannot compare."""
 
 import re
 import runpy
@@ -28,3 +28,17 @@ def test_a_region_that_is_not_there(tmp_path, monkeypatch, capsys, region, words
     assert caught.value.code == 2
     assert said.count("\n") == 1
     assert re.search(f"demo_truth.py: {words}", said)
+
+
+@pytest.mark.parametrize(("script", "region", "words"), [
+    ("importance.py", "", "tmp/demo_importance.csv: missing; make explain"),
+    ("seams.py", "demo", "models_of_blocks/demo_models.npz: missing; make map REGION=demo")])
+def test_what_a_benchmark_reads_is_missing(tmp_path, monkeypatch, capsys, script, region, words):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [script, *filter(None, [region])])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(PROJECT / "benchmarks" / script), run_name="__main__")
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.endswith(f"{script}: {words}\n")

@@ -264,12 +264,13 @@ def test_missing_input_skips_one_figure_and_names_the_stage(tmp_path, monkeypatc
     lines = [line for line in named if line.partition(":")[0].removeprefix("figure ") in FIGURES]  # a figure each
     assert process.returncode == 0, process.stderr
     assert [line.split(":")[0] for line in lines] == ["figure meta_training", "figure roc", "figure lsm_map"]
-    assert "found published; run meta_learner.py RECIPE=recommended again" in lines[0]
-    assert lines[1].endswith("missing; run meta_learner.py first")
-    assert lines[2].endswith("missing; run predict_LSM.py first")
+    assert lines[0].endswith("found published; make map REGION=small makes it again")
+    assert lines[1].endswith("small_heldout.csv: missing; make map REGION=small makes it")
+    assert lines[2].endswith("LSM_small.tif: missing; make map REGION=small makes it")
     others = [line for line in named if line not in lines]
     assert len(others) == len(set(others)) < 14  # one line for each reason, however many figures it concerns
-    assert "figure augmentation: tmp/small_augmentation.csv: missing; run augment_inventory.py first" in others
+    assert any(line.endswith("augmentation.csv: missing; python augment_inventory.py REGION=small makes it")
+               for line in others)
     assert not any("non_landslides" in line for line in others)  # the area was not prepared from raw layers
     assert others[-4:] == ["make compare REGION=small adds other methods, up to 26 figures",
                            "make explain REGION=small adds leading factors, up to 3 figures",

@@ -212,7 +212,7 @@ def test_factor_maps_count_classes_and_ranges_of_the_grid(paths):
     (["1", "2", "30"], 5, "30"), (["N", "E", "S", "W", "flat"], 5, "flat"),
     (["Quaternary alluvium"] * 10, 1, "Quaternary alluvium"), (["Makarwal Group and Mansehra Orthogneiss"], 1,
                                                                "Makarwal Group and Mansehra\nOrthogneiss"),
-    ([str(i) for i in range(40)], 3, "28 more"), ([], 5, "")])
+    ([str(i) for i in range(40)], 3, "28 more"), ([f"c{i}" for i in range(13)], 5, "c12"), ([], 5, "")])
 def test_a_legend_fits_below_its_map(words, columns, last):
     labels, found = factors.legend_of(words, 1.755)
     assert found == columns
@@ -228,6 +228,22 @@ def test_no_two_classes_of_a_legend_share_a_tone():
     own = [value for value in words if tones[value] != styles.PALE]
     assert own == list(range(18, 30))  # the largest
     assert len({tones[value] for value in own}) == factors.MOST_KEYS
+
+
+def test_a_legend_has_the_largest_classes_first_and_room_for_its_own_lines():
+    words = {1.0: "a rare class with a very long name", 2.0: "b", 3.0: "c"}
+    colours, names = factors.in_order(words, {1.0: styles.PALE, 2.0: "#000000", 3.0: "#111111"})
+    assert (colours, names) == (["#000000", "#111111", styles.PALE], ["b", "c", "a rare class with a very long name"])
+
+
+def test_thirteen_classes_are_all_named(paths):
+    grid = pd.read_csv(paths.grid)
+    grid["cover"] = np.arange(len(grid)) % 13 + 1
+    grid.to_csv(paths.grid, index=False)
+    write_factors(paths.factors, FACTORS, {"cover": {f"class {i}": i for i in range(1, 14)}})
+    drawn, _ = factors.factor_maps(constants(figure.Constants, ["REGION=small"]))
+    named = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert sorted(named) == sorted(f"class {i}" for i in range(1, 14))
 
 
 def test_long_names_of_classes_stay_below_their_map(paths):
@@ -333,15 +349,47 @@ def test_the_name_of_a_violin_stands_beside_it():
     assert [text.xy for text in ax.texts] == [(2, 3), (0, 3)]
 
 
-def test_what_is_not_there_is_named_with_the_stage_to_run(paths, capsys):
+@pytest.mark.parametrize("named", [True, False])
+def test_classes_are_named_beside_their_violins_within_the_page(paths, named):
+    """Without names their codes stand there, and the legend says so."""
+    if named:
+        write_factors(paths.factors, FACTORS, {"cover": {"rock": 1, "evergreen broadleaf forest": 2, "town": 3}})
+    else:
+        paths.factors.unlink()
+        write_factors(paths.factors, FACTORS, {})
+    drawn, _ = importance.shap_territory(constants(figure.Constants, ["REGION=small"]))
+    renderer = FigureCanvasAgg(drawn).get_renderer()
+    beside = [text for ax in drawn.axes for text in ax.texts if text.get_text() in (
+        ("rock", "evergreen broadleaf…", "town") if named else ("1", "2", "3"))]
+    assert len(beside) == 3
+    assert all(text.get_window_extent(renderer).x1 <= drawn.bbox.x1 for text in beside)
+    legend = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert legend[0] == ("class or direction, which has no low or high; beside it: the "
+                         + ("name of the class" if named else "code of the class"))
+    assert drawn.legends[0].get_window_extent(renderer).x1 <= drawn.bbox.x1
+
+
+def test_a_name_at_the_edge_makes_room():
+    ax = Figure(figsize=(5, 2)).add_axes((0.1, 0.1, 0.8, 0.8))  # 4 inches
+    ax.set_xlim(0, 10)
+    importance.beside(ax, np.array([10.0]), 0, "n" * 20)
+    importance.make_room(ax)
+    low, high = ax.get_xlim()
+    assert low == 0
+    assert 4 * 10 / high + 20 * importance.LETTER == pytest.approx(4 + importance.MARGIN)
+    importance.make_room(ax)
+    assert ax.get_xlim() == pytest.approx((low, high))
+
+
+def test_what_is_not_there_is_named_with_the_command_that_makes_it(paths, capsys):
     for path in (paths.importance, paths.importance_territory, paths.grid, paths.model):
         path.unlink()
     figure.main(constants(figure.Constants, ["REGION=small", "DPI=40"]))
     lines = capsys.readouterr().out.partition("left out:\n")[2].splitlines()
-    for name, end in (("shap_territory", "importance_territory.csv: missing; run feature_permutation.py first"),
+    for name, end in (("shap_territory", "importance_territory.csv: missing; make explain REGION=small makes it"),
                       ("factor_maps", "grid_samples_small.csv: missing; put the table there, or run "
                        "src_data/make_demo.py for the demo area"),
-                      ("learned_factors", "model.npz: missing; run meta_learner.py first")):
+                      ("learned_factors", "model.npz: missing; make map REGION=small makes it")):
         line, = (line for line in lines if name in line.partition(":")[0])
         assert line.endswith(end)
         assert not paths.figure(name, "png").exists()

@@ -18,15 +18,17 @@ from conftest import contents, run_stage, succeed
 from osgeo import gdal
 from PIL import Image
 from sklearn.metrics import roc_auc_score
+from small_region import crs_of
 
 import figure
 from lsm.checks.finding import Finding
 from lsm.inputs.samples import Factor, Samples
 from lsm.maps import gis, layer_tables, styles_qgis
 from lsm.maps.cartography import read_decimated
-from lsm.report import findings, map_layers, page, pictures, tables
-from lsm.run.artifacts import read_record, write_csv, write_npz
+from lsm.report import facts, findings, map_layers, page, pictures, tables
+from lsm.run.artifacts import artifact, read_record, record_path, write_csv, write_npz
 from lsm.run.paths import PROJECT, Paths
+from lsm.run.settings import of_stage
 
 MADE_SO = "REGION=demo K=64 LOCAL_ITERATIONS=60 REGIONAL_ITERATIONS=40 LOG_EVERY=20"  # of conftest.py
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -228,6 +230,57 @@ def test_every_figure_there_is_has_a_caption():
         assert (PROJECT / stage.split()[0]).is_file()
 
 
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Records and scores of prepare_region.py for an area, as of a run with STRATEGY=buffer."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, layer = Paths("isle"), tmp_path / "layers" / "dem.tif"
+    layer.parent.mkdir()
+    layer.write_text("heights")
+    c = SimpleNamespace(**vars(of_stage("prepare_region.py", REGION="isle", STRATEGY="buffer", BUFFER=450.0)))
+    with artifact(paths.composite, "prepare_region.py", c, [layer]) as temporary:
+        temporary.write_text("terrain")
+    table = pd.DataFrame({"strategy": ["random", "slope", "buffer"], "landslides": 20, "non_landslides": [20, 19, 9],
+                          "auroc": [0.8, np.nan, 0.9712], "chosen": [False, False, True]})
+    write_csv(paths.strategies, table, "prepare_region.py", c, [layer])
+    return paths
+
+
+def test_how_an_area_was_prepared_is_told(prepared, tmp_path):
+    found = tables.preparation(prepared)
+    assert found["words"] == "cells 450.0 m and more from landslides (STRATEGY=buffer)"
+    assert found["chosen"] == "0.971"
+    assert found["rows"] == [["random", "20", "0.800"], ["slope", "19", "–"], ["buffer (of this map)", "9", "0.971"]]
+    (tmp_path / "layers" / "dem.tif").write_text("other heights")  # the area is as it was
+    made = tables.provenance(prepared, SimpleNamespace(REGION="isle", RECIPE="recommended", SEED=3))
+    assert made["constants"]["prepare_region.py"]["BUFFER"] == "450.0"
+    assert [row["file"] for row in made["inputs"]] == ["layers/dem.tif"]
+    assert [row["verdict"] for row in made["files"]] == [""]
+
+
+def test_scores_of_another_preparation_and_an_edited_area_are_not_told(prepared):
+    c = SimpleNamespace(**vars(of_stage("prepare_region.py", REGION="isle", STRATEGY="slope")))
+    write_csv(prepared.strategies, pd.read_csv(prepared.strategies), "prepare_region.py", c, [])
+    found = tables.preparation(prepared)
+    assert (found["rows"], found["chosen"]) == ([], "–")
+    assert found["words"].startswith("cells 450.0 m and more from landslides (STRATEGY=buffer), or places that")
+    prepared.composite.write_text("another terrain")
+    assert tables.preparation(prepared) == {"words": "", "chosen": "–", "rows": []}
+    record_path(prepared.composite).unlink()  # a person's own
+    made = tables.provenance(prepared, SimpleNamespace(REGION="isle", RECIPE="recommended", SEED=3))
+    assert made["files"] == []
+
+
+def test_factors_and_preparation_stand_in_the_table_of_the_run():
+    raster = gdal.GetDriverByName("MEM").Create("", 2, 2)
+    raster.SetSpatialRef(crs_of(32650))
+    c = SimpleNamespace(REGION="isle", BREAKS="fixed", factors=(Factor("rain", "continuous", "mm"),))
+    run = dict(facts.of_run({"recipe": "recommended", "seed": 1}, raster, "", [0.5], {"constants": {}, "versions": {}},
+                            {"model": None, "models": None}, {"words": "cells as steep"}, c))
+    assert run["Factors"] == "rain (continuous, mm)"
+    assert run["Non-landslides"] == "cells as steep"
+
+
 def test_leaflet_comes_without_its_neighbours():
     assert "url(" not in page.library("leaflet.css")
     assert "sourceMappingURL" not in page.library("leaflet.js")
@@ -305,6 +358,9 @@ def test_scores_figures_and_constants_are_in(reported):
     assert {"figs/demo_roc.png", "tmp/demo_gis.csv"} < set(record["inputs"])
     for name, value in (("LOCAL_ITERATIONS", 60), ("K", 64), ("EXPLAINED", 6)):
         assert f'<code>{name}</code></th><td><code>{value}</code>' in text
+    assert "land use (categorical, class), lithology (categorical, class), DEM (continuous, m)" in text
+    assert "The points that a held-out block adapts on lie among the points it is scored on" in text
+    assert "A quick model on whole squares" not in text  # prepare_region.py did not make the demo
 
 
 def test_stages_1_to_4_are_enough_and_the_same_bytes_come_again(copy_of_demo):
@@ -372,10 +428,11 @@ def test_files_of_another_run_are_said_so_and_not_used(reported, tmp_path):
     record = root / "figs/demo_uncertainty.tif.json"
     record.write_text(record.read_text().replace('"recommended"', '"published"'))
     printed, text = succeed(root, "report.py"), html_of(root)
-    assert "demo_importance.csv: is not the file its record describes; run feature_permutation.py again" in printed
-    assert "expected recipe recommended, found published; run export_gis.py RECIPE=recommended again" in printed
-    assert "figure roc: older than the numbers it draws; run figure.py again" in printed
-    assert "of another run, not used: tmp/demo_importance.csv" in text
+    said = f"demo_importance.csv: is not the file its record describes; make explain {MADE_SO} makes it again"
+    assert said in printed
+    assert f"expected recipe recommended, found published; make gis {MADE_SO} makes it again\n" in printed
+    assert "figure roc: older than the numbers it draws; python figure.py REGION=demo makes it again" in printed
+    assert f"of another run, not used: tmp/{said}" in text
     data = data_of(text)
     assert not any("leaders" in block for block in data["blocks"])
     assert "uncertainty" not in data["grids"]

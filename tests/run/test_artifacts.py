@@ -322,3 +322,14 @@ def test_npz_holds_no_objects(root):
         np.savez(file, a=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         read_npz(path, STAGE, C)
+
+
+def test_the_seed_of_inputs_is_their_own_wherever_their_tables_lie(root):
+    for stage, folder in (("prepare_region.py", "src_data"), ("augment_inventory.py", "tmp"), (STAGE, "tmp")):
+        path = root / folder / "isle_table.csv"
+        write_csv(path, pd.DataFrame({"a": [1]}), stage, C, [])
+        if stage == STAGE:
+            with pytest.raises(InputError, match="expected seed 5, found 4"):
+                read_csv(path, stage, but(SEED=5))
+        else:
+            assert len(read_csv(path, stage, but(SEED=5, RECIPE="recommended"))) == 1

@@ -1,5 +1,6 @@
 """`make status` and what make decides by: records, after each kind of change."""
 
+import itertools
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lsm.checks.inspection import write_checks
 from lsm.run import pipeline
 from lsm.run.artifacts import artifact, record_path
 from lsm.run.paths import PROJECT, Paths
@@ -136,6 +138,7 @@ def test_raw_layers_do_not_take_the_constants_of_the_demo(finished):
     ("RECIPE=paper", "RECIPE=paper: expected one of published, recommended"),
     ("START_FROM=projct", "did you mean START_FROM=project?"),
     ("RAW=layers", "expected REGION=<name> for these layers, found region demo"),
+    ("BLOCKS=units.gpkg", "BLOCKS=units.gpkg: missing; looked for"),
     ("FORECAST=True", "expected landslides of two years or more, found 0")])
 def test_what_cannot_be_used_is_refused_before_any_stage(finished, argument, said):
     main = runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["main"]
@@ -198,14 +201,6 @@ def test_status_of_a_fresh_map_ends_with_what_is_older_than_it(finished, capsys,
                                             "to make them: make gis report REGION=demo SEED=2\n")
 
 
-def test_what_was_left_out_names_commands_with_the_python_that_make_has(monkeypatch, tmp_path):
-    monkeypatch.setenv("PY", "python")
-    left_out = pipeline.LeftOut("alps")
-    left_out.note("figure gap", tmp_path / "none", pipeline.COMPARE, "missing")
-    assert left_out.lines() == ["make compare REGION=alps PY=python adds other methods, 1 figure",
-                                "make report REGION=alps PY=python then writes the report with them"]
-
-
 def test_status_says_when_the_checks_are_out_of_date(finished, capsys):
     paths, status = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["status"]
 
@@ -254,3 +249,85 @@ def test_the_command_replaces_what_somebody_edited(tmp_path, monkeypatch):
     assert pipeline.command_of(pipeline.PREPARE, "isle", []) == plain
     paths.samples_without_insar.write_text("edited")
     assert pipeline.command_of(pipeline.PREPARE, "isle", []) == f"{plain} OVERWRITE=True"
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Files of prepare_region.py with their records, their content a word; the grid is a stack."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c = Paths("isle"), SimpleNamespace(**vars(of_stage(pipeline.PREPARE, REGION="isle", RAW="raw data",
+                                                              GRID_FORM="stack")))
+    for path in (paths.composite, paths.factors, paths.samples_without_insar, paths.samples, paths.factor_stack,
+                 paths.insar_points):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with artifact(path, pipeline.PREPARE, c, []) as temporary:
+            temporary.write_text("as written")
+    return paths
+
+
+@pytest.mark.parametrize(("lost", "record_too"), [
+    *itertools.product(("composite", "factors", "factor_stack", "samples_without_insar"), (False, True)),
+    ("samples", False), ("insar_points", False)])  # without records nothing tells that they were there
+def test_what_a_prepared_area_has_lost_is_prepared_again(prepared, lost, record_too):
+    path = getattr(prepared, lost)
+    path.unlink()
+    if record_too:
+        record_path(path).unlink()
+    states = pipeline.states_of("isle", [])
+    named = prepared.grid if record_too and lost == "factor_stack" else path
+    assert states[pipeline.PREPARE] == f"stale: src_data/{named.relative_to(prepared.composite.parents[1])}: missing"
+    assert pipeline.AUGMENT not in states
+    assert pipeline.command_of(pipeline.PREPARE, "isle", []) == (
+        "python prepare_region.py REGION=isle 'RAW=raw data' GRID_FORM=stack")
+
+
+def test_an_area_that_lost_its_folder_is_prepared_again(prepared):
+    shutil.rmtree(prepared.composite.parent)
+    assert pipeline.states_of("isle", [])[pipeline.PREPARE] == "stale: src_data/isle/composite.tif: missing"
+    assert "'RAW=raw data'" in pipeline.command_of(pipeline.PREPARE, "isle", [])
+
+
+def said_of(region: str, capsys, *arguments: str) -> str:
+    runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["status"](region, list(arguments), False)
+    return capsys.readouterr().out
+
+
+def test_status_of_an_area_without_inputs_names_them_and_how_to_make_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    monkeypatch.setenv("PY", "python")
+    paths, c = Paths("isle"), of_stage(pipeline.CHECK, REGION="isle")
+    with pytest.raises(InputError, match="and so are all inputs of region isle"):
+        write_checks(c, stop=True)
+    said = said_of("isle", capsys, "K=64")
+    for path in (paths.composite, paths.samples, paths.grid):
+        assert f"      {path.relative_to(tmp_path)}  (missing)\n" in said.partition("needed for the map")[0]
+    assert "  checks of the inputs: 3 errors: src_data/isle/composite.tif: missing; src_data/samples_isle.csv" in said
+    assert "\n      python check_region.py REGION=isle\n" in said
+    assert said.splitlines()[-1].startswith("to make the inputs and the map: make run REGION=isle K=64 PY=python "
+                                            "RAW=<folder>; docs/new_region.md")
+    assert said_of("HK", capsys).splitlines()[-1].endswith(": make hk REGION=HK PY=python HK_DATA=<folder>")
+
+    paths.samples.parent.mkdir()
+    paths.samples.write_text("X,Y,label\n")
+    assert said_of("isle", capsys).splitlines()[-1] == (
+        "to make the map, first put src_data/isle/composite.tif and src_data/grid_samples_isle.csv there, then: make "
+        "run REGION=isle PY=python")
+    for path in (paths.composite, paths.factor_stack):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("no raster")
+    with pytest.raises(InputError, match="expected no error"):
+        write_checks(c, stop=True)
+    last = said_of("isle", capsys).splitlines()[-1]
+    assert last.startswith("to make the map, first mend what the checks found (or")
+    assert "first" not in said_of("isle", capsys, "STOP_AT_ERRORS=False").splitlines()[-1]
+
+
+def test_status_shows_an_area_whose_own_units_are_gone_and_a_run_refuses_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    with artifact(Paths("isle").blocks, pipeline.BLOCKS, SimpleNamespace(REGION="isle", BLOCKS="gone.gpkg"),
+                  []) as temporary:
+        temporary.write_text("blocks")
+    pipeline.check_values("isle", ["K=64"], raw=False, runs=False)
+    with pytest.raises(InputError, match=r"^BLOCKS=gone.gpkg: missing"):
+        pipeline.check_values("isle", ["K=64"], raw=False)
+    pipeline.check_values("isle", ["K=64", "BLOCKS="], raw=False)

@@ -113,6 +113,8 @@ def test_numbers_that_no_stage_can_count_with(argument):
     ("predict_LSM.py", "ADAPT_WITH=some", "expected half or all"),
     ("unsupervised_pretraining/DAS_pretraining.py", "HIDDEN=(0, 2, 3)", "three numbers of units"),
     ("scene_sampling.py", "WEIGHTS=(0, 0, 0, 0)", "weights of DEM, .* not all 0"),
+    ("scene_sampling.py", "BLOCKS=no.gpkg", "^BLOCKS=no.gpkg: missing; looked for"),
+    ("scene_sampling.py", f"BLOCKS={__file__}", "units: expected a vector file that GDAL opens, found none"),
     ("scene_sampling.py", "M=0", "1 or more"), ("scene_sampling.py", "K=-1", "0 or more"),
     ("check_region.py", "SAMPLE_ROWS=0", "1 or more"),
     ("augment_inventory.py", "INSAR_UNIT=km/yr", "expected one of mm/yr"),

@@ -1,0 +1,59 @@
+"""What the report and the figures were made without, and the commands they name."""
+
+from types import SimpleNamespace
+
+import pytest
+
+import report
+from lsm.report.left_out import LeftOut
+from lsm.report.sources import Collector
+from lsm.run import pipeline
+from lsm.run.artifacts import artifact, check
+from lsm.run.paths import Paths
+from lsm.run.settings import InputError
+
+
+def test_commands_have_the_python_that_make_has(monkeypatch, tmp_path):
+    monkeypatch.setenv("PY", "python")
+    left_out = LeftOut("alps")
+    left_out.note("figure gap", tmp_path / "none", pipeline.COMPARE, "missing")
+    assert left_out.lines() == ["make compare REGION=alps PY=python adds other methods, 1 figure",
+                                "make report REGION=alps PY=python then writes the report with them"]
+
+
+@pytest.mark.parametrize(("state", "command"), [
+    ("stale: K = 0, now 64", "make gis REGION=isle K=64 SEED=2 PY=python"),
+    ("fresh", "python export_gis.py REGION=isle SEED=2")])  # make would do nothing
+def test_a_raster_of_an_earlier_map_is_given_a_command_that_makes_it(monkeypatch, tmp_path, state, command):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    monkeypatch.setenv("PY", "python")
+    monkeypatch.setattr(pipeline, "made_so", lambda region: ["K=64", "SEED=2"])
+    monkeypatch.setattr(pipeline, "states_of", lambda *_: {pipeline.GIS: state})
+    paths, c = Paths("isle"), SimpleNamespace(REGION="isle", RECIPE="recommended", SEED=2)
+    path = paths.gis_raster("uncertainty")
+    paths.models.parent.mkdir(parents=True)
+    paths.models.write_text("models")
+    with artifact(path, pipeline.GIS, c, [paths.models]) as temporary:
+        temporary.write_text("raster")
+    paths.models.write_text("models of a newer map")
+    left_out = LeftOut("isle")
+    with pytest.raises(InputError, match=r"run export_gis\.py again") as caught:
+        check(path, pipeline.GIS, c)
+    left_out.note("uncertainty", path, pipeline.GIS, str(caught.value))
+    assert left_out.lines() == [
+        "uncertainty: figs/isle_uncertainty.tif: was made from another models_of_blocks/isle_models.npz than is there "
+        f"now; {command} makes it again",
+        "make report REGION=isle K=64 SEED=2 PY=python then writes the report with them"]
+
+
+def test_of_a_model_with_one_member_no_command_makes_uncertainty(monkeypatch, tmp_path):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, got = Paths("isle"), Collector("isle")
+    paths.gis_raster("uncertainty").parent.mkdir()
+    paths.gis_raster("uncertainty").write_text("of six members")
+    c = SimpleNamespace(REGION="isle", LARGEST=100)
+    layers, grids, _ = report.layers_of_stages(paths, got, None, True, c)
+    assert (layers, grids) == ([], {})
+    assert got.left_out.lines()[0] == (
+        "uncertainty: the model has one member, and uncertainty is how far members disagree; "
+        "figs/isle_uncertainty.tif is of an earlier run: remove it")
