@@ -11,6 +11,7 @@ from lsm.inputs.crs import SIDEWAYS, crs_name, ground_scale, off_north
 from lsm.inputs.grid_cells import Stack
 from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, locate
 from lsm.inputs.samples import Factor
+from lsm.region.placed_points import swapped_metres
 from lsm.run.paths import shown
 from lsm.sources.dem_oddities import tile_borders
 
@@ -126,9 +127,13 @@ def of_places(xy: pd.DataFrame, raster: Raster, file: str, is_grid: bool) -> lis
     on_data[inside] = raster.valid[row[inside], col[inside]]
     off = 1 - on_data.mean() if len(place) else 1.0
     level = "error" if off > 0.5 else "warning" if off > 0.01 else "ok"
+    remedy, grid = "", Grid(*raster.valid.shape, raster.geotransform, raster.crs)
+    if off > 0.5 and len(place):
+        degrees = "they look like degrees: transform them to the CRS of composite.tif"
+        remedy = degrees if (np.abs(place) <= (180, 90)).all() else swapped_metres(place, grid)
     findings = [graded("alignment", file, level, f"{(~inside).sum()} points outside composite.tif, "
                        f"{(inside & ~on_data).sum()} on its nodata, of {len(place)}",
-                       "bring both into one CRS; drop points without terrain")]
+                       remedy or "bring both into one CRS; drop points without terrain")]
     if is_grid and len(place):
         x, y = centres(raster.geotransform, row, col)
         cell = raster.geotransform[1]

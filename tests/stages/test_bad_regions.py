@@ -123,13 +123,13 @@ BROKEN = {
     "inventory outside": (lambda raw: write_points(raw / "inventory.csv", area.landslides() + 1e5), (),
                           r"inventory: expected points on the DEM \(X 500000 to 502400.* 120 of 120 outside .*; check"),
     "X and Y swapped": (lambda raw: write_points(raw / "inventory.csv", area.landslides()[:, ::-1]), (),
-                        "inventory: .*; X and Y are swapped"),
+                        "inventory: .*; X and Y seem to be swapped"),
     "X and Y in degrees": (lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (117.01, 22.59))), (),
                            "inventory.csv: columns X, Y: expected metres .*found what looks like degrees .117.01, "),
     "longitude for latitude": (
-        lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (22.59, 117.01)), "lon,lat"), (),
-        "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.59 .*117.01; swap X "
-        "and Y if they are swapped"),
+        lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (22.6, 117.01)), "lon,lat"), (),
+        "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.6 .*117.01; longitude "
+        "and latitude seem to be swapped"),
     "another POINTS_EPSG": (lambda raw: write_points(raw / "inventory.csv", area.landslides() + 1e6),
                             ("POINTS_EPSG=4326",),
                             "inventory.csv: columns X, Y: expected coordinates of EPSG:4326, found 1.*POINTS_EPSG"),
