@@ -12,7 +12,7 @@ from lsm.inputs.grid_cells import Stack
 from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, locate
 from lsm.inputs.samples import Factor
 from lsm.region.placed_points import swapped_metres
-from lsm.run.paths import shown
+from lsm.run.paths import edit, shown
 from lsm.sources.dem_oddities import tile_borders
 
 STEEP, FLAT = 55, 0.5  # degrees: no mountains of cells of metres are steeper on the median; no landslides where flatter
@@ -24,7 +24,7 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
     _, width, _, _, _, height = raster.geotransform
     if abs(width + height) > 1e-6 * width:
         findings.append(Finding("grid", file, "warning", f"cells of {width:.2f} x {-height:.2f} m are not square",
-                                "distances in cells differ by direction; warp it (gdalwarp -tr)"))
+                                "distances in cells differ by direction; warp it (QGIS: Warp)"))
     share = raster.valid.mean()
     findings.append(graded("nodata", file, "ok" if share > 0.05 else "warning", f"{share:.1%} of the cells are valid",
                            "check the declared nodata value, or crop the raster"))
@@ -66,7 +66,7 @@ def _scale(raster: Raster, file: str) -> Finding:
         scale = ground_scale(osr.SpatialReference(wkt=raster.crs), (west + east) / 2, (south + north) / 2)
     except RuntimeError:
         return Finding("CRS", file, "error", f"{crs_name(raster.crs)} has no place at {west:.0f}, {south:.0f}",
-                       "set the right CRS (gdal_edit.py -a_srs EPSG:<code>)")
+                       f"set the right CRS: {edit(file, '-a_srs EPSG:<code>')}")
     return graded("CRS", file, "ok" if abs(scale - 1) <= 0.01 else "error",
                   f"{scale:.4f} m of the map stand for 1 m on the ground",
                   "slopes and distances are wrong: warp to a CRS true to scale there, like UTM, and make the tables "

@@ -17,6 +17,7 @@ ENDLESS = 1e20  # numbers of this size mark gaps too: -3.4e38, 1e30
 TIMES = 5       # see `gaps_of`
 OFTEN = 10      # see `gaps_of` and `heaped`
 HEAP = 0.01     # see `heaped`
+APART = 0.002   # see `fillers`
 
 
 def known(values: np.ndarray, nodata: float | None = NODATA) -> np.ndarray:
@@ -133,6 +134,38 @@ def heaped(values: np.ndarray) -> bool:
     return len(others) > 1 and zeros >= max(OFTEN, HEAP * len(values)) and zeros > OFTEN * np.median(around)
 
 
+def fillers(values: np.ndarray, full: float = np.nan, shore: float = 0.0) -> list[tuple[float, float, str]]:
+    """The numbers that stand in a share of APART of values (values,) and may mark gaps: each with its share, and why.
+
+    They are the least or the largest, if it lies apart from all others, as far as these (98 % of them) are wide; or, if
+    it stands OFTEN times as often as others do, one that is `full`, the largest that a file can hold, or alone below 0,
+    or, anywhere, of nines: 99, 99.99, 999. shore  how far 0 must lie apart; 0: it never counts
+    """
+    numbers, counts = np.unique(values, return_counts=True)
+    many = counts >= APART * len(values)
+    nines = [v for v in numbers[many & (np.abs(numbers) >= 99)].tolist() if set(written(abs(v))) <= {"9", "."}]
+    found = []
+    for number in dict.fromkeys((*numbers[[0, -1]].tolist(), *nines)) if len(numbers) > 2 else ():
+        others, count = numbers != number, counts[numbers == number][0]
+        if count < APART * len(values) or not (number or shore):
+            continue
+        width = np.subtract(*np.quantile(values[values != number], (0.99, 0.01))) if number else shore
+        end = number in (numbers[0], numbers[-1])
+        apart = end and np.abs(numbers[others] - number).min() >= width
+        of = ("is the largest that the file can hold" if number == full else
+              "alone is below 0" if number < 0 <= numbers[others].min() else
+              "stands far more often than others" if number in nines else "")
+        if apart or (of and count > OFTEN * np.median(counts[others])):
+            found.append((number, count / len(values), "lies apart from all other values" if apart else of))
+    return found
+
+
+def written(number: float) -> str:
+    """A number with the digits that tell it from others: 99.99, also where float32 stores 99.9899979."""
+    short = np.float32(number)
+    return np.format_float_positional(short if float(short) == number else np.float64(number), trim="-")
+
+
 def bulk(values: np.ndarray) -> float:
     """The median size of the numbers other than 0 among values (values,); 0 where there are none. A number that stands
     n times counts sqrt(n) times: neither one that marks gaps in many cells nor many odd ones in few cells move it."""
@@ -173,7 +206,7 @@ def refuse_damaged(dataset: gdal.Dataset, where: str) -> None:
                          "copy or export it again") from None
     if not np.isfinite(place).all() or place[1] * place[5] == place[2] * place[4]:
         raise InputError(f"{where}: geotransform: expected cells of some width and height, found {place}; georeference "
-                         "it again (gdal_edit.py -a_ullr <west> <north> <east> <south>)")
+                         "it again (python -m osgeo_utils.gdal_edit -a_ullr <west> <north> <east> <south> <file>)")
 
 
 def limits_of(name: str, kind: str) -> tuple[float, float, str]:
@@ -198,15 +231,16 @@ def impossible(values: np.ndarray, name: str, kind: str) -> np.ndarray:
     return bad
 
 
-def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str) -> None:
+def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str, declare: str) -> None:
     """Raises InputError for values (values,) that a factor cannot have: a gap that is not declared, another unit.
 
     name, kind  of the factor, as study_area.py has them; where  the start of the message
+    declare  how a person says which number marks gaps, with <number> for it
     """
     bad = impossible(values, name, kind)
     if bad.any():
         wild = float(values[bad][0])
-        gap = f"if it marks gaps, declare it (gdal_edit.py -a_nodata {wild:.9g}), else "
+        gap = f"if it marks gaps, declare it ({declare.replace('<number>', written(wild))}), else "
         gap *= wild in MARKS or abs(wild) >= ENDLESS or bool((values[bad] == wild).all())
         raise InputError(f"{where}: expected {limits_of(name, kind)[2]}, found {wild:.9g} in "
                          f"{counted(int(bad.sum()), 'cell')}; {gap}write the raster again")

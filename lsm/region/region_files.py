@@ -1,6 +1,7 @@
 """The files of a region: which raw files there are, and the tables and rasters made of them."""
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lsm.inputs.rasters import Grid, centres
 from lsm.inputs.samples import KINDS, Factor, read_factors, write_factors
 from lsm.region.sample_tables import as_table
 from lsm.run.artifacts import artifact, record_path, write_csv, wrote
-from lsm.run.paths import Paths, root, shown
+from lsm.run.paths import Paths, edit, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 from lsm.sources.files import TABLES, full_path, is_beside, is_sidecar, parts_of, path_of
@@ -115,7 +116,8 @@ def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:
                              f"has, found {name!r}; take another")
         if kind == "distance" and unit != "m":
             raise InputError(f"FACTORS_MORE: {name}: expected the unit m of a distance, found {unit!r}; write m, and "
-                             f"the unit of the values into the raster: gdal_edit.py -units {unit} {file}")
+                             "the unit of the values into the raster: "
+                             + edit(path_of(folder / file), f"-units {shlex.quote(unit)}"))
         taken.add(_plain(name))
         path = next((p for p in (folder / file, root() / file) if path_of(p).exists()), None)
         if path is None:

@@ -38,9 +38,9 @@ _WHOLE = re.compile(r"(?<!\d)(?P<first>1[89]\d\d|20\d\d)(?P<sign>[-/. ])\d{1,2}(
 _MONTHS = "jan|feb|mar|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz]"
 _BOUND = re.compile(
     r"(?:[<>≤≥]=?|(?<![^\W_])(?:before|pre|prior to|until|till|up to|by|(?:earlier|later|older|younger) than|after|"
-    r"post|since|vor|nach|bis|seit|avant|apr[eè]s|depuis|antes de|despu[eé]s de|depois de|ap[oó]s|desde|hasta|prima del|"
-    rf"dopo il|до|после))[\W_]*(?:(?:the|year|early|mid|late|end of|{_MONTHS})[^\W\d_]*[\W_]+|\d{{1,2}}[\W_]+)*"
-    r"(?:1[89]\d\d|20\d\d)(?!\d)|"
+    r"post|since|vor|nach|bis|seit|avant|apr[eè]s|depuis|antes de|despu[eé]s de|depois de|ap[oó]s|desde|hasta|"
+    rf"prima del|dopo il|до|после))[\W_]*(?:(?:the|year|early|mid|late|end of|{_MONTHS})[^\W\d_]*[\W_]+|"
+    r"\d{1,2}[\W_]+)*(?:1[89]\d\d|20\d\d)(?!\d)|"
     r"(?<!\d)(?:1[89]\d\d|20\d\d)(?:[-/.]\d{1,2})*(?:\W*(?:or|and|oder|und|ou|et) (?:earlier|before|later|after|older|"
     r"younger|früher|später|avant|après)|\s?\+(?!\d)|'?(?:s|er)(?![^\W_])|年?(?:以前|之前|前|以后|之后|后|後))", re.I)
 _ROUND = re.compile(r"(1[89]00)(?:\.0+)?(?:\D0?0\D0?0(?:\D.*)?)?")  # alone, as some fill in for a year not known

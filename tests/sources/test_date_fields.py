@@ -30,8 +30,8 @@ def test_bounds_and_spans_name_no_year(value):
 
 @pytest.mark.parametrize("value", [
     "2008, after heavy rain", "after heavy rain in July 2008", "after typhoon Sinlaku 2008", "2008-05-12+02:00",
-    "2008?", "2008-05-12T06:28:01+08:00", "early 2008", "ca. 2008", "2008-05-01 until 2008-06-02", "bypass 2008", "2008 s. map",
-    "after 2008-05-01, before 2008-06-01"])
+    "2008?", "2008-05-12T06:28:01+08:00", "early 2008", "ca. 2008", "2008-05-01 until 2008-06-02", "bypass 2008",
+    "2008 s. map", "after 2008-05-01, before 2008-06-01"])
 def test_words_beside_a_year_that_bound_nothing(value):
     assert date_fields.year_of(value) == 2008
 
