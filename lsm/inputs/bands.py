@@ -78,9 +78,11 @@ class Band:
         return numbers if self.is_plain else numbers * np.float64(self.scale) + self.offset
 
 
-def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "point") -> tuple[np.ndarray, list[str]]:
+def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "point",
+            remedy: str = "remove these points") -> tuple[np.ndarray, list[str]]:
     """(values,) bool: which values, of those that a file does not declare as gaps, mark gaps; and a line on each such
-    number, and on one that may be one and is kept. where  the start of a line; what  has the values
+    number, and on one that may be one and is kept. where  the start of a line; what  has the values; remedy  what to do
+    about gaps, with <number> for the number
 
     One that `marks_gap` finds, or one of MARKS that is more than TIMES as large as 99 % of the others. Of values that
     `vary` from place to place, also a whole number or one of nines (999.9), of 100 and more, that is TIMES as large as
@@ -104,8 +106,8 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
             out |= alike
         elif mark or often:
             odd = "far from all other values" if mark else "far more frequent than any other value"
-            kept.append(f"{where}: {end:g} at {alike.sum():,} points is {odd} and is kept; if it marks gaps, remove "
-                        "these points")
+            kept.append(f"{where}: {end:g} at {counted(int(alike.sum()), what)} is {odd} and is kept; if it marks "
+                        "gaps, " + remedy.replace("<number>", written(float(end))))
     numbers, counts = np.unique(values[out], return_counts=True)
     return out, [*(f"{where}: {number:g} at {counted(n, what)} is taken for a gap that the file does not declare"
                    for number, n in zip(numbers, counts.tolist(), strict=True)), *kept]

@@ -10,6 +10,7 @@ import pandas as pd
 from osgeo import gdal, ogr, osr
 
 from lsm.inputs.bands import ENDLESS, gaps_of, heaped
+from lsm.inputs.bands import known as has_value
 from lsm.inputs.crs import crs_of, moved
 from lsm.inputs.rasters import Grid, open_raster
 from lsm.inputs.vectors import fields_of
@@ -76,14 +77,15 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
         v = raw.astype(np.float64)
         leave_out("nodata", (band.GetMaskBand().ReadAsArray(col, first, cols, rows) == 0) | np.isnan(v))
         if column == "velocity" and file.nodata is not None:
-            leave_out(f"{file.nodata:g}", raw == raw.dtype.type(file.nodata))
+            leave_out(f"{file.nodata:g}", ~has_value(raw, file.nodata))
         leave_out("of endless size", ~(np.abs(v) < ENDLESS))
         if column == "velocity" and raw.dtype.kind == "f":
             leave_out("exactly 0, as no measurement is", v == 0)
         elif column == "velocity" and heaped(v[known]):
             notes.append(f"{where}: exactly 0 in {int((v[known] == 0).sum()):,} cells is kept as a velocity; if it "
                          f"marks gaps, declare it ({file.remedy('nodata=0')})")
-        marks, more = gaps_of(v[known], f"{where}: {column}", vary=column == "velocity")
+        marks, more = gaps_of(v[known], f"{where}: {column}", vary=column == "velocity", what="cell",
+                              remedy=f"declare it ({file.remedy('nodata=<number>')})")
         notes += more
         known[known] = ~marks
         values[column] = v * (band.GetScale() or 1.0) + (band.GetOffset() or 0.0)

@@ -13,6 +13,7 @@ from lsm.inputs.layers import change_layer, flush, read_rows, write_layer, write
 from lsm.inputs.rasters import MAX_CELLS, NODATA, Grid, create, known, reason
 from lsm.inputs.vectors import burn, fields_of
 from lsm.run.settings import InputError
+from lsm.sources.class_codes import NO_FIELD
 from lsm.sources.files import File
 from lsm.sources.plain_rasters import write_plain
 from lsm.sources.raster_files import RasterFile, is_raster, open_raster_file
@@ -155,7 +156,7 @@ def masked(mask: str, grid: Grid, folder: Path, notes: list[str]) -> np.ndarray:
         only_areas(vector, file.where, notes)
         layer = vector.GetLayer(0)
         marks = {name: [str(feature.GetField(name)).removesuffix(".0") for feature in layer]
-                 for name in fields_of(layer)}
+                 for name in fields_of(layer) if not NO_FIELD.fullmatch(name)}
         marks = {name: values for name, values in marks.items() if set(values) == {"0", "1"}}
         if len(marks) == 1:
             (name, values), = marks.items()
