@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,18 @@ def unused(folder: Path, used: list[str]) -> list[str]:
         return []
     return [f"not used in {shown(folder)}: {', '.join(rest[:20])}{', ...' * (len(rest) > 20)}; to use one, name it: "
             "ROADS=<file>, or FACTORS_MORE"]
+
+
+def without_layer(c, given: set[str]) -> list[str]:
+    """Lines on constants c of layers that are not among the inputs `given`, by constant. Raises InputError for
+    MASK_KEEPS without a mask: the map would not be of the area that a person means."""
+    if c.MASK_KEEPS and "MASK" not in given:
+        raise InputError("MASK_KEEPS=True: expected a mask, found none; put mask.* into RAW, or give MASK=<file>")
+    default, of = {f.name: f.default for f in fields(c)}, {
+        "LAND_USE_FIELD": "LAND_USE", "LITHOLOGY_FIELD": "LITHOLOGY", "NDVI_SCALE": "NDVI", "INSAR_POSITIVE": "INSAR",
+        "INSAR_UNIT": "INSAR", "INSAR_FORM": "INSAR"}
+    return [f"{name}={getattr(c, name)} is not used: there is no {layer.lower()}.*; put it into RAW, or give "
+            f"{layer}=<file>" for name, layer in of.items() if layer not in given and getattr(c, name) != default[name]]
 
 
 def _stem(path: Path) -> str:

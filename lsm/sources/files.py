@@ -70,7 +70,7 @@ class File:
         unknown = [option for option in options if option not in OPTIONS]
         if unknown:
             raise InputError(f"{file.where}: expected |<option>=<value> of {', '.join(OPTIONS)}, found |{unknown[0]}; "
-                             "correct it")
+                             + ("correct it" if options[unknown[0]] else f"a layer is |layername={unknown[0]}"))
         if not file.path.exists():
             raise InputError(f"{file.where}: missing; put it there, or name another file")
         if file.path.is_file() and not file.path.stat().st_size:
@@ -208,20 +208,29 @@ def path_of(name: str) -> Path:
 
 def below_root(constant: str, given: str) -> Path:
     """The path of what a constant names, with its options: below the root, unless it is a full path. Raises InputError
-    where it is not there."""
+    where it is not there, and where RAW is no folder."""
     path = root() / given
     if not path_of(path).exists():
         raise InputError(f"{constant}={given}: missing; looked for {path_of(path)}; {full_path(given)}")
+    if constant == "RAW" and path_of(path).is_file():
+        raise InputError(f"{constant}={given}: expected a folder, found a file: {path_of(path)}; give the folder that "
+                         "holds it")
+    if constant == "RAW" and str(path) != str(path_of(path)):  # a folder holds files, and these hold layers
+        layer = str(path).partition("|")[2].removeprefix("layername=")
+        raise InputError(f"{constant}={given}: expected a folder alone, found |{layer} behind it; name a layer behind "
+                         f'its file: ROADS="<file>|layername={layer}"')
     return path
 
 
 def full_path(given: str) -> str:
     """What to do about a name that is missing where it was looked for. Nothing is taken from the current folder
     unasked: another file of this name may lie there."""
+    bare = next((part for part in str(given).split("|")[1:] if "=" not in part), "")
+    layer = f" (and a layer as |layername={bare})" * bool(bare)
     if path_of(given).is_absolute():
-        return "put it there, or name another"
+        return f"put it there, or name another{layer}"
     here = Path.cwd() / given
-    return f"give the full path: {here}" if path_of(here).exists() else "put it there, or give the full path"
+    return (f"give the full path: {here}" if path_of(here).exists() else "put it there, or give the full path") + layer
 
 
 def read_files(names: list[str]) -> list[Path]:
