@@ -44,6 +44,7 @@ class Band:
     offset: float
     nodata: float | None
     mask: gdal.Band | None  # 0 where there is no value: the raster's mask or alpha band
+    said: float | None = None  # a number that marks gaps too, by a person's word
 
     @classmethod
     def of(cls, dataset: gdal.Dataset, number: int = 1) -> "Band":
@@ -70,7 +71,7 @@ class Band:
     def read(self, col: int, row: int, cols: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of a window as stored, and where they hold a value, (rows, cols) both. Raises RuntimeError."""
         numbers = self.band.ReadAsArray(col, row, cols, rows)
-        good = known(numbers, self.nodata)
+        good = known(numbers, self.nodata) & known(numbers, self.said)
         return numbers, good if self.mask is None else good & (self.mask.ReadAsArray(col, row, cols, rows) != 0)
 
     def values(self, numbers: np.ndarray) -> np.ndarray:
@@ -164,6 +165,8 @@ def fillers(values: np.ndarray, full: float = np.nan, shore: float = 0.0) -> lis
 
 def written(number: float) -> str:
     """A number with the digits that tell it from others: 99.99, also where float32 stores 99.9899979."""
+    if not abs(number) < 1e15:
+        return f"{number:.9g}"
     short = np.float32(number)
     return np.format_float_positional(short if float(short) == number else np.float64(number), trim="-")
 

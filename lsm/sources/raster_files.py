@@ -115,7 +115,7 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
         raise InputError(f"{where}: expected one band, found {bands}{picture or ';'} pick one: "
                          f"{file.remedy('band=<number>')}")
     band = Band.of(dataset, number or 1)
-    band = band if file.nodata is None else replace(band, nodata=file.nodata)
+    band = replace(band, said=file.nodata)
     if gdal.DataTypeIsComplex(band.band.DataType):
         raise InputError(f"{where}: expected real numbers, found complex ones; export their real part")
     crs = file.crs or dataset.GetSpatialRef()

@@ -90,7 +90,7 @@ FAULTS = {
     "nodata in a column": (lambda: edit(PATHS.samples, lambda t: t.assign(TWI=t["TWI"].mask(t.index < 3, -9999))),
                            "nodata", "samples_own.csv", "TWI: 3 rows hold -9999", "remove"),
     "a number of nines": (lambda: edit(PATHS.samples, lambda t: t.assign(SPI=t["SPI"].mask(t.index < 12, 99.99))),
-                          "nodata", "samples_own.csv", "SPI: 99.99 in 12 rows stands far more often", "nodata=99.99"),
+                          "nodata", "samples_own.csv", "SPI: 99.99 in 12 rows lies apart from", "nodata=99.99"),
     "empty cells": (lambda: edit(PATHS.grid, lambda t: t.assign(SPI=t["SPI"].mask(t.index == 5))),
                     "nodata", "grid_samples_own.csv", "SPI: 1 row holds no number", "remove"),
     "a shifted grid": (lambda: edit(PATHS.grid, shifted), "alignment", "grid_samples_own.csv",

@@ -100,7 +100,7 @@ def test_a_layer_behind_a_path_is_named_apart_from_it(tmp_path, monkeypatch):
         below_root("BLOCKS", "no.gpkg|units")
     (tmp_path / "area.gpkg").write_text("x")
     for name in ("area.gpkg", "area.gpkg|roads"):
-        with pytest.raises(InputError, match=f"expected a folder, found a file: {tmp_path}/area.gpkg; give the folder "):
+        with pytest.raises(InputError, match=f"expected a folder, found a file: {tmp_path}/area.gpkg; give the fol"):
             below_root("RAW", name)
     with pytest.raises(InputError, match=r"found \|roads; a layer is \|layername=roads$"):
         File.of(tmp_path / "area.gpkg|roads", "dis2road")

@@ -282,6 +282,14 @@ def test_a_repeated_number_of_nines_is_said_and_its_remedy_works(tmp_path, monke
     np.testing.assert_array_equal(plain_of(tmp_path / "rain.tif", "mean rain")[0] == NODATA, values == filler)
 
 
+def test_a_number_behind_nodata_marks_gaps_beside_the_declared_one(tmp_path):
+    values = heights()
+    values[0], values[1] = -1, -2
+    write_raster(tmp_path / "rain.tif", values, nodata=-1)
+    found, _ = plain_of(tmp_path / "rain.tif|nodata=-2", "rain")
+    np.testing.assert_array_equal(found == NODATA, np.arange(ROWS)[:, None] * np.ones(COLS) < 2)
+
+
 def test_a_number_is_asked_for_behind_nodata(tmp_path):
     write_raster(tmp_path / "rain.tif", heights())
     with pytest.raises(InputError, match=r"rain: \|nodata=none: expected a number; correct it"):
