@@ -152,9 +152,8 @@ def main(c) -> None:
     check_rules(rules)
     region_files.refuse_to_replace(paths, c.OVERWRITE)
     raw, notes = below_root("RAW", c.RAW) if c.RAW else paths.raw, []
-    if c.RAW and not raw.is_dir():
-        raise InputError(f"RAW={c.RAW}: expected a folder, found a file: {raw}; give the folder that holds it")
     (inputs, insar), own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
+    notes += region_files.without_layer(c, {*inputs, *["INSAR"] * bool(insar)})
     notes += region_files.unused(raw, [*inputs.values(), *insar, *own.values()])
     codes = region_files.codes_of(c.CODES_OF)
     gdal.SetCacheMax(256 << 20)  # bytes of blocks

@@ -1,5 +1,8 @@
 """A small area as a person has it, for the tests of prepare_region.py and what it is made of."""
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,12 @@ osr.UseExceptions()
 EPSG, ROWS, COLS, CELL, WEST, NORTH = 32650, 60, 80, 30.0, 500000.0, 2500000.0
 PLACE = (WEST, CELL, 0.0, NORTH, 0.0, -CELL)
 NODATA = -9999.0
+
+
+def obeyed(command: str, folder: Path) -> None:
+    """Runs a command that a message names, as a person does in the folder of the files."""
+    python = shlex.quote(sys.executable)
+    subprocess.run(command.replace("python", python, 1), shell=True, check=True, cwd=folder)
 
 
 def heights() -> np.ndarray:

@@ -108,10 +108,10 @@ def _of_raster(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[st
     """Fills the labels of the units of a raster; returns their names."""
     raster = to_grid(name, "units", grid, folder / "units.tif", notes, categorical=True)
     where, dataset, values = raster.file.where, gdal.Open(str(folder / "units.tif")), np.empty(0)
-    limit = grid.rows * grid.cols // FEWEST_CELLS
+    limit, zeros = grid.rows * grid.cols // FEWEST_CELLS, 0
     for window in grid.windows():
         v = read_rows(dataset, *window)
-        values = np.union1d(values, v[known(v)].astype(np.float64))
+        values, zeros = np.union1d(values, v[known(v)].astype(np.float64)), zeros + int((v == 0).sum())
         parts = values[values != np.round(values)]
         if len(parts):
             raise InputError(f"{where}: expected whole numbers, one a unit, found {parts[0]:.8g}; export the numbers "
@@ -119,9 +119,13 @@ def _of_raster(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[st
         if len(values) > limit:
             raise InputError(f"{where}: expected at most {limit:,} units, one for {FEWEST_CELLS} cells, found more; "
                              "export the numbers of the units, not a measure")
-    if raster.band.nodata is None and raster.band.mask is None and values[0] <= 0 <= values[-1] and 0 in values:
-        notes.append(f"{where}: declares no nodata; its cells of 0 are taken to lie outside every unit")
+    if zeros and raster.band.nodata is raster.band.said is raster.band.mask is None:
+        notes.append(f"{where}: declares no nodata; its {zeros:,} cells of 0 lie outside every unit. If 0 is a unit, "
+                     f"name another number: {raster.file.remedy('nodata=-1')}")
         values = values[values != 0]
+    elif zeros:
+        notes.append(f"{where}: 0 is a unit of {zeros:,} cells, as its gaps are marked otherwise. If 0 lies outside "
+                     f"every unit: {raster.file.remedy('nodata=0')}")
     for row, rows in grid.windows():
         v = read_rows(dataset, row, rows)
         at = np.searchsorted(values, v)

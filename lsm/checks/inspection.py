@@ -139,7 +139,7 @@ def _of_columns(table: pd.DataFrame, values: pd.DataFrame, factors: tuple[Factor
     if not len(values):
         return []
     terrain = terrain_at(table[["X", "Y"]], raster) if {"X", "Y"} <= set(table) and raster is not None else None
-    findings = of_units(values, factors, shown(path), terrain) + of_nodata(values, shown(path))
+    findings = of_units(values, factors, shown(path), terrain) + of_nodata(values, factors, shown(path))
     if terrain is not None:
         findings += of_places(table[["X", "Y"]], raster, shown(path), is_grid)
         findings += of_terrain(values, terrain, shown(path))

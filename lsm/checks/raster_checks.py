@@ -11,7 +11,8 @@ from lsm.inputs.crs import SIDEWAYS, crs_name, ground_scale, off_north
 from lsm.inputs.grid_cells import Stack
 from lsm.inputs.rasters import NODATA, TERRAIN, Grid, Raster, centres, locate
 from lsm.inputs.samples import Factor
-from lsm.run.paths import shown
+from lsm.region.placed_points import swapped_metres
+from lsm.run.paths import edit, shown
 from lsm.sources.dem_oddities import tile_borders
 
 STEEP, FLAT = 55, 0.5  # degrees: no mountains of cells of metres are steeper on the median; no landslides where flatter
@@ -23,7 +24,7 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
     _, width, _, _, _, height = raster.geotransform
     if abs(width + height) > 1e-6 * width:
         findings.append(Finding("grid", file, "warning", f"cells of {width:.2f} x {-height:.2f} m are not square",
-                                "distances in cells differ by direction; warp it (gdalwarp -tr)"))
+                                "distances in cells differ by direction; warp it (QGIS: Warp)"))
     share = raster.valid.mean()
     findings.append(graded("nodata", file, "ok" if share > 0.05 else "warning", f"{share:.1%} of the cells are valid",
                            "check the declared nodata value, or crop the raster"))
@@ -65,7 +66,7 @@ def _scale(raster: Raster, file: str) -> Finding:
         scale = ground_scale(osr.SpatialReference(wkt=raster.crs), (west + east) / 2, (south + north) / 2)
     except RuntimeError:
         return Finding("CRS", file, "error", f"{crs_name(raster.crs)} has no place at {west:.0f}, {south:.0f}",
-                       "set the right CRS (gdal_edit.py -a_srs EPSG:<code>)")
+                       f"set the right CRS: {edit(file, '-a_srs EPSG:<code>')}")
     return graded("CRS", file, "ok" if abs(scale - 1) <= 0.01 else "error",
                   f"{scale:.4f} m of the map stand for 1 m on the ground",
                   "slopes and distances are wrong: warp to a CRS true to scale there, like UTM, and make the tables "
@@ -126,9 +127,13 @@ def of_places(xy: pd.DataFrame, raster: Raster, file: str, is_grid: bool) -> lis
     on_data[inside] = raster.valid[row[inside], col[inside]]
     off = 1 - on_data.mean() if len(place) else 1.0
     level = "error" if off > 0.5 else "warning" if off > 0.01 else "ok"
+    remedy, grid = "", Grid(*raster.valid.shape, raster.geotransform, raster.crs)
+    if off > 0.5 and len(place):
+        degrees = "they look like degrees: transform them to the CRS of composite.tif"
+        remedy = degrees if (np.abs(place) <= (180, 90)).all() else swapped_metres(place, grid)
     findings = [graded("alignment", file, level, f"{(~inside).sum()} points outside composite.tif, "
                        f"{(inside & ~on_data).sum()} on its nodata, of {len(place)}",
-                       "bring both into one CRS; drop points without terrain")]
+                       remedy or "bring both into one CRS; drop points without terrain")]
     if is_grid and len(place):
         x, y = centres(raster.geotransform, row, col)
         cell = raster.geotransform[1]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.checks.finding import Finding, counted, directions_apart, graded
-from lsm.inputs.bands import ENDLESS, MARKS, in_radians, marks_gap, ndvi_scale
+from lsm.inputs.bands import ENDLESS, MARKS, OFTEN, fillers, in_radians, marks_gap, ndvi_scale, written
 from lsm.inputs.samples import Factor, is_stored_zero
 from lsm.inputs.text_tables import find_columns
 
@@ -102,9 +102,10 @@ def _unit_of_slopes(v: pd.Series, alike: bool) -> tuple[str, str, str]:
     return "ok", f"slope to {v.max():.3g} (99 % below {v.quantile(0.99):.3g}): degrees", ""
 
 
-def of_nodata(values: pd.DataFrame, file: str) -> list[Finding]:
-    """Nodata values left in a table (-9999 and the like), and values that are no numbers."""
-    findings = []
+def of_nodata(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> list[Finding]:
+    """Nodata values left in a table (-9999 and the like), values that are no numbers, and numbers that may mark gaps
+    (99.99, 999) by how often they stand and where."""
+    findings, kinds = [], {f.name: f.kind for f in factors}
     for name in values:
         v = values[name].to_numpy(float)
         wild = marks_gap(v) | (np.abs(v) >= ENDLESS)
@@ -112,6 +113,12 @@ def of_nodata(values: pd.DataFrame, file: str) -> list[Finding]:
             if rows.any():
                 findings.append(Finding("nodata", file, "error", f"{name}: {counted(rows.sum(), 'row', 'hold')} {what}",
                                         "remove these rows, or fill them from the raster"))
+        v = v[np.isfinite(v) & ~wild & (v != 0)]
+        for number, share, why in fillers(v) if len(v) and kinds[name] in ("continuous", "distance") else ():
+            if (rows := round(share * len(v))) >= OFTEN:
+                findings.append(Finding("nodata", file, "warning", f"{name}: {written(number)} in {rows:,} rows {why}",
+                                        "if it marks gaps, remove these rows or fill them; of a raw layer declare it, "
+                                        f"|nodata={written(number)} behind the file, and run prepare_region.py again"))
     return findings or [Finding("nodata", file, "ok", "no nodata value among the factors")]
 
 

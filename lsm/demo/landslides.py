@@ -82,12 +82,18 @@ def draw_points(rng, c, grid: pd.DataFrame, probability: np.ndarray) -> tuple[pd
     there are too few cells."""
     fails = rng.random(len(grid)) < probability
     slow = fails & (grid["DV"].abs() >= c.THRESHOLD).to_numpy()
-    drawn = []
-    for name, pool in (("INVENTORY", fails & ~slow), ("ABSENCE", ~fails), ("INSAR", slow)):
-        number = getattr(c, name)
-        if number > pool.sum():
-            raise InputError(f"{name}={number}: expected at most {pool.sum()}, the cells there are; take fewer")
-        drawn.append(rng.choice(np.flatnonzero(pool), number, replace=False))
+    pools = {"INVENTORY": fails & ~slow, "ABSENCE": ~fails, "INSAR": slow}
+    most, wanted = ({name: int(value(name)) for name in pools} for value in (lambda name: pools[name].sum(),
+                                                                             lambda name: getattr(c, name)))
+    if over := [name for name in pools if wanted[name] > most[name]]:
+        # Fewer of all alike: their shares tell how likely landslides are, and so which cells fail.
+        part = 0.9 * min(most[name] / wanted[name] for name in over)
+        fewer = " ".join(f"{name}={int(part * number)}" for name, number in wanted.items())
+        found = ", ".join(f"{name}={wanted[name]}" for name in over)
+        remedy = f"take fewer: {fewer}" if part * min(wanted[name] for name in over) >= 1 else "take more ROWS and COLS"
+        raise InputError(f"{found}: expected at most {', '.join(str(most[name]) for name in over)}, the cells there "
+                         f"are in {c.ROWS} x {c.COLS}; {remedy}")
+    drawn = [rng.choice(np.flatnonzero(pool), wanted[name], replace=False) for name, pool in pools.items()]
     cell = np.concatenate(drawn)
     label = np.repeat((1, 0, 1), (c.INVENTORY, c.ABSENCE, c.INSAR))
 
@@ -95,7 +101,7 @@ def draw_points(rng, c, grid: pd.DataFrame, probability: np.ndarray) -> tuple[pd
     # landslides.
     end = c.INVENTORY + c.ABSENCE
     landslides, absences = round(c.REPEATED * c.INVENTORY), round(c.REPEATED * c.ABSENCE)
-    conflicts = max(1, round(c.CONFLICTS * (landslides + absences)))
+    conflicts = min(absences, max(1, round(c.CONFLICTS * (landslides + absences))))
     copy = np.r_[c.INVENTORY - landslides:c.INVENTORY, end - absences:end]
     first = np.r_[:landslides, c.INVENTORY:c.INVENTORY + absences - conflicts, landslides:landslides + conflicts]
     cell[copy] = cell[first]

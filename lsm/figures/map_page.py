@@ -15,7 +15,7 @@ from lsm.figures import styles
 from lsm.figures.common import FigureConstants, axes_at, round_numbers
 from lsm.inputs.crs import crs_name
 from lsm.maps.cartography import as_one_line, dimmed, outlines, read_decimated, shaded
-from lsm.run.paths import Paths, shown
+from lsm.run.paths import Paths, edit, shown
 from lsm.run.settings import InputError
 
 
@@ -41,7 +41,8 @@ def terrain(c: FigureConstants, largest: int | None = None) -> Ground:
         raise InputError(f"{shown(path)}: missing; put it there, or run src_data/make_demo.py for the demo area")
     dem, shade, valid, extent, dataset = shaded(path, largest or c.LARGEST)
     if dataset.GetSpatialRef() is None:
-        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found none; set it (gdal_edit.py)")
+        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found none; set it: "
+                         + edit(path, "-a_srs EPSG:<code>"))
     low, high = np.percentile(dem[valid], (1, 99))
     tint = LinearSegmentedColormap.from_list("tint", styles.TINTS)((dem - low) / max(high - low, 1))[..., :3]
     relief = np.where(valid[..., None], tint * shade[..., None], to_rgb(styles.SEA))

@@ -17,6 +17,7 @@ ENDLESS = 1e20  # numbers of this size mark gaps too: -3.4e38, 1e30
 TIMES = 5       # see `gaps_of`
 OFTEN = 10      # see `gaps_of` and `heaped`
 HEAP = 0.01     # see `heaped`
+APART = 0.002   # see `fillers`
 
 
 def known(values: np.ndarray, nodata: float | None = NODATA) -> np.ndarray:
@@ -43,6 +44,7 @@ class Band:
     offset: float
     nodata: float | None
     mask: gdal.Band | None  # 0 where there is no value: the raster's mask or alpha band
+    said: float | None = None  # a number that marks gaps too, by a person's word
 
     @classmethod
     def of(cls, dataset: gdal.Dataset, number: int = 1) -> "Band":
@@ -69,7 +71,7 @@ class Band:
     def read(self, col: int, row: int, cols: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of a window as stored, and where they hold a value, (rows, cols) both. Raises RuntimeError."""
         numbers = self.band.ReadAsArray(col, row, cols, rows)
-        good = known(numbers, self.nodata)
+        good = known(numbers, self.nodata) & known(numbers, self.said)
         return numbers, good if self.mask is None else good & (self.mask.ReadAsArray(col, row, cols, rows) != 0)
 
     def values(self, numbers: np.ndarray) -> np.ndarray:
@@ -77,9 +79,11 @@ class Band:
         return numbers if self.is_plain else numbers * np.float64(self.scale) + self.offset
 
 
-def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "point") -> tuple[np.ndarray, list[str]]:
+def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "point",
+            remedy: str = "remove these points") -> tuple[np.ndarray, list[str]]:
     """(values,) bool: which values, of those that a file does not declare as gaps, mark gaps; and a line on each such
-    number, and on one that may be one and is kept. where  the start of a line; what  has the values
+    number, and on one that may be one and is kept. where  the start of a line; what  has the values; remedy  what to do
+    about gaps, with <number> for the number
 
     One that `marks_gap` finds, or one of MARKS that is more than TIMES as large as 99 % of the others. Of values that
     `vary` from place to place, also a whole number or one of nines (999.9), of 100 and more, that is TIMES as large as
@@ -103,8 +107,8 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
             out |= alike
         elif mark or often:
             odd = "far from all other values" if mark else "far more frequent than any other value"
-            kept.append(f"{where}: {end:g} at {alike.sum():,} points is {odd} and is kept; if it marks gaps, remove "
-                        "these points")
+            kept.append(f"{where}: {end:g} at {counted(int(alike.sum()), what)} is {odd} and is kept; if it marks "
+                        "gaps, " + remedy.replace("<number>", written(float(end))))
     numbers, counts = np.unique(values[out], return_counts=True)
     return out, [*(f"{where}: {number:g} at {counted(n, what)} is taken for a gap that the file does not declare"
                    for number, n in zip(numbers, counts.tolist(), strict=True)), *kept]
@@ -131,6 +135,40 @@ def heaped(values: np.ndarray) -> bool:
     zeros = int((values == 0).sum())
     around = counts[np.argsort(np.abs(others), kind="stable")[:100]]
     return len(others) > 1 and zeros >= max(OFTEN, HEAP * len(values)) and zeros > OFTEN * np.median(around)
+
+
+def fillers(values: np.ndarray, full: float = np.nan, shore: float = 0.0) -> list[tuple[float, float, str]]:
+    """The numbers that stand in a share of APART of values (values,) and may mark gaps: each with its share, and why.
+
+    They are the least or the largest, if it lies apart from all others, as far as these (98 % of them) are wide; or, if
+    it stands OFTEN times as often as others do, one that is `full`, the largest that a file can hold, or alone below 0,
+    or, anywhere, of nines: 99, 99.99, 999. shore  how far 0 must lie apart; 0: it never counts
+    """
+    numbers, counts = np.unique(values, return_counts=True)
+    many = counts >= APART * len(values)
+    nines = [v for v in numbers[many & (np.abs(numbers) >= 99)].tolist() if set(written(abs(v))) <= {"9", "."}]
+    found = []
+    for number in dict.fromkeys((*numbers[[0, -1]].tolist(), *nines)) if len(numbers) > 2 else ():
+        others, count = numbers != number, counts[numbers == number][0]
+        if count < APART * len(values) or not (number or shore):
+            continue
+        width = np.subtract(*np.quantile(values[values != number], (0.99, 0.01))) if number else shore
+        end = number in (numbers[0], numbers[-1])
+        apart = end and np.abs(numbers[others] - number).min() >= width
+        of = ("is the largest that the file can hold" if number == full else
+              "alone is below 0" if number < 0 <= numbers[others].min() else
+              "stands far more often than others" if number in nines else "")
+        if apart or (of and count > OFTEN * np.median(counts[others])):
+            found.append((number, count / len(values), "lies apart from all other values" if apart else of))
+    return found
+
+
+def written(number: float) -> str:
+    """A number with the digits that tell it from others: 99.99, also where float32 stores 99.9899979."""
+    if not abs(number) < 1e15:
+        return f"{number:.9g}"
+    short = np.float32(number)
+    return np.format_float_positional(short if float(short) == number else np.float64(number), trim="-")
 
 
 def bulk(values: np.ndarray) -> float:
@@ -173,7 +211,7 @@ def refuse_damaged(dataset: gdal.Dataset, where: str) -> None:
                          "copy or export it again") from None
     if not np.isfinite(place).all() or place[1] * place[5] == place[2] * place[4]:
         raise InputError(f"{where}: geotransform: expected cells of some width and height, found {place}; georeference "
-                         "it again (gdal_edit.py -a_ullr <west> <north> <east> <south>)")
+                         "it again (python -m osgeo_utils.gdal_edit -a_ullr <west> <north> <east> <south> <file>)")
 
 
 def limits_of(name: str, kind: str) -> tuple[float, float, str]:
@@ -198,15 +236,16 @@ def impossible(values: np.ndarray, name: str, kind: str) -> np.ndarray:
     return bad
 
 
-def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str) -> None:
+def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str, declare: str) -> None:
     """Raises InputError for values (values,) that a factor cannot have: a gap that is not declared, another unit.
 
     name, kind  of the factor, as study_area.py has them; where  the start of the message
+    declare  how a person says which number marks gaps, with <number> for it
     """
     bad = impossible(values, name, kind)
     if bad.any():
         wild = float(values[bad][0])
-        gap = f"if it marks gaps, declare it (gdal_edit.py -a_nodata {wild:.9g}), else "
+        gap = f"if it marks gaps, declare it ({declare.replace('<number>', written(wild))}), else "
         gap *= wild in MARKS or abs(wild) >= ENDLESS or bool((values[bad] == wild).all())
         raise InputError(f"{where}: expected {limits_of(name, kind)[2]}, found {wild:.9g} in "
                          f"{counted(int(bad.sum()), 'cell')}; {gap}write the raster again")

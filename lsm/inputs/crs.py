@@ -1,8 +1,11 @@
 """Coordinate reference systems: by code, in words, without heights, and how true to scale their maps are."""
 
+from pathlib import Path
+
 import numpy as np
 from osgeo import osr
 
+from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
 
 osr.UseExceptions()
@@ -37,14 +40,15 @@ def other_unit(crs: osr.SpatialReference) -> str:
     return f"{crs.GetName()} in {crs.GetLinearUnitsName() if crs.IsProjected() else crs.GetAngularUnitsName()}"
 
 
-def refuse_unmetric(crs: osr.SpatialReference | None, where: str) -> None:
-    """Raises InputError for a raster's CRS that is no projected one in metres; where  the start of the message."""
+def refuse_unmetric(crs: osr.SpatialReference | None, path: Path) -> None:
+    """Raises InputError for the CRS of the raster `path` that is no projected one in metres."""
+    where = shown(path)
     if crs is None:
-        raise InputError(f"{where}: CRS: expected a projected one in metres, found none; set it (gdal_edit.py -a_srs "
-                         "EPSG:<code>)")
+        raise InputError(f"{where}: CRS: expected a projected one in metres, found none; set it: "
+                         + edit(path, "-a_srs EPSG:<code>"))
     if other_unit(crs):
         raise InputError(f"{where}: CRS: expected a projected one in metres, found {other_unit(crs)}; reproject it "
-                         "(gdalwarp -t_srs EPSG:<code>) and the tables with it")
+                         "and the tables to one (QGIS: Warp)")
 
 
 def ground_scale(crs: osr.SpatialReference, x: float, y: float) -> float:

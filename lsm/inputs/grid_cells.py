@@ -15,7 +15,7 @@ from lsm.inputs import samples
 from lsm.inputs.bands import Band, refuse_impossible
 from lsm.inputs.rasters import Grid, centres, open_raster, reason
 from lsm.inputs.samples import Factor
-from lsm.run.paths import Paths, shown
+from lsm.run.paths import Paths, edit, shown
 from lsm.run.settings import InputError
 
 
@@ -81,7 +81,8 @@ class Stack:
         if len(row) < valid.size:
             values = np.take(values, np.flatnonzero(valid), axis=1)
         for factor, band, v in zip(self.factors, self.bands, values, strict=True):
-            refuse_impossible(v, factor.name, factor.kind, f"{shown(self.path)}: band {band.number} ({factor.name})")
+            refuse_impossible(v, factor.name, factor.kind, f"{shown(self.path)}: band {band.number} ({factor.name})",
+                              edit(self.path, "-a_nodata <number>"))
         return values.T, row + top, col + left
 
     def places(self, row: np.ndarray, col: np.ndarray) -> np.ndarray:
@@ -115,6 +116,6 @@ def _bands(dataset, factors: tuple[Factor, ...], path: Path) -> list[int]:
                              "describe one so, or run prepare_region.py again")
         if dataset.GetRasterBand(band).GetNoDataValue() is None and Band.of(dataset, band).mask is None:
             raise InputError(f"{shown(path)}: band {band} ({factor.name}): nodata: expected a declared value, found "
-                             "none; declare one (gdal_edit.py -a_nodata <number>), or run prepare_region.py again")
+                             f"none; declare one ({edit(path, '-a_nodata <number>')}), or run prepare_region.py again")
         out.append(band)
     return out

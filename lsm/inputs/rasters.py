@@ -13,7 +13,7 @@ from osgeo import gdal, gdal_array, osr
 from lsm.inputs.bands import NODATA, Band, known, refuse_damaged, refuse_impossible
 from lsm.inputs.crs import refuse_unmetric
 from lsm.run.artifacts import artifact
-from lsm.run.paths import shown
+from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
 
 gdal.UseExceptions()
@@ -134,7 +134,7 @@ def open_raster(path: Path, remedy: str, what: str = "", opened: str = "") -> gd
     refuse_damaged(dataset, where)
     if dataset.RasterYSize * dataset.RasterXSize > MAX_CELLS:
         raise InputError(f"{where}: expected at most {MAX_CELLS:,} cells, found {dataset.RasterYSize} x "
-                         f"{dataset.RasterXSize}; cut it to the area, or take larger cells (gdalwarp -te -tr)")
+                         f"{dataset.RasterXSize}; cut it to the area, or take larger cells (QGIS: Warp)")
     return dataset
 
 
@@ -159,15 +159,16 @@ class Composite:
         if dataset.RasterCount != len(TERRAIN):
             raise InputError(f"{shown(path)}: expected {len(TERRAIN)} bands, found {dataset.RasterCount}; {remedy}")
         crs = dataset.GetSpatialRef()
-        refuse_unmetric(crs, shown(path))
+        refuse_unmetric(crs, path)
         place = dataset.GetGeoTransform()
         if place[2] or place[4] or place[1] <= 0 or place[5] >= 0:
-            raise InputError(f"{shown(path)}: geotransform: expected north up, found {place}; warp it (gdalwarp)")
+            raise InputError(f"{shown(path)}: geotransform: expected north up, found {place}; warp it "
+                             "(QGIS: Warp)")
         bands = [Band.of(dataset, number) for number in range(1, len(TERRAIN) + 1)]
         for band, name in zip(bands, TERRAIN, strict=True):
             if band.nodata is None and band.mask is None:
                 raise InputError(f"{shown(path)}: band {band.number} ({name}): nodata: expected a declared value, "
-                                 "found none; declare it (gdal_edit.py -a_nodata <value>)")
+                                 f"found none; declare it: {edit(path, '-a_nodata <value>')}")
         return cls(path, Grid(dataset.RasterYSize, dataset.RasterXSize, place, crs.ExportToWkt()), bands)
 
     def read(self, row: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -184,7 +185,8 @@ class Composite:
             v[:] = band.values(numbers)
             valid &= good
         for v, band, name, kind in zip(values, self.bands, TERRAIN, KINDS, strict=True):
-            refuse_impossible(v[valid], name, kind, f"{shown(self.path)}: band {band.number} ({name})")
+            refuse_impossible(v[valid], name, kind, f"{shown(self.path)}: band {band.number} ({name})",
+                              edit(self.path, "-a_nodata <number>"))
         return values, valid
 
     def refuse_empty(self, valid: int) -> None:
@@ -200,7 +202,7 @@ def read_composite(path: Path) -> Raster:
     grid, bands = composite.grid, len(composite.bands)
     if bands * grid.rows * grid.cols > MAX_CELLS:
         raise InputError(f"{shown(path)}: expected at most {MAX_CELLS // bands:,} cells of {bands} bands, found "
-                         f"{grid.rows} x {grid.cols}; cut it to the area, or take larger cells (gdalwarp -te -tr)")
+                         f"{grid.rows} x {grid.cols}; cut it to the area, or take larger cells (QGIS: Warp)")
     values, valid = composite.read(0, grid.rows)
     composite.refuse_empty(valid.any())
     return Raster(values, valid, grid.geotransform, grid.crs)

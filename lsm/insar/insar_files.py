@@ -10,11 +10,12 @@ import pandas as pd
 from osgeo import gdal, ogr, osr
 
 from lsm.inputs.bands import ENDLESS, gaps_of, heaped
+from lsm.inputs.bands import known as has_value
 from lsm.inputs.crs import crs_of, moved
 from lsm.inputs.rasters import Grid, open_raster
 from lsm.inputs.vectors import fields_of
 from lsm.region.placed_points import dropped
-from lsm.run.paths import shown
+from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
 from lsm.sources.files import File, path_of
 from lsm.sources.vector_files import open_vector
@@ -75,13 +76,16 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
         raw = band.ReadAsArray(col, first, cols, rows)
         v = raw.astype(np.float64)
         leave_out("nodata", (band.GetMaskBand().ReadAsArray(col, first, cols, rows) == 0) | np.isnan(v))
+        if column == "velocity" and file.nodata is not None:
+            leave_out(f"{file.nodata:g}", ~has_value(raw, file.nodata))
         leave_out("of endless size", ~(np.abs(v) < ENDLESS))
         if column == "velocity" and raw.dtype.kind == "f":
             leave_out("exactly 0, as no measurement is", v == 0)
         elif column == "velocity" and heaped(v[known]):
             notes.append(f"{where}: exactly 0 in {int((v[known] == 0).sum()):,} cells is kept as a velocity; if it "
-                         "marks gaps, declare it (gdal_edit.py -a_nodata 0)")
-        marks, more = gaps_of(v[known], f"{where}: {column}", vary=column == "velocity")
+                         f"marks gaps, declare it ({file.remedy('nodata=0')})")
+        marks, more = gaps_of(v[known], f"{where}: {column}", vary=column == "velocity", what="cell",
+                              remedy=f"declare it ({file.remedy('nodata=<number>')})")
         notes += more
         known[known] = ~marks
         values[column] = v * (band.GetScale() or 1.0) + (band.GetOffset() or 0.0)
@@ -114,7 +118,7 @@ def _opened(file: File, key_of, notes: list[str]
     InputError."""
     path = file.path
     dataset = open_raster(path, "export it again as GeoTIFF", WHAT, file.opened)
-    file.only("a raster", "band")
+    file.only("a raster", "band", "nodata")
     told, place, crs = dataset.GetMetadata(), dataset.GetGeoTransform(can_return_null=True), dataset.GetSpatialRef()
     if dataset.GetDriver().ShortName.startswith("HDF5"):
         names = {name.rpartition("/")[2]: name for name, _ in dataset.GetSubDatasets()}
@@ -139,8 +143,8 @@ def _opened(file: File, key_of, notes: list[str]
                                                   if key_of(n) not in (None, "velocity") and i != first}
     crs = file.crs or crs
     if crs is None or crs.IsLocal() or place is None:
-        raise InputError(f"{shown(path)}: {WHAT}: expected a CRS and a geotransform, found none; set the CRS: "
-                         f"{file.remedy('epsg=<code>')}, or both in the file (gdal_edit.py)")
+        raise InputError(f"{shown(path)}: {WHAT}: expected a CRS and a geotransform, found none; set both: "
+                         + edit(path, "-a_srs EPSG:<code> -a_ullr <west> <north> <east> <south>"))
     return bands, place, crs, told
 
 

@@ -14,6 +14,7 @@ from scipy.stats import false_discovery_control, norm
 
 from lsm.inputs.crs import off_north
 from lsm.inputs.rasters import TERRAIN
+from lsm.insar.tracks import typical_heading
 from lsm.insar.velocities import ASIDE, InsarPoints
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -166,7 +167,7 @@ def told_by_flat_ground(points: InsarPoints, flat: np.ndarray, steep: np.ndarray
     heading, notes = np.zeros(len(flat)) if points.heading is None else points.heading, []
     for of_track in (of for of in (np.cos(np.radians(heading)) <= 0, np.cos(np.radians(heading)) > 0) if of.any()):
         here = of_track & flat
-        what = "InSAR points" + f" of heading {np.median(heading[of_track]):.0f}" * (points.heading is not None)
+        what = "InSAR points" + f" of heading {typical_heading(heading[of_track]):.0f}" * (points.heading is not None)
         if here.sum() < FLAT_POINTS:
             if not error[of_track].any():
                 notes.append(f"{what}: no velocity errors, and too few points on flat ground to tell them "

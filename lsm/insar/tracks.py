@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import circmean
 
 from lsm.inputs.rasters import Grid
 from lsm.insar.insar_files import WHAT
@@ -40,7 +41,7 @@ def read_tracks(names: list[str], grid: Grid, c, geometry: tuple) -> tuple[list[
         named = [bool(track & words_of(Path(file))) for track in (DESCENDING, ASCENDING)]
         if points.heading is not None and sum(named) == 1 and _ascending(points) == named[0]:
             notes.append(f"{file}: {WHAT}: named {TRACKS[named[1]]}, but its heading, "
-                         f"{np.median(points.heading):.4g} degrees, is {TRACKS[named[0]]}; which is right?")
+                         f"{typical_heading(points.heading):.4g} degrees, is {TRACKS[named[0]]}; which is right?")
     if geometry and len(tracks) == 1:  # it stands for what the file lacks
         return tracks, notes
     lacking = [[angle for angle in ANGLES if getattr(points, angle) is None] for points in tracks]
@@ -90,6 +91,14 @@ def joined(files: list[InsarPoints]) -> InsarPoints | None:
     return InsarPoints(**{name: of(name) for name in names})
 
 
+def typical_heading(heading: np.ndarray) -> float:
+    """The median of headings (points,), degrees clockwise from north, taken around their mean direction: 350 and 10 lie
+    side by side, around 0. From -90 to 270, as of about -13 and 193."""
+    middle = circmean(heading, high=360)
+    typical = middle + np.median((heading - middle + 180) % 360 - 180)
+    return round(float((typical + 90) % 360 - 90), 6) + 0.0  # no -0 and no 1e-14
+
+
 def _with_angles(points: InsarPoints, file: File) -> InsarPoints:
     """The points with the angles that stand behind the file's name. Raises InputError."""
     said = {}
@@ -116,6 +125,7 @@ def _seen(points: InsarPoints) -> str:
     """Words on the geometry of a file's points, "" where it is not known."""
     if points.heading is None:
         return ""
-    up = _ascending(points)
+    up, north = _ascending(points), np.cos(np.radians(points.heading)) > 0
     track = TRACKS[bool(up)] if up in (0, 1) else f"{up:.0%} ascending"
-    return f", {track}, heading {np.median(points.heading):.4g}, incidence {np.median(points.incidence):.3g} degrees"
+    ways = [f"{typical_heading(points.heading[of]):.4g}" for of in (north, ~north) if of.any()]
+    return f", {track}, heading {' and '.join(ways)}, incidence {np.median(points.incidence):.3g} degrees"

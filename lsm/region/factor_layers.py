@@ -10,13 +10,14 @@ from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
 from lsm.inputs.rasters import NODATA, Grid, create, known
 from lsm.inputs.samples import Factor
 from lsm.inputs.vectors import burn, burn_numbers, fields_of, is_areal, number_features, overlaps
-from lsm.region import terrain
+from lsm.region import terrain, warp
 from lsm.region.inventory import read_points
 from lsm.region.warp import fill_holes, to_grid
+from lsm.run.paths import edit
 from lsm.run.settings import InputError
 from lsm.sources import dem_oddities
 from lsm.sources.class_codes import codes_of, names_of_raster, number_classes, recoded, whole_numbers
-from lsm.sources.files import File
+from lsm.sources.files import File, path_of
 from lsm.sources.raster_files import is_raster
 from lsm.sources.vector_files import only_areas, open_vector, points_among
 
@@ -101,7 +102,8 @@ def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]
     sample = [np.abs(v[known(v)][::step]) for v in (read_rows(dataset, *w) for w in grid.windows())]
     largest = float(np.quantile(np.concatenate(sample), 0.99))
     if not scale and largest * used[0] < 1200:  # 1,000 may stand for 1
-        raise unknown(largest, "grey values need scale and offset: gdal_edit.py -scale <s> -offset <o>" * grey)
+        scaling = edit(path_of(file), "-scale <s> -offset <o>")
+        raise unknown(largest, f"grey values need scale and offset: {scaling}" * grey)
     change_layer(path, grid, lambda _, v: np.where(known(v), np.clip(v * used[0], -10_000, 10_000), NODATA))
     notes.append(f"NDVI multiplied by {used[0]:g}")
 
@@ -184,7 +186,7 @@ def write_ground(mask: str | None, keeps: bool, water: int, steps: tuple[bool, b
     notes += dem_oddities.cliffs(z, flat, grid.cell) if flat.any() else []
     ground &= ~wet
     if mask:
-        masked = _masked(mask, grid, folder, notes)
+        masked = warp.masked(mask, grid, folder, notes)
         if not masked[known(z)].any():
             raise InputError(f"{File.of(mask, 'MASK').where}: expected a mask on the DEM ({grid.extent}), found none: "
                              "cells of it hold values other than 0 that are no nodata; check its CRS and nodata value, "
@@ -199,26 +201,6 @@ def write_ground(mask: str | None, keeps: bool, water: int, steps: tuple[bool, b
                 lambda row, rows: np.where(ground[row:row + rows], z[row:row + rows], np.nan))
 
 
-def _masked(mask: str, grid: Grid, folder: Path, notes: list[str]) -> np.ndarray:
-    """(rows, cols) bool: the cells of a mask: of polygons those inside, of a raster those of numbers other than 0, or
-    of |value=. Raises InputError where numbers cover all and do not tell what is the mask."""
-    file = File.of(mask, "MASK")
-    if not is_raster(mask, "MASK"):
-        vector = open_vector(mask, "MASK", grid, notes)
-        only_areas(vector, file.where, notes)
-        return burn(vector, grid, folder / "mask.tif").ReadAsArray() != 0
-    to_grid(mask, "MASK", grid, folder / "mask.tif", notes, categorical=True)
-    v, chosen = gdal.Open(str(folder / "mask.tif")).ReadAsArray(), file.numbers("value")
-    numbers = [f"{n:g}" for n in np.unique(v[known(v)])]
-    if not chosen and len(numbers) > 1 and (known(v) & (v != 0)).all():
-        raise InputError(f"{file.where}: expected 0 or nodata where the mask is not, found {', '.join(numbers[:6])}"
-                         f"{', ...' * (len(numbers) > 6)} in all cells; say which is the mask: "
-                         f"{file.remedy('value=<number>')}")
-    if chosen or len(numbers) > 2:
-        notes.append(f"{file.where}: its cells of {', '.join(map(str, chosen)) or 'all numbers but 0'} are the mask")
-    return known(v) & (np.isin(v, chosen) if chosen else v != 0)
-
-
 def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[str, int], region: str,
               notes: list[str]) -> dict[str, int] | None:
     """Writes the layer of a factor that a person adds: a raster's values; polygons' classes or the numbers of
@@ -228,8 +210,8 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
     field = given_file.options.get("field", "")
     if factor.kind == "categorical":
         return category_layer(factor.name, file, "", given, region, grid, folder, notes)
-    if is_raster(file, factor.name):
-        given_file.only("a raster of numbers", "band")
+    if raster := is_raster(file, factor.name):
+        given_file.only("a raster of numbers", "band", "nodata")
         to_grid(file, factor.name, grid, path, notes, nearest=factor.kind == "circular",
                 unit="" if factor.kind == "distance" else None)
     elif factor.kind == "distance":
@@ -247,7 +229,8 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
     for window in grid.windows():
         v = read_rows(made, *window)
         v = v[known(v)]
-        refuse_impossible(v, factor.name, factor.kind, given_file.where)
+        refuse_impossible(v, factor.name, factor.kind, given_file.where,
+                          given_file.remedy("nodata=<number>") if raster else "remove these features")
         small += [in_radians(v)] * bool((v >= 0).any())
     if factor.kind == "circular" and small and all(small):
         raise InputError(f"{given_file.where}: expected degrees from 0 to 360, found nearly all values up to 6.28; if "

@@ -199,11 +199,14 @@ def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid,
     else WGS 84 of longitude and latitude, the grid's.
     """
     west, south, east, north = grid.bounds
-    where, degrees = f"{shown(path)}: columns {', '.join(names)}", (np.abs(xy) <= (180, 90)).all()
+    where = f"{shown(path)}: columns {', '.join(names)}"
+    swapped = swapped_degrees(xy, grid) if (np.abs(xy) <= 180).all() else ""
+    degrees = swapped or (np.abs(xy) <= (180, 90)).all()
     asked = epsg or (4326 if named_degrees else 0)
     if not asked and not stated and degrees and not (west <= 180 and east >= -180 and south <= 90 and north >= -90):
+        order = "latitude and longitude, in this order" if swapped else "longitude and latitude"
         raise InputError(f"{where}: expected metres in the CRS of the DEM, found what looks like degrees "
-                         f"({xy[0, 0]:g}, {xy[0, 1]:g}); name them longitude and latitude, or give POINTS_EPSG")
+                         f"({xy[0, 0]:g}, {xy[0, 1]:g}); name them {order}, or give POINTS_EPSG")
     choices = list(dict.fromkeys(code for code in (*stated, asked) if code))
     if not choices:
         return _without_crs(xy, path, where, grid)
@@ -221,8 +224,8 @@ def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid,
     except RuntimeError:
         (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
         raise InputError(f"{where}: expected coordinates of EPSG:{choices[0]}, found {west:g} to {east:g} and "
-                         f"{south:g} to {north:g}; swap X and Y if they are swapped, else correct POINTS_EPSG"
-                         ) from None
+                         f"{south:g} to {north:g}; "
+                         + (swapped or "swap X and Y if they are swapped, else correct POINTS_EPSG")) from None
 
 
 def _without_crs(xy: np.ndarray, path: Path, where: str, grid: Grid) -> tuple[np.ndarray, list[str]]:
@@ -251,18 +254,34 @@ def share_on(xy: np.ndarray, grid: Grid) -> float:
     return float(inside.mean())
 
 
+def swapped_metres(xy: np.ndarray, grid: Grid) -> str:
+    """What to do about X and Y (points, 2) that lie on the grid only if they are swapped; "" for others."""
+    on, swapped = share_on(xy, grid), share_on(xy[:, ::-1], grid)
+    return "X and Y seem to be swapped: exchange the names of both columns" * (swapped > (0.5 if on else 0))
+
+
+def swapped_degrees(xy: np.ndarray, grid: Grid) -> str:
+    """What to do about longitudes and latitudes (points, 2), none of them on the grid, of which some lie there if they
+    are swapped; "" where none do."""
+    with contextlib.suppress(RuntimeError):  # no place on the earth
+        if share_on(transform(xy[:, ::-1], 4326, grid, ""), grid):
+            return (f"longitude and latitude seem to be swapped ({xy[:, 0].min():.5g} to {xy[:, 0].max():.5g} is the "
+                    "latitude): exchange the names of both columns, or export longitude first")
+    return ""
+
+
 def remedy_off_grid(xy: np.ndarray, grid: Grid) -> str:
     """What to do about points (points, 2) most of which lie off the grid, by what would put most of them there; ""
     where nothing is found that would. The CRS tried are degrees, those of Europe and of web maps, and UTM zones around.
     """
     xy, (west, south, east, north) = xy[::max(1, len(xy) // 1000)], grid.bounds
-    if share_on(xy[:, ::-1], grid) > 0.5:
-        return "X and Y are swapped: rename them"
+    if swapped := swapped_metres(xy, grid):
+        return swapped
     if share_on(xy * 1000, grid) > 0.5:
         return "they look like kilometres: write metres"
     with contextlib.suppress(RuntimeError):  # no place of that CRS
-        if share_on(transform(moved(xy, grid.crs, crs_of(4326))[:, ::-1], 4326, grid, ""), grid) > 0.5:
-            return "longitude and latitude are swapped: rename the columns, or export with longitude first"
+        if not share_on(xy, grid) and (swapped := swapped_degrees(moved(xy, grid.crs, crs_of(4326)), grid)):
+            return swapped
     zone = utm_zone((west + east) / 2, (south + north) / 2, grid.crs)
     first = zone // 100 * 100 + 1
     for code in (4326, 3035, 3857, zone, *((zone + step - first) % 60 + first for step in (-1, 1))):

@@ -1,7 +1,9 @@
 """The files of a region: which raw files there are, and the tables and rasters made of them."""
 
 import re
+import shlex
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from lsm.inputs.rasters import Grid, centres
 from lsm.inputs.samples import KINDS, Factor, read_factors, write_factors
 from lsm.region.sample_tables import as_table
 from lsm.run.artifacts import artifact, record_path, write_csv, wrote
-from lsm.run.paths import Paths, root, shown
+from lsm.run.paths import Paths, edit, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 from lsm.sources.files import TABLES, full_path, is_beside, is_sidecar, parts_of, path_of
@@ -115,7 +117,8 @@ def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:
                              f"has, found {name!r}; take another")
         if kind == "distance" and unit != "m":
             raise InputError(f"FACTORS_MORE: {name}: expected the unit m of a distance, found {unit!r}; write m, and "
-                             f"the unit of the values into the raster: gdal_edit.py -units {unit} {file}")
+                             "the unit of the values into the raster: "
+                             + edit(path_of(folder / file), f"-units {shlex.quote(unit)}"))
         taken.add(_plain(name))
         path = next((p for p in (folder / file, root() / file) if path_of(p).exists()), None)
         if path is None:
@@ -140,6 +143,18 @@ def unused(folder: Path, used: list[str]) -> list[str]:
         return []
     return [f"not used in {shown(folder)}: {', '.join(rest[:20])}{', ...' * (len(rest) > 20)}; to use one, name it: "
             "ROADS=<file>, or FACTORS_MORE"]
+
+
+def without_layer(c, given: set[str]) -> list[str]:
+    """Lines on constants c of layers that are not among the inputs `given`, by constant. Raises InputError for
+    MASK_KEEPS without a mask: the map would not be of the area that a person means."""
+    if c.MASK_KEEPS and "MASK" not in given:
+        raise InputError("MASK_KEEPS=True: expected a mask, found none; put mask.* into RAW, or give MASK=<file>")
+    default, of = {f.name: f.default for f in fields(c)}, {
+        "LAND_USE_FIELD": "LAND_USE", "LITHOLOGY_FIELD": "LITHOLOGY", "NDVI_SCALE": "NDVI", "INSAR_POSITIVE": "INSAR",
+        "INSAR_UNIT": "INSAR", "INSAR_FORM": "INSAR"}
+    return [f"{name}={getattr(c, name)} is not used: there is no {layer.lower()}.*; put it into RAW, or give "
+            f"{layer}=<file>" for name, layer in of.items() if layer not in given and getattr(c, name) != default[name]]
 
 
 def _stem(path: Path) -> str:

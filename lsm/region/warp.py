@@ -11,9 +11,13 @@ from lsm.inputs.bands import heaped
 from lsm.inputs.crs import SIDEWAYS, crs_of, ground_scale, moved, off_north, other_unit, utm_zone
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer, write_rows
 from lsm.inputs.rasters import MAX_CELLS, NODATA, Grid, create, known, reason
+from lsm.inputs.vectors import burn, fields_of
 from lsm.run.settings import InputError
+from lsm.sources.class_codes import NO_FIELD
+from lsm.sources.files import File
 from lsm.sources.plain_rasters import write_plain
-from lsm.sources.raster_files import RasterFile, open_raster_file
+from lsm.sources.raster_files import RasterFile, is_raster, open_raster_file
+from lsm.sources.vector_files import only_areas, open_vector
 
 gdal.UseExceptions()
 
@@ -140,6 +144,40 @@ def _is_on(source: RasterFile, grid: Grid) -> bool:
     return ((own.rows, own.cols) == (grid.rows, grid.cols)
             and np.allclose(own.geotransform, grid.geotransform, rtol=0, atol=1e-6 * grid.cell)
             and bool(source.crs.IsSame(osr.SpatialReference(wkt=grid.crs))))
+
+
+def masked(mask: str, grid: Grid, folder: Path, notes: list[str]) -> np.ndarray:
+    """(rows, cols) bool: the cells of a mask: of polygons those inside, of a raster those of numbers other than 0, or
+    of |value=. Where one field alone holds 0 and 1, polygons of 0 do not mask. Raises InputError where numbers cover
+    all and do not tell what is the mask."""
+    file = File.of(mask, "MASK")
+    if not is_raster(mask, "MASK"):
+        vector = open_vector(mask, "MASK", grid, notes)
+        only_areas(vector, file.where, notes)
+        layer = vector.GetLayer(0)
+        marks = {name: [str(feature.GetField(name)).removesuffix(".0") for feature in layer]
+                 for name in fields_of(layer) if not NO_FIELD.fullmatch(name)}
+        marks = {name: values for name, values in marks.items() if set(values) == {"0", "1"}}
+        if len(marks) == 1:
+            (name, values), = marks.items()
+            for fid in [feature.GetFID() for feature, value in zip(layer, values, strict=True) if value == "0"]:
+                layer.DeleteFeature(fid)
+            notes.append(f"{file.where}: of {len(values):,} polygons {values.count('0'):,} with 0 in the field {name} "
+                         "do not mask")
+        else:
+            notes.append(f"{file.where}: all its polygons mask"
+                         + f", whatever the fields {', '.join(marks)} hold" * bool(marks))
+        return burn(vector, grid, folder / "mask.tif").ReadAsArray() != 0
+    to_grid(mask, "MASK", grid, folder / "mask.tif", notes, categorical=True)
+    v, chosen = gdal.Open(str(folder / "mask.tif")).ReadAsArray(), file.numbers("value")
+    numbers = [f"{n:g}" for n in np.unique(v[known(v)])]
+    if not chosen and len(numbers) > 1 and (known(v) & (v != 0)).all():
+        raise InputError(f"{file.where}: expected 0 or nodata where the mask is not, found {', '.join(numbers[:6])}"
+                         f"{', ...' * (len(numbers) > 6)} in all cells; say which is the mask: "
+                         f"{file.remedy('value=<number>')}")
+    if chosen or len(numbers) > 2:
+        notes.append(f"{file.where}: its cells of {', '.join(map(str, chosen)) or 'all numbers but 0'} are the mask")
+    return known(v) & (np.isin(v, chosen) if chosen else v != 0)
 
 
 def fill_holes(path: Path, grid: Grid, largest: int) -> int:

@@ -1,6 +1,7 @@
 """Where every file of the pipeline lives: one property a file, so that no stage spells a path itself."""
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,11 @@ def shown(path: Path) -> str:
     """`path` as people type it: relative to the root where it lies below it."""
     path = Path(path)
     return str(path.relative_to(root())) if path.is_relative_to(root()) else str(path)
+
+
+def edit(path: Path, options: str) -> str:
+    """The command that changes what a raster says of itself, like "-a_nodata 0"; GDAL's Python package brings it."""
+    return f"python -m osgeo_utils.gdal_edit {options} {shlex.quote(shown(path))}"
 
 
 def regions() -> list[str]:

@@ -31,7 +31,7 @@ def cliffs(z: np.ndarray, flat: np.ndarray, cell: float) -> list[str]:
     steps, levels = np.concatenate(steps), np.concatenate(levels)
     rims = {float(level): float(np.median(steps[levels == level])) for level in np.unique(levels)}
     return [f"DEM: the flat area at exactly {level:g} m ends at steps of {step:.0f} m (median); if it is a gap, "
-            f"declare it (gdal_edit.py -a_nodata {level:g}): slopes along it are wrong"
+            f'declare it (DEM="<file>|nodata={level:g}"): slopes along it are wrong'
             for level, step in rims.items() if step > max(CLIFF[0] * cell, CLIFF[1])]
 
 
@@ -53,7 +53,7 @@ def oddities(z: np.ndarray, cell: float) -> list[str]:
     narrow = int((binary_closing(there, np.ones((5, 5), bool)) & ~there).sum())
     if narrow:
         lines.append(f"DEM: {counted(narrow, 'cell')} without height in gaps of a few cells' width: water ends there "
-                     "and nothing is mapped; fill them (gdal_fillnodata.py), or raise HOLES")
+                     "and nothing is mapped; fill them (QGIS: Fill nodata), or raise HOLES")
     return lines
 
 

@@ -8,6 +8,7 @@ A name is a path, and after it options, each behind a "|":
     soil.gpkg|field=depth        the attribute field to take
     layers.zip|file=roads.shp    one of several files in an archive
     inventory.tif|value=2        the number of a raster that marks landslides, or a mask, or several: value=2,3
+    rain.tif|nodata=99.99        the number in which a raster stores gaps that it does not declare
     v.tif|heading=-13|incidence=39   of InSAR points without them: the flight, clockwise from north, and the angle of
                                  the line of sight off the vertical, in degrees
 
@@ -16,6 +17,7 @@ An option that a file of its kind cannot have is refused.
 
 import contextlib
 import glob
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from lsm.run.settings import InputError
 gdal.UseExceptions()
 
 ANGLES = ("heading", "incidence")  # of InSAR points
-OPTIONS = ("layername", "band", "epsg", "field", "file", "value", *ANGLES)
+OPTIONS = ("layername", "band", "epsg", "field", "file", "value", "nodata", *ANGLES)
 # Files that belong to a file of the same name, by the end of theirs: GDAL finds them by itself.
 SIDECARS = (".aux.xml", ".ovr", ".msk", ".prj", ".dbf", ".shx", ".cpg", ".qpj", ".qix", ".sbn", ".sbx", ".tfw", ".tifw",
             ".wld", ".jgw", ".hdr", ".xml", ".qml", ".qmd", ".sld", ".lyr", ".lyrx", ".rrd", ".ige", ".csvt", ".gfs",
@@ -43,9 +45,9 @@ FIELDLESS = (*VALUED, "InSAR points", "DEM", "NDVI", "dis2road", "dis2drainage",
 TABLES = (".csv", ".txt", ".tsv")  # files that are read as tables of points; GDAL opens all others
 SHAPES = ("geometry", "wkt", "geom", "thegeom", "shape", ".geo")  # columns in which programs write shapes as text
 # The constant of a stage that names a file, by what the file is in messages.
-CONSTANTS = {"inventory": "INVENTORY", "stable places": "STABLE", "land use": "LAND_USE", "dis2road": "ROADS",
-             "dis2drainage": "RIVERS", "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS", "InSAR points": "INSAR",
-             "units": "BLOCKS"}
+CONSTANTS = {"DEM": "DEM", "NDVI": "NDVI", "MASK": "MASK", "inventory": "INVENTORY", "stable places": "STABLE",
+             "land use": "LAND_USE", "lithology": "LITHOLOGY", "dis2road": "ROADS", "dis2drainage": "RIVERS",
+             "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS", "InSAR points": "INSAR", "units": "BLOCKS"}
 # Warnings of GDAL that say nothing about the values read: a newer version of GeoPackage, and text that
 # lsm/sources/vector_files.py looks at itself.
 _HARMLESS = re.compile(r"GeoPackage user_version|GPKG.*version|only partially supported|converted correctly from")
@@ -68,7 +70,7 @@ class File:
         unknown = [option for option in options if option not in OPTIONS]
         if unknown:
             raise InputError(f"{file.where}: expected |<option>=<value> of {', '.join(OPTIONS)}, found |{unknown[0]}; "
-                             "correct it")
+                             + ("correct it" if options[unknown[0]] else f"a layer is |layername={unknown[0]}"))
         if not file.path.exists():
             raise InputError(f"{file.where}: missing; put it there, or name another file")
         if file.path.is_file() and not file.path.stat().st_size:
@@ -83,11 +85,13 @@ class File:
     @property
     def constant(self) -> str:
         """The constant of a stage that names the file."""
-        return CONSTANTS.get(self.what, self.what.upper() if self.what.isalpha() else "NAME")
+        return CONSTANTS.get(self.what, "FACTORS_MORE")
 
     def remedy(self, option: str) -> str:
         """What to type to give an option: ROADS="roads.shp|epsg=<code>"."""
-        return f'{self.constant}="{shown(self.path)}|{option}"'
+        name = f'"{shown(self.path)}|{option}"'
+        own = self.constant == "FACTORS_MORE"
+        return f"in FACTORS_MORE ({json.dumps(self.what)}, {name}, ...)" if own else f"{self.constant}={name}"
 
     def number(self, option: str) -> int:
         """The whole number of an option, 0 where it is not given. Raises InputError."""
@@ -95,6 +99,15 @@ class File:
         if not text.isascii() or not text.isdigit():
             raise InputError(f"{self.where}: |{option}={text}: expected a whole number; correct it")
         return int(text)
+
+    @property
+    def nodata(self) -> float | None:
+        """The number in which a raster stores gaps, as |nodata= says; None without it. Raises InputError."""
+        text = self.options.get("nodata")
+        try:
+            return None if text is None else float(text)
+        except ValueError:
+            raise InputError(f"{self.where}: |nodata={text}: expected a number; correct it") from None
 
     def only(self, form: str, *able: str) -> None:
         """Raises InputError for an option that a file of this form, in words, cannot have: |field= where no field is
@@ -195,20 +208,29 @@ def path_of(name: str) -> Path:
 
 def below_root(constant: str, given: str) -> Path:
     """The path of what a constant names, with its options: below the root, unless it is a full path. Raises InputError
-    where it is not there."""
+    where it is not there, and where RAW is no folder."""
     path = root() / given
     if not path_of(path).exists():
         raise InputError(f"{constant}={given}: missing; looked for {path_of(path)}; {full_path(given)}")
+    if constant == "RAW" and path_of(path).is_file():
+        raise InputError(f"{constant}={given}: expected a folder, found a file: {path_of(path)}; give the folder that "
+                         "holds it")
+    if constant == "RAW" and str(path) != str(path_of(path)):  # a folder holds files, and these hold layers
+        layer = str(path).partition("|")[2].removeprefix("layername=")
+        raise InputError(f"{constant}={given}: expected a folder alone, found |{layer} behind it; name a layer behind "
+                         f'its file: ROADS="<file>|layername={layer}"')
     return path
 
 
 def full_path(given: str) -> str:
     """What to do about a name that is missing where it was looked for. Nothing is taken from the current folder
     unasked: another file of this name may lie there."""
+    bare = next((part for part in str(given).split("|")[1:] if "=" not in part), "")
+    layer = f" (and a layer as |layername={bare})" * bool(bare)
     if path_of(given).is_absolute():
-        return "put it there, or name another"
+        return f"put it there, or name another{layer}"
     here = Path.cwd() / given
-    return f"give the full path: {here}" if path_of(here).exists() else "put it there, or give the full path"
+    return (f"give the full path: {here}" if path_of(here).exists() else "put it there, or give the full path") + layer
 
 
 def read_files(names: list[str]) -> list[Path]:

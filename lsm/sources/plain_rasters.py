@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal
 
-from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, OFTEN, heaped
+from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, fillers, heaped, written
 from lsm.inputs.crs import moved
 from lsm.inputs.layers import flush, write_rows
 from lsm.inputs.rasters import MAX_CELLS, Grid, create, reason
@@ -23,7 +23,6 @@ gdal.UseExceptions()
 SAMPLE = 1 << 20  # values that the bulk of a raster is judged by
 SHORE = 20.0      # of heights: nothing lower beside the sea
 _LARGEST = {gdal.GDT_Byte: 255, gdal.GDT_UInt16: 65535, gdal.GDT_Int16: 32767}
-APART = 0.002     # share of cells with one number, from which on it is no accident
 
 
 def write_plain(raster: RasterFile, path: Path, notes: list[str], grid: Grid | None = None,
@@ -38,7 +37,7 @@ def write_plain(raster: RasterFile, path: Path, notes: list[str], grid: Grid | N
     where = raster.file.where
     if cols * rows > MAX_CELLS:
         raise InputError(f"{where}: expected at most {MAX_CELLS:,} cells around the DEM, found {rows} x {cols}; take "
-                         "larger cells (gdalwarp -tr)")
+                         "larger cells (QGIS: Warp)")
     a, b, c, d, e, f = raster.grid.geotransform
     west = a + col * b + row * c
     if raster.crs.IsGeographic() and west + cols * b / 2 > 180:  # longitudes from 0 to 360
@@ -124,31 +123,22 @@ def _gaps(raster: RasterFile, windows, notes: list[str], categorical: bool) -> t
 
 
 def _note_apart(raster: RasterFile, sample: np.ndarray, notes: list[str], categorical: bool) -> None:
-    """Says which number, the least or the largest of many cells, lies apart from all others, or is far more frequent
-    than others and the largest that the file can hold or alone below 0. 0 counts among heights alone: the sea has a
-    shore."""
-    full = raster.band.values(np.array(_LARGEST.get(raster.band.band.DataType, np.nan), np.float64))
-    for end in (sample.min(), sample.max()) if sample.size and not categorical else ():
-        others = sample[sample != end]
-        n = len(sample) - len(others)
-        if (not end and raster.file.what != "DEM") or not len(others) or not np.ptp(others) or n < APART * len(sample):
-            continue
-        width = np.subtract(*np.quantile(others, (0.99, 0.01))) if end else SHORE
-        apart = np.abs(others - end).min() >= width
-        often = n > OFTEN * np.median(np.unique(others, return_counts=True)[1])
-        if apart or (often and (end == full or end < 0 <= others.min())):
-            what = "lies apart from all other values" if apart else (
-                "is the largest that the file can hold" if end == full else "alone is below 0")
-            stored = (end - raster.band.offset) / raster.band.scale
-            kept = "kept as a height" if raster.file.what == "DEM" else "kept"
-            notes.append(f"{raster.file.where}: {end:.9g} in {n / len(sample):.1%} of the cells {what} and is {kept}; "
-                         f"if it marks gaps, declare it ({_declared(raster.file, stored)})")
+    """Says which numbers of many cells may mark gaps, as `fillers` finds them. 0 counts among heights alone: the sea
+    has a shore."""
+    if categorical or not sample.size:
+        return
+    full, heights = _LARGEST.get(raster.band.band.DataType, np.nan), raster.file.what == "DEM"
+    for number, share, why in fillers(sample, raster.band.values(np.array(full, np.float64)), SHORE if heights else 0):
+        stored = number
+        if not raster.band.is_plain:  # without the last digits, which arithmetic made
+            stored, number = (float(f"{v:.9g}") for v in ((number - raster.band.offset) / raster.band.scale, number))
+        notes.append(f"{raster.file.where}: {written(number)} in {share:.1%} of the cells {why} and is kept"
+                     f"{' as a height' * heights}; if it marks gaps, declare it ({_declared(raster.file, stored)})")
 
 
 def _declared(file: File, number: float) -> str:
-    """How a person declares a number as nodata; of text files GDAL edits nothing."""
-    text = Path(file.opened).suffix.lower() == ".asc"
-    return f"a line NODATA_value {number:.9g} in its header" if text else f"gdal_edit.py -a_nodata {number:.9g}"
+    """How a person says that a stored number marks gaps."""
+    return file.remedy(f"nodata={written(number)}")
 
 
 def _check_heights(raster: RasterFile, extremes: list[float], notes: list[str]) -> None:

@@ -4,7 +4,7 @@ Their values: lsm/sources/plain_rasters.py.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from osgeo import gdal, ogr, osr
@@ -12,9 +12,9 @@ from osgeo import gdal, ogr, osr
 from lsm.inputs.bands import Band, alpha_of, refuse_damaged
 from lsm.inputs.crs import horizontal
 from lsm.inputs.rasters import Grid
-from lsm.run.paths import shown
+from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
-from lsm.sources.files import File
+from lsm.sources.files import File, is_beside, is_sidecar
 
 gdal.UseExceptions()
 osr.UseExceptions()
@@ -92,18 +92,17 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
     except RuntimeError:
         found, remedy = "none", "export it again as GeoTIFF"
         if file.path.is_dir():
-            tiles = f"gdalbuildvrt {shown(file.path)}.vrt {shown(file.path)}/*.tif"
-            found, remedy = "a folder", f"join its tiles ({tiles}), or name a file: {file.constant}=<file>"
+            found, remedy = "a folder", f"join its tiles: {_joining(file.path)}; or name a file: {file.constant}=<file>"
         raise InputError(f"{where}: expected a raster that GDAL opens, found {found}; {remedy}") from None
-    file.only("a raster", "band", "field", "value")
+    file.only("a raster", "band", "field", "value", "nodata")
     refuse_damaged(dataset, where)
     if not dataset.RasterCount and dataset.GetSubDatasets():
-        inner = dataset.GetSubDatasets()[0][0].replace(str(file.path), shown(file.path))
+        inner = dataset.GetSubDatasets()[0][0].replace(str(file.path), shown(file.path)).replace('"', "")
         raise InputError(f"{where}: expected one raster, found {len(dataset.GetSubDatasets())} data sets; export the "
-                         f"right one: gdal_translate '{inner}' <name>.tif")
+                         f"right one: python -c 'from osgeo import gdal; gdal.Translate(\"new.tif\", \"{inner}\")'")
     if dataset.GetGCPCount() and dataset.GetGeoTransform(can_return_null=True) is None:
-        raise InputError(f"{where}: expected a geotransform, found ground control points; warp it (gdalwarp -t_srs "
-                         "EPSG:<code>)")
+        raise InputError(f"{where}: expected a geotransform, found ground control points; warp it (QGIS: "
+                         "Georeferencer, or Warp)")
     number, bands = file.number("band"), dataset.RasterCount - (alpha_of(dataset) > 0)
     names = [dataset.GetRasterBand(b).GetDescription().strip().lower() for b in range(1, bands + 1)]
     named = [b for b, name in enumerate(names, start=1) if name == what.lower()]
@@ -116,21 +115,29 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
         raise InputError(f"{where}: expected one band, found {bands}{picture or ';'} pick one: "
                          f"{file.remedy('band=<number>')}")
     band = Band.of(dataset, number or 1)
+    band = replace(band, said=file.nodata)
     if gdal.DataTypeIsComplex(band.band.DataType):
         raise InputError(f"{where}: expected real numbers, found complex ones; export their real part")
     crs = file.crs or dataset.GetSpatialRef()
     if crs is None or crs.IsLocal():
-        raise InputError(f"{where}: CRS: expected one, found none; set it: {file.remedy('epsg=<code>')}, or in the "
-                         "file (gdal_edit.py -a_srs EPSG:<code>)")
+        raise InputError(f"{where}: CRS: expected one, found none; set it: {file.remedy('epsg=<code>')}")
     if dataset.GetGeoTransform(can_return_null=True) is None:
-        raise InputError(f"{where}: expected a geotransform, found none; georeference it (gdal_edit.py -a_ullr <west> "
-                         "<north> <east> <south>)")
+        raise InputError(f"{where}: expected a geotransform, found none; georeference it: "
+                         + edit(file.path, "-a_ullr <west> <north> <east> <south>"))
     if not band.is_plain:
         notes.append(f"{where}: scale {band.scale:g} and offset {band.offset:g} of its band are applied")
     if band.mask is not None:
         notes.append(f"{where}: its mask or alpha band marks gaps")
     metres = 1.0 if unit is None else _metres(file, band.band, crs, unit, notes)
     return RasterFile(file, band, horizontal(crs), metres)
+
+
+def _joining(folder: Path) -> str:
+    """The command that joins the tiles in a folder to one virtual raster beside it."""
+    kinds = [p.suffix for p in folder.iterdir() if p.suffix and not (is_sidecar(p.name) or is_beside(p.name))]
+    kind, name = max(sorted(kinds), key=kinds.count, default=".tif"), shown(folder)
+    return ("python -c 'from glob import glob; from osgeo import gdal; "
+            f'gdal.BuildVRT("{name}.vrt", glob("{name}/*{kind}"))\'')
 
 
 def _metres(file: File, band: gdal.Band, crs: osr.SpatialReference, unit: str, notes: list[str]) -> float:
@@ -174,7 +181,7 @@ def _metres(file: File, band: gdal.Band, crs: osr.SpatialReference, unit: str, n
 
 def _say_unit(file: File) -> str:
     """How a person says the unit of a raster of lengths."""
-    return "say which it is: DEM_UNIT=<unit>" if file.what == "DEM" else "set it (gdal_edit.py -units m)"
+    return "say which it is: DEM_UNIT=<unit>" if file.what == "DEM" else f"set it: {edit(file.path, '-units m')}"
 
 
 def _named(text: str) -> float | None:

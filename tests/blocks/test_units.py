@@ -152,8 +152,13 @@ def test_zero_is_outside_where_no_nodata_is_declared(folder, nodata):
     write_raster(folder / "u.tif", values, nodata=nodata, kind=gdal.GDT_Int16)
     labels, _, names, said = read(folder / "u.tif")
     assert names == [str(v) for v in range(nodata is None, 6)]
-    assert ("its cells of 0 are taken to lie outside" in said) == (nodata is None)
+    assert ("declares no nodata; its 800 cells of 0 lie outside every unit" in said) == (nodata is None)
+    assert ("0 is a unit of 800 cells, as its gaps are marked otherwise" in said) == (nodata is not None)
     assert (labels[9, 10] < 0) == (nodata is None)
+    remedy = said.partition('BLOCKS="u.tif')[2].partition('"')[0]  # what the line names turns it round
+    other, _, _, said = read(folder / f"u.tif{remedy}")
+    assert (other[9, 10] < 0) == (nodata is not None)
+    assert ("cells of 0" in said, "0 is a unit" in said) == (False, nodata is None)
 
 
 def test_what_is_no_partition_is_refused(folder):

@@ -64,7 +64,8 @@ def test_a_stack_may_be_a_virtual_raster_of_other_files(tmp_path):
     (3, 3e38, "band 4 .TWI.: expected numbers, found 3.00000001e.38"),
     (4, -8888, "band 5 .dis2road.: expected distances of 0 m or more, found -8888"),
     (5, 1.5, "band 6 .soil.: expected .*, found 1.5")])
-def test_values_that_a_factor_cannot_have(tmp_path, band, value, expected):
+def test_values_that_a_factor_cannot_have(tmp_path, monkeypatch, band, value, expected):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     def wrong(values):
         values[band, 7, 8] = value
     with pytest.raises(InputError, match=expected):

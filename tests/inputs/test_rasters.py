@@ -199,7 +199,7 @@ def test_missing_and_no_raster(path):
                                              ([-5.0, -5.0, 5.0], True)])
 def test_only_numbers_that_may_mark_gaps_are_called_so(values, gap):
     with pytest.raises(InputError, match="expected 0 to 360 degrees") as caught:
-        refuse_impossible(np.array(values), "aspect", "circular", "a.tif")
+        refuse_impossible(np.array(values), "aspect", "circular", "a.tif", "-a_nodata <number>")
     assert ("if it marks gaps" in str(caught.value)) == gap
 
 

@@ -73,8 +73,8 @@ def test_cells_are_points(path):
 
 @pytest.mark.parametrize(("gap", "said"), [
     (np.nan, "4,000 of 4,800 cells on .* points, 800 nodata"), (0.0, "are the points, 800 exactly 0"),
-    (1e30, "are the points, 800 of endless size"), (-9999.0, "velocity: -9999 at 800 points is taken for a gap"),
-    (-32768.0, "velocity: -32768 at 800 points is taken for a gap")])
+    (1e30, "are the points, 800 of endless size"), (-9999.0, "velocity: -9999 at 800 cells is taken for a gap"),
+    (-32768.0, "velocity: -32768 at 800 cells is taken for a gap")])
 def test_gaps_are_no_points_and_counted(path, gap, said):
     v = velocities()
     v[:10] = gap
@@ -100,6 +100,23 @@ def test_declared_nodata_and_masks_are_no_points(path):
     mask = np.full(v.shape, 255, np.uint8)
     mask[:20] = 0
     assert len(read_insar(write(path.with_name("m.tif"), v, mask=mask), GRID)[0].velocity) == v[20:].size
+
+
+@pytest.mark.parametrize(("filler", "kind"), [(99.99, gdal.GDT_Float32), (40, gdal.GDT_Int16), (40, gdal.GDT_Float64)])
+def test_a_number_that_a_person_says_marks_gaps(path, filler, kind):
+    """The largest number far more often than any other is kept and said; the remedy in the line leaves it out."""
+    v = velocities().round(1).clip(-30, 30).astype(np.float64)
+    v[:20] = filler
+    points, notes = read_insar(write(path, v, kind=kind), GRID)
+    kept = [note for note in notes if "is kept; if it marks gaps" in note]
+    if kind == gdal.GDT_Float64:
+        assert (points.velocity == 40).sum() == v[:20].size
+        assert kept[0].endswith('if it marks gaps, declare it (INSAR="velocity.tif|nodata=40")')
+    points, notes = read_insar(f"{path}|nodata={filler}", GRID)
+    assert points.velocity.max() <= 30
+    assert any(f"1,600 {filler:g}" in note for note in notes)
+    for other in (-1e9, 99.5):  # numbers that the cells cannot hold mark none
+        assert len(read_insar(f"{path}|nodata={other}", GRID)[0].velocity) >= v[20:].size - (v == 0).sum()
 
 
 def test_scale_and_offset(path):

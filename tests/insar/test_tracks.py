@@ -11,7 +11,7 @@ from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, write_ras
 
 from lsm.inputs.rasters import Grid
 from lsm.insar.cell_velocities import write_velocity_layer
-from lsm.insar.tracks import joined, read_tracks
+from lsm.insar.tracks import joined, read_tracks, typical_heading
 from lsm.run.settings import InputError, of_stage
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
@@ -161,3 +161,20 @@ def test_a_name_that_its_heading_belies(folder):
     said = "\n".join(read(swapped)[1])
     assert "insar_asc.csv: InSAR points: named ascending, but its heading, 191 degrees, is descending" in said
     assert "insar_desc.csv: InSAR points: named descending, but its heading, -11 degrees, is ascending" in said
+
+
+@pytest.mark.parametrize(("headings", "typical"), [
+    ((350.0, 10.0), 0), ((350.0, 352.0, 10.0), 352 - 360), ((-13.0, 347.0), -13), ((193.0, -167.0), 193),
+    ((191.0, 193.0, 194.0), 193)])
+def test_the_typical_heading_knows_that_350_and_10_lie_side_by_side(headings, typical):
+    assert typical_heading(np.array(headings)) == typical
+
+
+def test_headings_on_both_sides_of_north_in_words(folder):
+    """Of one file, whose name they fit; a table of both tracks names the heading of each."""
+    about_north = np.where(np.arange(200) % 2, 350.0, 10.0)
+    names = write(folder, heading=about_north)
+    assert "insar_asc.csv, 200 points, ascending, heading 0, incidence 33 degrees" in read(names)[1][-1]
+    BOTH.to_csv(folder / "both.csv", index=False)
+    assert "both.csv, 400 points, 50% ascending, heading -11 and 191, incidence 37 degrees" in read(
+        [names[0], str(folder / "both.csv")])[1][-1]

@@ -73,6 +73,25 @@ def test_a_mask_or_classes_are_no_ndvi(tmp_path):
     factor_layers.ndvi_layer(tmp_path / "n.tif", 10_000, GRID, tmp_path / "NDVI.tif", [])  # as a person says
 
 
+@pytest.mark.parametrize("scale", [1, 10_000])
+@pytest.mark.parametrize("filler", [99.99, 999])
+def test_what_no_ndvi_has_is_a_gap_and_said(tmp_path, filler, scale):
+    """Of the whole numbers of NDVI x 10,000 these are small values; they stay and are said, with what makes gaps."""
+    values = np.random.default_rng(0).uniform(0.2, 0.9, (ROWS, COLS)) * scale
+    values[:4] = filler
+    write_raster(tmp_path / "n.tif", values, nodata=None)
+    factor_layers.ndvi_layer(tmp_path / "n.tif", 0, GRID, tmp_path / "NDVI.tif", notes := [])
+    gaps = gdal.Open(str(tmp_path / "NDVI.tif")).ReadAsArray() == rasters.NODATA
+    assert gaps[:4].all() == (scale == 1)
+    assert not gaps[4:].any()
+    said = f"320 cells hold values that no NDVI has, like {filler:g}; taken for gaps" if scale == 1 else (
+        f"{filler} in 6.7% of the cells stands far more often than others and is kept; if it marks gaps, declare it")
+    assert any(said in note for note in notes)
+    factor_layers.ndvi_layer(f"{tmp_path}/n.tif|nodata={filler}", 0, GRID, tmp_path / "NDVI.tif", notes := [])
+    np.testing.assert_array_equal(gdal.Open(str(tmp_path / "NDVI.tif")).ReadAsArray()[:4], rasters.NODATA)
+    assert notes == [f"NDVI multiplied by {10_000 // scale}"]
+
+
 def ground_of(folder, mask: str | None, keeps: bool = False) -> tuple[np.ndarray, list[str]]:
     """Cells that are left (rows, cols) bool, and notes."""
     notes = []
@@ -92,6 +111,39 @@ def test_the_number_of_a_mask_is_asked_for_where_numbers_cover_all(tmp_path, mon
     assert notes[-2:] == ["m.tif: MASK: its cells of 2 are the mask",
                           "MASK: 100 of 4,800 cells of the DEM left out of map and points"]
     assert (ground_of(tmp_path, "m.tif|value=2", keeps=True)[0] == (SPOT == 1)).all()
+
+
+def test_polygons_of_a_mask_marked_0_do_not_mask(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shapes = [square(0, 0, 10, COLS), square(20, 20, 10, 10), square(40, 0, 10, COLS)]
+    first, spot, last = np.arange(ROWS)[:, None] < 10, SPOT == 1, np.arange(ROWS)[:, None] // 10 == 4
+    every = "m.gpkg: MASK: all its polygons mask"
+    for fields, masked, line in (
+            ({"name": ["a", "b", "c"], "masked": ["0", "1", "0"]}, spot,
+             "m.gpkg: MASK: of 3 polygons 2 with 0 in the field masked do not mask"),
+            ({"masked": ["1", "1", "1"]}, first | spot | last, every), ({}, first | spot | last, every),
+            ({"id": ["0", "1", "1"]}, first | spot | last, every),
+            ({"kind": ["0", "1", "2"]}, first | spot | last, every),
+            ({"lake": ["0", "1", "0"], "ice": ["1", "0", "1"]}, first | spot | last,
+             f"{every}, whatever the fields lake, ice hold")):
+        write_vector(Path("m.gpkg"), shapes, fields)
+        for keeps in (False, True):
+            found, notes = ground_of(tmp_path, "m.gpkg", keeps)
+            np.testing.assert_array_equal(found, masked if keeps else ~masked)
+            assert line in notes
+
+
+def test_a_mask_with_numbers_0_and_1_of_any_type(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for kind in (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTReal):
+        write_vector(Path("m.gpkg"), [square(0, 0, 10, COLS), square(20, 20, 10, 10)])
+        mask = gdal.OpenEx("m.gpkg", gdal.OF_UPDATE)
+        mask.GetLayer(0).CreateField(ogr.FieldDefn("water", kind))
+        for i, feature in enumerate(mask.GetLayer(0)):
+            feature.SetField("water", i)
+            mask.GetLayer(0).SetFeature(feature)
+        del feature, mask
+        np.testing.assert_array_equal(ground_of(tmp_path, "m.gpkg")[0], SPOT == 0)
 
 
 def test_polygons_that_overlap_are_said_and_the_last_counts(tmp_path):

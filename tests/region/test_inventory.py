@@ -364,5 +364,9 @@ def test_longitude_and_latitude_that_are_swapped_are_named(tmp_path):
     ground.GetRasterBand(1).Fill(500)
     right = np.array([[11.1, 45.99], [11.12, 46.0]])
     assert on_grid(transform(right, 4326, grid, ""), ground, grid, "i.csv").all()
-    with pytest.raises(InputError, match="; longitude and latitude are swapped: rename the columns, or exp"):
-        on_grid(transform(right[:, ::-1], 4326, grid, ""), ground, grid, "i.csv")
+    far = np.array([[11.1, 49.0], [9.0, 46.0], [12.0, 44.0]])  # most of a country lies off the area
+    for places, of in ((right, "45.99 to 46"), (np.concatenate([right, far]), "44 to 49")):
+        with pytest.raises(InputError, match=f"longitude and latitude seem to be swapped .{of} is the latitude.: exch"):
+            on_grid(transform(places[:, ::-1], 4326, grid, ""), ground, grid, "i.csv", placed=True)
+    with pytest.raises(InputError, match="; check the CRS of both: "):
+        on_grid(transform(far, 4326, grid, ""), ground, grid, "i.csv", placed=True)

@@ -9,7 +9,7 @@ import pytest
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of
 
 from lsm.inputs.rasters import Grid
-from lsm.region.placed_points import points_of
+from lsm.region.placed_points import points_of, share_on
 from lsm.region.warp import transform
 from lsm.run.settings import InputError
 from lsm.sources.files import File
@@ -42,6 +42,21 @@ def test_tables_as_people_export_them(read, text):
     table, notes = read(text)
     assert table[["X", "Y", "v"]].to_numpy().tolist() == [[X, Y, -3]]
     assert notes == []
+
+
+def test_degrees_in_the_wrong_order_are_named_in_it(read):
+    with pytest.raises(InputError, match=r"degrees .117.003, 22.6038.; name them longitude and latitude, or give"):
+        read("X,Y\n117.002919,22.603764\n")
+    with pytest.raises(InputError, match="name them latitude and longitude, in this order, or give POINTS_EPSG"):
+        read("X,Y\n22.603764,117.002919\n")
+    with pytest.raises(InputError, match=r"found 22.6038 to 22.6038 and 117.003 to 117.003; longitude and latitude "
+                                         r"seem to be swapped .22.604 to 22.604 is the latitude.: exchange the names"):
+        read("lon,lat\n22.603764,117.002919\n")
+    for remedy in ("latitude,longitude", "lat,lon"):
+        table, _ = read(f"{remedy}\n22.603764,117.002919\n")
+        assert share_on(table[["X", "Y"]].to_numpy(), GRID) == 1
+    with pytest.raises(InputError, match="; swap X and Y if they are swapped, else correct POINTS_EPSG"):
+        read("lon,lat\n22.603764,118.9\n")
 
 
 @pytest.mark.parametrize("form", ["gz", "zip", "tar", "tar.gz", "tgz"])

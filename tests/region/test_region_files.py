@@ -5,13 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from osgeo import gdal, ogr
-from small_region import NORTH, WEST, heights, write_raster, write_vector
+from small_region import NORTH, WEST, heights, obeyed, write_raster, write_vector
 
+import prepare_region
 from lsm.inputs.rasters import Grid
-from lsm.region.region_files import INPUTS, find_inputs, refuse_to_replace, unused
+from lsm.region.region_files import INPUTS, find_inputs, refuse_to_replace, unused, without_layer
 from lsm.run.paths import Paths
-from lsm.run.settings import InputError
-from lsm.sources.files import below_root
+from lsm.run.settings import InputError, constants
+from lsm.sources.files import File, below_root
 from lsm.sources.raster_files import open_raster_file
 from lsm.sources.vector_files import open_vector
 
@@ -42,11 +43,11 @@ def test_a_folder_is_an_input_where_no_file_is(tmp_path, monkeypatch):
     (tmp_path / "inventory.dbf").write_bytes((tmp_path / "roads" / "osm.dbf").read_bytes())
     found, _ = find_inputs(tmp_path, NOTHING)
     assert open_vector(found["ROADS"], "dis2road", grid).GetLayer(0).GetFeatureCount() == 1
-    with pytest.raises(InputError, match=r"dem: DEM: .*, found a folder; join its tiles \(gdalbuildvrt dem.vrt"):
+    with pytest.raises(InputError, match=r"dem: DEM: .*, found a folder; join its tiles: .*; or name") as said:
         open_raster_file(found["DEM"], "DEM", [])
     with pytest.raises(InputError, match=r"inventory.dbf: inventory: expected a layer of shapes, found a table"):
         open_vector(found["INVENTORY"], "inventory", grid)
-    gdal.BuildVRT(str(tmp_path / "dem.vrt"), [str(tmp_path / "dem" / "a.tif")]).FlushCache()  # the remedy
+    obeyed(str(said.value).partition("tiles: ")[2].partition("; or")[0], tmp_path)
     assert find_inputs(tmp_path, NOTHING)[0]["DEM"] == str(tmp_path / "dem.vrt")
 
 
@@ -86,6 +87,37 @@ def test_what_lies_in_the_current_folder_alone_is_not_taken_but_its_full_path_is
         below_root("RAW", f"{tmp_path}/none")
     with pytest.raises(InputError, match=f"study/units.gpkg; give the full path: {tmp_path}/here/units.gpkg$"):
         find_inputs(tmp_path / "raw", SimpleNamespace(**vars(NOTHING) | {"ROADS": "units.gpkg"}))
+
+
+def test_a_layer_behind_a_path_is_named_apart_from_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    (tmp_path / "layers").mkdir()
+    with pytest.raises(InputError, match=r'RAW=layers\|roads: expected a folder alone, found \|roads behind it; name a '
+                                         r'layer behind its file: ROADS="<file>\|layername=roads"'):
+        below_root("RAW", "layers|roads")
+    with pytest.raises(InputError, match=rf"BLOCKS=no.gpkg\|units: missing; looked for {tmp_path}/no.gpkg; put it "
+                                         r"there, or give the full path .and a layer as \|layername=units."):
+        below_root("BLOCKS", "no.gpkg|units")
+    (tmp_path / "area.gpkg").write_text("x")
+    for name in ("area.gpkg", "area.gpkg|roads"):
+        with pytest.raises(InputError, match=f"expected a folder, found a file: {tmp_path}/area.gpkg; give the fol"):
+            below_root("RAW", name)
+    with pytest.raises(InputError, match=r"found \|roads; a layer is \|layername=roads$"):
+        File.of(tmp_path / "area.gpkg|roads", "dis2road")
+    with pytest.raises(InputError, match=r"found \|layer; correct it$"):
+        File.of(tmp_path / "area.gpkg|layer=roads", "dis2road")
+
+
+def test_constants_of_a_layer_that_is_not_there_are_said():
+    c = constants(prepare_region.Constants, ["REGION=own", "LITHOLOGY_FIELD=rock", "INSAR_UNIT=cm/yr"])
+    assert without_layer(c, {"DEM", "LITHOLOGY", "INSAR"}) == []
+    assert without_layer(c, {"DEM"}) == [
+        "LITHOLOGY_FIELD=rock is not used: there is no lithology.*; put it into RAW, or give LITHOLOGY=<file>",
+        "INSAR_UNIT=cm/yr is not used: there is no insar.*; put it into RAW, or give INSAR=<file>"]
+    keeps = constants(prepare_region.Constants, ["REGION=own", "MASK_KEEPS=True"])
+    assert without_layer(keeps, {"DEM", "MASK"}) == []
+    with pytest.raises(InputError, match=r"MASK_KEEPS=True: expected a mask, found none; put mask.\* into RAW"):
+        without_layer(keeps, {"DEM"})
 
 
 @pytest.mark.parametrize("name", ["src_data/grid_samples_x.csv", "src_data/x/factors.json"])

@@ -8,12 +8,44 @@ from lsm.sources import date_fields
 
 @pytest.mark.parametrize(("value", "year"), [
     ("2014", 2014), (2014, 2014), (2014.0, 2014), ("16.07.1998", 1998), ("2008/05/12 00:00:00", 2008),
-    ("20100727", 2010), ("before 1973", 1973), (None, np.nan), ("", np.nan), ("unknown", np.nan), ("120145", np.nan),
+    ("20100727", 2010), (None, np.nan), ("", np.nan), ("unknown", np.nan), ("120145", np.nan),
     ("2010-2014", np.nan), ("2010-05-01 to 2010-05-03", 2010), ("2008-05-12 1930", 2008), ("12.05.2008 1930", 2008),
     ("1930 12.05.2008", 2008), ("12 May 2008 1930", 2008), ("May 12th, 2008 2015", 2008), ("20080512 1930", 2008),
     ("2008-05-12/2010-03-01", np.nan), ("200805121930", 2008), ("2008 12 31", 2008)])
 def test_years_in_dates_as_people_write_them(value, year):
     np.testing.assert_equal(date_fields.year_of(value), year)
+
+
+@pytest.mark.parametrize("value", [
+    "before 1973", "pre-2008", "pre2008", "< 2008", "<2008", ">=2008", "after 2008", "Post-2008", "since 12.05.2008",
+    "prior to May 2008", "before the 2008 earthquake", "after 2008-05-12", "2008 or earlier", "2008-05-12 or later",
+    "2008+", "1990s", "1990's", "by the end of 2008", "vor 2008", "avant 2008", "después de 2008", "до 2008",
+    "2008年以前", "2005-2008", "after 2005, before 2008"])
+def test_bounds_and_spans_name_no_year(value):
+    years, notes = date_fields.years_of(pd.Series(["2003", value, value, "unknown"], name="date"), "i.csv", 2026)
+    np.testing.assert_equal(years, [2003, np.nan, np.nan, np.nan])
+    assert notes == [f"i.csv: field 'date': 2 dates like {value:.20}: no single year, taken for unknown"]
+    assert date_fields.date_field(fields(["date"], ("2003", value)), "", "i")[0] == "date"
+
+
+@pytest.mark.parametrize("value", [
+    "2008, after heavy rain", "after heavy rain in July 2008", "after typhoon Sinlaku 2008", "2008-05-12+02:00",
+    "2008?", "2008-05-12T06:28:01+08:00", "early 2008", "ca. 2008", "2008-05-01 until 2008-06-02", "bypass 2008",
+    "2008 s. map", "after 2008-05-01, before 2008-06-01"])
+def test_words_beside_a_year_that_bound_nothing(value):
+    assert date_fields.year_of(value) == 2008
+
+
+@pytest.mark.parametrize("filler", ["1900", 1900, 1900.0, "1900-00-00", "1800", "1900/0/0 00:00:00"])
+def test_a_repeated_1900_far_before_all_others_is_a_filler(filler):
+    column = pd.Series([filler] * 3 + [2003, "2010-05-01"] * 20, name="year", dtype=object)
+    years, notes = date_fields.years_of(column, "i.csv", 2026)
+    np.testing.assert_equal(years, [np.nan] * 3 + [2003, 2010] * 20)
+    assert notes == [f"i.csv: field 'year': 3 dates like {filler} of 43; no other is before 1950, so taken for unknown"]
+    for kept in (column[1:], pd.Series([*column, 1921], name="year"), pd.concat([column] + [column[3:]] * 9)):
+        years, notes = date_fields.years_of(kept, "i.csv", 2026)
+        assert np.isfinite(years).all()
+        assert notes == []
 
 
 @pytest.mark.parametrize(("value", "year"), [

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from osgeo import gdal, osr
-from small_region import COLS, NODATA, PLACE, ROWS, WEST, crs_of, heights, write_raster, write_vector
+from small_region import COLS, NODATA, PLACE, ROWS, WEST, crs_of, heights, obeyed, write_raster, write_vector
 
 from lsm.inputs.rasters import Grid
+from lsm.run.paths import edit
 from lsm.run.settings import InputError
 from lsm.sources.files import library_notes, read_files
 from lsm.sources.plain_rasters import write_plain
@@ -223,29 +224,32 @@ def test_a_virtual_raster_has_the_parts_of_its_sources(tmp_path):
     assert [p.name for p in read_files([str(tmp_path / "dem.vrt")])] == ["dem.vrt", "tile.tif"]
 
 
-def test_rasters_that_must_be_exported_first(tmp_path):
+def test_rasters_that_must_be_exported_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     write_raster(tmp_path / "plain.tif", np.ones((3, 3)), epsg=None, place=None, bands=2)
     corners = [gdal.GCP(WEST + 90 * i, 2.5e6 - 90 * j, 0, 3 * i, 3 * j) for i in (0, 1) for j in (0, 1)]
     gdal.Translate(str(tmp_path / "gcp.tif"), str(tmp_path / "plain.tif"), GCPs=corners, outputSRS="EPSG:32650",
                    bandList=[1])
     gdal.Translate(str(tmp_path / "two.nc"), str(tmp_path / "plain.tif"), format="netCDF")
     for name, words in (("gcp.tif", "found ground control points; warp it"),
-                        ("two.nc", "found 2 data sets; export the right one: gdal_translate 'NETCDF:.*two.nc.:Band1'")):
-        with pytest.raises(InputError, match=words):
-            open_raster_file(str(tmp_path / name), "DEM", [])
+                        ("two.nc", "found 2 data sets; export the right one: python")):
+        with pytest.raises(InputError, match=words) as said:
+            open_raster_file(name, "DEM", [])
+    obeyed(str(said.value).partition("right one: ")[2], tmp_path)
+    assert gdal.Open("new.tif").RasterCount == 1
 
 
-def test_remedies_for_a_dem_work_as_written(tmp_path):
+def test_remedies_for_a_dem_work_as_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     values = heights()
     values[:3] = -9999
     rows = "\n".join(" ".join(f"{v:.2f}" for v in row) for row in values)
     header = f"ncols {COLS}\nnrows {ROWS}\nxllcorner {PLACE[0]}\nyllcorner {PLACE[3] - ROWS * 30}\ncellsize 30\n"
     (tmp_path / "dem.asc").write_text(header + rows)
     (tmp_path / "dem.prj").write_text(crs_of(32650).ExportToWkt())
-    with pytest.raises(InputError, match=r"declare it \(a line NODATA_value -9999 in its header\)"):
+    with pytest.raises(InputError, match=r'declare it \(DEM=".*dem.asc\|nodata=-9999"\), if it is of another unit'):
         plain_of(tmp_path / "dem.asc", "DEM", "")
-    (tmp_path / "dem.asc").write_text(f"{header}NODATA_value -9999\n{rows}")
-    assert (plain_of(tmp_path / "dem.asc", "DEM", "")[0] == -9999).sum() == 3 * COLS
+    assert (plain_of(tmp_path / "dem.asc|nodata=-9999", "DEM", "")[0] == -9999).sum() == 3 * COLS
     write_raster(tmp_path / "dem.tif", np.where(values < 0, -1200, values))
     with pytest.raises(InputError, match=r"found -1200; if it marks gaps, .*=<unit>, if of the sea floor, cut it off"):
         plain_of(tmp_path / "dem.tif", "DEM", "")
@@ -255,6 +259,41 @@ def test_a_picture_is_no_choice_of_bands(tmp_path):
     write_raster(tmp_path / "in.tif", heights() / 3, nodata=None, bands=3, kind=gdal.GDT_Byte)  # colours to GDAL
     with pytest.raises(InputError, match=r"found 3 \(red, green, blue\?\); of a picture take the data it was"):
         plain_of(tmp_path / "in.tif")
+
+
+@pytest.mark.parametrize("filler", [99.99, 999, -999.9])
+@pytest.mark.parametrize("kind", [gdal.GDT_Float32, gdal.GDT_Float64])
+def test_a_repeated_number_of_nines_is_said_and_its_remedy_works(tmp_path, monkeypatch, filler, kind):
+    """99.99 among rainfalls lies apart from none; 999 and -999.9 do."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    values = np.random.default_rng(0).uniform(40, 600, (ROWS, COLS))
+    values[5:7, :40] = filler
+    write_raster(tmp_path / "rain.tif", values, nodata=None, kind=kind)
+    found, (note,) = plain_of(tmp_path / "rain.tif", "mean rain")
+    np.testing.assert_allclose(found, values, rtol=1e-6)
+    option = f"|nodata={filler}"
+    assert note.startswith(f"rain.tif: mean rain: {filler} in 1.7% of the cells ")
+    assert note.endswith('is kept; if it marks gaps, declare it (in FACTORS_MORE ("mean rain", '
+                         f'"rain.tif{option}", ...))')
+    found, notes = plain_of(tmp_path / f"rain.tif{option}", "mean rain")
+    np.testing.assert_array_equal(found == NODATA, values == filler)
+    assert notes == []
+    obeyed(edit(tmp_path / "rain.tif", f"-a_nodata {filler}"), tmp_path)  # in the file
+    np.testing.assert_array_equal(plain_of(tmp_path / "rain.tif", "mean rain")[0] == NODATA, values == filler)
+
+
+def test_a_number_behind_nodata_marks_gaps_beside_the_declared_one(tmp_path):
+    values = heights()
+    values[0], values[1] = -1, -2
+    write_raster(tmp_path / "rain.tif", values, nodata=-1)
+    found, _ = plain_of(tmp_path / "rain.tif|nodata=-2", "rain")
+    np.testing.assert_array_equal(found == NODATA, np.arange(ROWS)[:, None] * np.ones(COLS) < 2)
+
+
+def test_a_number_is_asked_for_behind_nodata(tmp_path):
+    write_raster(tmp_path / "rain.tif", heights())
+    with pytest.raises(InputError, match=r"rain: \|nodata=none: expected a number; correct it"):
+        plain_of(tmp_path / "rain.tif|nodata=none", "rain")
 
 
 def test_many_zeros_apart_from_all_other_values_are_said(tmp_path):
@@ -286,7 +325,10 @@ def test_a_number_apart_from_all_others_is_said_and_kept(tmp_path):
     found, notes = plain_of(tmp_path / "rain.tif", "rain")
     np.testing.assert_allclose(found, values, rtol=1e-6)
     assert any("254 in 3.3% of the cells lies apart from all other values and is kept; if it marks gaps, declare it "
-               "(gdal_edit.py -a_nodata 254)" in note for note in notes)
+               f'(in FACTORS_MORE ("rain", "{tmp_path / "rain.tif"}|nodata=254", ...))' in note for note in notes)
+    found, notes = plain_of(tmp_path / "rain.tif|nodata=254", "rain")
+    assert (found[:2] == NODATA).all()
+    assert notes == []
     values[:2] = -0.25  # nearer to the others than they are wide
     write_raster(tmp_path / "rain.tif", values, nodata=None)
     assert any("-0.25 in 3.3% of the cells alone is below 0 and is kept" in note
@@ -329,14 +371,17 @@ def test_a_unit_in_the_name_counts_where_the_file_states_none(tmp_path, name, me
 
 @pytest.mark.parametrize(("name", "what", "remedy"), [
     ("srtm_mm", "DEM", "MM|mm, which may be a country; say which it is: DEM_UNIT=<unit>"),
-    ("dem_dm", "DEM", "dm, which"), ("roads_KM", "to road", r"KM, which may .*set it \(gdal_edit.py -units m\)")])
-def test_what_may_be_a_country_is_no_unit(tmp_path, name, what, remedy):
+    ("dem_dm", "DEM", "dm, which"), ("roads_KM", "to road", "KM, which may .*set it: python -m .*gdal_edit -units m")])
+def test_what_may_be_a_country_is_no_unit(tmp_path, monkeypatch, name, what, remedy):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     write_raster(tmp_path / f"{name}.tif", heights())
-    with pytest.raises(InputError, match=rf"found none but the end of its name, {remedy}"):
+    with pytest.raises(InputError, match=rf"found none but the end of its name, {remedy}") as said:
         plain_of(tmp_path / f"{name}.tif", what, "")
     if what == "DEM":
         np.testing.assert_array_equal(plain_of(tmp_path / f"{name}.tif", what, "m")[0], heights())
-    change(tmp_path / f"{name}.tif", unit="m")
+        change(tmp_path / f"{name}.tif", unit="m")
+    else:
+        obeyed(str(said.value).partition("set it: ")[2], tmp_path)
     np.testing.assert_array_equal(plain_of(tmp_path / f"{name}.tif", what, "")[0], heights())
 
 
@@ -361,7 +406,7 @@ def test_words_for_no_unit_and_codes_that_may_mark_gaps(tmp_path):
     found, notes = plain_of(tmp_path / "land.tif", "land use", categorical=True)
     np.testing.assert_array_equal(found, codes)
     assert notes == [f"{tmp_path / 'land.tif'}: land use: code -1 is kept as a class; if it marks gaps, declare it "
-                     "(gdal_edit.py -a_nodata -1)"]
+                     f'(LAND_USE="{tmp_path / "land.tif"}|nodata=-1")']
 
 
 def test_the_largest_number_of_8_bits_is_said_where_it_is_too_frequent(tmp_path):
@@ -369,8 +414,10 @@ def test_the_largest_number_of_8_bits_is_said_where_it_is_too_frequent(tmp_path)
     values[:6] = 255
     write_raster(tmp_path / "n.tif", values, nodata=None, kind=gdal.GDT_Byte)
     change(tmp_path / "n.tif", scale=0.004, offset=-0.08)
+    notes = plain_of(tmp_path / "n.tif")[1]
     assert any("0.94 in 10.0% of the cells is the largest that the file can hold and is kept; if it marks gaps, "
-               "declare it (gdal_edit.py -a_nodata 255)" in note for note in plain_of(tmp_path / "n.tif")[1])
+               f'declare it (NDVI="{tmp_path / "n.tif"}|nodata=255")' in note for note in notes)
+    assert (plain_of(tmp_path / "n.tif|nodata=255")[0][:6] == NODATA).all()
     write_raster(tmp_path / "n.tif", np.tile(np.arange(256), ROWS * COLS)[:ROWS * COLS].reshape(ROWS, COLS),
                  nodata=None, kind=gdal.GDT_Byte)
     assert plain_of(tmp_path / "n.tif")[1] == []

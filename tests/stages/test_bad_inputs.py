@@ -119,11 +119,11 @@ def rewrite_composite(bands: int = 4, epsg: int | None = 32650, nodata: float | 
 @pytest.mark.parametrize(("change", "parts"), [
     ({"bands": 3}, ("expected 4 bands, found 3", "DEM, aspect, curvature, slope")),
     ({"epsg": None}, ("CRS: expected a projected one in metres, found none", "gdal_edit")),
-    ({"epsg": 4326}, ("CRS: expected a projected one in metres, found WGS 84 in degree", "gdalwarp")),
-    ({"epsg": 2263}, ("CRS: expected a projected one in metres, found .* in US survey foot", "gdalwarp")),
+    ({"epsg": 4326}, ("CRS: expected a projected one in metres, found WGS 84 in degree", "QGIS: Warp")),
+    ({"epsg": 2263}, ("CRS: expected a projected one in metres, found .* in US survey foot", "QGIS: Warp")),
     ({"nodata": None}, ("band 1", "nodata: expected a declared value, found none", "gdal_edit")),
     ({"empty": True}, ("expected cells with a value in every band, found all nodata", "check")),
-    ({"turn": 5.0}, ("geotransform: expected north up, found", "gdalwarp")),
+    ({"turn": 5.0}, ("geotransform: expected north up, found", "QGIS: Warp")),
 ])
 def test_composite(copy_of_demo, change, parts):
     rewrite_composite(**change)

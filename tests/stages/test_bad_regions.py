@@ -91,7 +91,7 @@ BROKEN = {
     "DEM in degrees": (degrees, (),
                        r"dem.tif: DEM: CRS: .*projected one in metres, found WGS 84 in degree; .*EPSG=32650$"),
     "DEM without CRS": (lambda raw: write_raster(raw / "dem.tif", area.heights(), epsg=None), (),
-                        "dem.tif: DEM: CRS: expected one, found none; set it: .*epsg=<code>.*gdal_edit"),
+                        "dem.tif: DEM: CRS: expected one, found none; set it: .*epsg=<code>"),
     "DEM without place": (lambda raw: write_raster(raw / "dem.tif", area.heights(), place=None), (),
                           "dem.tif: DEM: expected a geotransform, found none; georeference"),
     "DEM of 0 bytes": (lambda raw: (raw / "dem.tif").write_bytes(b""), (), "dem.tif: DEM: .*found 0 bytes; copy"),
@@ -104,7 +104,7 @@ BROKEN = {
     "half a DEM": (half_a_dem, (), "dem.tif: DEM: expected a whole raster, found: src_data/own/raw/dem.tif.*; copy"),
     "gaps that the DEM does not declare": (
         lambda raw: write_raster(raw / "dem.tif", with_hole(area.heights(), 6, -32768), nodata=None), (),
-        "dem.tif: DEM: expected heights from -500 to 9000 m, found -32768; .*-a_nodata -32768"),
+        "dem.tif: DEM: expected heights from -500 to 9000 m, found -32768; .*dem.tif.nodata=-32768"),
     "heights in centimetres": (lambda raw: write_raster(raw / "dem.tif", 100 * area.heights()), (),
                                "dem.tif: DEM: expected heights from -500 to 9000 m, found 3899.*another unit"),
     "DEM of complex numbers": (lambda raw: write_raster(raw / "dem.tif", area.heights(), kind=gdal.GDT_CFloat32), (),
@@ -123,13 +123,13 @@ BROKEN = {
     "inventory outside": (lambda raw: write_points(raw / "inventory.csv", area.landslides() + 1e5), (),
                           r"inventory: expected points on the DEM \(X 500000 to 502400.* 120 of 120 outside .*; check"),
     "X and Y swapped": (lambda raw: write_points(raw / "inventory.csv", area.landslides()[:, ::-1]), (),
-                        "inventory: .*; X and Y are swapped"),
+                        "inventory: .*; X and Y seem to be swapped"),
     "X and Y in degrees": (lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (117.01, 22.59))), (),
                            "inventory.csv: columns X, Y: expected metres .*found what looks like degrees .117.01, "),
     "longitude for latitude": (
-        lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (22.59, 117.01)), "lon,lat"), (),
-        "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.59 .*117.01; swap X "
-        "and Y if they are swapped"),
+        lambda raw: write_points(raw / "inventory.csv", np.full((9, 2), (22.6, 117.01)), "lon,lat"), (),
+        "inventory.csv: columns lon, lat: expected coordinates of EPSG:4326, found 22.6 .*117.01; longitude "
+        "and latitude seem to be swapped"),
     "another POINTS_EPSG": (lambda raw: write_points(raw / "inventory.csv", area.landslides() + 1e6),
                             ("POINTS_EPSG=4326",),
                             "inventory.csv: columns X, Y: expected coordinates of EPSG:4326, found 1.*POINTS_EPSG"),

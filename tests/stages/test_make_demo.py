@@ -176,9 +176,14 @@ def test_same_seed_same_bytes(root, tmp_path):
     assert files(other)["src_data/samples_demo.csv"] != files(root)["src_data/samples_demo.csv"]
 
 
-def test_more_points_than_cells_is_refused(tmp_path):
-    done = make(tmp_path, "ROWS=60", "COLS=80")
+@pytest.mark.parametrize(("size", "over"), [(("ROWS=60", "COLS=80"), "INVENTORY=5000, ABSENCE=5500, INSAR=1500"),
+                                            (("ROWS=120", "COLS=160"), "INSAR=1500")])
+def test_more_points_than_cells_is_refused_with_numbers_that_fit(tmp_path, size, over):
+    done = make(tmp_path, *size)
     assert done.returncode == 2
-    assert "INVENTORY=5000: expected at most" in done.stderr
+    assert f"{over}: expected at most" in done.stderr
     assert "Traceback" not in done.stderr
     assert files(tmp_path) == {}
+    remedy = done.stderr.strip().partition("take fewer: ")[2].split()
+    assert len(remedy) == 3
+    assert make(tmp_path, *size, *remedy).returncode == 0
