@@ -96,7 +96,8 @@ COMPOSITE = {"undeclared heights": (0, -9999, r"band 1 \(DEM\): expected heights
 
 
 @pytest.mark.parametrize(("band", "value", "expected"), COMPOSITE.values(), ids=COMPOSITE)
-def test_a_composite_with_values_that_terrain_cannot_have(tmp_path, band, value, expected):
+def test_a_composite_with_values_that_terrain_cannot_have(tmp_path, monkeypatch, band, value, expected):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     def wrong(values):
         values[:] = heights() / 20
         values[band, 7, 8] = value

@@ -463,17 +463,6 @@ def test_what_tables_say_is_escaped(copy_of_demo):
     assert data_of(text)["blocks"][0]["leaders"][0][0] == HOSTILE
 
 
-@pytest.mark.parametrize(("setting", "words"), [
-    ("LARGEST=3", "LARGEST=3: expected 16 or more"), ("FIGURE_QUALITY=0", "FIGURE_QUALITY=0: expected 1 to 100"),
-    ("NOTES=(('demo',),)", "expected pairs of a region and a text"), ("BREAKS=best", "BREAKS=best: expected one of")])
-def test_constants_that_cannot_be_used_are_refused(demo, setting, words):
-    before = set(contents(demo))
-    done = run_stage(demo, "report.py", setting)
-    assert done.returncode == 2
-    assert words in done.stderr.splitlines()[-1]
-    assert set(contents(demo)) == before
-
-
 # in a browser, from the disk -------------------------------------------------------------------------------------
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
