@@ -61,7 +61,7 @@ from lsm.learner.transfer.start_file import source_path
 from lsm.run.artifacts import check
 from lsm.run.jobs import Job, cluster_of, keep, run_jobs
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import of_stage, run
+from lsm.run.settings import InputError, at_least, of_stage, run
 from study_area import Area, Spread
 from unsupervised_pretraining.rbm import RBM
 from unsupervised_pretraining.stack import machines, pretrain
@@ -169,6 +169,10 @@ def check_constants(c: Constants) -> None:
     """Raises InputError for constants that mean nothing."""
     fits.asked_protocols(c)
     fits.families(c)
+    at_least(c, SEEDS=1, MIN_SAMPLES=1, FOLDS=2, REPEATS=0, BUFFER=0, AREA_CELLS=0, RESAMPLES=1, WORKERS=0, DBN_BATCH=1,
+             DBN_EPOCHS=1, DBN_RBM_EPOCHS=1)
+    if not all(side > 0 for side in c.SQUARES):
+        raise InputError(f"SQUARES={c.SQUARES}: expected sides of squares above 0 m")
 
 
 def main(c: Constants) -> None:
@@ -187,6 +191,8 @@ def main(c: Constants) -> None:
         inputs.append(start)
     folder = paths.comparison
     named = [text for kinds, text in cannot if set(kinds) & set(asked)]
+    if c.WITHOUT not in ("", "DV", *(factor.name for factor in c.factors)):
+        named.append(f"without {c.WITHOUT} (WITHOUT): the area has no such factor")
     jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c), named)
     if named + more:
         print("cannot be scored: " + "; ".join(named + more))

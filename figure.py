@@ -43,11 +43,12 @@ import matplotlib
 from lsm.figures import area_maps, factors, importance, region_checks, styles, training
 from lsm.figures.common import SUFFIXES, NotCompared, NothingToDraw, save
 from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, method_maps, weak_labels
+from lsm.maps import classes
 from lsm.report.left_out import LeftOut
 from lsm.report.pictures import FIGURES
 from lsm.run.paths import Paths, shown
 from lsm.run.progress import UNEVEN, Progress
-from lsm.run.settings import InputError, nearest, run
+from lsm.run.settings import InputError, at_least, nearest, run
 from study_area import MappedArea
 
 
@@ -93,8 +94,16 @@ def figures() -> dict:
     return out
 
 
+def check_constants(c: Constants) -> None:
+    """Raises InputError for constants that mean nothing."""
+    classes.check_constants(c)
+    at_least(c, DPI=1, THIN=0, LARGEST=16, RASTERISE=0, TOP=1, KINDS=1, SHOT_STEPS=0, SHAP_ROWS=1, SWARM=1,
+             METHOD_CELLS=16, FACTOR_CELLS=16, EMBEDDED=2, NEIGHBOURS=1, TSNE_STEPS=250)
+
+
 def main(c: Constants) -> None:
     """Runs the stage; c holds the constants."""
+    check_constants(c)
     drawers = figures()
     if c.ONLY and c.ONLY not in drawers:
         near = nearest(c.ONLY, drawers)

@@ -32,7 +32,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from osgeo import gdal
 
 import study_area
 from lsm.checks.inspection import write_checks
@@ -156,7 +155,6 @@ def main(c) -> None:
     notes += region_files.without_layer(c, {*inputs, *["INSAR"] * bool(insar)})
     notes += region_files.unused(raw, [*inputs.values(), *insar, *own.values()])
     codes = region_files.codes_of(c.CODES_OF)
-    gdal.SetCacheMax(256 << 20)  # bytes of blocks
     with library_notes(notes):
         prepare(c, paths, rules, raw, inputs, insar, own, codes, notes)
 

@@ -145,7 +145,7 @@ def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, read_from_it: bool,
     if np.median(apart) <= NEAR * width:
         return []
     ratio = float(np.median(a[b != 0] / b[b != 0]))
-    scale, shift = relation(a, b) if (b != 0).any() else (1.0, 0.0)
+    scale, shift = relation(a, b)
     if factor.kind != "circular" and ranks > LIKE and scale is None:
         return [Finding("units", file, "error", f"{factor.name} of the samples lies {shift:+.4g} from that of the grid "
                         "at their places (median)", "an offset, or heights above another level: take both from one "

@@ -8,6 +8,7 @@ from osgeo import gdal
 from lsm.run.settings import InputError, counted
 
 NODATA = -9999.0  # of every raster of numbers that the stages write
+UNREADABLE = (RuntimeError, UnicodeDecodeError)  # of a file; the latter where GDAL's message quotes damaged text
 HEIGHTS = (-500, 9000)  # m: the Dead Sea's shore and the Himalayas lie between them
 # Numbers that mark gaps in the files of many programs; a file should declare them as nodata.
 MARKS = (-2147483648, -999999, -99999, -88888, -32768, -32767, -28672, -9999, -8888, -7777, -3000, -999, -99,

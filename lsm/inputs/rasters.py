@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, gdal_array, osr
 
-from lsm.inputs.bands import NODATA, Band, known, refuse_damaged, refuse_impossible
+from lsm.inputs.bands import NODATA, UNREADABLE, Band, known, refuse_damaged, refuse_impossible
 from lsm.inputs.crs import refuse_unmetric
 from lsm.run.artifacts import artifact
 from lsm.run.paths import edit, shown
@@ -129,7 +129,7 @@ def open_raster(path: Path, remedy: str, what: str = "", opened: str = "") -> gd
         raise InputError(f"{where}: missing; put it there ({remedy})")
     try:
         dataset = gdal.Open(opened or str(path))
-    except RuntimeError:
+    except UNREADABLE:
         raise InputError(f"{where}: expected a raster that GDAL opens, found none; {remedy}") from None
     refuse_damaged(dataset, where)
     if dataset.RasterYSize * dataset.RasterXSize > MAX_CELLS:

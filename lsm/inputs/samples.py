@@ -138,10 +138,14 @@ def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[
 
 
 def count_rows(path: Path) -> int:
-    """Lines of a table below its header, for progress bars. Raises InputError where there is no table."""
+    """Rows of a table below its header, about: a value in quotes may take several lines. Raises InputError where there
+    is no table."""
     _present(path, "src_data/make_demo.py")
+    lines, last = 0, b""
     with open(path, "rb") as file:
-        return max(sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 24), b"")) - 1, 0)
+        for block in iter(lambda: file.read(1 << 24), b""):
+            lines, last = lines + max(block.count(b"\n"), block.count(b"\r")), block[-1:]
+    return max(lines - (last in (b"\n", b"\r")), 0)
 
 
 def unique_places(samples: Samples) -> tuple[np.ndarray, int, int]:

@@ -197,7 +197,7 @@ def told_by_flat_ground(points: InsarPoints, flat: np.ndarray, steep: np.ndarray
                 notes.append(f"{what}: velocities of {of} scatter {scatter:.3g} times as wide as their errors say; the "
                              "errors count so many times. If this ground itself sinks, set FLAT_TELLS = False in "
                              "augment_inventory.py")
-            elif given and 0 < scatter < TOO_LARGE:
+            elif 0 < scatter < TOO_LARGE:
                 notes.append(f"{what}: velocities of {of} scatter {scatter:.3g} times as wide as their errors say: are "
                              "the errors too large, or in another unit? So fewer points pass")
     return velocity, error, notes

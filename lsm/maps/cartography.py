@@ -7,7 +7,8 @@ from osgeo import gdal
 from scipy.ndimage import distance_transform_edt
 
 from lsm.inputs import grid_cells
-from lsm.inputs.rasters import known, locate
+from lsm.inputs.bands import UNREADABLE, known
+from lsm.inputs.rasters import locate
 from lsm.run.paths import shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
@@ -29,7 +30,7 @@ def read_decimated(path: Path, largest: int, average: bool,
     """
     try:
         dataset = gdal.Open(str(path))
-    except RuntimeError:
+    except UNREADABLE:
         raise InputError(f"{shown(path)}: expected a raster that GDAL opens, found none; make it again") from None
     cols, rows = dataset.RasterXSize, dataset.RasterYSize
     step = max(1, cols / largest, rows / largest)

@@ -35,8 +35,10 @@ def check_constants(c: ClassConstants) -> None:
         raise InputError(f"BREAKS={c.BREAKS}: expected one of {', '.join(METHODS)}")
     if len(c.CLASS_NAMES) < 2 or len(c.CLASS_COLOURS) != len(c.CLASS_NAMES):
         raise InputError(f"CLASS_COLOURS={c.CLASS_COLOURS}: expected a colour for each of {len(c.CLASS_NAMES)} classes")
-    if len(c.CLASS_BREAKS) != len(c.CLASS_NAMES) - 1 or list(c.CLASS_BREAKS) != sorted(set(c.CLASS_BREAKS)):
-        raise InputError(f"CLASS_BREAKS={c.CLASS_BREAKS}: expected {len(c.CLASS_NAMES) - 1} rising probabilities")
+    rising = list(c.CLASS_BREAKS) == sorted(set(c.CLASS_BREAKS)) and all(0 < b < 1 for b in c.CLASS_BREAKS)
+    if len(c.CLASS_BREAKS) != len(c.CLASS_NAMES) - 1 or not rising:
+        raise InputError(f"CLASS_BREAKS={c.CLASS_BREAKS}: expected {len(c.CLASS_NAMES) - 1} rising probabilities "
+                         "between 0 and 1")
     if c.BREAKS_FROM < 100:
         raise InputError(f"BREAKS_FROM={c.BREAKS_FROM}: expected 100 or more")
 

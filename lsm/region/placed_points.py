@@ -44,7 +44,8 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     file.only("a table")
     path, said, table = file.path, file.number("epsg"), Table(file.path, what, file.member)
     names = [plain(name) for name in table.header]
-    used = [(name, key) for name, key in zip(table.header, names, strict=True) if coordinate_of(key) or wanted(name)]
+    used = [(name, key) for name, key in zip(table.header, names, strict=True)
+            if coordinate_of(key) or wanted(name) or key in (*ZONES, *CODES)]
     twice = next((name for name, key in used if names.count(key) > 1), None)
     if twice is not None:
         raise InputError(f"{shown(path)}: header: expected different names, found {twice!r} twice; rename one")

@@ -271,10 +271,10 @@ def mapped(path: Path) -> dict[str, np.ndarray]:
             file.seek(member.header_offset + 26)  # where a member says how long its name and its further fields are
             file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
             np.lib.format.read_magic(file)
-            shape, _, kind = np.lib.format.read_array_header_1_0(file)
-            there = np.prod(shape, dtype=int) > 0
+            shape, by_columns, kind = np.lib.format.read_array_header_1_0(file)
+            there, order = np.prod(shape, dtype=int) > 0, "F" if by_columns else "C"
             out[member.filename.removesuffix(".npy")] = (
-                np.memmap(path, kind, "r", file.tell(), shape) if there else np.empty(shape, kind))
+                np.memmap(path, kind, "r", file.tell(), shape, order) if there else np.empty(shape, kind))
     return out
 
 

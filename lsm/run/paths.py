@@ -1,5 +1,6 @@
 """Where every file of the pipeline lives: one property a file, so that no stage spells a path itself."""
 
+import glob
 import os
 import shlex
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class Paths:
 
     def checkpoints(self) -> list[Path]:
         """The checkpoints there are, oldest first."""
-        return sorted(self._at("checkpoint_dir", "").glob(f"{self.region}_checkpoint_[0-9]*.npz"))
+        return sorted(self._at("checkpoint_dir", "").glob(f"{glob.escape(self.region)}_checkpoint_[0-9]*.npz"))
 
     # stage 4
     models = property(lambda self: self._at("models_of_blocks", f"{self.region}_models.npz"))

@@ -164,7 +164,11 @@ def _vat(file: File, values: set[float], field: str, notes: list[str]) -> dict[i
     beside = file.path.with_name(f"{file.path.name}.vat.dbf")
     if not beside.is_file():
         return {}
-    dataset = gdal.OpenEx(str(beside), gdal.OF_VECTOR)
+    try:
+        dataset = gdal.OpenEx(str(beside), gdal.OF_VECTOR)
+    except RuntimeError:
+        raise InputError(f"{file.where}: {beside.name}: expected an attribute table, found a damaged file; copy it "
+                         "again, or remove it") from None
     layer = dataset.GetLayer(0)
     fields = fields_of(layer)
     columns = {name: [text_of(f.GetField(name)) for f in layer] for name in fields}

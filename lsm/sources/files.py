@@ -25,6 +25,7 @@ from pathlib import Path
 
 from osgeo import gdal, osr
 
+from lsm.inputs.bands import UNREADABLE
 from lsm.inputs.crs import crs_of
 from lsm.run.paths import root, shown
 from lsm.run.settings import InputError
@@ -96,7 +97,7 @@ class File:
     def number(self, option: str) -> int:
         """The whole number of an option, 0 where it is not given. Raises InputError."""
         text = self.options.get(option, "0")
-        if not text.isascii() or not text.isdigit():
+        if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
             raise InputError(f"{self.where}: |{option}={text}: expected a whole number; correct it")
         return int(text)
 
@@ -187,7 +188,7 @@ def parts_of(path: Path) -> list[Path]:
     with library_notes([]):
         try:
             return [Path(part) for part in gdal.OpenEx(str(path)).GetFileList() or []]
-        except (RuntimeError, UnicodeDecodeError):  # the latter by GDAL's bindings: a message quotes damaged text
+        except UNREADABLE:
             return []
 
 

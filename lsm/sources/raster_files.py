@@ -9,7 +9,7 @@ from pathlib import Path
 
 from osgeo import gdal, ogr, osr
 
-from lsm.inputs.bands import Band, alpha_of, refuse_damaged
+from lsm.inputs.bands import UNREADABLE, Band, alpha_of, refuse_damaged
 from lsm.inputs.crs import horizontal
 from lsm.inputs.rasters import Grid
 from lsm.run.paths import edit, shown
@@ -60,7 +60,7 @@ def is_raster(name: str, what: str) -> bool:
         return False
     try:
         found = gdal.OpenEx(file.opened, gdal.OF_RASTER)
-    except (RuntimeError, UnicodeDecodeError):  # the latter by GDAL's bindings, of a message that quotes damaged text
+    except UNREADABLE:
         return False
     if found.GetDriver().ShortName in _BOTH and "band" not in file.options and (layers := _layers(file)):
         raise InputError(f"{file.where}: expected one raster or layer, found a raster and {', '.join(layers)}; say "
@@ -72,7 +72,7 @@ def _layers(file: File) -> list[str]:
     """The layers of shapes in a file."""
     try:
         source = gdal.OpenEx(file.opened, gdal.OF_VECTOR)
-    except RuntimeError:
+    except UNREADABLE:
         return []
     layers = map(source.GetLayer, range(source.GetLayerCount()))
     return [layer.GetName() for layer in layers if layer.GetGeomType() != ogr.wkbNone and layer.GetFeatureCount()]
@@ -89,7 +89,7 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
     where = file.where
     try:
         dataset = gdal.OpenEx(file.opened, gdal.OF_RASTER)
-    except RuntimeError:
+    except UNREADABLE:
         found, remedy = "none", "export it again as GeoTIFF"
         if file.path.is_dir():
             found, remedy = "a folder", f"join its tiles: {_joining(file.path)}; or name a file: {file.constant}=<file>"
@@ -109,12 +109,13 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
     if not number and bands > 1 and len(named) == 1:
         number = named[0]
         notes.append(f"{where}: band {number} of {bands} has this name and is read")
-    if bands != 1 and not 1 <= number <= bands:
+    number = number or int(bands == 1)
+    if not 1 <= number <= bands:
         colours = dataset.GetRasterBand(1).GetColorInterpretation() == gdal.GCI_RedBand
         picture = " (red, green, blue?); of a picture take the data it was made of, else" * colours
         raise InputError(f"{where}: expected one band, found {bands}{picture or ';'} pick one: "
                          f"{file.remedy('band=<number>')}")
-    band = Band.of(dataset, number or 1)
+    band = Band.of(dataset, number)
     band = replace(band, said=file.nodata)
     if gdal.DataTypeIsComplex(band.band.DataType):
         raise InputError(f"{where}: expected real numbers, found complex ones; export their real part")

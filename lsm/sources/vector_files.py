@@ -2,6 +2,7 @@
 
 from osgeo import gdal, ogr, osr
 
+from lsm.inputs.bands import UNREADABLE
 from lsm.inputs.crs import horizontal
 from lsm.inputs.rasters import Grid, reason
 from lsm.inputs.vectors import POINTS, POLYGONS, kind_of
@@ -89,7 +90,7 @@ def opened(file: File, *options: str) -> gdal.Dataset:
         options = (*options, f"GEOM_POSSIBLE_NAMES={','.join(('the_geom', *SHAPES))}", "KEEP_GEOM_COLUMNS=NO")
     try:
         return gdal.OpenEx(file.opened, gdal.OF_VECTOR, open_options=list(options))
-    except (RuntimeError, UnicodeDecodeError):  # the latter by GDAL's bindings, of a message that quotes damaged text
+    except UNREADABLE:
         pass
     found, remedy = "none", "export it again as GeoPackage"
     if file.path.is_dir():
@@ -137,7 +138,7 @@ def _crs_of(layer: ogr.Layer) -> osr.SpatialReference | None:
     """The CRS that a layer states, None where it states none that can be read."""
     try:
         return layer.GetSpatialRef()
-    except (RuntimeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

@@ -45,6 +45,12 @@ def test_learns_what_a_line_parts():
     assert ((p >= 0.5) == y[800:]).mean() > 0.95
 
 
+def test_fewer_points_than_a_batch_teach_too():
+    x, y = made_points(60)
+    head = dbn.fit(x, y, settings(DBN_BATCH=64, DBN_EPOCHS=100), RBM, np.random.default_rng(1))[-2]
+    assert np.all(head != 0)
+
+
 def test_learns_what_no_line_parts_from_the_start_that_the_machines_give():
     x, y = made_points(1000)
     found = []

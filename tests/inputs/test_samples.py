@@ -202,6 +202,12 @@ def test_chunks_make_the_whole(grid, rows):
     assert count_rows(grid) == 103
 
 
+@pytest.mark.parametrize("text", [b"a\n1\n2\n", b"a\n1\n2", b"a\r1\r2\r", b"a\r\n1\r\n2"])
+def test_rows_are_counted_whatever_ends_a_line(tmp_path, text):
+    (tmp_path / "t.csv").write_bytes(text)
+    assert count_rows(tmp_path / "t.csv") == 2
+
+
 @pytest.mark.parametrize("rows", [7, 1000])
 def test_lines_are_counted_over_chunks(grid, rows):
     table = pd.read_csv(grid).astype(str)

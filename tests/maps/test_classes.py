@@ -84,7 +84,8 @@ def test_breaks_stay_those_of_the_first_map_until_the_method_changes(tmp_path, m
 @pytest.mark.parametrize(("setting", "message"), [
     ("BREAKS=jenks", "BREAKS=jenks: expected one of fixed"), ("BREAKS_FROM=9", "expected 100 or more"),
     ("CLASS_NAMES=('low','high')", "expected a colour for each of 2 classes"),
-    ("CLASS_BREAKS=(0.4,0.2,0.6,0.8)", "expected 4 rising probabilities")])
+    ("CLASS_BREAKS=(0.4,0.2,0.6,0.8)", "expected 4 rising probabilities"),
+    ("CLASS_BREAKS=(20,40,60,80)", "probabilities between 0 and 1")])
 def test_constants_that_give_no_classes_are_refused(setting, message):
     with pytest.raises(InputError, match=message):
         classes.check_constants(constants(study_area.MappedArea, [setting]))

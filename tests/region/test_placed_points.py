@@ -133,6 +133,7 @@ def test_single_points_without_coordinates_are_dropped_and_counted(read):
 
 @pytest.mark.parametrize(("text", "words"), [
     ("X,Y,x\n1,2,3\n", "expected different names, found 'X' twice"),
+    ("X,Y,epsg,EPSG\n1,2,3,4\n", "expected different names, found 'epsg' twice"),
     ("X,Y\n1,2.8e20\n", "point 1, column 'Y': expected a number, found '2.8e"),
     ("X,Y\n1,east\n", "point 1, column 'Y': expected a number, found 'east'"),
     ("a,b\n1,2\n", r"expected columns X and Y \(or easting"), ("X,Y\n117,22.6\n", "found what looks like degrees"),

@@ -300,7 +300,8 @@ def test_csv_keeps_float32_exact(root):
 
 def test_arrays_are_written_as_numpy_does_from_memory_or_from_a_file_and_read_in_place(root):
     arrays = {"words": np.array(["a", "bc"]), "one": np.array("text"), "none": np.empty((0, 3)),
-              "many": np.random.default_rng(0).random((40, 3, 2), np.float32), "odd": np.ones(3, np.int8)}
+              "many": np.random.default_rng(0).random((40, 3, 2), np.float32), "odd": np.ones(3, np.int8),
+              "by_columns": np.asfortranarray(np.arange(6.0).reshape(2, 3))}
     np.save(root / "many.npy", arrays["many"])
     np.savez(root / "numpy.npz", **arrays)
     for name, some in (("memory", arrays), ("file", arrays | {"many": root / "many.npy"})):

@@ -119,6 +119,8 @@ def test_numbers_that_no_stage_can_count_with(argument):
     ("check_region.py", "SAMPLE_ROWS=0", "1 or more"),
     ("augment_inventory.py", "INSAR_UNIT=km/yr", "expected one of mm/yr"),
     ("prepare_region.py", "STRATEGY=any", "expected one of random"), ("report.py", "FIGURE_QUALITY=0", "1 to 100"),
+    ("figure.py", "KINDS=0", "1 or more"), ("figure.py", "LARGEST=0", "16 or more"),
+    ("compare_methods.py", "FOLDS=0", "2 or more"), ("compare_methods.py", "SQUARES=(0,)", "squares above 0 m"),
     ("report.py", "LARGEST=3", "16 or more"), ("report.py", "NOTES=(('demo',),)", "pairs of a region and a text"),
     ("report.py", "BREAKS=best", "expected one of"),
     ("feature_permutation.py", "BACKGROUND_FROM=some", "block or region"), ("export_gis.py", "BREAKS=x", "fixed")])

@@ -172,6 +172,10 @@ def test_codes_are_the_column_that_holds_the_numbers_of_the_raster(tmp_path, col
 def test_the_names_of_arcgis(tmp_path):
     raster = raster_with(tmp_path / "l.tif", "none")
     assert names_of_raster(raster, {0.0, 1.0, 7.0}) == ({1: "1", 7: "7"}, False)
+    (tmp_path / "l.tif.vat.dbf").touch()
+    with pytest.raises(InputError, match=r"l\.tif\.vat\.dbf: expected an attribute table, found a damaged file"):
+        names_of_raster(raster, {1.0, 7.0})
+    (tmp_path / "l.tif.vat.dbf").unlink()
     dataset = gdal.GetDriverByName("ESRI Shapefile").Create(str(tmp_path / "l.tif.vat.dbf"), 0, 0, 0, gdal.GDT_Unknown)
     layer = dataset.CreateLayer("l.tif.vat", None, ogr.wkbNone)
     layer.CreateField(ogr.FieldDefn("VALUE", ogr.OFTInteger))

@@ -191,8 +191,22 @@ def test_bands_and_crs_behind_the_name(tmp_path):
         plain_of(tmp_path / "in.tif")
     with pytest.raises(InputError, match=r'CRS: expected one, found none; set it: NDVI=".*\|epsg=<code>"'):
         open_raster_file(f"{tmp_path / 'in.tif'}|band=2", "NDVI", [])
+    with pytest.raises(InputError, match=r"\|epsg=99999999999: expected a whole number"):
+        open_raster_file(f"{tmp_path / 'in.tif'}|band=2|epsg=99999999999", "NDVI", [])
     raster = open_raster_file(f"{tmp_path / 'in.tif'}|band=2|epsg=32650", "NDVI", [])
     assert (raster.band.number, raster.crs.GetAuthorityCode(None)) == (2, "32650")
+
+
+def test_a_band_that_a_raster_of_one_band_lacks(tmp_path):
+    write_raster(tmp_path / "in.tif", heights())
+    with pytest.raises(InputError, match=r'expected one band, found 1; pick one: NDVI=".*in.tif\|band=<number>"'):
+        open_raster_file(f"{tmp_path / 'in.tif'}|band=2", "NDVI", [])
+
+
+def test_a_damaged_file_whose_message_is_no_text(tmp_path):
+    (tmp_path / "in.vrt").write_bytes(b"<VRTDataset rasterXSize='\xe9'><\xff\xe9")
+    with pytest.raises(InputError, match="expected a raster that GDAL opens, found none"):
+        open_raster_file(str(tmp_path / "in.vrt"), "DEM", [])
 
 
 def test_whatever_gdal_opens_is_a_raster(tmp_path):

@@ -44,13 +44,14 @@ def fit(x: np.ndarray, y: np.ndarray, c: DBNConstants, rbm: Callable, rng: np.ra
 def fine_tuned(weights: list, x: np.ndarray, y: np.ndarray, c: DBNConstants, rng: np.random.Generator
                ) -> list[np.ndarray]:
     """The weights after plain gradient descent on the cross-entropy; hidden units drop out at random."""
-    steps = c.DBN_EPOCHS * (len(x) // c.DBN_BATCH)
-    order = np.concatenate([rng.permutation(len(x))[:len(x) // c.DBN_BATCH * c.DBN_BATCH] for _ in range(c.DBN_EPOCHS)])
+    batch = min(c.DBN_BATCH, len(x))
+    steps = c.DBN_EPOCHS * (len(x) // batch)
+    order = np.concatenate([rng.permutation(len(x))[:len(x) // batch * batch] for _ in range(c.DBN_EPOCHS)])
     for first in range(0, steps, STEPS_A_CALL):
         # Always the same shape, so that one compilation serves; the last call starts again at the first batches.
-        rows = np.take(order, np.arange(first * c.DBN_BATCH, (first + STEPS_A_CALL) * c.DBN_BATCH), mode="wrap")
-        weights = _descend(weights, x[rows].reshape(STEPS_A_CALL, c.DBN_BATCH, -1),
-                           y[rows].reshape(STEPS_A_CALL, c.DBN_BATCH).astype(np.float32),
+        rows = np.take(order, np.arange(first * batch, (first + STEPS_A_CALL) * batch), mode="wrap")
+        weights = _descend(weights, x[rows].reshape(STEPS_A_CALL, batch, -1),
+                           y[rows].reshape(STEPS_A_CALL, batch).astype(np.float32),
                            tf.constant(rng.integers(1 << 31), tf.int32), c.DBN_LEARNING_RATE, c.DBN_DROPOUT)
     return [np.asarray(w) for w in weights]
 
