@@ -129,7 +129,7 @@ def pretrained(inputs: np.ndarray, one, rng: np.random.Generator) -> dict[str, n
     return {f"arr_{i}": w for i, w in enumerate(weights)}
 
 
-def start_worker(points: Points, roles: dict, inventory: published_steps.Inventory | None, c: Constants) -> None:
+def start_worker(points: Points, roles: dict, inventory: published_steps.PublishedTable | None, c: Constants) -> None:
     """Gives a process what all its jobs need. One thread each, since as many processes run as there are cores."""
     global _POINTS, _ROLES, _INVENTORY, _C
     _POINTS, _ROLES, _INVENTORY, _C = points, roles, inventory, c
@@ -183,7 +183,7 @@ def main(c: Constants) -> None:
     asked = fits.asked_protocols(c)
     points = read_points(paths, c.factors, c)
     roles, cannot = all_splits(points, c)
-    inventory = published_steps.read_inventory(paths, c.factors) if fits.STEPS in asked else None
+    inventory = published_steps.read_published(paths, c.factors) if fits.STEPS in asked else None
     inputs = [paths.tasks, paths.blocks, grid_cells.grid_of(paths)]
     optional = [paths.samples_origin, paths.insar_points, paths.samples_dates]
     inputs += [path for path in optional if path.is_file()]

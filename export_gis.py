@@ -123,7 +123,7 @@ def write_rasters(c: Constants, found: gdal.Dataset, labels: gdal.Dataset, model
         parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
         trust.fill(parts, grid_cells.count(source), encoder, networks, applicable, uncertainty, applicability)
         classed = gis.create(work / "class.tif", found, gdal.GDT_Byte, 0)
-        cells = counts.write_classes(found, classed, breaks)
+        cells = counts.classify(found, classed, breaks)
         outside = counts.above(applicability, (threshold,))[1][0]
         write(c, "probability", found, "landslide probability", styles_qgis.probability(c.CLASS_COLOURS),
               [paths.map_raster], metadata=forecast)

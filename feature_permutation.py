@@ -23,17 +23,17 @@ Writes  tmp/<REGION>_importance.csv             block, factor, mean_abs_shap (lo
                                                 the susceptibility, -1: they lower it, 0: neither, empty: the factor has
                                                 no order or one value), permutation (rise of the log loss), sd (over
                                                 repeats), rank by mean_abs_shap, explained (samples), state of the block
-                                                (0 adapted; 1 no samples, nothing to explain; 2 one class only, the
-                                                intermediate model is explained)
-        tmp/<REGION>_importance_territory.csv   factor, rank, and over the adapted blocks: mean_abs_shap and permutation
-                                                weighted by area, blocks led, their share of the area, shares of blocks
-                                                with sign 1 and -1
+                                                (as in models_of_blocks/<REGION>_models.npz; a block without samples has
+                                                nothing to explain)
+        tmp/<REGION>_importance_territory.csv   factor, rank, and over the blocks that have a model of their own or the
+                                                one of a forecast: mean_abs_shap and permutation weighted by area,
+                                                blocks led, their share of the area, shares of blocks with sign 1 and -1
         tmp/<REGION>_shap.npz                   for every explained sample: block, row (in tasks.npz), factors, shap
                                                 (samples, factors), place (part of X and Y together), log_odds; for
                                                 every block: base (log-odds), agreement of both measures (rank
                                                 correlation), state; factor_names
         figs/<REGION>_leading_factor.tif        1 + number of the leading factor, byte, with names and colours; 0
-                                                elsewhere and in blocks without an adapted model
+                                                elsewhere and in blocks of no or one class of samples
 Run     python feature_permutation.py [EXPLAINED=50 ...]
 """
 

@@ -154,7 +154,7 @@ def main(c) -> None:
     (inputs, insar), own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
     notes += region_files.without_layer(c, {*inputs, *["INSAR"] * bool(insar)})
     notes += region_files.unused(raw, [*inputs.values(), *insar, *own.values()])
-    codes = region_files.codes_of(c.CODES_OF)
+    codes = region_files.codes_of_region(c.CODES_OF)
     with library_notes(notes):
         prepare(c, paths, rules, raw, inputs, insar, own, codes, notes)
 
@@ -166,7 +166,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
     inputs, insar, own  as `find_inputs` and `find_own` give them; codes  of classes, by factor
     notes   what a person should know so far
     """
-    grid, aligned = warp.grid_of(open_raster_file(inputs["DEM"], "DEM", []), c.EPSG, c.CELL)
+    grid, aligned = warp.grid_for(open_raster_file(inputs["DEM"], "DEM", []), c.EPSG, c.CELL)
     print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
           f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
     tracks, more = read_tracks(insar, grid, c, rules.GEOMETRY)  # what is wrong with them is known before the work

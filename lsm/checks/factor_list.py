@@ -18,8 +18,8 @@ from lsm.run.settings import InputError
 
 LOOKED_AT = 1000  # rows of a table that say whether a column holds numbers
 MOST_CLASSES = 50  # different words of a column in these rows; more are remarks
+_NO_UNIT = re.compile(r"(?!)")  # matches nothing
 # How people write a factor's unit behind its name, by unit.
-_NO_UNIT = re.compile(r"(?!)")
 _UNITS = {unit: re.compile(rf"[\s_]*[(\[]\s*(?:{words})\s*[)\]]$|[\s_]+(?:{words})$", re.I) for unit, words in (
     ("m", "m|met(?:er|re)s?"), ("degree", "°|deg|degrees?"), ("class", "codes?|class|classes|id"))}
 _OTHER_UNIT = re.compile(r"[\s_]*[(\[][^)\]]*[)\]]$|[\s_]+(?:km|ft|feet|cm|mm|%|percent|rad|radians?)$", re.I)

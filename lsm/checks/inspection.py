@@ -9,8 +9,8 @@ from lsm.checks.agreement import of_agreement, of_rows, values_of_cells
 from lsm.checks.coordinates import of_decimals
 from lsm.checks.finding import Finding, of_refusal, summary
 from lsm.checks.one_sided import of_one_sided
-from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain, terrain_at
-from lsm.checks.table_checks import columns_of, of_collinearity, of_labels, of_missing, of_nodata, of_units
+from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain, terrain_of_places
+from lsm.checks.table_checks import factor_columns, of_collinearity, of_labels, of_missing, of_nodata, of_units
 from lsm.inputs.grid_cells import chunks, grid_of
 from lsm.inputs.rasters import Raster, read_composite
 from lsm.inputs.samples import Factor, named_rows, read_samples
@@ -67,7 +67,7 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
             findings.append(Finding("table", shown(path), "ok", f"the same rows as {shown(paths.samples)}, see there"))
             continue
         findings += _refusal(path, lambda path=path: read_samples(path, factors, maker))
-        values = columns_of(table, factors)
+        values = factor_columns(table, factors)
         findings += _of_columns(table, values, factors, raster, path, is_grid=False)
         if len(values) and {"X", "Y", "label"} <= set(table):
             of_table = of_labels(table, values, shown(path))
@@ -86,7 +86,7 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
             _against_grid(samples, shown(paths.samples), grid, factors, raster, rows)))
     if paths.grid.is_file():
         table = _table(paths.grid, rows)
-        findings += _of_columns(table, columns_of(table, factors), factors, raster, paths.grid, is_grid=True)
+        findings += _of_columns(table, factor_columns(table, factors), factors, raster, paths.grid, is_grid=True)
     elif not paths.factor_stack.is_file():
         findings.append(Finding("table", shown(paths.grid), "error", "missing, and no factors.tif either",
                                 "run prepare_region.py, or put the grid table there"))
@@ -100,7 +100,7 @@ def _against_grid(samples: pd.DataFrame, file: str, grid: Path, factors: tuple[F
                   rows: int) -> list[Finding]:
     """Reads every row of the grid, table or stack, and compares the samples of `file` with it. Raises InputError as its
     reader does."""
-    values = columns_of(samples, factors)
+    values = factor_columns(samples, factors)
     there = tuple(factor for factor in factors if factor.name in values)
     if raster is None or not there or not len(samples) or not {"X", "Y"} <= set(samples):
         for _ in chunks(grid, factors, rows):
@@ -138,7 +138,7 @@ def _of_columns(table: pd.DataFrame, values: pd.DataFrame, factors: tuple[Factor
     """Findings about factors and places of a table; values holds its factors."""
     if not len(values):
         return []
-    terrain = terrain_at(table[["X", "Y"]], raster) if {"X", "Y"} <= set(table) and raster is not None else None
+    terrain = terrain_of_places(table[["X", "Y"]], raster) if {"X", "Y"} <= set(table) and raster is not None else None
     findings = of_units(values, factors, shown(path), terrain) + of_nodata(values, factors, shown(path))
     if terrain is not None:
         findings += of_places(table[["X", "Y"]], raster, shown(path), is_grid)

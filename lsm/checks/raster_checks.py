@@ -145,7 +145,7 @@ def of_places(xy: pd.DataFrame, raster: Raster, file: str, is_grid: bool) -> lis
     return findings
 
 
-def terrain_at(xy: pd.DataFrame, raster: Raster) -> pd.DataFrame:
+def terrain_of_places(xy: pd.DataFrame, raster: Raster) -> pd.DataFrame:
     """The terrain of composite.tif at the places of a table (rows, DEM, aspect and slope), nan off its cells."""
     place = xy.fillna(np.inf).to_numpy(float).clip(-1e12, 1e12)
     row, col, there = locate(raster.geotransform, raster.valid.shape, place)
@@ -157,7 +157,7 @@ def terrain_at(xy: pd.DataFrame, raster: Raster) -> pd.DataFrame:
 
 def of_terrain(values: pd.DataFrame, terrain: pd.DataFrame, file: str) -> list[Finding]:
     """Whether a table has the heights and slopes of composite.tif at the same places; a ratio shows another unit, a
-    shift another level of heights. terrain  as `terrain_at` gives it."""
+    shift another level of heights. terrain  as `terrain_of_places` gives it."""
     findings = []
     for name in ("DEM", "slope"):
         if name not in values:

@@ -18,7 +18,7 @@ TELLS = 0.4              # difference of these shares between the labels above w
 MISSING = 0.6            # share of samples without InSAR above which DV says more about gaps than about motion
 
 
-def columns_of(table: pd.DataFrame, factors: tuple[Factor, ...]) -> pd.DataFrame:
+def factor_columns(table: pd.DataFrame, factors: tuple[Factor, ...]) -> pd.DataFrame:
     """The factors a table has, under their own names, as numbers; stored zeros as zeros."""
     found = {}
     for factor in factors:

@@ -47,7 +47,7 @@ def factor_maps(c: FigureConstants):
     across, down = ACROSS, -(-len(c.factors) // ACROSS)
     wide = (styles.WIDTH - 0.1 - 0.12 * (across - 1)) / across
     high = min(wide * (extent[3] - extent[2]) / (extent[1] - extent[0]), 2.4)
-    coded = [codes_of(layer, f, classes.get(f.name, {})) for f, layer in zip(c.factors, values, strict=True)]
+    coded = [classes_of_cells(layer, f, classes.get(f.name, {})) for f, layer in zip(c.factors, values, strict=True)]
     unnamed = [f.kind == "categorical" and not any(map(is_name, words.values()))
                for f, (_, words, _) in zip(c.factors, coded, strict=True)]
     lines = [-(-sum(1 + label.count("\n") for label in labels) // columns)
@@ -114,7 +114,7 @@ def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) ->
     return row | ({"low": low, "high": high, "mean": known.mean(dtype=float)} if len(known) else {})
 
 
-def codes_of(layer: np.ndarray, factor, names: dict) -> tuple[np.ndarray, dict, dict]:
+def classes_of_cells(layer: np.ndarray, factor, names: dict) -> tuple[np.ndarray, dict, dict]:
     """The class of each cell (rows, cols), nan without one; the word and the tone of each class that occurs. Directions
     have four quarters and flat ground; of a numeric factor nothing is returned."""
     if factor.kind == "circular":
@@ -154,7 +154,10 @@ def legend_of(words: list[str], wide: float) -> tuple[list[str], int]:
 
 
 def draw_codes(fig, ax, foot: tuple, extent: tuple, coded: tuple, factor) -> list[dict]:
-    """Draws a factor of classes, or a direction; coded  as `codes_of` gives it. Returns a row of the csv a class."""
+    """Draws a factor of classes, or a direction; returns a row of the csv a class.
+
+    coded  as `classes_of_cells` gives it
+    """
     code, words, tones = coded
     drawn, cells, rows = np.zeros((*code.shape, 4)), np.isfinite(code).sum(), []
     for value, word in words.items():

@@ -114,11 +114,11 @@ def block_words(tasks: dict, c: FigureConstants) -> dict[int, str]:
 
 def rows_of(values: dict, factors: tuple[Factor, ...], names: list[str]) -> np.ndarray:
     """The height of each factor's row, in ROW: higher where classes or missing values have violins of their own."""
-    parts = [parts_of(values, factors, name) for name in names]
+    parts = [violins_of(values, factors, name) for name in names]
     return np.array([max(1, CLASS * len(codes)) + CLASS * bool(missing.any()) for missing, codes in parts])
 
 
-def parts_of(values: dict, factors: tuple[Factor, ...], name: str) -> tuple[np.ndarray, np.ndarray]:
+def violins_of(values: dict, factors: tuple[Factor, ...], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Which explained samples have no measured value of a factor (samples,) bool, and the factor's classes.
 
     There are no classes where the factor has an order, or more than CLASSES of them.
@@ -154,7 +154,7 @@ def page(values: dict, panels: list[tuple], factors: tuple[Factor, ...], names: 
         points.append(panel(bar, violin, lines, high, words, values, drawn, factors, names))
         bar.annotate(title, (0, 1), xytext=(-72 * NAMES + 6, 28), xycoords="axes fraction", fontsize=7.5,
                      textcoords="offset points", fontweight="bold", annotation_clip=False)
-    drawn = [name for _, lines, *_ in panels for name in lines["factor"] if len(parts_of(values, factors, name)[1])]
+    drawn = [name for _, lines, *_ in panels for name in lines["factor"] if len(violins_of(values, factors, name)[1])]
     key(fig, factors, "; beside it: the name of the class" if any(name in names for name in drawn) else
         "; beside it: the code of the class" if drawn else "")
     return fig, points
@@ -212,7 +212,7 @@ def swarm(ax, name: str, at: float, values: dict, drawn: np.ndarray, factors: tu
     j = list(values["factor_names"]).index(name)
     value, effect = values["factors"][drawn, j], values["shap"][drawn, j].astype(float)
     factor = next((f for f in factors if f.name == name), None)
-    size, (missing, codes) = float(np.clip(1400 / len(drawn), 1.2, 7)), parts_of(values, factors, name)
+    size, (missing, codes) = float(np.clip(1400 / len(drawn), 1.2, 7)), violins_of(values, factors, name)
     for k, code in enumerate(codes):
         one, middle = effect[value == code], at + CLASS * (k + 0.5 - len(codes) / 2)
         ax.scatter(one, middle + spread(one, 0.45 * CLASS, ax, middle), s=0.7 * size, color=GREY, linewidths=0,

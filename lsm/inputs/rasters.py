@@ -21,7 +21,7 @@ osr.UseExceptions()
 gdal.SetCacheMax(256 << 20)  # bytes, a row of tiles of many bands; GDAL's own limit grows with the machine
 
 TERRAIN = ("DEM", "aspect", "curvature", "slope")  # the bands of composite.tif: m, degrees, 1/100 m, degrees
-KINDS = ("continuous", "circular", "continuous", "continuous")
+TERRAIN_KINDS = ("continuous", "circular", "continuous", "continuous")
 MAX_CELLS = 2_000_000_000  # cells of a raster that is read whole; more are refused before any is read
 WINDOW = 1 << 22  # cells of a band in memory at once, where a raster is read window by window
 TILE = 256        # rows and columns of a tile, GDAL's own size: what is read or written of a GeoTIFF at once
@@ -184,7 +184,7 @@ class Composite:
                                  "again") from None
             v[:] = band.values(numbers)
             valid &= good
-        for v, band, name, kind in zip(values, self.bands, TERRAIN, KINDS, strict=True):
+        for v, band, name, kind in zip(values, self.bands, TERRAIN, TERRAIN_KINDS, strict=True):
             refuse_impossible(v[valid], name, kind, f"{shown(self.path)}: band {band.number} ({name})",
                               edit(self.path, "-a_nodata <number>"))
         return values, valid

@@ -10,13 +10,13 @@ from scipy.stats import circmean
 from lsm.inputs.rasters import Grid
 from lsm.insar.insar_files import WHAT
 from lsm.insar.velocities import ASIDE, InsarPoints, read_insar
-from lsm.region.region_files import ASCENDING, DESCENDING, words_of
+from lsm.region.region_files import ASCENDING, DESCENDING, words_of_name
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
 from lsm.sources.files import ANGLES, File, path_of
 
 TRACKS = ("descending", "ascending")
-PASSES = {"coherence": 1.0, "error": 0.0}  # what stands for a quality that a file does not give: its points pass
+UNKNOWN = {"coherence": 1.0, "error": 0.0}  # what stands for a quality that a file does not give: its points pass
 UNLIKE = 5  # times: velocities of two tracks of one area differ less in size (medians), unless their units do
 _BEHIND = "|heading=<degrees>|incidence=<degrees>"
 _RANGES = {"heading": (-360, 360, "degrees clockwise from north, about -13 and 193"),
@@ -38,7 +38,7 @@ def read_tracks(names: list[str], grid: Grid, c, geometry: tuple) -> tuple[list[
         notes += more
     files = [shown(path_of(name)) for name in names]
     for file, points in zip(files, tracks, strict=True):
-        named = [bool(track & words_of(Path(file))) for track in (DESCENDING, ASCENDING)]
+        named = [bool(track & words_of_name(Path(file))) for track in (DESCENDING, ASCENDING)]
         if points.heading is not None and sum(named) == 1 and _ascending(points) == named[0]:
             notes.append(f"{file}: {WHAT}: named {TRACKS[named[1]]}, but its heading, "
                          f"{typical_heading(points.heading):.4g} degrees, is {TRACKS[named[0]]}; which is right?")
@@ -60,7 +60,7 @@ def read_tracks(names: list[str], grid: Grid, c, geometry: tuple) -> tuple[list[
                              f"or say them behind {'each' if len(without) > 1 else 'its'} name: <file>{_BEHIND}")
         notes.append(f"{WHAT}: the files name no heading and incidence; to judge motion along the slope say them: "
                      f'INSAR="{",".join(f"{file}{_BEHIND}" for file in without)}"')
-    for quality in PASSES:
+    for quality in UNKNOWN:
         none = [file for file, points in zip(files, tracks, strict=True) if getattr(points, quality) is None]
         if 0 < len(none) < len(tracks):
             instead = "no point is dropped for it" if quality == "coherence" else "velocities on flat ground tell it"
@@ -78,14 +78,14 @@ def read_tracks(names: list[str], grid: Grid, c, geometry: tuple) -> tuple[list[
 
 
 def joined(files: list[InsarPoints]) -> InsarPoints | None:
-    """The points of all files in their order, None without a file. PASSES fills a quality that only others have."""
+    """The points of all files in their order, None without a file. UNKNOWN fills a quality that only others have."""
     if len(files) < 2:
         return files[0] if files else None
 
     def of(name: str) -> np.ndarray | None:
         values = [getattr(points, name) for points in files]
         return None if all(v is None for v in values) else np.concatenate(
-            [np.full(len(file.xy), PASSES[name]) if v is None else v for v, file in zip(values, files, strict=True)])
+            [np.full(len(file.xy), UNKNOWN[name]) if v is None else v for v, file in zip(values, files, strict=True)])
 
     names = [field.name for field in fields(InsarPoints) if field.name != "spacing"]
     return InsarPoints(**{name: of(name) for name in names})

@@ -33,7 +33,7 @@ ASIDE = (15, 60)   # degrees: how far aside radars look
 FASTEST_ONE = 10_000.0  # mm/yr: no single point of a landslide is faster, as far as a satellite can follow it
 OFF_VERTICAL = "off_vertical"  # the column of the incidence in tables of this project where no radar looks: level 3
 
-PASSES = ("pass", "orbit", "orbitdirection", "direction", "flightdirection", "track", "geometry", "ascdesc")
+TRACK_COLUMNS = ("pass", "orbit", "orbitdirection", "direction", "flightdirection", "track", "geometry", "ascdesc")
 # Names of a column as `plain` compares them, without a unit behind them; temporal_coherence, track_angle,
 # incidence_angle, mean_velocity and mean_velocity_std are the names of the European Ground Motion Service.
 COLUMNS = {
@@ -123,7 +123,7 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     others = [name for name in table if key_of(name) == "velocity" and name != columns["velocity"]]
     if others:
         notes.append(f"{shown(path)}: column {columns['velocity']!r} is the velocity; {', '.join(others)} not read")
-    passes = [name for name in header if plain(name) in PASSES]
+    passes = [name for name in header if plain(name) in TRACK_COLUMNS]
     if passes and columns["heading"] is None:
         notes.append(f"{shown(path)}: column {passes[0]!r} is not read; to keep ascending and descending tracks apart "
                      "add columns heading (about -13 and 193 degrees) and incidence")

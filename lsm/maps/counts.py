@@ -32,7 +32,7 @@ def class_areas(path: Path, breaks: list[float], names: list[str]) -> pd.DataFra
                          "area_km2": cells * abs(width * height) / 1e6, "share": cells / cells.sum()})
 
 
-def write_classes(source: gdal.Dataset, target: gdal.Dataset, breaks: list[float]) -> np.ndarray:
+def classify(source: gdal.Dataset, target: gdal.Dataset, breaks: list[float]) -> np.ndarray:
     """Writes the class of every probability to `target`: 1, 2, ..., and 0 for nodata. Returns the cells of each class
     (classes,)."""
     band, counts = source.GetRasterBand(1), np.zeros(len(breaks) + 1, np.int64)

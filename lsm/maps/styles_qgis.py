@@ -9,7 +9,7 @@ from lsm.run.writing import whole
 
 # What a block's state in models_of_blocks/<REGION>_models.npz means.
 STATES = ("adapted model", "no samples: intermediate model", "one class only: intermediate model",
-          "forecast: intermediate model in all blocks", "adapted in part: one class for some members")
+          "forecast: intermediate model in all blocks", "adapted in part: no samples, or one class, for some members")
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _QGIS = {"version": "3.22", "styleCategories": "Symbology"}  # the oldest QGIS that has opened these styles
 

@@ -11,7 +11,7 @@ from lsm.inputs.rasters import NODATA, Grid, create, known
 from lsm.inputs.samples import Factor
 from lsm.inputs.vectors import burn, burn_numbers, fields_of, is_areal, number_features, overlaps
 from lsm.region import terrain, warp
-from lsm.region.inventory import read_points
+from lsm.region.inventory import read_inventories
 from lsm.region.warp import fill_holes, to_grid
 from lsm.run.paths import edit
 from lsm.run.settings import InputError
@@ -136,7 +136,7 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
                "CRS and extent of the file, or leave it out" if file else
                f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; lower "
                "it, or give RIVERS")
-    distance_to(marks, grid, folder / f"{name}.tif", missing)
+    write_distance(marks, grid, folder / f"{name}.tif", missing)
     if not file:
         area = channel * grid.cell**2 / 1e6
         notes.append(f"{name}: no rivers given: a stream is where {channel:,} cells ({area:.3g} km2) or more drain "
@@ -155,7 +155,7 @@ def borders(numbers: gdal.Dataset, grid: Grid, path: Path) -> gdal.Dataset:
     return write_layer(path, grid, window, gdal.GDT_Byte, None)
 
 
-def distance_to(marks: gdal.Dataset, grid: Grid, path: Path, missing: str) -> None:
+def write_distance(marks: gdal.Dataset, grid: Grid, path: Path, missing: str) -> None:
     """Writes the distance (m) from the centre of each cell to the centre of the nearest marked (1) cell. Raises
     InputError with the message `missing` where no cell is marked."""
     if not any(read_rows(marks, *window).any() for window in grid.windows()):
@@ -241,7 +241,7 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
 def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, c, codes: dict,
                 step) -> tuple[dict, dict, list[str]]:
     """Writes one layer for each factor but DV into the folder, those of files first: what is wrong with them is known
-    before the flow. Returns the classes of categorical factors, the points of `inventory.read_points`, and notes.
+    before the flow. Returns the classes of categorical factors, the points of `inventory.read_inventories`, and notes.
 
     inputs, own  the files there are, by the name of their constant, by factor; c  the constants of prepare_region.py
     codes  of classes that keep them, by factor; step  is called with what comes next
@@ -255,7 +255,7 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
     if filled := fill_holes(folder / "DEM.tif", grid, c.HOLES):
         notes.append(f"{filled} cells in holes of at most {c.HOLES} cells filled in the DEM")
     write_ground(inputs.get("MASK"), c.MASK_KEEPS, c.WATER_CELLS, steps, grid, folder, notes)
-    points = read_points(inputs, grid, folder, c)
+    points = read_inventories(inputs, grid, folder, c)
     for name, key in CATEGORIES.items():
         if key in inputs:
             step(name)

@@ -136,7 +136,7 @@ def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str, placed:
     return valid
 
 
-def read_points(inputs: dict, grid: Grid, folder: Path, c) -> dict[str, Inventory]:
+def read_inventories(inputs: dict, grid: Grid, folder: Path, c) -> dict[str, Inventory]:
     """The files INVENTORY and STABLE, those there are, by constant; inputs, folder, c  as `make_layers` takes them.
     Raises InputError."""
     how = {} if c.POLYGON_CELLS == "centroid" else {"STABLE": "every"}  # stable ground has no scarp

@@ -43,8 +43,8 @@ def find_inputs(folder: Path, c) -> tuple[dict[str, str], list[str]]:
         if given := getattr(c, name):
             found[name] = _named(name, given, folder) if given != "none" else []
             continue
-        mine = _without_pages([p for p in there if "insar" in words_of(p)]) if name == "INSAR" else there
-        tracks = [_data([p for p in mine if track & words_of(p)]) for track in (ASCENDING, DESCENDING)
+        mine = _without_pages([p for p in there if "insar" in words_of_name(p)]) if name == "INSAR" else there
+        tracks = [_data([p for p in mine if track & words_of_name(p)]) for track in (ASCENDING, DESCENDING)
                   if name == "INSAR"]
         of_tracks = list(dict.fromkeys(p for track in tracks for p in track))
         files = _data([p for p in mine if _stem(p) == _plain(name) and p not in of_tracks])
@@ -93,7 +93,7 @@ def _without_pages(files: list[Path]) -> list[Path]:
     return [p for p in files if p.suffix.lower() in TABLES or not is_beside(p.name)] or files
 
 
-def words_of(path: Path) -> set[str]:
+def words_of_name(path: Path) -> set[str]:
     """The words of a file's name: insar and asc of insar_asc.tif."""
     return set(re.split(r"[ _.-]+", path.stem.lower()))
 
@@ -165,7 +165,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[ _-]", "", name.lower())
 
 
-def codes_of(region: str) -> dict[str, dict[str, int]]:
+def codes_of_region(region: str) -> dict[str, dict[str, int]]:
     """The class codes of another region, by factor; {} where no region is named. Raises InputError where the region has
     none."""
     if not region:

@@ -12,14 +12,14 @@ from osgeo import gdal
 from lsm.inputs.layers import read_rows, values_at, write_cells, write_layer
 from lsm.inputs.rasters import Grid, cell_of, centres, known
 from lsm.region import absences, inventory
-from lsm.region.factor_layers import distance_to
+from lsm.region.factor_layers import write_distance
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
 
 gdal.UseExceptions()
 
 
-def cells_of(points: inventory.Inventory, chosen: np.ndarray, file: str, what: str, grid: Grid, folder: Path):
+def one_a_cell(points: inventory.Inventory, chosen: np.ndarray, file: str, what: str, grid: Grid, folder: Path):
     """The chosen points of a file, one a cell: xy (points, 2), rows, columns, years, and notes. Raises InputError."""
     xy, years = points.xy[chosen], points.year[chosen]
     inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}",
@@ -43,11 +43,11 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
     """The landslides and the stable places (None where none are given), each as xy (points, 2), rows, columns,
     years; the inventory's polygons of landslides as burned, else None; notes. Raises InputError.
 
-    read  as `inventory.read_points` gives them. Stable places are those of the file STABLE and the places of the
+    read  as `inventory.read_inventories` gives them. Stable places are those of the file STABLE and the places of the
     inventory that its labels say did not slide.
     """
     given = read["INVENTORY"]
-    *landslides, more = cells_of(given, given.slid, inputs["INVENTORY"], "inventory", grid, folder)
+    *landslides, more = one_a_cell(given, given.slid, inputs["INVENTORY"], "inventory", grid, folder)
     notes, stable = [*given.notes, *more], []
     if not given.slid.all():
         stable.append((given, ~given.slid, "INVENTORY", "places of the inventory that did not slide"))
@@ -57,7 +57,7 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
         notes += known.notes
     parts, where, polygons = [], None, any(points.burned is not None for points, *_ in stable)
     for points, chosen, constant, what in stable:
-        *cells, more = cells_of(points, chosen, inputs[constant], what, grid, folder)
+        *cells, more = one_a_cell(points, chosen, inputs[constant], what, grid, folder)
         parts.append(cells)
         notes += more
         where = f"{shown(Path(inputs[constant]))}: {what}"
@@ -88,7 +88,7 @@ def mark_occupied(landslides, stable, weak_xy: np.ndarray, burned, grid: Grid, f
     weak_row, weak_col = cell_of(grid.geotransform, weak_xy)
     row, col = np.r_[landslides[1], weak_row], np.r_[landslides[2], weak_col]
     occupied = write_cells(folder / "occupied.tif", grid, row, col, 1, burned, kind=gdal.GDT_Byte, nodata=None)
-    distance_to(occupied, grid, folder / "away.tif", "inventory: expected landslides on the grid, found none")
+    write_distance(occupied, grid, folder / "away.tif", "inventory: expected landslides on the grid, found none")
     if stable is None:
         return stable, []
     moves = np.isin(stable[1] * grid.cols + stable[2], weak_row * grid.cols + weak_col)

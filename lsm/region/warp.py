@@ -25,7 +25,7 @@ WARP_MEMORY = 128  # MB
 SCALE_OFF = 0.01  # largest error of a map's scale
 
 
-def grid_of(dem: RasterFile, epsg: int, cell: float) -> tuple[Grid, bool]:
+def grid_for(dem: RasterFile, epsg: int, cell: float) -> tuple[Grid, bool]:
     """The grid that a DEM defines: square cells of a projected CRS in metres, north up. Also whether it is the DEM's
     own grid, so that no cell has to be resampled.
 

@@ -134,7 +134,7 @@ class Cluster:
     """The workers of a Dask scheduler; `cluster_of` connects to them.
 
     name      as people gave it, for messages
-    expected  what every worker must find, see `_found`, and where: "at" the probe, of the "script"
+    expected  what `_found` must give on every worker; beside it "at", the path of the probe, and "script", the stage
     """
 
     def __init__(self, client, name: str, folder: Path, expected: dict[str, str]):

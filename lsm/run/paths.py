@@ -67,7 +67,7 @@ class Paths:
     augmentation = property(lambda self: self._at("tmp", f"{self.region}_augmentation.csv"))
     augmentation_points = property(lambda self: self._at("tmp", f"{self.region}_augmentation_points.csv"))
 
-    # inputs that prepare_region.py makes beside the published ones
+    # of a new area: raw layers; what prepare_region.py makes beside the published inputs; what check_region.py found
     factors = property(lambda self: self._at("src_data", f"{self.region}/factors.json"))
     factor_stack = property(lambda self: self._at("src_data", f"{self.region}/factors.tif"))
     raw = property(lambda self: self._at("src_data", f"{self.region}/raw"))

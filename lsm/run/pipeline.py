@@ -67,7 +67,7 @@ CHECK = "check_region.py"
 CHECKS = Stage(CHECK, lambda p: [p.checks], free=("STOP_AT_ERRORS",))
 TARGETS = {"map": MAP, "explain": EXPLAIN, "compare": COMPARE, "gis": GIS, "report": REPORT}  # of make
 BY_SCRIPT = {stage.script: stage for stage in STAGES}
-FROM_TASKS = (PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS)  # what depends on the list of factors
+OF_FACTORS = (PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS)  # what depends on the list of factors
 
 
 def of_region(region: str, raw: bool) -> list[Stage]:
@@ -162,7 +162,7 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
         found = ["the code has changed"] * (record.get("code") != code_of(stage.script))
         found += [f"{name} is new" for name, state in record.get("without", {}).items()
                   if state_of(root() / name) not in (None, state)]
-        factors = factor_list(now) if stage.script in FROM_TASKS else None
+        factors = factor_list(now) if stage.script in OF_FACTORS else None
         if factors is not None and record.get("factors") not in (None, factors):
             found.append("another list of factors")
         found += differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))

@@ -34,7 +34,7 @@ def whole(path: Path) -> Iterator[Path]:
     OSError with the file's name where it cannot be written.
     """
     with temporary_file(path) as temporary:
-        with told(path):  # its own, so that what is lost is known before the rename
+        with told(path):  # a second one: it must raise before the rename, the one of temporary_file raises after it
             yield temporary
         to_disk(temporary)
         temporary.replace(path)

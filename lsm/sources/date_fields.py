@@ -25,7 +25,7 @@ _OF_SLIDES = {"event", "landslide", "slide", "ls", "occurrence", "occurence", "o
               "deslizamiento", "deslizamento", "ocurrencia", "utc", "local"}
 _OF_WORK = {"edit", "edited", "created", "creation", "update", "updated", "upload", "map", "mapped", "mapping", "image",
             "imagery", "photo", "survey", "report", "reported", "entry"}  # of these it need not be said
-LATEST = 2026  # a landslide is not younger than its file, and a file not older than this program
+LATEST = 2026  # the last year that a date may have, or its file's year if later: a copied file may bear an old time
 # What programs write for a date that is not known, in any order and with any signs between its parts.
 _PLACEHOLDER = re.compile(r"(?<!\d)(1899\D?12\D?3[01]|1900\D?0?1\D?0?1|1970\D?0?1\D?0?1|0?1\D0?1\D(1900|1970)|"
                           r"3[01]\D12\D1899|12\D3[01]\D1899)(?!\d)")

@@ -242,7 +242,7 @@ def test_gentle_ground_is_in_degrees_where_the_heights_say_so(rise):
     assert not [f for f in raster_checks.of_composite(raster, "c.tif") if f.level == "error"]
     xy = pd.DataFrame({"X": 5e5 + 30 * col.ravel() + 15, "Y": 2.5e6 - 30 * row.ravel() - 15})
     values = pd.DataFrame({"slope": slope.ravel(), "aspect": way.ravel()})
-    terrain = raster_checks.terrain_at(xy, raster)
+    terrain = raster_checks.terrain_of_places(xy, raster)
     for change, level in ((1.0, "ok"), (np.pi / 180, "error")):
         found = table_checks.of_units(values * change, FACTORS, "t.csv", terrain)
         assert {f.level for f in found} == {level}, found

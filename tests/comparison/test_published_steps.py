@@ -48,12 +48,12 @@ def found(stages) -> dict:
     return steps.scores(made_inventory(), stages, 1)
 
 
-def made_inventory() -> steps.Inventory:
+def made_inventory() -> steps.PublishedTable:
     """Samples of the small split; some stand twice."""
     split = made_split()
     rows = np.flatnonzero(split.label >= 0)
     rows = np.sort(np.append(rows, rows[::50]))  # the second of two equal rows follows the first
-    return steps.Inventory(split.factors[rows], DESCRIBED, split.xy[rows], split.label[rows], split.block[rows],
+    return steps.PublishedTable(split.factors[rows], DESCRIBED, split.xy[rows], split.label[rows], split.block[rows],
                            np.append(False, rows[1:] == rows[:-1]))
 
 
@@ -73,7 +73,7 @@ def test_the_inventory_holds_every_row_in_a_block_and_reads_the_blocks_by_window
     monkeypatch.setattr(layers, "TILE", 16)
     read, read_rows = [], layers.read_rows
     monkeypatch.setattr(layers, "read_rows", lambda *window: read.append(window[2]) or read_rows(*window))
-    found = steps.read_inventory(paths, described)
+    found = steps.read_published(paths, described)
     kept = [0, 2, 3, 4, 5]  # not the row outside every block, nor the last, which lies outside the raster
     np.testing.assert_array_equal(found.block, labels[row[kept], col[kept]])
     np.testing.assert_array_equal(found.xy, np.column_stack([x, y])[kept])

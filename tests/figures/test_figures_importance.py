@@ -224,7 +224,7 @@ def test_a_legend_fits_below_its_map(words, columns, last):
 
 def test_no_two_classes_of_a_legend_share_a_tone():
     layer = np.repeat(np.arange(30.0), np.arange(30) + 1)[None, :]
-    _, words, tones = factors.codes_of(layer, SimpleNamespace(kind="categorical"), {})
+    _, words, tones = factors.classes_of_cells(layer, SimpleNamespace(kind="categorical"), {})
     own = [value for value in words if tones[value] != styles.PALE]
     assert own == list(range(18, 30))  # the largest
     assert len({tones[value] for value in own}) == factors.MOST_KEYS
@@ -409,7 +409,7 @@ def test_tones_differ_in_lightness():
 def test_no_two_classes_share_a_tone_and_the_smallest_are_pale():
     cover = next(factor for factor in FACTORS if factor.kind == "categorical")
     layer = np.repeat(np.arange(1.0, 21), np.arange(1, 21))[None]  # class 20 is the largest
-    _, words, tones = factors.codes_of(layer, cover, {})
+    _, words, tones = factors.classes_of_cells(layer, cover, {})
     assert list(words) == [*range(1, 21)]
     assert [v for v in words if tones[v] == styles.PALE] == [*range(1, 9)]
     assert len({tones[v] for v in range(9, 21)}) == 12

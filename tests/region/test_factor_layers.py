@@ -22,7 +22,7 @@ def test_distance_is_close_to_the_exact_one(tmp_path):
     marked = np.random.default_rng(1).random((ROWS, COLS)) < 0.005
     marks = layers.write_layer(tmp_path / "marks.tif", GRID, lambda row, rows: marked[row:row + rows],
                                gdal.GDT_Byte, None)
-    factor_layers.distance_to(marks, GRID, tmp_path / "distance.tif", "roads")
+    factor_layers.write_distance(marks, GRID, tmp_path / "distance.tif", "roads")
     apart = np.abs(gdal.Open(str(tmp_path / "distance.tif")).ReadAsArray() - CELL * distance_transform_edt(~marked))
     assert apart.max() < 0.5 * CELL
     assert np.quantile(apart, 0.98) < 0.02 * CELL

@@ -63,14 +63,14 @@ def test_holes_up_to_a_size_are_filled(tmp_path):
 def test_the_grid_of_a_dem(tmp_path):
     write_raster(tmp_path / "dem.tif", np.ones((ROWS, COLS)))
     dem = open_raster_file(tmp_path / "dem.tif", "DEM", [])
-    grid, own = warp.grid_of(dem, 0, 0.0)
+    grid, own = warp.grid_for(dem, 0, 0.0)
     assert own
     assert (grid.rows, grid.cols, grid.geotransform) == (ROWS, COLS, PLACE)
-    coarse, own = warp.grid_of(dem, 0, 60.0)
+    coarse, own = warp.grid_for(dem, 0, 60.0)
     assert not own
     assert (coarse.rows, coarse.cols, coarse.cell) == (ROWS // 2, COLS // 2, 60)
     with pytest.raises(InputError, match="CELL=-5"):
-        warp.grid_of(dem, 0, -5.0)
+        warp.grid_for(dem, 0, -5.0)
 
 
 @pytest.mark.parametrize(("epsg", "place", "turned"), [(2053, (-29000, 3209000), 180), (5513, (1058000, 744000), -98)])
@@ -79,6 +79,6 @@ def test_a_map_whose_y_does_not_run_north_is_refused(tmp_path, epsg, place, turn
     write_raster(tmp_path / "dem.tif", heights(), epsg=epsg, place=(place[0], CELL, 0, place[1], 0, -CELL))
     dem = open_raster_file(str(tmp_path / "dem.tif"), "DEM", [])
     with pytest.raises(InputError, match=f"a CRS whose Y runs north, .* is {turned} degrees off north") as refused:
-        warp.grid_of(dem, 0, 0.0)
+        warp.grid_for(dem, 0, 0.0)
     code = int(str(refused.value).rpartition("EPSG=")[2])
-    assert warp.grid_of(dem, code, 0.0)[0].crs == crs_of(code).ExportToWkt()  # the remedy
+    assert warp.grid_for(dem, code, 0.0)[0].crs == crs_of(code).ExportToWkt()  # the remedy

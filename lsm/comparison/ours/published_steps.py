@@ -45,7 +45,7 @@ MEASURES = ("accuracy", "precision", "recall", "f1", "kappa", "auroc", "brier")
 
 
 @dataclass(frozen=True)
-class Inventory:
+class PublishedTable:
     """Every row of the samples table that lies in a block: factors (rows, factors) described by `described`, xy
     (rows, 2), label, block (rows,); repeated (rows,) bool: rows that repeat the place or the factors of another."""
 
@@ -66,7 +66,7 @@ class AllSeen(Split):
         return self.role != UNUSED
 
 
-def read_inventory(paths: Paths, described: tuple[Factor, ...]) -> Inventory:
+def read_published(paths: Paths, described: tuple[Factor, ...]) -> PublishedTable:
     """From the samples table and the raster of blocks. Raises InputError."""
     samples, labels = read_samples(paths.samples, described), open_raster(paths.blocks, "run scene_sampling.py again")
     row, col, inside = locate(labels.GetGeoTransform(), (labels.RasterYSize, labels.RasterXSize), samples.xy)
@@ -76,11 +76,11 @@ def read_inventory(paths: Paths, described: tuple[Factor, ...]) -> Inventory:
     once = np.zeros(len(block), bool)
     once[np.setdiff1d(keep, splits.repeats(samples.factors, keep))] = True
     kept = block >= 0
-    return Inventory(samples.factors[kept], described, samples.xy[kept], samples.label[kept].astype(np.int32),
+    return PublishedTable(samples.factors[kept], described, samples.xy[kept], samples.label[kept].astype(np.int32),
                      block[kept], ~once[kept])
 
 
-def roles_of(inventory: Inventory, min_samples: int, share: float, seed: int) -> np.ndarray:
+def roles_of(inventory: PublishedTable, min_samples: int, share: float, seed: int) -> np.ndarray:
     """The role (rows,) of every row in one run: `share` of the eligible blocks train, the others are held out."""
     rng = np.random.default_rng([seed, 8])
     eligible = splits.eligible_blocks(inventory.block, min_samples)
@@ -88,7 +88,7 @@ def roles_of(inventory: Inventory, min_samples: int, share: float, seed: int) ->
                            len(eligible) - round(share * len(eligible)), "random", rng)
 
 
-def scores(inventory: Inventory, stages: Stages, seed: int) -> dict[str, np.ndarray]:
+def scores(inventory: PublishedTable, stages: Stages, seed: int) -> dict[str, np.ndarray]:
     """{step: landslide probability (rows,)} of the query of one run, nan elsewhere, and "role" (rows,)."""
     one, three = stages.constants("published", seed)
     role = roles_of(inventory, three.MIN_SAMPLES, three.META_TRAIN_SHARE, seed)
@@ -143,7 +143,7 @@ def by_tested_half(training: Training, split: Split, three, seed: int) -> np.nda
     return out
 
 
-def table(inventory: Inventory, runs: dict[int, dict[str, np.ndarray]]) -> pd.DataFrame:
+def table(inventory: PublishedTable, runs: dict[int, dict[str, np.ndarray]]) -> pd.DataFrame:
     """A row for each step and run: step, run, n, MEASURES."""
     rows = []
     for run, found in runs.items():
@@ -169,7 +169,7 @@ def page(table: pd.DataFrame) -> str:
             + tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True) + "\n")
 
 
-def write(paths: Paths, inventory: Inventory, jobs: list[Job], made: tuple) -> list:
+def write(paths: Paths, inventory: PublishedTable, jobs: list[Job], made: tuple) -> list:
     """Writes the table and the page of finished jobs; returns the files. made: stage, constants and inputs."""
     runs = {}
     for job in jobs:
