@@ -48,6 +48,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from lsm.comparison import fits, grid_maps
+from lsm.comparison.fit_jobs import Job, keep, run_jobs
 from lsm.comparison.methods import FAMILIES
 from lsm.comparison.ours import published_steps
 from lsm.comparison.ours.networks import Stages, k_shot
@@ -59,7 +60,7 @@ from lsm.inputs import grid_cells
 from lsm.learner.network import use_one_thread
 from lsm.learner.transfer.start_file import source_path
 from lsm.run.artifacts import check
-from lsm.run.jobs import Job, cluster_of, keep, run_jobs
+from lsm.run.jobs import cluster_of
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, at_least, of_stage, run
 from study_area import Area, Spread

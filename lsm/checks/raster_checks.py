@@ -29,7 +29,7 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
     findings.append(graded("nodata", file, "ok" if share > 0.05 else "warning", f"{share:.1%} of the cells are valid",
                            "check the declared nodata value, or crop the raster"))
     findings += [_scale(raster, file), *_north(raster, file)]
-    dem, aspect, _, slope = (raster.bands[TERRAIN.index(name)] for name in ("DEM", "aspect", "curvature", "slope"))
+    dem, aspect, _, slope = raster.bands
     south, east = np.gradient(np.where(raster.valid, dem, np.nan), -height, width)
     tangent = np.hypot(south, east)
     if np.isfinite(tangent).any():

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
@@ -13,13 +12,14 @@ from typing import Protocol
 
 import numpy as np
 
+from lsm.comparison.fit_jobs import Job
 from lsm.comparison.methods import FAMILIES, LEFT_OUT, Family
 from lsm.comparison.points import Points
 from lsm.comparison.protocols import KINDS, kind_of
 from lsm.comparison.splits import SUPPORT, TRAIN, eligible_blocks
 from lsm.inputs.samples import Factor
 from lsm.run.artifacts import LIBRARIES, sha256
-from lsm.run.jobs import Job
+from lsm.run.jobs import cores
 from lsm.run.paths import PROJECT, shown
 from lsm.run.settings import InputError, counted
 
@@ -158,6 +158,6 @@ def estimate(jobs: list[Job], points: Points, roles: dict, workers: int) -> str:
         taught = np.isin(roles[job.protocol, job.seed], (TRAIN, SUPPORT))
         cost = SHOTS_COST * FAMILIES["ours"].cost if job.family == "k-shot" else FAMILIES[job.family].cost
         seconds += cost * max(LEAST, taught.sum() / 10_000)
-    cores = min(workers or os.cpu_count(), max(1, len(todo)))
-    minutes = max(1, int(np.ceil(seconds / cores / 60)))
-    return f"{counted(len(todo), 'fit')}: about {counted(minutes, 'minute')} on {counted(cores, 'core')}"
+    used = min(workers or cores(), max(1, len(todo)))
+    minutes = max(1, int(np.ceil(seconds / used / 60)))
+    return f"{counted(len(todo), 'fit')}: about {counted(minutes, 'minute')} on {counted(used, 'core')}"

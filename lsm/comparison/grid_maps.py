@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from lsm.comparison.fit_jobs import Job
 from lsm.comparison.points import grid_rows
 from lsm.inputs.rasters import NODATA, Composite, inside, write_bands
 from lsm.inputs.samples import Factor
-from lsm.run.jobs import Job
 from lsm.run.paths import Paths
 
 

@@ -141,6 +141,11 @@ class Split:
     cut: str = "places"
     year: np.ndarray | None = None
 
+    @property
+    def block_count(self) -> int:
+        """How many blocks there are, also those without any point."""
+        return max(self.blocks, int(self.block.max()) + 1)
+
     @cached_property
     def labelled(self) -> np.ndarray:
         """(points,) bool: points with a label to learn from."""

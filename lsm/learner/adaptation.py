@@ -4,7 +4,6 @@ A block adapts on its own samples and on the nearest samples of other blocks, if
 keeps the intermediate model. The farther its samples lie, the less it moves away from it (support/reach.py).
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,7 @@ from lsm.learner.support.supports import (
     share_of_adapted,
 )
 from lsm.learner.tasks import EncodedSamples, Tasks
-from lsm.run.jobs import Cluster
+from lsm.run.jobs import Cluster, cores
 from lsm.run.settings import InputError
 
 ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call. Bounds memory whatever the number of blocks, and
@@ -141,7 +140,7 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
 
     given = map(of_group, groups)
     adapted = (cluster.each(given, adapt_group, network.use_one_thread, ()) if cluster else
-               _side_by_side(adapt_group, given, threads or os.cpu_count()))
+               _side_by_side(adapt_group, given, threads or cores()))
     for group, networks in zip(groups, adapted, strict=True):
         for target, w in zip(out, networks, strict=True):
             target[group] = w

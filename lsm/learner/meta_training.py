@@ -1,7 +1,6 @@
 """Meta-training of the intermediate models: the outer loop over all steps, for all members of all kinds."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
 from lsm.learner.network import PLACE, initial_weights, tf
 from lsm.learner.prediction import Networks
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, neighbourhoods, rows_by_block
+from lsm.run.jobs import cores
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
@@ -167,7 +167,7 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     # once the kind with fewer steps is done, steps of the others take less time: the bar counts those of each member
     bar = Progress(total=sum(kind.members * kind.iterations for kind in training.kinds), disable=not save,
                    initial=training.steps_of_members, desc="meta-training, all members", unit="step")
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or cores()) as pool:
         while training.done < end:
             shares = [(k, range(first, min(first + TOGETHER, kind.members))) for k, kind in enumerate(training.kinds)
                       if training.done < kind.iterations for first in range(0, kind.members, TOGETHER)]

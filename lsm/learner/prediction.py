@@ -6,7 +6,6 @@ arrays have (members, blocks) as first axes. The map's log-odds are the mean ove
 """
 
 import mmap
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +18,7 @@ from lsm.blocks.grid_parts import Part
 from lsm.blocks.slic import compiled
 from lsm.learner.additive.direct_path import add_curves
 from lsm.learner.encoder import Encoder
+from lsm.run.jobs import cores
 
 Networks = dict[str, list[np.ndarray]]  # by kind of member
 # Rows of one block that go through its networks at once: their layers fit a core's cache. A multiple of what BLAS
@@ -134,7 +134,7 @@ def over_tiles(parts: Iterable[Part], encoder: Encoder, blocks: int, of_tile: Ca
         return part, out
 
     begun = deque()
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or cores()) as pool:
         for part in parts:
             out, tiles = np.empty((outputs, len(part.block)), np.float32), list(rows_in_tiles(part.block, blocks))
             begun.append((part, out, [pool.submit(fill, part, out, tiles[i:i + TILES_A_JOB])

@@ -13,6 +13,7 @@ from osgeo import gdal
 from lsm.inputs.layers import read_rows
 from lsm.inputs.rasters import Grid, centres
 from lsm.inputs.samples import KINDS, Factor, read_factors, write_factors
+from lsm.inputs.text_tables import plain
 from lsm.region.sample_tables import as_table
 from lsm.run.artifacts import artifact, record_path, write_csv, wrote
 from lsm.run.paths import Paths, edit, root, shown
@@ -47,7 +48,7 @@ def find_inputs(folder: Path, c) -> tuple[dict[str, str], list[str]]:
         tracks = [_data([p for p in mine if track & words_of_name(p)]) for track in (ASCENDING, DESCENDING)
                   if name == "INSAR"]
         of_tracks = list(dict.fromkeys(p for track in tracks for p in track))
-        files = _data([p for p in mine if _stem(p) == _plain(name) and p not in of_tracks])
+        files = _data([p for p in mine if _stem(p) == plain(name) and p not in of_tracks])
         if len(files) > 1 or any(len(track) > 1 for track in tracks) or (files and of_tracks):
             several = bool(of_tracks)
             raise InputError(f"{shown(folder)}: expected one file for {name}{' and track' * several}, found "
@@ -104,7 +105,7 @@ def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:
     folder  where files are looked for first, before the root; known  the factors whose names are taken
     Raises InputError for an entry that cannot be used.
     """
-    found, taken = {}, {_plain(n) for f in known for n in (f.name, *f.aliases)} | set(map(_plain, ("X", "Y", "label")))
+    found, taken = {}, {plain(n) for f in known for n in (f.name, *f.aliases)} | set(map(plain, ("X", "Y", "label")))
     for entry in c.FACTORS_MORE:
         if not (isinstance(entry, tuple) and len(entry) == 4 and all(isinstance(part, str) for part in entry)):
             raise InputError(f"FACTORS_MORE: expected (name, file, kind, unit), found {entry!r}; write it like "
@@ -112,14 +113,14 @@ def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:
         name, file, kind, unit = entry
         if kind not in KINDS:
             raise InputError(f"FACTORS_MORE: {name}: expected a kind of {', '.join(KINDS)}, found {kind!r}; correct it")
-        if not re.fullmatch(r"[\w -]+", name) or _plain(name) in taken:
+        if not re.fullmatch(r"[\w -]+", name) or plain(name) in taken:
             raise InputError(f"FACTORS_MORE: expected a name of letters, digits, blanks and - that no other factor "
                              f"has, found {name!r}; take another")
         if kind == "distance" and unit != "m":
             raise InputError(f"FACTORS_MORE: {name}: expected the unit m of a distance, found {unit!r}; write m, and "
                              "the unit of the values into the raster: "
                              + edit(path_of(folder / file), f"-units {shlex.quote(unit)}"))
-        taken.add(_plain(name))
+        taken.add(plain(name))
         path = next((p for p in (folder / file, root() / file) if path_of(p).exists()), None)
         if path is None:
             looked = " and ".join(dict.fromkeys(str(path_of(p).absolute()) for p in (folder / file, root() / file)))
@@ -158,11 +159,7 @@ def without_layer(c, given: set[str]) -> list[str]:
 
 
 def _stem(path: Path) -> str:
-    return _plain(path.name.partition(".")[0])
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[ _-]", "", name.lower())
+    return plain(path.name.partition(".")[0])
 
 
 def codes_of_region(region: str) -> dict[str, dict[str, int]]:

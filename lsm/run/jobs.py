@@ -1,4 +1,4 @@
-"""Work that runs side by side: in order, or as fits that each leave a file a later run finds.
+"""Work that runs side by side, and comes back in order.
 
 A process a core does it here. Where DASK_SCHEDULER names a scheduler, the workers of that Dask cluster do it, with the
 same code, the same libraries and the same folder of data: they give the same bytes.
@@ -14,57 +14,26 @@ import sys
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from importlib.metadata import version
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 
-import numpy as np
-
 from lsm.run.artifacts import LIBRARIES
 from lsm.run.code import code_of
 from lsm.run.paths import PROJECT, root
-from lsm.run.progress import Progress
 from lsm.run.settings import InputError
-from lsm.run.writing import whole, work_folder
+from lsm.run.writing import work_folder
 
 REACH = 10     # seconds in which a scheduler must answer
 PATIENCE = 60  # seconds in which a cluster must have a worker, at the start and after its last one died
 
 
-@dataclass(frozen=True)
-class Job:
-    """One method on one split, where its scores lie and, where it predicts the grid too, its maps; made_of says what
-    both depend on."""
-
-    protocol: str
-    seed: int
-    with_dv: bool
-    family: str
-    path: Path
-    made_of: str
-    maps: Path | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether all its files are there, made of the same inputs and constants."""
-        return all(_made_of(path) == self.made_of for path in (self.path, self.maps) if path)
-
-
-def _made_of(path: Path) -> str:
-    if not path.is_file():
-        return ""
-    with np.load(path, allow_pickle=False) as file:
-        return str(file["made_of"])
-
-
-def keep(path: Path, made_of: str, arrays: dict[str, np.ndarray], save: Callable = np.savez) -> None:
-    """Writes the arrays of a job; save is np.savez or np.savez_compressed."""
-    with whole(path) as temporary, open(temporary, "wb") as file:
-        save(file, made_of=np.array(made_of), **arrays)
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # only Linux tells
 
 
 @contextlib.contextmanager
@@ -78,6 +47,13 @@ def one_thread_each():
         del os.environ["OMP_NUM_THREADS"]
         if before is not None:
             os.environ["OMP_NUM_THREADS"] = before
+
+
+@contextlib.contextmanager
+def processes(number: int, start: Callable, arguments: tuple):
+    """A pool of processes of one thread, each of which calls start(*arguments) first."""
+    with one_thread_each(), ProcessPoolExecutor(number, get_context("spawn"), _start_below, (start, arguments)) as pool:
+        yield pool
 
 
 def _start_below(start: Callable, arguments: tuple) -> None:
@@ -98,34 +74,13 @@ def side_by_side(items: list, work: Callable, workers: int, start: Callable, arg
     if cluster:
         yield from cluster.each(items, work, start, arguments)
         return
-    workers = min(workers or os.cpu_count(), max(1, len(items)))
+    workers = min(workers or cores(), max(1, len(items)))
     if workers == 1:
         start(*arguments)
         yield from map(work, items)
         return
-    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _start_below,
-                                                 (start, arguments)) as pool:
+    with processes(workers, start, arguments) as pool:
         yield from pool.map(work, items)
-
-
-def run_jobs(jobs: list[Job], work: Callable, workers: int, start: Callable, arguments: tuple,
-             cluster: "Cluster | None" = None) -> None:
-    """Runs work(job) for those not there yet, in as many processes as `workers`, or as cores where it is 0; each
-    process calls start(*arguments) first. Where there is a cluster, its workers do it instead."""
-    todo = [job for job in jobs if not job.done]
-    if len(jobs) > len(todo):
-        print(f"{len(jobs) - len(todo)} of {len(jobs)} results are there already")
-    with Progress(total=len(todo), desc="comparison", unit="fit") as bar:
-        if cluster:
-            for _ in cluster.each(todo, work, start, arguments, len(todo) + 1):
-                bar.update()
-            return
-        workers = min(workers or os.cpu_count(), max(1, len(todo)))
-        with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _start_below,
-                                                     (start, arguments)) as pool:
-            for done in as_completed([pool.submit(work, job) for job in todo]):
-                done.result()
-                bar.update()
 
 
 # a cluster --------------------------------------------------------------------------------------------------------

@@ -102,13 +102,12 @@ def trained(split: Split, one: PretrainingConstants, three: LearnerConstants, pr
 def on_own_points(training: Training, pooled: Networks, split: Split, seed: int) -> Callable:
     """(rows) -> Networks of all blocks, and the encoded rows: each block adapted on its own labelled points and, where
     the kind of member borrows, on its neighbours'."""
-    blocks = max(split.blocks, int(split.block.max()) + 1)
-    held_out = np.bincount(split.block, split.asked, blocks) > 0
+    held_out = np.bincount(split.block, split.asked, split.block_count) > 0
 
     def adapted(asked: np.ndarray) -> Networks:
         samples = samples_of(split)
-        return models_of_blocks(training, pooled, samples, split.labelled, places_of_samples(samples, asked, blocks),
-                                np.random.default_rng([seed, 1]))[0]
+        places = places_of_samples(samples, asked, split.block_count)
+        return models_of_blocks(training, pooled, samples, split.labelled, places, np.random.default_rng([seed, 1]))[0]
 
     scored = adapted(split.asked)
 

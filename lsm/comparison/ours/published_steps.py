@@ -16,6 +16,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from lsm.comparison import measures, splits
+from lsm.comparison.fit_jobs import Job
 from lsm.comparison.ours.networks import Stages, ours, samples_of, trained
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
 from lsm.inputs.layers import take
@@ -28,7 +29,6 @@ from lsm.learner.network import batch_statistics, logits, tf
 from lsm.learner.prediction import probability
 from lsm.learner.tasks import Tasks, rows_by_block
 from lsm.run.artifacts import artifact, write_csv
-from lsm.run.jobs import Job
 from lsm.run.paths import Paths
 
 PUBLISHED_AUROC = 0.971  # mean of 5 runs

@@ -52,8 +52,7 @@ def features_of(parts: tuple[str, ...], split: Split, known: np.ndarray | None =
     "block" stands for the factors within the block, scaled by the points `known` (points,) bool; None: the labelled.
     """
     if "block" in parts:
-        blocks = max(split.blocks, int(split.block.max()) + 1)
-        scaled = within_block(split.factors, split.block, split.labelled if known is None else known, blocks)
+        scaled = within_block(split.factors, split.block, split.labelled if known is None else known, split.block_count)
 
     def features(rows: Rows | Split) -> np.ndarray:
         more = {"xy": lambda: rows.xy, "block": lambda: scaled(rows.factors, rows.block)}
@@ -132,9 +131,8 @@ def block_rate(split: Split, rng) -> Callable:
     """The share of landslides among the labelled points of the block and one added point, which counts as the share of
     all."""
     everywhere = split.label[split.labelled].mean()
-    blocks = max(split.blocks, int(split.block.max()) + 1)
-    n = np.bincount(split.block, split.labelled, blocks)
-    landslides = np.bincount(split.block, split.labelled * split.label, blocks)
+    n = np.bincount(split.block, split.labelled, split.block_count)
+    landslides = np.bincount(split.block, split.labelled * split.label, split.block_count)
     rate = (landslides + everywhere) / (n + 1)
     return lambda rows: rate[rows.block]
 

@@ -7,11 +7,11 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from lsm.comparison import measures, splits
+from lsm.comparison.fit_jobs import Job
 from lsm.comparison.points import Points
 from lsm.comparison.protocols import of_blocks
 from lsm.comparison.tables.pages import OURS, PLAIN, QUARTERS, SUBSETS, results
 from lsm.run.artifacts import artifact, write_csv
-from lsm.run.jobs import Job
 from lsm.run.paths import Paths
 from lsm.run.progress import Progress
 
