@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from lsm.checks.finding import Finding, counted, graded, relation
+from lsm.checks.finding import Finding, graded, relation, with_verb
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import Raster, locate
 from lsm.inputs.samples import Factor
@@ -46,7 +46,7 @@ def values_of_cells(path: Path, factors: tuple[Factor, ...], raster: Raster, xy:
 def of_rows(seen: np.ndarray, raster: Raster, file: str) -> list[Finding]:
     """Whether the grid has one row in each cell with terrain; seen (rows, cols) as `values_of_cells` gives it."""
     twice, empty = int((seen > 1).sum()), float((seen[raster.valid] == 0).mean())
-    return [graded("duplicates", file, "warning" if twice else "ok", f"{counted(twice, 'cell', 'hold')} several rows",
+    return [graded("duplicates", file, "warning" if twice else "ok", f"{with_verb(twice, 'cell', 'hold')} several rows",
                    "keep one row a cell: the map shows one of them"),
             graded("nodata", file, "warning" if empty > LACKING else "ok",
                    f"{empty:.1%} of the cells with terrain have no row", "the map is empty there; add these cells")]

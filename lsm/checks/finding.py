@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.run.paths import shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,12 @@ def of_refusal(topic: str, path: Path, error: InputError) -> Finding:
 def summary(findings: pd.DataFrame) -> str:
     """How many findings there are of each level, in words."""
     n = {level: int((findings["level"] == level).sum()) for level in ("error", "warning", "ok")}
-    return (f"{n['error']} error{'s' * (n['error'] != 1)}, {n['warning']} warning{'s' * (n['warning'] != 1)}, "
-            f"{n['ok']} in order")
+    return f"{counted(n['error'], 'error')}, {counted(n['warning'], 'warning')}, {n['ok']} in order"
 
 
-def counted(n: int, what: str, verb: str) -> str:
-    """A number, a noun and a verb that agree: "1 row holds", "2 rows hold"."""
-    return f"{n} {what} {verb}s" if n == 1 else f"{n} {what}s {verb}"
+def with_verb(n: int, what: str, verb: str) -> str:
+    """A number, a noun and a verb that agree: "1 row holds", "2,000 rows hold"."""
+    return f"{counted(n, what)} {verb}{'s' * (n == 1)}"
 
 
 def relation(a: np.ndarray, b: np.ndarray) -> tuple[float | None, float]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lsm.checks.finding import Finding, counted, directions_apart, graded
+from lsm.checks.finding import Finding, directions_apart, graded, with_verb
 from lsm.inputs.bands import ENDLESS, MARKS, OFTEN, fillers, in_radians, marks_gap, ndvi_scale, written
 from lsm.inputs.samples import Factor, is_stored_zero
 from lsm.inputs.text_tables import find_columns
@@ -63,7 +63,7 @@ def _unit(factor: Factor, v: pd.Series, alike: bool) -> tuple[str, str, str] | N
         if ndvi_scale(v.to_numpy()) != 1:
             if largest > 1.5:
                 rows = int((v.abs() > 1.5).sum())
-                return ("error", f"{found}: scale -1 to 1, but {counted(rows, 'row', 'lie')} beyond",
+                return ("error", f"{found}: scale -1 to 1, but {with_verb(rows, 'row', 'lie')} beyond",
                         "remove these rows, or fill them from the raster; then multiply by 10,000 in all tables")
             return ("warning", f"{found}: scale -1 to 1",
                     "multiply by 10,000 in all tables; a model fitted on one scale misreads the other")
@@ -89,7 +89,7 @@ def _unit_of_slopes(v: pd.Series, alike: bool) -> tuple[str, str, str]:
     if odd[(odd > 90) & ~odd.isin(MARKS)].nunique() > 1:
         return "error", f"{found}: percent", "write degrees: degrees(atan(percent / 100))"
     if len(odd):
-        return ("error", f"{found}: {counted(len(odd), 'row', 'hold')} {odd.iloc[0]:g}, no slope in degrees",
+        return ("error", f"{found}: {with_verb(len(odd), 'row', 'hold')} {odd.iloc[0]:g}, no slope in degrees",
                 "if it marks gaps, remove these rows, or fill them from the raster; if slopes are percent, write "
                 "degrees(atan(percent / 100))")
     if alike:
@@ -111,7 +111,8 @@ def of_nodata(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> l
         wild = marks_gap(v) | (np.abs(v) >= ENDLESS)
         for rows, what in ((wild, f"{v[wild][0]:g}" if wild.any() else ""), (np.isnan(v), "no number")):
             if rows.any():
-                findings.append(Finding("nodata", file, "error", f"{name}: {counted(rows.sum(), 'row', 'hold')} {what}",
+                found = f"{name}: {with_verb(rows.sum(), 'row', 'hold')} {what}"
+                findings.append(Finding("nodata", file, "error", found,
                                         "remove these rows, or fill them from the raster"))
         v = v[np.isfinite(v) & ~wild & (v != 0)]
         for number, share, why in fillers(v) if len(v) and kinds[name] in ("continuous", "distance") else ():
@@ -136,11 +137,11 @@ def of_labels(table: pd.DataFrame, values: pd.DataFrame, file: str) -> list[Find
               "BREAKS=quantile: probabilities stay near this share" if uneven else
               "collect more points: blocks learn from more than 16 samples each" if few else "")
     lines = [
-        ("duplicates", repeated, f"{counted(repeated, 'row', 'repeat')} a place",
+        ("duplicates", repeated, f"{with_verb(repeated, 'row', 'repeat')} a place",
          "the stages keep one row a place; remove the others"),
-        ("labels", both, f"{counted(both, 'place', 'hold')} both labels",
+        ("labels", both, f"{with_verb(both, 'place', 'hold')} both labels",
          "the stages keep the landslide; decide which label is right"),
-        ("duplicates", same, f"{counted(same, 'row', 'repeat')} another row's factors",
+        ("duplicates", same, f"{with_verb(same, 'row', 'repeat')} another row's factors",
          "points in one cell: keep one of them, or training and test share them"),
         ("places", alone < PART, f"landslides lie within {alone:.0%} of the extent of all points", "elsewhere the map "
          "tells where nobody looked; map landslides there, or keep to their area (MASK, MASK_KEEPS=True)"),

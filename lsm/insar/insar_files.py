@@ -13,7 +13,7 @@ from lsm.inputs.bands import ENDLESS, gaps_of, heaped
 from lsm.inputs.bands import known as has_value
 from lsm.inputs.crs import crs_of, moved
 from lsm.inputs.rasters import Grid, open_raster
-from lsm.inputs.vectors import fields_of
+from lsm.inputs.vectors import fields_of, kind_of
 from lsm.region.placed_points import dropped
 from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
@@ -40,9 +40,9 @@ def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, lis
     header = list(fields_of(layer))
     used = [i for i, field in enumerate(header) if wanted(field)]
     for number, feature in enumerate(layer, start=1):
-        shape = feature.GetGeometryRef()
-        empty.append(shape is None or shape.IsEmpty())
-        if not empty[-1] and ogr.GT_Flatten(shape.GetGeometryType()) != ogr.wkbPoint:
+        shape, kind = feature.GetGeometryRef(), kind_of(feature)
+        empty.append(kind is None)
+        if kind not in (None, ogr.wkbPoint):
             raise InputError(f"{shown(path)}: {WHAT}: feature {number}: expected a point, found "
                              f"{shape.GetGeometryName().lower()}; turn each into a point, or remove it")
         place = (np.nan, np.nan) if empty[-1] else (shape.GetX(), shape.GetY())

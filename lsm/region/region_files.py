@@ -66,18 +66,24 @@ def find_inputs(folder: Path, c) -> tuple[dict[str, str], list[str]]:
 def _named(constant: str, given: str, folder: Path) -> list[str]:
     """The files that a constant names, in the folder or the root; several of INSAR, separated by commas. Raises
     InputError where one is missing, or named twice."""
-    def of(name: str) -> str:
-        return next((str(p) for p in (folder / name, root() / name) if path_of(p).exists()), "")
-
-    names = [given] if constant != "INSAR" or ("," in str(path_of(given)) and of(given)) else [
+    names = [given] if constant != "INSAR" or ("," in str(path_of(given)) and _there(given, folder)) else [
         name.strip() for name in given.split(",") if name.strip()] or [given]
-    for i, name in enumerate(names):
-        if not of(name):
-            looked = " and ".join(dict.fromkeys(str(path_of(p).absolute()) for p in (folder / name, root() / name)))
-            raise InputError(f"{constant}={name}: missing; looked for {looked}; {full_path(name)}")
-        if Path(of(name)).resolve() in [Path(of(other)).resolve() for other in names[:i]]:
-            raise InputError(f"{constant}={given}: expected different files, found {name} twice; name it once")
-    return [of(name) for name in names]
+    files = [_there(name, folder, f"{constant}={name}") for name in names]
+    for i, file in enumerate(files):
+        if Path(file).resolve() in [Path(other).resolve() for other in files[:i]]:
+            raise InputError(f"{constant}={given}: expected different files, found {names[i]} twice; name it once")
+    return files
+
+
+def _there(name: str, folder: Path, where: str = "") -> str:
+    """A file in the folder or the root, with the options behind its name. Where there is none: "", or an InputError
+    that begins with `where`."""
+    places = (folder / name, root() / name)
+    found = next((str(p) for p in places if path_of(p).exists()), "")
+    if where and not found:
+        looked = " and ".join(dict.fromkeys(str(path_of(p).absolute()) for p in places))
+        raise InputError(f"{where}: missing; looked for {looked}; {full_path(name)}")
+    return found
 
 
 def _data(files: list[Path]) -> list[Path]:
@@ -121,11 +127,7 @@ def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:
                              "the unit of the values into the raster: "
                              + edit(path_of(folder / file), f"-units {shlex.quote(unit)}"))
         taken.add(plain(name))
-        path = next((p for p in (folder / file, root() / file) if path_of(p).exists()), None)
-        if path is None:
-            looked = " and ".join(dict.fromkeys(str(path_of(p).absolute()) for p in (folder / file, root() / file)))
-            raise InputError(f"FACTORS_MORE: {name}: {file}: missing; looked for {looked}; {full_path(file)}")
-        found[Factor(name, kind, unit)] = str(path)
+        found[Factor(name, kind, unit)] = _there(file, folder, f"FACTORS_MORE: {name}: {file}")
     return found
 
 

@@ -187,11 +187,7 @@ def _refuse_metres(file: File, layer: ogr.Layer, crs: osr.SpatialReference, driv
 
 def _drop_empty(layer: ogr.Layer, file: File, notes: list[str]) -> None:
     """Deletes the features without geometry. Raises InputError where no other is left."""
-    total, empty = layer.GetFeatureCount(), []
-    for feature in layer:
-        shape = feature.GetGeometryRef()
-        if shape is None or shape.IsEmpty():
-            empty.append(feature.GetFID())
+    total, empty = layer.GetFeatureCount(), [feature.GetFID() for feature in layer if kind_of(feature) is None]
     layer.ResetReading()
     if len(empty) == total:
         raise InputError(f"{file.where}: expected features with a geometry, found {total:,} without; export it again, "
