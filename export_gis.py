@@ -41,7 +41,8 @@ from osgeo import gdal
 
 from lsm.blocks.grid_parts import parts_of
 from lsm.inputs import grid_cells, vectors
-from lsm.inputs.rasters import NODATA, known_strips, open_raster
+from lsm.inputs.bands import NODATA
+from lsm.inputs.rasters import known_strips, open_raster
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import unnamed
 from lsm.learner.support.supports import MOVED, PARTLY

@@ -36,7 +36,8 @@ from osgeo import gdal
 
 from lsm.blocks.grid_parts import Part, part_of, parts_of
 from lsm.inputs import grid_cells
-from lsm.inputs.rasters import NODATA, WINDOW, Grid, open_raster, write_windows
+from lsm.inputs.bands import NODATA
+from lsm.inputs.rasters import WINDOW, Grid, open_raster, write_windows
 from lsm.learner.adaptation import models_of_blocks
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, pooled_of

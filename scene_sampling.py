@@ -27,9 +27,10 @@ from osgeo import gdal
 
 from lsm.blocks.slic import slic_in_strips
 from lsm.blocks.units import check_units, doubts, read_units, units_before
+from lsm.inputs.bands import NODATA
 from lsm.inputs.crs import crs_name
 from lsm.inputs.layers import Rows, take
-from lsm.inputs.rasters import NODATA, TERRAIN, WINDOW, Composite, Grid, centres, create, locate, write_windows
+from lsm.inputs.rasters import TERRAIN, WINDOW, Composite, Grid, centres, create, locate, write_windows
 from lsm.inputs.samples import read_samples, unique_places
 from lsm.insar.origins import weights
 from lsm.run.artifacts import artifact, write_csv, write_npz

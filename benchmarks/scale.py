@@ -32,7 +32,8 @@ from threadpoolctl import threadpool_limits
 
 from lsm.blocks.grid_parts import parts_of
 from lsm.inputs import grid_cells
-from lsm.inputs.rasters import NODATA, TERRAIN, Grid, create, locate, read_composite, write_windows
+from lsm.inputs.bands import NODATA
+from lsm.inputs.rasters import TERRAIN, Grid, create, locate, read_composite, write_windows
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import members_of, probability_of_tile, rows_in_tiles, unnamed
 from lsm.run import settings

@@ -27,9 +27,10 @@ import pandas as pd
 from lsm.demo.island import make_factors, noise
 from lsm.demo.landslides import draw_points, make_environments, make_probability, make_velocity
 from lsm.demo.raw_layers import write_raw
+from lsm.inputs.bands import NODATA
 from lsm.inputs.crs import crs_of
-from lsm.inputs.rasters import NODATA, Grid, centres, write_band, write_bands
 from lsm.inputs.rasters import TERRAIN as _TERRAIN
+from lsm.inputs.rasters import Grid, centres, write_band, write_bands
 from lsm.inputs.samples import STORED_ZERO as _STORED_ZERO
 from lsm.region.sample_tables import published_form
 from lsm.run.artifacts import artifact, write_csv

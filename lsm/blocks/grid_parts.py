@@ -9,8 +9,9 @@ from osgeo import gdal
 
 from lsm.blocks.slic import or_nearest
 from lsm.inputs import grid_cells
+from lsm.inputs.bands import NODATA
 from lsm.inputs.layers import put, take
-from lsm.inputs.rasters import NODATA, Grid, locate
+from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.samples import Factor
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr
 
+from lsm.inputs.bands import known
 from lsm.inputs.layers import Rows, flush, read_rows
-from lsm.inputs.rasters import Grid, create, known
+from lsm.inputs.rasters import Grid, create
 from lsm.inputs.vectors import add_numbers, fields_of
 from lsm.region.warp import to_grid
 from lsm.run.artifacts import made_with
@@ -23,8 +24,6 @@ from lsm.sources.class_codes import NO_FIELD, names_of_raster, text_of
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
 from lsm.sources.vector_files import only_areas, open_vector, opened
-
-gdal.UseExceptions()
 
 FEWEST_CELLS = 4  # of a unit on average; with fewer, a unit is a cell or hardly more
 OVERLAP = 0.01    # largest share of the units' cells that may lie in two of them

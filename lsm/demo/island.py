@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt, laplace
 
-from lsm.inputs.rasters import NODATA
+from lsm.inputs.bands import NODATA
 from lsm.region.terrain import flow_of
 
 

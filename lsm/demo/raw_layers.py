@@ -7,8 +7,9 @@ import pandas as pd
 from osgeo import gdal, ogr
 
 from lsm.inputs import vectors
+from lsm.inputs.bands import NODATA
 from lsm.inputs.crs import crs_of
-from lsm.inputs.rasters import NODATA, Grid, centres, write_band
+from lsm.inputs.rasters import Grid, centres, write_band
 from lsm.run.artifacts import write_csv
 
 _DATE = "2000-01-01T00:00:00.000Z"

@@ -8,8 +8,6 @@ from osgeo import osr
 from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
 
-osr.UseExceptions()
-
 # Degrees off true north of the way up on a map: to the first it counts as north, beyond the second aspects mislead.
 TURNED, SIDEWAYS = 5.0, 60.0
 

@@ -14,7 +14,8 @@ import numpy as np
 from osgeo import gdal, gdal_array
 
 from lsm.inputs import rasters
-from lsm.inputs.rasters import NODATA, TILE, Composite, Grid, create, known, locate
+from lsm.inputs.bands import NODATA, known
+from lsm.inputs.rasters import TILE, Composite, Grid, create, locate
 
 
 def read_rows(dataset: gdal.Dataset, row: int, rows: int, band: int = 1) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from osgeo import gdal, gdal_array, osr
+from osgeo import gdal, gdal_array
 
 from lsm.inputs.bands import NODATA, UNREADABLE, Band, known, refuse_damaged, refuse_impossible
 from lsm.inputs.crs import refuse_unmetric
@@ -16,8 +16,6 @@ from lsm.run.artifacts import artifact
 from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
 
-gdal.UseExceptions()
-osr.UseExceptions()
 gdal.SetCacheMax(256 << 20)  # bytes, a row of tiles of many bands; GDAL's own limit grows with the machine
 
 TERRAIN = ("DEM", "aspect", "curvature", "slope")  # the bands of composite.tif: m, degrees, 1/100 m, degrees

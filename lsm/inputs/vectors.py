@@ -15,9 +15,6 @@ from lsm.inputs.rasters import Grid, create
 from lsm.run.artifacts import artifact
 from lsm.run.settings import counted
 
-gdal.UseExceptions()
-ogr.UseExceptions()
-
 POLYGONS = (ogr.wkbPolygon, ogr.wkbMultiPolygon)
 POINTS = (ogr.wkbPoint, ogr.wkbMultiPoint)
 

@@ -6,14 +6,13 @@ import numpy as np
 from osgeo import gdal
 from scipy.spatial import cKDTree
 
+from lsm.inputs.bands import known
 from lsm.inputs.crs import off_north
 from lsm.inputs.layers import read_rows, values_at, write_cells
-from lsm.inputs.rasters import Grid, centres, known, locate
+from lsm.inputs.rasters import Grid, centres, locate
 from lsm.insar.moving_slopes import slope_cosine, slope_velocity
 from lsm.insar.tracks import joined
 from lsm.insar.velocities import InsarPoints
-
-gdal.UseExceptions()
 
 
 def of_looks(cell: np.ndarray, velocity: np.ndarray, look: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -20,8 +20,6 @@ from lsm.run.settings import InputError
 from lsm.sources.files import File, path_of
 from lsm.sources.vector_files import open_vector
 
-gdal.UseExceptions()
-
 WHAT = "InSAR points"
 RASTERS = (".tif", ".tiff", ".img", ".vrt", ".asc", ".h5", ".he5")  # damaged or of several data sets, rasters still
 MOST_CELLS = 50_000_000  # of a raster within the area

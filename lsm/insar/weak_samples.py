@@ -18,8 +18,6 @@ from lsm.run.paths import shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
-gdal.UseExceptions()
-
 
 def as_text(path: Path, factors: tuple[Factor, ...], ending: tuple[str, ...]) -> pd.DataFrame:
     """The columns of a table that its reader has accepted, under their published names, as text: every digit stays.

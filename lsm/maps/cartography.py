@@ -13,8 +13,6 @@ from lsm.run.paths import shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
-gdal.UseExceptions()
-
 CHUNK = 500_000  # rows of the grid at a time
 DARKEST = 0.85   # of a colour on the darkest slope: darker ones look like the colour of another class
 

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal
 
-from lsm.inputs.rasters import known, known_strips, strips
+from lsm.inputs.bands import known
+from lsm.inputs.rasters import known_strips, strips
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
-
-gdal.UseExceptions()
 
 _BINS = 10_000  # of differences in probability, from 0 to 1
 

@@ -14,9 +14,6 @@ from lsm.run.paths import shown
 from lsm.run.settings import InputError
 from lsm.run.writing import whole
 
-gdal.UseExceptions()
-ogr.UseExceptions()
-
 # What FORECAST=True of meta_learner.py made of a map (lsm/learner/support/dates.py)
 LEFT_OUT, AS_WITHOUT = "X, Y and adaptation left out", "made as without it"
 

@@ -12,8 +12,6 @@ from threadpoolctl import threadpool_limits
 from lsm.inputs.layers import read_rows
 from lsm.inputs.rasters import Grid
 
-gdal.UseExceptions()
-
 STRATEGIES = ("random", "slope", "buffer")
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, ogr
 
-from lsm.inputs.bands import bulk, in_radians, ndvi_scale, refuse_impossible
+from lsm.inputs.bands import NODATA, bulk, in_radians, known, ndvi_scale, refuse_impossible
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
-from lsm.inputs.rasters import NODATA, Grid, create, known
+from lsm.inputs.rasters import Grid, create
 from lsm.inputs.samples import Factor
 from lsm.inputs.vectors import burn, burn_numbers, fields_of, is_areal, number_features, overlaps
 from lsm.region import terrain, warp
@@ -20,8 +20,6 @@ from lsm.sources.class_codes import codes_of, names_of_raster, number_classes, r
 from lsm.sources.files import File, path_of
 from lsm.sources.raster_files import is_raster
 from lsm.sources.vector_files import only_areas, open_vector, points_among
-
-gdal.UseExceptions()
 
 # The constant of prepare_region.py that names a factor's file.
 DISTANCES = {"dis2road": "ROADS", "dis2drainage": "RIVERS", "dis2catchment": "CATCHMENTS", "dis2faults": "FAULTS"}

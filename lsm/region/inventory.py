@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal, ogr
 
+from lsm.inputs.bands import known
 from lsm.inputs.layers import change_layer, read_rows, values_at
-from lsm.inputs.rasters import Grid, centres, known, locate
+from lsm.inputs.rasters import Grid, centres, locate
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.text_tables import plain
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points

@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal
 
+from lsm.inputs.bands import known
 from lsm.inputs.layers import read_rows, values_at, write_cells, write_layer
-from lsm.inputs.rasters import Grid, cell_of, centres, known
+from lsm.inputs.rasters import Grid, cell_of, centres
 from lsm.region import absences, inventory
 from lsm.region.factor_layers import write_distance
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
-
-gdal.UseExceptions()
 
 
 def one_a_cell(points: inventory.Inventory, chosen: np.ndarray, file: str, what: str, grid: Grid, folder: Path):

@@ -9,10 +9,9 @@ from osgeo import gdal
 from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
 from sklearn.metrics import roc_auc_score
 
+from lsm.inputs.bands import NODATA, known
 from lsm.inputs.layers import change_layer, read_rows, write_layer
-from lsm.inputs.rasters import NODATA, Grid, known
-
-gdal.UseExceptions()
+from lsm.inputs.rasters import Grid
 
 SMOOTH = 2  # cells that averaged heights look to each side
 ROUGH, JUDGED = 0.05, 30  # AUROC of curvature and polygons, at least, by which the highest cells are humps

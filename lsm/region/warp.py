@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, osr
 
-from lsm.inputs.bands import heaped
+from lsm.inputs.bands import NODATA, heaped, known
 from lsm.inputs.crs import SIDEWAYS, crs_of, ground_scale, moved, off_north, other_unit, utm_zone
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer, write_rows
-from lsm.inputs.rasters import MAX_CELLS, NODATA, Grid, create, known, reason
+from lsm.inputs.rasters import MAX_CELLS, Grid, create, reason
 from lsm.inputs.vectors import burn, fields_of
 from lsm.run.settings import InputError
 from lsm.sources.class_codes import NO_FIELD
@@ -18,8 +18,6 @@ from lsm.sources.files import File
 from lsm.sources.plain_rasters import write_plain
 from lsm.sources.raster_files import RasterFile, is_raster, open_raster_file
 from lsm.sources.vector_files import only_areas, open_vector
-
-gdal.UseExceptions()
 
 WARP_MEMORY = 128  # MB
 SCALE_OFF = 0.01  # largest error of a map's scale

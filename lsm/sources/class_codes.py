@@ -7,15 +7,13 @@ from collections import Counter
 import numpy as np
 from osgeo import gdal, ogr
 
+from lsm.inputs.bands import known
 from lsm.inputs.layers import read_rows
-from lsm.inputs.rasters import Grid, known
+from lsm.inputs.rasters import Grid
 from lsm.inputs.vectors import add_numbers, fields_of
 from lsm.run.settings import LONGEST, InputError
 from lsm.sources.files import File
 from lsm.sources.raster_files import RasterFile
-
-gdal.UseExceptions()
-ogr.UseExceptions()
 
 MAX_CLASSES = 100  # a layer with more different values holds no classes, unless it says so:
 MAX_NAMED = 1000   # by a table of colours, or a field that a person names

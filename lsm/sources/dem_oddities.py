@@ -10,8 +10,6 @@ from lsm.inputs.bands import known
 from lsm.run.settings import counted
 from lsm.sources.raster_files import RasterFile
 
-gdal.UseExceptions()
-
 CLIFF = (1.5, 50.0)  # half of the rim of a flat area steps by more (heights to cell, m): it may be no water
 STEPPED = 0.25    # m
 SAMPLE = 10**6    # heights that tell whether they are rounded

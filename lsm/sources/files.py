@@ -30,8 +30,6 @@ from lsm.inputs.crs import crs_of
 from lsm.run.paths import root, shown
 from lsm.run.settings import InputError
 
-gdal.UseExceptions()
-
 ANGLES = ("heading", "incidence")  # of InSAR points
 OPTIONS = ("layername", "band", "epsg", "field", "file", "value", "nodata", *ANGLES)
 # Files that belong to a file of the same name, by the end of theirs: GDAL finds them by itself.

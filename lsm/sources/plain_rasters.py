@@ -18,8 +18,6 @@ from lsm.run.settings import InputError
 from lsm.sources.files import File
 from lsm.sources.raster_files import RasterFile
 
-gdal.UseExceptions()
-
 SAMPLE = 1 << 20  # values that the bulk of a raster is judged by
 SHORE = 20.0      # of heights: nothing lower beside the sea
 _LARGEST = {gdal.GDT_Byte: 255, gdal.GDT_UInt16: 65535, gdal.GDT_Int16: 32767}

@@ -16,9 +16,6 @@ from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
 from lsm.sources.files import File, is_beside, is_sidecar
 
-gdal.UseExceptions()
-osr.UseExceptions()
-
 METRES = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "km": 1000.0, "ft": 0.3048, "us-ft": 1200 / 3937}  # of a unit
 _SPELT = {"metre": "m", "meter": "m", "decimetre": "dm", "decimeter": "dm", "centimetre": "cm", "centimeter": "cm",
           "millimetre": "mm", "millimeter": "mm", "kilometre": "km", "kilometer": "km", "foot": "ft", "feet": "ft"}

@@ -6,16 +6,14 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, ogr
 
+from lsm.inputs.bands import known
 from lsm.inputs.layers import read_rows, write_layer
-from lsm.inputs.rasters import Grid, known
+from lsm.inputs.rasters import Grid
 from lsm.inputs.vectors import burn
 from lsm.run.settings import InputError, counted
 from lsm.sources.files import File
 from lsm.sources.plain_rasters import write_plain
 from lsm.sources.raster_files import open_raster_file
-
-gdal.UseExceptions()
-ogr.UseExceptions()
 
 WIDE = 0.5  # share of an area that landslides do not cover
 

@@ -11,9 +11,6 @@ from lsm.run.settings import InputError, counted
 from lsm.sources.files import SHAPES, File
 from lsm.sources.raster_files import is_raster
 
-gdal.UseExceptions()
-ogr.UseExceptions()
-
 _POINTS = ("inventory", "stable places", "InSAR points")  # what may be a table of points
 
 

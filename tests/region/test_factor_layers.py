@@ -6,7 +6,7 @@ from osgeo import gdal, ogr
 from scipy.ndimage import distance_transform_edt
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
 
-from lsm.inputs import layers, rasters, vectors
+from lsm.inputs import bands, layers, rasters, vectors
 from lsm.inputs.rasters import Grid
 from lsm.inputs.samples import Factor
 from lsm.region import factor_layers, sample_tables
@@ -81,14 +81,14 @@ def test_what_no_ndvi_has_is_a_gap_and_said(tmp_path, filler, scale):
     values[:4] = filler
     write_raster(tmp_path / "n.tif", values, nodata=None)
     factor_layers.ndvi_layer(tmp_path / "n.tif", 0, GRID, tmp_path / "NDVI.tif", notes := [])
-    gaps = gdal.Open(str(tmp_path / "NDVI.tif")).ReadAsArray() == rasters.NODATA
+    gaps = gdal.Open(str(tmp_path / "NDVI.tif")).ReadAsArray() == bands.NODATA
     assert gaps[:4].all() == (scale == 1)
     assert not gaps[4:].any()
     said = f"320 cells hold values that no NDVI has, like {filler:g}; taken for gaps" if scale == 1 else (
         f"{filler} in 6.7% of the cells stands far more often than others and is kept; if it marks gaps, declare it")
     assert any(said in note for note in notes)
     factor_layers.ndvi_layer(f"{tmp_path}/n.tif|nodata={filler}", 0, GRID, tmp_path / "NDVI.tif", notes := [])
-    np.testing.assert_array_equal(gdal.Open(str(tmp_path / "NDVI.tif")).ReadAsArray()[:4], rasters.NODATA)
+    np.testing.assert_array_equal(gdal.Open(str(tmp_path / "NDVI.tif")).ReadAsArray()[:4], bands.NODATA)
     assert notes == [f"NDVI multiplied by {10_000 // scale}"]
 
 
@@ -97,7 +97,7 @@ def ground_of(folder, mask: str | None, keeps: bool = False) -> tuple[np.ndarray
     notes = []
     write_raster(folder / "DEM.tif", heights())
     factor_layers.write_ground(mask, keeps, 0, False, GRID, folder, notes)
-    return rasters.known(gdal.Open(str(folder / "ground.tif")).ReadAsArray()), notes
+    return bands.known(gdal.Open(str(folder / "ground.tif")).ReadAsArray()), notes
 
 
 def test_the_number_of_a_mask_is_asked_for_where_numbers_cover_all(tmp_path, monkeypatch):

@@ -4,8 +4,9 @@ from osgeo import gdal
 from small_region import CELL, PLACE, crs_of, heights
 
 from lsm.inputs import layers, rasters
+from lsm.inputs.bands import NODATA
 from lsm.inputs.layers import read_rows
-from lsm.inputs.rasters import NODATA, Grid, create
+from lsm.inputs.rasters import Grid, create
 from lsm.region import terrain
 from lsm.sources import dem_oddities
 

@@ -14,7 +14,8 @@ import compare_methods
 import feature_permutation
 import predict_LSM
 import study_area
-from lsm.inputs.rasters import NODATA, Grid, create, locate, open_raster
+from lsm.inputs.bands import NODATA
+from lsm.inputs.rasters import Grid, create, locate, open_raster
 from lsm.run import jobs, pipeline
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, run

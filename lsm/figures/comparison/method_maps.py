@@ -10,7 +10,8 @@ from lsm.figures import styles
 from lsm.figures.common import FigureConstants, axes_at, caption, where
 from lsm.figures.comparison.method_panels import STAGE, compared, dark_of
 from lsm.figures.map_page import Ground, draw_classes, orientation, patch, terrain
-from lsm.inputs.rasters import known, open_raster, strips
+from lsm.inputs.bands import known
+from lsm.inputs.rasters import open_raster, strips
 from lsm.maps.classes import breaks_of
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
