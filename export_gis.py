@@ -40,8 +40,7 @@ import pandas as pd
 from osgeo import gdal
 
 from lsm.blocks.grid_parts import parts_of
-from lsm.inputs import grid_cells, vectors
-from lsm.inputs.bands import NODATA
+from lsm.inputs import bands, grid_cells, vectors
 from lsm.inputs.rasters import known_strips, open_raster
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import unnamed
@@ -118,8 +117,8 @@ def write_rasters(c: Constants, found: gdal.Dataset, labels: gdal.Dataset, model
     source = grid_cells.grid_of(paths)
     forecast = {"FORECAST": gis.forecast_of(found)} if gis.forecast_of(found) else {}
     with work_folder(paths.gis_work) as work:
-        applicability = gis.create(work / "applicability.tif", found, gdal.GDT_Float32, NODATA)
-        uncertainty = gis.create(work / "uncertainty.tif", found, gdal.GDT_Float32, NODATA) if members > 1 else None
+        applicability = gis.create(work / "applicability.tif", found, gdal.GDT_Float32, bands.NODATA)
+        uncertainty = gis.create(work / "uncertainty.tif", found, gdal.GDT_Float32, bands.NODATA) if members > 1 else None
         centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
         parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
         trust.fill(parts, grid_cells.count(source), encoder, networks, applicable, uncertainty, applicability)

@@ -204,7 +204,6 @@ def sample(c: Constants, folder: Path) -> None:
     row, dropped, conflicts = unique_places(samples)
     print(f"{len(samples.label):,} rows; left out since they repeat a place: {dropped:,}; places with both labels, "
           f"which count as landslides: {conflicts:,}")
-
     terrain = create(folder / "terrain.tif", grid, options=("INTERLEAVE=BAND",), names=TERRAIN)
     on_ground, valid = ground_of(composite, samples.xy[row], terrain)
     check_extent(on_ground, samples.xy[row], composite, paths.samples)

@@ -44,7 +44,7 @@ def summary(findings: pd.DataFrame) -> str:
 
 def with_verb(n: int, what: str, verb: str) -> str:
     """A number, a noun and a verb that agree: "1 row holds", "2,000 rows hold"."""
-    return f"{counted(n, what)} {verb}{'s' * (n == 1)}"
+    return f"{counted(n, what)} {verb}{'s' if n == 1 else ''}"
 
 
 def relation(a: np.ndarray, b: np.ndarray) -> tuple[float | None, float]:
