@@ -118,7 +118,7 @@ def write_rasters(c: Constants, found: gdal.Dataset, labels: gdal.Dataset, model
     forecast = {"FORECAST": gis.forecast_of(found)} if gis.forecast_of(found) else {}
     with work_folder(paths.gis_work) as work:
         applicability = gis.create(work / "applicability.tif", found, gdal.GDT_Float32, bands.NODATA)
-        uncertainty = gis.create(work / "uncertainty.tif", found, gdal.GDT_Float32, bands.NODATA) if members > 1 else None
+        uncertainty = gis.create(work / "spread.tif", found, gdal.GDT_Float32, bands.NODATA) if members > 1 else None
         centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
         parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
         trust.fill(parts, grid_cells.count(source), encoder, networks, applicable, uncertainty, applicability)
