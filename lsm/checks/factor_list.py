@@ -57,7 +57,9 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
             left_out.append(factor.name)
     if not factors:  # these are no tables of factors; their reader says so
         return known, []
-    offered, words = _offered(headers, factors)
+    offered, words = [], []
+    with contextlib.suppress(InputError) if further in ("none", "") else contextlib.nullcontext():
+        offered, words = _offered(headers, factors)  # reads rows; the reader of a damaged table says what is wrong
     taken = _taken(offered, words, further)
     names = ", ".join(map(shown, headers))
     notes = [f"left out, for no column of {names} holds them: {', '.join(left_out)}"] if left_out else []

@@ -183,3 +183,13 @@ def test_slopes_in_percent_have_a_way(files):
     factors, _ = factors_of(FACTORS, COMMON_NAMES, paths, "slope_percent")
     assert "slope" not in [f.name for f in factors]
     assert (read_samples(paths[0], factors).factors[:, [f.name for f in factors].index("slope_percent")] == 150).all()
+
+
+def test_a_row_that_is_damaged_is_left_to_its_reader(files):
+    paths = files()
+    lines = paths[0].read_text().splitlines()
+    paths[0].write_text("\n".join([*lines[:4], lines[4] + ",7", *lines[5:]]) + "\n")
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, paths)
+    assert len(factors) == len(FOREIGN)
+    with pytest.raises(InputError, match="line 5: expected"):
+        factors_of(FACTORS, COMMON_NAMES, paths, "all")
