@@ -48,7 +48,7 @@ def rows_by_block(block: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, li
     rows = np.flatnonzero(chosen)
     rows = rows[np.argsort(block[rows], kind="stable")]
     blocks, start = np.unique(block[rows], return_index=True)
-    return blocks, np.split(rows, start[1:])
+    return blocks, np.split(rows, start[1:]) if len(blocks) else []
 
 
 def neighbourhoods(samples: EncodedSamples, rows: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ from osgeo import gdal, ogr
 
 from lsm.inputs.bands import NODATA, bulk, in_radians, known, ndvi_scale, refuse_impossible
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
-from lsm.inputs.rasters import Grid, create
+from lsm.inputs.rasters import Grid, create, known_strips
 from lsm.inputs.samples import Factor
 from lsm.inputs.vectors import burn, burn_numbers, fields_of, is_areal, number_features, overlaps
 from lsm.region import terrain, warp
@@ -41,7 +41,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
     if is_raster(file, name):
         raster = to_grid(file, name, grid, path.with_suffix(".codes.tif"), notes, categorical=True)
         coded = gdal.Open(str(path.with_suffix(".codes.tif")))
-        names, named = names_of_raster(raster, whole_numbers(coded, grid, given_file), field, notes)
+        names, named = names_of_raster(raster, whole_numbers(coded, given_file), field, notes)
         codes = codes_of(names, given, given_file.where, region, own=True) if names else {}
         new_of = {old: codes[text] for old, text in names.items()}
         if new_of and not named and new_of != {old: old for old in new_of} and not given:
@@ -97,8 +97,7 @@ def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]
     raster = to_grid(file, "NDVI", grid, path, notes, possible=possible)
     grey = raster.band.band.DataType == gdal.GDT_Byte and raster.band.is_plain
     dataset, step = gdal.Open(str(path)), max(1, grid.rows * grid.cols >> 20)
-    sample = [np.abs(v[known(v)][::step]) for v in (read_rows(dataset, *w) for w in grid.windows())]
-    largest = float(np.quantile(np.concatenate(sample), 0.99))
+    largest = float(np.quantile(np.concatenate([np.abs(v[::step]) for v in known_strips(dataset)]), 0.99))
     if not scale and largest * used[0] < 1200:  # 1,000 may stand for 1
         scaling = edit(path_of(file), "-scale <s> -offset <o>")
         raise unknown(largest, f"grey values need scale and offset: {scaling}" * grey)
@@ -224,9 +223,7 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
         only_areas(vector, given_file.where, notes, "interpolate their numbers to a raster")
         notes += burn_numbers(vector, named[0], grid, path, given_file.where)
     made, small = gdal.Open(str(path)), []
-    for window in grid.windows():
-        v = read_rows(made, *window)
-        v = v[known(v)]
+    for v in known_strips(made):
         refuse_impossible(v, factor.name, factor.kind, given_file.where,
                           given_file.remedy("nodata=<number>") if raster else "remove these features")
         small += [in_radians(v)] * bool((v >= 0).any())

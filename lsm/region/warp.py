@@ -10,7 +10,7 @@ from osgeo import gdal, osr
 from lsm.inputs.bands import NODATA, heaped, known
 from lsm.inputs.crs import SIDEWAYS, crs_of, ground_scale, moved, off_north, other_unit, utm_zone
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer, write_rows
-from lsm.inputs.rasters import MAX_CELLS, Grid, create, reason
+from lsm.inputs.rasters import MAX_CELLS, Grid, create, known_strips, reason
 from lsm.inputs.vectors import burn, fields_of
 from lsm.run.settings import InputError
 from lsm.sources.class_codes import NO_FIELD
@@ -133,7 +133,7 @@ def _heap_of_zeros(dataset: gdal.Dataset) -> bool:
     """Whether 0 is `heaped` in a raster."""
     grid = Grid.of(dataset)
     step = 1 + (grid.rows * grid.cols >> 20)
-    return heaped(np.concatenate([v[known(v)][::step] for v in (read_rows(dataset, *w) for w in grid.windows())]))
+    return heaped(np.concatenate([v[::step] for v in known_strips(dataset)]))
 
 
 def _is_on(source: RasterFile, grid: Grid) -> bool:

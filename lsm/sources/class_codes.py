@@ -7,9 +7,7 @@ from collections import Counter
 import numpy as np
 from osgeo import gdal, ogr
 
-from lsm.inputs.bands import known
-from lsm.inputs.layers import read_rows
-from lsm.inputs.rasters import Grid
+from lsm.inputs.rasters import known_strips
 from lsm.inputs.vectors import add_numbers, fields_of
 from lsm.run.settings import LONGEST, InputError
 from lsm.sources.files import File
@@ -49,12 +47,11 @@ def codes_of(names: dict, given: dict[str, int], where: str, region: str, own: b
     return codes | {text: code for code, text in enumerate(new, start=1 + max(given.values(), default=0))}
 
 
-def whole_numbers(coded: gdal.Dataset, grid: Grid, file: File) -> set[float]:
+def whole_numbers(coded: gdal.Dataset, file: File) -> set[float]:
     """The values of a raster of classes. Raises InputError where they are not some whole numbers."""
     values, most = set(), MAX_NAMED if coded.GetRasterBand(1).GetColorTable() else MAX_CLASSES
-    for window in grid.windows():
-        v = read_rows(coded, *window)
-        values |= set(np.unique(v[known(v)]).tolist())
+    for found in known_strips(coded):
+        values |= set(np.unique(found).tolist())
         parts = [v for v in values if v != round(v) or abs(v) > 2**53]
         if len(values) > most or parts:
             raise InputError(f"{file.where}: expected at most {most} whole-number classes, found "

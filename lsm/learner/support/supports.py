@@ -26,7 +26,7 @@ class Supports:
     def __init__(self, xy: np.ndarray, block: np.ndarray, known: np.ndarray):
         self.rows = np.flatnonzero(known)
         self.xy, self.block = xy[self.rows], block[self.rows]
-        self.own = dict(zip(*rows_by_block(block, known), strict=False))  # without a known sample there is no block
+        self.own = dict(zip(*rows_by_block(block, known), strict=True))
         self.tree = cKDTree(self.xy)
 
     def of(self, block: int, places: np.ndarray, borrow: int) -> np.ndarray:
