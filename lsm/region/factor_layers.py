@@ -14,7 +14,7 @@ from lsm.region import terrain, warp
 from lsm.region.inventory import read_inventories
 from lsm.region.warp import fill_holes, to_grid
 from lsm.run.paths import edit
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 from lsm.sources import dem_oddities
 from lsm.sources.class_codes import codes_of, names_of_raster, number_classes, recoded, whole_numbers
 from lsm.sources.files import File, path_of
@@ -248,7 +248,7 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
     source = to_grid(inputs["DEM"], "DEM", grid, folder / "DEM.tif", notes, unit=c.DEM_UNIT)
     steps = dem_oddities.of_file(folder / "DEM.plain.tif", source, notes)
     if filled := fill_holes(folder / "DEM.tif", grid, c.HOLES):
-        notes.append(f"{filled} cells in holes of at most {c.HOLES} cells filled in the DEM")
+        notes.append(f"{counted(filled, 'cell')} in holes of at most {c.HOLES} cells filled in the DEM")
     write_ground(inputs.get("MASK"), c.MASK_KEEPS, c.WATER_CELLS, steps, grid, folder, notes)
     points = read_inventories(inputs, grid, folder, c)
     for name, key in CATEGORIES.items():

@@ -20,6 +20,7 @@ from lsm.sources.raster_files import RasterFile, is_raster, open_raster_file
 from lsm.sources.vector_files import only_areas, open_vector
 
 WARP_MEMORY = 128  # MB
+NO_AND_YES = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"))  # in alphabetical order
 SCALE_OFF = 0.01  # largest error of a map's scale
 
 
@@ -146,22 +147,23 @@ def _is_on(source: RasterFile, grid: Grid) -> bool:
 
 def masked(mask: str, grid: Grid, folder: Path, notes: list[str]) -> np.ndarray:
     """(rows, cols) bool: the cells of a mask: of polygons those inside, of a raster those of numbers other than 0, or
-    of |value=. Where one field alone holds 0 and 1, polygons of 0 do not mask. Raises InputError where numbers cover
-    all and do not tell what is the mask."""
+    of |value=. Where one field alone holds 0 and 1, or no and yes, polygons of 0 or no do not mask. Raises InputError
+    where numbers cover all and do not tell what is the mask."""
     file = File.of(mask, "MASK")
     if not is_raster(mask, "MASK"):
         vector = open_vector(mask, "MASK", grid, notes)
         only_areas(vector, file.where, notes)
         layer = vector.GetLayer(0)
-        marks = {name: [str(feature.GetField(name)).removesuffix(".0") for feature in layer]
+        marks = {name: [str(feature.GetField(name)).strip().lower().removesuffix(".0") for feature in layer]
                  for name in fields_of(layer) if not NO_FIELD.fullmatch(name)}
-        marks = {name: values for name, values in marks.items() if set(values) == {"0", "1"}}
+        marks = {name: values for name, values in marks.items() if tuple(sorted(set(values))) in NO_AND_YES}
         if len(marks) == 1:
             (name, values), = marks.items()
-            for fid in [feature.GetFID() for feature, value in zip(layer, values, strict=True) if value == "0"]:
+            no = min(values)
+            for fid in [feature.GetFID() for feature, value in zip(layer, values, strict=True) if value == no]:
                 layer.DeleteFeature(fid)
-            notes.append(f"{file.where}: of {len(values):,} polygons {values.count('0'):,} with 0 in the field {name} "
-                         "do not mask")
+            notes.append(f"{file.where}: of {len(values):,} polygons {values.count(no):,} with {no} in the field "
+                         f"{name} do not mask")
         else:
             notes.append(f"{file.where}: all its polygons mask"
                          + f", whatever the fields {', '.join(marks)} hold" * bool(marks))

@@ -121,6 +121,8 @@ def test_polygons_of_a_mask_marked_0_do_not_mask(tmp_path, monkeypatch):
     for fields, masked, line in (
             ({"name": ["a", "b", "c"], "masked": ["0", "1", "0"]}, spot,
              "m.gpkg: MASK: of 3 polygons 2 with 0 in the field masked do not mask"),
+            ({"masked": ["No", "Yes", "No"]}, spot,
+             "m.gpkg: MASK: of 3 polygons 2 with no in the field masked do not mask"),
             ({"masked": ["1", "1", "1"]}, first | spot | last, every), ({}, first | spot | last, every),
             ({"id": ["0", "1", "1"]}, first | spot | last, every),
             ({"kind": ["0", "1", "2"]}, first | spot | last, every),
