@@ -34,7 +34,7 @@ PYTHON_BASE ?= python3
 PY ?= $(VENV)/bin/python
 # Every NAME=value of the command line goes to the stages that know NAME; a name that none knows is refused.
 # Each is taken as it was typed and quoted for the shell: a value may hold blanks, quotes, $, | and brackets.
-OWN := PY PYTHON_BASE VENV LOCKED HK_DATA QGIS_PYTHON TESTS
+OWN := PY PYTHON_BASE VENV LOCKED HK_DATA QGIS_PYTHON TESTS LSM_ROOT
 GIVEN := $(filter-out $(OWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v))))
 quoted = $(foreach v,$(1),'$(v)=$(subst ','\'',$(value $(v)))')
 ARGS := $(call quoted,$(GIVEN))
