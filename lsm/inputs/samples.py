@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.bands import SURE, impossible, limits_of, marks_gap
+from lsm.inputs.bands import SURE, impossible, limits_of, marks_gap, ndvi_scale
 from lsm.inputs.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -104,6 +104,8 @@ def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data
     _, places = columns_of(table, factors, ("X", "Y", "label"))
     frame = next(table.frames(places))
     values, xy = _checked(table, frame, factors, first_row=0)
+    for j in (j for j, factor in enumerate(factors) if factor.name == "NDVI" and ndvi_scale(values[:, j]) != 1):
+        _refuse(np.abs(values[:, j]) > 1.5, table, frame.iloc[:, j], "NDVI from -1 to 1, as in the other rows", 0)
     label = labels_of(frame.iloc[:, -1])
     _refuse(np.isnan(label), table, frame.iloc[:, -1], "0 or 1 (1 = landslide)", 0)
     for missing, name in ((0, "non-landslides"), (1, "landslides")):

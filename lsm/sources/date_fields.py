@@ -139,7 +139,7 @@ def years_of(column: pd.Series, where: str, latest: int) -> tuple[np.ndarray, li
             found.append((alone, f"of {len(years):,}; no other is before {MODERN}, so taken for unknown"))
             years[alone] = np.nan
     return years, [f"{where}: field {column.name!r}: {counted(int(rows.sum()), 'date')} like "
-                   f"{column[rows].iloc[0]!s:.20}{'' if why.startswith('of') else ':'} {why}"
+                   f"{texts[int(np.argmax(rows))].removesuffix('.0'):.20}{'' if why.startswith('of') else ':'} {why}"
                    for rows, why in found if rows.any()]
 
 

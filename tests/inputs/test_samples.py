@@ -130,6 +130,15 @@ def test_a_whole_column_in_another_unit_has_its_remedy(path, column, remedy):
         read_samples(write(path, table), [*FACTORS, *[Factor("DEM", "continuous", "m")] * (column == "DEM")])
 
 
+def test_an_ndvi_that_is_none_among_those_from_minus_one_to_one(path):
+    table = pd.concat([TABLE] * 40, ignore_index=True).assign(NDVI=0.3)
+    factors = [*FACTORS, Factor("NDVI", "continuous", "NDVI x 10,000")]
+    read_samples(write(path, table), factors)
+    table.loc[5, "NDVI"] = 99.99
+    with pytest.raises(InputError, match=r"line 7, column 'NDVI': expected NDVI from -1 to 1, .*found '99\.99'"):
+        read_samples(write(path, table), factors)
+
+
 def test_how_many_rows_are_bad_is_said(path):
     with pytest.raises(InputError, match=r"line 2, .*\(3 such rows\)"):
         read_samples(write(path, TABLE.assign(dis2road=-1)), FACTORS)
