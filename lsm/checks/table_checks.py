@@ -183,7 +183,8 @@ def variance_inflation(r: np.ndarray) -> np.ndarray:
     return np.where(unexplained > 1e-9, 1 / np.maximum(unexplained, 1e-9), np.inf)
 
 
-def of_collinearity(values: pd.DataFrame, factors: tuple[Factor, ...], file: str):
+def of_collinearity(values: pd.DataFrame, factors: tuple[Factor, ...], file: str
+                    ) -> tuple[pd.DataFrame, list[Finding]]:
     """The correlations (Pearson) of the numeric factors, with their variance inflation as last column, and findings.
 
     Circular factors are left out: 359 and 1 degree lie side by side.

@@ -36,7 +36,8 @@ def term_values(term: str, factors: pd.DataFrame) -> np.ndarray:
     return (v - v.mean()) / v.std()
 
 
-def make_probability(factors: pd.DataFrame, environment: np.ndarray, weights, share: float):
+def make_probability(factors: pd.DataFrame, environment: np.ndarray, weights, share: float
+                     ) -> tuple[np.ndarray, pd.DataFrame]:
     """Landslide probability of every land cell, and the planted truth as a table, one row an environment.
 
     factors      one row a land cell; environment (land cells,) numbers from 1 up

@@ -11,7 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from lsm.explanation.ranking import EXPLAINED
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, NothingToDraw, arrays, caption, colour_bar, input_table, saved
+from lsm.figures.common import Drawn, FigureConstants, NothingToDraw, arrays, caption, colour_bar, input_table, saved
 from lsm.figures.importance import COLUMNS, chosen_blocks
 from lsm.figures.importance import STAGE as EXPLAINING
 from lsm.figures.map_page import Ground, draw_classes, key, map_page, marks, patch, terrain
@@ -29,7 +29,7 @@ from lsm.run.settings import InputError, counted, of_stage
 DENSE = 12_000  # points of a map from which on their marks are smallest
 
 
-def inventory(c: FigureConstants):
+def inventory(c: FigureConstants) -> Drawn:
     """Landslides, non-landslides and InSAR points over the terrain."""
     ground = terrain(c)
     points, record = inventory_points(c)
@@ -48,7 +48,7 @@ def inventory(c: FigureConstants):
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
 
 
-def deformation(c: FigureConstants):
+def deformation(c: FigureConstants) -> Drawn:
     """The velocity that InSAR measured, of the grid's cells and of the InSAR points, on one scale."""
     ground = terrain(c)
     points, record = inventory_points(c)
@@ -132,7 +132,7 @@ def inventory_points(c: FigureConstants) -> tuple[pd.DataFrame, dict]:
     return points, record
 
 
-def blocks(c: FigureConstants):
+def blocks(c: FigureConstants) -> Drawn:
     """Outlines of the blocks, and the samples. Blocks with too few samples for a task are shaded."""
     paths = Paths(c.REGION)
     ground = terrain(c)
@@ -161,7 +161,7 @@ def blocks(c: FigureConstants):
     return fig, table
 
 
-def lsm_map(c: FigureConstants):
+def lsm_map(c: FigureConstants) -> Drawn:
     """The susceptibility map in classes, with each class's share of the area."""
     path = Paths(c.REGION).map_raster
     record = check(path, "predict_LSM.py", c)
@@ -183,7 +183,7 @@ def lsm_map(c: FigureConstants):
     return fig, table
 
 
-def leading_factor(c: FigureConstants):
+def leading_factor(c: FigureConstants) -> Drawn:
     """The leading factor of every block, by colour and number, over the terrain; blocks of shap_blocks are framed."""
     paths = Paths(c.REGION)
     table, record = saved(paths.importance, EXPLAINING, c, COLUMNS)

@@ -5,6 +5,8 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lsm.inputs.samples import Factor, named_rows
 from lsm.maps.classes import ClassConstants
@@ -14,6 +16,7 @@ from lsm.run.settings import InputError
 from lsm.run.writing import whole
 
 SUFFIXES = ("png", "pdf", "csv")  # of the files of a figure
+Drawn = tuple[Figure, pd.DataFrame]  # what a figure's function returns: the figure, and the rows it shows
 
 
 class FigureConstants(ClassConstants, Protocol):
@@ -101,7 +104,7 @@ def colour_bar(fig, panel, drawn, right: float, down: float, long: float, label:
     ax.tick_params(labelsize=7)
 
 
-def axes_at(fig, left: float, bottom: float, wide: float, high: float):
+def axes_at(fig: Figure, left: float, bottom: float, wide: float, high: float) -> Axes:
     """New axes at a place of the page; all in inches."""
     width, height = fig.get_size_inches()
     return fig.add_axes((left / width, bottom / height, wide / width, high / height))

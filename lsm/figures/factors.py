@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, arrays, axes_at, caption, saved
+from lsm.figures.common import Drawn, FigureConstants, arrays, axes_at, caption, saved
 from lsm.figures.map_page import key, north_arrow, scale_bar, terrain
 from lsm.inputs import grid_cells
 from lsm.inputs.samples import read_factors
@@ -34,7 +34,7 @@ KEY, LETTER, LINE = 0.17, 0.05, 0.125  # inches that a key of a legend, a letter
 MOST_KEYS = len(styles.CLASS_TONES)  # of a legend: the classes with the largest shares
 
 
-def factor_maps(c: FigureConstants):
+def factor_maps(c: FigureConstants) -> Drawn:
     """A small map of every factor, from the cells of the grid."""
     paths = Paths(c.REGION)
     ground = terrain(c)
@@ -177,7 +177,7 @@ def draw_codes(fig, ax, foot: tuple, extent: tuple, coded: tuple, factor) -> lis
     return rows
 
 
-def learned_factors(c: FigureConstants):
+def learned_factors(c: FigureConstants) -> Drawn:
     """Held-out samples in two dimensions, placed in three ways: by a network's inputs and by its last hidden layer.
 
     The network is the first member of the first kind: a local member, which reads factors alone, where there is one.

@@ -11,7 +11,7 @@ from scipy.stats import gaussian_kde, rankdata
 
 from lsm.explanation.ranking import EXPLAINED
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, arrays, axes_at, caption, saved, where
+from lsm.figures.common import Drawn, FigureConstants, arrays, axes_at, caption, saved, where
 from lsm.figures.comparison.block_kinds import block_statistics, end_of
 from lsm.inputs.samples import Factor, read_factors
 from lsm.run.paths import Paths
@@ -30,7 +30,7 @@ COLUMNS = ("block", "factor", "mean_abs_shap", "sign", "permutation", "sd", "ran
 ARRAYS = ("block", "row", "factors", "shap", "state", "factor_names")
 
 
-def shap_territory(c: FigureConstants):
+def shap_territory(c: FigureConstants) -> Drawn:
     """The whole territory: mean |SHAP| and permutation importance as bars, SHAP values of samples as violins.
 
     The samples are of all explained blocks; the colour of each tells its value of the factor.
@@ -52,7 +52,7 @@ def shap_territory(c: FigureConstants):
     return fig, pd.concat([ranking.assign(part="bar"), *points])
 
 
-def shap_blocks(c: FigureConstants):
+def shap_blocks(c: FigureConstants) -> Drawn:
     """The same for single blocks: SHAP_BLOCKS, or three well explained blocks with different leading factors."""
     paths = Paths(c.REGION)
     table, record = saved(paths.importance, STAGE, c, COLUMNS)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -139,7 +140,7 @@ def marks(ax, kind: str, x, y, size: float, rasterise: int) -> None:
             markeredgecolor=style["edgecolors"], markeredgewidth=style["linewidths"], rasterized=len(x) > rasterise)
 
 
-def insar_points(ax, x, y, speed, size: float, pixels: bool):
+def insar_points(ax, x, y, speed, size: float, pixels: bool) -> PathCollection:
     """InSAR points in the colours of their speed, as `colour_bar` takes them; pixels: whether the pdf holds pixels."""
     return ax.scatter(x, y, s=size, c=speed, cmap=LinearSegmentedColormap.from_list("speeds", styles.SPEEDS),
                       norm=Normalize(*np.percentile(speed, (5, 95))), rasterized=pixels, marker="s", edgecolors="black",

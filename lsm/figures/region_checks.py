@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from lsm.checks.finding import summary
 from lsm.checks.table_checks import CORRELATION, VIF
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, axes_at, caption, saved, tidy
+from lsm.figures.common import Drawn, FigureConstants, axes_at, caption, saved, tidy
 from lsm.run.paths import Paths
 from lsm.run.settings import counted
 
@@ -20,7 +20,7 @@ LEVELS = {"error": ("X", "#b2182b"), "warning": ("^", "#e08214"), "ok": ("o", "#
 LINES = 34  # of text beside the matrix
 
 
-def correlation(c: FigureConstants):
+def correlation(c: FigureConstants) -> Drawn:
     """Correlations of the factors and their variance inflation; beside them, what the checks found."""
     paths = Paths(c.REGION)
     table, record = saved(paths.correlation, "check_region.py", c, ("factor", "VIF"))
@@ -91,7 +91,7 @@ def lines_of(findings: pd.DataFrame) -> list[tuple[str, str]]:
     return lines + last
 
 
-def non_landslides(c: FigureConstants):
+def non_landslides(c: FigureConstants) -> Drawn:
     """The score of a quick model for each way of drawing non-landslides; the chosen way is marked."""
     path = Paths(c.REGION).strategies
     table, record = saved(path, STAGE, c, ("strategy", "landslides", "non_landslides", "auroc", "chosen"))

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, NothingToDraw, arrays, caption, saved, tidy
+from lsm.figures.common import Drawn, FigureConstants, NothingToDraw, arrays, caption, saved, tidy
 from lsm.learner.kinds import read_kinds
 from lsm.learner.tasks import OTHERS
 from lsm.run.artifacts import need
@@ -30,7 +30,7 @@ RATES = ("Inner rate: mean over the layers. Each weight has a rate of its own, a
          "that weight then moves up the gradient of the support loss, where this lowers the query loss.")
 
 
-def pretraining(c: FigureConstants):
+def pretraining(c: FigureConstants) -> Drawn:
     """Reconstruction error of every pretrained layer, epoch by epoch."""
     path, stage = Paths(c.REGION).pretraining_history, "unsupervised_pretraining/DAS_pretraining.py"
     table, record = saved(path, stage, c, ("layer", "epoch", "error"))
@@ -59,7 +59,7 @@ def adapts(c: FigureConstants) -> bool:
     return float(arrays(Paths(c.REGION).model, STAGE, c, ("reach",))["reach"]) > 0
 
 
-def meta_training(c: FigureConstants):
+def meta_training(c: FigureConstants) -> Drawn:
     """Query loss before and after the inner steps, and the learned inner rate, against outer steps; a column for each
     kind of member."""
     path = Paths(c.REGION).history
@@ -110,7 +110,7 @@ def words_of_training(c: FigureConstants, table: pd.DataFrame, record: dict) -> 
     return said + (RATES if record["constants"].get("RATE_PER_WEIGHT") else "Inner rate: one for all weights.")
 
 
-def adaptation(c: FigureConstants):
+def adaptation(c: FigureConstants) -> Drawn:
     """Accuracy of every held-out block, after adaptation against before."""
     path = Paths(c.REGION).metrics
     table, record = saved(path, STAGE, c, ("block", "adapted", "samples", "accuracy"), dtype={"block": str})
@@ -156,7 +156,7 @@ def adaptation(c: FigureConstants):
     return fig, pd.concat([overall, each])
 
 
-def roc(c: FigureConstants):
+def roc(c: FigureConstants) -> Drawn:
     """ROC of the held-out points before and after adaptation; one curve where no block adapts."""
     path = Paths(c.REGION).held_out
     table, record = saved(path, STAGE, c, ("label", "score_before", "score_after"))

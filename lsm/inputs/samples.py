@@ -233,8 +233,8 @@ def named_rows(path: Path, rows: int | None = None) -> pd.DataFrame:
     return table.assign(label=labels_of(table["label"])) if in_words else table
 
 
-def is_stored_zero(values):
-    """Which values stand for zero, an array or a Series."""
+def is_stored_zero(values: np.ndarray | pd.Series) -> np.ndarray | pd.Series:
+    """Which values stand for zero."""
     return np.abs(values - STORED_ZERO) < 1e-13
 
 

@@ -9,6 +9,7 @@ scalar, or one array for each array of weights: Meta-SGD, Li et al. 2017, arXiv 
 both.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -47,7 +48,8 @@ def inner_step(weights: list, inner_lr: list, x, y, mask, normalise: bool, first
     return [w - lr * g for w, lr, g in zip(weights, rates, gradients, strict=True)], losses
 
 
-def meta_loss(weights, inner_lr, support, query, inner_steps: int, normalise: bool, first_order: bool):
+def meta_loss(weights, inner_lr, support, query, inner_steps: int, normalise: bool, first_order: bool
+              ) -> tuple[tf.Tensor, tf.Tensor]:
     """Query loss before and after the inner loop, each (members,): the mean over a member's tasks.
 
     weights, inner_lr  with the members as first axis: networks that are trained apart from each other
@@ -92,7 +94,7 @@ def unstacked(state: dict, members: int) -> list[dict]:
 
 
 @lru_cache  # many trainings in one process share the compiled loop
-def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: bool, xla: bool):
+def outer_loop(inner_steps: int, outer_lr: float, normalise: bool, first_order: bool, xla: bool) -> Callable:
     """A compiled function that runs many outer steps of several members in one call.
 
     Returns run(state, step, steps, batches, decay) -> (state, pre_loss, post_loss): `steps` outer steps of Adam (Kingma

@@ -157,7 +157,7 @@ class Tasks:
 
 
 def draw(tasks: Tasks, rng: np.random.Generator, steps: int, meta_batch: int, support: int, query: int,
-         xy: np.ndarray | None = None, line_share: float = 0.0):
+         xy: np.ndarray | None = None, line_share: float = 0.0) -> tuple[np.ndarray, ...]:
     """Random tasks and, in each, disjoint random support and query samples, for `steps` outer steps.
 
     A task with fewer than support + query samples gives at most half of them to the support. In a share `line_share`

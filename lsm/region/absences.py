@@ -1,5 +1,6 @@
 """Non-landslides: drawn by one of three strategies, and scored by a quick model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def draw_cells(rng, wanted: dict[int, int], strata, windows: list[tuple[int, int
     return np.concatenate(row), np.concatenate(col)
 
 
-def strata_of(strategy: str, folder: Path, edges: np.ndarray, buffer: float):
+def strata_of(strategy: str, folder: Path, edges: np.ndarray, buffer: float) -> Callable[[int, int], np.ndarray]:
     """The function (row, rows) -> stratum of each cell of a window, for `draw_cells`. Where a non-landslide may be
     drawn, the stratum is the class of slope for the strategy "slope", else 0; -1 elsewhere."""
     names = ["valid", "occupied"] + {"slope": ["slope"], "buffer": ["away"], "random": []}[strategy]
@@ -61,7 +62,7 @@ def strata_of(strategy: str, folder: Path, edges: np.ndarray, buffer: float):
 
 
 def draw_non_landslides(rng, strategy: str, slope: np.ndarray, folder: Path, grid: Grid, ratio: float, classes: int,
-                        buffer: float):
+                        buffer: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of non-landslides, none twice and none in an occupied cell.
 
     strategy  "random": every free cell has the same chance; "slope": in every class of slope `ratio` times as many as

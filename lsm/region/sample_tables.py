@@ -18,7 +18,8 @@ from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
 
 
-def one_a_cell(points: inventory.Inventory, chosen: np.ndarray, file: str, what: str, grid: Grid, folder: Path):
+def one_a_cell(points: inventory.Inventory, chosen: np.ndarray, file: str, what: str, grid: Grid, folder: Path
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """The chosen points of a file, one a cell: xy (points, 2), rows, columns, years, and notes. Raises InputError."""
     xy, years = points.xy[chosen], points.year[chosen]
     inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}",
@@ -77,7 +78,8 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
     return landslides, [part[kept] for part in stable], given.burned, notes
 
 
-def mark_occupied(landslides, stable, weak_xy: np.ndarray, burned, grid: Grid, folder: Path):
+def mark_occupied(landslides, stable, weak_xy: np.ndarray, burned, grid: Grid, folder: Path
+                  ) -> tuple[list[np.ndarray] | None, list[str]]:
     """Writes the layers occupied (cells with a landslide, a weak one or an inventory polygon) and away, the distance
     (m) to occupied cells. Returns the stable places without those in the cell of a weak landslide, and notes.
 
@@ -107,7 +109,8 @@ def published_form(points: pd.DataFrame) -> pd.DataFrame:
     return points.assign(DV=-points["DV"], label=-points["DV"]).rename(columns=names)
 
 
-def sample_tables(rng, landslides, stable, rest_xy: np.ndarray, names: list[str], grid: Grid, folder: Path, c):
+def sample_tables(rng, landslides, stable, rest_xy: np.ndarray, names: list[str], grid: Grid, folder: Path, c
+                  ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The table of landslides and non-landslides, and the table of scores by strategy.
 
     landslides  xy, rows, columns, years; stable  the same of places known to be stable, or None

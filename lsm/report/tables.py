@@ -9,7 +9,6 @@ import pandas as pd
 
 from lsm.comparison.measures import LOWER_IS_BETTER, Scored, bootstrap
 from lsm.comparison.tables.score_tables import interval
-from lsm.figures.common import where
 from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, made_by, need, read_csv, read_record
 from lsm.run.paths import Paths, root, shown
@@ -46,8 +45,8 @@ def held_out(table: pd.DataFrame, points: pd.DataFrame | None, provenance: dict,
     adapts  whether blocks adapt; if not, scores before and after are the same
     """
     of_all = table["block"].astype(str) == "all"
-    before, after = (where(table[of_all], adapted=when) for when in ("before", "after"))
-    blocks = where(table[~of_all], adapted="after")
+    before, after = (table[of_all & (table["adapted"] == when)] for when in ("before", "after"))
+    blocks = table[~of_all & (table["adapted"] == "after")]
     both = [(before, "all points, before adaptation"), (after, "all points, after adaptation")]
     when = ", after" * adapts
     lines = [(what, row) for scores, what in (both if adapts else [(after, "all points")])
@@ -89,7 +88,7 @@ def interval_of(points: pd.DataFrame) -> tuple[float, float, str]:
 def comparison(table: pd.DataFrame) -> list[dict]:
     """A table a protocol: measures of every method on all points with all factors, mean over seeds, best AUROC first.
     """
-    plain = where(table[table["k"].isna()], subset="all", with_dv=True)
+    plain = table[table["k"].isna() & (table["subset"] == "all") & table["with_dv"].astype(bool)]
     out = []
     for protocol, part in plain.groupby("protocol", sort=False):
         mean = part.pivot(index="method", columns="measure", values="mean").reindex(columns=list(MEASURES))

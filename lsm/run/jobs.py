@@ -37,7 +37,7 @@ def cores() -> int:
 
 
 @contextlib.contextmanager
-def one_thread_each():
+def one_thread_each() -> Iterator[None]:
     """Processes started meanwhile run their numerical libraries on one thread."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -50,7 +50,7 @@ def one_thread_each():
 
 
 @contextlib.contextmanager
-def processes(number: int, start: Callable, arguments: tuple):
+def processes(number: int, start: Callable, arguments: tuple) -> Iterator[ProcessPoolExecutor]:
     """A pool of processes of one thread, each of which calls start(*arguments) first."""
     with one_thread_each(), ProcessPoolExecutor(number, get_context("spawn"), _start_below, (start, arguments)) as pool:
         yield pool

@@ -85,7 +85,7 @@ def random_forest(*parts: str) -> Callable:
                                      features_of(parts, split), split)
 
 
-def boosting(*parts: str):
+def boosting(*parts: str) -> Callable:
     """Gradient boosting on the factors and, of the parts named, "xy" and "block" (factors within the block)."""
     def method(split: Split, rng) -> Callable:
         features = features_of(parts, split)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
 
-from lsm.figures.common import FigureConstants, arrays, caption, where
+from lsm.figures.common import Drawn, FigureConstants, arrays, caption, where
 from lsm.figures.comparison import method_panels as panels
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, counted
@@ -19,7 +19,7 @@ LEADING = 2   # factors in a name
 ALIKE = 1e-9  # sd of block means; up to it a factor is the same in all blocks, except for rounding
 
 
-def block_kinds(c: FigureConstants):
+def block_kinds(c: FigureConstants) -> Drawn:
     """Candles of accuracy over held-out blocks, a column a kind of block, a row a method, a band a protocol."""
     paths = Paths(c.REGION)
     names = ("protocol", "seed", "with_dv", "method", "block", "n", "accuracy")

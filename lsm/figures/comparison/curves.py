@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from lsm.comparison import measures
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, tidy, where
+from lsm.figures.common import Drawn, FigureConstants, caption, tidy, where
 from lsm.figures.comparison import method_panels as panels
 from lsm.figures.comparison.method_panels import STAGE, in_colour, in_order, protocols_of, repeats, style_of
 from lsm.run.artifacts import check, need
@@ -23,17 +23,17 @@ GRID = np.unique(np.concatenate([np.linspace(0, 0.1, 101), np.linspace(0.1, 1, 1
 MARKED = {"markersize": 4.8, "markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
-def method_roc(c: FigureConstants):
+def method_roc(c: FigureConstants) -> Drawn:
     """ROC of every method under every protocol: the mean over repeats or folds, and each."""
     return scored_curves(c, roc_on_grid, "AUROC", ("false positive rate", "true positive rate"), "lower right")
 
 
-def method_precision_recall(c: FigureConstants):
+def method_precision_recall(c: FigureConstants) -> Drawn:
     """Precision against recall of every method under every protocol: the mean over repeats or folds, and each."""
     return scored_curves(c, precision_on_grid, "PR-AUC", ("recall", "precision"), "lower left")
 
 
-def scored_curves(c: FigureConstants, curve, measure: str, words: tuple[str, str], corner: str):
+def scored_curves(c: FigureConstants, curve, measure: str, words: tuple[str, str], corner: str) -> Drawn:
     """A panel a protocol, with the curves of all methods.
 
     curve    curve(label, score) gives y on GRID and the area under the curve
@@ -136,7 +136,7 @@ def legend(ax, labels: list[tuple[str, str]], others: int, title: str, corner: s
         text.set_color(panels.dark_of(method))
 
 
-def method_rates(c: FigureConstants):
+def method_rates(c: FigureConstants) -> Drawn:
     """Success- and prediction-rate curves: the share of landslides on the most susceptible share of the area."""
     path = Paths(c.REGION).rates
     table, record = panels.compared(path, c, ("protocol", "seed", "with_dv", "method", "kind", "area", "landslides"))
@@ -164,7 +164,7 @@ def method_rates(c: FigureConstants):
     return fig, where(table, protocol=protocols)[["protocol", "kind", "method", "seed", "area", "landslides"]]
 
 
-def reliability(c: FigureConstants, protocol: str):
+def reliability(c: FigureConstants, protocol: str) -> Drawn:
     """Observed share of landslides against predicted probability, a panel a method, with the points of every bin."""
     path = Paths(c.REGION).scores
     table, record = scored(path, c)

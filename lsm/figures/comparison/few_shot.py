@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, tidy, where
+from lsm.figures.common import Drawn, FigureConstants, caption, tidy, where
 from lsm.figures.comparison.block_kinds import candle
 from lsm.figures.comparison.method_panels import compared, means_of, protocols_of, repeats
 from lsm.run.paths import Paths, shown
@@ -18,7 +18,7 @@ from lsm.run.settings import InputError, counted
 MARKS = ("o", "s", "^", "v", "D", "P", "X", "*")
 
 
-def few_shot(c: FigureConstants):
+def few_shot(c: FigureConstants) -> Drawn:
     """Accuracy against the number of samples that a block adapts on, and against their share of the block; a line a
     number of steps."""
     path = Paths(c.REGION).method_metrics
@@ -68,7 +68,7 @@ def steps_in_words(step: int) -> str:
     return counted(step, "step") if step else "not adapted"
 
 
-def few_shot_blocks(c: FigureConstants):
+def few_shot_blocks(c: FigureConstants) -> Drawn:
     """Accuracy of blocks before and after adaptation: candles by the number of samples, and a point a block for the
     largest number."""
     path = Paths(c.REGION).block_metrics

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from lsm.comparison.measures import LOWER_IS_BETTER
 from lsm.comparison.tables.pages import QUARTERS, SUBSETS
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, NothingToDraw, caption, round_numbers, saved, where
+from lsm.figures.common import Drawn, FigureConstants, NothingToDraw, caption, round_numbers, saved, where
 from lsm.figures.comparison import method_panels as panels
 from lsm.figures.comparison.method_panels import ROW, means_of, protocols_of, style_of
 from lsm.run.paths import Paths, shown
@@ -16,7 +16,7 @@ from lsm.run.settings import InputError
 CUTS = ("published", "spatial")
 
 
-def bars(c: FigureConstants, protocol: str):
+def bars(c: FigureConstants, protocol: str) -> Drawn:
     """Measures of every method under one protocol, as bars with the standard deviation over repeats or folds."""
     table, record, protocols = panels.measured(c, protocol)
     table = where(table, protocol=protocols, subset="all", with_dv=True)
@@ -61,7 +61,7 @@ def counts(table: pd.DataFrame) -> str:
     return panels.span(int(table["n"].min()), int(table["n"].max()))
 
 
-def differences(c: FigureConstants):
+def differences(c: FigureConstants) -> Drawn:
     """Ours minus each rival with a 95 % interval, a column a measure, a mark a protocol. On the right ours is better.
     """
     path = Paths(c.REGION).method_differences
@@ -117,7 +117,7 @@ def root_axis(ax, low: float, high: float) -> None:
     ax.minorticks_off()
 
 
-def gap(c: FigureConstants):
+def gap(c: FigureConstants) -> Drawn:
     """What every method loses with spatial instead of random halves of a block."""
     table, record, _ = panels.measured(c, *CUTS)
     table = where(table, protocol=CUTS, subset="all", with_dv=True)
@@ -148,7 +148,7 @@ def gap(c: FigureConstants):
     return fig, pd.DataFrame(rows)
 
 
-def distance(c: FigureConstants):
+def distance(c: FigureConstants) -> Drawn:
     """AUROC by the distance from a query point to the nearest labelled point, a panel a method."""
     table, record, protocols = panels.measured(c)
     table = where(table, protocol=protocols, subset=QUARTERS, with_dv=True, measure="auroc")
@@ -183,7 +183,7 @@ def distance(c: FigureConstants):
     return fig, table[["protocol", "method", "subset", "mean", "sd", "n", "seeds"]]
 
 
-def subsets(c: FigureConstants):
+def subsets(c: FigureConstants) -> Drawn:
     """AUROC on all points, with inventory landslides only, with InSAR landslides only; with and without velocity (DV).
 
     The velocity defines the weak labels.

@@ -7,7 +7,7 @@ from matplotlib.patches import Patch
 from osgeo import gdal
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, axes_at, caption, where
+from lsm.figures.common import Drawn, FigureConstants, axes_at, caption, where
 from lsm.figures.comparison.method_panels import STAGE, compared, dark_of
 from lsm.figures.map_page import Ground, draw_classes, orientation, patch, terrain
 from lsm.inputs.bands import known
@@ -23,7 +23,7 @@ GAP, HEAD, TALLEST = 0.1, 0.2, 2.6  # inches: between maps, of a title, of a map
 BAR_HIGH, FOOT = 0.95, 0.42         # inches of a panel of bars, of the caption
 
 
-def method_maps(c: FigureConstants):
+def method_maps(c: FigureConstants) -> Drawn:
     """A map a method, all in the same classes. Below, each class's share of the held-out blocks' area and of the
     landslides there that no method learned from, with the frequency ratio."""
     paths = Paths(c.REGION)

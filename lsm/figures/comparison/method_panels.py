@@ -54,7 +54,7 @@ def style_of(method: str) -> dict:
     return dict(zip(("color", "linestyle", "marker"), styles.METHODS.get(method, styles.OTHER), strict=True))
 
 
-def dark_of(method: str):
+def dark_of(method: str) -> tuple[float, float, float]:
     """The method's colour, dark enough for text on white."""
     colour = to_rgb(style_of(method)["color"])
     brightness = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]

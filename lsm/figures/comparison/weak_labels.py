@@ -3,7 +3,7 @@
 import textwrap
 
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, caption, colour_bar, saved, where
+from lsm.figures.common import Drawn, FigureConstants, caption, colour_bar, saved, where
 from lsm.figures.comparison import method_panels as panels
 from lsm.figures.comparison.measure_bars import counts, ranked
 from lsm.figures.map_page import insar_points, map_page, terrain
@@ -19,7 +19,7 @@ LEARNED = {"augmentation": ("learned without InSAR landslides", "white"), "publi
 TESTED = {"insar": "InSAR landslides", "inventory": "inventory landslides"}
 
 
-def augmentation(c: FigureConstants):
+def augmentation(c: FigureConstants) -> Drawn:
     """Weak labels, coloured by speed, and dropped points, coloured by rule; beside the map, how many each rule kept."""
     paths = Paths(c.REGION)
     rules, _ = saved(paths.augmentation, STAGE, c, ("rule", "dropped", "kept"))
@@ -78,7 +78,7 @@ def waterfall(panel, rules, colour: dict) -> None:
                linewidth=0.5)
 
 
-def weak_label_worth(c: FigureConstants):
+def weak_label_worth(c: FigureConstants) -> Drawn:
     """Scores of each method on InSAR and on inventory landslides, after learning without and with InSAR landslides.
 
     With all factors, and without the factor that defines the InSAR landslides.
