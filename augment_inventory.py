@@ -37,7 +37,8 @@ from lsm.inputs import grid_cells
 from lsm.inputs.rasters import Composite
 from lsm.inputs.samples import read_samples
 from lsm.insar import weak_samples
-from lsm.insar.moving_slopes import Motion, check_rules, is_near
+from lsm.insar.moving_slopes import Motion, is_near
+from lsm.insar.rules import check_rules
 from lsm.insar.velocities import DIRECTIONS, TO_MM, read_insar
 from lsm.run.artifacts import write_csv, wrote
 from lsm.run.paths import Paths, shown

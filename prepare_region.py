@@ -41,12 +41,13 @@ from lsm.inputs.rasters import TERRAIN as _TERRAIN
 from lsm.inputs.rasters import Composite
 from lsm.inputs.samples import Factor
 from lsm.insar.cell_velocities import write_velocity_layer
-from lsm.insar.moving_slopes import RULES as _RULES
-from lsm.insar.moving_slopes import check_rules
+from lsm.insar.rules import RULES as _RULES
+from lsm.insar.rules import check_rules
 from lsm.insar.tracks import joined, read_tracks
 from lsm.insar.velocities import DIRECTIONS, TO_MM
 from lsm.insar.weak_samples import at_rest, judged
-from lsm.region import absences, factor_layers, inventory, placed_points, region_files, terrain, warp
+from lsm.region import absences, factor_layers, region_files, terrain, warp
+from lsm.region.points import inventory, placed_points
 from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables, valid_cells
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
@@ -151,7 +152,8 @@ def main(c) -> None:
     check_rules(rules)
     region_files.refuse_to_replace(paths, c.OVERWRITE)
     raw, notes = below_root("RAW", c.RAW) if c.RAW else paths.raw, []
-    (inputs, insar), own = region_files.find_inputs(raw, c), region_files.find_own(raw, c, study_area.FACTORS)
+    inputs, insar = region_files.find_inputs(raw, c)
+    own = region_files.find_own(raw, c.FACTORS_MORE, study_area.FACTORS)
     notes += region_files.without_layer(c, {*inputs, *["INSAR"] * bool(insar)})
     notes += region_files.unused(raw, [*inputs.values(), *insar, *own.values()])
     codes = region_files.codes_of_region(c.CODES_OF)

@@ -1,6 +1,7 @@
 """All checks of a region's inputs, and the tables they leave."""
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,16 @@ from lsm.run.settings import InputError
 STAGE = "check_region.py"
 
 
-def write_checks(c, stop: bool) -> None:
-    """Checks the inputs of a region, writes all findings and prints warnings and errors; c: see check_region.py.
+class CheckConstants(Protocol):
+    """The constants of the checks, as check_region.py explains them."""
+
+    REGION: str
+    SAMPLE_ROWS: int
+    factors: tuple[Factor, ...]
+
+
+def write_checks(c: CheckConstants, stop: bool) -> None:
+    """Checks the inputs of a region, writes all findings and prints warnings and errors.
 
     Raises InputError at the end where there are errors and `stop` is True.
     """

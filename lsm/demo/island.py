@@ -1,5 +1,7 @@
 """The island: its terrain, and what lies on it, as rasters (rows, cols)."""
 
+from typing import Protocol
+
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt, laplace
 
@@ -7,7 +9,23 @@ from lsm.inputs.bands import NODATA
 from lsm.region.terrain import flow_of
 
 
-def noise(rng, shape: tuple[int, int], length: float, beta: float) -> np.ndarray:
+class IslandConstants(Protocol):
+    """The grid, the terrain and what lies on it, as make_demo.py explains them."""
+
+    ROWS: int
+    COLS: int
+    CELL: float
+    LAND: float
+    PEAK: float
+    PLAIN: float
+    CHANNEL: int
+    CATCHMENT: int
+    ROAD_LENGTH: float
+    FAULT_SPACING: float
+    DECIMALS: int
+
+
+def noise(rng: np.random.Generator, shape: tuple[int, int], length: float, beta: float) -> np.ndarray:
     """A random field (rows, cols), mean 0, sd 1. Waves shorter than `length` cells have a power that falls with their
     length ** beta."""
     frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1]))
@@ -16,8 +34,8 @@ def noise(rng, shape: tuple[int, int], length: float, beta: float) -> np.ndarray
     return (field - field.mean()) / field.std()
 
 
-def island(rng, c) -> tuple[np.ndarray, np.ndarray]:
-    """Elevation (rows, cols) in m, negative under the sea, and the mask of land. c holds ROWS, COLS, LAND and PEAK."""
+def island(rng: np.random.Generator, c: IslandConstants) -> tuple[np.ndarray, np.ndarray]:
+    """Elevation (rows, cols) in m, negative under the sea, and the mask of land."""
     y, x = np.linspace(-1, 1, c.ROWS)[:, None], np.linspace(-1, 1, c.COLS)
     height = noise(rng, (c.ROWS, c.COLS), 0.5 * c.COLS, 3.6) + 3.0 * (1 - x**4) * (1 - y**4)
     height -= np.quantile(height, 1 - c.LAND)
@@ -58,10 +76,10 @@ def classes(field: np.ndarray, land: np.ndarray) -> np.ndarray:
     return 1 + np.digitize(field, np.quantile(field[land], (1 / 3, 2 / 3)))
 
 
-def make_factors(rng, c) -> tuple[dict, np.ndarray, dict]:
+def make_factors(rng: np.random.Generator, c: IslandConstants) -> tuple[dict, np.ndarray, dict]:
     """Every factor but DV as (rows, cols), in the order of the tables; the mask of land; and what distances are
     measured from: masks of roads, rivers and faults, and the numbers of catchments. The small catchments along the
-    coast share the number 1, and the sea has 0. c holds the constants of make_demo.py."""
+    coast share the number 1, and the sea has 0."""
     elevation, land = island(rng, c)
     shape = land.shape
     ground = np.maximum(elevation, c.PLAIN)

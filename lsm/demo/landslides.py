@@ -1,7 +1,6 @@
-"""The landslides of the island: their planted probability, what InSAR sees of them, and the points drawn.
+"""The landslides of the island: their planted probability, what InSAR sees of them, and the points drawn."""
 
-c holds the constants of make_demo.py.
-"""
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -9,10 +8,37 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from lsm.demo.island import noise
+from lsm.insar.moving_slopes import slope_cosine
 from lsm.run.settings import InputError
 
 
-def make_environments(rng, shape: tuple[int, int]) -> np.ndarray:
+class InsarConstants(Protocol):
+    """What InSAR sees of the island, as make_demo.py explains it."""
+
+    HEADING: float
+    INCIDENCE: float
+    GAPS: float
+    MOVING: float
+    VELOCITY: float
+    NOISE: float
+    DECIMALS: int
+
+
+class PointConstants(Protocol):
+    """The points drawn, as make_demo.py explains them."""
+
+    ROWS: int
+    COLS: int
+    CELL: float
+    THRESHOLD: float
+    INVENTORY: int
+    ABSENCE: int
+    INSAR: int
+    REPEATED: float
+    CONFLICTS: float
+
+
+def make_environments(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """Environments 1 to 4 (rows, cols): the quarters of the raster, borders warped."""
     row, col = np.indices(shape)
     south = (row / shape[0] + 0.07 * noise(rng, shape, 60.0, 4.0)) > 0.5
@@ -59,18 +85,15 @@ def make_probability(factors: pd.DataFrame, environment: np.ndarray, weights, sh
     return probability, pd.DataFrame(rows).fillna(0.0)
 
 
-def make_velocity(rng, c, factors: pd.DataFrame, probability: np.ndarray, patches: np.ndarray) -> np.ndarray:
+def make_velocity(rng: np.random.Generator, c: InsarConstants, factors: pd.DataFrame, probability: np.ndarray,
+                  patches: np.ndarray) -> np.ndarray:
     """DV (land cells,) in mm/yr along the line of sight, negative = away from the satellite; 0 = not measured.
 
     Slopes move, straight down, where they are likely to fail and patches (land cells,) is above 0.
     """
-    slope, aspect = np.radians(factors["slope"].to_numpy()), np.radians(factors["aspect"].to_numpy())
-    heading, incidence = np.radians((c.HEADING, c.INCIDENCE))
-    # Cosine of the angle between the way down and the way to the satellite: the sum of north, east and up parts.
-    cosine = (np.cos(slope) * np.sin(incidence) * np.cos(aspect) * np.sin(heading)
-              - np.cos(slope) * np.sin(incidence) * np.sin(aspect) * np.cos(heading)
-              - np.sin(slope) * np.cos(incidence))
-    moves = (probability > c.MOVING) & (factors["slope"].to_numpy() >= 5) & (patches > 0)
+    slope, aspect = factors["slope"].to_numpy(), factors["aspect"].to_numpy()
+    cosine = slope_cosine(slope, aspect, c.HEADING, c.INCIDENCE)
+    moves = (probability > c.MOVING) & (slope >= 5) & (patches > 0)
     down = np.where(moves, rng.gamma(4.0, c.VELOCITY / 4.0, len(moves)), 0)
     measured = np.round(down * cosine + c.NOISE * rng.standard_normal(len(moves)), c.DECIMALS)
     # Over vegetation the signal is lost: gaps are mostly where NDVI is high.
@@ -78,7 +101,8 @@ def make_velocity(rng, c, factors: pd.DataFrame, probability: np.ndarray, patche
     return np.where(loss > np.quantile(loss, 1 - c.GAPS), 0.0, measured)
 
 
-def draw_points(rng, c, grid: pd.DataFrame, probability: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+def draw_points(rng: np.random.Generator, c: PointConstants, grid: pd.DataFrame, probability: np.ndarray
+                ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The points without InSAR, and the InSAR points: factors of their cells, X, Y, label. Raises InputError where
     there are too few cells."""
     fails = rng.random(len(grid)) < probability

@@ -1,6 +1,7 @@
 """The area in the form in which people have theirs: a DEM, and layers behind the factors."""
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,23 @@ _DATE = "2000-01-01T00:00:00.000Z"
 _ROCKS = ("alluvium", "granite", "tuff")  # lithology 1 to 3, in alphabetical order
 
 
+class RawConstants(Protocol):
+    """The grid, and how InSAR measured, as make_demo.py explains them."""
+
+    CELL: float
+    EPSG: int
+    HEADING: float
+    INCIDENCE: float
+    NOISE: float
+
+
 def write_raw(folder: Path, factors: dict, land: np.ndarray, lines: dict, inventory: pd.DataFrame, table: pd.DataFrame,
-              rng, grid: Grid, c, made: tuple) -> list[Path]:
+              rng: np.random.Generator, grid: Grid, c: RawConstants, made: tuple) -> list[Path]:
     """Writes the files that prepare_region.py takes; returns their paths.
 
     factors, land, lines  as `island.make_factors` returns them
     inventory, table      points with X, Y, label; one row a land cell with X, Y, DV
-    made                  stage, constants and inputs for the records; c holds the constants
+    made                  stage, constants and inputs for the records
     """
     def path(name: str) -> Path:
         paths.append(folder / name)

@@ -11,6 +11,7 @@ from lsm.inputs.crs import off_north
 from lsm.inputs.layers import read_rows, values_at, write_cells
 from lsm.inputs.rasters import Grid, centres, locate
 from lsm.insar.moving_slopes import slope_cosine, slope_velocity
+from lsm.insar.rules import RuleConstants
 from lsm.insar.tracks import joined
 from lsm.insar.velocities import InsarPoints
 
@@ -72,11 +73,11 @@ def looks(files: list[InsarPoints]) -> np.ndarray:
     return np.concatenate(found).astype(int) * 2 + np.concatenate(level_3).astype(int)
 
 
-def write_velocity_layer(files: list[InsarPoints], grid: Grid, folder: Path, c) -> None:
+def write_velocity_layer(files: list[InsarPoints], grid: Grid, folder: Path, c: RuleConstants) -> None:
     """Writes the layer DV into the folder: the velocity of each cell, 0 in cells without a point. No layer where there
     are no files.
 
-    files  the points of each file; c  the constants LOOK and MIN_COSINE of augment_inventory.py
+    files  the points of each file
     Ascending and descending tracks are kept apart, since the same motion may come towards one and go away from the
     other. Where a cell has both, it takes the velocity of the track that shows the faster motion along the slope; where
     the geometry is not known, along the line of sight.

@@ -14,7 +14,7 @@ from lsm.inputs.bands import known as has_value
 from lsm.inputs.crs import crs_of, moved
 from lsm.inputs.rasters import Grid, open_raster
 from lsm.inputs.vectors import fields_of, kind_of
-from lsm.region.placed_points import dropped
+from lsm.region.points.placed_points import dropped
 from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
 from lsm.sources.files import File, path_of

@@ -14,15 +14,13 @@ from scipy.stats import false_discovery_control, norm
 
 from lsm.inputs.crs import off_north
 from lsm.inputs.rasters import TERRAIN
+from lsm.insar.rules import LOOKS, RuleConstants
 from lsm.insar.tracks import typical_heading
-from lsm.insar.velocities import ASIDE, InsarPoints
+from lsm.insar.velocities import InsarPoints
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
-LOOKS = {"right": 1, "left": -1}  # the side of its track a satellite looks to; nearly all look right
 WEAK = "weak label"               # the fate of a point that no rule has dropped
-RULES = ("GEOMETRY", "LOOK", "MIN_COSINE", "MIN_VELOCITY", "DOWNHILL", "MIN_SLOPE", "MIN_COHERENCE", "ERRORS",
-         "FALSE_SHARE", "FLAT_TELLS", "SPACING")  # the constants of augment_inventory.py that the rules depend on
 WIDER, TOO_LARGE = 1.1, 0.5       # times; errors that are less too small stay, and errors that seem too large
 FLAT_POINTS = 100                 # points on flat ground that tell how wide velocities scatter where no slope moves
 NOTE = ("no heading and incidence: the velocity along the line of sight stands for the velocity along the slope, which "
@@ -82,28 +80,12 @@ class Motion:
     notes: tuple[str, ...] = ()
 
 
-def check_rules(c) -> None:
-    """Raises InputError for constants of RULES that mean nothing."""
-    if c.LOOK not in LOOKS:
-        raise InputError(f"LOOK={c.LOOK}: expected {' or '.join(LOOKS)}")
-    if c.GEOMETRY and not (len(c.GEOMETRY) == 2 and all(isinstance(v, (int, float)) for v in c.GEOMETRY)
-                           and 2 * np.pi < abs(c.GEOMETRY[0]) <= 360 and ASIDE[0] <= c.GEOMETRY[1] <= ASIDE[1]):
-        raise InputError(f"GEOMETRY={c.GEOMETRY}: expected (heading, incidence) in degrees, like (-13.0, 39.0): the "
-                         f"heading up to 360 and not as near 0 as radians are, the incidence {ASIDE[0]} to {ASIDE[1]} "
-                         "off the vertical")
-    for name, low, high in (("MIN_COSINE", 0.01, 1), ("MIN_VELOCITY", 0, np.inf), ("MIN_SLOPE", 0, 90),
-                            ("ERRORS", 0, np.inf), ("FALSE_SHARE", 0, 1), ("MIN_COHERENCE", 0, 1),
-                            ("SPACING", 0, np.inf)):
-        if not low <= getattr(c, name) <= high:
-            raise InputError(f"{name}={getattr(c, name)}: expected {low} to {high}")
-
-
-def find_moving(points: InsarPoints, ground: Ground, landslides: np.ndarray, factors_at, c, path: Path) -> Motion:
+def find_moving(points: InsarPoints, ground: Ground, landslides: np.ndarray, factors_at,
+                c: RuleConstants, path: Path) -> Motion:
     """Applies all rules.
 
     landslides  (landslides, 2), of the inventory
     factors_at  (numbers of points) -> their factors (numbers, factors), nan where the grid has none in their cell
-    c           the constants RULES
     path        of the points, for messages
     Raises InputError.
     """
@@ -223,7 +205,7 @@ def significant(velocity: np.ndarray, error: np.ndarray, tested: np.ndarray, sha
     return passes
 
 
-def _along_the_slope(points: InsarPoints, slope: np.ndarray, aspect: np.ndarray, c, path: Path):
+def _along_the_slope(points: InsarPoints, slope: np.ndarray, aspect: np.ndarray, c: RuleConstants, path: Path):
     """C, V_slope and the speed that the rules judge, (points,) each, and along what it is: "slope" or "line of sight".
 
     Heading and incidence are the points' own, else of c.GEOMETRY. Where there is neither, C is unknown, and the speed

@@ -3,6 +3,7 @@
 import re
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from scipy.stats import circmean
@@ -23,11 +24,20 @@ _RANGES = {"heading": (-360, 360, "degrees clockwise from north, about -13 and 1
            "incidence": (*ASIDE, f"degrees off the vertical, {ASIDE[0]} to {ASIDE[1]}")}
 
 
-def read_tracks(names: list[str], grid: Grid, c, geometry: tuple) -> tuple[list[InsarPoints], list[str]]:
+class TrackConstants(Protocol):
+    """The constants of InSAR files, as prepare_region.py explains them."""
+
+    POINTS_EPSG: int
+    INSAR_UNIT: str
+    INSAR_POSITIVE: str
+    INSAR_FORM: str
+
+
+def read_tracks(names: list[str], grid: Grid, c: TrackConstants, geometry: tuple
+                ) -> tuple[list[InsarPoints], list[str]]:
     """The points of each file, and notes.
 
     names     files as `read_insar` takes them; |heading= and |incidence= say the angles of all points of a file
-    c         the constants POINTS_EPSG, INSAR_UNIT, INSAR_POSITIVE and INSAR_FORM of prepare_region.py
     geometry  GEOMETRY of augment_inventory.py
     Either all files have heading and incidence or none. Raises InputError.
     """

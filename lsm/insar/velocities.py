@@ -17,7 +17,7 @@ from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.samples import is_stored_zero
 from lsm.inputs.text_tables import Table, plain
 from lsm.insar.insar_files import RASTERS, WHAT, layer_table, raster_table
-from lsm.region.placed_points import dropped, is_egms, numbers_of, points_of, remedy_off_grid
+from lsm.region.points.placed_points import dropped, is_egms, numbers_of, points_of, remedy_off_grid
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
 from lsm.sources.files import ANGLES, File

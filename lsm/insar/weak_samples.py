@@ -1,6 +1,7 @@
 """Weak landslide labels as samples: their factors, their numbers as text, and what tells them from non-landslides."""
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,25 @@ from lsm.inputs.samples import STORED_ZERO, Factor, columns_of, count_rows, grid
 from lsm.inputs.text_tables import Table
 from lsm.insar import velocities
 from lsm.insar.moving_slopes import Ground, Motion, Sieve, find_moving, is_near, thin
+from lsm.insar.rules import RuleConstants
 from lsm.run.paths import shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
+
+
+class WeakConstants(RuleConstants, Protocol):
+    """The rules, and how many rows of the grid are in memory at once, as augment_inventory.py explains them."""
+
+    GRID_ROWS: int
+
+
+class RestConstants(Protocol):
+    """How non-landslides are drawn, as prepare_region.py explains it."""
+
+    RATIO: float
+    STRATEGY: str
+    BUFFER: float
+    SEED: int
 
 
 def as_text(path: Path, factors: tuple[Factor, ...], ending: tuple[str, ...]) -> pd.DataFrame:
@@ -56,12 +73,12 @@ def published_points(path: Path, factors: tuple[Factor, ...], positive: str) -> 
     return table, Motion(Sieve(len(table)), measured, values, np.zeros(0, int))
 
 
-def judged(c, points: velocities.InsarPoints, composite: Composite, grid: Path, factors: tuple[Factor, ...],
-           landslides: np.ndarray, path: Path) -> Motion:
+def judged(c: WeakConstants, points: velocities.InsarPoints, composite: Composite, grid: Path,
+           factors: tuple[Factor, ...], landslides: np.ndarray, path: Path) -> Motion:
     """The points after all rules of `find_moving`, with their factors.
 
-    c       the constants of augment_inventory.py; grid  the cells to predict, table or stack
-    landslides  (landslides, 2), of the inventory; path  of the points, for messages
+    grid  the cells to predict, table or stack; landslides  (landslides, 2), of the inventory
+    path  of the points, for messages
     Raises InputError.
     """
     terrain, inside = terrain_at(composite, points.xy)
@@ -73,7 +90,7 @@ def judged(c, points: velocities.InsarPoints, composite: Composite, grid: Path, 
     return find_moving(points, Ground(terrain, inside, composite.grid.crs), landslides, factors_of, c, path)
 
 
-def at_rest(motion: Motion, landslides: np.ndarray, c, spacing: float, grid: Grid, folder: Path
+def at_rest(motion: Motion, landslides: np.ndarray, c: RestConstants, spacing: float, grid: Grid, folder: Path
             ) -> tuple[np.ndarray, list[str]]:
     """Places (n, 2) of points at rest that become non-landslides, RATIO for each weak landslide; and a note.
 
@@ -81,7 +98,6 @@ def at_rest(motion: Motion, landslides: np.ndarray, c, spacing: float, grid: Gri
     points. So the non-landslides for them come from the same survey (Phillips et al. 2009, Ecological Applications 19,
     on absences of the same bias as the presences).
     landslides  (landslides, 2), of the inventory
-    c           the constants RATIO, STRATEGY, BUFFER and SEED of prepare_region.py
     spacing     m, the least distance to landslides, weak ones too, and of each other
     folder      with the layers valid, 1 where every factor is known, and occupied, 1 in landslides and their polygons
     """

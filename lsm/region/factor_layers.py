@@ -1,6 +1,8 @@
 """Factor layers: categories, NDVI, indices of flow and distances, each a layer of its own in one folder."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from osgeo import gdal, ogr
@@ -11,7 +13,7 @@ from lsm.inputs.rasters import Grid, create, known_strips
 from lsm.inputs.samples import Factor
 from lsm.inputs.vectors import burn, burn_numbers, fields_of, is_areal, number_features, overlaps
 from lsm.region import terrain, warp
-from lsm.region.inventory import read_inventories
+from lsm.region.points.inventory import InventoryConstants, read_inventories
 from lsm.region.warp import fill_holes, to_grid
 from lsm.run.paths import edit
 from lsm.run.settings import InputError, counted
@@ -233,12 +235,30 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
     return None
 
 
-def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, c, codes: dict,
-                step) -> tuple[dict, dict, list[str]]:
+class LayerConstants(InventoryConstants, Protocol):
+    """How layers are made of raw files, as prepare_region.py explains it."""
+
+    MASK_KEEPS: bool
+    LAND_USE_FIELD: str
+    LITHOLOGY_FIELD: str
+    DEM_UNIT: str
+    CODES_OF: str
+    HOLES: int
+    WATER_CELLS: int
+    SLOPE_FORMULA: str
+    FLOW_CELLS: int
+    CHANNEL: int
+    NDVI_SCALE: float
+    TERRAIN_MORE: tuple
+    RELIEF_CELLS: int
+
+
+def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, c: LayerConstants, codes: dict,
+                step: Callable[[str], None]) -> tuple[dict, dict, list[str]]:
     """Writes one layer for each factor but DV into the folder, those of files first: what is wrong with them is known
     before the flow. Returns the classes of categorical factors, the points of `inventory.read_inventories`, and notes.
 
-    inputs, own  the files there are, by the name of their constant, by factor; c  the constants of prepare_region.py
+    inputs, own  the files there are, by the name of their constant, by factor
     codes  of classes that keep them, by factor; step  is called with what comes next
     """
     notes, classes, most = [], {}, max(1, min(grid.rows, grid.cols) // 3)

@@ -5,6 +5,7 @@ import shlex
 import shutil
 from dataclasses import fields
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -21,19 +22,37 @@ from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 from lsm.sources.files import TABLES, full_path, is_beside, is_sidecar, parts_of, path_of
 
-INPUTS = ("DEM", "INVENTORY", "STABLE", "LAND_USE", "LITHOLOGY", "NDVI", "ROADS", "RIVERS", "FAULTS", "CATCHMENTS",
-          "MASK", "INSAR")  # constants of prepare_region.py that name a file; dem.*, inventory.*, ... without them
 ASCENDING, DESCENDING = {"asc", "ascending", "a"}, {"desc", "des", "dsc", "descending", "d"}  # in names of InSAR files
 ALONE = (".json", ".dbf")  # data where no other file of the name is, else they belong to it
 MAKER = "prepare_region.py"
 MAKERS = (MAKER, "augment_inventory.py")  # stage 0 works on the maker's tables: what it wrote is replaced too
 
 
-def find_inputs(folder: Path, c) -> tuple[dict[str, str], list[str]]:
+class InputConstants(Protocol):
+    """The constants of prepare_region.py that name a file; where they are empty, dem.*, inventory.*, ..."""
+
+    DEM: str
+    INVENTORY: str
+    STABLE: str
+    LAND_USE: str
+    LITHOLOGY: str
+    NDVI: str
+    ROADS: str
+    RIVERS: str
+    FAULTS: str
+    CATCHMENTS: str
+    MASK: str
+    INSAR: str
+
+
+INPUTS = tuple(InputConstants.__annotations__)
+
+
+def find_inputs(folder: Path, c: InputConstants) -> tuple[dict[str, str], list[str]]:
     """The raw files there are, with options behind their names: by the name of their constant, and those of InSAR
     points, of which there may be several.
 
-    folder  where files lie that the constants c do not name. A file's name tells what it is, whatever its case and
+    folder  where files lie that the constants do not name. A file's name tells what it is, whatever its case and
             format: NDVI.TIF, land-use.zip; so does the name of a folder of Shapefiles, or one that is a grid of ArcInfo
     Raises InputError where a file that is named or needed is missing.
     """
@@ -105,14 +124,15 @@ def words_of_name(path: Path) -> set[str]:
     return set(re.split(r"[ _.-]+", path.stem.lower()))
 
 
-def find_own(folder: Path, c, known: tuple[Factor, ...]) -> dict[Factor, str]:
-    """The files of the factors in FACTORS_MORE, by factor, with options behind their names.
+def find_own(folder: Path, more: tuple, known: tuple[Factor, ...]) -> dict[Factor, str]:
+    """The files of further factors, by factor, with options behind their names.
 
-    folder  where files are looked for first, before the root; known  the factors whose names are taken
+    more    FACTORS_MORE of prepare_region.py; folder  where files are looked for first, before the root
+    known   the factors whose names are taken
     Raises InputError for an entry that cannot be used.
     """
     found, taken = {}, {plain(n) for f in known for n in (f.name, *f.aliases)} | set(map(plain, ("X", "Y", "label")))
-    for entry in c.FACTORS_MORE:
+    for entry in more:
         if not (isinstance(entry, tuple) and len(entry) == 4 and all(isinstance(part, str) for part in entry)):
             raise InputError(f"FACTORS_MORE: expected (name, file, kind, unit), found {entry!r}; write it like "
                              "((\"rainfall\", \"rain.tif\", \"continuous\", \"mm\"),)")

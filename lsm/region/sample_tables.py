@@ -4,6 +4,7 @@ c holds the constants of prepare_region.py; folder holds the layers made on the 
 """
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,22 @@ from osgeo import gdal
 from lsm.inputs.bands import known
 from lsm.inputs.layers import read_rows, values_at, write_cells, write_layer
 from lsm.inputs.rasters import Grid, cell_of, centres
-from lsm.region import absences, inventory
+from lsm.region import absences
 from lsm.region.factor_layers import write_distance
+from lsm.region.points import inventory
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
+
+
+class SampleConstants(Protocol):
+    """How non-landslides are drawn, as prepare_region.py explains it."""
+
+    STRATEGY: str
+    RATIO: float
+    BUFFER: float
+    SLOPE_CLASSES: int
+    FOLD: int
+    SEED: int
 
 
 def one_a_cell(points: inventory.Inventory, chosen: np.ndarray, file: str, what: str, grid: Grid, folder: Path
@@ -39,7 +52,8 @@ def one_a_cell(points: inventory.Inventory, chosen: np.ndarray, file: str, what:
     return xy[first], row[first], col[first], years[first], notes
 
 
-def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid, folder: Path, c):
+def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid, folder: Path, c: SampleConstants
+                 ) -> tuple[list[np.ndarray], list[np.ndarray] | None, gdal.Dataset | None, list[str]]:
     """The landslides and the stable places (None where none are given), each as xy (points, 2), rows, columns,
     years; the inventory's polygons of landslides as burned, else None; notes. Raises InputError.
 
@@ -109,7 +123,8 @@ def published_form(points: pd.DataFrame) -> pd.DataFrame:
     return points.assign(DV=-points["DV"], label=-points["DV"]).rename(columns=names)
 
 
-def sample_tables(rng, landslides, stable, rest_xy: np.ndarray, names: list[str], grid: Grid, folder: Path, c
+def sample_tables(rng: np.random.Generator, landslides: list[np.ndarray], stable: list[np.ndarray] | None,
+                  rest_xy: np.ndarray, names: list[str], grid: Grid, folder: Path, c: SampleConstants
                   ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The table of landslides and non-landslides, and the table of scores by strategy.
 

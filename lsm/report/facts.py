@@ -1,6 +1,7 @@
 """A run in short: the boxes at the top of the report, and its table of the run."""
 
 import numpy as np
+from osgeo import gdal
 
 from lsm.inputs.crs import crs_name
 from lsm.learner.kinds import read_kinds
@@ -8,6 +9,7 @@ from lsm.learner.support.supports import MOVED
 from lsm.maps import layer_tables
 from lsm.report import tables
 from lsm.report.map_layers import Frame
+from lsm.report.sources import ReportConstants
 from lsm.run.artifacts import factor_list
 from lsm.run.settings import counted
 
@@ -44,8 +46,8 @@ def members_of(model: dict | None) -> int:
     return 0 if model is None else sum(kind.members for kind in read_kinds(model["kinds"]))
 
 
-def of_run(made: dict, dataset, forecast: str, breaks: list[float], provenance: dict, found: dict, prepared: dict, c
-           ) -> list[tuple]:
+def of_run(made: dict, dataset: gdal.Dataset, forecast: str, breaks: list[float], provenance: dict, found: dict,
+           prepared: dict, c: ReportConstants) -> list[tuple]:
     """The table of the run: (name, words) each.
 
     made  the map's record; dataset  the map; forecast  its FORECAST in words, "" for none; prepared  how the

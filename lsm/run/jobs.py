@@ -20,6 +20,7 @@ from importlib.metadata import version
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
+from typing import Protocol
 
 from lsm.run.artifacts import LIBRARIES
 from lsm.run.code import code_of
@@ -150,11 +151,18 @@ class Cluster:
                              "this again") from None
 
 
+class ClusterConstants(Protocol):
+    """The constants of a stage that can work on a cluster."""
+
+    REGION: str
+    DASK_SCHEDULER: str
+
+
 @contextlib.contextmanager
-def cluster_of(c) -> Iterator[Cluster | None]:
+def cluster_of(c: ClusterConstants) -> Iterator[Cluster | None]:
     """The cluster that c.DASK_SCHEDULER names while the block runs; None where it is "".
 
-    c  the constants of a stage. Raises InputError where no scheduler answers, where it has no workers, or where one of
+    Raises InputError where no scheduler answers, where it has no workers, or where one of
     them has several threads, other libraries or code, or does not see LSM_ROOT.
     """
     if not c.DASK_SCHEDULER:

@@ -21,7 +21,7 @@ from lsm.checks.factor_list import factors_of
 from lsm.inputs.rasters import Grid
 from lsm.inputs.samples import Factor, grid_chunks, read_factors, read_samples
 from lsm.insar.velocities import COLUMNS, key_of, read_insar
-from lsm.region.inventory import read_inventory
+from lsm.region.points.inventory import read_inventory
 from lsm.run.artifacts import artifact, read_csv, read_record, record_path
 from scene_sampling import weights
 

@@ -8,8 +8,8 @@ from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, 
 
 from lsm.inputs.crs import moved
 from lsm.inputs.rasters import Grid, create
-from lsm.region import inventory, placed_points
-from lsm.region.inventory import on_grid
+from lsm.region.points import inventory, placed_points
+from lsm.region.points.inventory import on_grid
 from lsm.region.warp import transform
 from lsm.run.settings import InputError
 

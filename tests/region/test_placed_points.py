@@ -9,7 +9,7 @@ import pytest
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of
 
 from lsm.inputs.rasters import Grid
-from lsm.region.placed_points import points_of, share_on
+from lsm.region.points.placed_points import points_of, share_on
 from lsm.region.warp import transform
 from lsm.run.settings import InputError
 from lsm.sources.files import File

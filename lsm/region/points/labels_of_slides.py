@@ -1,0 +1,89 @@
+"""Labels of an inventory: which of its rows are landslides, and which are places that did not slide."""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
+from lsm.inputs.text_tables import plain
+from lsm.run.settings import InputError
+
+# words of the names of columns that may hold labels, beside those of sample tables; with any other word beside them, as
+# in landslide_active, a column is an attribute
+_LIKE_LABELS = {"landslide", "landslides", "slide", "slides", "ls", "label", "labels", "class", "stability", "presence",
+                "occurrence", "value", "failure", "is", "or", "not", "yes", "no", "y", "n", "binary"}
+# of STABLE: in a column of another name they may mean anything, that water is absent, say
+_PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "absent", "absence", "negative", "não", "nao", "non", "nein", "否")
+
+
+def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.ndarray, list[str]]:
+    """Labels (rows,) of an inventory: 1 slid, 0 did not, nan where the column of labels is empty; and notes.
+
+    table   the columns of the inventory; where  the start of a message
+    stable  whether these are places known not to slide: a column of labels may say so of all of them
+    Where no column has both kinds, all rows are landslides. Raises InputError where a column of labels cannot be
+    understood.
+    """
+    used, named, notes = {}, {plain(name) for name in ("label", *OTHER_NAMES["label"])}, []
+    for name in table:
+        labels, empty = labels_of(table[name]), is_empty(table[name])
+        both, others = (labels == 0).any() and (labels == 1).any(), np.isnan(labels) & ~empty
+        values = pd.unique(table[name][~empty].astype(str).str.strip().str.removesuffix(".0"))
+        pair = " and ".join(value[:30] for value in values) if len(values) == 2 else ""
+        words = set(re.findall(r"[^\W\d_]+", str(name).lower()))
+        alike = bool(words) and words <= _LIKE_LABELS
+        if plain(name) in named:
+            if stable and len(labels) and (labels == 0).all():
+                return labels, notes
+            if (labels == 0).any() and others.any():
+                odd = table[name][others].iloc[0]
+                raise InputError(f"{where}: column {name!r}: expected 0 and 1, or words such as landslide and stable, "
+                                 f"found {str(odd)[:60]!r} too; correct it, or rename a column that is no label")
+            if (labels == 0).any() and not both:
+                raise InputError(f"{where}: column {name!r}: expected landslides, found only labels of places that did "
+                                 "not slide; add landslides, or rename a column that is no label")
+            if pair and not both:
+                raise InputError(f"{where}: column {name!r}: expected 0 and 1, or words such as landslide and stable, "
+                                 f"found {pair}; correct it, or rename a column that is no label")
+            both |= (labels == 1).any() and (labels[~empty] == 1).all()  # rows without a label are no landslides
+        elif (denied := words_of(table[name]).isin(DENIED).to_numpy()).any() and not (denied | empty).all():
+            labels, both = np.where(denied, 0.0, 1.0), True
+        elif others.any() or not (alike or clear_words(table[name])):
+            stays = table[name][labels == 0].astype(str).str.strip()
+            if pair and (both or alike or not re.search(r"\d", pair)):
+                notes.append(f"{where}: column {name!r} ({pair}) is not read as labels; if it marks places that did "
+                             "not slide, call it label, and these 0")
+            elif clear_words(table[name]):
+                notes.append(f"{where}: column {name!r} ({stays.iloc[0][:30]} in {len(stays):,} rows) is not read as "
+                             "labels; if these did not slide, write 0 there and 1 elsewhere in a column label")
+            continue
+        if both:
+            used[name] = np.where(empty, np.nan, labels)
+    if called := {name: labels for name, labels in used.items() if plain(name) in named}:
+        notes += [f"{where}: column {name!r} is not read as labels beside {next(iter(called))!r}"
+                  for name in used if name not in called]
+        used = called
+    used = {name: labels for name, labels in used.items() if (labels != 1).any()}
+    if not used:
+        return np.ones(len(table)), notes
+    (name, labels), *others = used.items()
+    other = next((n for n, others_labels in others if not np.array_equal(labels, others_labels, equal_nan=True)), None)
+    if other:
+        raise InputError(f"{where}: expected one column of labels, found {name!r} and {other!r}, which differ; remove "
+                         "or rename one")
+    if not (labels == 0).any():
+        return labels, notes
+    return labels, [*notes, f"{where}: column {name!r} tells {(labels == 1).sum():,} landslides from "
+                    f"{(labels == 0).sum():,} places that did not slide; these serve as non-landslides"]
+
+
+def clear_words(column: pd.Series) -> bool:
+    """Whether a column says "did not slide" in words that can mean nothing else."""
+    words = column[labels_of(column) == 0].astype(str).str.strip().str.lower()
+    return len(words) > 0 and not words.str.replace(r"\.0+$", "", regex=True).isin(_PLAIN_WORDS).any()
+
+
+def is_empty(column: pd.Series) -> np.ndarray:
+    """(rows,) bool: which values are missing."""
+    return (column.isna() | (column.astype(str).str.strip() == "")).to_numpy()
