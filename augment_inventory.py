@@ -82,7 +82,7 @@ class Constants(Area):
 _STAGE = "augment_inventory.py"
 
 
-def check_constants(c) -> None:
+def check_constants(c: Constants) -> None:
     """Raises InputError for constants that mean nothing."""
     for name in ("TS_POSITIVE", "INSAR_POSITIVE"):
         if getattr(c, name) not in DIRECTIONS:
@@ -126,8 +126,8 @@ def from_measurements(c, paths: Paths, path: Path, factors, landslides: np.ndarr
     return weak_samples.measured_samples(motion, factors), motion
 
 
-def main(c) -> None:
-    """Runs the stage; c holds the constants."""
+def main(c: Constants) -> None:
+    """Runs the stage."""
     paths, factors = Paths(c.REGION), c.factors
     check_constants(c)
     if paths.samples.is_file() and not c.OVERWRITE and not wrote(paths.samples, (_STAGE,)):

@@ -29,13 +29,13 @@ class Constants(Area):
 # ----------------------------------------------------------------------------------------------------------------
 
 
-def check_constants(c) -> None:
+def check_constants(c: Constants) -> None:
     """Raises InputError for constants that mean nothing."""
     at_least(c, SAMPLE_ROWS=1)
 
 
-def main(c) -> None:
-    """Runs the stage; c holds the constants."""
+def main(c: Constants) -> None:
+    """Runs the stage."""
     check_constants(c)
     write_checks(c, c.STOP_AT_ERRORS)
 

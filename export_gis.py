@@ -194,7 +194,7 @@ def say(c: Constants, counted: Counts, jumps: pd.DataFrame, threshold: float, me
 
 
 def main(c: Constants) -> None:
-    """Runs the stage; c holds the constants."""
+    """Runs the stage."""
     check_constants(c)
     paths = Paths(c.REGION)
     models = map_npz(paths.models, "predict_LSM.py", c)

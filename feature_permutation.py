@@ -129,7 +129,7 @@ def check_constants(c: Constants) -> None:
 
 
 def main(c: Constants) -> None:
-    """Runs the stage; c holds the constants."""
+    """Runs the stage."""
     check_constants(c)
     paths = Paths(c.REGION)
     models = map_npz(paths.models, "predict_LSM.py", c)

@@ -102,7 +102,7 @@ def check_constants(c: Constants) -> None:
 
 
 def main(c: Constants) -> None:
-    """Runs the stage; c holds the constants."""
+    """Runs the stage."""
     check_constants(c)
     drawers = figures()
     if c.ONLY and c.ONLY not in drawers:

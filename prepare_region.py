@@ -125,7 +125,7 @@ class Constants(Area):
 # ----------------------------------------------------------------------------------------------------------------
 
 
-def check_constants(c) -> None:
+def check_constants(c: Constants) -> None:
     """Raises InputError for constants that mean nothing."""
     for name, choices in (("GRID_FORM", ("auto", "table", "stack", "both")), ("SLOPE_FORMULA", terrain.FORMULAS),
                           ("POLYGON_CELLS", inventory.POLYGON_CELLS), ("STRATEGY", absences.STRATEGIES),
@@ -142,8 +142,8 @@ def check_constants(c) -> None:
         raise InputError(f"REGION={c.REGION}: expected letters, digits, - and _; it names files")
 
 
-def main(c) -> None:
-    """Prepares a region; c holds the constants. No file is written before all has been read and checked."""
+def main(c: Constants) -> None:
+    """Prepares a region. No file is written before all has been read and checked."""
     check_constants(c)
     if c.CHECK:
         print("check_region.py does this: python check_region.py REGION=" + c.REGION)

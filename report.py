@@ -90,7 +90,7 @@ def layers_of_stages(paths: Paths, got: Collector, frame: map_layers.Frame, alon
 
 
 def main(c: Constants) -> None:
-    """Runs the stage; c holds the constants."""
+    """Runs the stage."""
     check_constants(c)
     paths, got = Paths(c.REGION), Collector(c.REGION)
     made = check(paths.map_raster, "predict_LSM.py", c)

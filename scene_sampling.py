@@ -61,7 +61,7 @@ class Constants(StudyArea):
 # ----------------------------------------------------------------------------------------------------------------
 
 
-def check_constants(c) -> None:
+def check_constants(c: Constants) -> None:
     """Raises InputError for constants that make no blocks."""
     at_least(c, K=0, BLOCK_SAMPLES=1, FEWEST_BLOCKS=1, M=1, LOOPS=1, TASK_SAMPLES=0)
     if len(c.WEIGHTS) != len(TERRAIN) or min(c.WEIGHTS) < 0 or not any(c.WEIGHTS):

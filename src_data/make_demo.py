@@ -99,8 +99,8 @@ def write_table(path: Path, table: pd.DataFrame, made_from: tuple) -> None:
         table.to_csv(temporary, index=False, float_format="%.9g", encoding="utf-8-sig")
 
 
-def main(c) -> None:
-    """Makes the area; c holds the constants."""
+def main(c: Constants) -> None:
+    """Makes the area."""
     rng, paths, made_from = np.random.default_rng(c.SEED), Paths(c.REGION), ("src_data/make_demo.py", c, [])
     grid = Grid(c.ROWS, c.COLS, (c.WEST, c.CELL, 0.0, c.NORTH, 0.0, -c.CELL), crs_of(c.EPSG).ExportToWkt())
     factors, land, lines = make_factors(rng, c)
