@@ -71,9 +71,11 @@ def meta_loss(weights: list, inner_lr: list, batch: tuple, steps: int, normalise
 
 def trainer(weights: list, inner_lr: list, outer_lr: float, steps: int, normalise: bool):
     """One outer step as a compiled function of a batch, and the variables it moves: weights, then inner rates."""
+    from keras.optimizers import Adam  # after lsm/, which says how TensorFlow loads
+
     variables = [tf.Variable(w) for w in [*weights, *inner_lr]]
     n = len(weights)
-    adam = tf.keras.optimizers.Adam(outer_lr)
+    adam = Adam(outer_lr)
     adam.build(variables)
 
     @tf.function

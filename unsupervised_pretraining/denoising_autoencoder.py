@@ -19,6 +19,8 @@ class DenoisingAutoencoder:
     """
 
     def __init__(self, inputs: int, code: int, learning_rate: float, noise: float, rng: np.random.Generator):
+        from keras.optimizers import Adam  # here, since it takes a second and no other stage needs it
+
         self.noise, self.rng = noise, rng
         limit = np.sqrt(6 / (inputs + code))  # Glorot and Bengio 2010; the decoder starts at zero: nothing to unlearn
         with tf.device(CPU):
@@ -28,7 +30,7 @@ class DenoisingAutoencoder:
                 tf.Variable(tf.zeros((code, inputs))),
                 tf.Variable(tf.zeros(inputs)),
             ]
-            self.optimizer = tf.keras.optimizers.Adam(learning_rate)
+            self.optimizer = Adam(learning_rate)
             self.optimizer.build(self.variables)
 
     @property

@@ -105,7 +105,8 @@ def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data
     frame = next(table.frames(places))
     values, xy = _checked(table, frame, factors, first_row=0)
     for j in (j for j, factor in enumerate(factors) if factor.name == "NDVI" and ndvi_scale(values[:, j]) != 1):
-        _refuse(np.abs(values[:, j]) > 1.5, table, frame.iloc[:, j], "NDVI from -1 to 1, as in the other rows", 0)
+        wild = np.abs(values[:, j]) > 10  # the bulk is -1 to 1, or standardised
+        _refuse(wild, table, frame.iloc[:, j], "NDVI from -1 to 1, as in the other rows", 0)
     label = labels_of(frame.iloc[:, -1])
     _refuse(np.isnan(label), table, frame.iloc[:, -1], "0 or 1 (1 = landslide)", 0)
     for missing, name in ((0, "non-landslides"), (1, "landslides")):

@@ -42,6 +42,9 @@ def quietly() -> Iterator[None]:
                     os.write(2, line)
 
 
+# TensorFlow loads Keras when it is imported, which takes as long as all the rest of it; this spares it, and who needs
+# Keras imports it.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 with quietly():
     import tensorflow as tf  # other modules take tf from here
 
