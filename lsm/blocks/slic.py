@@ -17,24 +17,16 @@ from dataclasses import dataclass
 from math import ceil, floor, sqrt
 
 import numpy as np
-from numba import njit
 from scipy.spatial import cKDTree
 
 from lsm.inputs.rasters import TERRAIN
+from lsm.run.code import compiled
 from lsm.run.settings import InputError
 
 SEED_REACH = 5  # cells a seed may move along rows and along columns to find the lowest gradient
 NO_ASPECT = -1.0
 ASPECT = TERRAIN.index("aspect")
 STRIP = 1 << 20  # cells of a strip, or one row
-
-
-def compiled(function: Callable) -> Callable:
-    """The function compiled by numba; the compiled code is kept for the next run where its folder can be written."""
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # neither __pycache__ nor the user's own cache folder can be written
-        return njit(nogil=True)(function)
 
 
 @dataclass(frozen=True)

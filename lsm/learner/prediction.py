@@ -15,9 +15,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lsm.blocks.grid_parts import Part
-from lsm.blocks.slic import compiled
 from lsm.learner.additive.direct_path import add_curves
 from lsm.learner.encoder import Encoder
+from lsm.run.code import compiled
 from lsm.run.jobs import cores
 
 Networks = dict[str, list[np.ndarray]]  # by kind of member

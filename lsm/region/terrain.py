@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numba
 import numpy as np
 import pyflwdir
 from osgeo import gdal
@@ -12,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from lsm.inputs.bands import NODATA, known
 from lsm.inputs.layers import change_layer, read_rows, write_layer
 from lsm.inputs.rasters import Grid
+from lsm.run.code import compiled
 
 SMOOTH = 2  # cells that averaged heights look to each side
 ROUGH, JUDGED = 0.05, 30  # AUROC of curvature and polygons, at least, by which the highest cells are humps
@@ -240,7 +240,7 @@ def flat_water(heights: np.ndarray, least: int, stepped: bool, terraced: bool = 
     return flat, flat & ~raised
 
 
-@numba.njit(cache=True)
+@compiled
 def _areas(heights: np.ndarray, there: np.ndarray, terraced: bool) -> tuple[np.ndarray, np.ndarray]:
     """Of the area of equal height that each cell lies in: the number of its cells, and whether more than a third of its
     rim is lower; cells touch along an edge. Areas are joined in one pass (union-find), each known by its first cell.

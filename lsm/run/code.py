@@ -1,7 +1,8 @@
-"""The code that a script runs, as one digest: of itself and of all modules of this project that it imports."""
+"""The code of this project: the digest of what a script runs, itself and all modules it imports; numba's compiling."""
 
 import ast
 import hashlib
+from collections.abc import Callable
 from functools import lru_cache
 from os.path import relpath
 from pathlib import Path
@@ -9,6 +10,16 @@ from pathlib import Path
 from lsm.run.paths import PROJECT
 
 OWN = ("lsm", "unsupervised_pretraining")  # packages of this project; study_area holds constants, which records have
+
+
+def compiled(function: Callable) -> Callable:
+    """The function compiled by numba; the compiled code is kept for the next run where its folder can be written."""
+    from numba import njit  # here: most stages compile nothing
+
+    try:
+        return njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # neither __pycache__ nor the user's own cache folder can be written
+        return njit(nogil=True)(function)
 
 
 @lru_cache

@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-from lsm.blocks.slic import compiled
+from lsm.run.code import compiled
 
 KNOTS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # in standard deviations of an input
 BENDS = len(KNOTS) - 1
