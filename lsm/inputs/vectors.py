@@ -71,15 +71,20 @@ def burn(dataset: gdal.Dataset, grid: Grid, path: Path, attribute: str | None = 
     return target
 
 
-def burn_numbers(dataset: gdal.Dataset, field: str, grid: Grid, path: Path, where: str) -> list[str]:
+def burn_numbers(dataset: gdal.Dataset, field: str, grid: Grid, path: Path, where: str, nodata: float | None
+                 ) -> list[str]:
     """Burns the numbers of a vector's field onto the grid as a layer; features without a number, or with one that marks
-    a gap, make none. Returns lines on such numbers and on overlaps; where  the start of a line."""
+    a gap, make none. Returns lines on such numbers and on overlaps.
+
+    nodata  a number that marks gaps, None for none beside those that always do; where  the start of a line
+    """
     layer = dataset.GetLayer(0)
     layer.SetAttributeFilter(f'"{field}" IS NOT NULL')
     values = np.array([feature.GetField(field) for feature in layer], np.float64)
-    gaps, notes = gaps_of(values, where, what="feature")
+    declared = np.isclose(values, np.nan if nodata is None else nodata, rtol=1e-6, atol=0)
+    gaps, notes = gaps_of(np.where(declared, np.nan, values), where, what="feature")
     layer.SetAttributeFilter(" AND ".join([f'"{field}" IS NOT NULL', *(f'"{field}" <> {number!r}' for number in
-                                                                      np.unique(values[gaps]).tolist())]))
+                                                                      np.unique(values[gaps | declared]).tolist())]))
     target = create(path, grid)
     target.GetRasterBand(1).Fill(NODATA)
     gdal.RasterizeLayer(target, [1], layer, options=[f"ATTRIBUTE={field}"])

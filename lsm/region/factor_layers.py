@@ -209,25 +209,25 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
     field = given_file.options.get("field", "")
     if factor.kind == "categorical":
         return category_layer(factor.name, file, "", given, region, grid, folder, notes)
-    if raster := is_raster(file, factor.name):
+    if is_raster(file, factor.name):
         given_file.only("a raster of numbers", "band", "nodata")
         to_grid(file, factor.name, grid, path, notes, nearest=factor.kind == "circular",
                 unit="" if factor.kind == "distance" else None)
     elif factor.kind == "distance":
         distance_layer(factor.name, file, grid, folder, 0, notes)
     else:
-        vector = open_vector(file, factor.name, grid, notes)
+        vector = open_vector(file, factor.name, grid, notes, able=("nodata",))
         of_numbers = [name for name, kind in fields_of(vector.GetLayer(0)).items()
                       if kind in (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTReal)] or ["none"]
         if not (named := [name for name in of_numbers if name.lower() == field.lower()]):
             raise InputError(f"{given_file.where}: expected a number field, found {', '.join(of_numbers)}; name one "
                              f"({given_file.path.name}|field=<name>), or give classes the kind 'categorical'")
         only_areas(vector, given_file.where, notes, "interpolate their numbers to a raster")
-        notes += burn_numbers(vector, named[0], grid, path, given_file.where)
+        notes += burn_numbers(vector, named[0], grid, path, given_file.where, given_file.nodata)
     made, small = gdal.Open(str(path)), []
     for v in known_strips(made):
         refuse_impossible(v, factor.name, factor.kind, given_file.where,
-                          given_file.remedy("nodata=<number>") if raster else "remove these features")
+                          given_file.remedy("nodata=<number>"))
         small += [in_radians(v)] * bool((v >= 0).any())
     if factor.kind == "circular" and small and all(small):
         raise InputError(f"{given_file.where}: expected degrees from 0 to 360, found nearly all values up to 6.28; if "

@@ -14,7 +14,8 @@ from lsm.sources.raster_files import is_raster
 _POINTS = ("inventory", "stable places", "InSAR points")  # what may be a table of points
 
 
-def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None, parts: bool = True) -> gdal.Dataset:
+def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None, parts: bool = True,
+                able: tuple[str, ...] = ()) -> gdal.Dataset:
     """Reads one layer of a vector file into memory, in the CRS of the grid: heights dropped, curves stroked, features
     of several parts taken apart, invalid ones repaired, empty ones left out.
 
@@ -22,11 +23,12 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     what   it is, for the message
     notes  gets a line on what was left out or guessed; None: empty features stay, for callers that count them
     parts  False: a feature keeps its parts together, and only features that meet the grid are read
+    able   further options that the caller takes
     Raises InputError.
     """
     file, said = File.of(name, what), [] if notes is None else notes
     source = opened(file)
-    file.only("a layer of shapes", "layername", "field")
+    file.only("a layer of shapes", "layername", "field", *able)
     layer = _layer(source, file, said)
     stated = _crs_of(layer)  # first: GDAL raises what is wrong with a .prj file at whatever reads the layer first
     if _is_garbled(layer, file):

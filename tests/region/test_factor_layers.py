@@ -162,21 +162,23 @@ def test_polygons_that_overlap_are_said_and_the_last_counts(tmp_path):
     assert not any("overlap and differ" in note for note in notes)
 
 
-def test_numbers_of_polygons_that_mark_gaps_make_no_cells(tmp_path):
+@pytest.mark.parametrize(("gap", "option"), [(-999, ""), (0.7, "|nodata=0.7")])
+def test_numbers_of_polygons_that_mark_gaps_make_no_cells(tmp_path, gap, option):
     shapes = [square(0, 0, ROWS, 20), square(0, 20, ROWS, 20), square(0, 40, ROWS, 40)]
     write_vector(tmp_path / "soil.gpkg", shapes)
     soil = gdal.OpenEx(str(tmp_path / "soil.gpkg"), gdal.OF_UPDATE)
     soil.GetLayer(0).CreateField(ogr.FieldDefn("depth", ogr.OFTReal))
-    for feature, depth in zip(soil.GetLayer(0), (1.5, -999, None), strict=True):
+    for feature, depth in zip(soil.GetLayer(0), (1.5, gap, None), strict=True):
         if depth:
             feature.SetField("depth", depth)
             soil.GetLayer(0).SetFeature(feature)
     del feature, soil
     notes, factor = [], Factor("soil depth", "continuous", "m")
-    factor_layers.own_layer(factor, f"{tmp_path}/soil.gpkg|field=depth", GRID, tmp_path, {}, "", notes)
+    factor_layers.own_layer(factor, f"{tmp_path}/soil.gpkg|field=depth{option}", GRID, tmp_path, {}, "", notes)
     np.testing.assert_array_equal(gdal.Open(str(tmp_path / "soil depth.tif")).ReadAsArray(),
                                   np.repeat([1.5, -9999, -9999], [20, 20, 40]) * np.ones((ROWS, 1)))
-    assert any("-999 at 1 feature is taken for a gap that the file does not declare" in note for note in notes)
+    taken = any("-999 at 1 feature is taken for a gap that the file does not declare" in note for note in notes)
+    assert taken == (not option)
 
 
 def test_the_streams_of_a_dem_are_said(tmp_path):
