@@ -35,7 +35,8 @@ STABLE = ("0", "-1", "false", "f", "no", "n", "stable", *DENIED, "absent", "abse
 _CONVERT = {  # what to do with a column of a factor in another unit
     "DEM": "convert the column to metres, in all tables",
     "slope": "if percent, write degrees(atan(percent / 100)) in all tables, or name the column slope_percent there and "
-             "add FURTHER=slope_percent"}
+             "add FURTHER=slope_percent",
+    "aspect": "if from -180 to 180, add 360 to those below 0, in all tables; -1 is flat ground"}
 KINDS = ("continuous", "distance", "circular", "categorical")
 
 
