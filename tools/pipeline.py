@@ -69,12 +69,15 @@ def check_forecast(region: str, arguments: list[str]) -> None:
 
 
 def run(script: str, region: str, arguments: list[str]) -> None:
-    """Runs one stage as a person would; with the open file of `stage_1_files`, should this process be killed alone."""
+    """Runs one stage as a person would; with the open file of `stage_1_files`, should this process be killed alone. On
+    Ctrl-C the stage says that it is stopped."""
     command = [script, *pipeline.arguments_of(script, region, arguments)]
     print(f"-- {shlex.join(['python', *command])}", flush=True)
+    before = signal.signal(signal.SIGINT, lambda *_: None)
     done = subprocess.run([sys.executable, *command], cwd=PROJECT, close_fds=False)
+    signal.signal(signal.SIGINT, before)
     if done.returncode:
-        sys.exit(done.returncode)
+        sys.exit(done.returncode if done.returncode > 0 else 128 - done.returncode)  # of a signal, as shells have it
 
 
 def status(region: str, arguments: list[str], raw: bool) -> None:

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
 from asyncio import CancelledError
 from collections import deque
@@ -58,7 +59,10 @@ def processes(number: int, start: Callable, arguments: tuple) -> Iterator[Proces
 
 
 def _start_below(start: Callable, arguments: tuple) -> None:
-    """start(*arguments), in a process that ends when the one that started it has ended, killed for instance."""
+    """start(*arguments), in a process that ends when the one that started it has ended, killed for instance; Ctrl-C
+    ends both, and that one says so."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     def watch() -> None:
         parent_process().join()
         os._exit(1)

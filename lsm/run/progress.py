@@ -2,11 +2,15 @@
 
 import sys
 import time
+from threading import RLock
 
 from tqdm import tqdm
 
 PAUSE = 30  # seconds between two lines in a log file
 UNEVEN = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]"  # bar_format of a loop whose turns differ much: no estimate
+
+
+tqdm.set_lock(RLock())  # its own is one of processes too, which a process that is killed leaves behind
 
 
 class Progress(tqdm):

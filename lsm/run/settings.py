@@ -10,7 +10,6 @@ import shlex
 import signal
 import sys
 import textwrap
-import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, fields
@@ -19,7 +18,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from lsm.run.paths import PROJECT, regions, root, shown
-from lsm.run.writing import only_run
+from lsm.run.writing import let_go, only_run
 
 LONGEST = 300  # characters of an error message
 MOST = 1e15               # of a number that a person gives, and of a whole one: libraries count in 32 bits
@@ -241,16 +240,6 @@ def _stop(message: str) -> None:
     sys.exit(2)
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Closes the files of the frames that an error passed through, without a word: what GDAL could not write it cannot
-    close either, and Python would print that after the message."""
-    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    while error:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
-    sys.unraisablehook = before
-
-
 def check_region(region: str) -> None:
     """Refuses a region of which there are no inputs where other regions have some. Raises InputError.
 
@@ -290,7 +279,7 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
     except InputError as error:
         _stop(str(error))
     except OSError as error:
-        _let_go(error)
+        let_go(error)
         where = f"{shown(error.filename)}: " if error.filename else ""
         _stop(one_line(f"{where}{error.strerror or error}; {_REMEDIES.get(error.errno, _OTHER)}"))
     except MemoryError:

@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -201,3 +202,13 @@ def _give_back(file: IO) -> None:
     """Removes the file of a lock while this process still holds it, so that none is left behind."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(file.name)
+
+
+def let_go(error: BaseException | None) -> None:
+    """Closes the files of the frames that an error passed through, without a word: what GDAL could not write it cannot
+    close either, and Python would print that after the message."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    sys.unraisablehook = before

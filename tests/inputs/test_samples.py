@@ -123,7 +123,8 @@ def test_longitude_and_latitude_have_a_remedy(path):
 
 @pytest.mark.parametrize(("column", "remedy"), [
     ("slope", r"if percent, write degrees\(atan\(percent / 100\)\) in all tables, or name the column slope_percent"),
-    ("DEM", "convert the column to metres, in all tables"), ("aspect", "if from -180 to 180, add 360 to those below 0")])
+    ("DEM", "convert the column to metres, in all tables"),
+    ("aspect", "if from -180 to 180, add 360 to those below 0")])
 def test_a_whole_column_in_another_unit_has_its_remedy(path, column, remedy):
     table = pd.concat([TABLE] * 10).assign(**{column: 12_000})
     with pytest.raises(InputError, match=rf"line 2, column '{column}': .*\(30 such rows\); {remedy}"):

@@ -38,22 +38,46 @@ def nothing() -> None:
     """Starts a process that needs nothing."""
 
 
-def test_processes_end_with_the_one_that_started_them(tmp_path):
-    text = ("from test_jobs import nothing, say_and_wait\nfrom lsm.run.jobs import side_by_side\n"
-            "if __name__ == '__main__':\n"
-            f"    list(side_by_side([{str(tmp_path)!r}] * 2, say_and_wait, 2, nothing, ()))\n")
+SCRIPT = """
+from dataclasses import dataclass
+
+from test_jobs import nothing, say_and_wait
+
+from lsm.run.jobs import side_by_side
+from lsm.run.settings import run
+
+
+@dataclass(frozen=True)
+class Constants:
+    REGION: str = "demo"
+    SEED: int = 1
+
+
+if __name__ == "__main__":
+    run(lambda c: list(side_by_side([{folder!r}] * 2, say_and_wait, 2, nothing, ())), Constants, makes_region=True)
+"""
+
+
+@pytest.mark.parametrize("ended", [signal.SIGKILL, signal.SIGINT])
+def test_processes_end_with_the_one_that_started_them(tmp_path, ended):
+    """Killed alone it says nothing; Ctrl-C reaches all processes, and one speaks, in one line."""
     script = tmp_path / "script.py"
-    script.write_text(text)
-    parent = subprocess.Popen([sys.executable, script], env=os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(PROJECT), str(Path(__file__).parent)])})
+    script.write_text(SCRIPT.format(folder=str(tmp_path)))
+    parent = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True, start_new_session=True,
+                              env=os.environ | {"LSM_ROOT": str(tmp_path), "PYTHONPATH": os.pathsep.join(
+                                  [str(PROJECT), str(Path(__file__).parent)])})
     try:
         while len(pids := [int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()]) < 2:
             assert parent.poll() is None
             time.sleep(0.05)
+        (os.killpg if ended == signal.SIGINT else os.kill)(parent.pid, ended)
+        said = parent.communicate(timeout=60)[1]
     finally:
-        parent.send_signal(signal.SIGKILL)
-        parent.wait()
+        parent.kill()
     last = time.monotonic() + 30
     while (alive := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < last:
         time.sleep(0.05)
     assert not alive
+    if ended == signal.SIGINT:
+        assert parent.returncode == -signal.SIGINT
+        assert said == f"{script}: stopped; run the same command again: what is finished is not done again\n"
