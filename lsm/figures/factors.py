@@ -100,7 +100,9 @@ def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) ->
     x, y, wide = foot
     tall = fig.get_figheight()
     bar = axes_at(fig, x + 0.15, y, wide - 0.3, 0.07)
-    fig.colorbar(drawn, cax=bar, orientation="horizontal", extend="both").outline.set_linewidth(0.4)
+    beyond = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[
+        bool((known < first).any()), bool((known > last).any())]
+    fig.colorbar(drawn, cax=bar, orientation="horizontal", extend=beyond).outline.set_linewidth(0.4)
     bar.tick_params(labelsize=6, length=1.5, pad=1.5)
     bar.xaxis.set_major_locator(MaxNLocator(2 if factor.kind == "distance" else 4))
     if missing.any():

@@ -39,7 +39,7 @@ def pretraining(c: FigureConstants) -> Drawn:
     axes = fig.subplots(1, len(layers), squeeze=False)[0]
     for ax, layer in zip(axes, layers, strict=True):
         rows = table[table["layer"] == layer]
-        ax.plot(rows["epoch"], rows["error"], marker="o", markersize=3, **styles.AFTER)
+        ax.plot(rows["epoch"], rows["error"], marker="o", markersize=3, clip_on=False, zorder=3, **styles.AFTER)
         ax.set(title=layer if isinstance(layer, str) else f"layer {layer}", xlabel="epoch", ylim=(0, None))
         ax.xaxis.get_major_locator().set_params(integer=True)
         tidy(ax)
