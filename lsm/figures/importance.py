@@ -192,6 +192,9 @@ def panel(bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str], 
     make_room(violin)
     violin.set_xlabel("SHAP value (log-odds of landslide)")
     violin.set_yticks(y, [""] * len(y))
+    for ax in (bar, violin):  # lines between the rows of factors: some have several violins
+        ax.hlines(np.cumsum(high)[:-1], 0, 1, transform=ax.get_yaxis_transform(), color="#d9d9d9", linewidth=0.4,
+                  zorder=0)
     for ax in (bar, violin, other):
         ax.set_ylim(high.sum(), 0)
         ax.spines[["top", "right", "left"]].set_visible(False)
