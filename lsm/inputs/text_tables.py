@@ -5,6 +5,7 @@ wrong columns, and pandas accepts many such rows without a word.
 """
 
 import codecs
+import contextlib
 import csv
 import gzip
 import re
@@ -24,15 +25,13 @@ from lsm.run.settings import InputError
 
 SEPARATORS = ",;\t|"
 MOST_COLUMNS = 10_000  # of a table; products of InSAR have one for every date
-LONGEST_LINE = 1 << 20  # bytes
-BLOCK = 1 << 20         # bytes read at once
-CHUNK = 5_000_000       # values in memory as text at once
+LONGEST_LINE = BLOCK = 1 << 20  # bytes; bytes read at once
+CHUNK = 5_000_000  # values in memory as text at once
 _SEP_LINE = re.compile(r'"?sep=(.)"?')     # spreadsheets write it above the header
 _DECIMAL = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"      # a number with a decimal comma
 _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"          # or with a separator of thousands: nobody can tell
 
-# What reading a damaged archive, or damaged text in UTF-16, raises; RuntimeError where a zip archive has a password or
-# a compression that zipfile does not know.
+# What damaged archives and UTF-16 raise; RuntimeError: a password, or a compression that zipfile does not know.
 _DAMAGED = (BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, RuntimeError, UnicodeError)
 
 
@@ -62,15 +61,17 @@ class Table:
 
     header  the names of its columns, without blanks around them; notes, for a person, grow while rows are read
 
-    UTF-8 with or without BOM, UTF-16 with one, else Latin-1; separated by commas, semicolons, tabs or |. Lines that
-    begin with #, sep=; and rows without any value are passed over. A value in quotes may take several lines.
+    UTF-8 with or without BOM, UTF-16 with one, else Latin-1; separated by commas, semicolons, tabs, | or else blanks.
+    Lines that begin with #, sep=; and rows without any value are passed over. A value in quotes may take several lines.
     """
+
+    __iter__ = None  # pandas asks whether a file has it
 
     def __init__(self, path: Path, what: str = "", member: str = ""):
         """`what` the table is, for messages; member: its name within a zip archive at `path`. Raises InputError where
         there is no header that can be read."""
         self.path, self.where, self.notes = path, f"{shown(path)}: {what}" if what else shown(path), []
-        self._rest, self._pending, self._line, self._passed_over = b"", deque(), 0, []
+        self._rest, self._pending, self._line, self._passed_over, self._by_blanks = b"", deque(), 0, [], False
         if not path.is_file():
             raise InputError(f"{self.where}: missing; put it there, or name another file")
         try:
@@ -82,10 +83,6 @@ class Table:
                              "permissions") from None
         self.header, self.separator = self._read_header()
         self.first, self._passed_over = self._line + 1, []  # line of the first row
-
-    def __iter__(self):
-        """pandas asks files for this."""
-        return self
 
     def line_of(self, row: int) -> int:
         """The line of the file, from 1 up, that holds a row, from 0 up."""
@@ -112,10 +109,8 @@ class Table:
             while self._pending:
                 line = self._pending.popleft()
                 self._line += 1
-                if line.count(self.separator) == commas and '"' not in line and line.strip()[:1] not in blank:
-                    kept.append(line)
-                else:
-                    kept += self._checked(line)
+                is_row = line.count(self.separator) == commas and '"' not in line and line.strip()[:1] not in blank
+                kept += [line] if is_row else self._checked(line)
         return "\n".join(kept) + "\n"
 
     def _checked(self, line: str) -> list[str]:
@@ -170,7 +165,7 @@ class Table:
     def _fetch(self) -> bool:
         """Reads the next block of whole lines; False at the end of the file. Raises InputError."""
         try:
-            block = self._file.read(BLOCK)
+            block = b"" if self._file.closed else self._file.read(BLOCK)
         except _DAMAGED as error:
             raise self._damaged(error) from None
         if not block and not self._rest:
@@ -191,7 +186,8 @@ class Table:
             text, note = data.decode("latin-1"), f"{shown(self.path)} is not UTF-8; read as Latin-1"
             self.notes += [note] * (note not in self.notes)
         if text:
-            self._pending.extend(text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n"))
+            lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+            self._pending.extend(map(_with_commas, lines) if self._by_blanks else lines)
         return True
 
     def _damaged(self, error: Exception) -> InputError:
@@ -209,13 +205,18 @@ class Table:
                                      "header; copy or export it again")
             line = lines.popleft().lstrip("\ufeff")  # some programs write a second one
             self._line += 1
-            told = _SEP_LINE.fullmatch(line.strip(" "))
-            if told:
-                separator = told[1]
-            elif line.startswith("#"):
+            if line.startswith("#"):
                 comment = line
+            elif told := _SEP_LINE.fullmatch(line.strip(" ")):
+                separator = told[1]
             elif line.strip(SEPARATORS + " "):
                 break
+        while not lines and self._fetch():
+            pass
+        below = next((row for row in lines if row.strip() and not row.startswith("#")), line)
+        if not separator and not {*line, *below} & {*SEPARATORS, '"'} and len(line.split()) == len(below.split()) > 1:
+            self._by_blanks, line, comment = True, _with_commas(line), _with_commas(comment.lstrip("# "))
+            self._pending = lines = deque(map(_with_commas, lines))
         separator = separator or max(SEPARATORS, key=line.count)
         names = [" ".join(name.split()) for name in self._split(self._whole(line, separator), separator)]
         if comment and _are_numbers(names):  # some programs write their header as a comment
@@ -231,13 +232,15 @@ class Table:
         return names, separator
 
 
+def _with_commas(line: str) -> str:
+    return line if line[:1] == "#" else ",".join(line.split())
+
+
 def _is_open(line: str, separator: str) -> bool:
     """Whether a line ends within a value in quotes."""
     lines = csv.reader([line, ""], delimiter=separator)
-    try:
+    with contextlib.suppress(csv.Error):  # of a value that is too long
         next(lines)
-    except csv.Error:  # of a value that is too long
-        return False
     return lines.line_num == 2
 
 
@@ -270,10 +273,8 @@ def numbers(frame: pd.DataFrame, separator: str) -> pd.DataFrame:
     out, text = {}, {}
     for i, column in enumerate(frame.columns):
         values = frame.iloc[:, i]
-        if values.dtype.kind == "b":
-            out[column] = pd.Series(np.nan, values.index)
-        elif values.dtype.kind in "iuf":
-            out[column] = values.astype(np.float64)
+        if values.dtype.kind in "biuf":
+            out[column] = values.astype(np.float64).where(values.notna() & (values.dtype.kind != "b"))
         else:
             text[column] = values.fillna("").astype(str).str.strip()
             out[column] = pd.to_numeric(text[column], errors="coerce").astype(np.float64)

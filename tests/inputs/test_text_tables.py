@@ -26,7 +26,9 @@ def read(path, content: bytes):
     b"X,Y\n1.5,-3\n2,4\n", b"X;Y\n1,5;-3\n2;4\n", b"X\tY\n1,5\t-3\n2\t4\n", b'"X","Y"\n"1,5","-3"\n"2","4"\n',
     b"\xef\xbb\xbfX,Y\r\n1.5,-3\r\n\r\n2,4\r\n", b"X,Y\r1.5,-3\r2,4", b"sep=;\nX;Y\n1.5;-3\n2;4\n",
     b'"sep=\t"\nX\tY\n1.5\t-3\n2\t4\n', b"# exported\n#\nX,Y\n# a note\n1.5,-3\n2,4\n", b"# X,Y\n1.5,-3\n2,4\n",
-    b"\xef\xbb\xbf\xef\xbb\xbfX,Y\n1.5,-3\n2,4\n", b"X|Y\n1.5|-3\n2|4\n",
+    b"\xef\xbb\xbf\xef\xbb\xbfX,Y\n1.5,-3\n2,4\n", b"X Y\n1.5 -3\n2 4\n", 
+    b"  X   Y\n\n 1.5   -3 \n# note\n  2  4\n", b"# X Y\n1.5 -3\n2 4\n",
+    b"X|Y\n1.5|-3\n2|4\n",
     b" X , Y \n 1.5, -3\n2 ,4\n,\n", b"X,Y,\n1.5,-3,\n2,4,\n", b"X,Y\n1.5,-3,\n2,4,\n",
     "X\tY\r\n1,5\t-3\r\n2\t4\r\n".encode("utf-16"), b"\xfe\xff" + "X,Y\n1.5,-3\n2,4\n".encode("utf-16-be")])
 def test_forms_of_one_table(path, content):
@@ -36,9 +38,10 @@ def test_forms_of_one_table(path, content):
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
-def test_lines_over_blocks(path, block, monkeypatch):
+@pytest.mark.parametrize("between", [",", " "])
+def test_lines_over_blocks(path, block, between, monkeypatch):
     monkeypatch.setattr(text_tables, "BLOCK", block)
-    content = "X,Y\r\n" + "".join(f"{i},{i / 4}\r\n" for i in range(50))
+    content = f"X{between}Y\r\n" + "".join(f"{i}{between}{i / 4}\r\n" for i in range(50))
     for encoding in ("utf-8", "utf-16"):
         _, values = read(path, content.encode(encoding))
         assert values == [[i, i / 4] for i in range(50)]
