@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lsm.learner.transfer.start_file import source_path
 from lsm.run import pipeline
-from lsm.run.artifacts import in_short
-from lsm.run.paths import PROJECT, Paths, shown
+from lsm.run.artifacts import MAKERS, in_short, wrote
+from lsm.run.paths import PROJECT, Paths, root, shown
 from lsm.run.settings import InputError, check_region, constants, constants_class, counted, of_stage
 from lsm.run.writing import stage_1_files
 
@@ -93,6 +93,8 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
         for path in files:
             words = "" if path.is_file() else "  (missing)"
             words += "  (samples without InSAR points)" * (path == paths.samples_without_insar)
+            words += "  (edited since)" * (path.is_relative_to(root() / "src_data") and path.is_file()
+                                           and not wrote(path, MAKERS))
             print(f"      {shown(path)}{words}")
         if plain not in ("up to date", "drawn"):
             print(f"      {command}")

@@ -186,9 +186,10 @@ def check(path: Path, stage: str, constants) -> dict:
     for name, found in (("REGION", record["region"]), ("RECIPE", record["recipe"]), ("SEED", record["seed"]),
                         ("FURTHER", record["recipe"] and record["constants"].get("FURTHER"))):
         expected = getattr(constants, name, None)
-        if found is not None and expected is not None and found != expected:
-            raise InputError(f"{shown(path)}: expected {name.lower()} {expected}, found {found}; run {stage} "
-                             f"{name}={expected} again")
+        if None not in (found, expected) and found != expected:
+            asked = " ".join(dict.fromkeys((f"REGION={constants.REGION}", f"{name}={expected}")))
+            raise InputError(f"{shown(path)}: expected {name.lower()} {expected}, found {found}; run {stage} {asked} "
+                             "again")
     now, then = factor_list(constants), record.get("factors")
     if now is not None and then is not None and now != then:
         raise InputError(f"{shown(path)}: expected the factors {', '.join(now)}, found {', '.join(map(str, then))}; "

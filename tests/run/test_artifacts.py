@@ -109,8 +109,9 @@ def test_one_of_the_two_is_missing(made, which):
 
 @pytest.mark.parametrize(("other", "expected"), [
     ({"REGION": "HK"}, "expected region HK, found isle; run maker.py REGION=HK again"),
-    ({"RECIPE": "recommended"}, "expected recipe recommended, found published; run maker.py RECIPE=recommended again"),
-    ({"SEED": 5}, "expected seed 5, found 4; run maker.py SEED=5 again")])
+    ({"RECIPE": "recommended"}, "expected recipe recommended, found published; run maker.py REGION=isle "
+                                "RECIPE=recommended again"),
+    ({"SEED": 5}, "expected seed 5, found 4; run maker.py REGION=isle SEED=5 again")])
 def test_of_another_region_recipe_or_seed(made, other, expected):
     with pytest.raises(InputError) as caught:
         check(made, STAGE, but(**other))
@@ -126,7 +127,8 @@ def test_of_other_further_factors(made, recipe, stops):
     if not stops:
         assert check(made, STAGE, but(FURTHER="all"))["recipe"] is None
         return
-    with pytest.raises(InputError, match=r"expected further all, found none; run maker\.py FURTHER=all again$"):
+    said = "expected further all, found none; run maker.py REGION=isle FURTHER=all again$"
+    with pytest.raises(InputError, match=said):
         check(made, STAGE, but(FURTHER="all"))
 
 

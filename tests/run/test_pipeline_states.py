@@ -292,6 +292,13 @@ def said_of(region: str, capsys, *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+def test_status_marks_an_input_that_somebody_edited(prepared, capsys):
+    assert "(edited since)" not in said_of("isle", capsys)
+    prepared.samples.write_text("edited")
+    marked = [line.strip() for line in said_of("isle", capsys).splitlines() if "(edited since)" in line]
+    assert marked == ["src_data/samples_isle.csv  (edited since)"]
+
+
 def test_status_of_an_area_without_inputs_names_them_and_how_to_make_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     monkeypatch.setenv("PY", "python")
