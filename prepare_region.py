@@ -198,21 +198,21 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
         notes += more
         if points is not None:
             motion = judged(rules, points, Composite.of(folder / "composite.tif"), folder / "stack.tif", factors,
-                            landslides[0], path_of(insar[0]))
+                            landslides.xy, path_of(insar[0]))
             weak = as_table(names, motion.factors, points.xy[motion.sieve.left]).assign(label=1)
             notes += [*motion.notes, f"{len(weak):,} of {len(points.xy):,} InSAR points are weak landslides; dropped: "
                                      f"{motion.sieve.dropped or 'none'}"]
         stable, more = mark_occupied(landslides, stable, weak[["X", "Y"]].to_numpy(), burned, grid, folder)
         notes += more
         if points is not None and stable is None:
-            rest_xy, more = at_rest(motion, landslides[0], c, rules.SPACING, grid, folder)
+            rest_xy, more = at_rest(motion, landslides.xy, c, rules.SPACING, grid, folder)
             notes += more
         step("tables")
         samples, scores = sample_tables(rng, landslides, stable, rest_xy, names, grid, folder, c)
         tables = {paths.samples_without_insar: samples, paths.samples: samples, paths.strategies: scores}
-        if len(dates := placed_points.table_of_dates(landslides)):
+        if len(dates := placed_points.table_of_dates(landslides.xy, landslides.year)):
             tables[paths.samples_dates] = dates
-            notes.append(f"{len(dates):,} of {len(landslides[0]):,} landslides have a year, {dates['year'].min()} to "
+            notes.append(f"{len(dates):,} of {len(landslides):,} landslides have a year, {dates['year'].min()} to "
                          f"{dates['year'].max()}")
         if points is not None and c.INSAR_FORM == "insar":
             tables[paths.insar_table] = points.table()

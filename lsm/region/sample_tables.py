@@ -3,6 +3,7 @@
 c holds the constants of prepare_region.py; folder holds the layers made on the way, <name>.tif.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -31,37 +32,61 @@ class SampleConstants(Protocol):
     SEED: int
 
 
+@dataclass(frozen=True)
+class Places:
+    """Labelled places, one a cell: xy (places, 2), m; the row, the column and the number of the cell (places,); year
+    (places,), nan where it is not known."""
+
+    xy: np.ndarray
+    row: np.ndarray
+    col: np.ndarray
+    cell: np.ndarray
+    year: np.ndarray
+
+    @classmethod
+    def of(cls, xy: np.ndarray, year: np.ndarray, grid: Grid) -> "Places":
+        """Of places on a grid, perhaps several in a cell."""
+        row, col = cell_of(grid.geotransform, xy)
+        return cls(xy, row, col, row * grid.cols + col, year)
+
+    def __getitem__(self, chosen: np.ndarray) -> "Places":
+        """The chosen places, by number or as a mask."""
+        return Places(*(values[chosen] for values in vars(self).values()))
+
+    def __len__(self) -> int:
+        return len(self.cell)
+
+
 def one_a_cell(points: inventory.Inventory, chosen: np.ndarray, file: str, what: str, grid: Grid, folder: Path
-               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """The chosen points of a file, one a cell: xy (points, 2), rows, columns, years, and notes. Raises InputError."""
+               ) -> tuple[Places, list[str]]:
+    """The chosen points of a file, the first of each cell, and notes. Raises InputError."""
     xy, years = points.xy[chosen], points.year[chosen]
     inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}",
                                points.placed)
-    row, col = cell_of(grid.geotransform, xy[inside])
-    complete = values_at(gdal.Open(str(folder / "valid.tif")), row, col)[:, 0] == 1
-    xy, row, col, years = xy[inside][complete], row[complete], col[complete], years[inside][complete]
-    _, first = np.unique(row * grid.cols + col, return_index=True)
-    first.sort()
+    places = Places.of(xy[inside], years[inside], grid)
+    complete = values_at(gdal.Open(str(folder / "valid.tif")), places.row, places.col)[:, 0] == 1
+    places = places[complete]
+    _, first = np.unique(places.cell, return_index=True)
     notes = [f"{counted(n, 'point')} of the {what} dropped {why}" for n, why in (
         (int((~inside).sum()), "off the DEM"),
         (int((~complete).sum()), "where a factor is missing, on water or under MASK"),
-        (len(xy) - len(first), "in the cell of another")) if n]
+        (len(places) - len(first), "in the cell of another")) if n]
     if not len(first):
         raise InputError(f"{shown(Path(file))}: {what}: expected points where every factor is known, found none; take "
                          "layers that cover them")
-    return xy[first], row[first], col[first], years[first], notes
+    return places[np.sort(first)], notes
 
 
 def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid, folder: Path, c: SampleConstants
-                 ) -> tuple[list[np.ndarray], list[np.ndarray] | None, gdal.Dataset | None, list[str]]:
-    """The landslides and the stable places (None where none are given), each as xy (points, 2), rows, columns,
-    years; the inventory's polygons of landslides as burned, else None; notes. Raises InputError.
+                 ) -> tuple[Places, Places | None, gdal.Dataset | None, list[str]]:
+    """The landslides; the stable places, None where none are given; the inventory's polygons of landslides as burned,
+    else None; notes. Raises InputError.
 
     read  as `inventory.read_inventories` gives them. Stable places are those of the file STABLE and the places of the
     inventory that its labels say did not slide.
     """
     given = read["INVENTORY"]
-    *landslides, more = one_a_cell(given, given.slid, inputs["INVENTORY"], "inventory", grid, folder)
+    landslides, more = one_a_cell(given, given.slid, inputs["INVENTORY"], "inventory", grid, folder)
     notes, stable = [*given.notes, *more], []
     if not given.slid.all():
         stable.append((given, ~given.slid, "INVENTORY", "places of the inventory that did not slide"))
@@ -71,44 +96,42 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
         notes += known.notes
     parts, where, polygons = [], None, any(points.burned is not None for points, *_ in stable)
     for points, chosen, constant, what in stable:
-        *cells, more = one_a_cell(points, chosen, inputs[constant], what, grid, folder)
-        parts.append(cells)
+        places, more = one_a_cell(points, chosen, inputs[constant], what, grid, folder)
+        parts.append(places)
         notes += more
         where = f"{shown(Path(inputs[constant]))}: {what}"
     if not parts:
         return landslides, None, given.burned, notes
-    stable = [np.concatenate(part) for part in zip(*parts, strict=True)]
-    cell = stable[1] * grid.cols + stable[2]
-    _, first = np.unique(cell, return_index=True)  # both files may name a place
-    apart = np.isin(np.arange(len(cell)), first) & ~np.isin(cell, landslides[1] * grid.cols + landslides[2])
+    stable = Places(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
+    _, first = np.unique(stable.cell, return_index=True)  # both files may name a place
+    apart = np.isin(np.arange(len(stable)), first) & ~np.isin(stable.cell, landslides.cell)
     if not apart.any():
         raise InputError(f"{where}: expected places apart from landslides, found each in the cell of one; is it the "
                          "inventory again?")
     notes += [f"{counted(int((~apart).sum()), 'stable place')} dropped in the cell of a landslide"] * (not apart.all())
-    kept, most = np.flatnonzero(apart), max(1, round(c.RATIO * len(landslides[0])))
+    kept, most = np.flatnonzero(apart), max(1, round(c.RATIO * len(landslides)))
     if polygons and len(kept) > most:
         notes.append(f"{most:,} of the {len(kept):,} stable cells are taken, RATIO for each landslide")
         kept = kept[np.linspace(0, len(kept) - 1, most).astype(int)]
-    return landslides, [part[kept] for part in stable], given.burned, notes
+    return landslides, stable[kept], given.burned, notes
 
 
-def mark_occupied(landslides, stable, weak_xy: np.ndarray, burned, grid: Grid, folder: Path
-                  ) -> tuple[list[np.ndarray] | None, list[str]]:
+def mark_occupied(landslides: Places, stable: Places | None, weak_xy: np.ndarray, burned: gdal.Dataset | None,
+                  grid: Grid, folder: Path) -> tuple[Places | None, list[str]]:
     """Writes the layers occupied (cells with a landslide, a weak one or an inventory polygon) and away, the distance
     (m) to occupied cells. Returns the stable places without those in the cell of a weak landslide, and notes.
 
-    landslides, stable  xy, rows, columns, years; stable may be None; weak_xy  (points, 2)
-    burned  the inventory's polygons as burned, or None
+    weak_xy  (points, 2); burned  the inventory's polygons as burned, or None
     """
-    weak_row, weak_col = cell_of(grid.geotransform, weak_xy)
-    row, col = np.r_[landslides[1], weak_row], np.r_[landslides[2], weak_col]
+    weak = Places.of(weak_xy, np.full(len(weak_xy), np.nan), grid)
+    row, col = np.r_[landslides.row, weak.row], np.r_[landslides.col, weak.col]
     occupied = write_cells(folder / "occupied.tif", grid, row, col, 1, burned, kind=gdal.GDT_Byte, nodata=None)
     write_distance(occupied, grid, folder / "away.tif", "inventory: expected landslides on the grid, found none")
     if stable is None:
         return stable, []
-    moves = np.isin(stable[1] * grid.cols + stable[2], weak_row * grid.cols + weak_col)
-    return [part[~moves] for part in stable], [f"{counted(int(moves.sum()), 'stable place')} dropped in the cell of a "
-                                               "weak landslide"] * bool(moves.any())
+    moves = np.isin(stable.cell, weak.cell)
+    return stable[~moves], [f"{counted(int(moves.sum()), 'stable place')} dropped in the cell of a weak landslide"
+                            ] * bool(moves.any())
 
 
 def as_table(names: list[str], values: np.ndarray, xy: np.ndarray) -> pd.DataFrame:
@@ -123,24 +146,22 @@ def published_form(points: pd.DataFrame) -> pd.DataFrame:
     return points.assign(DV=-points["DV"], label=-points["DV"]).rename(columns=names)
 
 
-def sample_tables(rng: np.random.Generator, landslides: list[np.ndarray], stable: list[np.ndarray] | None,
-                  rest_xy: np.ndarray, names: list[str], grid: Grid, folder: Path, c: SampleConstants
+def sample_tables(rng: np.random.Generator, landslides: Places, stable: Places | None, rest_xy: np.ndarray,
+                  names: list[str], grid: Grid, folder: Path, c: SampleConstants
                   ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The table of landslides and non-landslides, and the table of scores by strategy.
 
-    landslides  xy, rows, columns, years; stable  the same of places known to be stable, or None
-    rest_xy     (n, 2), places where InSAR sees no motion: further non-landslides, which no strategy is scored on
+    rest_xy  (n, 2), places where InSAR sees no motion: further non-landslides, which no strategy is scored on
     Raises InputError where no cell is left to draw non-landslides from.
     """
-    stack, chosen = gdal.Open(str(folder / "stack.tif")), "given" if stable else c.STRATEGY
+    stack, chosen = gdal.Open(str(folder / "stack.tif")), c.STRATEGY if stable is None else "given"
 
     def table(row, col, label: int, xy=None) -> pd.DataFrame:
         xy = np.column_stack(centres(grid.geotransform, row, col)) if xy is None else xy
         return as_table(names, values_at(stack, row, col), xy).assign(label=label)
 
-    xy, row, col, _ = landslides
-    slides = table(row, col, 1, xy)
-    by_strategy = {"given": table(stable[1], stable[2], 0, stable[0])} if stable else {}
+    slides = table(landslides.row, landslides.col, 1, landslides.xy)
+    by_strategy = {} if stable is None else {"given": table(stable.row, stable.col, 0, stable.xy)}
     for strategy, own_rng in zip(absences.STRATEGIES, rng.spawn(len(absences.STRATEGIES)), strict=True):
         by_strategy[strategy] = table(*absences.draw_non_landslides(
             own_rng, strategy, slides["slope"].to_numpy(), folder, grid, c.RATIO, c.SLOPE_CLASSES, c.BUFFER), 0)

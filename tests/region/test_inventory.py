@@ -188,7 +188,7 @@ def test_years_of_a_table_of_points(tmp_path, dem):
     (tmp_path / "t.csv").write_text(f"X,Y,date\n{WEST + 45},{NORTH - 45},2003-05-01\n{WEST + 75},{NORTH - 45},\n")
     years = read(tmp_path / "t.csv", dem, tmp_path).year
     np.testing.assert_array_equal(years, [2003, np.nan])
-    dates = placed_points.table_of_dates((np.array([[1.23456, 2], [3, 4]]), None, None, years))
+    dates = placed_points.table_of_dates(np.array([[1.23456, 2], [3, 4]]), years)
     assert dates.to_dict("list") == {"X": [1.235], "Y": [2.0], "year": [2003]}
 
 

@@ -292,8 +292,7 @@ def remedy_off_grid(xy: np.ndarray, grid: Grid) -> str:
     return ""
 
 
-def table_of_dates(landslides) -> pd.DataFrame:
-    """X, Y, year of the landslides whose year is known; landslides  xy, rows, columns, years."""
-    xy, _, _, years = landslides
+def table_of_dates(xy: np.ndarray, years: np.ndarray) -> pd.DataFrame:
+    """X, Y, year of the landslides xy (landslides, 2) whose year (landslides,) is known."""
     known = np.isfinite(years)
     return pd.DataFrame({"X": xy[known, 0].round(3), "Y": xy[known, 1].round(3), "year": years[known].astype(int)})
