@@ -74,6 +74,8 @@ class Constants(MappedArea):
     NEIGHBOURS: int = 15      # of a sample in learned_factors: in Isomap's graph, in the share alike; not published
     PERPLEXITY: float = 30.0  # of t-SNE in learned_factors; not published
     TSNE_STEPS: int = 500     # steps of its gradient descent; not published
+    # a word on every map of a region, in short; report.py has it in full: (region, text)
+    MAP_NOTES: tuple[tuple, ...] = (("HK", "stand-in rasters: no map of Hong Kong"),)
 # ----------------------------------------------------------------------------------------------------------------
 
 
@@ -99,6 +101,8 @@ def check_constants(c: Constants) -> None:
     classes.check_constants(c)
     at_least(c, DPI=1, THIN=0, LARGEST=16, RASTERISE=0, TOP=1, KINDS=1, SHOT_STEPS=0, SHAP_ROWS=1, SWARM=1,
              METHOD_CELLS=16, FACTOR_CELLS=16, EMBEDDED=2, NEIGHBOURS=1, TSNE_STEPS=250)
+    if not all(len(note) == 2 for note in c.MAP_NOTES):
+        raise InputError(f"MAP_NOTES={c.MAP_NOTES}: expected pairs of a region and a text")
 
 
 def main(c: Constants) -> None:

@@ -38,6 +38,7 @@ class FigureConstants(ClassConstants, Protocol):
     NEIGHBOURS: int
     PERPLEXITY: float
     TSNE_STEPS: int
+    MAP_NOTES: tuple
     factors: tuple[Factor, ...]
 
 

@@ -26,13 +26,13 @@ class Ground:
 
     relief  the terrain in colour (rows, cols, 3); shade (rows, cols), 1 on flat ground
     extent  of both: west, east, south, north in metres
-    words   CRS and cell size, for readers
+    words   CRS, cell size and what else readers must know
     """
 
     relief: np.ndarray
     shade: np.ndarray
     extent: tuple[float, float, float, float]
-    words: tuple[str, str]
+    words: tuple[str, ...]
 
 
 def terrain(c: FigureConstants, largest: int | None = None) -> Ground:
@@ -48,7 +48,8 @@ def terrain(c: FigureConstants, largest: int | None = None) -> Ground:
     tint = LinearSegmentedColormap.from_list("tint", styles.TINTS)((dem - low) / max(high - low, 1))[..., :3]
     relief = np.where(valid[..., None], tint * shade[..., None], to_rgb(styles.SEA))
     transform = dataset.GetGeoTransform()
-    words = (crs_name(dataset.GetProjection()), f"cells {transform[1]:.4g} × {-transform[5]:.4g} m")
+    words = (crs_name(dataset.GetProjection()), f"cells {transform[1]:.4g} × {-transform[5]:.4g} m",
+             *(text for region, text in c.MAP_NOTES if region == c.REGION))
     return Ground(relief, shade, extent, words)
 
 

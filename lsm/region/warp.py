@@ -196,7 +196,10 @@ def fill_holes(path: Path, grid: Grid, largest: int) -> int:
     small = sum(int(hole(*window).sum()) for window in grid.windows())
     if small:
         copy = gdal.GetDriverByName("GTiff").CreateCopy(str(path.with_suffix(".copy.tif")), dataset)
+        before = gdal.GetConfigOption("CPL_TMPDIR")
+        gdal.SetConfigOption("CPL_TMPDIR", str(path.parent))  # else GDAL's own files lie in the current folder
         gdal.FillNodata(copy.GetRasterBand(1), None, largest, 0)
+        gdal.SetConfigOption("CPL_TMPDIR", before)
         change_layer(path, grid, lambda row, v: np.where(hole(row, len(v)), read_rows(copy, row, len(v)), v))
     return small
 

@@ -49,7 +49,10 @@ def test_a_heap_of_zeros_does_not_mix_with_its_neighbours(tmp_path):
     assert any("exactly 0 in 600 of" in note for note in notes)
 
 
-def test_holes_up_to_a_size_are_filled(tmp_path):
+def test_holes_up_to_a_size_are_filled(tmp_path, monkeypatch):
+    """GDAL's own files lie beside the layer, not in the current folder, where an interrupted run would leave them."""
+    places, fill = [], gdal.FillNodata
+    monkeypatch.setattr(gdal, "FillNodata", lambda *a: places.append(gdal.GetConfigOption("CPL_TMPDIR")) or fill(*a))
     values = (np.mgrid[:ROWS, :COLS][1] * 2.0).astype(np.float32)
     values[10:12, 10:12] = values[30:40, 30:40] = NODATA
     write_raster(tmp_path / "dem.tif", values)
@@ -58,6 +61,7 @@ def test_holes_up_to_a_size_are_filled(tmp_path):
     np.testing.assert_allclose(filled[10:12, 10:12], [[20, 22], [20, 22]], atol=2)
     assert (filled == NODATA).sum() == 100
     assert warp.fill_holes(tmp_path / "dem.tif", GRID, 4) == 0
+    assert (places, gdal.GetConfigOption("CPL_TMPDIR")) == ([str(tmp_path)], None)
 
 
 def test_the_grid_of_a_dem(tmp_path):
