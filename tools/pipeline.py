@@ -18,12 +18,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lsm.learner.transfer.start_file import source_path
-from lsm.run import pipeline
-from lsm.run.artifacts import MAKERS, in_short, wrote
-from lsm.run.paths import PROJECT, Paths, root, shown
-from lsm.run.settings import InputError, check_region, constants, constants_class, counted, of_stage
-from lsm.run.writing import stage_1_files
+try:
+    from lsm.learner.transfer.start_file import source_path
+    from lsm.run import pipeline
+    from lsm.run.artifacts import MAKERS, in_short, wrote
+    from lsm.run.paths import PROJECT, Paths, root, shown
+    from lsm.run.settings import InputError, check_region, constants, constants_class, counted, of_stage
+    from lsm.run.writing import stage_1_files
+except ModuleNotFoundError as error:
+    print(f"{sys.argv[0]}: expected the package {error.name}, found none for {sys.executable}; run make setup, or "
+          "activate the conda environment of environment.yml and add PY=python", file=sys.stderr)
+    sys.exit(2)
 
 
 def wanted(target: str, region: str, raw: bool) -> list[str]:

@@ -39,7 +39,7 @@ def origins(paths: Paths, samples: dict, c: OriginConstants) -> tuple[np.ndarray
         return table["origin"].to_numpy("<U9")[row], []
     out = np.where(samples["label"] == 1, INVENTORY, ABSENCE).astype("<U9")
     if not paths.insar_points.is_file():
-        return out, [f"{shown(paths.insar_points)} is missing: every landslide counts as inventory"]
+        return out, [f"no InSAR points ({shown(paths.insar_points)}): every landslide counts as inventory"]
     seen = places_of(paths.insar_points)
     transform = open_raster(paths.composite, "put the terrain raster there").GetGeoTransform()
     landslides, cell = np.flatnonzero(samples["label"] == 1), max(transform[1], -transform[5])

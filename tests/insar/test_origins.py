@@ -42,7 +42,7 @@ def test_landslides_within_a_cell_of_an_insar_point_are_insar_and_the_rest_is_co
 def test_without_any_table_every_landslide_counts_as_inventory():
     found, (note,) = origins.origins(PATHS, SAMPLES, C)
     assert found.tolist() == ["inventory", "inventory", "absence", "inventory"]
-    assert note == "src_data/Ts_own.csv is missing: every landslide counts as inventory"
+    assert note == "no InSAR points (src_data/Ts_own.csv): every landslide counts as inventory"
 
 
 def test_a_table_without_coordinates_is_refused():

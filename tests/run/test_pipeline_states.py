@@ -222,6 +222,13 @@ def test_status_says_when_the_checks_are_out_of_date(finished, capsys):
     assert not pipeline.checked("demo", finished[1])
 
 
+def test_an_environment_without_packages_is_one_line():
+    done = subprocess.run([sys.executable, "-S", PROJECT / "tools" / "pipeline.py", "status"], text=True,
+                          capture_output=True)
+    assert done.returncode == 2
+    assert re.fullmatch(r".*: expected the package \w+, found none for .*; run make setup, or .*\n", done.stderr)
+
+
 def test_status_into_a_pipe_that_is_closed_ends_without_a_word(tmp_path):
     with subprocess.Popen([sys.executable, "tools/pipeline.py", "status"], cwd=PROJECT, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, env={**os.environ, "LSM_ROOT": str(tmp_path)}) as process:
