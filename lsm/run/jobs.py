@@ -61,7 +61,8 @@ def processes(number: int, start: Callable, arguments: tuple) -> Iterator[Proces
 def _start_below(start: Callable, arguments: tuple) -> None:
     """start(*arguments), in a process that ends when the one that started it has ended, killed for instance; Ctrl-C
     ends both, and that one says so."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as in a shell's background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def watch() -> None:
         parent_process().join()
