@@ -95,10 +95,10 @@ def non_landslides(c: FigureConstants) -> Drawn:
     """The score of a quick model for each way of drawing non-landslides; the chosen way is marked."""
     path = Paths(c.REGION).strategies
     table, record = saved(path, STAGE, c, ("strategy", "landslides", "non_landslides", "auroc", "chosen"))
-    fig = Figure(figsize=(styles.COLUMN, 0.75 + 0.36 * len(table)))
+    fig = Figure(figsize=(styles.COLUMN, 1.0 + 0.36 * len(table)))
     ax = fig.subplots()
     tall = fig.get_figheight()
-    fig.subplots_adjust(left=0.17, right=0.97, top=1 - 0.1 / tall, bottom=0.62 / tall)
+    fig.subplots_adjust(left=0.17, right=0.97, top=1 - 0.1 / tall, bottom=0.87 / tall)
     y = np.arange(len(table))
     ax.barh(y, table["auroc"].fillna(0), height=0.62, edgecolor=styles.AFTER["color"], linewidth=0.8,
             color=[styles.AFTER["color"] if chosen else "white" for chosen in table["chosen"]])
@@ -111,5 +111,6 @@ def non_landslides(c: FigureConstants) -> Drawn:
     ax.set(xlim=(0, 1), ylim=(len(table) - 0.45, -0.55), xlabel="AUROC, whole squares left out")
     tidy(ax)
     ax.tick_params(axis="y", length=0)
-    caption(fig, c, record, f"{int(table['landslides'].max()):,} landslides; dotted: chance")
+    caption(fig, c, record, f"{int(table['landslides'].max()):,} landslides; dotted: chance;\na higher "
+            "score does not mean better points, each way has its own")
     return fig, table

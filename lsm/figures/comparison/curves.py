@@ -151,7 +151,7 @@ def method_rates(c: FigureConstants) -> Drawn:
         top = top.groupby("method", sort=False).mean()
         chosen = in_colour(top, c.TOP)
         lines_of_repeats(ax, part, chosen)
-        ax.plot((0, 1), (0, 1), color=styles.INK, linewidth=0.7, linestyle=":")
+        ax.plot((0, 1), (0, 1), color="#b0b0b0", linewidth=0.7)
         ax.axvline(0.1, color=styles.INK, linewidth=0.6, linestyle=(0, (2, 2)))
         legend(ax, [(m, f"{m}  {top[m]:.2f}") for m in chosen], len(top) - len(chosen),
                "share on the top 10 % (dashed)", "lower right")
@@ -159,8 +159,9 @@ def method_rates(c: FigureConstants) -> Drawn:
                ylabel="share of landslides")
         ax.set_title(f"{protocol}: {kind} rate, {repeats(part['repeat'].nunique(), [protocol])}", loc="left")
         tidy(ax)
-    caption(fig, c, record, "success: landslides that a method learned from; prediction: other landslides; dotted: "
-            "chance")
+    words = {"success": "success: landslides that a method learned from",
+             "prediction": "prediction: other landslides"}
+    caption(fig, c, record, "; ".join([*(words[k] for k in words if k in {k for _, k in pairs}), "grey line: chance"]))
     return fig, where(table, protocol=protocols)[["protocol", "kind", "method", "seed", "area", "landslides"]]
 
 
