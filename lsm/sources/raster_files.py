@@ -4,6 +4,7 @@ Their values: lsm/sources/plain_rasters.py.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,14 @@ from lsm.sources.files import File, is_beside, is_sidecar
 
 METRES = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "km": 1000.0, "ft": 0.3048, "us-ft": 1200 / 3937}  # of a unit
 _SPELT = {"metre": "m", "meter": "m", "decimetre": "dm", "decimeter": "dm", "centimetre": "cm", "centimeter": "cm",
-          "millimetre": "mm", "millimeter": "mm", "kilometre": "km", "kilometer": "km", "foot": "ft", "feet": "ft"}
+          "millimetre": "mm", "millimeter": "mm", "kilometre": "km", "kilometer": "km", "metro": "m", "metri": "m",
+          "foot": "ft", "feet": "ft"}
+_US_FOOT = {"ftus", "sft", "usft"}
+# words beside a unit that leave it as it is: "metres above mean sea level (EGM96)"
+_DATUM = re.compile(r"\b(egm|navd|ngvd|evrf|wgs|epsg)[ :]?\d+")
+_BESIDE = {"above", "over", "mean", "sea", "level", "msl", "asl", "amsl", "a", "s", "l", "the", "of", "in", "geoid",
+           "ellipsoid", "ellipsoidal", "orthometric", "vertical", "datum", "height", "heights", "elevation",
+           "international", "unit", "units"}
 _NO_UNIT = ("unspecified", "unknown", "undefined", "none", "n/a", "-", "1")
 # "heights [ft]", "distance_km", "dem_ft"; not the "10_m" of a cell
 _UNIT_OF_NAME = re.compile(rf"[(\[]\s*({'|'.join([*METRES, *_SPELT])})s?\s*[)\]]|[^\W\d]{{2,}}[ _-]+(ft|feet)$|"
@@ -152,7 +160,7 @@ def _metres(file: File, band: gdal.Band, crs: osr.SpatialReference, unit: str, n
         found["its band"] = _named(stated)
         if found["its band"] is None:
             raise InputError(f"{file.where}: unit of the band: expected one of {', '.join(METRES)}, found {stated!r}; "
-                             f"{_say_unit(file)}")
+                             f"convert the values to metres, or, if they are of one of these, {_say_unit(file)}")
     if file.what == "DEM" and crs.GetAttrValue("VERT_CS|UNIT", 1):
         found["its vertical CRS"] = float(crs.GetAttrValue("VERT_CS|UNIT", 1))
     names = {"the name of its band": band.GetDescription(), "its name": Path(file.member or file.path.name).stem}
@@ -183,9 +191,15 @@ def _say_unit(file: File) -> str:
 
 
 def _named(text: str) -> float | None:
-    """The metres of a unit as files spell it, None for another: "US survey foot", "metre", "ft"."""
-    words = re.findall(r"[a-z]+", text.lower().replace("_", " "))
-    if {"us", "survey", "ftus", "sft", "usft"} & set(words):
+    """The metres of a unit as files spell it: "US survey foot", "metre", "ft". None for another, and where a number or
+    a word stands beside it that may change it: "0.1 m", "tenths of metres"."""
+    bare = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode().replace("_", " ")
+    bare = _DATUM.sub("", bare)
+    words = set(re.findall(r"[a-z]+", bare)) - _BESIDE
+    spelt = {_SPELT.get(word, _SPELT.get(word.removesuffix("s"), word))
+             for word in words - {"us", "survey"} - _US_FOOT}
+    if re.search(r"[^a-z .,()\[\]-]", bare) or not spelt <= set(METRES):
+        return None
+    if (words & _US_FOOT and not spelt) or (words & {"us", "survey"} and spelt == {"ft"}):
         return METRES["us-ft"]
-    spelt = [_SPELT.get(word, _SPELT.get(word.removesuffix("s"), word)) for word in words]
-    return next((METRES[word] for word in spelt if word in METRES), None)
+    return METRES[spelt.pop()] if len(spelt) == 1 and not words & {"us", "survey"} else None

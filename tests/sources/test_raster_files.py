@@ -1,5 +1,7 @@
 """What a raster file says of its values is applied, and what it does not say is noticed."""
 
+import re
+
 import numpy as np
 import pytest
 from osgeo import gdal, osr
@@ -50,7 +52,8 @@ def test_scale_and_offset_are_applied(tmp_path, scale, offset):
 
 @pytest.mark.parametrize(("unit", "metres"), [("US survey foot", 1200 / 3937), ("ft", 0.3048), ("feet", 0.3048),
                                               ("metre", 1), ("m", 1), ("centimeters", 0.01), ("sfoot", 0.3048),
-                                              ("Meters above EGM96", 1)])
+                                              ("Meters above EGM96", 1), ("m a.s.l.", 1), ("mètres", 1),
+                                              ("ftUS", 0.3048006)])
 def test_the_unit_of_the_band(tmp_path, unit, metres):
     if unit == "sfoot":
         unit, metres = "US_survey_foot", 1200 / 3937
@@ -78,9 +81,12 @@ def test_a_crs_in_feet_asks_for_the_unit_of_heights(tmp_path):
 
 def test_units_that_cannot_be_used(tmp_path):
     write_raster(tmp_path / "dem.tif", heights())
-    change(tmp_path / "dem.tif", unit="fathom")
-    with pytest.raises(InputError, match=r"unit of the band: expected one of m, .*found 'fathom'; say .*DEM_UNIT"):
-        plain_of(tmp_path / "dem.tif", "DEM", "")
+    for unit in ("fathom", "0.1 m", "1/10 m", "tenths of metres", "m*10", "m (scaled by 10)", "10 cm", "US survey mile",
+                 "yard", "km²", "m or ft", "m/s"):
+        change(tmp_path / "dem.tif", unit=unit)
+        said = rf"unit of the band: expected one of m, .*found '{re.escape(unit)}'; convert the values .*DEM_UNIT"
+        with pytest.raises(InputError, match=said):
+            plain_of(tmp_path / "dem.tif", "DEM", "")
     change(tmp_path / "dem.tif", unit="m", crs="EPSG:26910+6360")
     with pytest.raises(InputError, match=r"expected one unit of heights, found 1 m by its band and 0.3048006 m by"):
         plain_of(tmp_path / "dem.tif", "DEM", "")
