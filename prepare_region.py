@@ -46,9 +46,8 @@ from lsm.insar.rules import check_rules
 from lsm.insar.tracks import joined, read_tracks
 from lsm.insar.velocities import DIRECTIONS, TO_MM
 from lsm.insar.weak_samples import at_rest, judged
-from lsm.region import absences, factor_layers, region_files, terrain, warp
-from lsm.region.points import inventory, placed_points
-from lsm.region.sample_tables import as_table, mark_occupied, place_points, published_form, sample_tables, valid_cells
+from lsm.region import absences, factor_layers, region_files, sample_tables, terrain, warp
+from lsm.region.points import inventory
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError, at_least, of_stage, run
@@ -188,29 +187,30 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
         further = (*(Factor(name, "continuous", terrain.MORE[name]) for name in c.TERRAIN_MORE), *own)
         factors = tuple(f for f in (*study_area.FACTORS, *further) if (folder / f"{f.name}.tif").is_file())
         names, units = [f.name for f in factors], {f.name: f.unit for f in factors}
-        complete, total, more = valid_cells(names, c.COVER, grid, folder)
+        complete, total, more = sample_tables.valid_cells(names, c.COVER, grid, folder)
         notes += more
         for stack, bands in (("composite", _TERRAIN), ("stack", names)):
             files = {name: folder / f"{name}.tif" for name in bands}
             stack_layers(files, units, grid, folder / "ground.tif", folder / f"{stack}.tif")
         step("points")
-        landslides, stable, burned, more = place_points(read, inputs, grid, folder, c)
+        landslides, stable, burned, more = sample_tables.place_points(read, inputs, grid, folder, c)
         notes += more
         if points is not None:
             motion = judged(rules, points, Composite.of(folder / "composite.tif"), folder / "stack.tif", factors,
                             landslides.xy, path_of(insar[0]))
-            weak = as_table(names, motion.factors, points.xy[motion.sieve.left]).assign(label=1)
+            weak = sample_tables.as_table(names, motion.factors, points.xy[motion.sieve.left]).assign(label=1)
             notes += [*motion.notes, f"{len(weak):,} of {len(points.xy):,} InSAR points are weak landslides; dropped: "
                                      f"{motion.sieve.dropped or 'none'}"]
-        stable, more = mark_occupied(landslides, stable, weak[["X", "Y"]].to_numpy(), burned, grid, folder)
+        stable, more = sample_tables.mark_occupied(landslides, stable, weak[["X", "Y"]].to_numpy(), burned, grid,
+                                                   folder)
         notes += more
         if points is not None and stable is None:
             rest_xy, more = at_rest(motion, landslides.xy, c, rules.SPACING, grid, folder)
             notes += more
         step("tables")
-        samples, scores = sample_tables(rng, landslides, stable, rest_xy, names, grid, folder, c)
+        samples, scores = sample_tables.draw_samples(rng, landslides, stable, rest_xy, names, grid, folder, c)
         tables = {paths.samples_without_insar: samples, paths.samples: samples, paths.strategies: scores}
-        if len(dates := placed_points.table_of_dates(landslides.xy, landslides.year)):
+        if len(dates := sample_tables.table_of_dates(landslides)):
             tables[paths.samples_dates] = dates
             notes.append(f"{len(dates):,} of {len(landslides):,} landslides have a year, {dates['year'].min()} to "
                          f"{dates['year'].max()}")
@@ -218,7 +218,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
             tables[paths.insar_table] = points.table()
             del tables[paths.samples]  # stage 0 makes it; without the weak labels it is not what to train on
         elif len(weak):
-            tables[paths.insar_points] = published_form(weak)
+            tables[paths.insar_points] = sample_tables.published_form(weak)
             tables[paths.samples] = pd.concat([samples, weak]).sample(frac=1, random_state=c.SEED)
         as_csv = c.GRID_FORM in ("table", "both") or (c.GRID_FORM == "auto" and complete <= c.TABLE_CELLS)
         of_run = SimpleNamespace(**vars(c), **{name: getattr(rules, name) for name in _RULES if points is not None})

@@ -61,8 +61,8 @@ class Table:
 
     header  the names of its columns, without blanks around them; notes, for a person, grow while rows are read
 
-    UTF-8 with or without BOM, UTF-16 with one, else Latin-1; separated by commas, semicolons, tabs, | or else blanks.
-    Lines that begin with #, sep=; and rows without any value are passed over. A value in quotes may take several lines.
+    UTF-8 with or without BOM, UTF-16 with one, else Windows-1252; separated by commas, semicolons, tabs, |, or else by
+    blanks. Lines of #, sep=; and rows without any value are passed over. A value in quotes may take several lines.
     """
 
     __iter__ = None  # pandas asks whether a file has it
@@ -183,7 +183,7 @@ class Table:
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
-            text, note = data.decode("latin-1"), f"{shown(self.path)} is not UTF-8; read as Latin-1"
+            text, note = data.decode("cp1252", "replace"), f"{shown(self.path)} is not UTF-8; read as Windows-1252"
             self.notes += [note] * (note not in self.notes)
         if text:
             lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")

@@ -198,7 +198,8 @@ def _first(table: pd.DataFrame, key: str):
 def _unit_of(column: str, stated: str, unit: str, path: Path) -> tuple[str, list[str]]:
     """The unit of a column: what its name says, else what its file states, else `unit`; and a note where it is not
     `unit`. Raises InputError for a unit that is no velocity, and for two units."""
-    named, of_file = split_unit(column)[1], split_unit(f"v {stated}")[1] if stated else ""
+    named, (beside, of_file) = split_unit(column)[1], split_unit(f"v {stated}")
+    of_file *= beside == "v"  # a number or a word beside a unit may change it
     if stated and (not of_file or named not in ("", of_file)):
         more = f" and, in a name, {named}; correct one" if of_file else "; export velocities along the line of sight"
         raise InputError(f"{shown(path)}: unit: expected one of {', '.join(TO_MM)}, found {stated[:40]!r}{more}")
@@ -277,8 +278,7 @@ def check_unit(velocity: np.ndarray, path: Path, unit: str = "mm/yr", told: bool
         notes.append(f"{shown(path)}: 99 % of the velocities are below {most:.3g} mm/yr, in {unit} as the file says")
     elif most < SLOWEST or middle > FASTEST:
         found = f"99 % below {most:.3g}" if most < SLOWEST else f"half of them above {middle:.3g}"
-        named = f"; if they are so slow, name the unit: column 'velocity ({unit})', or the band's"
-        named *= bool(most < SLOWEST)
+        named = f"; if they are so slow, name the unit: column 'velocity ({unit})', or the band's" * int(most < SLOWEST)
         raise InputError(f"{shown(path)}: velocities: expected {unit}, found {found} mm/yr; give INSAR_UNIT, "
                          f"or convert them to mm/yr{named}")
     if (wild := np.abs(velocity) > FASTEST_ONE).any():

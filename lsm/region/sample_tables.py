@@ -57,12 +57,18 @@ class Places:
         return len(self.cell)
 
 
+def table_of_dates(landslides: Places) -> pd.DataFrame:
+    """X, Y, year of the landslides whose year is known."""
+    dated = landslides[np.isfinite(landslides.year)]
+    return pd.DataFrame({"X": dated.xy[:, 0].round(3), "Y": dated.xy[:, 1].round(3), "year": dated.year.astype(int)})
+
+
 def one_a_cell(points: inventory.Inventory, chosen: np.ndarray, file: str, what: str, grid: Grid, folder: Path
                ) -> tuple[Places, list[str]]:
     """The chosen points of a file, the first of each cell, and notes. Raises InputError."""
     xy, years = points.xy[chosen], points.year[chosen]
     inside = inventory.on_grid(xy, gdal.Open(str(folder / "DEM.tif")), grid, f"{shown(Path(file))}: {what}",
-                               points.placed)
+                               points.placed, points.source)
     places = Places.of(xy[inside], years[inside], grid)
     complete = values_at(gdal.Open(str(folder / "valid.tif")), places.row, places.col)[:, 0] == 1
     places = places[complete]
@@ -146,9 +152,8 @@ def published_form(points: pd.DataFrame) -> pd.DataFrame:
     return points.assign(DV=-points["DV"], label=-points["DV"]).rename(columns=names)
 
 
-def sample_tables(rng: np.random.Generator, landslides: Places, stable: Places | None, rest_xy: np.ndarray,
-                  names: list[str], grid: Grid, folder: Path, c: SampleConstants
-                  ) -> tuple[pd.DataFrame, pd.DataFrame]:
+def draw_samples(rng: np.random.Generator, landslides: Places, stable: Places | None, rest_xy: np.ndarray,
+                 names: list[str], grid: Grid, folder: Path, c: SampleConstants) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The table of landslides and non-landslides, and the table of scores by strategy.
 
     rest_xy  (n, 2), places where InSAR sees no motion: further non-landslides, which no strategy is scored on

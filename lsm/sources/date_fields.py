@@ -131,6 +131,8 @@ def years_of(column: pd.Series, where: str, latest: int) -> tuple[np.ndarray, li
     spans = np.array([bool(_BOUND.search(text)) or len(set(YEAR.findall(text))) > 1 for text in texts], bool)
     found = [(unknown, "taken for unknown"), (late & ~unknown, "taken for unknown"),
              (spans & np.isnan(years) & ~unknown, "no single year, taken for unknown")]
+    odd = np.isnan(years) & ~unknown & ~spans & np.array([bool(re.search(r"\d", text)) for text in texts], bool)
+    found.append((odd & bool(np.isfinite(years).any()), "no year of four digits, taken for unknown"))
     years[unknown | late] = np.nan
     for year in np.unique(years[years < MODERN]):
         alone = np.array([bool(_ROUND.fullmatch(text)) for text in texts], bool) & (years == year)

@@ -24,6 +24,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     notes  gets a line on what was left out or guessed; None: empty features stay, for callers that count them
     parts  False: a feature keeps its parts together, and only features that meet the grid are read
     able   further options that the caller takes
+    Its metadata item CRS holds the CRS (WKT) that the features were transformed from.
     Raises InputError.
     """
     file, said = File.of(name, what), [] if notes is None else notes
@@ -35,11 +36,11 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
         if source.GetDriver().ShortName != "ESRI Shapefile":
             raise InputError(f"{file.where}: expected text in UTF-8, found another encoding; export it as GeoPackage")
         chosen = layer.GetName()
-        source = opened(file, "ENCODING=ISO-8859-1")
+        source = opened(file, "ENCODING=CP1252")
         layer = source.GetLayerByName(chosen)
         _crs_of(layer)
-        said.append(f"{file.where}: its text is not UTF-8 and no .cpg file names the encoding; read as Latin-1; if "
-                    "names look wrong, write the encoding into a .cpg file beside it")
+        said.append(f"{file.where}: its text is not UTF-8 and no .cpg file names the encoding; read as Windows-1252; "
+                    "if names look wrong, write the encoding into a .cpg file beside it")
     crs = file.crs or stated
     if crs is None or crs.IsLocal() or crs.GetName().startswith("Undefined"):  # the name of a GeoPackage's missing CRS
         prj = " (a Shapefile needs its .prj file)" if file.opened.lower().endswith(".shp") else ""
@@ -59,6 +60,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
                          "CRS and extent of the file")
     if notes is not None:
         _drop_empty(read.GetLayer(0), file, notes)
+    read.SetMetadataItem("CRS", horizontal(crs).ExportToWkt())
     return read
 
 

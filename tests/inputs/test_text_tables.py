@@ -92,11 +92,11 @@ def test_a_value_in_quotes_may_take_several_lines(path, block, monkeypatch):
     assert first_rows(path, None)["a name"].tolist() == ['two\n\n "lines", and more', '5" pipe', "#\n# no comment"]
 
 
-def test_latin_1_is_said(path):
-    table, values = read(path, "Höhe,Y\n1,2\n".encode("latin-1"))
-    assert table.header == ["Höhe", "Y"]
+def test_windows_1252_is_said(path):
+    table, values = read(path, "Höhe – m,Y\n1,2\n".encode("cp1252"))
+    assert table.header == ["Höhe – m", "Y"]
     assert values == [[1, 2]]
-    assert table.notes == ["t.csv is not UTF-8; read as Latin-1"]
+    assert table.notes == ["t.csv is not UTF-8; read as Windows-1252"]
 
 
 def test_a_look_at_the_first_rows(path):

@@ -181,6 +181,7 @@ def test_the_band_of_velocities_is_found_by_its_name(path):
     ({"epsg": None}, "expected a CRS and a geotransform, found none"),
     ({"epsg": 32651}, "check its CRS"), ({"place": (WEST + 1e6, 30.0, 0, NORTH, 0, -30.0)}, "found 0; check its CRS"),
     ({"unit": "mm"}, "unit: expected one of mm/yr, cm/yr, m/yr, found 'mm'"),
+    ({"unit": "0.1 mm/yr"}, "unit: expected one of mm/yr, cm/yr, m/yr, found '0.1 mm/yr'"),
     ({"unit": "mm/yr", "name": "velocity (cm/yr)"}, "found 'mm/yr' and, in a name, cm/yr; correct one"),
     ({"nodata": 5.0, "values": np.full((ROWS, COLS), 5, np.float32)}, "found none; check its CRS and nodata")])
 def test_refused(path, options, words):

@@ -8,8 +8,9 @@ from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, 
 
 from lsm.inputs.crs import moved
 from lsm.inputs.rasters import Grid, create
-from lsm.region.points import inventory, placed_points
+from lsm.region.points import inventory
 from lsm.region.points.inventory import on_grid
+from lsm.region.sample_tables import Places, table_of_dates
 from lsm.region.warp import transform
 from lsm.run.settings import InputError
 
@@ -188,7 +189,7 @@ def test_years_of_a_table_of_points(tmp_path, dem):
     (tmp_path / "t.csv").write_text(f"X,Y,date\n{WEST + 45},{NORTH - 45},2003-05-01\n{WEST + 75},{NORTH - 45},\n")
     years = read(tmp_path / "t.csv", dem, tmp_path).year
     np.testing.assert_array_equal(years, [2003, np.nan])
-    dates = placed_points.table_of_dates(np.array([[1.23456, 2], [3, 4]]), years)
+    dates = table_of_dates(Places.of(np.array([[1.23456, 2], [3, 4]]), years, GRID))
     assert dates.to_dict("list") == {"X": [1.235], "Y": [2.0], "year": [2003]}
 
 
@@ -311,6 +312,15 @@ def test_a_crs_that_puts_points_on_the_dem_is_told(dem, epsg):
     xy = moved(np.array([[WEST + 100, NORTH - 100]]), GRID.crs, crs_of(epsg))
     with pytest.raises(InputError, match=rf"; in EPSG:{epsg} they lie on it: if it is theirs, \|epsg={epsg} behind"):
         inventory.on_grid(xy, dem, GRID, "i.csv")
+
+
+@pytest.mark.parametrize(("stated", "theirs"), [(32651, 32650), (3857, 32650), (32650, 32651)])
+def test_a_file_that_states_a_wrong_crs_is_told_the_right_one(tmp_path, dem, stated, theirs):
+    x, y = moved(np.array([[WEST + 100, NORTH - 100]]), GRID.crs, crs_of(theirs))[0]
+    write_vector(tmp_path / "i.gpkg", [f"POINT ({x + i} {y})" for i in range(4)], epsg=stated)
+    found = read(tmp_path / "i.gpkg", dem, tmp_path)
+    with pytest.raises(InputError, match=rf"; in EPSG:{theirs} they lie on it: .* \|epsg={theirs} behind the file"):
+        inventory.on_grid(found.xy, dem, GRID, "i.gpkg", found.placed, found.source)
 
 
 def test_landslides_of_two_kinds_that_cover_much_are_no_background(tmp_path, dem):

@@ -90,7 +90,7 @@ def test_shapes_as_text(read):
 def test_latin_1_is_read_and_said(read):
     table, notes = read(f"Ort,X,Y\nHöhe,{X},{Y}\n".encode("latin-1"))
     assert table["Ort"].tolist() == ["Höhe"]
-    assert notes == ["t.csv is not UTF-8; read as Latin-1"]
+    assert notes == ["t.csv is not UTF-8; read as Windows-1252"]
 
 
 def test_names_in_another_encoding_are_no_reason_to_rename_them(read):

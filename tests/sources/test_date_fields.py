@@ -122,3 +122,10 @@ def test_placeholders_and_years_to_come_are_unknown(value):
     (["Datum"], "Datum"), (["created_date", "image year"], None), (["date A", "date B"], None)])
 def test_fields_of_dates_by_a_word_in_their_names(names, field):
     assert date_fields.date_field(fields(names), "", "i")[0] == field
+
+
+def test_dates_without_a_year_of_four_digits_are_counted_beside_others():
+    column = pd.Series(["2008-05-12", "05/12/08", "'08", "", "12-MAY-08"], name="date")
+    years, notes = date_fields.years_of(column, "i.csv", 2026)
+    np.testing.assert_equal(years, [2008, np.nan, np.nan, np.nan, np.nan])
+    assert notes == ["i.csv: field 'date': 3 dates like 05/12/08: no year of four digits, taken for unknown"]

@@ -39,7 +39,8 @@ class InventoryConstants(Protocol):
 class Inventory:
     """xy (points, 2), m, in the CRS of the grid; slid (points,) bool, False for places that did not slide; year
     (points,), nan where it is not known; burned, a layer that is not 0 inside the polygons of landslides (None without
-    polygons); notes for a person; placed, whether the CRS of the points is stated, not guessed."""
+    polygons); notes for a person; placed, whether the CRS of the points is stated, not guessed; source, the CRS (WKT)
+    that their file states, "" where they were not transformed."""
 
     xy: np.ndarray
     slid: np.ndarray
@@ -47,18 +48,20 @@ class Inventory:
     burned: gdal.Dataset | None
     notes: tuple[str, ...]
     placed: bool
+    source: str = ""
 
 
-def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str, placed: bool = False) -> np.ndarray:
+def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str, placed: bool = False,
+            source: str = "") -> np.ndarray:
     """(points,) bool: which points xy (points, 2) lie on cells where the layer `ground` holds a value.
 
-    name    of the points, for the message; placed  whether their CRS is stated, not guessed
+    name    of the points, for the message; placed, source  as in `Inventory`
     Raises InputError where all points lie elsewhere, or most of them and their CRS is guessed.
     """
     row, col, valid = locate(grid.geotransform, (grid.rows, grid.cols), xy)
     valid[valid] = known(values_at(ground, row[valid], col[valid])[:, 0])
     if not valid.any() or (valid.mean() < 0.5 and not placed):
-        remedy = remedy_off_grid(xy, grid) or (
+        remedy = remedy_off_grid(xy, grid, source) or (
             "check the CRS of both" + "; if it is right" * bool(valid.any()) + ": |epsg=<code> behind the file")
         raise InputError(
             f"{name}: expected points on the DEM ({grid.extent}), found {(~valid).sum()} of {len(xy)} outside or on "
@@ -139,7 +142,7 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         notes.append(f"{where}: {counted(len(of_polygons), 'point')} of {counted(len(polygons), 'polygon')} "
                      f"(POLYGON_CELLS = {how})")
     return Inventory(of_points[:, :2], of_points[:, 2] == 1, of_points[:, 3], burned,
-                     (*outlined, *notes, *unlabelled), True)
+                     (*outlined, *notes, *unlabelled), True, dataset.GetMetadataItem("CRS") or "")
 
 
 def _refuse_study_area(shapes: list[ogr.Geometry], xy: np.ndarray, dem: gdal.Dataset, grid: Grid, where: str,

@@ -271,9 +271,11 @@ def swapped_degrees(xy: np.ndarray, grid: Grid) -> str:
     return ""
 
 
-def remedy_off_grid(xy: np.ndarray, grid: Grid) -> str:
+def remedy_off_grid(xy: np.ndarray, grid: Grid, source: str = "") -> str:
     """What to do about points (points, 2) most of which lie off the grid, by what would put most of them there; ""
     where nothing is found that would. The CRS tried are degrees, those of Europe and of web maps, and UTM zones around.
+
+    source  the CRS (WKT) that their file states, from which they were transformed; "": they are as in the file
     """
     xy, (west, south, east, north) = xy[::max(1, len(xy) // 1000)], grid.bounds
     if swapped := swapped_metres(xy, grid):
@@ -283,16 +285,13 @@ def remedy_off_grid(xy: np.ndarray, grid: Grid) -> str:
     with contextlib.suppress(RuntimeError):  # no place of that CRS
         if not share_on(xy, grid) and (swapped := swapped_degrees(moved(xy, grid.crs, crs_of(4326)), grid)):
             return swapped
+    own = osr.SpatialReference(wkt=grid.crs).GetAuthorityCode(None)
+    xy = moved(xy, grid.crs, source) if source else xy
     zone = utm_zone((west + east) / 2, (south + north) / 2, grid.crs)
     first = zone // 100 * 100 + 1
-    for code in (4326, 3035, 3857, zone, *((zone + step - first) % 60 + first for step in (-1, 1))):
+    for code in (*[int(own)] * bool(source and own), 4326, 3035, 3857, zone,
+                 *((zone + step - first) % 60 + first for step in (-1, 1))):
         with contextlib.suppress(RuntimeError):
             if share_on(transform(xy, code, grid, ""), grid) > 0.5:
                 return f"in EPSG:{code} they lie on it: if it is theirs, |epsg={code} behind the file, or a column epsg"
     return ""
-
-
-def table_of_dates(xy: np.ndarray, years: np.ndarray) -> pd.DataFrame:
-    """X, Y, year of the landslides xy (landslides, 2) whose year (landslides,) is known."""
-    known = np.isfinite(years)
-    return pd.DataFrame({"X": xy[known, 0].round(3), "Y": xy[known, 1].round(3), "year": years[known].astype(int)})
