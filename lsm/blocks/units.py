@@ -118,7 +118,7 @@ def _of_raster(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[st
         if len(values) > limit:
             raise InputError(f"{where}: expected at most {limit:,} units, one for {FEWEST_CELLS} cells, found more; "
                              "export the numbers of the units, not a measure")
-    if zeros and raster.band.nodata is raster.band.said is raster.band.mask is None:
+    if zeros and not raster.band.marks_gaps:
         notes.append(f"{where}: declares no nodata; its {zeros:,} cells of 0 lie outside every unit. If 0 is a unit, "
                      f"name another number: {raster.file.remedy('nodata=-1')}")
         values = values[values != 0]

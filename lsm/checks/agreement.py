@@ -101,7 +101,7 @@ def _apart(factor: Factor, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _equal(factor: Factor, a: np.ndarray, b: np.ndarray) -> float:
     """The share of samples a that are equal to the grid b (samples,), but for the rounding of tables."""
-    return float((_apart(factor, a, b) <= 1e-4 + 1e-5 * np.abs(b)).mean())
+    return float((_apart(factor, a, b) <= 1e-5 * np.abs(b) + min(1e-4, 1e-3 * np.std(b))).mean())
 
 
 def _of_unequal(factor: Factor, equal: float, read_from_it: bool, file: str) -> list[Finding]:
@@ -142,20 +142,21 @@ def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, read_from_it: bool,
     if factor.zero_is_missing and -LIKE <= ranks < AGAINST:
         return [Finding("units", file, "error", f"{factor.name}: samples and grid run against each other (rank "
                         f"correlation {ranks:.2f})", "some samples have the other sign; make both of one source")]
-    if np.median(apart) <= NEAR * width:
-        return []
+    if factor.kind != "circular" and ranks < -LIKE:
+        return [Finding("units", file, "error", f"{factor.name} of the samples falls where that of the grid at their "
+                        f"places rises (rank correlation {ranks:.2f})", "write both with one sign")]
     ratio = float(np.median(a[b != 0] / b[b != 0]))
+    other_unit = factor.kind != "circular" and ranks > LIKE and not SAME_UNIT[0] < ratio < SAME_UNIT[1]
+    if np.median(apart) <= NEAR * width and not (other_unit and factor.zero_is_missing):  # most points hardly move
+        return []
     scale, shift = relation(a, b)
     if factor.kind != "circular" and ranks > LIKE and scale is None:
         return [Finding("units", file, "error", f"{factor.name} of the samples lies {shift:+.4g} from that of the grid "
                         "at their places (median)", "an offset, or heights above another level: take both from one "
                         "layer")]
-    if factor.kind != "circular" and ranks > LIKE and not SAME_UNIT[0] < ratio < SAME_UNIT[1]:
+    if other_unit:
         return [Finding("units", file, "error", f"{factor.name} of the samples is {ratio:.3g} times that of the grid "
                         "at their places (median)", "write both in one unit")]
-    if factor.kind != "circular" and ranks < -LIKE:
-        return [Finding("units", file, "error", f"{factor.name} of the samples falls where that of the grid at their "
-                        f"places rises (rank correlation {ranks:.2f})", "write both with one sign")]
     if factor.kind == "circular" or ranks < UNLIKE:
         sure = bool(read_from_it) and not factor.zero_is_missing  # a point's own velocity is not its cell's
         return [Finding("alignment", file, "error" if sure else "warning", f"{factor.name} of the samples has little "

@@ -191,7 +191,7 @@ def of_collinearity(values: pd.DataFrame, factors: tuple[Factor, ...], file: str
     """
     names = [f.name for f in factors if f.kind not in ("categorical", "circular") and f.name in values
              and values[f.name].notna().any()]
-    numbers = values[names].dropna()
+    numbers = values[names].replace([np.inf, -np.inf], np.nan).dropna()
     numbers = numbers.loc[:, numbers.std() > 0]
     constant = sorted(set(names) - set(numbers))
     findings = [Finding("collinearity", file, "warning", f"{name} is the same in every row",

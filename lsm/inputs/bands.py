@@ -69,6 +69,11 @@ class Band:
         """Whether its numbers are its values."""
         return (self.scale, self.offset) == (1, 0)
 
+    @property
+    def marks_gaps(self) -> bool:
+        """Whether a number or a mask says where there is no value."""
+        return not (self.nodata is self.said is self.mask is None)
+
     def read(self, col: int, row: int, cols: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of a window as stored, and where they hold a value, (rows, cols) both. Raises RuntimeError."""
         numbers = self.band.ReadAsArray(col, row, cols, rows)

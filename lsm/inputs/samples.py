@@ -224,15 +224,14 @@ def first_rows(path: Path, rows: int | None) -> pd.DataFrame:
 
 
 def named_rows(path: Path, rows: int | None = None) -> pd.DataFrame:
-    """The first rows of a table, all where None, for a look at them: X, Y and label under these names, labels in words
-    as numbers. Raises InputError."""
+    """The first rows of a table, all where None, for a look at them: X, Y and label under these names, labels 1 and 0,
+    nan where they are neither. Raises InputError."""
     table = first_rows(path, rows)
     for name, others in OTHER_NAMES.items():
         place = next(iter(find_columns(list(table), (name,)) or find_columns(list(table), others)), None)
         if place is not None:
             table = table.rename(columns={table.columns[place]: name})
-    in_words = "label" in table and table["label"].dtype.kind not in "iuf"
-    return table.assign(label=labels_of(table["label"])) if in_words else table
+    return table.assign(label=labels_of(table["label"])) if "label" in table else table
 
 
 def is_stored_zero(values: np.ndarray | pd.Series) -> np.ndarray | pd.Series:

@@ -79,11 +79,12 @@ def burn_numbers(dataset: gdal.Dataset, field: str, grid: Grid, path: Path, wher
     nodata  a number that marks gaps, None for none beside those that always do; where  the start of a line
     """
     layer = dataset.GetLayer(0)
-    layer.SetAttributeFilter(f'"{field}" IS NOT NULL')
+    quoted = '"' + field.replace('"', r'\"') + '"'
+    layer.SetAttributeFilter(f"{quoted} IS NOT NULL")
     values = np.array([feature.GetField(field) for feature in layer], np.float64)
     declared = np.isclose(values, np.nan if nodata is None else nodata, rtol=1e-6, atol=0)
     gaps, notes = gaps_of(np.where(declared, np.nan, values), where, what="feature")
-    layer.SetAttributeFilter(" AND ".join([f'"{field}" IS NOT NULL', *(f'"{field}" <> {number!r}' for number in
+    layer.SetAttributeFilter(" AND ".join([f"{quoted} IS NOT NULL", *(f"{quoted} <> {number!r}" for number in
                                                                       np.unique(values[gaps | declared]).tolist())]))
     target = create(path, grid)
     target.GetRasterBand(1).Fill(NODATA)

@@ -257,8 +257,8 @@ def _within_limits(column: pd.Series, key: str, path: Path) -> np.ndarray:
     if bad.any():
         row = int(np.argmax(bad))
         more = f" ({bad.sum()} such points)" if bad.sum() > 1 else ""
-        remedy = "convert the column (percent: divide by 100), or drop it"
-        remedy = "correct or remove it" if bad.mean() < 0.5 else remedy
+        remedy = "correct or remove it" if bad.mean() < 0.5 else (
+            f"convert the column{' (percent: divide by 100)' * (key == 'coherence')}, or drop it")
         raise InputError(f"{shown(path)}: point {column.index[row] + 1}, column {column.name!r}: expected {expected}, "
                          f"found {values[row]:g}{more}; {remedy}")
     return values

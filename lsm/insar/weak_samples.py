@@ -46,9 +46,7 @@ def as_text(path: Path, factors: tuple[Factor, ...], ending: tuple[str, ...]) ->
     text = next(table.frames(places, text=True)).set_axis(names, axis=1)
     if "label" in ending:
         text["label"] = labels_of(text["label"]).astype(int).astype(str)
-    if table.separator != ",":  # the samples table that this becomes is separated by commas
-        text = text.replace(",", ".", regex=True)
-    return text
+    return text.replace(",", ".", regex=True)  # decimal commas: the table that this becomes is separated by commas
 
 
 def published_points(path: Path, factors: tuple[Factor, ...], positive: str) -> tuple[pd.DataFrame, Motion]:

@@ -114,10 +114,10 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
     file  None: the distance to the layer streams, made with `channel`. Raises InputError where there is nothing to
     measure from.
     """
-    numbers, what = None, "features"
+    numbers, what, zero = None, "features", False
     if file and name == "dis2catchment" and is_raster(file, name):
-        to_grid(file, name, grid, folder / "numbers.tif", notes, categorical=True)
-        numbers = gdal.Open(str(folder / "numbers.tif"))
+        raster = to_grid(file, name, grid, folder / "numbers.tif", notes, categorical=True)
+        numbers, zero = gdal.Open(str(folder / "numbers.tif")), raster.band.marks_gaps
     elif file:
         vector, where = open_vector(file, name, grid, notes), File.of(file, name).where
         if name == "dis2catchment" and is_areal(vector):
@@ -130,7 +130,7 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
     else:
         marks = gdal.Open(str(folder / "streams.tif"))
     if numbers is not None:
-        marks, what = borders(numbers, grid, folder / "marks.tif"), "borders between polygons"
+        marks, what = borders(numbers, grid, folder / "marks.tif", zero), "borders between polygons"
     missing = (f"{File.of(file, name).where}: expected {what} on the grid ({grid.extent}), found none there; check the "
                "CRS and extent of the file, or leave it out" if file else
                f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; lower "
@@ -142,13 +142,13 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
                      "through (CHANNEL)")
 
 
-def borders(numbers: gdal.Dataset, grid: Grid, path: Path) -> gdal.Dataset:
-    """Writes a layer (uint8): 1 in cells whose right or lower neighbour has another number, both numbers above 0."""
+def borders(numbers: gdal.Dataset, grid: Grid, path: Path, zero: bool = False) -> gdal.Dataset:
+    """Writes a layer (uint8): 1 in cells whose right or lower neighbour has another number; zero: 0 is a number too."""
     def window(row: int, rows: int) -> np.ndarray:
         n = read_rows(numbers, row, min(rows + 1, grid.rows - row))  # one row more, where there is one
-        out = np.zeros(n.shape, bool)
-        out[:-1] |= (n[:-1] != n[1:]) & (n[:-1] > 0) & (n[1:] > 0)
-        out[:, :-1] |= (n[:, :-1] != n[:, 1:]) & (n[:, :-1] > 0) & (n[:, 1:] > 0)
+        there, out = known(n) & ((n != 0) | zero), np.zeros(n.shape, bool)
+        out[:-1] |= (n[:-1] != n[1:]) & there[:-1] & there[1:]
+        out[:, :-1] |= (n[:, :-1] != n[:, 1:]) & there[:, :-1] & there[:, 1:]
         return out[:rows]
 
     return write_layer(path, grid, window, gdal.GDT_Byte, None)

@@ -13,12 +13,14 @@ from osgeo import gdal
 
 from lsm.inputs.bands import known
 from lsm.inputs.layers import read_rows, values_at, write_cells, write_layer
-from lsm.inputs.rasters import Grid, cell_of, centres
+from lsm.inputs.rasters import TERRAIN, Grid, cell_of, centres
 from lsm.region import absences
-from lsm.region.factor_layers import write_distance
+from lsm.region.factor_layers import CATEGORIES, DISTANCES, write_distance
 from lsm.region.points import inventory
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
+
+ROUNDED = {*TERRAIN, *CATEGORIES, *DISTANCES, "NDVI", "SPI", "TWI", "DV"}  # to four decimals in tables
 
 
 class SampleConstants(Protocol):
@@ -141,14 +143,16 @@ def mark_occupied(landslides: Places, stable: Places | None, weak_xy: np.ndarray
 
 
 def as_table(names: list[str], values: np.ndarray, xy: np.ndarray) -> pd.DataFrame:
-    """Factors (points, factors) and X, Y (points, 2) as a table with four decimals; -0 is 0."""
-    table = pd.DataFrame(values.astype(np.float64).round(4) + 0.0, columns=names)
+    """Factors (points, factors) and X, Y (points, 2) as a table; -0 is 0. The factors whose size is known have four
+    decimals, a factor that a person adds keeps its digits: it may be 1e-6 everywhere."""
+    table = pd.DataFrame(values.astype(np.float64) + 0.0, columns=names)
+    table = table.round({name: 4 for name in names if name in ROUNDED})
     return table.assign(X=xy[:, 0].round(3), Y=xy[:, 1].round(3))
 
 
 def published_form(points: pd.DataFrame) -> pd.DataFrame:
     """Weak landslides as published: other names, DV positive away from the satellite, and DV once more as label."""
-    names = {name: name.replace("dis2", "D2") for name in points} | {"land use": "landuse", "DV": "DV_InSAR"}
+    names = {name: name.replace("dis2", "D2") for name in DISTANCES} | {"land use": "landuse", "DV": "DV_InSAR"}
     return points.assign(DV=-points["DV"], label=-points["DV"]).rename(columns=names)
 
 

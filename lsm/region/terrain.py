@@ -185,7 +185,7 @@ def write_upstream_area(dem: Path, grid: Grid, path: Path, coarser: int, hand: t
     elevation = source.ReadAsArray()
     flow = flow_of(elevation)
     cells = flow.upstream_area("cell")
-    stream = elevation - flow.hand(cells * coarser**2 >= hand[1], elevation) if hand else None
+    stream = elevation - flow.hand((cells - 1) * coarser**2 + 1 >= hand[1], elevation) if hand else None
     del flow, elevation
     size, heights, across = (coarser * side) ** 2, gdal.Open(str(dem)), np.arange(grid.cols) // coarser
 

@@ -77,8 +77,9 @@ def names_of_raster(raster: RasterFile, values: set[float], field: str = "",
     if notes is not None:
         notes += said
     found = {code: text_of(name) for code, name in found.items()}
+    nothing = {code for code, name in found.items() if name and name.lower() in _NO_CLASS}  # no data by its name
     found = {code: name for code, name in found.items() if name.lower() not in _NO_CLASS}
-    kept = [int(v) for v in sorted(values) if v != 0 or 0 in found]
+    kept = [int(v) for v in sorted(values) if (v != 0 or 0 in found) and v not in nothing]
     times = Counter(name.lower() for name in found.values())
     names = {code: f"{found[code]} ({code})" if code in found and times[found[code].lower()] > 1 else
              found.get(code, str(code)) for code in kept}

@@ -50,7 +50,7 @@ def write_plain(raster: RasterFile, path: Path, notes: list[str], grid: Grid | N
                 raise InputError(f"{where}: expected a whole raster, found: {reason(error, raster.file.path)}; copy or "
                                  "export it again") from None
 
-    gaps, sample = _gaps(raster, windows(), notes, categorical)
+    gaps, sample = _gaps(raster, windows(), cols * rows, notes, categorical)
     least, most = possible(sample) if possible else (-np.inf, np.inf)
     _note_apart(raster, sample[(sample >= least) & (sample <= most)], notes, categorical)
     impossible, like = 0, None
@@ -73,11 +73,13 @@ def write_plain(raster: RasterFile, path: Path, notes: list[str], grid: Grid | N
     return plain
 
 
-def _gaps(raster: RasterFile, windows, notes: list[str], categorical: bool) -> tuple[list[float], np.ndarray]:
+def _gaps(raster: RasterFile, windows, cells: int, notes: list[str], categorical: bool
+          ) -> tuple[list[float], np.ndarray]:
     """The stored numbers that mark gaps although the file does not declare them, each of which is said; and a sample
-    of the other values (values,). Raises InputError for a DEM that has any, or heights that no ground has."""
+    of the other values (values,) of so many cells. Raises InputError for a DEM that has any, or heights that no ground
+    has."""
     counts, sample, low, high, endless, total, zeros = {}, [], np.inf, -np.inf, 0, 0, 0
-    step = max(1, raster.grid.rows * raster.grid.cols // SAMPLE)
+    step = max(1, cells // SAMPLE)
     for _, numbers, good in windows:
         v = numbers[good]
         total, zeros = total + v.size, zeros + int((v == 0).sum())

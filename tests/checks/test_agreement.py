@@ -61,6 +61,15 @@ def test_velocities_of_another_sign_in_part():
     assert found(velocity, velocity + np.random.default_rng(5).normal(0, 5, (400, 1)), (SPEED,)) == []
 
 
+@pytest.mark.parametrize(("factor", "said"), [
+    (-1, "DV of the samples falls where"), (0.1, "DV of the samples is 0.1 times"), (1, None)])
+def test_velocities_of_another_sign_or_unit_where_most_points_hardly_move(factor, said):
+    rng = np.random.default_rng(6)
+    grid = np.where(np.arange(400) < 40, rng.normal(-8, 1, 400), rng.normal(0, 0.05, 400))[:, None]
+    assert [(level, text[:len(said)]) for level, text in found(factor * grid, grid, (SPEED,))] == (
+        [("error", said)] if said else [])
+
+
 def test_samples_of_finer_layers_are_no_fault():
     rng = np.random.default_rng(3)
     grid = values()

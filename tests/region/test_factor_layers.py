@@ -45,6 +45,12 @@ def test_catchments_may_be_a_raster_and_narrow_polygons_have_no_gaps(tmp_path):
     factor_layers.distance_layer("dis2catchment", tmp_path / "c.tif", GRID, tmp_path, 0, [])
     found = gdal.Open(str(tmp_path / "dis2catchment.tif")).ReadAsArray()
     np.testing.assert_allclose(found, CELL * np.abs(np.arange(ROWS) - 27)[:, None] * np.ones(COLS))
+    for nodata, edge in ((-1, 19), (None, 39)):  # with gaps marked otherwise, 0 is a catchment
+        strips = np.repeat([0, 1, 2], [20, 20, ROWS - 40])[:, None] * np.ones(COLS)
+        write_raster(tmp_path / "z.tif", strips, nodata=nodata)
+        factor_layers.distance_layer("dis2catchment", tmp_path / "z.tif", GRID, tmp_path, 0, [])
+        found = gdal.Open(str(tmp_path / "dis2catchment.tif")).ReadAsArray()
+        assert found[0, 0] == CELL * edge
     y = NORTH - 20.9 * CELL  # a road 3 m wide, beside the centres of its cells
     write_vector(tmp_path / "r.gpkg", [f"POLYGON (({WEST} {y}, {WEST + COLS * CELL} {y}, {WEST + COLS * CELL} {y - 3}, "
                                        f"{WEST} {y - 3}, {WEST} {y}))"])
@@ -163,18 +169,19 @@ def test_polygons_that_overlap_are_said_and_the_last_counts(tmp_path):
 
 
 @pytest.mark.parametrize(("gap", "option"), [(-999, ""), (0.7, "|nodata=0.7")])
-def test_numbers_of_polygons_that_mark_gaps_make_no_cells(tmp_path, gap, option):
+@pytest.mark.parametrize("field", ["depth", 'depth "cm"'])
+def test_numbers_of_polygons_that_mark_gaps_make_no_cells(tmp_path, gap, option, field):
     shapes = [square(0, 0, ROWS, 20), square(0, 20, ROWS, 20), square(0, 40, ROWS, 40)]
     write_vector(tmp_path / "soil.gpkg", shapes)
     soil = gdal.OpenEx(str(tmp_path / "soil.gpkg"), gdal.OF_UPDATE)
-    soil.GetLayer(0).CreateField(ogr.FieldDefn("depth", ogr.OFTReal))
+    soil.GetLayer(0).CreateField(ogr.FieldDefn(field, ogr.OFTReal))
     for feature, depth in zip(soil.GetLayer(0), (1.5, gap, None), strict=True):
         if depth:
-            feature.SetField("depth", depth)
+            feature.SetField(field, depth)
             soil.GetLayer(0).SetFeature(feature)
     del feature, soil
     notes, factor = [], Factor("soil depth", "continuous", "m")
-    factor_layers.own_layer(factor, f"{tmp_path}/soil.gpkg|field=depth{option}", GRID, tmp_path, {}, "", notes)
+    factor_layers.own_layer(factor, f"{tmp_path}/soil.gpkg|field={field}{option}", GRID, tmp_path, {}, "", notes)
     np.testing.assert_array_equal(gdal.Open(str(tmp_path / "soil depth.tif")).ReadAsArray(),
                                   np.repeat([1.5, -9999, -9999], [20, 20, 40]) * np.ones((ROWS, 1)))
     taken = any("-999 at 1 feature is taken for a gap that the file does not declare" in note for note in notes)

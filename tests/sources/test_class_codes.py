@@ -118,6 +118,18 @@ def test_a_raster_keeps_the_names_of_its_table(tmp_path, form):
     assert named
 
 
+def test_a_code_whose_name_says_that_there_is_none_is_no_class(tmp_path):
+    raster, table = raster_with(tmp_path / "l.tif", "none"), gdal.RasterAttributeTable()
+    table.CreateColumn("Value", gdal.GFT_Integer, gdal.GFU_MinMax)
+    table.CreateColumn("Name", gdal.GFT_String, gdal.GFU_Name)
+    table.SetRowCount(3)
+    for row, (code, name) in enumerate([(1, "sand"), (2, "N/A"), (3, "No Data")]):
+        table.SetValueAsInt(row, 0, code)
+        table.SetValueAsString(row, 1, name)
+    raster.band.band.SetDefaultRAT(table)
+    assert names_of_raster(raster, {1.0, 2.0, 3.0, 7.0})[0] == {1: "sand", 7: "7"}
+
+
 @pytest.mark.parametrize(("column", "codes", "found"), [
     ("Wert", [1, 2, 3], {1: "sand", 2: "marl", 3: "peat", 7: "7"}), ("Wert", [7, 3, 2], {1: "1", 2: "peat", 3: "marl",
                                                                                      7: "sand"}),

@@ -159,7 +159,8 @@ def _refuse_study_area(shapes: list[ogr.Geometry], xy: np.ndarray, dem: gdal.Dat
         return
     around = largest.GetEnvelope()
     near = xy[(xy[:, 0] >= around[0]) & (xy[:, 0] <= around[1]) & (xy[:, 1] >= around[2]) & (xy[:, 1] <= around[3])]
-    held = sum(largest.Contains(point) for point in points(near)) - 1
+    prepared = largest.CreatePreparedGeometry()
+    held = sum(prepared.Contains(point) for point in points(near)) - 1
     others = len(xy) - 1
     found = (f"a polygon as large as {share:.0%} of the DEM (X {around[0]:.0f} to {around[1]:.0f}, Y {around[2]:.0f} "
              f"to {around[3]:.0f}) with {held} of {others} other landslides in it")

@@ -165,7 +165,9 @@ def numbers_of(column: pd.Series, path: Path) -> np.ndarray:
     number."""
     values = pd.to_numeric(column, errors="coerce").to_numpy(float)
     values = np.where(np.abs(values) < LARGEST, values, np.nan)
-    empty = (column.isna() | column.astype(str).str.strip().str.lower().isin(_MISSING)).to_numpy()
+    empty = column.isna().to_numpy()
+    if column.dtype.kind not in "iuf":
+        empty = empty | column.astype(str).str.strip().str.lower().isin(_MISSING).to_numpy()
     bad = ~np.isfinite(values) & ~empty
     if bad.any():
         row = int(np.argmax(bad))
