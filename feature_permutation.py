@@ -110,7 +110,9 @@ def explain_block(block: int) -> tuple:
         "factor": [factor.name for factor in encoder.factors], "mean_abs_shap": size,
         "sign": [ranking.sign(samples["factors"][chosen, j], values[:, j], factor, c.DIRECTION)
                  for j, factor in enumerate(encoder.factors)],
-        "permutation": mean, "sd": sd, "rank": 1 + np.argsort(np.argsort(-size, kind="stable"))})
+        "permutation": mean, "sd": sd,
+        # one sample is its own background: no factor has a share, and none leads
+        "rank": 1 + np.argsort(np.argsort(-size, kind="stable")) if size.any() else np.nan})
     return table.assign(block=block, explained=len(chosen)), chosen, values, place, found, base
 
 

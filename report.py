@@ -151,7 +151,7 @@ def main(c: Constants) -> None:
         crs=crs_name(dataset.GetProjection()), figures=drawn, provenance=provenance,
         prepared=prepared, held_how="" if split is None else "halves" if "support" in set(split["role"]) else "fold",
         comparisons=tables.comparison(others) if others is not None else [],
-        comparison_words=f"Means over seeds; {shown(paths.method_differences)} has differences with intervals.",
+        comparison_words=f"Means over repeats or folds; differences with intervals: {shown(paths.method_differences)}.",
         left_out=left_out,
         frame_words=f"The raster is decimated: one of {frame.step:.3g} × {frame.step:.3g} cells is shown; "
                     f"{shown(paths.map_raster)} has all of them." if frame.step > 1 else "",

@@ -20,7 +20,7 @@ from lsm.comparison.splits import SUPPORT, TRAIN, eligible_blocks
 from lsm.inputs.samples import Factor
 from lsm.run.artifacts import LIBRARIES, sha256
 from lsm.run.jobs import cores
-from lsm.run.paths import PROJECT, shown
+from lsm.run.paths import PROJECT, Paths, shown
 from lsm.run.settings import InputError, counted
 
 STEPS = "published-steps"    # a protocol of its own: the published recipe step by step
@@ -36,6 +36,7 @@ LISTED = "docs/tables/methods.md"  # every family with its methods
 class FitConstants(Protocol):
     """The constants of compare_methods.py that `jobs_of` reads; the others go into what a fit depends on."""
 
+    REGION: str
     PROTOCOLS: str
     METHODS: str
     MAPPED: tuple
@@ -114,7 +115,7 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
             cannot.setdefault((family, missing), []).append(protocol)
             continue
         own = [vars(s) for recipe in ("published", "recommended") for s in learner(recipe, seed)]
-        role = _digest(roles[protocol, seed]) if protocol != STEPS else ""
+        role = _digest(roles[protocol, seed]) if protocol != STEPS else sha256(Paths(c.REGION).samples)  # repeats too
         text = json.dumps([base, protocol, seed, with_dv, family, own, role], default=list)
         name = f"{protocol}-{seed}-{'with' if with_dv else 'without'}-{family}".replace(" ", "_")
         maps = (protocol, seed, with_dv) == ("published", 1, True) and family in mapped

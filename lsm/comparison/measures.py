@@ -87,8 +87,8 @@ def bootstrap(seeds: list[Scored], resamples: int, rng: np.random.Generator) -> 
 
     Units (blocks, or squares) are drawn with replacement, the same ones for every method and seed: points of a unit are
     not independent, and a unit may be held out under several seeds. A measure is the mean over the seeds that have it:
-    a seed (or fold) with none of the drawn units, or with one class among them, has no AUROC. With resamples = 0 every
-    unit counts once: one row, the measures themselves.
+    a seed (or fold) with none of the drawn units, or with one class among them, has no AUROC and no kappa. With
+    resamples = 0 every unit counts once: one row, the measures themselves.
     """
     units = np.unique(np.concatenate([s.unit for s in seeds]))
     n = len(units)
@@ -117,7 +117,8 @@ def weighted(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> 
     """kappa, AUROC, Brier score and accuracy under many weightings of the points at once.
 
     label, probability (n,); weight (resamples, n). Each measure (resamples,) equals scikit-learn's with this
-    sample_weight; scikit-learn would sort the points again for every weighting.
+    sample_weight, and is nan for kappa and AUROC where one class has all the weight; scikit-learn would sort the points
+    again for every weighting.
     """
     predicted, total = probability >= THRESHOLD, weight.sum(axis=1)
     cell = {(t, p): weight @ ((label == t) & (predicted == p)) for t in (0, 1) for p in (False, True)}
@@ -129,7 +130,7 @@ def weighted(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> 
         truly, said = (cell[1, False] + cell[1, True]) / total, (cell[0, True] + cell[1, True]) / total
         chance = truly * said + (1 - truly) * (1 - said)
         auroc = (positive * (below + negative / 2)).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1))
-        kappa = (agree - chance) / (1 - chance)
+        kappa = np.where((truly > 0) & (truly < 1), (agree - chance) / (1 - chance), np.nan)
         brier = weight @ (probability - label) ** 2 / total
     return {"kappa": kappa, "auroc": auroc, "brier": brier, "accuracy": agree}
 

@@ -67,9 +67,11 @@ def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataF
 
 
 def of_samples(samples: dict, names: list[str]) -> pd.DataFrame:
-    """The table of the layer of samples: row in the table of samples, label, block, and the factors `names`.
+    """The table of the layer of samples: row in the table of samples, label, block, and the factors `names`; those
+    called like one of the three have "factor" before it.
 
     samples  arrays of metatask_sampling/<REGION>_tasks.npz
     """
     table = pd.DataFrame({"row": samples["row"], "label": samples["label"].astype(np.int32), "block": samples["block"]})
+    names = [f"factor {name}" if name in table else name for name in names]
     return table.join(pd.DataFrame(samples["factors"].astype(np.float64), columns=names))

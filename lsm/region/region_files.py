@@ -137,6 +137,7 @@ def find_own(folder: Path, more: tuple, known: tuple[Factor, ...]) -> dict[Facto
             raise InputError(f"FACTORS_MORE: expected (name, file, kind, unit), found {entry!r}; write it like "
                              "((\"rainfall\", \"rain.tif\", \"continuous\", \"mm\"),)")
         name, file, kind, unit = entry
+        unit = unit.strip() or "-"
         if kind not in KINDS:
             raise InputError(f"FACTORS_MORE: {name}: expected a kind of {', '.join(KINDS)}, found {kind!r}; correct it")
         if not re.fullmatch(r"[\w -]+", name) or plain(name) in taken:

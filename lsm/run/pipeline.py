@@ -57,7 +57,7 @@ STAGES = (
     Stage(BLOCKS, lambda p: [p.blocks, p.tasks, p.blocks_table], (DEMO, PREPARE, AUGMENT)),
     Stage(LEARN, lambda p: [p.model, p.split, p.history, p.held_out, p.metrics], (PRETRAIN, BLOCKS), ("SAVE_EVERY",)),
     Stage(MAP, lambda p: [p.models, p.map_raster], (BLOCKS, LEARN), ("GRID_ROWS", "DASK_SCHEDULER")),
-    Stage(COMPARE, lambda p: [p.scores, p.method_metrics], (BLOCKS,), ("WORKERS", "DASK_SCHEDULER")),
+    Stage(COMPARE, lambda p: [p.scores, p.method_metrics, p.results], (BLOCKS,), ("WORKERS", "DASK_SCHEDULER")),
     Stage(EXPLAIN, lambda p: [p.importance, p.importance_territory, p.shap_values, p.leading_factor], (MAP,),
           ("WORKERS", "DASK_SCHEDULER")),
     Stage(GIS, lambda p: [p.gis_layers, p.gis_table], (MAP,), ("GRID_ROWS",)),
@@ -196,9 +196,9 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     if script == PREPARE:
         given = {a.partition("=")[0] for a in own}
         made = next((path for path in BY_SCRIPT[PREPARE].outputs(Paths(region)) if made_by(path) == PREPARE), None)
-        own += [f"{name}={value}" for name, value in (made_with(made) if made else {}).items()
+        own += [f"{name}={_tuples(value)}" for name, value in (made_with(made) if made else {}).items()
                 if name in known and name not in given and name not in BY_SCRIPT[PREPARE].free
-                and _plain(known[name]) != value]
+                and known[name] != _tuples(value)]
     elif script == BLOCKS and not any(a.startswith("BLOCKS=") for a in own):
         own += [f"BLOCKS={units}" for units in [made_with(Paths(region).blocks).get("BLOCKS")] if units]
     elif script == LEARN and not any(a.startswith("FORECAST=") for a in own):
@@ -226,8 +226,8 @@ def made_so(region: str) -> list[str]:
             plain = vars(constants(constants_class(script), [f"{name}={value}" for name, value in chosen.items()]))
             out |= {name: value for name, value in chosen.items() if first[name] != value}
             out |= {name: value for name, value in record["constants"].items()
-                    if name in plain and name not in BY_SCRIPT[script].free and _plain(plain[name]) != value}
-    return [f"{name}={value}" for name, value in out.items()]
+                    if name in plain and name not in BY_SCRIPT[script].free and plain[name] != _tuples(value)}
+    return [f"{name}={_tuples(value)}" for name, value in out.items()]
 
 
 def make_command(targets: str, region: str, arguments: Sequence[str] = ()) -> str:
@@ -238,9 +238,9 @@ def make_command(targets: str, region: str, arguments: Sequence[str] = ()) -> st
     return shlex.join(["make", *targets.split(), f"REGION={region}", *own, *python])
 
 
-def _plain(value):
-    """A constant as a record holds it: lists for tuples."""
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+def _tuples(value):
+    """A constant as a person gives it: tuples for the lists of a record."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def read_arguments(arguments: list[str]) -> dict[str, str]:

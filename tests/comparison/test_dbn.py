@@ -109,6 +109,18 @@ def test_one_step_goes_down_the_gradient(monkeypatch):
             assert after[index] == pytest.approx(kept - 0.5 * (values[0] - values[1]) / 2e-5, abs=1e-5)
 
 
+def test_a_call_takes_no_more_steps_than_are_asked_for(monkeypatch):
+    x, y = made_points(20)
+    rng = np.random.default_rng(3)
+    start = [rng.normal(0, 0.7, shape).astype(np.float32) for shape in ((4, 6), (6,), (6, 5), (5,), (5, 1), (1,))]
+    c, found = settings(DBN_EPOCHS=3, DBN_DROPOUT=0.0), []
+    for steps in (100, 1):  # three steps in one call, or one a call
+        monkeypatch.setattr(dbn, "STEPS_A_CALL", steps)
+        found.append(dbn.fine_tuned(start, x, y, c, np.random.default_rng(4)))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_units_drop_out_by_the_seed():
     x, y = made_points()
     found = [dbn.fit(x, y, settings(DBN_DROPOUT=dropout), RBM, np.random.default_rng(seed))

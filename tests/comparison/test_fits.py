@@ -10,7 +10,7 @@ from lsm.comparison import fits
 from lsm.comparison.methods import FAMILIES
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
 from lsm.inputs.samples import Factor
-from lsm.run.paths import PROJECT
+from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import InputError
 
 FACTORS = (Factor("slope", "continuous", "degree"), Factor("DV", "continuous", "mm/yr"))
@@ -21,6 +21,7 @@ N = 1000  # points, 100 a block
 class Constants:
     """Of compare_methods.py, as far as `jobs_of` reads them."""
 
+    REGION: str = "isle"
     PROTOCOLS: str = "published,blocked"
     METHODS: str = "slope,rf,svm"
     MAPPED: tuple = ("RF",)
@@ -75,7 +76,11 @@ def test_a_factor_that_is_not_there_is_not_left_out(tmp_path):
     assert "slope" not in {job.family for job in asked(tmp_path, WITHOUT="slope")[0]}
 
 
-def test_protocols_of_their_own(tmp_path):
+def test_protocols_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    samples = Paths("isle").samples
+    samples.parent.mkdir()
+    samples.write_text("one table")
     jobs, cannot = asked(tmp_path, PROTOCOLS="k-shot, published-steps,development", METHODS="")
     assert {key for key in named(jobs) if key[0] == "k-shot"} == {("k-shot", True, "published", s) for s in (1, 2)}
     steps = fits.STEPS
@@ -85,6 +90,10 @@ def test_protocols_of_their_own(tmp_path):
         name for name, family in FAMILIES.items() if "published" in family.protocols} - {"published_recipe"}
     assert [text.partition(": meta-training needs 4")[0] for text in cannot] == [  # three blocks teach
         "ours, published recipe, ours, published recipe, not adapted under development_published"]
+    samples.write_text("another, which repeats places: these steps read it, the others do not")
+    again, _ = asked(tmp_path, PROTOCOLS="k-shot, published-steps,development", METHODS="")
+    changed = {job.family for job, other in zip(jobs, again, strict=True) if job.made_of != other.made_of}
+    assert changed == {steps}
 
 
 @pytest.mark.parametrize(("blocks", "batch", "fitted"), [(5, 5, True), (5, 6, False)])

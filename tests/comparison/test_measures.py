@@ -164,6 +164,8 @@ def test_weighted_of_one_class():
     assert np.isnan(found["kappa"]).all()
     assert found["accuracy"] == 1
     assert found["brier"] == pytest.approx((0.01 + 0.04 + 0.09) / 3)
+    alarm = weighted(np.zeros(3), np.array([0.9, 0.2, 0.3]), np.ones((1, 3)))  # also where a method is wrong
+    assert np.isnan(alarm["kappa"]).all()
 
 
 def made_seeds(methods: int = 3, seeds: int = 2, seed: int = 0) -> list[Scored]:

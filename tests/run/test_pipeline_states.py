@@ -17,7 +17,7 @@ from lsm.checks.inspection import write_checks
 from lsm.run import pipeline
 from lsm.run.artifacts import artifact, record_path
 from lsm.run.paths import PROJECT, Paths
-from lsm.run.settings import InputError, of_stage
+from lsm.run.settings import InputError, constants, constants_class, of_stage
 
 K = "K=64"  # as conftest makes the demo
 TRAINING = ("LOG_EVERY=20", "SAVE_EVERY=20")
@@ -270,6 +270,19 @@ def prepared(tmp_path, monkeypatch):
         with artifact(path, pipeline.PREPARE, c, []) as temporary:
             temporary.write_text("as written")
     return paths
+
+
+def test_what_an_area_was_prepared_with_is_remembered_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    more = (("rain", "rain.tif", "continuous", "mm"), ("soil", "soil.tif", "categorical", "class"))
+    paths, c = Paths("isle"), of_stage(pipeline.PREPARE, REGION="isle", FACTORS_MORE=more, TERRAIN_MORE=("TPI",))
+    paths.composite.parent.mkdir(parents=True)
+    with artifact(paths.composite, pipeline.PREPARE, c, []) as temporary:
+        temporary.write_text("as written")
+    arguments = pipeline.arguments_of(pipeline.PREPARE, "isle", [])
+    again = constants(constants_class(pipeline.PREPARE), arguments)
+    assert (more, ("TPI",)) == (again.FACTORS_MORE, again.TERRAIN_MORE)
+    assert pipeline.arguments_of(pipeline.PREPARE, "isle", arguments) == arguments
 
 
 @pytest.mark.parametrize(("lost", "record_too"), [

@@ -109,6 +109,12 @@ def test_a_block_is_the_same_alone_and_again(explained, monkeypatch):
         for found, name in ((values, "shap"), (place, "place"), (log_odds, "log_odds")):
             np.testing.assert_array_equal(found.astype(np.float32), saved[name][own])
         assert base == saved["base"][block]
+    first = int(np.searchsorted(samples["block"], 11))
+    alone = {name: v[first:first + 1] if len(v) == len(samples["block"]) else v for name, v in samples.items()}
+    stage.start_worker(root / "models_of_blocks/demo_models.npz", alone, c)
+    table = stage.explain_block(11)[0]  # one sample is its own background
+    assert (table["mean_abs_shap"] == 0).all()
+    assert table["rank"].isna().all()
 
 
 @pytest.mark.parametrize(("setting", "message"), [

@@ -158,7 +158,7 @@ def table(inventory: PublishedTable, runs: dict[int, dict[str, np.ndarray]]) -> 
 def page(table: pd.DataFrame) -> str:
     """The table as Markdown: mean (sd) over the runs, the published number first."""
     groups = table.groupby("step", sort=False)[list(MEASURES)]
-    text = groups.mean().map("{:.3f}".format) + " (" + groups.std().map("{:.3f}".format) + ")"
+    text = groups.mean().map("{:.3f}".format) + groups.std().map(lambda v: "" if np.isnan(v) else f" ({v:.3f})")
     text.insert(0, "what", [WHAT[step] for step in text.index])
     first = pd.DataFrame([{"what": "Engineering Geology 327, 107342", "auroc": f"{PUBLISHED_AUROC:.3f}"}],
                          index=["in the paper"], columns=text.columns)

@@ -48,18 +48,19 @@ def fine_tuned(weights: list, x: np.ndarray, y: np.ndarray, c: DBNConstants, rng
     steps = c.DBN_EPOCHS * (len(x) // batch)
     order = np.concatenate([rng.permutation(len(x))[:len(x) // batch * batch] for _ in range(c.DBN_EPOCHS)])
     for first in range(0, steps, STEPS_A_CALL):
-        # Always the same shape, so that one compilation serves; the last call starts again at the first batches.
+        # Always the same shape, so that one compilation serves; the last call leaves what is too much.
         rows = np.take(order, np.arange(first * batch, (first + STEPS_A_CALL) * batch), mode="wrap")
         weights = _descend(weights, x[rows].reshape(STEPS_A_CALL, batch, -1),
                            y[rows].reshape(STEPS_A_CALL, batch).astype(np.float32),
-                           tf.constant(rng.integers(1 << 31), tf.int32), c.DBN_LEARNING_RATE, c.DBN_DROPOUT)
+                           tf.constant(rng.integers(1 << 31), tf.int32), c.DBN_LEARNING_RATE, c.DBN_DROPOUT,
+                           tf.constant(min(STEPS_A_CALL, steps - first)))
     return [np.asarray(w) for w in weights]
 
 
 @tf.function(jit_compile=True)
-def _descend(weights, x, y, seed, rate, dropout):
-    """One step a batch: x (steps, batch, inputs), y (steps, batch)."""
-    for i in tf.range(STEPS_A_CALL):
+def _descend(weights, x, y, seed, rate, dropout, steps):
+    """One step a batch, of the first `steps`: x (batches, batch, inputs), y (batches, batch)."""
+    for i in tf.range(steps):
         with tf.GradientTape() as tape:
             tape.watch(weights)
             h = x[i]
