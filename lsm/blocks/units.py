@@ -172,7 +172,8 @@ def _names(layer, file: File, notes: list[str]) -> dict[int, str]:
     """The unit of every polygon by feature id: the value of the given field ("" for none); else of the first field that
     tells all of them apart; else its number in the file."""
     texts = {name: {f.GetFID(): text_of(f.GetField(name)) for f in layer} for name in fields_of(layer)}
-    field, total = file.options.get("field"), layer.GetFeatureCount()
+    given, total = file.options.get("field"), layer.GetFeatureCount()
+    field = next((name for name in texts if given and name.lower() == given.lower()), given)
     if field:
         if field not in texts:
             raise InputError(f"{file.where}: expected a field {field!r}, found {', '.join(texts) or 'none'}; name the "

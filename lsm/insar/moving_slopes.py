@@ -147,7 +147,11 @@ def told_by_flat_ground(points: InsarPoints, flat: np.ndarray, steep: np.ndarray
     """
     velocity, error = points.velocity.copy(), np.zeros(len(flat)) if points.error is None else points.error.copy()
     heading, notes = np.zeros(len(flat)) if points.heading is None else points.heading, []
-    for of_track in (of for of in (np.cos(np.radians(heading)) <= 0, np.cos(np.radians(heading)) > 0) if of.any()):
+    file = np.zeros(len(flat)) if points.file is None else points.file
+    ascends = np.cos(np.radians(heading)) > 0
+    for of_track in ((file == number) & (ascends == up) for up in (False, True) for number in np.unique(file)):
+        if not of_track.any():
+            continue
         here = of_track & flat
         what = "InSAR points" + f" of heading {typical_heading(heading[of_track]):.0f}" * (points.heading is not None)
         if here.sum() < FLAT_POINTS:

@@ -70,8 +70,8 @@ class InsarPoints:
     """InSAR points: xy (points, 2) m in the CRS of the area; velocity (points,) mm/yr, positive towards the satellite.
 
     Where the source gives them, else None, (points,) each: coherence; heading (degrees clockwise from north, of the
-    flight); incidence (degrees off the vertical); error (mm/yr, one standard deviation of the velocity). spacing: of
-    points that stand for cells of a raster, the sides of these, m along X and Y.
+    flight); incidence (degrees off the vertical); error (mm/yr, one standard deviation of the velocity); file, the
+    number of the file, of several. spacing: of points that stand for cells of a raster, the sides of these, m.
     """
 
     xy: np.ndarray
@@ -80,12 +80,12 @@ class InsarPoints:
     heading: np.ndarray | None = None
     incidence: np.ndarray | None = None
     error: np.ndarray | None = None
+    file: np.ndarray | None = None
     spacing: tuple[float, float] | None = None
 
     def table(self) -> pd.DataFrame:
         """The points under the names that `read_insar` finds again."""
-        columns = {"X": self.xy[:, 0], "Y": self.xy[:, 1]}
-        columns |= {names[0]: getattr(self, key) for key, names in COLUMNS.items()}
+        columns = {"X": self.xy[:, 0], "Y": self.xy[:, 1]} | {n[0]: getattr(self, key) for key, n in COLUMNS.items()}
         if self.incidence is not None and np.isin(self.incidence, (0, 90)).any():  # level 3; no radar looks there
             columns = {OFF_VERTICAL if name == "incidence" else name: values for name, values in columns.items()}
         slow = np.quantile(np.abs(self.velocity), 0.99) < SLOWEST  # then the unit must be read with it

@@ -1,6 +1,7 @@
 """The classes of a susceptibility map. Breaks between them are drawn once a region and kept, so that maps compare."""
 
 import json
+import re
 from types import SimpleNamespace
 from typing import Protocol
 
@@ -35,6 +36,9 @@ def check_constants(c: ClassConstants) -> None:
         raise InputError(f"BREAKS={c.BREAKS}: expected one of {', '.join(METHODS)}")
     if len(c.CLASS_NAMES) < 2 or len(c.CLASS_COLOURS) != len(c.CLASS_NAMES):
         raise InputError(f"CLASS_COLOURS={c.CLASS_COLOURS}: expected a colour for each of {len(c.CLASS_NAMES)} classes")
+    for colour in c.CLASS_COLOURS:
+        if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+            raise InputError(f"CLASS_COLOURS: expected colours like #d7191c, found {colour!r}; write it so")
     rising = list(c.CLASS_BREAKS) == sorted(set(c.CLASS_BREAKS)) and all(0 < b < 1 for b in c.CLASS_BREAKS)
     if len(c.CLASS_BREAKS) != len(c.CLASS_NAMES) - 1 or not rising:
         raise InputError(f"CLASS_BREAKS={c.CLASS_BREAKS}: expected {len(c.CLASS_NAMES) - 1} rising probabilities "

@@ -14,6 +14,7 @@ from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, fillers, heaped, written
 from lsm.inputs.crs import moved
 from lsm.inputs.layers import flush, write_rows
 from lsm.inputs.rasters import MAX_CELLS, Grid, create, reason
+from lsm.run.paths import shown
 from lsm.run.settings import InputError
 from lsm.sources.files import File
 from lsm.sources.raster_files import RasterFile
@@ -174,8 +175,16 @@ def _window_around(raster: RasterFile, grid: Grid) -> tuple[int, int, int, int]:
     except RuntimeError:
         return whole
     if raster.crs.IsGeographic() and raster.grid.bounds[2] > 180:  # longitudes from 0 to 360
-        least = raster.grid.bounds[0] - 1
+        least, around = raster.grid.bounds[0], raster.grid.bounds[2] - raster.grid.bounds[0] > 359
+        least -= not around  # an area may reach beyond a raster of a part of the earth
         xy[:, 0] = least + (xy[:, 0] - least) % 360
+        if np.ptp(xy[:, 0]) > 180:
+            path = shown(raster.file.path)
+            new = f"{Path(path).stem}_180.tif"
+            raise InputError(
+                f"{raster.file.where}: longitudes: the area lies at both ends of it; turn it: python -c \"from osgeo "
+                f"import gdal; gdal.SetConfigOption('CENTER_LONG','0'); gdal.Warp('{new}','{path}',dstSRS='EPSG:4326',"
+                'outputBounds=(-180,-90,180,90))"')
     back = gdal.InvGeoTransform(raster.grid.geotransform)
     cols = back[0] + xy[:, 0] * back[1] + xy[:, 1] * back[2]
     rows = back[3] + xy[:, 0] * back[4] + xy[:, 1] * back[5]

@@ -295,3 +295,16 @@ def test_where_the_map_is_turned_aspects_count_from_true_north():
 def test_half_a_geometry(settings, columns, words):
     with pytest.raises(InputError, match=words):
         judge([5.0, 6.0], *settings, **columns)
+
+
+def test_each_file_is_a_track_of_its_own():
+    """Two ascending frames count from references of their own."""
+    rng = np.random.default_rng(9)
+    file = np.arange(1_000) % 2
+    velocity = np.where(file == 1, 4.0, -4.0) + rng.normal(0, 1, 1_000)
+    points = InsarPoints(np.zeros((1_000, 2)), velocity, heading=np.full(1_000, -13.0), file=file)
+    flat = np.arange(1_000) < 500
+    found, error, _ = told_by_flat_ground(points, flat, ~flat)
+    for number in (0, 1):
+        assert abs(np.median(found[file == number])) < 0.1
+    np.testing.assert_allclose(error, 1.0, rtol=0.15)

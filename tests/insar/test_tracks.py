@@ -57,7 +57,8 @@ def test_two_files_are_as_one_table_of_both(folder, behind):
     names = [f"{name}|heading={h}|incidence={i}" for name, h, i in zip(names, (-11, 191), (33, 41), strict=True)
              ] if behind else names
     two, notes = read(names)
-    for field in fields(one[0]):
+    np.testing.assert_array_equal(joined(two).file, np.repeat([0, 1], 200))
+    for field in (field for field in fields(one[0]) if field.name != "file"):
         np.testing.assert_array_equal(getattr(joined(two), field.name), getattr(one[0], field.name))
     np.testing.assert_array_equal(layer(folder, two), layer(folder, one))
     assert notes[-1] == ("InSAR points: 2 files: insar_asc.csv, 200 points, ascending, heading -11, incidence 33 "

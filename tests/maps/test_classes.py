@@ -82,6 +82,7 @@ def test_breaks_stay_those_of_the_first_map_until_the_method_changes(tmp_path, m
 
 
 @pytest.mark.parametrize(("setting", "message"), [
+    ('CLASS_COLOURS=("red","#fff","#12345g","#000000","#ffffff")', "expected colours like #d7191c, found 'red'"),
     ("BREAKS=jenks", "BREAKS=jenks: expected one of fixed"), ("BREAKS_FROM=9", "expected 100 or more"),
     ("CLASS_NAMES=('low','high')", "expected a colour for each of 2 classes"),
     ("CLASS_BREAKS=(0.4,0.2,0.6,0.8)", "expected 4 rising probabilities"),

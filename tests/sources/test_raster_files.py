@@ -225,6 +225,22 @@ def test_whatever_gdal_opens_is_a_raster(tmp_path):
     assert not is_raster(str(tmp_path / "no.img"), "land use")
 
 
+def test_an_area_on_both_sides_of_greenwich_in_longitudes_from_0_to_360(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    values, crs = np.tile(np.arange(720) / 2, (360, 1)), crs_of(32630).ExportToWkt()
+    write_raster(tmp_path / "era.tif", values, epsg=4326, place=(0, 0.5, 0, 90, 0, -0.5))
+    grid = Grid(20, 40, (450_000.0, 5_000.0, 0, 5_500_000.0, 0, -5_000.0), crs)  # 3.7 W to 0.9 W
+    east = Grid(20, 40, (600_000.0, 5_000.0, 0, 5_500_000.0, 0, -5_000.0), crs)  # to 1.2 E
+    write_plain(open_raster_file(str(tmp_path / "era.tif"), "rain", []), tmp_path / "p.tif", [], grid)
+    with pytest.raises(InputError, match="longitudes: the area lies at both ends of it") as caught:
+        write_plain(open_raster_file(str(tmp_path / "era.tif"), "rain", []), tmp_path / "p.tif", [], east)
+    obeyed(str(caught.value).partition("turn it: ")[2], tmp_path)
+    plain = write_plain(open_raster_file(str(tmp_path / "era_180.tif"), "rain", []), tmp_path / "p.tif", [], east)
+    west, step = plain.GetGeoTransform()[:2]
+    expected = (west + step * np.arange(plain.RasterXSize)) % 360
+    np.testing.assert_allclose(plain.ReadAsArray()[0], expected, atol=1e-3)
+
+
 @pytest.mark.parametrize("west", [243.0, 0.0])
 def test_longitudes_from_0_to_360(tmp_path, west):
     cols = 400 if west else 3600
