@@ -62,7 +62,7 @@ class Table:
     header  the names of its columns, without blanks around them; notes, for a person, grow while rows are read
 
     UTF-8 with or without BOM, UTF-16 with one, else Windows-1252; separated by commas, semicolons, tabs, |, or else by
-    blanks. Lines of #, unless they have all columns, sep=; and empty rows are passed over. Quoted values may hold lines.
+    blanks. Lines of # (unless they have all columns), sep=; and empty rows are passed over. Quotes may hold lines.
     """
 
     __iter__ = None  # pandas asks whether a file has it
