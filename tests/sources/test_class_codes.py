@@ -93,17 +93,17 @@ def test_codes_beyond_float32_are_numbered_by_name(codes):
     np.testing.assert_array_equal(recoded(values, {c: i for i, c in enumerate(codes)}), np.arange(len(codes)))
 
 
-def raster_with(path, form: str):
+def raster_with(path, form: str, names: tuple = ("sand", " marl ", "sand")):
     write_raster(path, np.tile([1, 2, 3, 7], (ROWS, COLS // 4)), nodata=0, kind=gdal.GDT_Byte)
     dataset = gdal.Open(str(path), gdal.GA_Update)
     if form == "categories":
-        dataset.GetRasterBand(1).SetCategoryNames(["", "sand", " marl ", "sand"])
+        dataset.GetRasterBand(1).SetCategoryNames(["", *names])
     elif form == "table":
         table = gdal.RasterAttributeTable()
         table.CreateColumn("Value", gdal.GFT_Integer, gdal.GFU_MinMax)
         table.CreateColumn("Class", gdal.GFT_String, gdal.GFU_Name)
         table.SetRowCount(3)
-        for row, (code, name) in enumerate([(1, "sand"), (2, " marl "), (3, "sand")]):
+        for row, (code, name) in enumerate(zip((1, 2, 3), names, strict=True)):
             table.SetValueAsInt(row, 0, code)
             table.SetValueAsString(row, 1, name)
         dataset.GetRasterBand(1).SetDefaultRAT(table)
@@ -118,15 +118,9 @@ def test_a_raster_keeps_the_names_of_its_table(tmp_path, form):
     assert named
 
 
-def test_a_code_whose_name_says_that_there_is_none_is_no_class(tmp_path):
-    raster, table = raster_with(tmp_path / "l.tif", "none"), gdal.RasterAttributeTable()
-    table.CreateColumn("Value", gdal.GFT_Integer, gdal.GFU_MinMax)
-    table.CreateColumn("Name", gdal.GFT_String, gdal.GFU_Name)
-    table.SetRowCount(3)
-    for row, (code, name) in enumerate([(1, "sand"), (2, "N/A"), (3, "No Data")]):
-        table.SetValueAsInt(row, 0, code)
-        table.SetValueAsString(row, 1, name)
-    raster.band.band.SetDefaultRAT(table)
+@pytest.mark.parametrize("form", ["categories", "table"])
+def test_a_code_whose_name_says_that_there_is_none_is_no_class(tmp_path, form):
+    raster = raster_with(tmp_path / "l.tif", form, ("sand", "N/A", "No Data"))
     assert names_of_raster(raster, {1.0, 2.0, 3.0, 7.0})[0] == {1: "sand", 7: "7"}
 
 
