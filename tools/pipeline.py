@@ -78,7 +78,9 @@ def run(script: str, region: str, arguments: list[str]) -> None:
     Ctrl-C the stage says that it is stopped."""
     command = [script, *pipeline.arguments_of(script, region, arguments)]
     print(f"-- {shlex.join(['python', *command])}", flush=True)
-    before = signal.signal(signal.SIGINT, lambda *_: None)
+    before = signal.getsignal(signal.SIGINT)
+    if before != signal.SIG_IGN:  # else it is ignored below too, as in a shell's background
+        signal.signal(signal.SIGINT, lambda *_: None)
     done = subprocess.run([sys.executable, *command], cwd=PROJECT, close_fds=False)
     signal.signal(signal.SIGINT, before)
     if done.returncode:
