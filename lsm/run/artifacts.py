@@ -30,7 +30,7 @@ import pandas as pd
 from lsm.run.code import code_of
 from lsm.run.paths import root, shown
 from lsm.run.settings import InputError, one_line
-from lsm.run.writing import temporary_file, to_disk, told, whole
+from lsm.run.writing import temporary_file, to_disk, told, whole, write_table
 
 LIBRARIES = ("gdal", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
 MAKERS = ("src_data/make_demo.py", "prepare_region.py", "augment_inventory.py")  # of inputs
@@ -241,13 +241,13 @@ def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path
 
 def write_csv(path: Path, table: pd.DataFrame, stage: str, constants, inputs: list[Path],
               optional: Sequence[Path] = ()) -> None:
-    """Writes a table (floats to 9 digits, which keeps float32 exact), compressed where the name ends in .gz, and its
-    record; the same table gives the same bytes."""
+    """Writes a table as `write_table` does, compressed where the name ends in .gz, and its record; the same table gives
+    the same bytes."""
     with artifact(path, stage, constants, inputs, optional) as temporary, contextlib.ExitStack() as stack:
         out = stack.enter_context(open(temporary, "wb"))
         if path.suffix == ".gz":  # without time and file name, which would be the clock's and the temporary one
             out = stack.enter_context(gzip.GzipFile("", "wb", fileobj=out, mtime=0))
-        table.to_csv(out, index=False, float_format="%.9g")
+        write_table(table, out)
 
 
 def read_npz(path: Path, stage: str, constants) -> dict:

@@ -20,8 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+import pandas as pd
+
 from lsm.run.paths import root
 
+EIGHT_DIGITS = 10_000_000  # m
 PROBE = 1 << 20  # bytes: a disk that takes no more than these is full
 WORDS = {os.strerror(code): code for code in (errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EDQUOT, errno.EIO)}
 HELD = "LSM_STAGE_1_HELD"  # the environment variable that says that this process, or one that started it, holds them
@@ -111,6 +114,16 @@ def _refuses(path: Path) -> int:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
     return 0
+
+
+def write_table(table: pd.DataFrame, out, **options) -> None:
+    """Writes a table as csv to `out`, a path or an open file, floats to 9 digits, which keeps float32 exact; options
+    are those of pandas. X and Y of EIGHT_DIGITS before the point, as where a CRS puts its zone before the easting, are
+    written to mm: 9 digits would be 0.1 m."""
+    places = table[table.columns.intersection(["X", "Y"])].select_dtypes("float")
+    far = places.columns[places.abs().max() >= EIGHT_DIGITS]
+    table = table.assign(**{name: table[name].map("{:.12g}".format, na_action="ignore") for name in far})
+    table.to_csv(out, index=False, float_format="%.9g", **options)
 
 
 def to_disk(path: Path) -> None:
