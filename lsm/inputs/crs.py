@@ -10,6 +10,7 @@ from lsm.run.settings import InputError
 
 # Degrees off true north of the way up on a map: to the first it counts as north, beyond the second aspects mislead.
 TURNED, SIDEWAYS = 5.0, 60.0
+PART = 1 << 17  # points in GDAL's hands at once, where each takes some 270 bytes
 
 
 def crs_of(epsg: int, name: str = "EPSG") -> osr.SpatialReference:
@@ -85,8 +86,10 @@ def moved(xy: np.ndarray, source: osr.SpatialReference | str, target: osr.Spatia
         crs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     if source.IsSame(target):
         return xy
-    done = osr.CoordinateTransformation(source, target).TransformPoints(xy.tolist())
-    return np.array(done, np.float64).reshape(-1, 3)[:, :2]
+    change, out, parts = osr.CoordinateTransformation(source, target), np.empty((len(xy), 2)), -(-len(xy) // PART)
+    for i in range(parts):  # every parts-th: each part lies where all lie, and PROJ chooses its way by the mean place
+        out[i::parts] = np.array(change.TransformPoints(xy[i::parts].tolist()), np.float64)[:, :2]
+    return out
 
 
 def utm_zone(x: float, y: float, crs: osr.SpatialReference | str) -> int:

@@ -26,7 +26,7 @@ OTHER_NAMES = {  # of the columns that are no factors
     "X": ("point_x", "easting", "east"), "Y": ("point_y", "northing", "north"),
     "label": ("landslide", "landslides", "is landslide", "landslide occurrence", "landslide presence", "target",
               "lslpts", "deslizamiento", "frana", "glissement", "rutschung", "滑坡")}
-DEGREES = ("longitude", "latitude", "lon", "lat", "long")
+DEGREES = ("longitude", "latitude", "lon", "lat", "long", "decimallongitude", "decimallatitude")
 LANDSLIDE = ("1", "true", "t", "yes", "y", "landslide", "slide", "unstable", "present", "presence", "positive",
              "si", "sí", "sim", "oui", "ja", "deslizamiento", "frana", "glissement", "rutschung", "滑坡", "是")
 DENIED = ("non landslide", "no landslide", "not landslide", "non slide", "no slide", "no deslizamiento",
@@ -126,7 +126,7 @@ def labels_of(column: pd.Series) -> np.ndarray:
 def words_of(column: pd.Series) -> pd.Series:
     """The values of a column as LANDSLIDE and STABLE write them: "Non-Landslides" as "non landslide"."""
     words = column.astype(str).str.strip().str.lower().str.replace(r"(?<=\w)[\s_-]+", " ", regex=True)
-    for given, known in ((r"\.0+$", ""), ("^non(?=l|s)", "non "), ("(?<=slide)s$", "")):
+    for given, known in ((r"[.,]0+$", ""), ("^non(?=l|s)", "non "), ("(?<=slide)s$", "")):
         words = words.str.replace(given, known, regex=True)
     return words
 

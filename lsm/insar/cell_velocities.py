@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from lsm.inputs.bands import known
 from lsm.inputs.crs import off_north
-from lsm.inputs.layers import read_rows, values_at, write_cells
+from lsm.inputs.layers import read_rows, values_at, write_layer
 from lsm.inputs.rasters import Grid, centres, locate
 from lsm.insar.moving_slopes import slope_cosine, slope_velocity
 from lsm.insar.rules import RuleConstants
@@ -24,43 +24,41 @@ def of_looks(cell: np.ndarray, velocity: np.ndarray, look: np.ndarray) -> tuple[
     Points of one look are averaged, but never across signs: the sign with the larger sum counts, of equal ones the way
     away from the satellite.
     """
-    group, of_point = np.unique(np.column_stack([cell, look]), axis=0, return_inverse=True)
+    looks_at = look.max(initial=0) + 1
+    group, of_point = np.unique(cell * looks_at + look, return_inverse=True)
     of_point = of_point.ravel()
     up, down = (np.bincount(of_point, np.maximum(sign * velocity, 0), len(group)) for sign in (1, -1))
     counts = np.sign(velocity) * np.where(up > down, 1, -1)[of_point] >= 0
     mean = np.bincount(of_point[counts], velocity[counts], len(group)) / np.maximum(
         np.bincount(of_point[counts], minlength=len(group)), 1)
-    return group[:, 0], mean, np.where(counts, of_point, -1)
+    return group // looks_at, mean, np.where(counts, of_point, -1)
 
 
-def within_cells(points: InsarPoints, slope: gdal.Dataset, grid: Grid, row: np.ndarray, col: np.ndarray
-                 ) -> tuple[np.ndarray, ...]:
-    """The cells with a slope and without a point in them that lie within a raster's cell: rows, columns, and the point
-    of that raster's cell. row, col (points,) of the cells with a point."""
-    tree, found = cKDTree(points.xy / points.spacing), [np.zeros((3, 0), np.int64)]
-    order = np.argsort(row, kind="stable")
-    row, col = row[order], col[order]
-    for first, rows in grid.windows():
+class Placed:
+    """The points of a file on the cells with a slope."""
+
+    def __init__(self, points: InsarPoints, slope: gdal.Dataset, grid: Grid):
+        row, col, on = locate(grid.geotransform, (grid.rows, grid.cols), points.xy)
+        on[on] = known(values_at(slope, row[on], col[on])[:, 0])
+        self.at = np.flatnonzero(on)  # the points, and the cell of each
+        self.row, self.col = row[self.at], col[self.at]
+        self.spacing, self.tree = points.spacing, cKDTree(points.xy / points.spacing) if points.spacing else None
+
+    def cells(self, slope: gdal.Dataset, grid: Grid, first: int, rows: int) -> tuple[np.ndarray, ...]:
+        """Rows and columns of the cells with a velocity among `rows` rows from `first` on, and the point that each is
+        of, (points and more,) each. Of a raster, these are all cells with a slope that lie within one of its own."""
+        here = (self.row >= first) & (self.row < first + rows)
+        row, col, at = self.row[here], self.col[here], self.at[here]
+        if self.tree is None:
+            return row, col, at
         empty = known(read_rows(slope, first, rows))
-        here = slice(*np.searchsorted(row, (first, first + rows)))
-        empty[row[here] - first, col[here]] = False
-        cells = np.argwhere(empty) + np.array([first, 0])
-        xy = np.column_stack(centres(grid.geotransform, *cells.T))
-        apart, point = tree.query(xy / points.spacing, p=np.inf, distance_upper_bound=0.5 + 1e-6)
-        found.append(np.column_stack([cells, point])[np.isfinite(apart)].T)
-    return tuple(np.concatenate(found, axis=1))
-
-
-def cells_with(points: InsarPoints, slope: gdal.Dataset, grid: Grid) -> tuple[np.ndarray, ...]:
-    """Rows and columns of the cells with a velocity, and the point that each is of, (points and more,) each."""
-    row, col, inside = locate(grid.geotransform, (grid.rows, grid.cols), points.xy)
-    inside[inside] = known(values_at(slope, row[inside], col[inside])[:, 0])
-    at = np.flatnonzero(inside)
-    row, col = row[at], col[at]
-    if points.spacing:
-        of = within_cells(points, slope, grid, row, col)
-        row, col, at = (np.concatenate(both) for both in zip((row, col, at), of, strict=True))
-    return row, col, at
+        empty[row - first, col] = False
+        r, c = np.nonzero(empty)
+        r += first
+        apart, point = self.tree.query(np.column_stack(centres(grid.geotransform, r, c)) / self.spacing, p=np.inf,
+                                       distance_upper_bound=0.5 + 1e-6)
+        near = np.isfinite(apart)
+        return tuple(map(np.concatenate, ((row, r[near]), (col, c[near]), (at, point[near]))))
 
 
 def looks(files: list[InsarPoints]) -> np.ndarray:
@@ -87,21 +85,27 @@ def write_velocity_layer(files: list[InsarPoints], grid: Grid, folder: Path, c: 
     if not files:
         return
     slope, aspect = (gdal.Open(str(folder / f"{name}.tif")) for name in ("slope", "aspect"))
-    points, before = joined(files), np.cumsum([0, *(len(file.xy) for file in files)])
-    of_files = [np.column_stack(cells_with(file, slope, grid)) + np.array([0, 0, n])
-                for file, n in zip(files, before[:-1], strict=True)]
-    row, col, at = np.concatenate(of_files).T  # the cells, and the points of all files
-    cell, velocity, of_point = of_looks(row * grid.cols + col, points.velocity[at], looks(files)[at])
-    strength, row, col = np.abs(velocity), cell // grid.cols, cell % grid.cols
-    if points.heading is not None and points.incidence is not None:
-        first = np.zeros(len(cell), int)  # a point of each group stands for its geometry
-        first[of_point[of_point >= 0]] = np.flatnonzero(of_point >= 0)
-        s, a = (values_at(layer, row, col)[:, 0] for layer in (slope, aspect))
-        a = a + off_north(grid.crs, *np.median(points.xy, axis=0))  # headings count from true north
-        cosine = slope_cosine(s, a, points.heading[at][first], points.incidence[at][first], c.LOOK)
-        strength = np.abs(slope_velocity(velocity, cosine, c.MIN_COSINE))
-    order = np.lexsort((-strength, cell))
-    _, strongest = np.unique(cell[order], return_index=True)
-    chosen = order[strongest]
-    velocity = np.where(velocity == 0, 0.001, velocity)  # 0 would say that nothing was measured
-    write_cells(folder / "DV.tif", grid, row[chosen], col[chosen], velocity[chosen])
+    points, look, before = joined(files), looks(files), np.cumsum([0, *(len(file.xy) for file in files)])
+    placed = [Placed(file, slope, grid) for file in files]
+    told = points.heading is not None and points.incidence is not None
+    turned = off_north(grid.crs, *np.median(points.xy, axis=0)) if told else 0.0  # headings count from true north
+
+    def window(top: int, rows: int) -> np.ndarray:
+        found = [each.cells(slope, grid, top, rows) for each in placed]
+        row, col, at = (np.concatenate(parts) for parts in zip(*((row, col, at + n) for (row, col, at), n in zip(
+            found, before[:-1], strict=True)), strict=True))  # the cells, and the points of all files
+        cell, velocity, of_point = of_looks(row * grid.cols + col, points.velocity[at], look[at])
+        strength, row, col = np.abs(velocity), cell // grid.cols, cell % grid.cols
+        if told:
+            first = np.zeros(len(cell), int)  # a point of each group stands for its geometry
+            first[of_point[of_point >= 0]] = at[of_point >= 0]
+            s, a = (values_at(layer, row, col)[:, 0] for layer in (slope, aspect))
+            cosine = slope_cosine(s, a + turned, points.heading[first], points.incidence[first], c.LOOK)
+            strength = np.abs(slope_velocity(velocity, cosine, c.MIN_COSINE))
+        order = np.lexsort((-strength, cell))
+        _, strongest = np.unique(cell[order], return_index=True)
+        chosen, out = order[strongest], np.zeros((rows, grid.cols), np.float32)
+        out[row[chosen] - top, col[chosen]] = np.where(velocity == 0, 0.001, velocity)[chosen]  # 0: nothing measured
+        return out
+
+    write_layer(folder / "DV.tif", grid, window)

@@ -103,7 +103,9 @@ def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]
     if not scale and largest * used[0] < 1200:  # 1,000 may stand for 1
         scaling = edit(path_of(file), "-scale <s> -offset <o>")
         raise unknown(largest, f"grey values need scale and offset: {scaling}" * grey)
-    change_layer(path, grid, lambda _, v: np.where(known(v), np.clip(v * used[0], -10_000, 10_000), NODATA))
+    ends, beside = (-10_000, 10_000), np.nextafter(np.float32(NODATA), np.float32(0))  # -0.9999 is a value, no gap
+    change_layer(path, grid, lambda _, v: np.where(known(v), np.where(
+        (scaled := np.clip(v * used[0], *ends)) == NODATA, beside, scaled), NODATA))
     notes.append(f"NDVI multiplied by {used[0]:g}")
 
 

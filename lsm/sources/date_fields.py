@@ -58,8 +58,8 @@ def date_field(table: pd.DataFrame, given: str, where: str) -> tuple[str | None,
     by_name = {plain(_bare(name)): name for name in reversed(list(table))}
     if given:
         if plain(_bare(given)) not in by_name:
-            raise InputError(f"{where}: expected the field {given!r} (DATE_FIELD), found "
-                             f"{', '.join(table) or 'no field'}; name one of these")
+            found = f"{', '.join(table)}; name one of these" if len(table.columns) else "no field; leave DATE_FIELD out"
+            raise InputError(f"{where}: expected the field {given!r} (DATE_FIELD), found {found}")
         return by_name[plain(_bare(given))], []
     words = {name: _words_of(name) for name in table}
     plainly = [by_name[key] for key in map(plain, DATES) if key in by_name]

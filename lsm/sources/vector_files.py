@@ -11,6 +11,7 @@ from lsm.run.settings import InputError, counted
 from lsm.sources.files import SHAPES, File
 from lsm.sources.raster_files import is_raster
 
+_SURFACES = (ogr.wkbTIN, ogr.wkbPolyhedralSurface)
 _POINTS = ("inventory", "stable places", "InSAR points")  # what may be a table of points
 
 
@@ -46,6 +47,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
         prj = " (a Shapefile needs its .prj file)" if file.opened.lower().endswith(".shp") else ""
         raise InputError(f"{file.where}: CRS: expected one, found none; set it: {file.remedy('epsg=<code>')}{prj}")
     _refuse_metres(file, layer, crs, source.GetDriver().ShortName)
+    source, layer = _as_polygons(source, layer)
     given = ["-s_srs", horizontal(crs).ExportToWkt()] if file.crs or crs.GetAxesCount() > 2 else []
     kept = ["-explodecollections"] if parts else ["-spat", *map(repr, grid.bounds), "-spat_srs", grid.crs]
     try:
@@ -162,6 +164,42 @@ def _is_garbled(layer: ogr.Layer, file: File) -> bool:
                          f"{reason(error, file.path) or 'none'}; {remedy}") from None
     layer.ResetReading()
     return found
+
+
+def _as_polygons(source: gdal.Dataset, layer: ogr.Layer) -> tuple[gdal.Dataset, ogr.Layer]:
+    """A data set and its layer, or a copy of these where surfaces (TIN, multipatch) are their outlines, one feature
+    each. Where GDAL repairs surfaces, it prints errors that no handler catches, and takes their faces apart."""
+    if ogr.GT_Flatten(layer.GetGeomType()) not in (ogr.wkbUnknown, ogr.wkbGeometryCollection, *_SURFACES):
+        return source, layer
+    outlines = {f.GetFID(): shape for f in layer if (shape := _outline(f.GetGeometryRef())) is not None}
+    layer.ResetReading()
+    if not outlines:
+        return source, layer
+    copy = gdal.GetDriverByName("Memory").Create("", 0, 0, 0, gdal.GDT_Unknown)
+    copied = copy.CreateLayer(layer.GetName(), layer.GetSpatialRef(), ogr.wkbUnknown)
+    for i in range(layer.GetLayerDefn().GetFieldCount()):
+        copied.CreateField(layer.GetLayerDefn().GetFieldDefn(i))
+    for feature in layer:
+        feature.SetGeometry(outlines.get(feature.GetFID(), feature.GetGeometryRef()))
+        copied.CreateFeature(feature)
+    return copy, copied
+
+
+def _outline(shape: ogr.Geometry | None) -> ogr.Geometry | None:
+    """The outline, from above, of a surface, or of one with polygons beside it, as GDAL reads a multipatch; else None.
+    """
+    kind = None if shape is None else ogr.GT_Flatten(shape.GetGeometryType())
+    if kind not in (ogr.wkbGeometryCollection, *_SURFACES):
+        return None
+    parts = [part.Clone() for part in (shape if kind == ogr.wkbGeometryCollection else [shape])]
+    kinds = {ogr.GT_Flatten(part.GetGeometryType()) for part in parts}
+    if not kinds & {*_SURFACES} or kinds - {*_SURFACES, *POLYGONS}:
+        return None
+    faces = ogr.Geometry(ogr.wkbMultiPolygon)
+    for face in (face for part in parts for face in ogr.ForceToMultiPolygon(part)):
+        if face.Area():  # a wall has none
+            faces.AddGeometry(face)
+    return faces.UnionCascaded() if faces.GetGeometryCount() else faces
 
 
 def _is_odd(text) -> bool:

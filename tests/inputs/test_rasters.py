@@ -1,10 +1,11 @@
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from osgeo import gdal, osr
 
-from lsm.inputs import rasters
+from lsm.inputs import crs, rasters
 from lsm.inputs.bands import bulk, gaps_of, heaped, marks_gap, refuse_impossible
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import (
@@ -256,3 +257,16 @@ def test_neither_many_gaps_nor_many_odd_numbers_move_the_bulk():
     assert bulk(np.append(some, rng.uniform(5000, 20_000, 240))) < 0.8  # 240 numbers beside 71
     assert bulk(np.append(some, np.full(20_000, 10_000.0))) < 0.8
     assert bulk(np.array([0.0, np.nan])) == 0
+
+
+def test_points_are_moved_part_by_part(monkeypatch):
+    xy = np.random.default_rng(0).uniform((110, 30), (111, 31), (20_001, 2))
+    at_once = crs.moved(xy, crs.crs_of(4326), crs.crs_of(32649))
+    monkeypatch.setattr(crs, "PART", 1000)
+    tracemalloc.start()
+    moved = crs.moved(xy, crs.crs_of(4326), crs.crs_of(32649))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(moved, at_once)
+    assert peak < 60 * len(xy)  # bytes; lists of all points took 272 each
+    assert crs.moved(xy[:0], crs.crs_of(4326), crs.crs_of(32649)).shape == (0, 2)

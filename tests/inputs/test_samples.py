@@ -91,9 +91,12 @@ def test_the_stored_zero_is_a_zero_after_float32_too(path):
 
 
 @pytest.mark.parametrize("labels", [["TRUE", "FALSE", "TRUE"], ["yes", "no", "Yes"], ["1.0", "0.0", "1.0"], [1, -1, 1],
-                                    ["landslide", "non-landslide", "Landslide"], ["unstable", " stable ", "slide"]])
+                                    ["landslide", "non-landslide", "Landslide"], ["unstable", " stable ", "slide"],
+                                    ["1,0", "0,0", "1,00"]])
 def test_labels_in_words(path, labels):
-    assert read_samples(write(path, TABLE.assign(label=labels)), FACTORS).label.tolist() == [1, 0, 1]
+    for separator in ",;":
+        table = write(path, TABLE.assign(label=labels), sep=separator)
+        assert read_samples(table, FACTORS).label.tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize("more", [{"SLOPE ": 999.0}, {"Land_Use": 1}, {"landuse": 1}])

@@ -1,10 +1,14 @@
 """DV of a cell: tracks are kept apart, and opposite signs never cancel."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, write_raster
 
+from lsm.inputs import rasters
+from lsm.inputs.layers import write_layer
 from lsm.inputs.rasters import Grid, centres
 from lsm.insar.cell_velocities import write_velocity_layer
 from lsm.insar.moving_slopes import slope_cosine
@@ -47,6 +51,22 @@ def test_a_coarser_raster_gives_its_velocity_to_all_cells_within_its_own(tmp_pat
     write_velocity_layer([points], GRID, tmp_path, of_stage("augment_inventory.py"))
     expected = np.where(v == v[7, 9], 0, v).repeat(3, axis=0).repeat(4, axis=1)
     np.testing.assert_array_equal(gdal.Open(str(tmp_path / "DV.tif")).ReadAsArray(), expected)
+
+
+def test_memory_for_a_coarse_raster_is_that_of_a_window(tmp_path, monkeypatch):
+    monkeypatch.setattr(rasters, "WINDOW", 10_000)
+    grid = Grid(400, 400, PLACE, crs_of(32650).ExportToWkt())
+    for name in ("slope", "aspect"):
+        write_layer(tmp_path / f"{name}.tif", grid, lambda row, rows: np.full((rows, 400), 30.0))
+    row, col = np.indices((20, 20)).reshape(2, -1)
+    xy = np.column_stack([WEST + (col + 0.5) * 20 * CELL, NORTH - (row + 0.5) * 20 * CELL])
+    points = InsarPoints(xy, 1.0 + col, spacing=(20 * CELL, 20 * CELL))
+    tracemalloc.start()
+    write_velocity_layer([points], grid, tmp_path, of_stage("augment_inventory.py"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 * 400**2  # bytes; all cells at once took 213 each
+    assert (gdal.Open(str(tmp_path / "DV.tif")).ReadAsArray() == 1 + np.arange(400) // 20).all()
 
 
 def test_a_measured_zero_is_no_gap(velocities):

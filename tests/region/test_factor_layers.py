@@ -79,6 +79,16 @@ def test_a_mask_or_classes_are_no_ndvi(tmp_path):
     factor_layers.ndvi_layer(tmp_path / "n.tif", 10_000, GRID, tmp_path / "NDVI.tif", [])  # as a person says
 
 
+def test_an_ndvi_that_times_10000_is_the_mark_of_gaps_is_a_value(tmp_path):
+    values = np.linspace(-1, 0.9, ROWS * COLS).reshape(ROWS, COLS)
+    values[3, 4] = -0.9999
+    write_raster(tmp_path / "n.tif", values)
+    factor_layers.ndvi_layer(tmp_path / "n.tif", 0, GRID, tmp_path / "NDVI.tif", [])
+    found = gdal.Open(str(tmp_path / "NDVI.tif")).ReadAsArray()
+    assert bands.known(found).all()
+    np.testing.assert_allclose(found, values * 10_000, atol=0.002)
+
+
 @pytest.mark.parametrize("scale", [1, 10_000])
 @pytest.mark.parametrize("filler", [99.99, 999])
 def test_what_no_ndvi_has_is_a_gap_and_said(tmp_path, filler, scale):

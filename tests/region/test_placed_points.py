@@ -44,6 +44,14 @@ def test_tables_as_people_export_them(read, text):
     assert notes == []
 
 
+@pytest.mark.parametrize("header", ["decimalLongitude\tdecimalLatitude\tcoordinatePrecision",
+                                    "decimal_longitude\tdecimal_latitude\tgbifID"])
+def test_degrees_as_gbif_names_them(read, header):
+    table, _ = read(f"{header}\n117.002919\t22.603764\t0.001\n")
+    assert share_on(table[["X", "Y"]].to_numpy(), GRID) == 1
+    assert len(table.columns) == 3
+
+
 def test_degrees_in_the_wrong_order_are_named_in_it(read):
     with pytest.raises(InputError, match=r"degrees .117.003, 22.6038.; name them longitude and latitude, or give"):
         read("X,Y\n117.002919,22.603764\n")

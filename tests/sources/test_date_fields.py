@@ -75,8 +75,10 @@ def test_the_field_of_dates():
                                                                       "(DATE_FIELD)"]
     assert date_fields.date_field(fields(["name", "OCCURRED"]), "occurred", "i") == ("OCCURRED", [])
     assert date_fields.date_field(fields(["name"]), "", "i") == (None, [])
-    with pytest.raises(InputError, match=r"expected the field 'when' \(DATE_FIELD\), found name; name one of these"):
+    with pytest.raises(InputError, match=r"expected the field 'when' \(DATE_FIELD\), found name; name one of these$"):
         date_fields.date_field(fields(["name"]), "when", "i")
+    with pytest.raises(InputError, match=r"\(DATE_FIELD\), found no field; leave DATE_FIELD out$"):
+        date_fields.date_field(fields([]), "when", "i")
 
 
 @pytest.mark.parametrize("name", ["Data", "ANO", "año", "an\u0303o", "Année", "annee", "Jahr", "Datum", "Fecha", "年",

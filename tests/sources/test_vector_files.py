@@ -35,6 +35,18 @@ def test_empty_features_are_left_out_and_counted(tmp_path):
         open_vector(tmp_path / "none.gpkg", "roads", GRID, [])
 
 
+@pytest.mark.parametrize(("driver", "end"), [("GPKG", "gpkg"), ("ESRI Shapefile", "shp")])
+def test_a_surface_of_triangles_is_one_outline(tmp_path, capfd, driver, end):
+    a, b, c, d = (f"{X + dx} {Y - dy} 5" for dx, dy in ((0, 0), (300, 0), (300, 300), (0, 300)))
+    path, wall = tmp_path / f"tin.{end}", f"(({a}, {b}, {a.removesuffix('5')}9, {a}))"
+    write_vector(path, [f"TIN Z ((({a}, {b}, {c}, {a})), (({a}, {c}, {d}, {a})), {wall})"], {"name": ["slide"]},
+                 driver=driver, shape_type=ogr.wkbUnknown if driver == "GPKG" else ogr.wkbTINZ)
+    capfd.readouterr()
+    shape, = shapes_of(open_vector(path, "inventory", GRID))
+    assert (shape.GetGeometryName(), shape.Area()) == ("POLYGON", 300**2)
+    assert capfd.readouterr().err == ""
+
+
 RING = f"({X} {Y}, {X + 300} {Y}, {X + 300} {Y - 300}, {X} {Y - 300}, {X} {Y})"
 RING_Z = RING.replace(",", " 5,").replace(")", " 5)")
 CIRCLE = f"CIRCULARSTRING ({X} {Y - 150}, {X + 150} {Y}, {X + 300} {Y - 150}, {X + 150} {Y - 300}, {X} {Y - 150})"

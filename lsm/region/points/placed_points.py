@@ -20,7 +20,7 @@ from lsm.sources.files import SHAPES, File
 COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"),
                ("long", "lat"), ("lng", "lat"), ("longitud", "latitud"), ("longitudine", "latitudine"),
                ("este", "norte"), ("est", "nord"), ("rechtswert", "hochwert"), ("e", "n"), ("经度", "纬度"))
-# What people write before or behind such a name: "UTM_X", "POINT_X", "Latitude (DD)", "lon_wgs84"
+# What people write before or behind such a name: "UTM_X", "POINT_X", "Latitude (DD)", "lon_wgs84", "decimalLatitude"
 _BESIDE = re.compile(r"point|coord(inate)?s?|utm|gps|wgs|84|wgs84|dd|deg|degrees?|decimal|m|met(er|re)s?|centroid|°")
 ZONES = ("zone", "utmzone", "utm", "zona", "huso", "fuso")
 CODES = ("epsg", "epsgcode", "crs", "srid", "srs")
@@ -133,7 +133,7 @@ def coordinate_of(name: str) -> str:
     """The name of COORDINATES that a column's name stands for, "" for none: "x" of "POINT_X", "X (m)" and "UTM_X"."""
     words = re.findall(r"°|[^\W_]+", str(name).lower())
     words = [word for word in words if not _BESIDE.fullmatch(word)] or words
-    text = re.sub(r"^(point|coord)(?=[xy]$)|(?<=^[xy])coord$", "", "".join(words)) if len(words) == 1 else ""
+    text = re.sub(r"^(point|coord)(?=[xy]$)|^decimal(?=l)|(?<=^[xy])coord$", "", words[0]) if len(words) == 1 else ""
     return text if any(text in pair for pair in COORDINATES) else ""
 
 
