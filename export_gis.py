@@ -48,7 +48,7 @@ from lsm.learner.support.supports import MOVED, PARTLY
 from lsm.maps import classes, counts, gis, layer_tables, styles_qgis, trust
 from lsm.maps.cartography import named_classes
 from lsm.run.artifacts import check, map_npz, read_csv, read_npz, write_csv
-from lsm.run.paths import Paths, shown
+from lsm.run.paths import OF_SOME, Paths, shown
 from lsm.run.settings import InputError, at_least, run
 from lsm.run.writing import work_folder
 from study_area import MappedArea
@@ -239,9 +239,8 @@ def main(c: Constants) -> None:
 
     say(c, counted, jumps, applicable.threshold, members, state, kept)
     written = ["probability", "class", "applicability"] + ["uncertainty"] * (members > 1) + ["leading"] * bool(leading)
-    for path in map(paths.gis_raster, ("leading", "uncertainty")):
-        if path.is_file() and path not in map(paths.gis_raster, written):
-            print(f"{shown(path)}: of an earlier run, not of this map; remove it")
+    for product in (name for name in OF_SOME if name not in written):
+        gis.remove_product(paths, product, _STAGE)
     for path in (*[paths.breaks] * (not kept), *map(paths.gis_raster, written), paths.gis_layers, paths.gis_table):
         print(f"wrote {shown(path)}")
 

@@ -125,7 +125,7 @@ def main(c: Constants) -> None:
     if paths.augmentation.is_file():
         rules = got.get("weak labels", paths.augmentation, "augment_inventory.py",
                         lambda: tables.rules(paths.augmentation, c))
-    drawn = pictures.gather(paths, c, got.left_out)
+    drawn = pictures.gather(paths, breaks, c, got.left_out)
     left_out = got.left_out.lines()
     got.asked += [paths.strategies, paths.augmentation, paths.checks,
                   *(paths.figure(name, "png") for name in pictures.FIGURES)]

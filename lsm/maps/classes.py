@@ -12,7 +12,7 @@ from osgeo import gdal
 from lsm.inputs.rasters import known_strips
 from lsm.run.artifacts import artifact, read_record, stopped
 from lsm.run.paths import Paths
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, constants_class, defaults
 
 NEARLY_ALL = 0.95  # of the cells in one class: such a map shows no differences
 METHODS = ("fixed", "quantile", "equal", "natural")
@@ -45,6 +45,13 @@ def check_constants(c: ClassConstants) -> None:
                          "between 0 and 1")
     if c.BREAKS_FROM < 100:
         raise InputError(f"BREAKS_FROM={c.BREAKS_FROM}: expected 100 or more")
+
+
+def chosen(c: ClassConstants) -> list[str]:
+    """NAME=value of the constants of the classes that are not what study_area.py has."""
+    first = defaults(constants_class("figure.py"))
+    return [f"{name}={getattr(c, name)}" for name in ClassConstants.__annotations__
+            if name not in ("REGION", "SEED") and getattr(c, name) != first[name]]
 
 
 def breaks_of(paths: Paths, dataset: gdal.Dataset, stage: str, c: ClassConstants) -> tuple[list[float], bool]:

@@ -9,8 +9,8 @@ from osgeo import gdal, ogr
 
 from lsm.inputs import rasters, vectors
 from lsm.inputs.rasters import Grid, fill, known_strips
-from lsm.run.artifacts import artifact
-from lsm.run.paths import shown
+from lsm.run.artifacts import artifact, record_path, wrote
+from lsm.run.paths import Paths, names_of_classes, shown
 from lsm.run.settings import InputError
 from lsm.run.writing import whole
 
@@ -76,6 +76,20 @@ def forecast_of(dataset: gdal.Dataset) -> str:
     return dataset.GetRasterBand(1).GetMetadataItem("FORECAST") or ""
 
 
+def remove_product(paths: Paths, product: str, stage: str) -> None:
+    """Removes a raster of an earlier run of `stage`, with all that lies beside it, and says so; a file that somebody
+    changed since stays. product: one of paths.PRODUCTS."""
+    path = paths.gis_raster(product)
+    there = path.is_file()
+    if there and not wrote(path, (stage,)):
+        print(f"{shown(path)}: of an earlier run, not of this map; remove it")
+        return
+    for file in (path, record_path(path), *paths.beside_gis_raster(product)):
+        file.unlink(missing_ok=True)
+    if there:
+        print(f"{shown(path)}: of an earlier run, not of this map; removed")
+
+
 # classes with names ----------------------------------------------------------------------------------------------
 
 
@@ -104,8 +118,8 @@ def name_classes(band: gdal.Band, names: list[str], colours: list[str]) -> None:
 
 @contextlib.contextmanager
 def artifact_with_names(path: Path, *made) -> Iterator[Path]:
-    """`artifact` for a raster whose classes have names: GDAL keeps these beside the raster, in <its name>.aux.xml."""
-    with whole(path.with_name(f"{path.name}.aux.xml")), artifact(path, *made) as temporary:
+    """`artifact` for a raster whose classes have names: GDAL keeps these beside the raster."""
+    with whole(names_of_classes(path)), artifact(path, *made) as temporary:
         yield temporary
 
 

@@ -1,6 +1,7 @@
 """What a run did without, in words, with commands that bring it."""
 
 import shlex
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -39,15 +40,15 @@ class LeftOut:
         found, run, remedy = reason.partition(f"{RUN}{script}")
         return f"{found}; {self.command(script)} makes it{' again' * ('again' in remedy)}" if run and script else reason
 
-    def command(self, script: str) -> str:
+    def command(self, script: str, more: Sequence[str] = ()) -> str:
         """The command that runs a script, with the constants of the map. It is make's where a stage is not up to date,
-        since others may have to run first; make does nothing where it is."""
+        since others may have to run first; make does nothing where it is. more: NAME=value for a script of no stage."""
         if script in pipeline.MAKERS:
             return pipeline.command_of(script, self.region, self._made_so)
         target = next((target for target, of in pipeline.TARGETS.items() if of == script), "map")
         if script in pipeline.BY_SCRIPT and self._states.get(script) != "fresh":
             return pipeline.make_command(target, self.region, self._made_so)
-        return shlex.join(["python", script, *pipeline.arguments_of(script, self.region, self._made_so)])
+        return shlex.join(["python", script, *pipeline.arguments_of(script, self.region, [*self._made_so, *more])])
 
     def lines(self) -> list[str]:
         """A line for each reason, then one for each command, and for the command that takes over what these add."""

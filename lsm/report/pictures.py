@@ -3,9 +3,12 @@
 import io
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from PIL import Image
 
 from lsm.figures.styles import PROTOCOLS
+from lsm.maps import classes
 from lsm.report.left_out import LeftOut
 from lsm.report.map_layers import uri
 from lsm.report.sources import ReportConstants
@@ -45,15 +48,17 @@ FIGURES = {  # by name, in the order shown: the file whose numbers the figure dr
     "correlation": ("correlation", "check_region.py", "Correlation of factors"),
     "non_landslides": ("strategies", "prepare_region.py", "Ways to choose non-landslides"),
 }
+IN_CLASSES = ("lsm_map", "method_maps")  # maps in classes
 for _protocol in PROTOCOLS:
     FIGURES[f"measures_{_protocol}"] = ("method_metrics", _COMPARE, f"Measures by method, protocol {_protocol}")
     FIGURES[f"reliability_{_protocol}"] = ("scores", _COMPARE, f"Probability against frequency, protocol {_protocol}")
 
 
-def gather(paths: Paths, c: ReportConstants, left_out: LeftOut) -> list[dict]:
+def gather(paths: Paths, breaks: list[float], c: ReportConstants, left_out: LeftOut) -> list[dict]:
     """The figures of this run; the others are noted in `left_out`.
 
-    A figure has no record. It belongs to this run if its numbers do and are not newer than the figure.
+    A figure has no record. It belongs to this run if its numbers do and are not newer than the figure, and if a map in
+    classes has those of the page, with these breaks.
     """
     out, verdict = [], {}
     for name, (attribute, stage, caption) in FIGURES.items():
@@ -67,10 +72,26 @@ def gather(paths: Paths, c: ReportConstants, left_out: LeftOut) -> list[dict]:
                 left_out.note(f"figure {name}", path, "figure.py", "missing; run figure.py, or see why it skips it")
         elif path.stat().st_mtime < source.stat().st_mtime:
             left_out.note(f"figure {name}", path, "figure.py", "older than the numbers it draws; run figure.py again")
+        elif name in IN_CLASSES and in_other_classes(paths.figure(name, "csv"), breaks, c):
+            left_out.note(f"figure {name}", path, "figure.py", "drawn in other classes than those of this page; "
+                          f"{left_out.command('figure.py', classes.chosen(c))} draws it again")
         else:
             picture, width, height = small(path, c.FIGURE_WIDTH, c.FIGURE_QUALITY)
             out.append({"name": name, "caption": caption, "picture": picture, "width": width, "height": height})
     return out
+
+
+def in_other_classes(table: Path, breaks: list[float], c: ReportConstants) -> bool:
+    """Whether the table of a map in classes does not have the classes with these breaks, or cannot be read."""
+    expected = list(zip(c.CLASS_NAMES, (0, *breaks), (*breaks, 1), strict=True))
+    try:
+        drawn = pd.read_csv(table, dtype={"class": str}, keep_default_na=False)[["class", "from", "to"]]
+        drawn = list(drawn.drop_duplicates().itertuples(index=False, name=None))
+        return len(drawn) != len(expected) or not all(
+            name == own and np.allclose(edges, of_page, rtol=1e-6)
+            for (own, *edges), (name, *of_page) in zip(drawn, expected, strict=True))
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def reason_against(source: Path, stage: str, c: ReportConstants) -> str:

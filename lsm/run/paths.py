@@ -8,6 +8,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 PRODUCTS = ("probability", "class", "leading", "applicability", "uncertainty")  # rasters of export_gis.py
+OF_SOME = ("leading", "uncertainty")  # of these: with explained blocks only, with several members only
+OF_CLASSES = ("class", "leading")     # of these: with names of classes
 START_MODEL = PROJECT / "unsupervised_pretraining" / "model_init" / "start.npz"  # comes with the project
 
 
@@ -25,6 +27,11 @@ def shown(path: Path) -> str:
 def edit(path: Path, options: str) -> str:
     """The command that changes what a raster says of itself, like "-a_nodata 0"; GDAL's Python package brings it."""
     return f"python -m osgeo_utils.gdal_edit {options} {shlex.quote(shown(path))}"
+
+
+def names_of_classes(path: Path) -> Path:
+    """Where GDAL keeps the names of the classes of a raster."""
+    return path.with_name(f"{path.name}.aux.xml")
 
 
 def regions() -> list[str]:
@@ -135,6 +142,11 @@ class Paths:
     def gis_raster(self, product: str) -> Path:
         """A raster of export_gis.py; product: one of PRODUCTS."""
         return self._at("figs", f"{self.region}_{product}.tif")
+
+    def beside_gis_raster(self, product: str) -> list[Path]:
+        """What lies beside such a raster without a record: its style, and the names of classes where it has some."""
+        path = self.gis_raster(product)
+        return [path.with_suffix(".qml"), *[names_of_classes(path)] * (product in OF_CLASSES)]
 
     # stage 9
     report = property(lambda self: self._at("figs", f"report_{self.region}.html"))

@@ -24,7 +24,7 @@ from lsm.run.artifacts import (
     wrote,
 )
 from lsm.run.code import code_of
-from lsm.run.paths import Paths, root, shown
+from lsm.run.paths import OF_SOME, PRODUCTS, Paths, names_of_classes, root, shown
 from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults, in_short
 
 
@@ -36,12 +36,21 @@ class Stage:
     outputs  (paths) -> the files that every run of the stage writes, each with a record
     after    scripts of the stages whose files it reads
     free     constants that change nothing that it writes
+    some     (paths) -> the files that some runs write: those with a record must be fresh too
+    beside   (paths) -> files without a record that lie beside those, and must be there
     """
 
     script: str
     outputs: Callable[[Paths], list[Path]]
     after: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
+    some: Callable[[Paths], list[Path]] = lambda paths: []
+    beside: Callable[[Paths], list[Path]] = lambda paths: []
+
+
+def _beside_layers(paths: Paths) -> list[Path]:
+    return [path for product in PRODUCTS if paths.gis_raster(product).is_file()
+            for path in paths.beside_gis_raster(product)]
 
 
 DEMO, PREPARE, AUGMENT = MAKERS
@@ -58,8 +67,9 @@ STAGES = (
     Stage(MAP, lambda p: [p.models, p.map_raster], (BLOCKS, LEARN), ("GRID_ROWS", "DASK_SCHEDULER")),
     Stage(COMPARE, lambda p: [p.scores, p.method_metrics, p.results], (BLOCKS,), ("WORKERS", "DASK_SCHEDULER")),
     Stage(EXPLAIN, lambda p: [p.importance, p.importance_territory, p.shap_values, p.leading_factor], (MAP,),
-          ("WORKERS", "DASK_SCHEDULER")),
-    Stage(GIS, lambda p: [p.gis_layers, p.gis_table], (MAP,), ("GRID_ROWS",)),
+          ("WORKERS", "DASK_SCHEDULER"), beside=lambda p: [names_of_classes(p.leading_factor)]),
+    Stage(GIS, lambda p: [p.gis_layers, *(p.gis_raster(name) for name in PRODUCTS if name not in OF_SOME), p.gis_table],
+          (MAP,), ("GRID_ROWS",), some=lambda p: list(map(p.gis_raster, OF_SOME)), beside=_beside_layers),
     Stage(REPORT, lambda p: [p.report], (MAP,)),
 )
 CHECK = "check_region.py"
@@ -151,7 +161,7 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
     now = constants(constants_class(stage.script), arguments_of(stage.script, paths.region, arguments))
     if stage.script == PREPARE and (gone := _gone(paths)):
         return [f"{shown(gone[0])}: missing"]
-    for path in stage.outputs(paths):
+    for path in [*stage.outputs(paths), *(path for path in stage.some(paths) if made_by(path) == stage.script)]:
         try:
             record = read_record(path, stage.script)
         except InputError as error:
@@ -166,7 +176,7 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
         found += differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))
         if found:
             return found
-    return []
+    return [f"{shown(path)}: missing" for path in stage.beside(paths) if not path.is_file()]
 
 
 def _gone(paths: Paths) -> list[Path]:

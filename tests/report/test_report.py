@@ -8,6 +8,7 @@ import shutil
 import time
 import tomllib
 import zlib
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -26,6 +27,7 @@ from lsm.inputs.samples import Factor, Samples
 from lsm.maps import gis, layer_tables, styles_qgis
 from lsm.maps.cartography import read_decimated
 from lsm.report import facts, findings, map_layers, page, pictures, tables
+from lsm.report.left_out import LeftOut
 from lsm.run.artifacts import artifact, read_record, record_path, write_csv, write_npz
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import of_stage
@@ -228,6 +230,27 @@ def test_every_figure_there_is_has_a_caption():
     for attribute, stage, _ in pictures.FIGURES.values():
         assert getattr(paths, attribute)
         assert (PROJECT / stage.split()[0]).is_file()
+
+
+@pytest.mark.parametrize(("change", "more"), [
+    ({}, None), ({"BREAKS": "quantile"}, "BREAKS=quantile"), ({"CLASS_NAMES": ("a", "b", "c", "d", "none")}, "'CLASS_"),
+    ({"CLASS_BREAKS": (0.1, 0.4, 0.6, 0.8)}, "'CLASS_BREAKS=(0.1, 0.4, 0.6, 0.8)'")])
+def test_a_map_in_other_classes_is_not_shown(change, more, tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    monkeypatch.setattr(pictures, "reason_against", lambda *_: "")
+    drawn, c, paths = of_stage("report.py"), replace(of_stage("report.py"), **change), Paths("demo")
+    paths.map_raster.parent.mkdir()
+    paths.map_raster.touch()
+    Image.new("RGB", (8, 8)).save(paths.figure("lsm_map", "png"))
+    edges = (0, *drawn.CLASS_BREAKS, 1)
+    pd.DataFrame({"class": drawn.CLASS_NAMES, "from": edges[:-1], "to": edges[1:], "cells": 1}).to_csv(
+        paths.figure("lsm_map", "csv"), index=False)
+    left_out, breaks = LeftOut("demo"), [0.1, 0.2, 0.3, 0.9] if "BREAKS" in change else list(c.CLASS_BREAKS)
+    found = pictures.gather(paths, breaks, c, left_out)
+    reason = " ".join(left_out.lines())
+    assert [figure["name"] for figure in found] == ["lsm_map"] * (more is None)
+    assert ("lsm_map: drawn in other classes than those of this page" in reason) == (more is not None)
+    assert more is None or f"python figure.py REGION=demo {more}" in reason
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ import pytest
 
 from lsm.checks.inspection import write_checks
 from lsm.inputs.samples import write_factors
+from lsm.maps.gis import remove_product
 from lsm.run import pipeline
 from lsm.run.artifacts import artifact, record_path
-from lsm.run.paths import PROJECT, Paths
+from lsm.run.paths import OF_SOME, PRODUCTS, PROJECT, Paths
 from lsm.run.settings import InputError, constants, constants_class, of_stage
 
 K = "K=64"  # as conftest makes the demo
@@ -91,14 +92,56 @@ def test_a_lost_artifact_and_a_lost_record(finished):
     assert states(arguments)[pipeline.BLOCKS].startswith("stale: metatask_sampling/demo_blocks.tif.json: missing")
 
 
+def export_layers(paths: Paths, optional=()) -> None:
+    """Files as export_gis.py leaves them, of the map that is there."""
+    c = of_stage(pipeline.GIS)
+    for path in (paths.gis_layers, *map(paths.gis_raster, PRODUCTS), paths.gis_table):
+        with artifact(path, pipeline.GIS, c, [paths.map_raster], optional) as temporary:
+            temporary.write_text("exported")
+    for product in PRODUCTS:
+        for path in paths.beside_gis_raster(product):
+            path.write_text("beside it")
+
+
+@pytest.mark.parametrize(("file", "state"), [
+    *((f"demo_{product}.tif", f"figs/demo_{product}.tif: missing") for product in PRODUCTS),
+    *((f"demo_{product}.qml", f"figs/demo_{product}.qml: missing") for product in PRODUCTS),
+    ("demo_class.tif.aux.xml", "figs/demo_class.tif.aux.xml: missing"),
+    ("demo_leading.tif.aux.xml", "figs/demo_leading.tif.aux.xml: missing")])
+def test_every_file_for_a_gis_must_be_there(finished, file, state):
+    export_layers(Paths("demo"))
+    assert pipeline.states_of("demo", finished[1])[pipeline.GIS] == "fresh"
+    (finished[0] / "figs" / file).unlink()
+    assert pipeline.states_of("demo", finished[1])[pipeline.GIS] == f"stale: {state}"
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_every_raster_for_a_gis_must_be_as_it_was_written_and_of_this_map(finished, product):
+    paths = Paths("demo")
+    export_layers(paths)
+    record = record_path(paths.gis_raster(product))
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"seed": 7}))
+    assert pipeline.states_of("demo", finished[1])[pipeline.GIS] == "stale: SEED = 7, now 1"
+    paths.gis_raster(product).write_text("edited")
+    assert pipeline.states_of("demo", finished[1])[pipeline.GIS] == (
+        f"stale: figs/demo_{product}.tif: is not the file its record describes")
+
+
+def test_a_raster_that_the_last_run_did_not_write_is_not_missed(finished):
+    paths = Paths("demo")
+    export_layers(paths)
+    for product in OF_SOME:
+        remove_product(paths, product, pipeline.GIS)
+        assert not list((finished[0] / "figs").glob(f"demo_{product}.*"))
+    assert pipeline.states_of("demo", finished[1])[pipeline.GIS] == "fresh"
+
+
 def test_an_optional_input_that_comes_or_changes_makes_stale(finished):
     _, arguments = finished
-    paths, c = Paths("demo"), of_stage(pipeline.GIS)
+    paths = Paths("demo")
 
     def export():
-        for path, optional in ((paths.gis_layers, []), (paths.gis_table, [paths.importance])):
-            with artifact(path, pipeline.GIS, c, [paths.map_raster], optional) as temporary:
-                temporary.write_text("exported")
+        export_layers(paths, [paths.importance])
 
     export()
     assert pipeline.states_of("demo", arguments)[pipeline.GIS] == "fresh"

@@ -131,8 +131,11 @@ def test_a_raster_of_an_earlier_run_is_named(exported, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(exported[0], root)
     (root / "figs/demo_leading_factor.tif").unlink()
+    with open(root / "figs/demo_leading.tif", "ab") as file:
+        file.write(b"edited")
     printed = succeed(root, "export_gis.py")
     assert "figs/demo_leading.tif: of an earlier run, not of this map; remove it" in printed
+    assert (root / "figs/demo_leading.qml").is_file()
 
 
 def test_natural_breaks_replace_those_of_another_method(exported, tmp_path):
