@@ -47,6 +47,8 @@ class Factor:
     kind             continuous; distance (m, from 0 up); circular (degrees clockwise from north, -1 = flat);
                      categorical (whole-number codes)
     zero_is_missing  a stored zero means "not measured" (InSAR velocity where there is no InSAR point)
+    words            of a categorical factor that the tables write in words, its classes: the code of a class is its
+                     place here, from 1 up, and 0 that of every other word
     """
 
     name: str
@@ -54,6 +56,7 @@ class Factor:
     unit: str
     aliases: tuple[str, ...] = ()
     zero_is_missing: bool = False
+    words: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -69,12 +72,22 @@ class Samples:
     label: np.ndarray
 
 
+def described(factor: Factor) -> dict:
+    """A factor as JSON holds it; `factor_from` reads it back."""
+    return {name: value for name, value in asdict(factor).items() if name != "words" or value}
+
+
+def factor_from(described: dict) -> Factor:
+    """The factor that `described` wrote. Raises ValueError or TypeError for what is none."""
+    return Factor(**{**described, "aliases": (*described.get("aliases", []),), "words": (*described.get("words", []),)})
+
+
 def write_factors(path: Path, factors: tuple[Factor, ...], classes: dict[str, dict[str, int]]) -> None:
     """Writes a region's own list of factors to `path`, in the order of its tables.
 
     classes  the meaning of a categorical factor's codes: {"lithology": {"granite": 1, "tuff": 2}}
     """
-    text = json.dumps({"factors": [asdict(f) for f in factors], "classes": classes}, indent=1, ensure_ascii=False)
+    text = json.dumps({"factors": [described(f) for f in factors], "classes": classes}, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
@@ -82,7 +95,7 @@ def read_factors(path: Path) -> tuple[tuple[Factor, ...], dict[str, dict[str, in
     """The factors and classes that `write_factors` wrote. Raises InputError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        factors = tuple(Factor(**{**f, "aliases": (*f.get("aliases", []),)}) for f in data["factors"])
+        factors = tuple(map(factor_from, data["factors"]))
         classes = {name: dict(codes) for name, codes in data.get("classes", {}).items()}
         wrong = [f for f, given in zip(factors, data["factors"], strict=True) if not (
             all(isinstance(text, str) and text.strip() for text in (f.name, f.unit, *f.aliases))
@@ -97,6 +110,13 @@ def read_factors(path: Path) -> tuple[tuple[Factor, ...], dict[str, dict[str, in
         raise InputError(f"{shown(path)}: expected factors of different names, found {[f.name for f in factors]}; run "
                          "prepare_region.py again")
     return factors, classes
+
+
+def codes_of_classes(path: Path, factors: tuple[Factor, ...]) -> dict[str, dict[str, int]]:
+    """The code of every named class, by factor: from the region's list of factors at `path`, if there is one, and from
+    the words of its tables."""
+    classes = read_factors(path)[1] if path.is_file() else {}
+    return classes | {f.name: {word: code for code, word in enumerate(f.words, 1)} for f in factors if f.words}
 
 
 def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data/make_demo.py") -> Samples:
@@ -114,6 +134,21 @@ def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data
         if not (label == missing).any():
             raise InputError(f"{shown(path)}: column label: expected both 0 and 1, found no {missing}; add {name}")
     return Samples(values, xy, label.astype(np.int8))
+
+
+def class_word(text) -> str:
+    """A class as tables write it in words, without what people write in different ways: upper case and blanks."""
+    return " ".join(str(text).split()).casefold()
+
+
+def codes_of(column: pd.Series, words: tuple[str, ...]) -> np.ndarray:
+    """The codes (rows,) float64 of classes in words, by `Factor.words`; nan where a value is empty, and where the
+    column holds numbers that are none of the words: these are codes of somebody else."""
+    codes = {class_word(word): code for code, word in enumerate(words, 1)}
+    given = column.dropna().unique()
+    other = np.nan if column.dtype.kind in "iuf" else 0
+    found = {text: codes.get(class_word(f"{text:g}" if column.dtype.kind in "iuf" else text), other) for text in given}
+    return column.map({text: code if class_word(text) else np.nan for text, code in found.items()}).to_numpy(float)
 
 
 def labels_of(column: pd.Series) -> np.ndarray:
@@ -257,7 +292,11 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
     values, checked = np.empty((len(frame), len(factors)), np.float32), numbers(frame, table.separator)
     for j, factor in enumerate(factors):
         v, column = checked.iloc[:, j].to_numpy(), frame.iloc[:, j]
-        if factor.kind == "categorical" and column.dtype.kind not in "iuf":
+        if factor.words:
+            v = codes_of(column, factor.words)
+            _refuse(np.isnan(v), table, column, f"a class in words, like {factor.words[0]!r}", first_row,
+                    "write the classes alike in samples and grid")
+        elif factor.kind == "categorical" and column.dtype.kind not in "iuf":
             _refuse(~(np.abs(v) <= LARGEST), table, column, "a whole-number class code", first_row,
                     "number the classes, alike in samples and grid")
         _refuse(~(np.abs(v) <= LARGEST), table, column, "a number", first_row)
