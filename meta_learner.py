@@ -41,11 +41,11 @@ from lsm.learner.support import dates
 from lsm.learner.support.reach import intermediate_models
 from lsm.learner.tasks import OTHERS, EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
-from lsm.run.artifacts import differences, in_short, read_npz, read_record, record_path, stopped, write_csv, write_npz
+from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import BLOCKS, PRETRAIN
-from lsm.run.settings import ByRecipe, InputError, at_least, run
+from lsm.run.settings import ByRecipe, InputError, at_least, in_short, run
 from lsm.run.writing import stage_1_files
 from study_area import StudyArea
 

@@ -51,7 +51,7 @@ from lsm.run.jobs import Cluster, cluster_of
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import ByRecipe, InputError, at_least, run
-from lsm.run.writing import work_folder
+from lsm.run.writing import work_folder, write_table
 from study_area import Spread, StudyArea
 
 
@@ -117,7 +117,7 @@ def predict_grid(source: Path, parts: Iterator[Part], networks, states, encoder,
             part.write(whole_map, p)
             rows = pd.DataFrame({"X": part.xy[:, 0], "Y": part.xy[:, 1], "susceptibility": p, "block": part.block,
                                  "flag": flag_of(part, states)})
-            rows.to_csv(table, mode="a", header=not counts.flags.any(), index=False, float_format="%.9g")
+            write_table(rows, table, mode="a", header=not counts.flags.any())
         else:
             yield part.on_window(p)
         counts.add(Counts.of(part, states, encoder))

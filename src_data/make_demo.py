@@ -33,6 +33,7 @@ from lsm.inputs.rasters import TERRAIN as _TERRAIN
 from lsm.inputs.rasters import Grid, centres, write_band, write_bands
 from lsm.inputs.samples import STORED_ZERO as _STORED_ZERO
 from lsm.region.sample_tables import published_form
+from lsm.run import writing
 from lsm.run.artifacts import artifact, write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import run
@@ -96,7 +97,7 @@ def write_table(path: Path, table: pd.DataFrame, made_from: tuple) -> None:
     factors = table.loc[:, :"X"].columns[:-1]
     table = table.assign(**{name: table[name].mask(table[name] == 0, _STORED_ZERO) for name in factors})
     with artifact(path, *made_from) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g", encoding="utf-8-sig")
+        writing.write_table(table, temporary, encoding="utf-8-sig")
 
 
 def main(c: Constants) -> None:

@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 try:
     from lsm.learner.transfer.start_file import source_path
     from lsm.run import pipeline
-    from lsm.run.artifacts import MAKERS, in_short, wrote
+    from lsm.run.artifacts import MAKERS, wrote
     from lsm.run.paths import PROJECT, Paths, root, shown
-    from lsm.run.settings import InputError, check_region, constants, constants_class, counted, of_stage
+    from lsm.run.settings import InputError, check_region, constants, constants_class, counted, in_short, of_stage
     from lsm.run.writing import stage_1_files
 except ModuleNotFoundError as error:
     print(f"{sys.argv[0]}: expected the package {error.name}, found none for {sys.executable}; run make setup, or "

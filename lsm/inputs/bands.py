@@ -1,6 +1,9 @@
 """What a band of a raster says of its values (nodata, mask, scale, offset), and values that no ground has."""
 
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from osgeo import gdal
@@ -15,6 +18,7 @@ MARKS = (-2147483648, -999999, -99999, -88888, -32768, -32767, -28672, -9999, -8
          9999, 32767, 65535, 99999, 999999, 2147483647)
 SURE = tuple(mark for mark in MARKS if mark <= -9999)  # no factor has such a value
 ENDLESS = 1e20  # numbers of this size mark gaps too: -3.4e38, 1e30
+LOOKED_AT = 1 << 22  # values of a band at once, and of its sample
 TIMES = 5       # see `gaps_of`
 OFTEN = 10      # see `gaps_of` and `heaped`
 HEAP = 0.01     # see `heaped`
@@ -80,6 +84,15 @@ class Band:
         good = known(numbers, self.nodata) & known(numbers, self.said)
         return numbers, good if self.mask is None else good & (self.mask.ReadAsArray(col, row, cols, rows) != 0)
 
+    @cached_property
+    def gaps(self) -> tuple[float, ...]:
+        """The values that mark gaps although the file does not declare them, as `gaps_among` finds them in the whole
+        band. Raises RuntimeError."""
+        cols, rows = self.dataset.RasterXSize, self.dataset.RasterYSize
+        tall = max(1, LOOKED_AT // cols)
+        windows = (self.read(0, row, cols, min(tall, rows - row)) for row in range(0, rows, tall))
+        return gaps_among((self.values(numbers[good]) for numbers, good in windows), max(1, rows * cols // LOOKED_AT))
+
     def values(self, numbers: np.ndarray) -> np.ndarray:
         """The values that stored numbers stand for."""
         return numbers if self.is_plain else numbers * np.float64(self.scale) + self.offset
@@ -120,18 +133,32 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
                    for number, n in zip(numbers, counts.tolist(), strict=True)), *kept]
 
 
-def marks_gap(values: np.ndarray) -> np.ndarray:
-    """(values,) bool: which values mark gaps: those of SURE, and those of MARKS far from all others: below 0 where
-    these are not, or as far as these (98 % of them) are wide. -99 counts in the first case alone, and not once."""
-    marked = np.isin(values, MARKS)
-    others = values[~marked & np.isfinite(values)]
-    if not marked.any() or not len(others):
-        return marked
-    low, high, width = others.min(), others.max(), np.subtract(*np.quantile(others, (0.99, 0.01)))
-    once = (values == -99).sum() == 1
-    below = (values <= (-999 if once else -1)) & ((low >= 0) | ((values <= -999) & (low - values >= width)))
-    above = (values > 0) & (width > 0) & (values - high >= width)
-    return np.isin(values, SURE) | (marked & (below | above))
+def marks_gap(values: np.ndarray, of_all: Callable[[], tuple[float, ...]] | None = None) -> np.ndarray:
+    """(values,) bool: which values mark gaps, as `gaps_among` finds them; of_all  () -> what it finds among all values,
+    where these are a part: it is asked only where a value may mark a gap."""
+    marked, sure = np.isin(values, MARKS), np.isin(values, SURE)
+    if not (marked & ~sure).any():
+        return sure
+    return np.isin(values, of_all() if of_all else gaps_among([values]))
+
+
+def gaps_among(parts: Iterable[np.ndarray], step: int = 1) -> tuple[float, ...]:
+    """The numbers that mark gaps among the values of all parts (values,): those of SURE, and those of MARKS far from
+    all others: below 0 where these are not, or as far as these (98 % of them, of every `step`-th) are wide. -99 counts
+    in the first case alone, and not once. All of MARKS, where there are no others."""
+    counts, low, high, sample = Counter(), np.inf, -np.inf, []
+    for values in parts:
+        marked = np.isin(values, MARKS)
+        counts.update(values[marked].tolist())
+        others = values[~marked & np.isfinite(values)]
+        if len(others):
+            low, high = min(low, others.min()), max(high, others.max())
+            sample.append(others[::step])
+    if not counts or not sample:
+        return tuple(counts)
+    width, least = np.subtract(*np.quantile(np.concatenate(sample), (0.99, 0.01))), -999 if counts[-99] == 1 else -1
+    return tuple(v for v in counts if v in SURE or (v <= least and (low >= 0 or (v <= -999 and low - v >= width)))
+                 or v - high >= width > 0)
 
 
 def heaped(values: np.ndarray) -> bool:
@@ -230,11 +257,12 @@ def limits_of(name: str, kind: str) -> tuple[float, float, str]:
             "slope": (0, 90, "slopes from 0 to 90 degrees")}.get(name, (-ENDLESS, ENDLESS, "numbers"))
 
 
-def impossible(values: np.ndarray, name: str, kind: str) -> np.ndarray:
-    """Which values a factor cannot have: beyond its limits, no class code, no direction, or the mark of a gap."""
+def impossible(values: np.ndarray, name: str, kind: str, of_all: Callable | None = None) -> np.ndarray:
+    """Which values a factor cannot have: beyond its limits, no class code, no direction, or the mark of a gap; of_all
+    as `marks_gap` takes it."""
     lowest, highest, _ = limits_of(name, kind)
     bad = (values < lowest) | (values > highest)
-    bad |= np.isin(values, SURE) if kind == "categorical" else marks_gap(values)
+    bad |= np.isin(values, SURE) if kind == "categorical" else marks_gap(values, of_all)
     if kind == "circular":
         bad |= (values < 0) & (values != -1)
     elif kind == "categorical":
@@ -242,13 +270,14 @@ def impossible(values: np.ndarray, name: str, kind: str) -> np.ndarray:
     return bad
 
 
-def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str, declare: str) -> None:
+def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str, declare: str,
+                      of_all: Callable | None = None) -> None:
     """Raises InputError for values (values,) that a factor cannot have: a gap that is not declared, another unit.
 
     name, kind  of the factor, as study_area.py has them; where  the start of the message
-    declare  how a person says which number marks gaps, with <number> for it
+    declare  how a person says which number marks gaps, with <number> for it; of_all  as `marks_gap` takes it
     """
-    bad = impossible(values, name, kind)
+    bad = impossible(values, name, kind, of_all)
     if bad.any():
         wild = float(values[bad][0])
         gap = f"if it marks gaps, declare it ({declare.replace('<number>', written(wild))}), else "

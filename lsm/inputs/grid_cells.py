@@ -82,7 +82,7 @@ class Stack:
             values = np.take(values, np.flatnonzero(valid), axis=1)
         for factor, band, v in zip(self.factors, self.bands, values, strict=True):
             refuse_impossible(v, factor.name, factor.kind, f"{shown(self.path)}: band {band.number} ({factor.name})",
-                              edit(self.path, "-a_nodata <number>"))
+                              edit(self.path, "-a_nodata <number>"), lambda band=band: band.gaps)
         return values.T, row + top, col + left
 
     def places(self, row: np.ndarray, col: np.ndarray) -> np.ndarray:

@@ -184,7 +184,7 @@ class Composite:
             valid &= good
         for v, band, name, kind in zip(values, self.bands, TERRAIN, TERRAIN_KINDS, strict=True):
             refuse_impossible(v[valid], name, kind, f"{shown(self.path)}: band {band.number} ({name})",
-                              edit(self.path, "-a_nodata <number>"))
+                              edit(self.path, "-a_nodata <number>"), lambda band=band: band.gaps)
         return values, valid
 
     def refuse_empty(self, valid: int) -> None:

@@ -9,12 +9,13 @@ import difflib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.bands import SURE, impossible, limits_of, marks_gap, ndvi_scale
+from lsm.inputs.bands import LOOKED_AT, SURE, gaps_among, impossible, limits_of, marks_gap, ndvi_scale
 from lsm.inputs.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -168,9 +169,16 @@ def words_of(column: pd.Series) -> pd.Series:
 def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Reads a grid table `rows` rows at a time: factors (rows, factors) float32 and xy (rows, 2) float64."""
     table, first = _present(path, "src_data/make_demo.py"), 0
-    for frame in table.frames(columns_of(table, factors, ("X", "Y"))[1], rows):
+    _, places = columns_of(table, factors, ("X", "Y"))
+
+    @cache
+    def gaps(j: int) -> tuple[float, ...]:  # in a column, by all rows: some of them cannot tell
+        parts = (numbers(part, table).iloc[:, 0].to_numpy() for part in Table(path).frames([places[j]], rows))
+        return gaps_among(parts, 1 + count_rows(path) // LOOKED_AT)
+
+    for frame in table.frames(places, rows):
         if len(frame):
-            yield _checked(table, frame, factors, first)
+            yield _checked(table, frame, factors, first, gaps)
         first += len(frame)
     if first == 0:
         raise InputError(f"{shown(path)}: expected one row a grid cell, found none; write the grid table again")
@@ -283,14 +291,16 @@ def _refuse(bad: np.ndarray, table: Table, column: pd.Series, expected: str, fir
                          f"expected {expected}, found {str(column.iloc[row])[:60]!r}{more}; {remedy}")
 
 
-def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], first_row: int):
+def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], first_row: int, gaps=None):
     """Factors (rows, factors) float32 and coordinates (rows, 2), every value finite and as its kind asks.
 
     frame      columns of the factors, then X and Y, of a part of the table
-    first_row  of this part in the table, for messages. Raises InputError.
+    first_row  of this part in the table, for messages
+    gaps       (number of a column) -> the numbers that mark gaps in it; None: by these rows. Raises InputError.
     """
-    values, checked = np.empty((len(frame), len(factors)), np.float32), numbers(frame, table.separator)
+    values, checked = np.empty((len(frame), len(factors)), np.float32), numbers(frame, table)
     for j, factor in enumerate(factors):
+        of_all = partial(gaps, j) if gaps else None
         v, column = checked.iloc[:, j].to_numpy(), frame.iloc[:, j]
         if factor.words:
             v = codes_of(column, factor.words)
@@ -300,13 +310,13 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
             _refuse(~(np.abs(v) <= LARGEST), table, column, "a whole-number class code", first_row,
                     "number the classes, alike in samples and grid")
         _refuse(~(np.abs(v) <= LARGEST), table, column, "a number", first_row)
-        gaps = np.isin(v, SURE) if factor.kind == "categorical" else marks_gap(v)
-        _refuse(gaps, table, column, "a number", first_row, "it marks gaps: remove these rows, or fill them")
+        missing = np.isin(v, SURE) if factor.kind == "categorical" else marks_gap(v, of_all)
+        _refuse(missing, table, column, "a number", first_row, "it marks gaps: remove these rows, or fill them")
         v = np.where(is_stored_zero(v), 0.0, v)
         if factor.kind == "categorical":
             _refuse((v != np.round(v)) | (np.abs(v) > 2**24), table, column, "a whole-number class code", first_row)
         else:
-            bad = impossible(v, factor.name, factor.kind)
+            bad = impossible(v, factor.name, factor.kind, of_all)
             few = bad.sum() < max(10, 0.1 * len(bad))
             _refuse(bad, table, column, limits_of(factor.name, factor.kind)[2], first_row,
                     "correct or remove the row" if few else _CONVERT.get(factor.name, "convert the column, in all "

@@ -1,7 +1,6 @@
 """Text tables (csv) as people and programs write them: one reader for every table that a person gives.
 
-Each line is checked on its way to pandas. A row with another number of columns than the header shifts values into
-wrong columns, and pandas accepts many such rows without a word.
+Each line is checked on its way to pandas, which takes many rows with more or fewer columns without a word.
 """
 
 import codecs
@@ -12,8 +11,9 @@ import re
 import tarfile
 import unicodedata
 import zlib
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
@@ -30,14 +30,15 @@ CHUNK = 5_000_000  # values in memory as text at once
 _SEP_LINE = re.compile(r'"?sep=(.)"?')     # spreadsheets write it above the header
 _DECIMAL = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"      # a number with a decimal comma
 _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"          # or with a separator of thousands: nobody can tell
+_POINT = r"[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_FORMS = (_THOUSANDS, _DECIMAL, _POINT)
 
 # What damaged archives and UTF-16 raise; RuntimeError: a password, or a compression that zipfile does not know.
 _DAMAGED = (BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, RuntimeError, UnicodeError)
 
 
 def _opened(path: Path, member: str):
-    """A file, packed by gzip or not, or a member of an archive, open for its bytes; UTF-16 turned into UTF-8. Raises
-    OSError or one of _DAMAGED."""
+    """A file, or a member of an archive, open for its bytes, unpacked and in UTF-8. Raises OSError or _DAMAGED."""
     def bare():
         if member and is_zipfile(path):
             return ZipFile(path).open(member)
@@ -68,9 +69,9 @@ class Table:
     __iter__ = None  # pandas asks whether a file has it
 
     def __init__(self, path: Path, what: str = "", member: str = ""):
-        """`what` the table is, for messages; member: its name within a zip archive at `path`. Raises InputError where
-        there is no header that can be read."""
+        """`what` the table is, for messages; member: its name within an archive. Raises InputError without a header."""
         self.path, self.where, self.notes = path, f"{shown(path)}: {what}" if what else shown(path), []
+        self._member = member
         self._rest, self._pending, self._line, self._passed_over, self._by_blanks = b"", deque(), 0, [], False
         if not path.is_file():
             raise InputError(f"{self.where}: missing; put it there, or name another file")
@@ -94,10 +95,25 @@ class Table:
     def frames(self, columns: list[int], rows: int | None = None, text: bool = False) -> Iterator[pd.DataFrame]:
         """The columns at these places, `rows` rows at a time, all where None; may be called once. text  True: values
         stay text. Raises InputError."""
-        parts = pd.read_csv(self, sep=self.separator, header=None, names=range(len(self.header)), usecols=columns,
-                            index_col=False, low_memory=False, dtype=str if text else None, chunksize=rows)
+        self._columns, names = columns, range(len(self.header))
+        parts = pd.read_csv(self, sep=self.separator, header=None, names=names, usecols=columns, index_col=False,
+                            low_memory=False, dtype=str if text else None, chunksize=rows)
         for part in parts if rows else [parts]:
             yield part[columns].set_axis([self.header[i] for i in columns], axis=1)
+
+    @cached_property
+    def commas(self) -> set[str]:
+        """The columns, of those that `frames` reads, whose commas are decimal, by all rows: the file is read again.
+        `1,234` may mean 1234. Its comma is decimal beside `12,5` in its column, or in a table that separates columns by
+        another sign and writes no decimal points; never beside `12.5` in its column."""
+        again, found = Table(self.path, member=self._member), defaultdict(set)
+        for frame in again.frames(self._columns, max(1000, CHUNK // len(self.header)), text=True):
+            for column, values in frame.items():
+                text = values.dropna().str.strip()
+                found[column] |= set(np.select([text.str.fullmatch(form) for form in _FORMS], _FORMS, "").tolist())
+        points = self.separator == "," or any(_POINT in forms for forms in found.values())
+        return {column for column, forms in found.items()
+                if _POINT not in forms and (_DECIMAL in forms or (_THOUSANDS in forms and not points))}
 
     def read(self, size: int = -1) -> str:
         """The next lines, checked; "" at the end. pandas calls it. Raises InputError."""
@@ -139,9 +155,7 @@ class Table:
         """A line with those below it where a value in quotes goes on. Raises InputError for one that does not end."""
         parts, size, is_open = [line], 0, '"' in line and _is_open(line, separator)
         while is_open:
-            while not self._pending and self._fetch():
-                pass
-            if size > LONGEST_LINE or not self._pending:
+            if size > LONGEST_LINE or not (self._pending or self._fetch()):
                 raise InputError(f"{shown(self.path)}: line {self._line - len(parts) + 1}: expected quotes in pairs "
                                  "around a value, found one that does not end; correct the row")
             parts.append(self._pending.popleft())
@@ -163,7 +177,7 @@ class Table:
         return values
 
     def _fetch(self) -> bool:
-        """Reads the next block of whole lines; False at the end of the file. Raises InputError."""
+        """Reads the next whole lines, about a block of them; False at the end of the file. Raises InputError."""
         try:
             block = b"" if self._file.closed else self._file.read(BLOCK)
         except _DAMAGED as error:
@@ -185,10 +199,9 @@ class Table:
         except UnicodeDecodeError:
             text, note = data.decode("cp1252", "replace"), f"{shown(self.path)} is not UTF-8; read as Windows-1252"
             self.notes += [note] * (note not in self.notes)
-        if text:
-            lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
-            self._pending.extend(map(_with_commas, lines) if self._by_blanks else lines)
-        return True
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n") if text else []
+        self._pending.extend(map(_with_commas, lines) if self._by_blanks else lines)
+        return bool(self._pending) or self._fetch()
 
     def _damaged(self, error: Exception) -> InputError:
         """The refusal of an archive, or of text in UTF-16, that cannot be read to its end."""
@@ -199,10 +212,9 @@ class Table:
         """The names of the columns, and what separates them. Leaves the file at the first row. Raises InputError."""
         comment, separator, lines = "", "", self._pending
         while True:
-            while not lines:
-                if not self._fetch():
-                    raise InputError(f"{self.where}: expected a table, found {self.path.stat().st_size} bytes and no "
-                                     "header; copy or export it again")
+            if not (lines or self._fetch()):
+                raise InputError(f"{self.where}: expected a table, found {self.path.stat().st_size} bytes and no "
+                                 "header; copy or export it again")
             line = lines.popleft().lstrip("\ufeff")  # some programs write a second one
             self._line += 1
             if line.startswith("#"):
@@ -211,8 +223,8 @@ class Table:
                 separator = told[1]
             elif line.strip(SEPARATORS + " "):
                 break
-        while not lines and self._fetch():
-            pass
+        if not lines:
+            self._fetch()
         below = next((row for row in lines if row.strip() and not row.startswith("#")), line)
         if not separator and not {*line, *below} & {*SEPARATORS, '"'} and len(line.split()) == len(below.split()) > 1:
             self._by_blanks, line, comment = True, _with_commas(line), _with_commas(comment.lstrip("# "))
@@ -255,8 +267,7 @@ def find_columns(header: list[str], names: tuple[str, ...]) -> list[int]:
 
 
 def one_column(table: Table, names: tuple[str, ...], what: str) -> int | None:
-    """The place of the one column with one of these names, None where there is none. `what` it holds, for the message.
-    Raises InputError for two columns."""
+    """The place of the one column of these names, None without one; `what` it holds. Raises InputError for two."""
     found = find_columns(table.header, names)
     if len(found) > 1:
         raise InputError(f"{shown(table.path)}: header: expected one column for {what}, found "
@@ -264,37 +275,26 @@ def one_column(table: Table, names: tuple[str, ...], what: str) -> int | None:
     return found[0] if found else None
 
 
-def numbers(frame: pd.DataFrame, separator: str) -> pd.DataFrame:
-    """The columns as numbers, nan where a value is no number. A decimal comma counts where it cannot be anything else.
-
-    `1,234` may mean 1.234 or 1234. It is a decimal comma where the table separates columns by another sign and writes
-    no decimal points; else it is no number.
-    """
-    out, text = {}, {}
-    for i, column in enumerate(frame.columns):
-        values = frame.iloc[:, i]
+def numbers(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """The columns of rows of a table as numbers, nan where a value is no number; `commas` of the table count."""
+    out = {}
+    for column, values in frame.items():
         if values.dtype.kind in "biuf":
             out[column] = values.astype(np.float64).where(values.notna() & (values.dtype.kind != "b"))
-        else:
-            text[column] = values.fillna("").astype(str).str.strip()
-            out[column] = pd.to_numeric(text[column], errors="coerce").astype(np.float64)
-    points = any((v.dropna() % 1 != 0).any() for v in out.values())
-    for column, values in text.items():
-        commas = values.str.fullmatch(_DECIMAL)
-        unclear = values[commas].str.fullmatch(_THOUSANDS).all() and (separator == "," or points)
-        if commas.any() and not unclear and not values[out[column].notna()].str.contains(".", regex=False).any():
-            out[column] = out[column].where(~commas, pd.to_numeric(values[commas].str.replace(",", "."),
-                                                                   errors="coerce"))
+            continue
+        text = values.fillna("").astype(str).str.strip()
+        if (like := text.str.fullmatch(_DECIMAL)).any() and column in table.commas:
+            text = text.where(~like, text.str.replace(",", "."))
+        out[column] = pd.to_numeric(text, errors="coerce").astype(np.float64)
     return pd.DataFrame(out, columns=frame.columns, index=frame.index)
 
 
 def frame_of(table: Table, columns: list[int], rows: int | None = None) -> pd.DataFrame:
-    """The columns at these places, `rows` rows, all where None: columns of numbers as numbers, the others as text.
-    Raises InputError."""
+    """The columns at these places, `rows` rows, all where None: numbers as numbers, else text. Raises InputError."""
     chunk = rows or max(1000, CHUNK // len(table.header))  # of all columns: pandas holds them before it chooses
     parts = table.frames(columns, chunk)
     parts = list(parts) if rows is None else [part for part in [next(parts, None)] if part is not None]
     frame = pd.concat(parts or [pd.DataFrame(columns=[table.header[i] for i in columns], dtype=float)])
-    as_numbers = numbers(frame, table.separator)
+    as_numbers = numbers(frame, table)
     right = as_numbers.notna().any() & (as_numbers.notna() | frame.isna()).all()
     return frame.assign(**{name: as_numbers[name] for name in frame.columns[right.to_numpy()]})

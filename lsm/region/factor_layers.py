@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from osgeo import gdal, ogr
 
-from lsm.inputs.bands import NODATA, bulk, in_radians, known, ndvi_scale, refuse_impossible
+from lsm.inputs.bands import NODATA, bulk, gaps_among, in_radians, known, ndvi_scale, refuse_impossible
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
 from lsm.inputs.rasters import Grid, create, known_strips
 from lsm.inputs.samples import Factor
@@ -227,7 +227,7 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
     made, small = gdal.Open(str(path)), []
     for v in known_strips(made):
         refuse_impossible(v, factor.name, factor.kind, given_file.where,
-                          given_file.remedy("nodata=<number>"))
+                          given_file.remedy("nodata=<number>"), lambda: gaps_among(known_strips(made)))
         small += [in_radians(v)] * bool((v >= 0).any())
     if factor.kind == "circular" and small and all(small):
         raise InputError(f"{given_file.where}: expected degrees from 0 to 360, found nearly all values up to 6.28; if "

@@ -20,6 +20,7 @@ from lsm.run.artifacts import artifact, record_path, write_csv, wrote
 from lsm.run.paths import Paths, edit, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
+from lsm.run.writing import write_table
 from lsm.sources.files import TABLES, full_path, is_beside, is_sidecar, parts_of, path_of
 
 ASCENDING, DESCENDING = {"asc", "ascending", "a"}, {"desc", "des", "dsc", "descending", "d"}  # in names of InSAR files
@@ -255,5 +256,4 @@ def write_grid(folder: Path, names: list[str], grid: Grid, path: Path) -> None:
             r, c = np.nonzero(read_rows(valid, row, rows))
             values = np.stack([read_rows(stack, row, rows, i)[r, c] for i in range(1, len(names) + 1)], axis=1)
             x, y = centres(grid.geotransform, r + row, c)
-            as_table(names, values, np.column_stack([x, y])).to_csv(file, header=row == 0, index=False,
-                                                                     float_format="%.9g")
+            write_table(as_table(names, values, np.column_stack([x, y])), file, header=row == 0)

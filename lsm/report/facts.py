@@ -10,7 +10,6 @@ from lsm.maps import layer_tables
 from lsm.report import tables
 from lsm.report.map_layers import Frame
 from lsm.report.sources import ReportConstants
-from lsm.run.artifacts import factor_list
 from lsm.run.settings import counted
 
 
@@ -60,7 +59,7 @@ def of_run(made: dict, dataset: gdal.Dataset, forecast: str, breaks: list[float]
         ("Share of adaptation", f"{layer_tables.in_short(share)} of {len(share):,} adapted blocks (0: intermediate "
          "model, 1: fully adapted); a click on the map tells each block's")]
     return [("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size_of(dataset)),
-            ("Factors", ", ".join(factor_list(c))),
+            ("Factors", ", ".join(f"{f.name} ({f.kind}, {f.unit})" for f in c.factors)),
             *[("Non-landslides", prepared["words"])] * bool(prepared["words"]),
             *[("FORECAST", f"True: {forecast}")] * bool(forecast), ("Blocks", tables.blocks_words(provenance)),
             *members, *adaptation, ("Coordinates", crs_name(dataset.GetProjection())),

@@ -29,12 +29,11 @@ import pandas as pd
 
 from lsm.run.code import code_of
 from lsm.run.paths import root, shown
-from lsm.run.settings import InputError, one_line
-from lsm.run.writing import temporary_file, to_disk, told, whole
+from lsm.run.settings import InputError
+from lsm.run.writing import temporary_file, to_disk, told, whole, write_table
 
 LIBRARIES = ("gdal", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
 MAKERS = ("src_data/make_demo.py", "prepare_region.py", "augment_inventory.py")  # of inputs
-SHORT = 200  # characters of the differences between two runs in a message
 
 
 @contextlib.contextmanager
@@ -110,9 +109,22 @@ def _record(path: Path, stage: str, constants, inputs: list[Path], without: list
 
 
 def factor_list(constants) -> list[str] | None:
-    """The region's factors as records name them, in order: "DEM (continuous, m)"; None for constants without any."""
+    """The region's factors as records name them, in order, with the columns that hold them: "DV (continuous, mm/yr; DV
+    or DV_InSAR; 0 is missing)"; None for constants without any."""
     factors = getattr(constants, "factors", None)
-    return None if factors is None else [f"{f.name} ({f.kind}, {f.unit})" for f in factors]
+    return None if factors is None else [f"{f.name} ({f.kind}, {f.unit}; {' or '.join((f.name, *f.aliases))}"
+                                         + "; 0 is missing" * f.zero_is_missing + ")" for f in factors]
+
+
+def other_factors(record: dict, constants) -> str:
+    """How the factors of a record differ from those of these constants, in words; "" where they do not, or one has no
+    list. Older records name kind and unit only, and no more of them is compared."""
+    now, then = factor_list(constants), record.get("factors")
+    if None in (now, then) or then in (now, [f"{text.partition('; ')[0]})" for text in now]):
+        return ""
+    here, there = (", ".join(str(one) for one in some if one not in other) or "the same in this order"
+                   for some, other in ((now, then), (then, now)))
+    return f"expected the factors {here}, found {there}"
 
 
 def made_by(path: Path) -> str:
@@ -148,6 +160,7 @@ def _parsed(path: Path, stage: str) -> dict:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if not (isinstance(record["constants"], dict) and isinstance(record["inputs"], dict)
+                and isinstance(record.get("factors"), list | None)
                 and all(key in record for key in ("stage", "sha256", "region", "recipe", "seed"))):
             raise ValueError(path)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -170,8 +183,7 @@ def stopped(path: Path) -> bool:
 def wrote(path: Path, stages: tuple[str, ...]) -> bool:
     """Whether one of `stages` wrote the file at `path`, or was stopped before it could, and nobody changed it since."""
     record = _record_of(path)
-    return record.get("stage") in stages and (not path.is_file() or sha256(path) in (record["sha256"],
-                                                                                      record.get("replaces")))
+    return record.get("stage") in stages and state_of(path) in (None, record["sha256"], record.get("replaces"))
 
 
 def check(path: Path, stage: str, constants) -> dict:
@@ -190,10 +202,8 @@ def check(path: Path, stage: str, constants) -> dict:
             asked = " ".join(dict.fromkeys((f"REGION={constants.REGION}", f"{name}={expected}")))
             raise InputError(f"{shown(path)}: expected {name.lower()} {expected}, found {found}; run {stage} {asked} "
                              "again")
-    now, then = factor_list(constants), record.get("factors")
-    if now is not None and then is not None and now != then:
-        raise InputError(f"{shown(path)}: expected the factors {', '.join(now)}, found {', '.join(map(str, then))}; "
-                         f"run {stage} again")
+    if differ := other_factors(record, constants):
+        raise InputError(f"{shown(path)}: {differ}; run {stage} again")
     for name, digest in record["inputs"].items():
         source = root() / name
         if source.is_file() and sha256(source) != digest and not _of_another_region(source, record["region"]):
@@ -211,13 +221,6 @@ def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -
     first = [changed.pop(name) for name in ("REGION", "RECIPE", "SEED") if name in changed]
     return [*first, *(f"other files in {shown(p)}" if p.is_dir() else f"another {shown(p)}" for p in inputs
                       if record["inputs"].get(shown(p)) != state_of(p)), *changed.values()]
-
-
-def in_short(found: list[str]) -> str:
-    """The first of these differences, as many as SHORT characters hold but one at least, and how many more there are.
-    """
-    some = next(n for n in range(len(found), 0, -1) if n == 1 or len("; ".join(found[:n])) <= SHORT)
-    return one_line("; ".join(found[:some])) + f"; and {len(found) - some} more" * (some < len(found))
 
 
 def _of_another_region(path: Path, region: str) -> bool:
@@ -241,13 +244,11 @@ def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path
 
 def write_csv(path: Path, table: pd.DataFrame, stage: str, constants, inputs: list[Path],
               optional: Sequence[Path] = ()) -> None:
-    """Writes a table (floats to 9 digits, which keeps float32 exact), compressed where the name ends in .gz, and its
-    record; the same table gives the same bytes."""
-    with artifact(path, stage, constants, inputs, optional) as temporary, contextlib.ExitStack() as stack:
-        out = stack.enter_context(open(temporary, "wb"))
-        if path.suffix == ".gz":  # without time and file name, which would be the clock's and the temporary one
-            out = stack.enter_context(gzip.GzipFile("", "wb", fileobj=out, mtime=0))
-        table.to_csv(out, index=False, float_format="%.9g")
+    """Writes a table as `write_table` does, compressed where the name ends in .gz, and its record; the same table gives
+    the same bytes."""
+    with artifact(path, stage, constants, inputs, optional) as temporary, open(temporary, "wb") as file, (
+            gzip.GzipFile("", "wb", fileobj=file, mtime=0) if path.suffix == ".gz" else file) as out:
+        write_table(table, out)  # in the archive no time and no name of the temporary file
 
 
 def read_npz(path: Path, stage: str, constants) -> dict:
@@ -293,8 +294,7 @@ def read_csv(path: Path, stage: str, constants, columns: tuple[str, ...] = (), *
 
 def need(table, path: Path, names: tuple[str, ...], stage: str):
     """`table` (or arrays by name), after a check that it has `names`. Raises InputError."""
-    missing = [name for name in names if name not in table]
-    if missing:
+    if missing := [name for name in names if name not in table]:
         raise InputError(f"{shown(path)}: header: expected {', '.join(names)}, found no {', '.join(missing)}; run "
                          f"{stage} again")
     return table

@@ -16,17 +16,16 @@ from pathlib import Path
 from lsm.run.artifacts import (
     MAKERS,
     differences,
-    factor_list,
-    in_short,
     made_by,
     made_with,
+    other_factors,
     read_record,
     state_of,
     wrote,
 )
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, root, shown
-from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults
+from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults, in_short
 
 
 @dataclass(frozen=True)
@@ -162,8 +161,7 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
         found = ["the code has changed"] * (record.get("code") != code_of(stage.script))
         found += [f"{name} is new" for name, state in record.get("without", {}).items()
                   if state_of(root() / name) not in (None, state)]
-        factors = factor_list(now) if stage.script in OF_FACTORS else None
-        if factors is not None and record.get("factors") not in (None, factors):
+        if stage.script in OF_FACTORS and other_factors(record, now):
             found.append("another list of factors")
         found += differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))
         if found:

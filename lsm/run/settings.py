@@ -21,6 +21,7 @@ from lsm.run.paths import PROJECT, regions, root, shown
 from lsm.run.writing import let_go, only_run
 
 LONGEST = 300  # characters of an error message
+SHORT = 200    # characters of the differences between two runs in a message
 MOST = 1e15               # of a number that a person gives, and of a whole one: libraries count in 32 bits
 MOST_WHOLE = 2**31 - 1
 
@@ -37,6 +38,13 @@ def one_line(text: str) -> str:
     the beginning names the file, the end the remedy."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= LONGEST else f"{text[:LONGEST // 2]} ... {text[-LONGEST // 2 + 5:]}"
+
+
+def in_short(found: list[str]) -> str:
+    """The first of these differences, as many as SHORT characters hold but one at least, and how many more there are.
+    """
+    some = next(n for n in range(len(found), 0, -1) if n == 1 or len("; ".join(found[:n])) <= SHORT)
+    return one_line("; ".join(found[:some])) + f"; and {len(found) - some} more" * (some < len(found))
 
 
 def counted(n: int, what: str) -> str:

@@ -17,13 +17,19 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
+import pandas as pd
+
 from lsm.run.paths import root
 
+EIGHT_DIGITS = 10_000_000  # m
 PROBE = 1 << 20  # bytes: a disk that takes no more than these is full
 WORDS = {os.strerror(code): code for code in (errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EDQUOT, errno.EIO)}
+NO_LOCKS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of a folder
+STAGE_1 = "/stage 1"  # no region's name has a slash
 HELD = "LSM_STAGE_1_HELD"  # the environment variable that says that this process, or one that started it, holds them
 
 
@@ -113,6 +119,16 @@ def _refuses(path: Path) -> int:
     return 0
 
 
+def write_table(table: pd.DataFrame, out, **options) -> None:
+    """Writes a table as csv to `out`, a path or an open file, floats to 9 digits, which keeps float32 exact; options
+    are those of pandas. X and Y of EIGHT_DIGITS before the point, as where a CRS puts its zone before the easting, are
+    written to mm: 9 digits would be 0.1 m."""
+    places = table[table.columns.intersection(["X", "Y"])].select_dtypes("float")
+    far = places.columns[places.abs().max() >= EIGHT_DIGITS]
+    table = table.assign(**{name: table[name].map("{:.12g}".format, na_action="ignore") for name in far})
+    table.to_csv(out, index=False, float_format="%.9g", **options)
+
+
 def to_disk(path: Path) -> None:
     """A rename is safe from a power cut only when the file's bytes are on the disk before it."""
     with open(path, "rb") as file:
@@ -136,15 +152,19 @@ def _alive(process: str) -> bool:
 def only_run(region: str) -> Iterator[str]:
     """Holds the region of this LSM_ROOT while the block runs. Yields "", or who holds it, and then nothing is held.
 
-    The lock is the system's own (flock on a file in its temporary folder): it ends with the process, however that ends.
+    The lock is the system's own (flock on a file in tmp/): it ends with the process, however that ends.
     """
-    file, holder = _locked(_file_of(region))
+    new = [folder for folder in (root() / "tmp", root()) if not folder.exists()]
+    file, holder = _locked(region)
     with file:
         try:
             yield holder
         finally:
             if not holder:
                 _give_back(file)
+            for folder in new:  # a stage that was refused leaves nothing behind
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
 
 @contextlib.contextmanager
@@ -157,14 +177,13 @@ def stage_1_files() -> Iterator[None]:
     if HELD in os.environ:
         yield
         return
-    path = _file_of("/stage 1")  # no region's name has a slash
-    file, holder = _locked(path)
+    file, holder = _locked(STAGE_1)
     if holder:
         print(f"waiting for {holder}, which works with unsupervised_pretraining/model_init/", flush=True)
     while holder:
         fcntl.flock(file, fcntl.LOCK_EX)  # waits
         file.close()
-        file, holder = _locked(path)  # the one before has removed its file, and another may have made a new one
+        file, holder = _locked(STAGE_1)  # the one before has removed its file, and another may have made a new one
     with file:
         os.environ[HELD] = "yes"
         os.set_inheritable(file.fileno(), True)
@@ -175,32 +194,61 @@ def stage_1_files() -> Iterator[None]:
             _give_back(file)
 
 
-def _file_of(what: str) -> Path:
-    name = hashlib.sha256(f"{root()}\n{what}".encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"meta-lsm-{os.getuid()}-{name}.lock"
+def _locked(what: str) -> tuple[IO, str]:
+    """The open file of the lock on a region or STAGE_1, and "" if this process holds it now, or else who does.
+
+    It lies in tmp/, beside the files that it guards. Where that folder takes no lock, it lies in the system's temporary
+    folder, and a line says so.
+    """
+    folder = root() / "tmp"
+    try:
+        return _locked_in(folder, what)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        _say_elsewhere(folder, os.strerror(error.errno), tempfile.gettempdir())
+        return _locked_in(Path(tempfile.gettempdir()), f"{os.getuid()} {root()} {what}")
 
 
-def _locked(path: Path) -> tuple[IO, str]:
-    """The open file of a lock, and "" if this process holds it now, or else who does."""
+@lru_cache
+def _say_elsewhere(folder: Path, why: str, instead: str) -> None:
+    """Says, once a run, that a lock lies elsewhere."""
+    print(f"{folder}: no lock can be held there ({why}); it is held in {instead}, where only runs with the same TMPDIR "
+          "see it: start no other run with these files", flush=True)
+
+
+def _locked_in(folder: Path, what: str) -> tuple[IO, str]:
+    path = folder / f".{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock"
     while True:
-        file = path.open("a+", encoding="utf-8")  # whoever asked closes it
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("a+", encoding="utf-8")  # whoever asked closes it
+        except FileNotFoundError:  # another run, which had made the folder, has just removed it
+            continue
+        with contextlib.suppress(OSError):
+            os.chmod(path, 0o666)  # another user of this folder must be able to ask too
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             return file, file.read().strip() or "another process"
+        except OSError:
+            file.close()
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                file.truncate(0)
-                file.write(f"process {os.getpid()}")
-                file.flush()
+                with contextlib.suppress(OSError):  # of a full disk: the lock holds without a name too
+                    os.ftruncate(file.fileno(), 0)
+                    os.write(file.fileno(), f"process {os.getpid()}".encode())
                 return file, ""
         file.close()  # who held it removed the file between open and flock
 
 
 def _give_back(file: IO) -> None:
     """Removes the file of a lock while this process still holds it, so that none is left behind."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         os.unlink(file.name)
 
 

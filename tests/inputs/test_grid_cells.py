@@ -72,6 +72,14 @@ def test_values_that_a_factor_cannot_have(tmp_path, monkeypatch, band, value, ex
         read(write(tmp_path / "factors.tif", wrong, nodata=-1e30))
 
 
+@pytest.mark.parametrize("rows", [COLS, ROWS * COLS])
+def test_a_number_marks_a_gap_by_the_whole_band(tmp_path, rows):
+    def low(values):
+        values[3, :10] -= 1000
+        values[3, 20, 5] = -999
+    assert -999 in read(write(tmp_path / "factors.tif", low, nodata=-1e30), rows)[:, 3]
+
+
 def test_damaged_tiles(tmp_path):
     path = write(tmp_path / "factors.tif", options=("TILED=YES", "BLOCKXSIZE=16", "BLOCKYSIZE=16", "COMPRESS=DEFLATE"))
     path.write_bytes(path.read_bytes()[:40_000])

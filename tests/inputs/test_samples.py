@@ -212,6 +212,30 @@ def test_chunks_make_the_whole(grid, rows):
     assert count_rows(grid) == 103
 
 
+TWO = (Factor("slope", "continuous", "degree"), Factor("DV", "continuous", "mm/yr"))
+COMMAS = '"12,345","100,268","7850,7","2494,94"\n'  # alone, thousands
+POINTS = "12.5,0.5,785.7,2494.9\n"
+
+
+@pytest.mark.parametrize(("rows", "found"), [
+    ((COMMAS, '"12,5","102,5","785,7","2494,9"\n'), 100.268),   # decimal beside others of its column
+    ((COMMAS,), "line 2, column 'slope': expected a number, found '12,345'"),
+    ((POINTS, COMMAS), "line [2-9], column 'slope': expected a number, found '12,345'"),
+    ((COMMAS.replace('","', '";"'), POINTS.replace(",", ";")), "line 2, column 'slope': expected a number"),
+    (("10,-500,0,0\n", "10,-99,0,0\n", "10,7,0,0\n"), 7),       # no gap beside others below 0
+    (("10,7,0,0\n", "10,5,0,0\n", "10,-99,0,0\n"), "line 10, column 'DV': expected a number, found '-99'"),
+    (("10,900,0,0\n", "10,5,0,0\n", "10,9999,0,0\n"), "line 10, column 'DV': expected a number, found '9999'")])
+@pytest.mark.parametrize("chunk", [3, 4, 100])
+def test_parts_of_a_table_are_read_by_one_rule(path, rows, found, chunk):
+    path.write_text(("slope,DV,X,Y\n" + "".join(row * 4 for row in rows)).replace(
+        "slope,DV,X,Y", "slope;DV;X;Y" if '";"' in rows[0] else "slope,DV,X,Y"))
+    if isinstance(found, str):
+        with pytest.raises(InputError, match=found):
+            list(grid_chunks(path, TWO, chunk))
+    else:
+        assert np.float32(found) in np.concatenate([factors for factors, _ in grid_chunks(path, TWO, chunk)])[:, 1]
+
+
 @pytest.mark.parametrize("text", [b"a\n1\n2\n", b"a\n1\n2", b"a\r1\r2\r", b"a\r\n1\r\n2"])
 def test_rows_are_counted_whatever_ends_a_line(tmp_path, text):
     (tmp_path / "t.csv").write_bytes(text)

@@ -19,7 +19,7 @@ def read(path, content: bytes):
     path.write_bytes(content)
     table = Table(path)
     frame = pd.concat(table.frames(list(range(len(table.header)))))
-    return table, numbers(frame, table.separator).to_numpy().tolist()
+    return table, numbers(frame, table).to_numpy().tolist()
 
 
 @pytest.mark.parametrize("content", [

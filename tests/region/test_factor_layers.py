@@ -188,6 +188,15 @@ def test_numbers_of_polygons_that_mark_gaps_make_no_cells(tmp_path, gap, option,
     assert taken == (not option)
 
 
+def test_a_number_of_a_raster_marks_a_gap_by_all_its_values(tmp_path, monkeypatch):
+    monkeypatch.setattr(rasters, "WINDOW", COLS * 7)
+    values = np.linspace(-1500, 500, ROWS * COLS).reshape(ROWS, COLS)
+    values[-3, 5] = -999  # alone below 0 in its window
+    write_raster(tmp_path / "given.tif", values)
+    factor_layers.own_layer(Factor("balance", "continuous", "mm"), f"{tmp_path}/given.tif", GRID, tmp_path, {}, "", [])
+    assert gdal.Open(str(tmp_path / "balance.tif")).ReadAsArray()[-3, 5] == -999
+
+
 def test_the_streams_of_a_dem_are_said(tmp_path):
     notes = []
     layers.write_layer(tmp_path / "streams.tif", GRID, lambda row, rows: SPOT[row:row + rows], gdal.GDT_Byte, None)

@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,6 @@ from lsm.run import artifacts
 from lsm.run.artifacts import (
     check,
     differences,
-    in_short,
     map_npz,
     read_csv,
     read_npz,
@@ -137,13 +137,35 @@ def test_other_constants_are_the_stages_own_matter(made):
 
 
 def test_of_another_list_of_factors(root):
-    path, slope, dem = root / "x.csv", Factor("slope", "continuous", "degree"), Factor("DEM", "continuous", "m")
+    path, slope, dem = root / "x.csv", Factor("slope", "continuous", "degree"), Factor("DEM", "continuous", "m", ("z",))
     write_csv(path, pd.DataFrame({"a": [1]}), STAGE, but(factors=(slope, dem)), [])
     record = check(path, STAGE, but(factors=(slope, dem)))
-    assert record["factors"] == ["slope (continuous, degree)", "DEM (continuous, m)"]
-    for other in ((dem, slope), (slope,), (slope, Factor("DEM", "distance", "m"))):
+    assert record["factors"] == ["slope (continuous, degree; slope)", "DEM (continuous, m; DEM or z)"]
+    for other in ((dem, slope), (slope,), (slope, Factor("DEM", "distance", "m", ("z",)))):
         with pytest.raises(InputError, match=r"^x\.csv: expected the factors .*; run maker.py again$"):
             check(path, STAGE, but(factors=other))
+
+
+def test_factors_read_in_another_way_are_others(root):
+    """A column under another name is another column, and a 0 that means "not measured" is no 0."""
+    path, slope, dem = root / "x.csv", Factor("slope", "continuous", "degree"), Factor("DEM", "continuous", "m")
+    write_csv(path, pd.DataFrame({"a": [1]}), STAGE, but(factors=(slope, dem)), [])
+    for other, words in ((replace(slope, aliases=("tilt",)), "slope or tilt"),
+                         (replace(slope, zero_is_missing=True), "slope; 0 is missing")):
+        with pytest.raises(InputError) as caught:
+            check(path, STAGE, but(factors=(other, dem)))
+        assert str(caught.value) == (f"x.csv: expected the factors slope (continuous, degree; {words}), found slope "
+                                     "(continuous, degree; slope); run maker.py again")
+
+
+def test_records_of_before_the_columns_were_noted_are_read(root):
+    path, dem = root / "x.csv", Factor("DEM", "continuous", "m", ("z",), True)
+    write_csv(path, pd.DataFrame({"a": [1]}), STAGE, but(factors=(dem,)), [])
+    record = json.loads(record_path(path).read_text())
+    record_path(path).write_text(json.dumps(record | {"factors": ["DEM (continuous, m)"]}))
+    assert check(path, STAGE, but(factors=(dem,)))["factors"] == ["DEM (continuous, m)"]
+    with pytest.raises(InputError, match="expected the factors DEM"):
+        check(path, STAGE, but(factors=(replace(dem, unit="ft"),)))
 
 
 def test_makers_of_inputs_have_a_seed_of_their_own(root):
@@ -257,19 +279,6 @@ def test_differences(made, source):
     assert differences(record, but(WEIGHTS=(0.3, 0.7)), [source], set()) == ["another src_data/in.csv"]
     assert differences(record, but(K=65, SEED=5), [source], set()) == [
         "SEED = 4, now 5", "another src_data/in.csv", "K = 64, now 65"]
-
-
-def test_many_differences_are_cut_short_and_counted():
-    assert in_short(["K = 64, now 65", "other code"]) == "K = 64, now 65; other code"
-    many = [f"CONSTANT_{i} = {i}, now {i + 1}" for i in range(40)]
-    said = in_short(many)
-    assert said.startswith("CONSTANT_0 = 0, now 1; CONSTANT_1 = 1, now 2; ")
-    assert len(said) < 220
-    assert said.count(" = ") + int(said.rpartition("; and ")[2].removesuffix(" more")) == 40
-    long = in_short([f"METHODS = {'x' * 900}", *many])
-    assert long.startswith("METHODS = xx")
-    assert long.endswith("; and 40 more")
-    assert len(long) < 320
 
 
 # bytes ----------------------------------------------------------------------------------------------------------

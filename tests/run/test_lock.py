@@ -1,4 +1,6 @@
 import ast
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -7,7 +9,7 @@ import pytest
 
 from lsm.run import pipeline
 from lsm.run.paths import PROJECT
-from lsm.run.writing import HELD, _file_of, _locked, only_run, stage_1_files
+from lsm.run.writing import HELD, STAGE_1, _locked, only_run, stage_1_files
 
 HOLD = ("import sys; from lsm.run.writing import only_run\n"
         "with only_run('isle') as holder: print(holder or 'held', flush=True); sys.stdin.read()")
@@ -75,7 +77,7 @@ def test_a_stage_holds_the_files_of_stage_1_when_what_started_it_was_killed(tmp_
     assert make.stdout.readline() == "runs\n"
     make.kill()
     make.wait()
-    file, holder = _locked(_file_of("/stage 1"))
+    file, holder = _locked(STAGE_1)
     file.close()
     assert holder == f"process {make.pid}"
     make.stdin.close()
@@ -85,17 +87,60 @@ def test_a_stage_holds_the_files_of_stage_1_when_what_started_it_was_killed(tmp_
 
 
 def test_no_file_stays_behind(tmp_path, monkeypatch):
-    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path / "new"))
 
     def fails() -> None:
         with only_run("isle"), stage_1_files():
-            assert len(list(tmp_path.glob("*.lock"))) == 2
+            assert len(list((tmp_path / "new" / "tmp").glob(".*.lock"))) == 2
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fails()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_were_there_stay(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    (tmp_path / "tmp").mkdir()
+    with only_run("isle") as holder:
+        assert holder == ""
+    assert list(tmp_path.rglob("*")) == [tmp_path / "tmp"]
+
+
+def test_runs_with_other_temporary_folders_see_each_other(other, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "other"))
+    with only_run("isle") as holder:
+        assert holder == f"process {other.pid}"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EROFS])
+def test_where_the_folder_takes_no_lock_it_lies_in_the_temporary_one_and_a_line_says_so(number, tmp_path, monkeypatch,
+                                                                                        capsys):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path / "root"))
+    temporary, real = tmp_path / "temporary", fcntl.flock
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+
+    def flock(file, how):
+        if file.name.startswith(str(tmp_path / "root")):
+            raise OSError(number, os.strerror(number))
+        return real(file, how)
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with only_run("isle") as first, stage_1_files(), only_run("isle") as second:
+        assert (first, second) == ("", f"process {os.getpid()}")
+        assert len(list(temporary.glob(".*.lock"))) == 2
+    assert list(temporary.iterdir()) == []
+    line, = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{tmp_path}/root/tmp: no lock can be held there ({os.strerror(number)}); it is held in "
+                           f"{temporary}")
+
+
+def test_a_disk_that_refuses_the_lock_otherwise_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    (tmp_path / "tmp").write_text("a file")
+    with pytest.raises(FileExistsError), only_run("isle"):
+        pass
 
 
 def test_many_that_wait_at_once_hold_the_files_one_after_the_other(tmp_path):
@@ -123,4 +168,4 @@ def test_a_stage_that_finds_another_at_work_writes_nothing(other, tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("REGION=isle: expected no other run in") == 1
     assert f"process {other.pid} at work; wait for it, or set LSM_ROOT" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]  # of the other

@@ -9,11 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from lsm.checks.inspection import write_checks
+from lsm.inputs.samples import write_factors
 from lsm.run import pipeline
 from lsm.run.artifacts import artifact, record_path
 from lsm.run.paths import PROJECT, Paths
@@ -113,6 +115,15 @@ def test_an_optional_input_that_comes_or_changes_makes_stale(finished):
 def test_the_origins_of_samples_make_blocks_stale(finished):
     Paths("demo").samples_origin.write_text("row,origin,weight,velocity\n")
     assert states(finished[1])[pipeline.BLOCKS] == "stale: src_data/demo_samples_origin.csv is new"
+
+
+@pytest.mark.parametrize("change", [{"zero_is_missing": False}, {"aliases": ("velocity",)}])
+def test_a_factor_that_is_read_in_another_way_makes_stale(finished, change):
+    *others, velocity = constants(constants_class(pipeline.BLOCKS), ["REGION=demo"]).factors
+    write_factors(Paths("demo").factors, (*others, velocity), {})
+    assert set(states(finished[1]).values()) == {"fresh"}
+    write_factors(Paths("demo").factors, (*others, replace(velocity, **change)), {})
+    assert states(finished[1])[pipeline.BLOCKS] == "stale: another list of factors"
 
 
 def test_changed_code(finished, monkeypatch):

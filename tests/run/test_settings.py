@@ -26,6 +26,7 @@ from lsm.run.settings import (
     constants_class,
     counted,
     defaults,
+    in_short,
     of_stage,
     run,
 )
@@ -251,6 +252,19 @@ def test_run_lets_faults_of_the_program_through(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script.py"])
     with pytest.raises(ZeroDivisionError):
         run(lambda c: 1 / 0, Script, makes_region=True)
+
+
+def test_many_differences_are_cut_short_and_counted():
+    assert in_short(["K = 64, now 65", "other code"]) == "K = 64, now 65; other code"
+    many = [f"CONSTANT_{i} = {i}, now {i + 1}" for i in range(40)]
+    said = in_short(many)
+    assert said.startswith("CONSTANT_0 = 0, now 1; CONSTANT_1 = 1, now 2; ")
+    assert len(said) < 220
+    assert said.count(" = ") + int(said.rpartition("; and ")[2].removesuffix(" more")) == 40
+    long = in_short([f"METHODS = {'x' * 900}", *many])
+    assert long.startswith("METHODS = xx")
+    assert long.endswith("; and 40 more")
+    assert len(long) < 320
 
 
 @pytest.mark.parametrize("script", ["meta_learner.py", "unsupervised_pretraining/DAS_pretraining.py"])

@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from lsm.run import writing
 from lsm.run.paths import PROJECT
-from lsm.run.writing import told, whole, work_folder
+from lsm.run.writing import told, whole, work_folder, write_table
 
 STAGE = """
 import resource
@@ -111,3 +112,10 @@ def test_bytes_that_are_refused_while_an_object_is_freed_are_not_forgotten(tmp_p
     assert (tmp_path / "b.tif").read_text() == "of before"
     assert os.listdir(tmp_path) == ["b.tif"]
     assert capsys.readouterr().err == ""
+
+
+def test_coordinates_of_eight_digits_keep_their_millimetres(tmp_path):
+    far = pd.DataFrame({"a": [1 / 3, None], "X": [39_500_123.451, None], "Y": [2_494_862.945, 1.5], "label": [1, 0]})
+    write_table(far, tmp_path / "far.csv")
+    assert (tmp_path / "far.csv").read_text() == (
+        "a,X,Y,label\n0.333333333,39500123.451,2494862.94,1\n,,1.5,0\n")  # fewer digits are as they were
