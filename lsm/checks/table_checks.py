@@ -5,7 +5,9 @@ import pandas as pd
 
 from lsm.checks.finding import Finding, directions_apart, graded, with_verb
 from lsm.inputs.bands import ENDLESS, MARKS, OFTEN, fillers, in_radians, marks_gap, ndvi_scale, written
-from lsm.inputs.samples import Factor, codes_of, is_stored_zero
+from lsm.inputs.factor.class_words import codes_of
+from lsm.inputs.factor.definition import Factor
+from lsm.inputs.samples import is_stored_zero
 from lsm.inputs.text_tables import find_columns
 
 VIF = 10.0               # variance inflation above which the other factors predict a factor (O'Brien 2007, Quality &

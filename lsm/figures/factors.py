@@ -17,7 +17,7 @@ from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, arrays, axes_at, caption, saved
 from lsm.figures.map_page import key, north_arrow, scale_bar, terrain
 from lsm.inputs import grid_cells
-from lsm.inputs.samples import codes_of_classes
+from lsm.inputs.factor.definition import codes_of_classes
 from lsm.insar.origins import origins
 from lsm.learner.encoder import Encoder
 from lsm.learner.kinds import read_kinds

@@ -13,7 +13,7 @@ from lsm.explanation.ranking import EXPLAINED
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, arrays, axes_at, caption, saved, where
 from lsm.figures.comparison.block_kinds import block_statistics, end_of
-from lsm.inputs.samples import Factor, codes_of_classes
+from lsm.inputs.factor.definition import Factor, codes_of_classes
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, counted
 

@@ -13,8 +13,8 @@ from osgeo import gdal
 
 from lsm.inputs import samples
 from lsm.inputs.bands import Band, refuse_impossible
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Grid, centres, open_raster, reason
-from lsm.inputs.samples import Factor
 from lsm.run.paths import Paths, edit, shown
 from lsm.run.settings import InputError
 

@@ -6,9 +6,8 @@ return zero.
 """
 
 import difflib
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -16,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from lsm.inputs.bands import LOOKED_AT, SURE, gaps_among, impossible, limits_of, marks_gap, ndvi_scale
+from lsm.inputs.factor.class_words import codes_of
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -38,30 +39,6 @@ _CONVERT = {  # what to do with a column of a factor in another unit
     "slope": "if percent, write degrees(atan(percent / 100)) in all tables, or name the column slope_percent there and "
              "add FURTHER=slope_percent",
     "aspect": "if from -180 to 180, add 360 to those below 0, in all tables; -1 is flat ground"}
-KINDS = ("continuous", "distance", "circular", "categorical")
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A landslide-inducing factor.
-
-    kind             continuous; distance (m, from 0 up); circular (degrees clockwise from north, -1 = flat);
-                     categorical (whole-number codes)
-    zero_is_missing  a stored zero means "not measured" (InSAR velocity where there is no InSAR point)
-    words            of a categorical factor that the tables write in words, its classes: the code of a class is its
-                     place here, from 1 up, and 0 that of every other word
-    """
-
-    name: str
-    kind: str
-    unit: str
-    aliases: tuple[str, ...] = ()
-    zero_is_missing: bool = False
-    words: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(f"factor {self.name}: kind {self.kind!r} is none of {KINDS}")
 
 
 @dataclass(frozen=True)
@@ -71,53 +48,6 @@ class Samples:
     factors: np.ndarray
     xy: np.ndarray
     label: np.ndarray
-
-
-def described(factor: Factor) -> dict:
-    """A factor as JSON holds it; `factor_from` reads it back."""
-    return {name: value for name, value in asdict(factor).items() if name != "words" or value}
-
-
-def factor_from(described: dict) -> Factor:
-    """The factor that `described` wrote. Raises ValueError or TypeError for what is none."""
-    return Factor(**{**described, "aliases": (*described.get("aliases", []),), "words": (*described.get("words", []),)})
-
-
-def write_factors(path: Path, factors: tuple[Factor, ...], classes: dict[str, dict[str, int]]) -> None:
-    """Writes a region's own list of factors to `path`, in the order of its tables.
-
-    classes  the meaning of a categorical factor's codes: {"lithology": {"granite": 1, "tuff": 2}}
-    """
-    text = json.dumps({"factors": [described(f) for f in factors], "classes": classes}, indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def read_factors(path: Path) -> tuple[tuple[Factor, ...], dict[str, dict[str, int]]]:
-    """The factors and classes that `write_factors` wrote. Raises InputError."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        factors = tuple(map(factor_from, data["factors"]))
-        classes = {name: dict(codes) for name, codes in data.get("classes", {}).items()}
-        wrong = [f for f, given in zip(factors, data["factors"], strict=True) if not (
-            all(isinstance(text, str) and text.strip() for text in (f.name, f.unit, *f.aliases))
-            and isinstance(given.get("aliases", []), list) and isinstance(f.zero_is_missing, bool))]
-        wrong += [code for codes in classes.values() for code in codes.values() if type(code) is not int]
-        if wrong:
-            raise ValueError(str(wrong[0]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{shown(path)}: expected a list of factors (name, kind, unit), found {error!r}; run "
-                         "prepare_region.py again") from None
-    if not factors or len({plain(f.name) for f in factors}) < len(factors):
-        raise InputError(f"{shown(path)}: expected factors of different names, found {[f.name for f in factors]}; run "
-                         "prepare_region.py again")
-    return factors, classes
-
-
-def codes_of_classes(path: Path, factors: tuple[Factor, ...]) -> dict[str, dict[str, int]]:
-    """The code of every named class, by factor: from the region's list of factors at `path`, if there is one, and from
-    the words of its tables."""
-    classes = read_factors(path)[1] if path.is_file() else {}
-    return classes | {f.name: {word: code for code, word in enumerate(f.words, 1)} for f in factors if f.words}
 
 
 def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data/make_demo.py") -> Samples:
@@ -135,21 +65,6 @@ def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data
         if not (label == missing).any():
             raise InputError(f"{shown(path)}: column label: expected both 0 and 1, found no {missing}; add {name}")
     return Samples(values, xy, label.astype(np.int8))
-
-
-def class_word(text) -> str:
-    """A class as tables write it in words, without what people write in different ways: upper case and blanks."""
-    return " ".join(str(text).split()).casefold()
-
-
-def codes_of(column: pd.Series, words: tuple[str, ...]) -> np.ndarray:
-    """The codes (rows,) float64 of classes in words, by `Factor.words`; nan where a value is empty, and where the
-    column holds numbers that are none of the words: these are codes of somebody else."""
-    codes = {class_word(word): code for code, word in enumerate(words, 1)}
-    given = column.dropna().unique()
-    other = np.nan if column.dtype.kind in "iuf" else 0
-    found = {text: codes.get(class_word(f"{text:g}" if column.dtype.kind in "iuf" else text), other) for text in given}
-    return column.map({text: code if class_word(text) else np.nan for text, code in found.items()}).to_numpy(float)
 
 
 def labels_of(column: pd.Series) -> np.ndarray:

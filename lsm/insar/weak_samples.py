@@ -9,9 +9,10 @@ from osgeo import gdal
 from sklearn.metrics import roc_auc_score
 
 from lsm.inputs import grid_cells
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.layers import terrain_at, values_at
 from lsm.inputs.rasters import TERRAIN, Composite, Grid, cell_of, centres, locate
-from lsm.inputs.samples import STORED_ZERO, Factor, columns_of, count_rows, grid_chunks, labels_of
+from lsm.inputs.samples import STORED_ZERO, columns_of, count_rows, grid_chunks, labels_of
 from lsm.inputs.text_tables import Table
 from lsm.insar import velocities
 from lsm.insar.moving_slopes import Ground, Motion, Sieve, find_moving, is_near, thin

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lsm.inputs.samples import Factor, described, factor_from
+from lsm.inputs.factor.definition import Factor, described, factor_from
 
 TINY = 1e-9  # m, where all samples share an X or a Y
 NOT_MEASURED = " not measured"  # ends the name of a flag

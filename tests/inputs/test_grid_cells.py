@@ -6,8 +6,8 @@ from osgeo import gdal
 from small_region import COLS, NODATA, PLACE, ROWS, crs_of, heights
 
 from lsm.inputs import grid_cells
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Grid, create, read_composite
-from lsm.inputs.samples import Factor
 from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())

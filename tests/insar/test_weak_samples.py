@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.insar.weak_samples import published_points
 
 FACTORS = (Factor("slope", "continuous", "degree"), Factor("DV", "continuous", "mm/yr", zero_is_missing=True))
