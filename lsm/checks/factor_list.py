@@ -17,7 +17,7 @@ from lsm.inputs.rasters import open_raster
 from lsm.inputs.samples import DEGREES, OTHER_NAMES, first_rows
 from lsm.inputs.text_tables import Table, find_columns, frame_of, plain
 from lsm.run.paths import shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, one_line
 
 LOOKED_AT = 1000  # rows of a table that say whether a column holds numbers
 MOST_WORDS = 1000  # classes of a factor
@@ -55,22 +55,23 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
         if columns or len(headers) < 2:  # one table alone does not say what the area has
             own = {plain(name) for name in (factor.name, *factor.aliases)}
             aliases = sorted(name for name in columns if plain(name) not in own)
-            factors.append(_with_words(tables[0], replace(factor, aliases=(*factor.aliases, *aliases))))
+            factors.append(replace(factor, aliases=(*factor.aliases, *aliases)))
         else:
             left_out.append(factor.name)
-    if not factors:  # these are no tables of factors; their reader says so
+    if not (headers and factors):  # these are no tables of factors; their reader says so
         return known, []
     offered, words = [], []
     with contextlib.suppress(InputError) if further in ("none", "") else contextlib.nullcontext():
         offered, words = _offered(headers, factors)  # reads rows; the reader of a damaged table says what is wrong
-    taken = [_with_words(tables[0], factor) for factor in _taken(offered, words, further)]
+    taken = _taken(offered, words, further)
     names = ", ".join(map(shown, headers))
     notes = [f"left out, for no column of {names} holds them: {', '.join(left_out)}"] if left_out else []
     notes += _in_other_units([f for f in known if f.name in left_out], common, headers)
     if taken:
         notes.append(f"further factors: {', '.join(f'{factor.name} ({factor.kind})' for factor in taken)}")
-    notes += [f"{f.name}: {len(f.words)} classes in words, numbered as {shown(tables[0])} has them ("
-              f"{', '.join(f.words)[:80]}); any other word is one more class" for f in (*factors, *taken) if f.words]
+    found = tuple(_with_words(tables[0], factor) for factor in (*factors, *taken))
+    notes += [f"{f.name}: classes in words; those of {shown(tables[0])} count ({one_line('; '.join(f.words))}), all "
+              "others are one more class" for f in found if f.words]
     names_taken = {factor.name for factor in taken}
     if words := [name for name in words if name not in names_taken]:
         notes.append(f"columns of words that may be further factors: {', '.join(words)} "
@@ -79,7 +80,7 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
     if rest:
         notes.append(f"columns of {names} that may be further factors: {', '.join(rest)} (FURTHER=all takes them, "
                      f"{shlex.quote(f'FURTHER={rest[0]}')} one, {rest[0]}:categorical as class codes)")
-    return (*factors, *taken), notes
+    return found, notes
 
 
 def _with_words(samples: Path, factor: Factor) -> Factor:

@@ -87,6 +87,13 @@ def test_damaged_tiles(tmp_path):
         read(path)
 
 
+def test_a_stack_of_codes_beside_samples_in_words_is_refused(tmp_path):
+    path = write(tmp_path / "factors.tif")
+    soil = Factor("soil", "categorical", "class", words=("clay", "sand"))
+    with pytest.raises(InputError, match=r"factors\.tif: soil: expected class codes in the samples too, found words"):
+        next(grid_cells.chunks(path, (*FACTORS[:5], soil), 1000))
+
+
 def test_a_stack_elsewhere_than_composite(tmp_path, monkeypatch):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     write(tmp_path / "composite.tif", names=("DEM", "aspect", "curvature", "slope"))
