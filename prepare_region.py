@@ -36,10 +36,10 @@ import pandas as pd
 import study_area
 from lsm.checks.inspection import write_checks
 from lsm.inputs.crs import crs_name
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.layers import stack_layers
 from lsm.inputs.rasters import TERRAIN as _TERRAIN
 from lsm.inputs.rasters import Composite
-from lsm.inputs.samples import Factor
 from lsm.insar.cell_velocities import write_velocity_layer
 from lsm.insar.rules import RULES as _RULES
 from lsm.insar.rules import check_rules

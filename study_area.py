@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lsm.checks.factor_list import factors_of
+from lsm.inputs.factor.definition import Factor, read_factors
 from lsm.inputs.grid_cells import grid_of
-from lsm.inputs.samples import Factor, read_factors
 from lsm.run.artifacts import made_by
 from lsm.run.paths import Paths
 

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from lsm.comparison.rivals import baselines, tuned
 from lsm.comparison.splits import QUERY, TRAIN, Split, partition
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.run.paths import PROJECT
 
 AREAS = Path(os.environ.get("LSM_AREAS", PROJECT.parent / "shared" / "areas"))

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 
 DESCRIBED = (Factor("slope", "continuous", "degree"), Factor("DEM", "continuous", "m"),
              Factor("land use", "categorical", "class"), Factor("aspect", "circular", "degree"),

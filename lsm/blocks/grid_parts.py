@@ -10,9 +10,9 @@ from osgeo import gdal
 from lsm.blocks.slic import or_nearest
 from lsm.inputs import grid_cells
 from lsm.inputs.bands import NODATA
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.layers import put, take
 from lsm.inputs.rasters import Grid, locate
-from lsm.inputs.samples import Factor
 
 
 @dataclass(frozen=True)

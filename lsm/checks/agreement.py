@@ -8,8 +8,8 @@ from scipy.stats import spearmanr
 
 from lsm.checks.finding import Finding, graded, relation, with_verb
 from lsm.inputs import grid_cells
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Raster, locate
-from lsm.inputs.samples import Factor
 
 FEWEST = 30   # samples with a cell of the grid, below which chance may tell
 NEAR = 0.25   # of the interquartile range: a median difference as large as samples of finer layers show

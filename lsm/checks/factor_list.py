@@ -6,17 +6,21 @@ import contextlib
 import difflib
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from lsm.inputs.factor.class_words import class_word
+from lsm.inputs.factor.definition import KINDS, Factor
 from lsm.inputs.rasters import open_raster
-from lsm.inputs.samples import DEGREES, KINDS, OTHER_NAMES, Factor, first_rows
-from lsm.inputs.text_tables import Table, find_columns, plain
+from lsm.inputs.samples import DEGREES, OTHER_NAMES, first_rows
+from lsm.inputs.text_tables import Table, find_columns, frame_of, plain
 from lsm.run.paths import shown
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, one_line
 
 LOOKED_AT = 1000  # rows of a table that say whether a column holds numbers
+MOST_WORDS = 1000  # classes of a factor
 MOST_CLASSES = 50  # different words of a column in these rows; more are remarks
 _NO_UNIT = re.compile(r"(?!)")  # matches nothing
 # How people write a factor's unit behind its name, by unit.
@@ -51,11 +55,10 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
         if columns or len(headers) < 2:  # one table alone does not say what the area has
             own = {plain(name) for name in (factor.name, *factor.aliases)}
             aliases = sorted(name for name in columns if plain(name) not in own)
-            factors.append(Factor(factor.name, factor.kind, factor.unit, (*factor.aliases, *aliases),
-                                  factor.zero_is_missing))
+            factors.append(replace(factor, aliases=(*factor.aliases, *aliases)))
         else:
             left_out.append(factor.name)
-    if not factors:  # these are no tables of factors; their reader says so
+    if not (headers and factors):  # these are no tables of factors; their reader says so
         return known, []
     offered, words = [], []
     with contextlib.suppress(InputError) if further in ("none", "") else contextlib.nullcontext():
@@ -66,14 +69,41 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
     notes += _in_other_units([f for f in known if f.name in left_out], common, headers)
     if taken:
         notes.append(f"further factors: {', '.join(f'{factor.name} ({factor.kind})' for factor in taken)}")
-    if words:
-        notes.append(f"columns of words: {', '.join(words)}; to take one as a factor, write its classes as numbers, "
-                     f"the same in all tables, and add {shlex.quote(f'FURTHER={words[0]}:categorical')}")
-    rest = [name for name in offered if name not in {factor.name for factor in taken}]
+    found = tuple(_with_words(tables[0], factor) for factor in (*factors, *taken))
+    notes += [f"{f.name}: classes in words; those of {shown(tables[0])} count ({one_line('; '.join(f.words))}), all "
+              "others are one more class" for f in found if f.words]
+    names_taken = {factor.name for factor in taken}
+    if words := [name for name in words if name not in names_taken]:
+        notes.append(f"columns of words that may be further factors: {', '.join(words)} "
+                     f"({shlex.quote(f'FURTHER={words[0]}')} takes one, its words as classes)")
+    rest = [name for name in offered if name not in names_taken]
     if rest:
         notes.append(f"columns of {names} that may be further factors: {', '.join(rest)} (FURTHER=all takes them, "
                      f"{shlex.quote(f'FURTHER={rest[0]}')} one, {rest[0]}:categorical as class codes)")
-    return (*factors, *taken), notes
+    return found, notes
+
+
+def _with_words(samples: Path, factor: Factor) -> Factor:
+    """A categorical factor with the classes of its column in the samples, where they are words."""
+    if factor.kind != "categorical" or samples.suffix == ".tif":
+        return factor
+    with contextlib.suppress(InputError):  # the reader of a damaged table says what is wrong with it
+        names = (factor.name, *factor.aliases)
+        if not find_columns(list(first := first_rows(samples, LOOKED_AT)), names) or not _are_words(first, names):
+            return factor
+        table = Table(samples)
+        column = frame_of(table, find_columns(table.header, names)[:1]).iloc[:, 0].dropna().astype(str)
+        words = {class_word(text): " ".join(text.split()) for text in sorted(column.unique(), reverse=True)}
+        words.pop("", None)
+        if len(words) <= MOST_WORDS:
+            return replace(factor, words=tuple(words[word] for word in sorted(words)))
+    return factor
+
+
+def _are_words(rows: pd.DataFrame, names: tuple[str, ...]) -> bool:
+    """Whether most values of a column, the first one of these names, are no numbers."""
+    column = rows.iloc[:, find_columns(list(rows), names)[0]].dropna()
+    return column.dtype.kind not in "biuf" and bool(pd.to_numeric(column, errors="coerce").isna().mean() > 0.5)
 
 
 def _in_other_units(factors: list[Factor], common: dict[str, tuple[str, ...]], headers: dict) -> list[str]:
@@ -137,24 +167,24 @@ def _counts(column: pd.Series) -> bool:
 
 
 def _taken(offered: list[str], words: list[str], further: str) -> list[Factor]:
-    """The further factors that a person asks for. Raises InputError for a name that is not offered, or one of a column
-    of words."""
+    """The further factors that a person asks for; a column of words is one of classes. Raises InputError for a name
+    that is not offered."""
     if further in ("none", ""):
         return []
-    out, columns = [], {plain(name): name for name in offered}
+    out, columns, of_words = [], {plain(name): name for name in (*offered, *words)}, set(map(plain, words))
     asked = offered if further == "all" else _parts(further, columns)
     for name in asked:
         name, _, kind = name.rpartition(":") if ":" in name and plain(name) not in columns else (name, "", "")
+        if plain(name) in of_words and kind in KINDS and kind != "categorical":
+            raise InputError(f"FURTHER={further}: column {name!r}: expected numbers, found words; leave :{kind} out")
         if plain(name) not in columns or (kind or "continuous") not in KINDS:
-            if plain(name) in map(plain, words):
-                raise InputError(f"FURTHER={further}: column {name!r}: expected numbers, found words; write its "
-                                 "classes as numbers, the same in all tables")
-            near = difflib.get_close_matches(name, offered, n=1)
-            raise InputError(f"FURTHER={further}: expected none, all, or columns of numbers that samples and grid have "
-                             f"({', '.join(offered) or 'there are none'}), found {name!r}"
+            near = difflib.get_close_matches(name, columns.values(), n=1)
+            raise InputError(f"FURTHER={further}: expected none, all, or columns that samples and grid have "
+                             f"({', '.join(columns.values()) or 'there are none'}), found {name!r}"
                              + (f" of kind {kind}; kinds: {', '.join(KINDS)}" if kind else
                                 f"; did you mean {near[0]}?" if near else "; correct the name"))
-        out.append(Factor(columns[plain(name)], kind or "continuous", "-"))
+        kind = kind or ("categorical" if plain(name) in of_words else "continuous")
+        out.append(Factor(columns[plain(name)], kind, "class" if plain(name) in of_words else "-"))
         if out[-1].name in [factor.name for factor in out[:-1]]:
             raise InputError(f"FURTHER={further}: expected each column once, found {name!r} again; remove it")
     return out

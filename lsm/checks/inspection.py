@@ -12,9 +12,10 @@ from lsm.checks.finding import Finding, of_refusal, summary
 from lsm.checks.one_sided import of_one_sided
 from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain, terrain_of_places
 from lsm.checks.table_checks import factor_columns, of_collinearity, of_labels, of_missing, of_nodata, of_units
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.grid_cells import chunks, grid_of
 from lsm.inputs.rasters import Raster, read_composite
-from lsm.inputs.samples import Factor, named_rows, read_samples
+from lsm.inputs.samples import named_rows, read_samples
 from lsm.run.artifacts import write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError

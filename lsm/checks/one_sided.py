@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.checks.finding import Finding
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 
 SHARE = 0.01  # of the samples that hold the very same number
 FEWEST = 50   # of them; so many of one class are no chance where both classes are common

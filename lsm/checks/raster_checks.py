@@ -9,9 +9,9 @@ from osgeo import osr
 from lsm.checks.finding import Finding, directions_apart, graded, relation
 from lsm.inputs.bands import NODATA
 from lsm.inputs.crs import SIDEWAYS, crs_name, ground_scale, off_north
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.grid_cells import Stack
 from lsm.inputs.rasters import TERRAIN, Grid, Raster, centres, locate
-from lsm.inputs.samples import Factor
 from lsm.region.points.placed_points import swapped_metres
 from lsm.run.paths import edit, shown
 from lsm.sources.dem_oddities import tile_borders

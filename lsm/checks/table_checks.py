@@ -5,7 +5,9 @@ import pandas as pd
 
 from lsm.checks.finding import Finding, directions_apart, graded, with_verb
 from lsm.inputs.bands import ENDLESS, MARKS, OFTEN, fillers, in_radians, marks_gap, ndvi_scale, written
-from lsm.inputs.samples import Factor, is_stored_zero
+from lsm.inputs.factor.class_words import codes_of
+from lsm.inputs.factor.definition import Factor
+from lsm.inputs.samples import is_stored_zero
 from lsm.inputs.text_tables import find_columns
 
 VIF = 10.0               # variance inflation above which the other factors predict a factor (O'Brien 2007, Quality &
@@ -24,8 +26,10 @@ def factor_columns(table: pd.DataFrame, factors: tuple[Factor, ...]) -> pd.DataF
     for factor in factors:
         columns = find_columns(list(table), (factor.name, *factor.aliases))
         if len(columns) == 1:  # the reader refuses two
-            values = pd.to_numeric(table.iloc[:, columns[0]], errors="coerce")
-            found[factor.name] = values.mask(is_stored_zero(values), 0.0)
+            column = table.iloc[:, columns[0]]
+            values = pd.to_numeric(column, errors="coerce")
+            found[factor.name] = codes_of(column, factor.words) if factor.words else values.mask(
+                is_stored_zero(values), 0.0)
     return pd.DataFrame(found)
 
 

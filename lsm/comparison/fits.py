@@ -17,7 +17,7 @@ from lsm.comparison.methods import FAMILIES, LEFT_OUT, Family
 from lsm.comparison.points import Points
 from lsm.comparison.protocols import KINDS, kind_of
 from lsm.comparison.splits import SUPPORT, TRAIN, eligible_blocks
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.run.artifacts import LIBRARIES, sha256
 from lsm.run.jobs import cores
 from lsm.run.paths import PROJECT, Paths, shown

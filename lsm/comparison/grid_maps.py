@@ -7,8 +7,8 @@ import numpy as np
 from lsm.comparison.fit_jobs import Job
 from lsm.comparison.points import grid_rows
 from lsm.inputs.bands import NODATA
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Composite, inside, write_bands
-from lsm.inputs.samples import Factor
 from lsm.run.paths import Paths
 
 

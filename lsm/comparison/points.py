@@ -10,8 +10,8 @@ from lsm.blocks.grid_parts import cells_of
 from lsm.checks.one_sided import one_sided
 from lsm.comparison import splits
 from lsm.inputs import grid_cells
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import open_raster
-from lsm.inputs.samples import Factor
 from lsm.insar.origins import origins
 from lsm.learner.support import dates
 from lsm.run.artifacts import read_npz

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.learner.encoder import Encoder
 
 UNUSED, TRAIN, SUPPORT, QUERY = range(4)

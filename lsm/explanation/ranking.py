@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.learner.support.supports import FORECAST, MOVED
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted

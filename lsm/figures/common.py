@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lsm.inputs.samples import Factor, named_rows
+from lsm.inputs.factor.definition import Factor
+from lsm.inputs.samples import named_rows
 from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, need, read_csv, read_npz, record_path
 from lsm.run.paths import Paths, shown

@@ -17,7 +17,7 @@ from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, arrays, axes_at, caption, saved
 from lsm.figures.map_page import key, north_arrow, scale_bar, terrain
 from lsm.inputs import grid_cells
-from lsm.inputs.samples import read_factors
+from lsm.inputs.factor.definition import codes_of_classes
 from lsm.insar.origins import origins
 from lsm.learner.encoder import Encoder
 from lsm.learner.kinds import read_kinds
@@ -43,7 +43,7 @@ def factor_maps(c: FigureConstants) -> Drawn:
     made = check(source, STAGE, c) if record_path(source).is_file() else {}
     values, n = grid_layers(source, c.factors, dataset.GetGeoTransform(),
                             (dataset.RasterYSize, dataset.RasterXSize), land.shape)
-    classes = read_factors(paths.factors)[1] if paths.factors.is_file() else {}
+    classes = codes_of_classes(paths.factors, c.factors)
     across, down = ACROSS, -(-len(c.factors) // ACROSS)
     wide = (styles.WIDTH - 0.1 - 0.12 * (across - 1)) / across
     high = min(wide * (extent[3] - extent[2]) / (extent[1] - extent[0]), 2.4)

@@ -13,7 +13,7 @@ from lsm.explanation.ranking import EXPLAINED
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, arrays, axes_at, caption, saved, where
 from lsm.figures.comparison.block_kinds import block_statistics, end_of
-from lsm.inputs.samples import Factor, read_factors
+from lsm.inputs.factor.definition import Factor, codes_of_classes
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, counted
 
@@ -43,7 +43,8 @@ def shap_territory(c: FigureConstants) -> Drawn:
     samples = np.flatnonzero(explained[values["block"]])
     drawn = np.sort(np.random.default_rng(c.SEED).permutation(samples)[:c.SWARM])
     words = [f"leads {n:,}" if n else "" for n in ranking["blocks_led"]]
-    fig, points = page(values, [("Territory", ranking.assign(sd=np.nan), words, drawn)], c.factors, names_of(paths))
+    panels = [("Territory", ranking.assign(sd=np.nan), words, drawn)]
+    fig, points = page(values, panels, c.factors, names_of(paths, c.factors))
     made = record["constants"]
     caption(fig, c, record, f"{len(samples):,} samples of {explained.sum():,} blocks "
             f"explained, {len(drawn):,} drawn; {made.get('EXPLAINED')} a block at most, background "
@@ -72,7 +73,7 @@ def shap_blocks(c: FigureConstants) -> Drawn:
                  f"{counted(blocks.loc[block, 'landslides'], 'landslide')}, "
                  f"{len(drawn)} explained")
         panels.append((title, lines, arrows, drawn))
-    fig, points = page(values, panels, c.factors, names_of(paths))
+    fig, points = page(values, panels, c.factors, names_of(paths, c.factors))
     made = record["constants"]
     more = table["factor"].nunique() - max(len(lines) for _, lines, *_ in panels)
     caption(fig, c, record, f"{made.get('EXPLAINED')} samples a block explained at most, background "
@@ -129,9 +130,9 @@ def violins_of(values: dict, factors: tuple[Factor, ...], name: str) -> tuple[np
     return (value == 0) & bool(factor and factor.zero_is_missing), codes if len(codes) <= CLASSES else codes[:0]
 
 
-def names_of(paths: Paths) -> dict[str, dict[int, str]]:
-    """The names of classes by factor and code, as far as the region's list of factors has them."""
-    classes = read_factors(paths.factors)[1] if paths.factors.is_file() else {}
+def names_of(paths: Paths, factors: tuple[Factor, ...]) -> dict[str, dict[int, str]]:
+    """The names of classes by factor and code, as far as the inputs have them."""
+    classes = codes_of_classes(paths.factors, factors)
     return {factor: {code: name for name, code in of.items()} for factor, of in classes.items()}
 
 

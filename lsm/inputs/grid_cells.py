@@ -13,8 +13,8 @@ from osgeo import gdal
 
 from lsm.inputs import samples
 from lsm.inputs.bands import Band, refuse_impossible
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Grid, centres, open_raster, reason
-from lsm.inputs.samples import Factor
 from lsm.run.paths import Paths, edit, shown
 from lsm.run.settings import InputError
 
@@ -110,6 +110,9 @@ def _bands(dataset, factors: tuple[Factor, ...], path: Path) -> list[int]:
     found = {dataset.GetRasterBand(b).GetDescription().strip().lower(): b for b in range(1, dataset.RasterCount + 1)}
     out = []
     for factor in factors:
+        if factor.words:
+            raise InputError(f"{shown(path)}: {factor.name}: expected class codes in the samples too, found words like "
+                             f"{factor.words[0]!r}; write the codes of this raster there")
         band = samples.find_name(found, factor.name, factor.aliases)
         if band is None:
             raise InputError(f"{shown(path)}: expected a band {factor.name!r}, found {', '.join(found)}; "

@@ -6,9 +6,8 @@ return zero.
 """
 
 import difflib
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -16,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from lsm.inputs.bands import LOOKED_AT, SURE, gaps_among, impossible, limits_of, marks_gap, ndvi_scale
+from lsm.inputs.factor.class_words import codes_of
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -38,27 +39,6 @@ _CONVERT = {  # what to do with a column of a factor in another unit
     "slope": "if percent, write degrees(atan(percent / 100)) in all tables, or name the column slope_percent there and "
              "add FURTHER=slope_percent",
     "aspect": "if from -180 to 180, add 360 to those below 0, in all tables; -1 is flat ground"}
-KINDS = ("continuous", "distance", "circular", "categorical")
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A landslide-inducing factor.
-
-    kind             continuous; distance (m, from 0 up); circular (degrees clockwise from north, -1 = flat);
-                     categorical (whole-number codes)
-    zero_is_missing  a stored zero means "not measured" (InSAR velocity where there is no InSAR point)
-    """
-
-    name: str
-    kind: str
-    unit: str
-    aliases: tuple[str, ...] = ()
-    zero_is_missing: bool = False
-
-    def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(f"factor {self.name}: kind {self.kind!r} is none of {KINDS}")
 
 
 @dataclass(frozen=True)
@@ -68,36 +48,6 @@ class Samples:
     factors: np.ndarray
     xy: np.ndarray
     label: np.ndarray
-
-
-def write_factors(path: Path, factors: tuple[Factor, ...], classes: dict[str, dict[str, int]]) -> None:
-    """Writes a region's own list of factors to `path`, in the order of its tables.
-
-    classes  the meaning of a categorical factor's codes: {"lithology": {"granite": 1, "tuff": 2}}
-    """
-    text = json.dumps({"factors": [asdict(f) for f in factors], "classes": classes}, indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def read_factors(path: Path) -> tuple[tuple[Factor, ...], dict[str, dict[str, int]]]:
-    """The factors and classes that `write_factors` wrote. Raises InputError."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        factors = tuple(Factor(**{**f, "aliases": (*f.get("aliases", []),)}) for f in data["factors"])
-        classes = {name: dict(codes) for name, codes in data.get("classes", {}).items()}
-        wrong = [f for f, given in zip(factors, data["factors"], strict=True) if not (
-            all(isinstance(text, str) and text.strip() for text in (f.name, f.unit, *f.aliases))
-            and isinstance(given.get("aliases", []), list) and isinstance(f.zero_is_missing, bool))]
-        wrong += [code for codes in classes.values() for code in codes.values() if type(code) is not int]
-        if wrong:
-            raise ValueError(str(wrong[0]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{shown(path)}: expected a list of factors (name, kind, unit), found {error!r}; run "
-                         "prepare_region.py again") from None
-    if not factors or len({plain(f.name) for f in factors}) < len(factors):
-        raise InputError(f"{shown(path)}: expected factors of different names, found {[f.name for f in factors]}; run "
-                         "prepare_region.py again")
-    return factors, classes
 
 
 def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data/make_demo.py") -> Samples:
@@ -267,7 +217,11 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
     for j, factor in enumerate(factors):
         of_all = partial(gaps, j) if gaps else None
         v, column = checked.iloc[:, j].to_numpy(), frame.iloc[:, j]
-        if factor.kind == "categorical" and column.dtype.kind not in "iuf":
+        if factor.words:
+            v = codes_of(column, factor.words)
+            _refuse(np.isnan(v), table, column, f"a class in words, like {factor.words[0]!r}", first_row,
+                    "write the classes alike in samples and grid")
+        elif factor.kind == "categorical" and column.dtype.kind not in "iuf":
             _refuse(~(np.abs(v) <= LARGEST), table, column, "a whole-number class code", first_row,
                     "number the classes, alike in samples and grid")
         _refuse(~(np.abs(v) <= LARGEST), table, column, "a number", first_row)

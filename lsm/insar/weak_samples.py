@@ -9,9 +9,10 @@ from osgeo import gdal
 from sklearn.metrics import roc_auc_score
 
 from lsm.inputs import grid_cells
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.layers import terrain_at, values_at
 from lsm.inputs.rasters import TERRAIN, Composite, Grid, cell_of, centres, locate
-from lsm.inputs.samples import STORED_ZERO, Factor, columns_of, count_rows, grid_chunks, labels_of
+from lsm.inputs.samples import STORED_ZERO, columns_of, count_rows, grid_chunks, labels_of
 from lsm.inputs.text_tables import Table
 from lsm.insar import velocities
 from lsm.insar.moving_slopes import Ground, Motion, Sieve, find_moving, is_near, thin
@@ -46,7 +47,9 @@ def as_text(path: Path, factors: tuple[Factor, ...], ending: tuple[str, ...]) ->
     text = next(table.frames(places, text=True)).set_axis(names, axis=1)
     if "label" in ending:
         text["label"] = labels_of(text["label"]).astype(int).astype(str)
-    return text.replace(",", ".", regex=True)  # decimal commas: the table that this becomes is separated by commas
+    numbers = [name for name in text if name not in {f.name for f in factors if f.words}]
+    text[numbers] = text[numbers].replace(",", ".", regex=True)  # decimal commas: the new table is separated by commas
+    return text
 
 
 def published_points(path: Path, factors: tuple[Factor, ...], positive: str) -> tuple[pd.DataFrame, Motion]:
@@ -160,6 +163,8 @@ def measured_samples(motion: Motion, factors: tuple[Factor, ...]) -> pd.DataFram
     columns = {f.name: left["velocity"] if f.zero_is_missing else motion.factors[:, j] for j, f in enumerate(factors)}
     text = {name: [number(v) for v in np.asarray(values)] for name, values in (columns | {
         "X": left["X"], "Y": left["Y"]}).items()}
+    for factor in (f for f in factors if f.words):
+        text[factor.name] = [("other", *factor.words)[int(code)] for code in columns[factor.name]]
     return pd.DataFrame(text).assign(label="1")
 
 

@@ -7,11 +7,11 @@ zero where it was not, with a flag.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor, described, factor_from
 
 TINY = 1e-9  # m, where all samples share an X or a Y
 NOT_MEASURED = " not measured"  # ends the name of a flag
@@ -95,14 +95,14 @@ class Encoder:
 
     def to_json(self) -> str:
         """The encoder as text that `from_json` reads back exactly; equal encoders give equal text."""
-        return json.dumps({"form": self.form, "factors": [asdict(f) for f in self.factors],
+        return json.dumps({"form": self.form, "factors": [described(f) for f in self.factors],
                            "parameters": self.parameters, "place": self.place})
 
     @classmethod
     def from_json(cls, text: str) -> "Encoder":
         """The encoder that `to_json` wrote."""
         data = json.loads(text)
-        factors = tuple(Factor(**{**f, "aliases": tuple(f["aliases"])}) for f in data["factors"])
+        factors = tuple(map(factor_from, data["factors"]))
         return cls(data["form"], factors, tuple(data["parameters"]), tuple(data["place"]))
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from osgeo import gdal, ogr
 
 from lsm.inputs.bands import NODATA, bulk, gaps_among, in_radians, known, ndvi_scale, refuse_impossible
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
 from lsm.inputs.rasters import Grid, create, known_strips
-from lsm.inputs.samples import Factor
 from lsm.inputs.vectors import burn, burn_numbers, fields_of, is_areal, number_features, overlaps
 from lsm.region import terrain, warp
 from lsm.region.points.inventory import InventoryConstants, read_inventories

@@ -6,7 +6,8 @@ import pandas as pd
 from lsm.blocks.units import doubts
 from lsm.checks.finding import Finding
 from lsm.checks.table_checks import of_labels
-from lsm.inputs.samples import Factor, Samples, read_samples
+from lsm.inputs.factor.definition import Factor
+from lsm.inputs.samples import Samples, read_samples
 from lsm.insar.origins import origins
 from lsm.insar.weak_samples import separations
 from lsm.learner.support.supports import MOVED, NO_SAMPLES, ONE_CLASS, PARTLY

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.maps.classes import ClassConstants
 from lsm.report.left_out import LeftOut
 from lsm.report.tables import MEASURES

@@ -109,11 +109,11 @@ def _record(path: Path, stage: str, constants, inputs: list[Path], without: list
 
 
 def factor_list(constants) -> list[str] | None:
-    """The region's factors as records name them, in order, with the columns that hold them: "DV (continuous, mm/yr; DV
-    or DV_InSAR; 0 is missing)"; None for constants without any."""
-    factors = getattr(constants, "factors", None)
-    return None if factors is None else [f"{f.name} ({f.kind}, {f.unit}; {' or '.join((f.name, *f.aliases))}"
-                                         + "; 0 is missing" * f.zero_is_missing + ")" for f in factors]
+    """The region's factors as records name them, in order, with the columns that hold them and classes in words: "DV
+    (continuous, mm/yr; DV or DV_InSAR; 0 is missing)"; None for constants without any."""
+    return None if (factors := getattr(constants, "factors", None)) is None else [
+        f"{f.name} ({'; '.join((f'{f.kind}, {f.unit}', ' or '.join((f.name, *f.aliases)), *f.words))}"
+        + "; 0 is missing" * f.zero_is_missing + ")" for f in factors]
 
 
 def other_factors(record: dict, constants) -> str:

@@ -10,8 +10,8 @@ from small_region import COLS, NODATA, PLACE, ROWS, crs_of, heights
 
 from lsm.blocks import grid_parts
 from lsm.inputs import rasters
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Grid, create
-from lsm.inputs.samples import Factor
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 FACTORS = (Factor("DEM", "continuous", "m"), Factor("slope", "continuous", "degree"))

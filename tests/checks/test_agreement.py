@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lsm.checks.agreement import of_agreement, of_rows, values_of_cells
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Raster
-from lsm.inputs.samples import Factor
 
 ROCK, HEIGHT, WET, ROAD, WAY = FACTORS = (
     Factor("rock", "categorical", "class"), Factor("height", "continuous", "m"), Factor("wet", "continuous", "-"),

@@ -72,7 +72,7 @@ def test_further_factors(files, further, taken):
     ("rain:x", "of kind x; kinds"),
     ("OBJECTID", "found 'OBJECTID'")])
 def test_further_factors_that_there_are_not(files, further, words):
-    with pytest.raises(InputError, match=f"^FURTHER={further}: expected none, all, or columns of numbers .*{words}"):
+    with pytest.raises(InputError, match=f"^FURTHER={further}: expected none, all, or columns that .*{words}"):
         factors_of(FACTORS, COMMON_NAMES, files(), further)
 
 
@@ -87,7 +87,8 @@ def test_only_columns_of_both_tables_are_offered(files):
     assert len(notes) == 1
     words = table().assign(Soil=np.where(table()["rain"] > 0.5, "clay", "sand"))
     _, notes = factors_of(FACTORS, COMMON_NAMES, files(words, words))
-    assert notes[1].startswith("columns of words: Soil; to take one as a factor, write its classes as numbers")
+    assert notes[1] == ("columns of words that may be further factors: Soil (FURTHER=Soil takes one, its words as "
+                        "classes)")
 
 
 def test_what_numbers_rows_is_no_factor_and_what_is_taken_is_said(files):
@@ -95,9 +96,41 @@ def test_what_numbers_rows_is_no_factor_and_what_is_taken_is_said(files):
     factors, notes = factors_of(FACTORS, COMMON_NAMES, files(numbered, numbered), "all")
     assert factors[-1].name == "rain"
     assert notes[-1] == "further factors: rain (continuous)"
-    words = table().assign(Soil=np.where(table()["rain"] > 0.5, "clay", "sand"))
-    with pytest.raises(InputError, match="FURTHER=Soil:categorical: column 'Soil': expected numbers, found words"):
-        factors_of(FACTORS, COMMON_NAMES, files(words, words), "Soil:categorical")
+
+
+@pytest.mark.parametrize("further", ["soil", "Soil:categorical"])
+def test_a_further_column_of_words_is_one_of_classes(files, further):
+    words = table().assign(Soil=np.where(table()["rain"] > 0.5, "sand", "Clay"))
+    paths = files(words, words.assign(Soil=["CLAY ", "gravel", "1"] + ["sand"] * 17))
+    factors, notes = factors_of(FACTORS, COMMON_NAMES, paths, further)
+    assert (factors[-1].kind, factors[-1].words) == ("categorical", ("Clay", "sand"))
+    assert notes[-2] == "Soil: classes in words; those of src_data/samples_a.csv count (Clay; sand), all others are " \
+                        "one more class"
+    of_samples = read_samples(paths[0], factors).factors[:, -1]
+    assert of_samples.tolist() == [2 if wet else 1 for wet in table()["rain"] > 0.5]
+    assert next(grid_chunks(paths[1], factors, 99))[0][:4, -1].tolist() == [1, 0, 0, 2]
+    with pytest.raises(InputError, match=r"^FURTHER=Soil:distance: column 'Soil': expected numbers, found words"):
+        factors_of(FACTORS, COMMON_NAMES, paths, "Soil:distance")
+
+
+def test_classes_in_words_are_those_of_the_samples_and_numbers_beside_them_are_refused(files):
+    own = table().assign(Geology_code=["granite, red", "Tuff"] * 10)
+    paths = files(own, own.assign(Geology_code=3))
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, paths)
+    assert read_samples(paths[0], factors).factors[:2, 1].tolist() == [1, 2]
+    with pytest.raises(InputError, match=r"line 2, column 'Geology_code': expected a class in words, like 'granite, "
+                                         r"red', found '3' \(20 such rows\); write the classes alike"):
+        next(grid_chunks(paths[1], factors, 99))
+    gap = files(own.assign(Geology_code=["granite, red", None] * 10))
+    with pytest.raises(InputError, match="line 3, column 'Geology_code': expected a class in words"):
+        read_samples(gap[0], factors)
+
+
+def test_a_wrong_number_among_codes_is_no_class(files):
+    paths = files(table().assign(Geology_code=["3", "x"] + ["4"] * 18))
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, paths)
+    with pytest.raises(InputError, match="line 3, column 'Geology_code': expected a whole-number class code, found"):
+        read_samples(paths[0], factors)
 
 
 def test_a_factor_of_one_table_stays_for_its_reader_to_refuse(files):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.checks.one_sided import of_one_sided, one_sided
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 
 FACTORS = (Factor("slope", "continuous", "degrees"), Factor("SPI", "continuous", ""), Factor("rock", "categorical", ""))
 

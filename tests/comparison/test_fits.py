@@ -9,7 +9,7 @@ import pytest
 from lsm.comparison import fits
 from lsm.comparison.methods import FAMILIES
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import InputError
 

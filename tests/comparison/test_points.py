@@ -12,8 +12,8 @@ from small_region import COLS, PLACE, ROWS, crs_of
 
 from lsm.comparison import points
 from lsm.inputs import layers, rasters
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import TERRAIN, Grid, centres, create
-from lsm.inputs.samples import Factor
 from lsm.run.artifacts import write_npz
 from lsm.run.paths import Paths
 

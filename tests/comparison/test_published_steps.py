@@ -15,8 +15,8 @@ from lsm.comparison.ours import published_steps as steps
 from lsm.comparison.ours.networks import Stages
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
 from lsm.inputs import layers, rasters
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import centres
-from lsm.inputs.samples import Factor
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import Training
 from lsm.learner.network import EPSILON, initial_weights, use_one_thread

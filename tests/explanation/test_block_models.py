@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from lsm.explanation import block_models
 from lsm.explanation.block_models import permutation, players_of, shap_values
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import mean_log_odds, members_of, predict
 

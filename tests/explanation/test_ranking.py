@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from lsm.explanation import ranking
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError
 

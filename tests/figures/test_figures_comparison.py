@@ -25,7 +25,7 @@ from lsm.comparison.methods import FAMILIES
 from lsm.comparison.tables import score_tables
 from lsm.figures import styles
 from lsm.figures.comparison import block_kinds, curves, measure_bars, method_panels
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.run import artifacts
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import InputError, constants

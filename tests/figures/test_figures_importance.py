@@ -17,7 +17,7 @@ import figure
 from lsm.explanation import ranking
 from lsm.figures import factors, importance, styles
 from lsm.inputs import rasters
-from lsm.inputs.samples import Factor, write_factors
+from lsm.inputs.factor.definition import Factor, write_factors
 from lsm.insar.origins import origins
 from lsm.learner import prediction
 from lsm.learner.encoder import Encoder

@@ -18,8 +18,9 @@ from reader_outcome import outcome
 from small_region import PLACE, ROWS, crs_of
 
 from lsm.checks.factor_list import factors_of
+from lsm.inputs.factor.definition import Factor, read_factors
 from lsm.inputs.rasters import Grid
-from lsm.inputs.samples import Factor, grid_chunks, read_factors, read_samples
+from lsm.inputs.samples import grid_chunks, read_samples
 from lsm.insar.velocities import COLUMNS, key_of, read_insar
 from lsm.region.points.inventory import read_inventory
 from lsm.run.artifacts import artifact, read_csv, read_record, record_path

@@ -6,8 +6,8 @@ from osgeo import gdal
 from small_region import COLS, NODATA, PLACE, ROWS, crs_of, heights
 
 from lsm.inputs import grid_cells
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Grid, create, read_composite
-from lsm.inputs.samples import Factor
 from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
@@ -85,6 +85,13 @@ def test_damaged_tiles(tmp_path):
     path.write_bytes(path.read_bytes()[:40_000])
     with pytest.raises(InputError, match=r"factors.tif: expected a (whole raster|raster that GDAL opens), found"):
         read(path)
+
+
+def test_a_stack_of_codes_beside_samples_in_words_is_refused(tmp_path):
+    path = write(tmp_path / "factors.tif")
+    soil = Factor("soil", "categorical", "class", words=("clay", "sand"))
+    with pytest.raises(InputError, match=r"factors\.tif: soil: expected class codes in the samples too, found words"):
+        next(grid_cells.chunks(path, (*FACTORS[:5], soil), 1000))
 
 
 def test_a_stack_elsewhere_than_composite(tmp_path, monkeypatch):

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lsm.inputs.samples import Factor, Samples, count_rows, grid_chunks, read_samples, unique_places
+from lsm.inputs.factor.definition import Factor
+from lsm.inputs.samples import Samples, count_rows, grid_chunks, read_samples, unique_places
 from lsm.run.settings import InputError
 
 FACTORS = (Factor("land use", "categorical", "class", aliases=("landuse",)), Factor("slope", "continuous", "degree"),

@@ -1,10 +1,12 @@
 """Weak landslides as samples: the numbers of a Ts table, whatever their form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lsm.inputs.samples import Factor
-from lsm.insar.weak_samples import published_points
+from lsm.inputs.factor.definition import Factor
+from lsm.insar.weak_samples import measured_samples, published_points
 
 FACTORS = (Factor("slope", "continuous", "degree"), Factor("DV", "continuous", "mm/yr", zero_is_missing=True))
 
@@ -19,3 +21,15 @@ def test_decimal_commas_in_quotes_become_points(tmp_path, monkeypatch, positive,
     assert table["slope"].tolist() == ["10.5", "20.25"]
     assert table["X"].astype(float).tolist() == [785503.7, 785504.7]
     np.testing.assert_allclose(motion.factors[:, 1], np.float32(velocities))
+
+
+def test_classes_in_words_stay_words(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    factors = (*FACTORS, Factor("lithology", "categorical", "class", words=("tuff", "granite, red")))
+    path = tmp_path / "Ts_isle.csv"
+    path.write_text('slope,DV,lithology,X,Y\n10,-8,"granite, red",1,1\n20,-5,marl,2,1\n')
+    table, motion = published_points(path, factors, "away")
+    assert table["lithology"].tolist() == ["granite, red", "marl"]
+    assert motion.factors[:, 2].tolist() == [2, 0]
+    measured = replace(motion, measured=motion.measured.astype(float))
+    assert measured_samples(measured, factors)["lithology"].tolist() == ["granite, red", "other"]

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.learner.encoder import CLIP, Encoder
 
 FACTORS = (

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.learner.adaptation import pooled_members
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training

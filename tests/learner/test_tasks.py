@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from small_split import parted_by_a_line
 
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.learner.encoder import Encoder
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, held_out_roles, neighbourhoods, rows_by_block
 from lsm.run.settings import InputError

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lsm.inputs.samples import Factor, Samples
+from lsm.inputs.factor.definition import Factor
+from lsm.inputs.samples import Samples
 from lsm.learner.tasks import neighbourhoods
 from lsm.learner.transfer.windows import APART, together, windows
 

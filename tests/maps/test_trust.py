@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import log_odds_of_block, members_of, predict, probability
 from lsm.maps import trust

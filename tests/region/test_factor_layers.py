@@ -7,8 +7,8 @@ from scipy.ndimage import distance_transform_edt
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
 
 from lsm.inputs import bands, layers, rasters, vectors
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Grid
-from lsm.inputs.samples import Factor
 from lsm.region import factor_layers, sample_tables
 from lsm.run.settings import InputError
 from lsm.sources.vector_files import open_vector

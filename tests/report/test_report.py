@@ -23,7 +23,8 @@ from small_region import crs_of
 
 import figure
 from lsm.checks.finding import Finding
-from lsm.inputs.samples import Factor, Samples
+from lsm.inputs.factor.definition import Factor
+from lsm.inputs.samples import Samples
 from lsm.maps import gis, layer_tables, styles_qgis
 from lsm.maps.cartography import read_decimated
 from lsm.report import facts, findings, map_layers, page, pictures, tables

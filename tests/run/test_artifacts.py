@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lsm.inputs.samples import Factor
+from lsm.inputs.factor.definition import Factor
 from lsm.run import artifacts
 from lsm.run.artifacts import (
     check,

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from lsm.checks.inspection import write_checks
-from lsm.inputs.samples import write_factors
+from lsm.inputs.factor.definition import write_factors
 from lsm.maps.gis import remove_product
 from lsm.run import pipeline
 from lsm.run.artifacts import artifact, record_path

@@ -13,8 +13,8 @@ from scipy.ndimage import distance_transform_edt
 from small_region import CELL, COLS, NODATA, NORTH, PLACE, ROWS, WEST, crs_of, square, write_raster, write_vector
 
 import prepare_region
+from lsm.inputs.factor.definition import read_factors
 from lsm.inputs.rasters import Grid, read_composite
-from lsm.inputs.samples import read_factors
 from lsm.region.factor_layers import ndvi_layer
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, constants

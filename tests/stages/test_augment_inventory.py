@@ -13,8 +13,9 @@ from osgeo import gdal, osr
 from small_region import write_layer
 
 import augment_inventory
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import read_composite
-from lsm.inputs.samples import Factor, grid_chunks, read_samples
+from lsm.inputs.samples import grid_chunks, read_samples
 from lsm.insar.moving_slopes import slope_cosine
 from lsm.insar.weak_samples import separations
 from lsm.run import pipeline

@@ -17,8 +17,9 @@ import predict_LSM
 import prepare_region
 import scene_sampling
 import study_area
+from lsm.inputs.factor.definition import Factor, read_factors, write_factors
 from lsm.inputs.rasters import cell_of, read_band, read_composite
-from lsm.inputs.samples import Factor, grid_chunks, read_factors, read_samples, write_factors
+from lsm.inputs.samples import grid_chunks, read_samples
 from lsm.learner.network import use_one_thread
 from lsm.run import pipeline
 from lsm.run.artifacts import read_record

@@ -19,9 +19,10 @@ from lsm.comparison import measures, splits
 from lsm.comparison.fit_jobs import Job
 from lsm.comparison.ours.networks import Stages, ours, samples_of, trained
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.layers import take
 from lsm.inputs.rasters import locate, open_raster
-from lsm.inputs.samples import Factor, read_samples, unique_places
+from lsm.inputs.samples import read_samples, unique_places
 from lsm.learner.adaptation import adapted_scores
 from lsm.learner.maml import inner_step
 from lsm.learner.meta_training import Training

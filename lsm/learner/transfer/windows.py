@@ -8,7 +8,8 @@ every neighbourhood is within one.
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lsm.inputs.samples import Factor, Samples
+from lsm.inputs.factor.definition import Factor
+from lsm.inputs.samples import Samples
 from lsm.learner.encoder import Encoder
 from lsm.learner.tasks import EncodedSamples
 
