@@ -34,19 +34,25 @@ def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, lis
     InputError.
     """
     dataset, path = open_vector(name, WHAT, grid), path_of(name)
-    layer, rows, empty = dataset.GetLayer(0), [], []
-    header = list(fields_of(layer))
-    used = [i for i, field in enumerate(header) if wanted(field)]
-    for number, feature in enumerate(layer, start=1):
+    layer = dataset.GetLayer(0)
+    kinds, n = fields_of(layer), layer.GetFeatureCount()
+    header = list(kinds)
+    used = {i: np.full(n, np.nan) if kinds[field] == ogr.OFTReal else [None] * n for i, field in enumerate(header)
+            if wanted(field)}  # a list of Python's numbers would take five times as much
+    xy = np.full((n, 2), np.nan)
+    for number, feature in enumerate(layer):
         shape, kind = feature.GetGeometryRef(), kind_of(feature)
-        empty.append(kind is None)
         if kind not in (None, ogr.wkbPoint):
-            raise InputError(f"{shown(path)}: {WHAT}: feature {number}: expected a point, found "
+            raise InputError(f"{shown(path)}: {WHAT}: feature {number + 1}: expected a point, found "
                              f"{shape.GetGeometryName().lower()}; turn each into a point, or remove it")
-        place = (np.nan, np.nan) if empty[-1] else (shape.GetX(), shape.GetY())
-        rows.append([*(feature.GetField(i) for i in used), *place])
-    kept, notes = dropped(np.array(empty), f"{shown(path)}: {WHAT}", "have no geometry")
-    return pd.DataFrame(rows, columns=[*(header[i] for i in used), "X", "Y"])[kept], header, notes
+        if kind is not None:
+            xy[number] = shape.GetX(), shape.GetY()
+        for i, values in used.items():
+            if (value := feature.GetField(i)) is not None:
+                values[number] = value
+    kept, notes = dropped(np.isnan(xy).all(axis=1), f"{shown(path)}: {WHAT}", "have no geometry")
+    table = pd.DataFrame({header[i]: values for i, values in used.items()} | {"X": xy[:, 0], "Y": xy[:, 1]})
+    return table[kept], header, notes
 
 
 def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tuple[float, float], str, list[str]]:
