@@ -11,7 +11,7 @@ from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, write_lay
 
 from lsm.inputs.rasters import Grid
 from lsm.insar import insar_files
-from lsm.insar.velocities import read_insar
+from lsm.insar.velocities import key_of, read_insar
 from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
@@ -233,3 +233,13 @@ def test_memory_for_a_layer_of_points_is_that_of_its_numbers(tmp_path):
     tracemalloc.stop()
     np.testing.assert_array_equal(found[table.columns], table)
     assert peak < 200 * n  # bytes; lists of Python's numbers took 411 each
+
+
+def test_memory_for_a_raster_is_that_of_its_numbers(path):
+    write(path, velocities(300, 300))
+    tracemalloc.start()
+    table, *_ = insar_files.raster_table(path, Grid(300, 300, PLACE, GRID.crs), key_of)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(table) == 300**2
+    assert peak < 75 * 300**2  # bytes; it was 94, and in another CRS 300
