@@ -69,16 +69,19 @@ def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data
 
 def labels_of(column: pd.Series) -> np.ndarray:
     """Labels (rows,) as people write them: 1 landslide, 0 non-landslide, nan for anything else."""
+    if column.dtype.kind in "iuf":
+        return np.select([column == 1, column.isin((0, -1))], [1.0, 0.0], np.nan)
     words = words_of(column)
     return np.select([words.isin(LANDSLIDE), words.isin(STABLE)], [1.0, 0.0], np.nan)
 
 
 def words_of(column: pd.Series) -> pd.Series:
     """The values of a column as LANDSLIDE and STABLE write them: "Non-Landslides" as "non landslide"."""
-    words = column.astype(str).str.strip().str.lower().str.replace(r"(?<=\w)[\s_-]+", " ", regex=True)
+    number, different = pd.factorize(column.astype(str), use_na_sentinel=False)  # few, as a rule
+    words = pd.Series(different, dtype=object).str.strip().str.lower().str.replace(r"(?<=\w)[\s_-]+", " ", regex=True)
     for given, known in ((r"[.,]0+$", ""), ("^non(?=l|s)", "non "), ("(?<=slide)s$", "")):
         words = words.str.replace(given, known, regex=True)
-    return words
+    return words.take(number).set_axis(column.index)
 
 
 def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -22,7 +22,7 @@ from lsm.sources.vector_files import open_vector
 
 WHAT = "InSAR points"
 RASTERS = (".tif", ".tiff", ".img", ".vrt", ".asc", ".h5", ".he5")  # damaged or of several data sets, rasters still
-MOST_CELLS = 50_000_000  # of a raster within the area
+MOST_CELLS = 50_000_000  # of a raster within the area, each of which takes some 80 bytes on the way
 _HDF5 = {"velocity": "velocity", "velocityStd": "velocity_std"}  # data sets of MintPy, and their columns here
 
 
@@ -34,19 +34,25 @@ def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, lis
     InputError.
     """
     dataset, path = open_vector(name, WHAT, grid), path_of(name)
-    layer, rows, empty = dataset.GetLayer(0), [], []
-    header = list(fields_of(layer))
-    used = [i for i, field in enumerate(header) if wanted(field)]
-    for number, feature in enumerate(layer, start=1):
+    layer = dataset.GetLayer(0)
+    kinds, n = fields_of(layer), layer.GetFeatureCount()
+    header = list(kinds)
+    used = {i: np.full(n, np.nan) if kinds[field] == ogr.OFTReal else [None] * n for i, field in enumerate(header)
+            if wanted(field)}  # a list of Python's numbers would take five times as much
+    xy = np.full((n, 2), np.nan)
+    for number, feature in enumerate(layer):
         shape, kind = feature.GetGeometryRef(), kind_of(feature)
-        empty.append(kind is None)
         if kind not in (None, ogr.wkbPoint):
-            raise InputError(f"{shown(path)}: {WHAT}: feature {number}: expected a point, found "
+            raise InputError(f"{shown(path)}: {WHAT}: feature {number + 1}: expected a point, found "
                              f"{shape.GetGeometryName().lower()}; turn each into a point, or remove it")
-        place = (np.nan, np.nan) if empty[-1] else (shape.GetX(), shape.GetY())
-        rows.append([*(feature.GetField(i) for i in used), *place])
-    kept, notes = dropped(np.array(empty), f"{shown(path)}: {WHAT}", "have no geometry")
-    return pd.DataFrame(rows, columns=[*(header[i] for i in used), "X", "Y"])[kept], header, notes
+        if kind is not None:
+            xy[number] = shape.GetX(), shape.GetY()
+        for i, values in used.items():
+            if (value := feature.GetField(i)) is not None:
+                values[number] = value
+    kept, notes = dropped(np.isnan(xy).all(axis=1), f"{shown(path)}: {WHAT}", "have no geometry")
+    table = pd.DataFrame({header[i]: values for i, values in used.items()} | {"X": xy[:, 0], "Y": xy[:, 1]})
+    return table[kept], header, notes
 
 
 def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tuple[float, float], str, list[str]]:
@@ -88,17 +94,20 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
         known[known] = ~marks
         values[column] = v * (band.GetScale() or 1.0) + (band.GetOffset() or 0.0)
     lost = "".join(f", {n:,} {why}" for why, n in without.items() if n)
-    r, c = np.nonzero(known)
-    if not len(r):
+    if not known.any():
         raise InputError(f"{shown(path)}: {WHAT}: expected cells with a velocity on the DEM ({grid.extent}), found "
                          "none; check its CRS and nodata")
-    east, north = c + col + 0.5, r + first + 0.5
-    xy = np.column_stack([place[0] + east * place[1] + north * place[2], place[3] + east * place[4] + north * place[5]])
-    corners = xy[:1] + np.array([[0, 0], place[1:5:3], place[2:6:3]])  # of one cell: here, along a row, a column
-    xy = moved(np.r_[xy, corners], crs, grid.crs)
-    xy, corners = xy[:-3], xy[-3:]
-    spacing = tuple(np.abs(corners[1:] - corners[0]).max(axis=0).tolist())
-    table = pd.DataFrame({column: v[r, c] for column, v in values.items()}).assign(X=xy[:, 0], Y=xy[:, 1])
+    table = pd.DataFrame({column: v[known] for column, v in values.items()})
+    del values, v, raw
+    north, east = (i + first_one + 0.5 for i, first_one in zip(np.nonzero(known), (first, col), strict=True))
+    xy = np.empty((len(table) + 3, 2))  # and corners of the first cell: itself, along a row, a column
+    for axis in (0, 1):
+        xy[:-3, axis] = place[3 * axis] + east * place[3 * axis + 1] + north * place[3 * axis + 2]
+    del east, north
+    xy[-3:] = xy[:1] + np.array([[0, 0], place[1:5:3], place[2:6:3]])
+    xy = moved(xy, crs, grid.crs)
+    spacing = tuple(np.abs(xy[-2:] - xy[-3]).max(axis=0).tolist())
+    table = table.assign(X=xy[:-3, 0], Y=xy[:-3, 1])
     if key_of(velocity.GetDescription()) == "velocity":  # it may name the unit
         table = table.rename(columns={"velocity": velocity.GetDescription()})
     if {"HEADING", "INCIDENCE_ANGLE"} <= set(told):

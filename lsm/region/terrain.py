@@ -60,12 +60,13 @@ def curvatures(heights: np.ndarray, cell: float) -> tuple[np.ndarray, np.ndarray
     2, cols - 2), 0 on level ground.
 
     Zevenbergen and Thorne (1987), with the sign of the plan curvature turned: both add up to `curvature`. A neighbour
-    without height counts as level with the cell.
+    without height continues the line from the opposite one, as in SAGA; a plane stays one. Without both it is level.
     """
     z = heights[1:-1, 1:-1]
     near = {(row, col): heights[1 + row:heights.shape[0] - 1 + row, 1 + col:heights.shape[1] - 1 + col]
             for row in (-1, 0, 1) for col in (-1, 0, 1)}
-    near = {place: np.where(np.isnan(values), z, values) for place, values in near.items()}
+    near = {(row, col): np.where(np.isnan(v), 2 * z - near[-row, -col], v) for (row, col), v in near.items()}
+    near = {place: np.where(np.isnan(v), z, v) for place, v in near.items()}
     north, south, west, east = near[-1, 0], near[1, 0], near[0, -1], near[0, 1]
     d, e = ((west + east) / 2 - z) / cell**2, ((north + south) / 2 - z) / cell**2
     f = (near[-1, 1] + near[1, -1] - near[-1, -1] - near[1, 1]) / (4 * cell**2)

@@ -1,15 +1,17 @@
 """Rasters of velocities: every cell with a value is a point; what the raster says of itself counts."""
 
 import re
+import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 from osgeo import gdal, osr
-from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of
+from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, write_layer
 
 from lsm.inputs.rasters import Grid
 from lsm.insar import insar_files
-from lsm.insar.velocities import read_insar
+from lsm.insar.velocities import key_of, read_insar
 from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
@@ -219,3 +221,25 @@ def test_an_hdf5_file_of_mintpy(path, sets):
     assert 1000 < len(points.velocity) < 2000
     assert points.heading[0] == -12.5
     assert (points.error is None) == (len(sets) == 1)
+
+
+def test_memory_for_a_layer_of_points_is_that_of_its_numbers(tmp_path):
+    n, rng = 5000, np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(n, 4)), columns=["velocity", "coherence", "heading", "incidence"])
+    write_layer(tmp_path / "p.gpkg", table.assign(x=WEST + 1 + rng.random(n), y=NORTH - 1 - rng.random(n)))
+    tracemalloc.start()
+    found, *_ = insar_files.layer_table(tmp_path / "p.gpkg", GRID, lambda name: True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found[table.columns], table)
+    assert peak < 200 * n  # bytes; lists of Python's numbers took 411 each
+
+
+def test_memory_for_a_raster_is_that_of_its_numbers(path):
+    write(path, velocities(300, 300))
+    tracemalloc.start()
+    table, *_ = insar_files.raster_table(path, Grid(300, 300, PLACE, GRID.crs), key_of)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(table) == 300**2
+    assert peak < 75 * 300**2  # bytes; it was 94, and in another CRS 300

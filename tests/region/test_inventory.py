@@ -1,4 +1,5 @@
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
 
+from lsm.inputs import layers, rasters
 from lsm.inputs.crs import moved
 from lsm.inputs.rasters import Grid, create
 from lsm.region.points import inventory
@@ -191,6 +193,21 @@ def test_years_of_a_table_of_points(tmp_path, dem):
     np.testing.assert_array_equal(years, [2003, np.nan])
     dates = table_of_dates(Places.of(np.array([[1.23456, 2], [3, 4]]), years, GRID))
     assert dates.to_dict("list") == {"X": [1.235], "Y": [2.0], "year": [2003]}
+
+
+def test_memory_for_polygons_is_that_of_their_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(rasters, "WINDOW", 4000)
+    grid = Grid(400, 400, PLACE, GRID.crs)
+    dem = layers.write_layer(tmp_path / "dem.tif", grid, lambda row, rows: np.add.outer(
+        np.arange(row, row + rows) * 3.0, np.arange(400) % 17.0))
+    write_vector(tmp_path / "i.gpkg", [square(row, col, 18, 18) for row in range(0, 400, 20)
+                                       for col in range(0, 400, 40)])
+    tracemalloc.start()
+    found = inventory.read_inventory(tmp_path / "i.gpkg", "inventory", grid, dem, 0, "scarp", 5, tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.xy) == 200
+    assert peak < 120 * 200 * 18**2  # bytes; 230 a cell of polygons it was
 
 
 def test_a_polygon_smaller_than_a_cell_still_counts(tmp_path, dem):

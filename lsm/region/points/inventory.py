@@ -206,23 +206,25 @@ def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: i
         z = np.where(known(z := read_rows(dem, first, last - first)), z, np.nan)
         bent = np.pad(terrain.curvature(z, grid.cell), 1, constant_values=np.nan)
         layers = (v[row - first:][r, c] for v in (z, terrain.smoothed(z, terrain.SMOOTH), bent))
-        found.append(np.column_stack([n[r, c], r + row, c, *layers]))
+        found.append([n[r, c], (r + row).astype(np.int32), c.astype(np.int32), *layers])
     slid = np.r_[False, inside[:, 2] == 1]
     if not slid[1:].all():
         change_layer(folder / "polygons.tif", grid, lambda _, n: np.where(slid[n], n, 0))
         numbers = gdal.Open(str(folder / "polygons.tif"))
     if how == "centroid":
         return inside, numbers, ""
-    number, row, col, height, smooth, bent = np.concatenate(found).T
+    number, row, col, height, smooth, bent = map(np.concatenate, zip(*found, strict=True))
+    del found
     by_height, by_smooth = (np.lexsort((col, row, -z, number)) for z in (height, smooth))
     order = by_smooth if how == "scarp" else by_height
-    number = number[order].astype(int)
+    number = number[order]
     rank = np.arange(len(number)) - np.searchsorted(number, number)  # within its polygon, the highest first
     taken = rank % every == 0
     if how in ("highest", "scarp"):  # a place that did not slide has no scarp
         taken &= (rank == 0) | ~slid[number]
-    judged = slid[number] & (np.bincount(number)[number] > 1)
-    rough = terrain.humps(rank[judged] == 0, *(bent[o][judged] for o in (by_height, by_smooth))) * (how == "highest")
+    judged, rough = slid[number] & (np.bincount(number)[number] > 1), ""
+    if how == "highest":
+        rough = terrain.humps(rank[judged] == 0, *(bent[o][judged] for o in (by_height, by_smooth)))
     x, y = centres(grid.geotransform, row[order[taken]], col[order[taken]])
     # A polygon without a cell, because it is smaller than a cell or another lies over it, gives the point inside it.
     missing = np.setdiff1d(np.arange(len(inside)), number - 1)
