@@ -1,6 +1,7 @@
 """Measures of a susceptibility score against labels. Landslide (1) is the positive class everywhere."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ MEASURES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "kappa
             "ece", "log_loss")
 LOWER_IS_BETTER = ("brier", "ece", "log_loss")
 BINS = 10            # of the reliability diagram and of the calibration error
-AT_ONCE = 1000       # draws of the bootstrap in memory
+AT_ONCE = 1000       # draws of the bootstrap in memory, at most
+DRAWN = 20_000_000   # numbers of draws times points (or units) in memory, at most
 SURELY = 1e-6        # log loss moves probabilities this far from 0 and 1: one landslide at 0 would make it infinite
 
 
@@ -81,6 +83,16 @@ class Scored:
     label: np.ndarray
     scores: np.ndarray
 
+    @cached_property
+    def level(self) -> np.ndarray:
+        """(methods, n) int32: the rank of every score among those of its method; equal scores have the same."""
+        return np.stack([level_of(p) for p in self.scores])
+
+
+def level_of(probability: np.ndarray) -> np.ndarray:
+    """The rank (n,) int32 of each probability (n,); equal ones have the same."""
+    return np.unique(probability, return_inverse=True)[1].astype(np.int32)
+
 
 def bootstrap(seeds: list[Scored], resamples: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """kappa, auroc, brier and accuracy of every method under resampled units, each (resamples, methods).
@@ -88,14 +100,16 @@ def bootstrap(seeds: list[Scored], resamples: int, rng: np.random.Generator) -> 
     Units (blocks, or squares) are drawn with replacement, the same ones for every method and seed: points of a unit are
     not independent, and a unit may be held out under several seeds. A measure is the mean over the seeds that have it:
     a seed (or fold) with none of the drawn units, or with one class among them, has no AUROC and no kappa. With
-    resamples = 0 every unit counts once: one row, the measures themselves.
+    resamples = 0 every unit counts once: one row, the measures themselves. However many points there are, DRAWN bounds
+    the memory.
     """
     units = np.unique(np.concatenate([s.unit for s in seeds]))
     n = len(units)
     if not resamples:
         return _under(np.ones((1, n)), units, seeds)
-    some = [_under(rng.multinomial(n, np.full(n, 1 / n), size=min(AT_ONCE, resamples - done)), units, seeds)
-            for done in range(0, resamples, AT_ONCE)]
+    at_once = max(1, min(AT_ONCE, DRAWN // max(n, *(len(s.unit) for s in seeds))))
+    some = [_under(rng.multinomial(n, np.full(n, 1 / n), size=min(at_once, resamples - done)), units, seeds)
+            for done in range(0, resamples, at_once)]
     return {name: np.concatenate([values[name] for values in some]) for name in some[0]}
 
 
@@ -104,7 +118,7 @@ def _under(times: np.ndarray, units: np.ndarray, seeds: list[Scored]) -> dict[st
     sums, counts = (dict.fromkeys(("kappa", "auroc", "brier", "accuracy"), 0.0) for _ in range(2))
     for s in seeds:
         weight = times[:, np.searchsorted(units, s.unit)].astype(np.float32)  # (resamples, n)
-        each = [weighted(s.label, p, weight) for p in s.scores]
+        each = [weighted(s.label, p, weight, level) for p, level in zip(s.scores, s.level, strict=True)]
         for name in sums:
             values = np.stack([m[name] for m in each], axis=1)
             sums[name] = sums[name] + np.nan_to_num(values)
@@ -113,17 +127,18 @@ def _under(times: np.ndarray, units: np.ndarray, seeds: list[Scored]) -> dict[st
         return {name: sums[name] / counts[name] for name in sums}
 
 
-def weighted(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
+def weighted(label: np.ndarray, probability: np.ndarray, weight: np.ndarray, level: np.ndarray | None = None
+             ) -> dict[str, np.ndarray]:
     """kappa, AUROC, Brier score and accuracy under many weightings of the points at once.
 
-    label, probability (n,); weight (resamples, n). Each measure (resamples,) equals scikit-learn's with this
-    sample_weight, and is nan for kappa and AUROC where one class has all the weight; scikit-learn would sort the points
-    again for every weighting.
+    label, probability (n,); weight (resamples, n); level as of `level_of`, where it is known already. Each measure
+    (resamples,) equals scikit-learn's with this sample_weight, and is nan for kappa and AUROC where one class has all
+    the weight; scikit-learn would sort the points again for every weighting.
     """
     predicted, total = probability >= THRESHOLD, weight.sum(axis=1)
     cell = {(t, p): weight @ ((label == t) & (predicted == p)) for t in (0, 1) for p in (False, True)}
-    values, level = np.unique(probability, return_inverse=True)
-    positive, negative = (np.stack([np.bincount(level, w * (label == t), len(values)) for w in weight]) for t in (1, 0))
+    level = level_of(probability) if level is None else level
+    positive, negative = (np.stack([np.bincount(level, w * (label == t)) for w in weight]) for t in (1, 0))
     below = np.cumsum(negative, axis=1) - negative
     with np.errstate(invalid="ignore", divide="ignore"):  # of one class, or weighted 0 throughout
         agree = (cell[0, False] + cell[1, True]) / total

@@ -31,7 +31,8 @@ def log_odds(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
     """Log-odds of landslide (n,) float32 of encoded cells x (n, inputs) by one folded network.
 
     A network that does not know the place reads the columns before X and Y. The number of one cell does not depend on
-    the other cells.
+    the other cells, but for its last digit: BLAS sums the last rows of a product, which fill no kernel of 4 or more,
+    in another order.
     """
     z = _by_hidden_layers(weights, x)
     if len(weights) % 2:

@@ -20,7 +20,6 @@ MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa
 FEW = 6  # blocks, of which each is shown: shares of so few mean nothing
 FEW_TO_JUDGE = 10, 50  # held-out blocks, and held-out points of the rarer class: scores of fewer are rough
 RESAMPLES = 1000       # of the bootstrap
-DRAWN = 20_000_000     # points times resamples in memory at once
 ARTIFACTS = (  # in the order of the stages: property of Paths, command that makes the file
     ("composite", "prepare_region.py"), ("samples_origin", "augment_inventory.py"), ("checks", "check_region.py"),
     ("pretraining_history", "unsupervised_pretraining/DAS_pretraining.py"), ("blocks", "scene_sampling.py"),
@@ -78,10 +77,7 @@ def interval_of(points: pd.DataFrame) -> tuple[float, float, str]:
     blocks = points["block"].nunique() >= FEW_TO_JUDGE[0]
     scored = Scored(points["block"].to_numpy() if blocks else np.arange(len(points)), points["label"].to_numpy(),
                     points["score_after"].to_numpy()[None])
-    rng, values, at_once = np.random.default_rng(0), np.empty((0, 1)), max(1, DRAWN // len(points))
-    while len(values) < RESAMPLES:
-        some = bootstrap([scored], min(at_once, RESAMPLES - len(values)), rng)["auroc"]
-        values = np.concatenate([values, some])
+    values = bootstrap([scored], RESAMPLES, np.random.default_rng(0))["auroc"]
     return *interval(values[:, 0]), "blocks" if blocks else "points"
 
 

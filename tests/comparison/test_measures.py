@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from lsm.comparison import measures
 from lsm.comparison.measures import (
     LOWER_IS_BETTER,
     MEASURES,
@@ -199,6 +200,23 @@ def test_bootstrap_draws_whole_blocks_the_same_for_every_method_and_seed():
             each = [scores(s.label[rows], s.scores[m][rows]) for s, rows in zip(seeds, repeated, strict=True)]
             expected = {name: np.mean([e[name] for e in each]) for name in found}
             assert {name: v[i, m] for name, v in found.items()} == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_bootstrap_keeps_few_draws_of_many_points_in_memory(monkeypatch):
+    """And draws the same ones: the memory bounds how many are looked at together, no more."""
+    seeds, sizes, real = made_seeds(), [], measures.weighted
+    expected = bootstrap(seeds, 50, np.random.default_rng(3))
+    monkeypatch.setattr(measures, "weighted", lambda label, p, weight, *rest: sizes.append(weight.size) or real(
+        label, p, weight, *rest))
+    most = 7 * max(len(s.label) for s in seeds)
+    monkeypatch.setattr(measures, "DRAWN", most)
+    found = bootstrap(seeds, 50, np.random.default_rng(3))
+    assert max(sizes) <= most
+    assert sum(sizes) == 50 * sum(s.scores.size for s in seeds)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-5)
+    monkeypatch.setattr(measures, "DRAWN", 1)  # less than one draw: one at a time
+    np.testing.assert_allclose(bootstrap(seeds, 5, np.random.default_rng(3))["auroc"], expected["auroc"][:5], rtol=1e-6)
 
 
 def test_bootstrap_of_identical_methods_differs_by_exactly_0():

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from small_split import made_split
+from small_split import BARE, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split
 
-from lsm.comparison.ours.networks import Stages, plain_networks
+from lsm.comparison.ours.networks import Stages, block_alone, plain_networks
 from lsm.comparison.rivals import baselines
 from lsm.comparison.splits import QUERY, SUPPORT
 
@@ -34,3 +34,14 @@ def test_networks_of_all_labelled_points(monkeypatch):
     there = (split.role == QUERY)[split.asked]
     assert not np.allclose(scored(moved)[there], p[there])  # they know the place
     np.testing.assert_array_equal(scored(moved)[~there], p[~there])
+
+
+def test_a_block_alone_learns_the_one_class_that_its_points_hold():
+    """A random start, kept where the points hold one class, would say anything there: a weaker rival than it is."""
+    split = made_split()
+    predict, = block_alone(split, SimpleNamespace(ALONE_STEPS=200, ALONE_LR=0.1), STAGES, 1)
+    query = split.role == QUERY
+    p, block = predict(split.rows(query)), split.block[query]
+    assert p[block == NO_LANDSLIDE].max() < 0.1
+    assert min(p[block == b].min() for b in (ONLY_LANDSLIDES, THIN)) > 0.8
+    np.testing.assert_allclose(p[block == BARE], split.label[split.labelled].mean(), rtol=1e-5)

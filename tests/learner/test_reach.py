@@ -69,6 +69,14 @@ def test_the_reach_reads_known_samples_only():
     assert measured_reach(training, pooled, samples, known, 1) == measured_reach(training, pooled, other, known, 1)
 
 
+def test_a_sample_counts_by_its_weight_in_the_loss_of_the_reach():
+    samples = area(3_000, n=300)
+    own, support, reaches = np.arange(40), np.arange(40, 120), np.array([500.0, np.inf])
+    lighter = replace(samples, weight=np.where(np.arange(300) < 40, 0.25, 1).astype(np.float32))
+    plain, light = (reach._losses(*untrained(samples), s, [own], [[support]], reaches) for s in (samples, lighter))
+    np.testing.assert_allclose(light, 0.25 * plain, rtol=1e-6)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 4])
 def test_too_few_samples_measure_nothing(rows):
     samples = area(3_000)

@@ -23,6 +23,7 @@ from small_region import crs_of
 
 import figure
 from lsm.checks.finding import Finding
+from lsm.comparison import measures
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.samples import Samples
 from lsm.maps import gis, layer_tables, styles_qgis
@@ -149,7 +150,7 @@ def test_few_blocks_are_shown_one_by_one_and_many_by_what_a_share_reaches(blocks
 
 @pytest.mark.parametrize(("blocks", "drawn"), [(2, "points"), (40, "blocks")])
 def test_the_auroc_has_an_interval_of_blocks_or_of_points_where_blocks_are_few(blocks, drawn, monkeypatch):
-    monkeypatch.setattr(tables, "DRAWN", 150_000)  # resamples come in several parts
+    monkeypatch.setattr(measures, "DRAWN", 150_000)  # resamples come in several parts
     rng = np.random.default_rng(3)
     label = np.tile([0, 1], 200)
     score = np.clip(0.4 + 0.2 * label + rng.normal(0, 0.2, 400), 0, 1)

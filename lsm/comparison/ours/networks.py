@@ -99,15 +99,16 @@ def trained(split: Split, one: PretrainingConstants, three: LearnerConstants, pr
     return training, intermediate_models(training, samples, known, known, three, place)
 
 
-def on_own_points(training: Training, pooled: Networks, split: Split, seed: int) -> Callable:
+def on_own_points(training: Training, pooled: Networks, split: Split, seed: int, one_class: bool = False) -> Callable:
     """(rows) -> Networks of all blocks, and the encoded rows: each block adapted on its own labelled points and, where
-    the kind of member borrows, on its neighbours'."""
+    the kind of member borrows, on its neighbours'; one_class: on points of one class too."""
     held_out = np.bincount(split.block, split.asked, split.block_count) > 0
 
     def adapted(asked: np.ndarray) -> Networks:
         samples = samples_of(split)
         places = places_of_samples(samples, asked, split.block_count)
-        return models_of_blocks(training, pooled, samples, split.labelled, places, np.random.default_rng([seed, 1]))[0]
+        return models_of_blocks(training, pooled, samples, split.labelled, places, np.random.default_rng([seed, 1]),
+                                one_class)[0]
 
     scored = adapted(split.asked)
 
@@ -149,19 +150,26 @@ def ours(recipe: str) -> Callable:
     return fit
 
 
-def from_one_network(weights: list[np.ndarray], rate: float, split: Split, steps: int) -> Callable:
-    """Each block predicted by a network that starts from these weights and descends the gradient for `steps` steps."""
+def from_one_network(weights: list[np.ndarray], rate: float, split: Split, steps: int, alone: bool = False) -> Callable:
+    """Each block predicted by a network that starts from these weights and descends the gradient for `steps` steps.
+
+    alone  whether these weights know nothing: then a block with points of one class learns this class, and a block
+           without points has the share of landslides of all, as for `baselines.random_forest_of_block`
+    """
     kind = Kind("alone", 1, 0, 0, 0, 0, False, False, False, 0, steps, 0, 0.0)
     training = Training([kind], [[initial_state(weights, rate, False)]], 0, np.empty((0, len(HISTORY))))
     pooled = pooled_members(training, split.x[split.labelled])
-    return by_networks(on_own_points(training, pooled, split, 0), split)
+    if alone:
+        *_, last, bias = pooled["alone"]
+        last[:], bias[:] = 0, [0, logit(split.label[split.labelled].mean())]
+    return by_networks(on_own_points(training, pooled, split, 0, one_class=alone), split)
 
 
 def block_alone(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable]:
-    """The same network, trained in every block from a random start on the block's own labelled points."""
+    """The same network, trained in every block from a random start on the block's own labelled points alone."""
     one, _ = stages.constants("recommended", seed)
     weights = initial_weights([split.x.shape[1], *one.HIDDEN], None, np.random.default_rng(seed))
-    return (from_one_network(weights, c.ALONE_LR, split, c.ALONE_STEPS),)
+    return (from_one_network(weights, c.ALONE_LR, split, c.ALONE_STEPS, alone=True),)
 
 
 def fine_tuned(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable, Callable]:

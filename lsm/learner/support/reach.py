@@ -86,8 +86,8 @@ def measured_reach(training: Training, pooled: Networks, samples: EncodedSamples
 
 def _losses(training: Training, pooled: Networks, samples: EncodedSamples, asked: list, supports: list,
             reaches: np.ndarray) -> np.ndarray:
-    """The log loss (reaches,), summed over the asked samples of all blocks; rows of each block's asked samples and, by
-    kind, of each block's support."""
+    """The log loss (reaches,), summed over the asked samples of all blocks by their weights; rows of each block's asked
+    samples and, by kind, of each block's support."""
     adapted = [adapt_blocks(states[0], samples, Tasks.of(rows), kind, np.random.default_rng(0))
                for kind, states, rows in zip(training.kinds, training.states, supports, strict=True)]
     loss = np.zeros(len(reaches))
@@ -98,5 +98,5 @@ def _losses(training: Training, pooled: Networks, samples: EncodedSamples, asked
                     for kind, of_blocks, rows in zip(training.kinds, adapted, supports, strict=True)]
         for i, reach in enumerate(reaches):
             z = np.mean([log_odds(nearer_to_adapted(*of_kind, reach), x) for of_kind in of_kinds], axis=0)
-            loss[i] += np.logaddexp(0, signed * z).sum(dtype=np.float64)
+            loss[i] += (samples.weight[own] * np.logaddexp(0, signed * z)).sum(dtype=np.float64)
     return loss
