@@ -53,7 +53,7 @@ from lsm.comparison.methods import FAMILIES
 from lsm.comparison.ours import published_steps
 from lsm.comparison.ours.networks import Stages, k_shot
 from lsm.comparison.points import Points, read_points
-from lsm.comparison.protocols import all_splits, cut_of, units_of, write_splits
+from lsm.comparison.protocols import all_splits, cut_of, units_of, unused, write_splits
 from lsm.comparison.splits import Split
 from lsm.comparison.tables import pages, score_tables
 from lsm.inputs import grid_cells
@@ -197,6 +197,8 @@ def main(c: Constants) -> None:
     jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c), named)
     if named + more:
         print("cannot be scored: " + "; ".join(named + more))
+    if words := unused(points, roles, asked, c):
+        print(words)
     with cluster_of(c) as cluster:
         print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from lsm.comparison.points import Points
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
 from lsm.learner.support import dates
 from lsm.run.artifacts import write_csv
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 OF_BLOCKS = ("published", "spatial", "augmentation", "k-shot")  # some blocks are held out
 KINDS = ("published", "spatial", "blocked", "partitions", "temporal", "k-shot", "augmentation", "development")
@@ -106,6 +106,17 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
         if len(asked) and len(np.unique(taught)) == 2:
             out[protocol, number] = role
     return out, cannot
+
+
+def unused(points: Points, roles: dict, asked: list[str], c: SplitConstants) -> str:
+    """How many labelled points no method is given under the protocols asked for (members of KINDS) that hold out
+    blocks, in words; "" where there are none, or no such protocol."""
+    sample, named = points.label >= 0, [name for name in asked if of_blocks(name)]
+    thin = sample & ~np.isin(points.block, splits.eligible_blocks(points.block[sample], c.MIN_SAMPLES))
+    if not thin.any() or not named or not any(of_blocks(protocol) for protocol, _ in roles):
+        return ""
+    return (f"{', '.join(named)}: {thin.sum():,} of {counted(int(sample.sum()), 'point')} are not used: their blocks "
+            f"have no more than {c.MIN_SAMPLES} (MIN_SAMPLES)")
 
 
 def one_class(label: np.ndarray) -> str:

@@ -69,7 +69,7 @@ def breaks_of(paths: Paths, dataset: gdal.Dataset, stage: str, c: ClassConstants
             return kept["breaks"], True
     sample = np.empty(0)
     if c.BREAKS != "fixed":
-        sample = sample_of(dataset, c.BREAKS_FROM, np.random.default_rng(c.SEED))
+        sample = sample_of(dataset, c.BREAKS_FROM, np.random.default_rng(c.SEED), extremes=c.BREAKS != "quantile")
     breaks = class_breaks(c.BREAKS, c.CLASS_BREAKS, len(c.CLASS_NAMES), sample)
     made_by = SimpleNamespace(**{name: getattr(c, name) for name in ClassConstants.__annotations__})
     with artifact(paths.breaks, stage, made_by, [paths.map_raster]) as temporary:
@@ -85,10 +85,10 @@ def one_class(cells: np.ndarray, c: ClassConstants) -> str:
     return f"{share.max():.1%} of the cells are in one class, {c.CLASS_NAMES[share.argmax()]}"
 
 
-def sample_of(dataset: gdal.Dataset, size: int, rng: np.random.Generator) -> np.ndarray:
+def sample_of(dataset: gdal.Dataset, size: int, rng: np.random.Generator, extremes: bool = True) -> np.ndarray:
     """Values of the first band, float64, rising: all of them, or `size` drawn with replacement where there are more.
 
-    The drawn values come with the least and the largest value of each strip.
+    extremes  whether the drawn values come with the least and the largest value of each strip; quantiles would move
     """
     counts = [len(values) for values in known_strips(dataset)]
     total = sum(counts)
@@ -96,7 +96,7 @@ def sample_of(dataset: gdal.Dataset, size: int, rng: np.random.Generator) -> np.
     first, parts = 0, [np.empty(0)]
     for values, count in zip(known_strips(dataset), counts, strict=True):
         parts.append(values[asked[np.searchsorted(asked, first):np.searchsorted(asked, first + count)] - first])
-        if total > size and count:
+        if total > size and count and extremes:
             parts.append(np.array([values.min(), values.max()]))
         first += count
     return np.sort(np.concatenate(parts).astype(np.float64))

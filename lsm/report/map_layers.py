@@ -21,6 +21,7 @@ from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 STEPS = 65_534  # between the smallest and the largest number of a raster; 65535 stands for none
+MORE = 2**32 - 2  # of whole numbers that need more steps, such as those of many blocks; 2**32 - 1 stands for none
 GREYS = 40      # steps of the hill shading
 
 
@@ -67,13 +68,15 @@ def box(known: np.ndarray) -> list[int]:
 
 
 def packed(values: np.ndarray, known: np.ndarray) -> dict:
-    """Numbers (rows, cols) for the page: low + scale * uint16, 65535 where not known, deflated, in base64."""
+    """Numbers (rows, cols) for the page: low + scale * uint16, 65535 where not known, deflated, in base64. Whole ones
+    come back exactly, in uint32 where they need more."""
     low = float(values[known].min()) if known.any() else 0.0
-    span = float(values[known].max()) - low if known.any() else 0.0
-    scale = 1.0 if values.dtype.kind in "iu" and span <= STEPS else span / STEPS or 1.0
-    steps = np.full(values.shape, STEPS + 1, "<u2")
+    span, whole = float(values[known].max()) - low if known.any() else 0.0, values.dtype.kind in "iu"
+    most, bits = (MORE, 32) if whole and span > STEPS else (STEPS, 16)
+    scale = 1.0 if whole and span <= most else span / most or 1.0
+    steps = np.full(values.shape, most + 1, f"<u{bits // 8}")
     steps[known] = np.round((values[known].astype(np.float64) - low) / scale)
-    return {"low": low, "scale": scale, "data": deflated(steps)}
+    return {"low": low, "scale": scale, "bits": bits, "data": deflated(steps)}
 
 
 def deflated(values: np.ndarray) -> str:

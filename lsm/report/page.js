@@ -3,7 +3,7 @@
   const $ = id => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
   const {rows, cols, west, east, south, north} = data.frame;
-  const width = (east - west) / cols, height = (north - south) / rows, NONE = 65535;
+  const width = (east - west) / cols, height = (north - south) / rows;
 
   const dialog = $("large");
   for (const button of document.querySelectorAll("figure button")) button.onclick = () => {
@@ -32,7 +32,7 @@
   const grids = {};
   let samples = null;
   try {
-    for (const [name, v] of Object.entries(data.grids)) grids[name] = await unpack(v.data, Uint16Array);
+    for (const [name, v] of Object.entries(data.grids)) grids[name] = await unpack(v.data, v.bits === 32 ? Uint32Array : Uint16Array);
     if (data.samples) samples = await unpack(data.samples, Float64Array);
   } catch (error) {
     $("trouble").textContent = "This browser cannot unpack the numbers of the map (" + error.message
@@ -40,15 +40,16 @@
     $("trouble").hidden = false;
     return;
   }
+  const none = name => 2 ** data.grids[name].bits - 1;  // what stands for no number
   const value = (name, i) => {
-    if (!grids[name] || grids[name][i] === NONE) return null;
+    if (!grids[name] || grids[name][i] === none(name)) return null;
     return data.grids[name].low + data.grids[name].scale * grids[name][i];
   };
 
-  // Lines between cells with different numbers of a grid, or around the cells with the number `only`.
+  // Lines between cells with different numbers of the grid of blocks, or around the cells with the number `only`.
   function borders(grid, only) {
     const id = only === undefined ? i => grid[i] : i => grid[i] === only;
-    const at = (r, c) => r < 0 || c < 0 || r >= rows || c >= cols ? (only === undefined ? NONE : false) : id(r * cols + c);
+    const at = (r, c) => r < 0 || c < 0 || r >= rows || c >= cols ? (only === undefined ? none("block") : false) : id(r * cols + c);
     const lines = [];
     const walk = (across, along, differs, point) => {
       for (let a = 0; a <= across; a++) for (let start = -1, b = 0; b <= along; b++) {
@@ -162,7 +163,7 @@
     $("answer").replaceChildren(list);
     chosen.clearLayers();
     if (i === null) return;
-    if (grids.block && grids.block[i] !== NONE) {
+    if (grids.block && grids.block[i] !== none("block")) {
       const around = borders(grids.block, grids.block[i]);
       L.polyline(around, {...fixed, color: "#fff", weight: 5}).addTo(chosen);
       L.polyline(around, {...fixed, color: "#0b4f8a", weight: 2.5}).addTo(chosen);

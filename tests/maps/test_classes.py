@@ -56,6 +56,20 @@ def test_a_sample_is_of_known_values_and_keeps_the_extremes(tmp_path, monkeypatc
     np.testing.assert_array_equal(drawn, classes.sample_of(dataset, 2000, np.random.default_rng(0)))
 
 
+def test_quantiles_do_not_count_the_extremes_of_strips(tmp_path, monkeypatch):
+    """Of strips of a row, these would be two of three values."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    values = np.random.default_rng(1).random((700, 40)).astype(np.float32) ** 3
+    paths = Paths("isle")
+    paths.map_raster.parent.mkdir()
+    write_raster(paths.map_raster, values)
+    monkeypatch.setattr(rasters, "WINDOW", 40)
+    c = constants(study_area.MappedArea, ["REGION=isle", "BREAKS=quantile", "BREAKS_FROM=700"])
+    found, _ = classes.breaks_of(paths, gdal.Open(str(paths.map_raster)), "figure.py", c)
+    shares = np.bincount(np.digitize(values.ravel(), found)) / values.size
+    np.testing.assert_allclose(shares, 0.2, atol=0.05)
+
+
 # kept ------------------------------------------------------------------------------------------------------------
 
 def test_breaks_stay_those_of_the_first_map_until_the_method_changes(tmp_path, monkeypatch):

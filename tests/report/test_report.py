@@ -44,15 +44,16 @@ def data_of(text: str) -> dict:
 
 def unpacked(grid: dict, frame: dict) -> np.ndarray:
     """The numbers of the page as its script reads them, nan where there is no number."""
-    steps = np.frombuffer(zlib.decompress(base64.b64decode(grid["data"])), "<u2").reshape(frame["rows"], frame["cols"])
-    return np.where(steps == 65535, np.nan, grid["low"] + grid["scale"] * steps)
+    steps = np.frombuffer(zlib.decompress(base64.b64decode(grid["data"])), f"<u{grid['bits'] // 8}")
+    steps = steps.reshape(frame["rows"], frame["cols"])
+    return np.where(steps == 2**grid["bits"] - 1, np.nan, grid["low"] + grid["scale"] * steps)
 
 
 # the parts -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("values", "error"), [
     (np.linspace(0, 1, 3000, dtype=np.float32), 1e-5), (np.linspace(-7, 90000, 3000), 0.7), (np.arange(3000), 0),
-    (np.full(3000, 0.25, np.float32), 0)])
+    (np.full(3000, 0.25, np.float32), 0), (np.arange(3000) * 34 + 7, 0), (np.arange(3000, dtype=np.int32) * 7000, 0)])
 def test_packed_numbers_come_back(values, error):
     values, known = values.reshape(60, 50), np.random.default_rng(1).random((60, 50)) < 0.7
     found = unpacked(map_layers.packed(values, known), {"rows": 60, "cols": 50})
