@@ -136,9 +136,9 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
 def marks_gap(values: np.ndarray, of_all: Callable[[], tuple[float, ...]] | None = None) -> np.ndarray:
     """(values,) bool: which values mark gaps, as `gaps_among` finds them; of_all  () -> what it finds among all values,
     where these are a part: it is asked only where a value may mark a gap."""
-    marked, sure = np.isin(values, MARKS), np.isin(values, SURE)
-    if not (marked & ~sure).any():
-        return sure
+    marked = np.isin(values, MARKS)
+    if np.isin(values[marked], SURE).all():
+        return marked
     return np.isin(values, of_all() if of_all else gaps_among([values]))
 
 

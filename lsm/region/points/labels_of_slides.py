@@ -47,7 +47,8 @@ def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.n
                 raise InputError(f"{where}: column {name!r}: expected 0 and 1, or words such as landslide and stable, "
                                  f"found {pair}; correct it, or rename a column that is no label")
             both |= (labels == 1).any() and (labels[~empty] == 1).all()  # rows without a label are no landslides
-        elif (denied := words_of(table[name]).isin(DENIED).to_numpy()).any() and not (denied | empty).all():
+        elif table[name].dtype.kind not in "iuf" and (
+                denied := words_of(table[name]).isin(DENIED).to_numpy()).any() and not (denied | empty).all():
             labels, both = np.where(denied, 0.0, 1.0), True
         elif others.any() or not (alike or clear_words(table[name])):
             stays = table[name][labels == 0].astype(str).str.strip()
