@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal
 
+from lsm.blocks.block_numbers import summary, too_few_tasks
 from lsm.blocks.slic import slic_in_strips
 from lsm.blocks.units import check_units, doubts, read_units, units_before
 from lsm.inputs.bands import NODATA
@@ -36,7 +37,7 @@ from lsm.insar.origins import weights
 from lsm.run.artifacts import artifact, write_csv, write_npz
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
-from lsm.run.settings import ByRecipe, InputError, at_least, run
+from lsm.run.settings import ByRecipe, InputError, at_least, of_stage, run
 from lsm.run.writing import work_folder
 from lsm.sources.files import below_root, library_notes, read_files
 from study_area import StudyArea
@@ -173,20 +174,6 @@ def windows_of(labels: Rows, grid: Grid, cells: np.ndarray) -> Iterator[tuple[in
         yield row, col, window
 
 
-def summary(table: pd.DataFrame, task_samples: int) -> str:
-    """The blocks in numbers, for the terminal."""
-    shares = (0, 0.25, 0.5, 0.75, 1)
-    lines = [f"{'':20}{'min':>8}{'25 %':>8}{'median':>8}{'75 %':>8}{'max':>8}{'all':>10}"]
-    for name in ("cells", "samples"):
-        quantiles = "".join(f"{q:8.0f}" for q in table[name].quantile(shares))
-        lines.append(f"{name + ' per block':20}{quantiles}{table[name].sum():10d}")
-    one_class = (table.samples > 0) & ((table.landslides == 0) | (table.landslides == table.samples))
-    counts = ((len(table), "blocks"), ((table.samples == 0).sum(), "without samples"),
-              (one_class.sum(), "with one class only"),
-              ((table.samples > task_samples).sum(), f"with more than {task_samples} samples"))
-    return "\n".join(lines + [f"{n:6d} {what}" for n, what in counts])
-
-
 def main(c: Constants) -> None:
     """Runs the stage."""
     check_constants(c)
@@ -243,6 +230,9 @@ def sample(c: Constants, folder: Path) -> None:
     write_npz(paths.tasks, tasks, *made_from)
     write_csv(paths.blocks_table, table, *made_from)
     print(summary(table, c.TASK_SAMPLES))
+    three = of_stage("meta_learner.py", REGION=c.REGION, RECIPE=c.RECIPE)
+    if lacking := too_few_tasks(int((table.samples > three.MIN_SAMPLES).sum()), three):
+        print(f"stage 3 will refuse these blocks, by its default constants: {lacking}")
     print(*(f"wrote {shown(path)}" for path in (paths.blocks, paths.tasks, paths.blocks_table)), sep="\n")
 
 

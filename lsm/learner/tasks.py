@@ -7,6 +7,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from sklearn.cluster import KMeans
 
+from lsm.blocks.block_numbers import too_few_tasks
 from lsm.learner.encoder import Encoder
 from lsm.run.settings import InputError
 
@@ -93,10 +94,8 @@ def held_out_roles(samples: EncodedSamples, c: HoldingOut, rng: np.random.Genera
     drawn = (np.roll(eligible, -turn)[taught:] for turn in range(len(eligible)))
     held_out = next((some for some in drawn if both_classes(samples, some)), eligible[taught:])
     neighbours_teach = c.LOCAL_NEIGHBOURHOOD > 0
-    if not neighbours_teach and (len(eligible) - len(held_out) < c.META_BATCH or not len(held_out)):
-        raise InputError(f"{len(eligible)} blocks with more than {c.MIN_SAMPLES} samples: expected {c.META_BATCH} to "
-                         f"learn from (META_BATCH) and others to hold out, found {len(eligible) - len(held_out)} and "
-                         f"{len(held_out)}, since a task of this recipe is a block; use RECIPE=recommended")
+    if lacking := too_few_tasks(len(eligible), c):
+        raise InputError(lacking)
     role = np.full(len(samples.block), "meta-train", dtype="<U10")
     if neighbours_teach and (len(held_out) < 2 or 2 * counts[thick].sum() < counts.sum()):
         fold = KMeans(c.FOLDS, n_init=10, random_state=c.SEED).fit_predict(samples.xy)

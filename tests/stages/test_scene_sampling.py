@@ -101,6 +101,14 @@ def run_stage(*settings):
     return c
 
 
+@pytest.mark.parametrize(("recipe", "said"), [("published", True), ("recommended", False)])
+def test_what_stage_3_will_refuse_is_said_already(made, capsys, recipe, said):
+    run_stage(f"RECIPE={recipe}")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "stage 3 will refuse" in line]
+    assert len(lines) == said
+    assert not said or lines[0].endswith("since a task of this recipe is a block; use RECIPE=recommended")
+
+
 def test_outputs(made, capsys):
     paths, table = made
     c = run_stage()
