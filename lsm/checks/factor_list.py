@@ -15,7 +15,7 @@ from lsm.inputs.factor.class_words import class_word
 from lsm.inputs.factor.definition import KINDS, Factor
 from lsm.inputs.rasters import open_raster
 from lsm.inputs.samples import DEGREES, OTHER_NAMES, first_rows
-from lsm.inputs.text_tables import Table, find_columns, frame_of, plain
+from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, one_line
 

@@ -8,7 +8,7 @@ from lsm.inputs.bands import ENDLESS, MARKS, OFTEN, fillers, in_radians, marks_g
 from lsm.inputs.factor.class_words import codes_of
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.samples import is_stored_zero
-from lsm.inputs.text_tables import find_columns
+from lsm.inputs.tables.text_tables import find_columns
 
 VIF = 10.0               # variance inflation above which the other factors predict a factor (O'Brien 2007, Quality &
                          #   Quantity 41)

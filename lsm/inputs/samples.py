@@ -17,7 +17,7 @@ import pandas as pd
 from lsm.inputs.bands import LOOKED_AT, SURE, gaps_among, impossible, limits_of, marks_gap, ndvi_scale
 from lsm.inputs.factor.class_words import codes_of
 from lsm.inputs.factor.definition import Factor
-from lsm.inputs.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
+from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 

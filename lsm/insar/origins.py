@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from lsm.inputs.rasters import open_raster
 from lsm.inputs.samples import place_of
-from lsm.inputs.text_tables import Table, find_columns, frame_of
+from lsm.inputs.tables.text_tables import Table, find_columns, frame_of
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError

@@ -15,7 +15,7 @@ from lsm.inputs.bands import gaps_of
 from lsm.inputs.crs import crs_name
 from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.samples import is_stored_zero
-from lsm.inputs.text_tables import Table, plain
+from lsm.inputs.tables.text_tables import Table, plain
 from lsm.insar.insar_files import RASTERS, WHAT, layer_table, raster_table
 from lsm.region.points.placed_points import dropped, is_egms, numbers_of, points_of, remedy_off_grid
 from lsm.run.paths import shown

@@ -13,7 +13,7 @@ from lsm.inputs.factor.definition import Factor
 from lsm.inputs.layers import terrain_at, values_at
 from lsm.inputs.rasters import TERRAIN, Composite, Grid, cell_of, centres, locate
 from lsm.inputs.samples import STORED_ZERO, columns_of, count_rows, grid_chunks, labels_of
-from lsm.inputs.text_tables import Table
+from lsm.inputs.tables.text_tables import Table
 from lsm.insar import velocities
 from lsm.insar.moving_slopes import Ground, Motion, Sieve, find_moving, is_near, thin
 from lsm.insar.rules import RuleConstants

@@ -14,7 +14,7 @@ from osgeo import gdal
 from lsm.inputs.factor.definition import KINDS, Factor, read_factors, write_factors
 from lsm.inputs.layers import read_rows
 from lsm.inputs.rasters import Grid, centres
-from lsm.inputs.text_tables import plain
+from lsm.inputs.tables.text_tables import plain
 from lsm.region.sample_tables import as_table
 from lsm.run.artifacts import artifact, record_path, write_csv, wrote
 from lsm.run.paths import Paths, edit, root, shown

@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.text_tables import plain
+from lsm.inputs.tables.text_tables import plain
 from lsm.run.settings import InputError, counted
 
 # Names of a field of dates, in any case and without accents; and words in such a name that leave no doubt that the date

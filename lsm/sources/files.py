@@ -27,6 +27,7 @@ from osgeo import gdal, osr
 
 from lsm.inputs.bands import UNREADABLE
 from lsm.inputs.crs import crs_of
+from lsm.inputs.tables.unpacking import SHEETS
 from lsm.run.paths import root, shown
 from lsm.run.settings import InputError
 
@@ -41,7 +42,7 @@ BESIDE = (".txt", ".md", ".pdf", ".htm", ".html", ".rtf", ".doc", ".docx", ".jpg
 ARCHIVES = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tgz": "/vsitar/"}
 VALUED = ("inventory", "stable places", "MASK")  # whose rasters may say by |value= which numbers count
 FIELDLESS = (*VALUED, "InSAR points", "DEM", "NDVI", "dis2road", "dis2drainage", "dis2catchment", "dis2faults")
-TABLES = (".csv", ".txt", ".tsv")  # files that are read as tables of points; GDAL opens all others
+TABLES = (".csv", ".txt", ".tsv", *SHEETS)  # files that are read as tables of points; GDAL opens all others
 SHAPES = ("geometry", "wkt", "geom", "thegeom", "shape", ".geo")  # columns in which programs write shapes as text
 # The constant of a stage that names a file, by what the file is in messages.
 CONSTANTS = {"DEM": "DEM", "NDVI": "NDVI", "MASK": "MASK", "inventory": "INVENTORY", "stable places": "STABLE",
@@ -144,7 +145,8 @@ class File:
     @property
     def is_table(self) -> bool:
         """Whether it is a table of points, in an archive or not. Raises InputError as `member` does."""
-        return Path(self.member or self.path.name.lower().removesuffix(".gz")).suffix.lower() in TABLES
+        name = self.member if self._archive else self.path.name.lower().removesuffix(".gz")
+        return Path(name).suffix.lower() in TABLES
 
     @property
     def _archive(self) -> str:
@@ -155,10 +157,10 @@ class File:
 
     @property
     def member(self) -> str:
-        """The file within an archive, "" where the path is none. A geodatabase's folder counts as one file. Raises
-        InputError where several files could be meant, or none."""
+        """The file within an archive, or a spreadsheet's sheet that a person names; else "". A geodatabase's folder
+        counts as one file. Raises InputError where several files could be meant, or none."""
         if not self._archive:
-            return ""
+            return self.options.get("layername", "") if self.path.suffix.lower() in SHEETS else ""
         try:
             held = [m for m in gdal.ReadDirRecursive(f"{self._archive}{{{self.path}}}") or [] if not m.endswith("/")]
         except RuntimeError:

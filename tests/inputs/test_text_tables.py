@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from lsm.inputs import text_tables
 from lsm.inputs.samples import first_rows
-from lsm.inputs.text_tables import Table, numbers
+from lsm.inputs.tables import text_tables
+from lsm.inputs.tables.text_tables import Table, numbers
 from lsm.run.settings import InputError
 
 

@@ -6,6 +6,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from osgeo import ogr
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of
 
 from lsm.inputs.rasters import Grid
@@ -14,6 +15,7 @@ from lsm.region.warp import transform
 from lsm.run.settings import InputError
 from lsm.sources.files import File
 
+SHEETS_READ = [kind for kind in ("XLSX", "ODS") if ogr.GetDriverByName(kind)]  # GDAL may come without them
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 X, Y = WEST + 45.5, NORTH - 100.25
 
@@ -227,3 +229,38 @@ def test_of_two_pairs_of_coordinates_the_one_on_the_grid_counts(read):
     rows = [f"{x},{lat},{y},{lon}" for (lon, lat), (x, y) in zip(degrees, xy + 900, strict=True)]
     _, notes = read("\n".join(["x,lat,y,lon", *rows]))
     assert any("x, y, not lon, lat, 1,3" in note and "m away (median)" in note for note in notes)
+
+
+def workbook(path, sheets: dict[str, list[tuple]]):
+    """Writes a spreadsheet: rows of X, Y, v and a date by sheet."""
+    path.unlink(missing_ok=True)
+    book = ogr.GetDriverByName(path.suffix[1:].upper()).CreateDataSource(str(path))
+    for sheet, rows in sheets.items():
+        layer = book.CreateLayer(sheet)
+        for name, kind in (("X", ogr.OFTReal), ("Y", ogr.OFTReal), ("v", ogr.OFTInteger), ("date", ogr.OFTDate)):
+            layer.CreateField(ogr.FieldDefn(name, kind))
+        for row in rows:
+            feature = ogr.Feature(layer.GetLayerDefn())
+            for i, value in enumerate(row):
+                feature.SetField(i, value)
+            layer.CreateFeature(feature)
+    del book
+
+
+@pytest.mark.parametrize("kind", SHEETS_READ)
+def test_a_spreadsheet_is_a_table(tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    path, point = tmp_path / f"t.{kind.lower()}", (X + 0.123, Y, -3, "2008/05/12")
+    workbook(path, {"slides": [point], "notes": []})
+    table, _ = points_of(path, "inventory", GRID, 0)
+    assert table.to_numpy().tolist() == [[-3, "2008/05/12", X + 0.123, Y]]
+    workbook(path, {"slides": [point], "older": [(X, Y + 50, 4, "1999/01/31")]})
+    with pytest.raises(InputError, match=rf"^t.{kind.lower()}: expected one sheet with rows, found slides, older; name "
+                                         rf"it \(t.{kind.lower()}\|layername=<sheet>\), or save it as CSV$"):
+        points_of(path, "inventory", GRID, 0)
+    assert points_of(f"{path}|layername=older", "inventory", GRID, 0)[0]["v"].tolist() == [4]
+    with pytest.raises(InputError, match="found slides, older; name it"):
+        points_of(f"{path}|layername=x", "inventory", GRID, 0)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=f"^t.{kind.lower()}: inventory: expected a whole table, found: "):
+        points_of(path, "inventory", GRID, 0)

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lsm.inputs.text_tables import plain
+from lsm.inputs.tables.text_tables import plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
-from lsm.inputs.text_tables import Table, frame_of, one_column
+from lsm.inputs.tables.text_tables import Table, frame_of, one_column
 from lsm.learner.tasks import EncodedSamples
 from lsm.run.artifacts import check, record_path
 from lsm.run.paths import Paths, shown

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from lsm.inputs.factor.definition import Factor
-from lsm.inputs.text_tables import plain
+from lsm.inputs.tables.text_tables import plain
 from lsm.learner.additive.direct_path import BENDS
 from lsm.learner.encoder import NOT_MEASURED, Encoder
 from lsm.learner.kinds import Kind, kinds_of

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
-from lsm.inputs.text_tables import plain
+from lsm.inputs.tables.text_tables import plain
 from lsm.run.settings import InputError
 
 # words of the names of columns that may hold labels, beside those of sample tables; with any other word beside them, as

@@ -11,7 +11,8 @@ from osgeo import osr
 
 from lsm.inputs.crs import crs_name, crs_of, moved, utm_zone
 from lsm.inputs.rasters import Grid, locate
-from lsm.inputs.text_tables import Table, find_columns, frame_of, plain
+from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, plain
+from lsm.inputs.tables.unpacking import SHEETS
 from lsm.region.warp import transform
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -41,7 +42,7 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     Points without coordinates are dropped and counted. Raises InputError.
     """
     file = File.of(name, what)
-    file.only("a table")
+    file.only("a table", *["layername"] * (file.path.suffix.lower() in SHEETS))
     path, said, table = file.path, file.number("epsg"), Table(file.path, what, file.member)
     names = [plain(name) for name in table.header]
     used = [(name, key) for name, key in zip(table.header, names, strict=True)

@@ -6,20 +6,17 @@ Each line is checked on its way to pandas, which takes many rows with more or fe
 import codecs
 import contextlib
 import csv
-import gzip
 import re
-import tarfile
 import unicodedata
-import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 import pandas as pd
 
+from lsm.inputs.tables.unpacking import DAMAGED, opened
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -32,24 +29,6 @@ _DECIMAL = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"      # a number with a decimal comma
 _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"          # or with a separator of thousands: nobody can tell
 _POINT = r"[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _FORMS = (_THOUSANDS, _DECIMAL, _POINT)
-
-# What damaged archives and UTF-16 raise; RuntimeError: a password, or a compression that zipfile does not know.
-_DAMAGED = (BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, RuntimeError, UnicodeError)
-
-
-def _opened(path: Path, member: str):
-    """A file, or a member of an archive, open for its bytes, unpacked and in UTF-8. Raises OSError or _DAMAGED."""
-    def bare():
-        if member and is_zipfile(path):
-            return ZipFile(path).open(member)
-        if member:
-            archive = tarfile.TarFile.open(path)
-            return archive.extractfile({held.name.removeprefix("./"): held for held in archive}[member])
-        return (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb")
-
-    with bare() as file:
-        wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return codecs.EncodedFile(bare(), "utf-8", "utf-16") if wide else bare()
 
 
 def plain(name) -> str:
@@ -69,15 +48,15 @@ class Table:
     __iter__ = None  # pandas asks whether a file has it
 
     def __init__(self, path: Path, what: str = "", member: str = ""):
-        """`what` the table is, for messages; member: its name within an archive. Raises InputError without a header."""
+        """`what` the table is, for messages; member  as `opened` takes it. Raises InputError without a header."""
         self.path, self.where, self.notes = path, f"{shown(path)}: {what}" if what else shown(path), []
         self._member = member
         self._rest, self._pending, self._line, self._passed_over, self._by_blanks = b"", deque(), 0, [], False
         if not path.is_file():
             raise InputError(f"{self.where}: missing; put it there, or name another file")
         try:
-            self._file = _opened(path, member)
-        except _DAMAGED as error:
+            self._file = opened(path, member)
+        except DAMAGED as error:
             raise self._damaged(error) from None
         except OSError as error:
             raise InputError(f"{shown(path)}: expected a file that can be read, found: {error.strerror}; change its "
@@ -180,7 +159,7 @@ class Table:
         """Reads the next whole lines, about a block of them; False at the end of the file. Raises InputError."""
         try:
             block = b"" if self._file.closed else self._file.read(BLOCK)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise self._damaged(error) from None
         if not block and not self._rest:
             self._file.close()
