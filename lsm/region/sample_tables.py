@@ -12,7 +12,7 @@ import pandas as pd
 from osgeo import gdal
 
 from lsm.inputs.bands import known
-from lsm.inputs.layers import read_rows, values_at, write_cells, write_layer
+from lsm.inputs.layers import read_rows, take, values_at, write_cells, write_layer
 from lsm.inputs.rasters import TERRAIN, Grid, cell_of, centres
 from lsm.region import absences
 from lsm.region.factor_layers import CATEGORIES, DISTANCES, write_distance
@@ -113,10 +113,15 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
     stable = Places(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
     _, first = np.unique(stable.cell, return_index=True)  # both files may name a place
     apart = np.isin(np.arange(len(stable)), first) & ~np.isin(stable.cell, landslides.cell)
-    if not apart.any():
-        raise InputError(f"{where}: expected places apart from landslides, found each in the cell of one; is it the "
-                         "inventory again?")
-    notes += [f"{counted(int((~apart).sum()), 'stable place')} dropped in the cell of a landslide"] * (not apart.all())
+    inside = np.zeros_like(apart)
+    if given.burned is not None:
+        inside = apart & (take(given.burned, stable.row, stable.col) != 0)
+    if not (apart & ~inside).any():
+        raise InputError(f"{where}: expected places apart from landslides, found each in the cell or the polygon of "
+                         "one; is it the inventory again? leave it out, or take others")
+    notes += [f"{counted(n, 'stable place')} dropped {why}" for n, why in (
+        (int((~apart).sum()), "in the cell of a landslide"), (int(inside.sum()), "inside polygons of landslides")) if n]
+    apart &= ~inside
     kept, most = np.flatnonzero(apart), max(1, round(c.RATIO * len(landslides)))
     if polygons and len(kept) > most:
         notes.append(f"{most:,} of the {len(kept):,} stable cells are taken, RATIO for each landslide")

@@ -10,7 +10,7 @@ import pandas as pd
 from osgeo import gdal, ogr
 
 from lsm.inputs.bands import known
-from lsm.inputs.layers import change_layer, read_rows, values_at
+from lsm.inputs.layers import change_layer, flush, read_rows, values_at
 from lsm.inputs.rasters import Grid, centres, locate
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
 from lsm.region import terrain
@@ -132,7 +132,9 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         slid = np.array([place for place in (*places, *polygons.values()) if place[2] == 1])
         _refuse_study_area(areas, slid[:, :2], dem, grid, where, notes)
     if polygons:
-        of_polygons, burned, rough = _polygon_points(dataset, polygons, grid, dem, how, every, folder)
+        polygons = dict(sorted(polygons.items(), key=lambda polygon: polygon[1][2]))  # landslides last
+        path = folder / f"{what}.polygons.tif"  # those of INVENTORY and of STABLE are in use together
+        of_polygons, burned, rough = _polygon_points(dataset, polygons, grid, dem, how, every, path)
         notes += [f"{where}: {rough}"] * bool(rough)
         covered = share_of(burned, dem, grid) if what == "inventory" else 0
         if covered > WIDE:
@@ -189,15 +191,22 @@ def _labels_and_years(table: pd.DataFrame, file: File, date: str) -> tuple[np.nd
     return labels, years, notes
 
 
-def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: int, folder: Path):
+def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: int, path: Path):
     """X, Y, label and year (points, 4) of polygons, the layer of the numbers of polygons of landslides, and what
-    `terrain.humps` says.
+    `terrain.humps` says. Where polygons lie over each other, landslides count, and of these the last in the file.
 
-    polygons  x, y of a point inside, label and year, by feature id
+    polygons  x, y of a point inside, label and year, by feature id, landslides last; path  of the layer
     """
     inside = np.array(list(polygons.values()))  # (polygons, 4)
+    slid = np.r_[False, inside[:, 2] == 1]
     field = add_numbers(dataset, {fid: number for number, fid in enumerate(polygons, start=1)})
-    numbers = burn(dataset, grid, folder / "polygons.tif", field)
+    layer = dataset.GetLayer(0)
+    layer.SetAttributeFilter(f"{field} > 0")  # points and polygons without a label would burn 0 over the others
+    numbers = burn(dataset, grid, path, field)
+    if not slid[1:].all():
+        layer.SetAttributeFilter(f"{field} > {np.count_nonzero(~slid[1:])}")
+        gdal.RasterizeLayer(numbers, [1], layer, options=[f"ATTRIBUTE={field}"])
+        flush(numbers)
     found = []
     for row, rows in grid.windows():
         n = read_rows(numbers, row, rows)
@@ -207,10 +216,9 @@ def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: i
         bent = np.pad(terrain.curvature(z, grid.cell), 1, constant_values=np.nan)
         layers = (v[row - first:][r, c] for v in (z, terrain.smoothed(z, terrain.SMOOTH), bent))
         found.append([n[r, c], (r + row).astype(np.int32), c.astype(np.int32), *layers])
-    slid = np.r_[False, inside[:, 2] == 1]
     if not slid[1:].all():
-        change_layer(folder / "polygons.tif", grid, lambda _, n: np.where(slid[n], n, 0))
-        numbers = gdal.Open(str(folder / "polygons.tif"))
+        change_layer(path, grid, lambda _, n: np.where(slid[n], n, 0))
+        numbers = gdal.Open(str(path))
     if how == "centroid":
         return inside, numbers, ""
     number, row, col, height, smooth, bent = map(np.concatenate, zip(*found, strict=True))
