@@ -8,7 +8,7 @@ from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
 
 from lsm.inputs.rasters import Grid
-from lsm.region.points.inventory import read_inventories
+from lsm.region.points.inventory import POLYGON_CELLS, read_inventories
 from lsm.region.sample_tables import as_table, place_points, published_form
 from lsm.run.settings import InputError
 
@@ -61,6 +61,20 @@ def test_landslides_lie_over_polygons_that_did_not_slide(tmp_path, labels):
     assert landslides == [list(map(int, np.unravel_index(highest, expected.shape)))]
     assert len(stable) == 15  # each fifth of the 75 cells that are left
     assert not burned[tuple(np.array(stable).T)].any()
+
+
+@pytest.mark.parametrize("how", POLYGON_CELLS)
+def test_a_polygon_that_is_given_twice_is_one_landslide(tmp_path, how):
+    small = f"POLYGON (({WEST} {NORTH}, {WEST + 3} {NORTH}, {WEST} {NORTH - 3}, {WEST} {NORTH}))"  # of no cell
+    turned = f"POLYGON (({', '.join((ring := SLIDES[1][10:-2].split(', '))[2:4] + ring[:3])}))"  # begins elsewhere
+    write_vector(tmp_path / "once.gpkg", [*SLIDES, small])
+    write_vector(tmp_path / "twice.gpkg", [*SLIDES, small, SLIDES[0], turned, small])
+    landslides, _, burned, notes = placed(tmp_path, how, INVENTORY="twice.gpkg")
+    assert "3 polygons left out: another has the same shape" in notes
+    assert "dropped" not in notes
+    once = placed(tmp_path, how, INVENTORY="once.gpkg")
+    assert landslides == once[0]
+    np.testing.assert_array_equal(burned, once[2])
 
 
 def test_layers_of_both_files_are_kept_apart(tmp_path):

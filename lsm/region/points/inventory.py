@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -115,13 +116,18 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     shapes = np.array([kind in (ogr.wkbPoint, *POLYGONS) for _, kind, _ in features], bool)
     kept, unlabelled = dropped(np.isnan(labels) & shapes, where, "have no label")
     places, polygons, areas = [], {}, []  # places: x, y, label, year; polygons: of a point inside, by feature id
+    shape_numbers, drawn = {}, {}  # by label and shape of a polygon; the same number by feature id
     for (fid, kind, shape), label, year, keep in zip(features, labels, years, kept, strict=True):
         if keep and kind == ogr.wkbPoint:
             places.append((shape.GetX(), shape.GetY(), label, year))
         elif keep and kind in POLYGONS:
             inside = shape.PointOnSurface()
+            outline = sha256(shape.Normalize().ExportToWkb()).digest()  # the same wherever its ring begins
+            drawn[fid] = shape_numbers.setdefault((label, outline), len(shape_numbers))
             polygons[fid] = (inside.GetX(), inside.GetY(), label, year)
             areas += [shape] * bool(label == 1)
+    if twice := len(drawn) - len(shape_numbers):
+        notes.append(f"{where}: {counted(twice, 'polygon')} left out: another has the same shape and label")
     notes += [f"{where}: left out: {counted(int((~shapes).sum()), 'feature')} without points and areas (empty, lines)"
               ] * (not shapes.all())
     if not places and not polygons:
@@ -134,7 +140,8 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     if polygons:
         polygons = dict(sorted(polygons.items(), key=lambda polygon: polygon[1][2]))  # landslides last
         path = folder / f"{what}.polygons.tif"  # those of INVENTORY and of STABLE are in use together
-        of_polygons, burned, rough = _polygon_points(dataset, polygons, grid, dem, how, every, path)
+        same = np.array([drawn[fid] for fid in polygons])
+        of_polygons, burned, rough = _polygon_points(dataset, polygons, same, grid, dem, how, every, path)
         notes += [f"{where}: {rough}"] * bool(rough)
         covered = share_of(burned, dem, grid) if what == "inventory" else 0
         if covered > WIDE:
@@ -191,11 +198,12 @@ def _labels_and_years(table: pd.DataFrame, file: File, date: str) -> tuple[np.nd
     return labels, years, notes
 
 
-def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: int, path: Path):
+def _polygon_points(dataset, polygons: dict, same: np.ndarray, grid: Grid, dem, how: str, every: int, path: Path):
     """X, Y, label and year (points, 4) of polygons, the layer of the numbers of polygons of landslides, and what
     `terrain.humps` says. Where polygons lie over each other, landslides count, and of these the last in the file.
 
     polygons  x, y of a point inside, label and year, by feature id, landslides last; path  of the layer
+    same      (polygons,) a number that polygons of one label and shape share: they give the points of one of them
     """
     inside = np.array(list(polygons.values()))  # (polygons, 4)
     slid = np.r_[False, inside[:, 2] == 1]
@@ -220,7 +228,7 @@ def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: i
         change_layer(path, grid, lambda _, n: np.where(slid[n], n, 0))
         numbers = gdal.Open(str(path))
     if how == "centroid":
-        return inside, numbers, ""
+        return inside[np.sort(np.unique(same, return_index=True)[1])], numbers, ""
     number, row, col, height, smooth, bent = map(np.concatenate, zip(*found, strict=True))
     del found
     by_height, by_smooth = (np.lexsort((col, row, -z, number)) for z in (height, smooth))
@@ -236,5 +244,7 @@ def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: i
     x, y = centres(grid.geotransform, row[order[taken]], col[order[taken]])
     # A polygon without a cell, because it is smaller than a cell or another lies over it, gives the point inside it.
     missing = np.setdiff1d(np.arange(len(inside)), number - 1)
+    missing = missing[~np.isin(same[missing], same[number - 1])]
+    missing = missing[np.sort(np.unique(same[missing], return_index=True)[1])]
     return np.concatenate([np.column_stack([x, y, inside[number[taken] - 1, 2:]]), inside[missing]]), numbers, rough
 
