@@ -93,15 +93,19 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
     read  as `inventory.read_inventories` gives them. Stable places are those of the file STABLE and the places of the
     inventory that its labels say did not slide.
     """
+    usable, dem, notes, stable = *(gdal.Open(str(folder / f"{name}.tif")) for name in ("valid", "DEM")), [], []
+    for constant in read:
+        moved, more = inventory.on_usable_cells(read[constant], usable, dem, grid, shown(Path(inputs[constant])))
+        read = read | {constant: moved}
+        notes += [*moved.notes, *more]
     given = read["INVENTORY"]
     landslides, more = one_a_cell(given, given.slid, inputs["INVENTORY"], "inventory", grid, folder)
-    notes, stable = [*given.notes, *more], []
+    notes += more
     if not given.slid.all():
         stable.append((given, ~given.slid, "INVENTORY", "places of the inventory that did not slide"))
     if "STABLE" in inputs:
         known = read["STABLE"]
         stable.append((known, known.slid if known.slid.all() else ~known.slid, "STABLE", "stable places"))
-        notes += known.notes
     parts, where, polygons = [], None, any(points.burned is not None for points, *_ in stable)
     for points, chosen, constant, what in stable:
         places, more = one_a_cell(points, chosen, inputs[constant], what, grid, folder)

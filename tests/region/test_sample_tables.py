@@ -10,6 +10,7 @@ from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, 
 from lsm.inputs.rasters import Grid
 from lsm.region.points.inventory import POLYGON_CELLS, read_inventories
 from lsm.region.sample_tables import as_table, place_points, published_form
+from lsm.region.terrain import smoothed
 from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
@@ -75,6 +76,30 @@ def test_a_polygon_that_is_given_twice_is_one_landslide(tmp_path, how):
     once = placed(tmp_path, how, INVENTORY="once.gpkg")
     assert landslides == once[0]
     np.testing.assert_array_equal(burned, once[2])
+
+
+@pytest.mark.parametrize("how", POLYGON_CELLS)
+def test_a_polygon_whose_cell_cannot_be_used_gives_another_one(tmp_path, how):
+    write_vector(tmp_path / "i.gpkg", [*SLIDES, point(55, 5)])
+    before, valid = placed(tmp_path, how, INVENTORY="i.gpkg")[0], np.ones((ROWS, COLS))
+    lost = [cell for cell in before if cell[0] < 20]  # all cells of the first polygon that give points
+    valid[tuple(np.array(lost).T)] = valid[55, 5] = 0
+    after, _, _, notes = placed(tmp_path, how, valid, INVENTORY="i.gpkg")
+    assert "of 1 polygon the" in notes
+    assert "with every factor is taken: where POLYGON_CELLS = " + how in notes
+    first, second = ([cell for cell in cells if 30 <= cell[0] < 40] for cells in (before, after))
+    assert first == second
+    (row, col), = (cell for cell in after if cell[0] < 20)
+    assert valid[row, col] == 1
+    free = np.zeros((ROWS, COLS), bool)
+    free[10:15, 10:15] = valid[10:15, 10:15] == 1
+    if how in ("highest", "every"):
+        assert heights()[row, col] == heights()[free].max()
+    elif how == "scarp":
+        assert smoothed(heights(), 2)[row, col] == smoothed(heights(), 2)[free].max()
+    else:
+        assert abs(row - lost[0][0]) + abs(col - lost[0][1]) == 1
+    assert len(after) == len(first) + 1  # a point of the file is dropped as it was
 
 
 def test_layers_of_both_files_are_kept_apart(tmp_path):
