@@ -128,8 +128,8 @@ def _opened(file: File, key_of, notes: list[str]
     file.only("a raster", "band", "nodata")
     told, place, crs = dataset.GetMetadata(), dataset.GetGeoTransform(can_return_null=True), dataset.GetSpatialRef()
     if dataset.GetDriver().ShortName.startswith("HDF5"):
-        names = {name.rpartition("/")[2]: name for name, _ in dataset.GetSubDatasets()}
-        names = names or {"velocity": f'HDF5:"{file.opened}"://velocity'}  # GDAL opens the only data set by itself
+        sets = [name for name, _ in dataset.GetSubDatasets()] or [dataset.GetDescription()]  # GDAL opens a single one
+        names = {name.rpartition("/")[2]: name for name in sets}
         sets = {column: gdal.Open(names[n]) for n, column in _HDF5.items() if n in names}
         if "velocity" not in sets or not {"X_FIRST", "Y_FIRST", "X_STEP", "Y_STEP"} <= set(told):
             raise InputError(f"{shown(path)}: {WHAT}: expected a geocoded velocity of MintPy (velocity, X_FIRST, "
