@@ -224,6 +224,21 @@ def test_an_hdf5_file_without_a_velocity(path):
             read_insar(write_hdf5(path, dict.fromkeys(sets, velocities())), GRID)
 
 
+@pytest.mark.parametrize(("more", "said"), [
+    ({"UTM_ZONE": "50N"}, "velocity.h5: InSAR points: read in EPSG:32650, as its UTM_ZONE 50N says"),
+    ({"UTM_ZONE": "51N", "EPSG": "32650"}, ""), ({"UTM_ZONE": "50"}, "a UTM zone like 33N .*, found '50'; say its CRS"),
+    ({"EPSG": "EPSG:32650"}, "found 'EPSG:32650'; say its CRS"), ({}, "found 0; check its CRS, or say it")])
+def test_the_crs_of_an_hdf5_file_of_mintpy(path, more, said):
+    path = write_hdf5(path, {"velocity": velocities() / 1000}, PLACE, **more)
+    if "say" in said.partition(";")[2]:
+        with pytest.raises(InputError, match=said + r': INSAR="velocity.h5\|epsg=<code>"'):
+            read_insar(path, GRID)
+        path = f"{path}|epsg=32650"
+    points, notes = read_insar(path, GRID)
+    assert len(points.velocity) == ROWS * COLS
+    assert [note for note in notes if "read in" in note] == [said] * said.endswith("says")
+
+
 @pytest.mark.parametrize("sets", [("velocity", "velocityStd"), ("velocity",)])
 def test_an_hdf5_file_of_mintpy(path, sets):
     v = velocities(120, 120) / 1000
