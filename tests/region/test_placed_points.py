@@ -3,8 +3,10 @@
 import gzip
 import shutil
 import tarfile
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of
 
@@ -105,6 +107,15 @@ def test_names_in_another_encoding_are_no_reason_to_rename_them(read):
     with pytest.raises(InputError, match=r"expected columns X and Y .*; its text is not UTF-8: save it as CSV"):
         read(f"编号,经度,纬度\n1,{X},{Y}\n".encode("gbk"))
     assert read("编号,经度,纬度\n1,117.0004,22.6069\n")[0]["X"][0] == pytest.approx(WEST + 41, abs=5)
+
+
+def test_a_table_with_many_columns(read):
+    """Without a warning of pandas that the table is fragmented."""
+    names = ",".join(f"c{i}" for i in range(200))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.PerformanceWarning)
+        table, _ = read(f"{names},X,Y\n" + f"{'1,' * 200}{X},{Y}\n" * 3)
+    assert table.shape == (3, 202)
 
 
 def test_text_stays_text(read):
