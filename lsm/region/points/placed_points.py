@@ -12,18 +12,12 @@ from osgeo import osr
 from lsm.inputs.crs import crs_name, crs_of, moved, utm_zone
 from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.text_tables import Table, find_columns, frame_of, plain
+from lsm.region.points.coordinate_columns import CODES, ZONES, columns_of_places, coordinate_of, in_degrees
 from lsm.region.warp import transform
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 from lsm.sources.files import SHAPES, File
 
-COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"),
-               ("long", "lat"), ("lng", "lat"), ("longitud", "latitud"), ("longitudine", "latitudine"),
-               ("este", "norte"), ("est", "nord"), ("rechtswert", "hochwert"), ("e", "n"), ("经度", "纬度"))
-# What people write before or behind such a name: "UTM_X", "POINT_X", "Latitude (DD)", "lon_wgs84", "decimalLatitude"
-_BESIDE = re.compile(r"point|coord(inate)?s?|utm|gps|wgs|84|wgs84|dd|deg|degrees?|decimal|m|met(er|re)s?|centroid|°")
-ZONES = ("zone", "utmzone", "utm", "zona", "huso", "fuso")
-CODES = ("epsg", "epsgcode", "crs", "srid", "srs")
 _CODE = re.compile(r"(?:EPSG:+)?(\d{4,6})")
 _ZONE = re.compile(r"([1-9]|[1-5]\d|60)[C-X]")  # 50N, 49 S; a number alone may be any zone
 LARGEST = 1e9                      # of a coordinate or any other number of a point
@@ -127,31 +121,6 @@ def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid
     others = " and ".join(", ".join(pair) for pair in pairs if pair != chosen)
     return chosen, [f"{shown(path)}: coordinates are {', '.join(chosen)}, not {others}"
                     + f", {apart:,.0f} m away (median)" * (apart > grid.cell)]
-
-
-def coordinate_of(name: str) -> str:
-    """The name of COORDINATES that a column's name stands for, "" for none: "x" of "POINT_X", "X (m)" and "UTM_X"."""
-    words = re.findall(r"°|[^\W_]+", str(name).lower())
-    words = [word for word in words if not _BESIDE.fullmatch(word)] or words
-    text = re.sub(r"^(point|coord)(?=[xy]$)|^decimal(?=l)|(?<=^[xy])coord$", "", words[0]) if len(words) == 1 else ""
-    return text if any(text in pair for pair in COORDINATES) else ""
-
-
-def columns_of_places(header: list[str]) -> list[list[int]]:
-    """The columns of X and Y, of each pair of COORDINATES that a header has; bare names come first."""
-    found = []
-    for keys in ([plain(name) for name in header], [coordinate_of(name) for name in header]):
-        for pair in COORDINATES:
-            if all(keys.count(key) == 1 for key in pair):
-                places = [keys.index(key) for key in pair]
-                found += [places] * all(not set(places) & set(other) for other in found)
-    return found
-
-
-def in_degrees(column: str) -> bool:
-    """Whether a column of coordinates is a longitude by its name."""
-    name = coordinate_of(column)
-    return name in ("lon", "long", "lng", "经度") or name.startswith("longitud")
 
 
 def holds_shapes(file: File) -> bool:
