@@ -135,6 +135,17 @@ def test_a_crs_that_puts_the_points_elsewhere_gives_way_and_it_is_said(read):
     assert notes == ["t.csv: read in WGS 84 / UTM zone 50N (EPSG:32650), where its points lie on the DEM"]
 
 
+@pytest.mark.parametrize(("header", "value", "epsg", "others"), [
+    ("zone", "51N", 0, "EPSG:32651"), ("utm_zone", "17S", 0, "EPSG:32617 or EPSG:32717"), ("epsg", "32651", 0, ""),
+    ("crs", "EPSG:4326", 0, ""), ("epsg", "32651", 32650, "")])
+def test_a_crs_of_a_column_that_puts_the_points_elsewhere_gives_way_and_it_is_said(read, header, value, epsg, others):
+    table, notes = read(f"X,Y,{header}\n{X},{Y},{value}\n", epsg)
+    assert table[["X", "Y"]].to_numpy().tolist() == [[X, Y]]
+    others = others or f"EPSG:{value.removeprefix('EPSG:')}"
+    crs = "EPSG:32650" if epsg else "WGS 84 / UTM zone 50N (EPSG:32650)"
+    assert notes == [f"t.csv: read in {crs}, where its points lie on the DEM, not in {others} as its columns say"]
+
+
 def test_a_crs_in_the_name_of_the_file_counts(read):
     table, notes = read("X,Y\n117.005,22.605\n", suffix="|epsg=4326")
     assert table["X"][0] == pytest.approx(500514, abs=2)

@@ -188,9 +188,10 @@ def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid,
         except RuntimeError:
             continue
         if share_on(there, grid) >= 0.5:
+            others = f", not in {' or '.join(f'EPSG:{other}' for other in stated)} as its columns say" * bool(stated)
             notes = [f"{shown(path)}: read in {f'EPSG:{code}' if code else crs_name(grid.crs)}, "
-                     f"{'as its columns say' if code in stated else 'where its points lie on the DEM'}"]
-            return there, notes if code != asked else []
+                     + ("as its columns say" if code in stated else f"where its points lie on the DEM{others}")]
+            return there, notes if code != asked or (others and code not in stated) else []
     try:
         return transform(xy, choices[0], grid, "POINTS_EPSG"), []
     except RuntimeError:
