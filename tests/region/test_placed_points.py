@@ -212,6 +212,18 @@ def test_a_column_may_say_the_zone_or_the_code(read, header, value, code):
     assert notes == ([f"t.csv: read in EPSG:{code}, as its columns say"] if code else [])
 
 
+@pytest.mark.parametrize(("header", "value", "code"), [
+    ("epsg", "32651", 32651), ("utm_zone", "51S", 32651), ("zone", "50N", 32650), ("crs", "EPSG:3857", 3857),
+    ("", "", 0)])
+def test_a_crs_of_a_column_is_stated_also_of_points_that_reach_beyond_the_grid(read, header, value, code):
+    xy = np.array([[X, Y], [X - 30000, Y], [X, Y + 30000]])  # a third of them lies on it
+    there = transform(xy, GRID.crs, Grid(1, 1, PLACE, crs_of(code or 32650).ExportToWkt()), "")
+    table, notes = read(f"X,Y,{header}\n" + "".join(f"{x},{y},{value}\n" for x, y in there))
+    np.testing.assert_allclose(table[["X", "Y"]].to_numpy(), xy, atol=1e-2)
+    assert table.attrs["placed"] == bool(header)
+    assert notes == [f"t.csv: read in EPSG:{code}, as its columns say"] * (code not in (0, 32650))
+
+
 @pytest.mark.parametrize(("own", "code", "words"), [
     (23032, 25832, "found none: of ETRS89 / UTM zone 32N .* and of ED50 / UTM zone 32N .*, the DEM's, they lie on"),
     (32650, 32649, "")])

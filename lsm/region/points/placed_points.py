@@ -72,17 +72,18 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
         raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
     xy = np.column_stack([numbers_of(frame[name], path) for name in (x, y)])  # (points, 2)
     kept, lost = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
-    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, stated, degrees)
+    asked = said or epsg or (4326 if degrees else 0)
+    xy, more, by_column = _on_the_grid(xy[kept], path, (x, y), grid, asked, stated)
     others = {name: f"{name} (column)" for name in frame if name in ("X", "Y")}  # beside coordinates of other names
     unused = [table.header[i] for i in paired if not wanted(table.header[i])]
     frame = frame.drop(columns={x, y, *unused})[kept].rename(columns=others).assign(X=xy[:, 0], Y=xy[:, 1])
-    frame.attrs["placed"] = degrees
+    frame.attrs["placed"] = degrees or by_column
     return frame, [*table.notes, *notes, *lost, *more]
 
 
 def _stated(column: pd.Series, path: Path, grid: Grid) -> list[int]:
-    """The EPSG codes that a column of UTM zones or of codes may mean, [] where it says nothing, or the grid's own zone.
-    Raises InputError for a column of several."""
+    """The EPSG codes that a column of UTM zones or of codes may mean, 0 for the grid's own zone; [] where it says
+    nothing. Raises InputError for a column of several."""
     found = sorted(set(column.dropna().astype(str).str.replace(" ", "").str.upper().str.removesuffix(".0")))
     of_codes = plain(column.name) not in ZONES
     if not found or not all(map((_CODE if of_codes else _ZONE).fullmatch, found)):
@@ -95,7 +96,7 @@ def _stated(column: pd.Series, path: Path, grid: Grid) -> list[int]:
         return [int(_CODE.fullmatch(found[0])[1])]
     zone, letter = int(found[0][:-1]), found[0][-1]
     codes = [32600 + zone] * (letter >= "N") + [32700 + zone] * (letter < "N" or letter == "S")  # S: band, or south
-    return [] if abs(osr.SpatialReference(wkt=grid.crs).GetUTMZone()) == zone else codes
+    return [0] if abs(osr.SpatialReference(wkt=grid.crs).GetUTMZone()) == zone else codes
 
 
 def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid, epsg: int
@@ -163,42 +164,44 @@ def is_egms(header: list[str]) -> bool:
     return all(find_columns(header, (name,)) for name in ("easting", "northing", "mean_velocity", "mean_velocity_std"))
 
 
-def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid, epsg: int, stated: list[int],
-                 named_degrees: bool) -> tuple[np.ndarray, list[str]]:
-    """Points (points, 2) in the CRS of the grid, and a note where their CRS had to be guessed. Raises InputError.
+def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid, asked: int, stated: list[int]
+                 ) -> tuple[np.ndarray, list[str], bool]:
+    """Points (points, 2) in the CRS of the grid, a note where their CRS had to be guessed or a column says it, and
+    whether a column does. Raises InputError.
 
-    The CRS is the first of these in which half of the points lie on the grid: what the columns say (`stated`), `epsg`,
-    else WGS 84 of longitude and latitude, the grid's.
+    The CRS is the first of these in which half of the points lie on the grid: what the columns say (`stated`), `asked`,
+    the grid's; else of the first two the one that puts most of them there. 0 stands for the grid's.
     """
     west, south, east, north = grid.bounds
     where = f"{shown(path)}: columns {', '.join(names)}"
     swapped = swapped_degrees(xy, grid) if (np.abs(xy) <= 180).all() else ""
     degrees = swapped or (np.abs(xy) <= (180, 90)).all()
-    asked = epsg or (4326 if named_degrees else 0)
-    if not asked and not stated and degrees and not (west <= 180 and east >= -180 and south <= 90 and north >= -90):
+    metres = not (west <= 180 and east >= -180 and south <= 90 and north >= -90)
+    if metres and degrees and not asked and not any(stated):
         order = "latitude and longitude, in this order" if swapped else "longitude and latitude"
         raise InputError(f"{where}: expected metres in the CRS of the DEM, found what looks like degrees "
                          f"({xy[0, 0]:g}, {xy[0, 1]:g}); name them {order}, or give POINTS_EPSG")
     choices = list(dict.fromkeys(code for code in (*stated, asked) if code))
     if not choices:
-        return _without_crs(xy, path, where, grid)
-    for code in [*choices, 0]:
-        try:
-            there = transform(xy, code, grid, "POINTS_EPSG") if code else xy
-        except RuntimeError:
-            continue
-        if share_on(there, grid) >= 0.5:
-            others = f", not in {' or '.join(f'EPSG:{other}' for other in stated)} as its columns say" * bool(stated)
-            notes = [f"{shown(path)}: read in {f'EPSG:{code}' if code else crs_name(grid.crs)}, "
-                     + ("as its columns say" if code in stated else f"where its points lie on the DEM{others}")]
-            return there, notes if code != asked or (others and code not in stated) else []
-    try:
-        return transform(xy, choices[0], grid, "POINTS_EPSG"), []
-    except RuntimeError:
+        return *_without_crs(xy, path, where, grid), bool(stated)
+    share, there, code = -1.0, None, 0
+    for each in [*choices, 0]:
+        with contextlib.suppress(RuntimeError):  # no place of that CRS
+            moved_there = transform(xy, each, grid, "POINTS_EPSG") if each else xy
+            if (on := share_on(moved_there, grid)) >= 0.5 or (on > share and (each or 0 in stated)):
+                share, there, code = on, moved_there, each
+        if share >= 0.5:
+            break
+    if there is None:
         (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
         raise InputError(f"{where}: expected coordinates of EPSG:{choices[0]}, found {west:g} to {east:g} and "
                          f"{south:g} to {north:g}; "
-                         + (swapped or "swap X and Y if they are swapped, else correct POINTS_EPSG")) from None
+                         + (swapped or "swap X and Y if they are swapped, else correct POINTS_EPSG"))
+    named = {each: f"EPSG:{each}" if each else crs_name(grid.crs) for each in (*stated, code)}
+    others = f", not in {' or '.join(named[each] for each in stated)} as its columns say" * bool(stated)
+    notes = [f"{shown(path)}: read in {named[code]}, "
+             + ("as its columns say" if code in stated else f"where its points lie on the DEM{others}")]
+    return there, notes if code != asked or (stated and code not in stated) else [], code in stated
 
 
 def _without_crs(xy: np.ndarray, path: Path, where: str, grid: Grid) -> tuple[np.ndarray, list[str]]:
