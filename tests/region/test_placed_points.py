@@ -161,6 +161,28 @@ def test_single_points_without_coordinates_are_dropped_and_counted(read):
         read("\n".join(["X,Y,name", *rows[:5], *[",,b"] * 6]))
 
 
+@pytest.mark.parametrize("gap", ["-999,-999", "-9999,-9999", "999,999", "117.003,-99", "-9999,"])
+@pytest.mark.parametrize(("names", "epsg"), [("lon,lat", 0), ("X,Y", 4326), ("x,y,lon,lat", 0)])
+def test_numbers_that_stand_for_no_longitude_and_latitude_are_dropped_and_counted(read, gap, names, epsg):
+    more = "3,4," if names.count(",") == 3 else ""
+    rows = [f"{more}{117.0029 + i * 1e-4},22.6038" for i in range(10)]
+    table, notes = read("\n".join([names, *rows, more + gap, more + gap]), epsg)
+    assert share_on(table[["X", "Y"]].to_numpy(), GRID) == 1
+    assert len(table) == 10
+    why = "" if gap.endswith(",") else f" (or none on the earth, like {gap.replace(',', ', ')})"
+    assert notes[-1] == f"t.csv: inventory: 2 of 12 points have no coordinates{why} and are dropped"
+    with pytest.raises(InputError, match=r"found 4 of 9 that have no coordinates.*; export it again, or remove these"):
+        read("\n".join([names, *rows[:5], *[more + gap] * 4]), epsg)
+
+
+def test_latitudes_beyond_90_of_swapped_columns_stand_for_no_gap(tmp_path):
+    grid = Grid(200, 200, (300000.0, 30.0, 0, 3e6, 0, -30.0), crs_of(32646).ExportToWkt())  # 91 degrees east and more
+    lon, lat = transform(np.array([[303000, 2997000]]), grid.crs, Grid(1, 1, PLACE, crs_of(4326).ExportToWkt()), "")[0]
+    (tmp_path / "t.csv").write_text("lon,lat\n" + f"{lat},{lon}\n" + f"{lat},89\n" * 3)
+    with pytest.raises(InputError, match="longitude and latitude seem to be swapped"):
+        points_of(tmp_path / "t.csv", "inventory", grid, 0)
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("X,Y,x\n1,2,3\n", "expected different names, found 'X' twice"),
     ("X,Y,epsg,EPSG\n1,2,3,4\n", "expected different names, found 'epsg' twice"),

@@ -71,8 +71,10 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     if not len(frame):
         raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
     xy = np.column_stack([numbers_of(frame[name], path) for name in (x, y)])  # (points, 2)
-    kept, lost = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
     asked = said or epsg or (4326 if degrees else 0)
+    nowhere = _off_the_earth(xy, {*stated, asked} - {0}, grid)
+    like = "".join(f" (or none on the earth, like {lon:g}, {lat:g})" for lon, lat in xy[nowhere][:1])
+    kept, lost = dropped(np.isnan(xy).any(axis=1) | nowhere, f"{shown(path)}: {what}", f"have no coordinates{like}")
     xy, more, by_column = _on_the_grid(xy[kept], path, (x, y), grid, asked, stated)
     others = {name: f"{name} (column)" for name in frame if name in ("X", "Y")}  # beside coordinates of other names
     unused = [table.header[i] for i in paired if not wanted(table.header[i])]
@@ -99,6 +101,17 @@ def _stated(column: pd.Series, path: Path, grid: Grid) -> list[int]:
     return [0] if abs(osr.SpatialReference(wkt=grid.crs).GetUTMZone()) == zone else codes
 
 
+def _off_the_earth(xy: np.ndarray, codes: set[int], grid: Grid) -> np.ndarray:
+    """(points,) bool: which longitudes and latitudes (points, 2) no place has, like -999, among others that are places.
+    None are where half have none, as other coordinates do, or where they are places if they are swapped.
+
+    codes  the CRS that the points may be in. Raises InputError for a code of none
+    """
+    odd = (np.abs(xy) > (360, 90)).any(axis=1) & ~np.isnan(xy).any(axis=1)
+    able = odd.any() and odd.mean() < 0.5 and any(crs_of(code, "POINTS_EPSG").IsGeographic() for code in codes)
+    return odd if able and not swapped_degrees(xy[odd], grid) else np.zeros(len(xy), bool)
+
+
 def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid, epsg: int
              ) -> tuple[list[str], list[str]]:
     """The pair of columns whose points lie on the grid: the first that puts half of them there, else the one that puts
@@ -108,9 +121,9 @@ def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid
     share, places = [0.0] * len(pairs), {}
     for i, pair in enumerate(pairs):
         xy = np.column_stack([pd.to_numeric(frame[name], errors="coerce") for name in pair]).astype(float)
-        xy = xy[(np.abs(xy) < LARGEST).all(axis=1)]
         code = 3035 if is_egms(list(frame)) and pair[0].lower().startswith("east") else (
             4326 if in_degrees(pair[0]) else epsg)
+        xy = xy[(np.abs(xy) < ((361, 91) if code == 4326 else LARGEST)).all(axis=1)]
         with contextlib.suppress(RuntimeError):  # no place of that CRS
             there = transform(xy, code, grid, "POINTS_EPSG") if code and len(xy) else xy
             *_, inside = locate(grid.geotransform, (grid.rows, grid.cols),
