@@ -291,6 +291,16 @@ def test_remedies_for_a_dem_work_as_written(tmp_path, monkeypatch):
         plain_of(tmp_path / "dem.tif", "DEM", "")
 
 
+def test_a_scale_that_turns_heights_over_is_named_and_its_remedy_works(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    write_raster(tmp_path / "dem.tif", heights() + 600)
+    change(tmp_path / "dem.tif", scale=-1.0)
+    with pytest.raises(InputError, match=r"found -\d+\.\d+ by the scale -1 of its band; if .*, set it: ") as at:
+        plain_of(tmp_path / "dem.tif", "DEM", "")
+    obeyed(str(at.value).rpartition("set it: ")[2], tmp_path)
+    np.testing.assert_allclose(plain_of(tmp_path / "dem.tif", "DEM", "")[0], heights() + 600)
+
+
 def test_a_picture_is_no_choice_of_bands(tmp_path):
     write_raster(tmp_path / "in.tif", heights() / 3, nodata=None, bands=3, kind=gdal.GDT_Byte)  # colours to GDAL
     with pytest.raises(InputError, match=r"found 3 \(red, green, blue\?\); of a picture take the data it was"):
