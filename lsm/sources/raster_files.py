@@ -63,10 +63,13 @@ def is_raster(name: str, what: str) -> bool:
     file = File.of(name, what)
     if "layername" in file.options:
         return False
+    gdal.PushErrorHandler("CPLQuietErrorHandler")  # GDAL warns of tables that may be rasters of X, Y, Z
     try:
         found = gdal.OpenEx(file.opened, gdal.OF_RASTER)
     except UNREADABLE:
         return False
+    finally:
+        gdal.PopErrorHandler()
     if found.GetDriver().ShortName in _BOTH and "band" not in file.options and (layers := _layers(file)):
         raise InputError(f"{file.where}: expected one raster or layer, found a raster and {', '.join(layers)}; say "
                          f"which: {file.remedy(f'layername={layers[0]}')} or |band=1")

@@ -225,6 +225,12 @@ def test_whatever_gdal_opens_is_a_raster(tmp_path):
     assert not is_raster(str(tmp_path / "no.img"), "land use")
 
 
+def test_whether_a_table_of_points_is_a_raster_is_asked_without_a_word(tmp_path, capfd):
+    (tmp_path / "units.csv").write_text("X,Y,unit\n500000,5200000,1\n500500,5203000,2\n500100,5201000,3\n")
+    is_raster(str(tmp_path / "units.csv"), "units")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_area_on_both_sides_of_greenwich_in_longitudes_from_0_to_360(tmp_path, monkeypatch):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     values, crs = np.tile(np.arange(720) / 2, (360, 1)), crs_of(32630).ExportToWkt()
