@@ -30,6 +30,7 @@ import numpy as np
 
 from lsm.inputs.crs import crs_name
 from lsm.maps import classes, gis
+from lsm.maps.cartography import SAMPLES
 from lsm.report import facts, findings, map_layers, page, pictures, tables
 from lsm.report.sources import Collector
 from lsm.run.artifacts import artifact, check
@@ -138,6 +139,7 @@ def main(c: Constants) -> None:
         "frame": {"rows": frame.rows, "cols": frame.cols, "box": map_layers.box(known),
                   **dict(zip(("west", "east", "south", "north"), frame.extent, strict=True))},
         "grids": grids, "threshold": threshold, "classes": list(c.CLASS_NAMES), "shade": shade,
+        "sample_colours": SAMPLES,
         # The first picture is in the page already, for browsers without scripts.
         "layers": [vars(x) | ({"picture": ""} if i == 0 else {}) for i, x in enumerate(layers)],
         "blocks": map_layers.of_blocks(blocks, models, scores, importance, c.LEADERS) if blocks is not None else [],

@@ -14,7 +14,7 @@ from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, need, read_csv, read_npz, record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
-from lsm.run.writing import whole
+from lsm.run.writing import whole, write_table
 
 SUFFIXES = ("png", "pdf", "csv")  # of the files of a figure
 Drawn = tuple[Figure, pd.DataFrame]  # what a figure's function returns: the figure, and the rows it shows
@@ -131,4 +131,4 @@ def save(c: FigureConstants, name: str, fig, table: pd.DataFrame) -> None:
         with whole(path) as temporary:
             fig.savefig(temporary, format=path.suffix[1:], dpi=c.DPI, metadata=metadata)
     with whole(csv) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g")
+        write_table(table, temporary)

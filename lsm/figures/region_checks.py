@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from lsm.checks.finding import summary
 from lsm.checks.table_checks import CORRELATION, VIF
@@ -105,7 +106,7 @@ def non_landslides(c: FigureConstants) -> Drawn:
     for i, row in enumerate(table.itertuples()):
         value = f"{row.auroc:.3f}" if np.isfinite(row.auroc) else "no score: too few squares"
         ax.text(0.02, i, f"{value}, {counted(row.non_landslides, 'point')}" + " (chosen)" * bool(row.chosen),
-                fontsize=6.5, color="white" if row.chosen and np.isfinite(row.auroc) else "black", va="center")
+                fontsize=6.5, va="center", path_effects=[withStroke(linewidth=2, foreground="white")])
     ax.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     ax.set_yticks(y, table["strategy"])
     ax.set(xlim=(0, 1), ylim=(len(table) - 0.45, -0.55), xlabel="AUROC, whole squares left out")

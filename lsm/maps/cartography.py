@@ -14,6 +14,9 @@ from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
 CHUNK = 500_000  # rows of the grid at a time
+# Fill of samples on a map in colours, in the report and in QGIS: both show on every colour of a class. Figures draw
+# samples on pale terrain, where red stands out (lsm/figures/styles.py).
+SAMPLES = {"landslide": "#000000", "non-landslide": "#ffffff"}
 DARKEST = 0.85   # of a colour on the darkest slope: darker ones look like the colour of another class
 
 

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from lsm.maps.cartography import SAMPLES
 from lsm.run.writing import whole
 
 # What a block's state in models_of_blocks/<REGION>_models.npz means.
@@ -122,9 +123,10 @@ def blocks() -> str:
 
 
 def samples() -> str:
-    """Samples by label, black and white: both show on every colour of the map."""
-    circle = {"name": "circle", "color": "255,255,255,255", "outline_color": "90,90,90,255", "size": "1.1"}
-    triangle = {"name": "triangle", "color": "0,0,0,255", "outline_color": "255,255,255,255", "size": "1.7"}
+    """Samples by label, in the colours of SAMPLES."""
+    slid, stable = (",".join(map(str, bytes.fromhex(colour[1:]))) + ",255" for colour in SAMPLES.values())
+    circle = {"name": "circle", "color": stable, "outline_color": "90,90,90,255", "size": "1.1"}
+    triangle = {"name": "triangle", "color": slid, "outline_color": "255,255,255,255", "size": "1.7"}
     return of_categories("marker", "label", [
         (1, "landslide", ("SimpleMarker", triangle | {"outline_width": "0.1"})),
         (0, "non-landslide", ("SimpleMarker", circle | {"outline_width": "0.1"}))])

@@ -47,8 +47,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
         codes = codes_of(names, given, given_file.where, region, own=True) if names else {}
         new_of = {old: codes[text] for old, text in names.items()}
         if new_of and not named and new_of != {old: old for old in new_of} and not given:
-            notes.append(f"{given_file.where}: codes up to {max(names):,} are numbered from 1 up; factors.json lists "
-                         "both")
+            notes.append(f"{given_file.where}: codes up to {max(names):,} are numbered anew; factors.json has both")
         if given and codes and not named:
             notes.append(f"{given_file.where}: classes without names are matched with {region}'s by their numbers")
     else:
@@ -92,9 +91,8 @@ def ndvi_layer(file: str, scale: float, grid: Grid, path: Path, notes: list[str]
         return -15_000 / used[0], 15_000 / used[0]  # what resampling makes of 1, and more
 
     def unknown(largest: float, remedy: str) -> InputError:
-        remedy = remedy or "set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000"
         return InputError(f"{where}: expected values from -1 to 1 or -10,000 to 10,000, found 99 % up to {largest:g}; "
-                          + remedy)
+                          + (remedy or "set NDVI_SCALE to the number that turns an NDVI of 1 into 10,000"))
 
     raster = to_grid(file, "NDVI", grid, path, notes, possible=possible)
     grey = raster.band.band.DataType == gdal.GDT_Byte and raster.band.is_plain
@@ -204,11 +202,9 @@ def write_ground(mask: str | None, keeps: bool, water: int, steps: tuple[bool, b
 
 def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[str, int], region: str,
               notes: list[str]) -> dict[str, int] | None:
-    """Writes the layer of a factor that a person adds: a raster's values; polygons' classes or the numbers of
-    |field=<name>; or, of kind distance, the distance to a vector's features. Returns the classes of a categorical one.
-    Raises InputError."""
+    """Writes the layer of a factor that a person adds: a raster's values; polygons' classes or numbers (|field=<name>);
+    of kind distance, the distance to features. Returns the classes of a categorical one. Raises InputError."""
     path, given_file = folder / f"{factor.name}.tif", File.of(file, factor.name)
-    field = given_file.options.get("field", "")
     if factor.kind == "categorical":
         return category_layer(factor.name, file, "", given, region, grid, folder, notes)
     if is_raster(file, factor.name):
@@ -221,16 +217,20 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
         vector = open_vector(file, factor.name, grid, notes, able=("nodata",))
         of_numbers = [name for name, kind in fields_of(vector.GetLayer(0)).items()
                       if kind in (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTReal)] or ["none"]
-        if not (named := [name for name in of_numbers if name.lower() == field.lower()]):
+        if not (named := [name for name in of_numbers if name.lower() == given_file.options.get("field", "").lower()]):
             raise InputError(f"{given_file.where}: expected a number field, found {', '.join(of_numbers)}; name one "
                              f"({given_file.path.name}|field=<name>), or give classes the kind 'categorical'")
         only_areas(vector, given_file.where, notes, "interpolate their numbers to a raster")
         notes += burn_numbers(vector, named[0], grid, path, given_file.where, given_file.nodata)
-    made, small, turn = gdal.Open(str(path)), [], turning(file, factor.name) if factor.kind == "circular" else ""
+    made, small, longest, turn = gdal.Open(str(path)), [], 0.0, turning(file, factor.name, factor.kind)
     for v in known_strips(made):
         refuse_impossible(v, factor.name, factor.kind, given_file.where, given_file.remedy("nodata=<number>"),
                           lambda: gaps_among(known_strips(made)), turn)
         small += [in_radians(v)] * bool((v >= 0).any())
+        longest = max(longest, v.max(initial=0))
+    if factor.kind == "distance" and longest <= 1 and is_raster(file, factor.name):
+        raise InputError(f"{given_file.where}: expected distances in m, found none above {longest:g}; if it marks the "
+                         f"features, gdal_proximity.py {given_file.path.name} <new file> -distunits GEO makes them")
     if factor.kind == "circular" and small and all(small):
         raise InputError(f"{given_file.where}: expected degrees from 0 to 360, found nearly all values up to 6.28; if "
                          "they are radians, multiply them by 57.2958, else give the kind 'continuous'")

@@ -154,13 +154,13 @@ def find_own(folder: Path, more: tuple, known: tuple[Factor, ...]) -> dict[Facto
 
 
 def unused(folder: Path, used: list[str]) -> list[str]:
-    """A note that names the files of a folder that are neither used nor belong to a used one, [] where there are none.
-    """
+    """A note that names the files of a folder that are neither used nor belong to a used one, [] where there are none;
+    of a folder within it that holds such files, the others."""
     paths = [path_of(name).resolve() for name in used]
     parts = {part.resolve() for path in paths for part in parts_of(path)}
     there = sorted(folder.iterdir()) if folder.is_dir() else []
-    there = [q for p in there for q in (sorted(p.iterdir()) if p.is_dir() and p.resolve() in {q.parent for q in paths}
-                                        else [p])]  # of a folder that holds a used file, the other files
+    holding = {part.parent for part in (*paths, *parts)}
+    there = [q for p in there for q in (sorted(p.iterdir()) if p.is_dir() and p.resolve() in holding else [p])]
     rest = [str(p.relative_to(folder)) for p in there if p.resolve() not in paths
             and p.resolve() not in parts and not p.name.startswith(".")
             and not (is_sidecar(p.name) and any(_stem(p) == _stem(q) for q in paths if q.parent == p.parent.resolve()))]

@@ -107,13 +107,14 @@ def ramp(colours: tuple[str, ...], count: int) -> list[str]:
 
 
 def class_layer(p: np.ndarray, known: np.ndarray, breaks: list[float], c: ClassConstants) -> tuple[Layer, np.ndarray]:
-    """The layer of classes, and the class (rows, cols) of every cell from 1, 0 where there is none."""
+    """The layer of classes, and the class (rows, cols) of every cell from 1, 0 where there is none. The highest class
+    comes first in the legend, as in the figures."""
     index = np.where(known, 1 + np.digitize(p, breaks), 0).astype(np.uint8)
     edges, total = [0, *breaks, 1], max(int(known.sum()), 1)
     shares = np.bincount(index.ravel(), minlength=len(breaks) + 2)[1:] / total
     legend = [[colour, f"{name}, {edges[i]:.3g} to {edges[i + 1]:.3g} ({100 * shares[i]:.1f} % of cells)"]
               for i, (name, colour) in enumerate(zip(c.CLASS_NAMES, c.CLASS_COLOURS, strict=True))]
-    return Layer("class", "Class", picture(index, list(c.CLASS_COLOURS)), legend,
+    return Layer("class", "Class", picture(index, list(c.CLASS_COLOURS)), legend[::-1],
                  "Landslide probability in classes. A cell on a break belongs to the class above."), index
 
 
@@ -121,7 +122,7 @@ def probability_layer(p: np.ndarray, known: np.ndarray, whose: str, c: ClassCons
     """The layer of probabilities, running from 0 to 1; whose: by which models, in words."""
     colours = ramp(c.CLASS_COLOURS, 250)
     index = np.where(known, 1 + np.clip(np.floor(p * 250), 0, 249), 0)
-    legend = [[colours[round(v * 249)], f"{v:g}"] for v in (0, 0.25, 0.5, 0.75, 1)]
+    legend = [[colours[round(v * 249)], f"{v:g}"] for v in (1, 0.75, 0.5, 0.25, 0)]
     return Layer("probability", "Probability", picture(index, colours), legend,
                  f"Landslide probability from the cell's own factors, by {whose}.")
 

@@ -88,8 +88,8 @@
   const dots = L.layerGroup();
   for (let i = 0; samples && i < samples.length; i += 3) {
     L.circleMarker([samples[i + 1], samples[i]], samples[i + 2]
-      ? {...fixed, radius: 1.9, color: "#fff", weight: 0.5, fillColor: "#000", fillOpacity: 1}
-      : {...fixed, radius: 1.7, color: "#333", weight: 0.6, fillColor: "#fff", fillOpacity: 1}).addTo(dots);
+      ? {...fixed, radius: 1.9, color: "#fff", weight: 0.5, fillColor: data.sample_colours["landslide"], fillOpacity: 1}
+      : {...fixed, radius: 1.7, color: "#333", weight: 0.6, fillColor: data.sample_colours["non-landslide"], fillOpacity: 1}).addTo(dots);
   }
   const chosen = L.layerGroup().addTo(map);
 

@@ -21,7 +21,8 @@ _COLOUR = re.compile(r"#?[0-9a-f]{6,8}", re.I)  # in an attribute table it is no
 _USES = (gdal.GFU_MinMax, gdal.GFU_Min)  # of columns of codes, as a table may tell
 _OF_CODES = ("value", "code", "class", "grid_code", "gridcode", "id")  # what people call such columns
 # Fields that number or measure the features of common programs.
-NO_FIELD = re.compile(r"fid|ogc_fid|id|gid|objectid(_\d+)?|shape_?(area|leng|length|le_1)|area|perimeter|length", re.I)
+NO_FIELD = re.compile(r"(\w+_)?fid(_\w*)?|id(_\d+)?|gid|oid_?|objectid(_\d+)?|shape_?(area|leng|length|le_1)|area|"
+                      r"perimeter|length", re.I)
 
 
 def codes_of(names: dict, given: dict[str, int], where: str, region: str, own: bool) -> dict[str, int]:

@@ -77,11 +77,11 @@ def is_raster(name: str, what: str) -> bool:
     return found.RasterCount > 0
 
 
-def turning(name: str, what: str) -> str:
-    """What to do about the directions of a raster, which are not from 0 to 360 degrees; "" for layers and archives.
-    Raises InputError as `is_raster` does."""
+def turning(name: str, what: str, kind: str) -> str:
+    """What to do about the directions of a raster, which are not from 0 to 360 degrees; "" for layers, archives and
+    factors of another kind. Raises InputError as `is_raster` does."""
     file = File.of(name, what)
-    if not is_raster(name, what) or file.member:
+    if kind != "circular" or not is_raster(name, what) or file.member:
         return ""
     band = f" --A_band={file.number('band')}" * bool(file.number("band"))
     return ("bring them into this range (-1 stays flat): python -m osgeo_utils.gdal_calc -A "

@@ -322,6 +322,16 @@ def test_every_method_has_a_style_of_its_own():
         assert shade <= 0.4501
 
 
+@pytest.mark.parametrize(("methods", "across"), [(1, 1), (2, 2), (5, 5), (6, 3), (7, 4), (34, 5)])
+def test_few_methods_leave_no_empty_panels(methods, across):
+    fig, axes = method_panels.panel_each([f"m {i}" for i in range(methods)], 1.3, 0.9, 0.07, 0.8, 0.3)
+    assert len(axes) == methods
+    assert axes[0].get_subplotspec().get_gridspec().ncols == across
+    assert len(fig.axes) - methods < -(-methods // across)  # at most one a row
+    _, alone = curves.panels_of(1)
+    assert alone[0].get_subplotspec().get_gridspec().ncols == 1
+
+
 def test_ours_is_in_colour_wherever_it_stands():
     score = pd.Series({"a": 0.9, "b": 0.8, "c": 0.7, "ours": 0.1})
     assert method_panels.in_colour(score, 3) == ["a", "b", "ours"]

@@ -116,3 +116,12 @@ def test_findings_that_do_not_fit_are_counted(paths):
 def test_non_landslides_are_those_saved(paths):
     shown = draw(paths, "non_landslides")
     pd.testing.assert_frame_equal(shown, pd.read_csv(paths.strategies))
+
+
+def test_the_words_of_a_chosen_way_are_read_beyond_its_bar_too(paths):
+    """Of a low AUROC the bar ends within the words: white ones would be lost on white."""
+    fig, _ = region_checks.non_landslides(constants(figure.Constants, ["REGION=small"]))
+    words = [text for text in fig.axes[0].texts if "points" in text.get_text()]
+    assert len(words) == 3
+    assert {text.get_color() for text in words} == {"black"}
+    assert all(text.get_path_effects() for text in words)

@@ -141,7 +141,7 @@ def test_polygons_of_a_mask_marked_0_do_not_mask(tmp_path, monkeypatch):
             ({"masked": ["No", "Yes", "No"]}, spot,
              "m.gpkg: MASK: of 3 polygons 2 with no in the field masked do not mask"),
             ({"masked": ["1", "1", "1"]}, first | spot | last, every), ({}, first | spot | last, every),
-            ({"id": ["0", "1", "1"]}, first | spot | last, every),
+            *[({name: ["0", "1", "1"]}, first | spot | last, every) for name in ("id", "ORIG_FID", "FID_", "FID_lake")],
             ({"kind": ["0", "1", "2"]}, first | spot | last, every),
             ({"lake": ["0", "1", "0"], "ice": ["1", "0", "1"]}, first | spot | last,
              f"{every}, whatever the fields lake, ice hold")):
@@ -236,3 +236,11 @@ def test_a_factor_that_is_the_same_everywhere_is_said(tmp_path):
     complete, ground, notes = sample_tables.valid_cells(["DEM", "rain"], 0.5, GRID, tmp_path)
     assert (complete, ground) == (ROWS * COLS, ROWS * COLS)
     assert notes == ["rain is 7 everywhere: it tells no place from another; leave it out"]
+
+
+def test_a_raster_that_marks_features_holds_no_distances(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_raster(Path("coast.tif"), SPOT)
+    with pytest.raises(InputError, match=r"^coast.tif: to coast: expected distances in m, found none above 1; if it "
+                                         r"marks the features, gdal_proximity.py coast.tif <new file> -distunits GEO"):
+        factor_layers.own_layer(Factor("to coast", "distance", "m"), "coast.tif", GRID, tmp_path, {}, "", [])

@@ -22,8 +22,9 @@ NOTHING = SimpleNamespace(**dict.fromkeys(INPUTS, ""))
 @pytest.mark.parametrize(("name", "driver"), [("inventory.tab", "MapInfo File"), ("inventory.json", "GeoJSON"),
                                               ("Inventory.shp", "ESRI Shapefile")])
 def test_files_of_one_data_set_are_one_input(tmp_path, name, driver):
-    write_raster(tmp_path / "tile.tif", np.ones((3, 3)))
-    gdal.BuildVRT(str(tmp_path / "dem.vrt"), [str(tmp_path / "tile.tif")]).FlushCache()
+    (tmp_path / "dem").mkdir()
+    write_raster(tmp_path / "dem/tile.tif", np.ones((3, 3)))
+    gdal.BuildVRT(str(tmp_path / "dem.vrt"), [str(tmp_path / "dem/tile.tif")]).FlushCache()
     write_vector(tmp_path / name, ["POINT (117 22)"], {"name": ["a"]}, epsg=4326, driver=driver,
                  shape_type=ogr.wkbPoint)
     found, _ = find_inputs(tmp_path, NOTHING)

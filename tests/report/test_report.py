@@ -11,6 +11,7 @@ import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from lsm.comparison import measures
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.samples import Samples
 from lsm.maps import gis, layer_tables, styles_qgis
-from lsm.maps.cartography import read_decimated
+from lsm.maps.cartography import SAMPLES, read_decimated
 from lsm.report import facts, findings, map_layers, page, pictures, tables
 from lsm.report.left_out import LeftOut
 from lsm.run.artifacts import artifact, read_record, record_path, write_csv, write_npz
@@ -67,6 +68,21 @@ def test_a_picture_shows_the_colours_it_is_given():
     found = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA"))
     assert (found[..., 3] == np.where(index > 0, 255, 0)).all()
     assert [tuple(found[index == i][0][:3]) for i in (1, 2, 3)] == [(16, 32, 48), (255, 0, 0), (0, 255, 128)]
+
+
+def test_the_highest_class_comes_first_in_legends_as_in_the_figures():
+    c, p = of_stage("report.py"), np.array([[0.1, 0.9]])
+    layer, index = map_layers.class_layer(p, p > 0, list(c.CLASS_BREAKS), c)
+    assert [colour for colour, _ in layer.legend] == list(c.CLASS_COLOURS)[::-1]
+    assert layer.legend[0][1].startswith("very high, 0.8 to 1 (50.0 %")
+    assert index.tolist() == [[1, 5]]
+    assert map_layers.probability_layer(p, p > 0, "", c).legend[0][1] == "1"
+
+
+def test_samples_have_one_colour_in_the_report_and_in_qgis():
+    root = ElementTree.fromstring(styles_qgis.samples())
+    fills = [option.get("value") for option in root.iter("Option") if option.get("name") == "color"]
+    assert fills == [",".join(map(str, bytes.fromhex(colour[1:]))) + ",255" for colour in SAMPLES.values()]
 
 
 def test_steps_include_their_upper_limit():

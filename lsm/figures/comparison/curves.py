@@ -95,11 +95,11 @@ def precision_on_grid(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray,
 
 
 def panels_of(n: int) -> tuple:
-    """A page of n panels, two a row."""
+    """A page of n panels, two a row; one alone stands in the middle."""
     rows, height = (n + 1) // 2, 3.1  # inches
     tall = rows * height + (rows - 1) * 0.68 + 0.9
     fig = Figure(figsize=(styles.WIDTH, tall))
-    axes = fig.subplots(rows, 2, squeeze=False).ravel()
+    axes = fig.subplots(rows, min(2, n), squeeze=False).ravel()
     fig.subplots_adjust(left=0.07, right=0.985, top=1 - 0.22 / tall, bottom=0.68 / tall, wspace=0.17,
                         hspace=0.68 / height)
     for ax in axes[n:]:

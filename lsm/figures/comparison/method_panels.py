@@ -127,15 +127,16 @@ def name_band(axes, protocol: str) -> None:
 
 
 def panel_each(methods: list[str], high: float, more: float, left: float, bottom: float, gap: float) -> tuple:
-    """A page with a small panel for each method, ACROSS in a row, on the same axes: the figure and the axes.
+    """A page with a small panel for each method, ACROSS in a row at most, on the same axes: the figure and the axes.
 
     high, more, bottom  inches: of a panel with its gap; of the page besides; below the lowest panel
     left, gap           as subplots_adjust takes left and hspace
     """
     used, down = len(methods), -(-len(methods) // ACROSS)
+    across = -(-used // down)  # few methods, or few in the last row, leave no empty panels where that can be
     tall = down * high + more
     fig = Figure(figsize=(styles.WIDTH, tall))
-    axes = fig.subplots(down, ACROSS, squeeze=False, sharex=True, sharey=True).ravel()
+    axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
     fig.subplots_adjust(left=left, right=0.99, top=1 - 0.27 / tall, bottom=bottom / tall, wspace=0.1, hspace=gap)
     for ax, method in zip(axes, methods, strict=False):
         ax.set_title("\n".join(textwrap.wrap(method, 26)), fontsize=6.2, color=dark_of(method), pad=2.5,
@@ -143,7 +144,7 @@ def panel_each(methods: list[str], high: float, more: float, left: float, bottom
         tidy(ax)
     for ax in axes[used:]:
         ax.axis("off")
-    for ax in axes[max(0, used - ACROSS):used]:  # the lowest of each column
+    for ax in axes[max(0, used - across):used]:  # the lowest of each column
         ax.tick_params(labelbottom=True)
     return fig, axes[:used]
 
