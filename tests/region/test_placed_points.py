@@ -186,6 +186,7 @@ def test_latitudes_beyond_90_of_swapped_columns_stand_for_no_gap(tmp_path):
 @pytest.mark.parametrize(("text", "words"), [
     ("X,Y,x\n1,2,3\n", "expected different names, found 'X' twice"),
     ("X,Y,epsg,EPSG\n1,2,3,4\n", "expected different names, found 'epsg' twice"),
+    ("X,Y,srid\n1,2,99999\n", "t.csv: column srid=99999: expected the EPSG code of a CRS, found none of that number"),
     ("X,Y\n1,2.8e20\n", "point 1, column 'Y': expected a number, found '2.8e"),
     ("X,Y\n1,east\n", "point 1, column 'Y': expected a number, found 'east'"),
     ("a,b\n1,2\n", r"expected columns X and Y \(or easting"), ("X,Y\n117,22.6\n", "found what looks like degrees"),

@@ -95,7 +95,9 @@ def _stated(column: pd.Series, path: Path, grid: Grid) -> list[int]:
                          f"{'CRS' if of_codes else 'UTM zone'}, found {', '.join(found[:4])}; transform them to one "
                          "CRS, or to longitude and latitude")
     if of_codes:
-        return [int(_CODE.fullmatch(found[0])[1])]
+        code = int(_CODE.fullmatch(found[0])[1])
+        crs_of(code, f"{shown(path)}: column {column.name}")
+        return [code]
     zone, letter = int(found[0][:-1]), found[0][-1]
     codes = [32600 + zone] * (letter >= "N") + [32700 + zone] * (letter < "N" or letter == "S")  # S: band, or south
     return [0] if abs(osr.SpatialReference(wkt=grid.crs).GetUTMZone()) == zone else codes
