@@ -271,11 +271,12 @@ def impossible(values: np.ndarray, name: str, kind: str, of_all: Callable | None
 
 
 def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str, declare: str,
-                      of_all: Callable | None = None) -> None:
+                      of_all: Callable | None = None, turn: str = "") -> None:
     """Raises InputError for values (values,) that a factor cannot have: a gap that is not declared, another unit.
 
     name, kind  of the factor, as study_area.py has them; where  the start of the message
     declare  how a person says which number marks gaps, with <number> for it; of_all  as `marks_gap` takes it
+    turn  what else to do about numbers of up to two turns, for directions; "": write the raster again
     """
     bad = impossible(values, name, kind, of_all)
     if bad.any():
@@ -283,4 +284,5 @@ def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str, decl
         gap = f"if it marks gaps, declare it ({declare.replace('<number>', written(wild))}), else "
         gap *= wild in MARKS or abs(wild) >= ENDLESS or bool((values[bad] == wild).all())
         raise InputError(f"{where}: expected {limits_of(name, kind)[2]}, found {wild:.9g} in "
-                         f"{counted(int(bad.sum()), 'cell')}; {gap}write the raster again")
+                         f"{counted(int(bad.sum()), 'cell')}; {gap}"
+                         + (turn if turn and abs(wild) <= 720 else "write the raster again"))

@@ -30,7 +30,7 @@ OTHER_NAMES = {  # of the columns that are no factors
 DEGREES = ("longitude", "latitude", "lon", "lat", "long", "decimallongitude", "decimallatitude")
 LANDSLIDE = ("1", "true", "t", "yes", "y", "landslide", "slide", "unstable", "present", "presence", "positive",
              "si", "sí", "sim", "oui", "ja", "deslizamiento", "frana", "glissement", "rutschung", "滑坡", "是")
-DENIED = ("non landslide", "no landslide", "not landslide", "non slide", "no slide", "no deslizamiento",
+DENIED = ("non landslide", "no landslide", "not landslide", "non slide", "no slide", "not slide", "no deslizamiento",
           "non frana", "非滑坡")  # words that mean nothing but a place that did not slide
 STABLE = ("0", "-1", "false", "f", "no", "n", "stable", *DENIED, "absent", "absence", "negative",
           "não", "nao", "non", "nein", "estable", "estável", "stabile", "stabil", "稳定", "否")  # -1 beside 1
@@ -76,10 +76,11 @@ def labels_of(column: pd.Series) -> np.ndarray:
 
 
 def words_of(column: pd.Series) -> pd.Series:
-    """The values of a column as LANDSLIDE and STABLE write them: "Non-Landslides" as "non landslide"."""
+    """The values of a column as LANDSLIDE and STABLE write them: "Non-Landslides" as "non landslide", "not a slide" as
+    "not slide"."""
     number, different = pd.factorize(column.astype(str), use_na_sentinel=False)  # few, as a rule
     words = pd.Series(different, dtype=object).str.strip().str.lower().str.replace(r"(?<=\w)[\s_-]+", " ", regex=True)
-    for given, known in ((r"[.,]0+$", ""), ("^non(?=l|s)", "non "), ("(?<=slide)s$", "")):
+    for given, known in ((r"[.,]0+$", ""), ("^non(?=l|s)", "non "), ("^not an? ", "not "), ("(?<=slide)s$", "")):
         words = words.str.replace(given, known, regex=True)
     return words.take(number).set_axis(column.index)
 

@@ -3,6 +3,7 @@
 Each reader gives a table of X, Y (m, in the CRS of the grid) and the columns named as in the file.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
     path = file.path
     bands, place, crs, told = _opened(file, key_of, notes)
     velocity = bands["velocity"][0].GetRasterBand(bands["velocity"][1])
-    first, col, rows, cols = _window(velocity, place, crs, grid, path)
+    first, col, rows, cols = _window(velocity, place, crs, grid, file)
     values, known, without, where = {}, np.ones((rows, cols), bool), {}, f"{shown(path)}: {WHAT}"
 
     def leave_out(why: str, cells: np.ndarray) -> None:
@@ -128,14 +129,14 @@ def _opened(file: File, key_of, notes: list[str]
     file.only("a raster", "band", "nodata")
     told, place, crs = dataset.GetMetadata(), dataset.GetGeoTransform(can_return_null=True), dataset.GetSpatialRef()
     if dataset.GetDriver().ShortName.startswith("HDF5"):
-        names = {name.rpartition("/")[2]: name for name, _ in dataset.GetSubDatasets()}
-        names = names or {"velocity": f'HDF5:"{file.opened}"://velocity'}  # GDAL opens the only data set by itself
+        sets = [name for name, _ in dataset.GetSubDatasets()] or [dataset.GetDescription()]  # GDAL opens a single one
+        names = {name.rpartition("/")[2]: name for name in sets}
         sets = {column: gdal.Open(names[n]) for n, column in _HDF5.items() if n in names}
         if "velocity" not in sets or not {"X_FIRST", "Y_FIRST", "X_STEP", "Y_STEP"} <= set(told):
             raise InputError(f"{shown(path)}: {WHAT}: expected a geocoded velocity of MintPy (velocity, X_FIRST, "
                              f"...), found {', '.join(names)}; export it as GeoTIFF (save_gdal.py)")
         place = (float(told["X_FIRST"]), float(told["X_STEP"]), 0.0, float(told["Y_FIRST"]), 0.0, float(told["Y_STEP"]))
-        crs = crs_of(int(told.get("EPSG", 4326)))
+        crs = file.crs or _crs_of_mintpy(told, file, notes)
         bands = {column: (of, 1) for column, of in sets.items()}
     else:
         names = [dataset.GetRasterBand(i).GetDescription() for i in range(1, dataset.RasterCount + 1)]
@@ -155,7 +156,20 @@ def _opened(file: File, key_of, notes: list[str]
     return bands, place, crs, told
 
 
-def _window(band: gdal.Band, place: tuple, crs: osr.SpatialReference, grid: Grid, path: Path) -> tuple[int, ...]:
+def _crs_of_mintpy(told: dict, file: File, notes: list[str]) -> osr.SpatialReference:
+    """The CRS of the attributes EPSG or UTM_ZONE, WGS 84 without both; notes  gets a line on a zone. Raises
+    InputError."""
+    code, zone = str(told.get("EPSG", "")).strip(), str(told.get("UTM_ZONE", "")).strip().upper()
+    if not code and (parts := re.fullmatch(r"(\d{1,2})([NS])", zone)):  # north or south, no bands
+        code = f"{326 if parts[2] == 'N' else 327}{int(parts[1]):02}"
+        notes.append(f"{file.where}: read in EPSG:{code}, as its UTM_ZONE {zone} says")
+    if (code or zone) and not re.fullmatch(r"\d{1,9}", code, re.ASCII):
+        raise InputError(f"{file.where}: expected an EPSG code or a UTM zone like 33N in its attributes, found "
+                         f"{(code or zone)[:60]!r}; say its CRS: {file.remedy('epsg=<code>')}")
+    return crs_of(int(code or 4326), f"{file.where}: EPSG")
+
+
+def _window(band: gdal.Band, place: tuple, crs: osr.SpatialReference, grid: Grid, file: File) -> tuple[int, ...]:
     """First row, first column, rows and columns of the cells around the grid. Raises InputError."""
     west, south, east, north = grid.bounds
     along = np.linspace(0, 1, 21)
@@ -166,11 +180,12 @@ def _window(band: gdal.Band, place: tuple, crs: osr.SpatialReference, grid: Grid
     back = gdal.InvGeoTransform(place)
     cols, rows = (back[i] + back[i + 1] * border[:, 0] + back[i + 2] * border[:, 1] for i in (0, 3))
     if not (np.isfinite(cols).all() and np.isfinite(rows).all()):
-        raise InputError(f"{shown(path)}: {WHAT}: expected a raster that covers the DEM ({grid.extent}), found one in "
+        raise InputError(f"{file.where}: expected a raster that covers the DEM ({grid.extent}), found one in "
                          "a CRS that does not reach it; check its CRS")
     c0, c1 = (int(np.clip(v, 0, band.XSize)) for v in (np.floor(cols.min()) - 1, np.ceil(cols.max()) + 1))
     r0, r1 = (int(np.clip(v, 0, band.YSize)) for v in (np.floor(rows.min()) - 1, np.ceil(rows.max()) + 1))
     if c1 <= c0 or r1 <= r0 or (c1 - c0) * (r1 - r0) > MOST_CELLS:
-        raise InputError(f"{shown(path)}: {WHAT}: expected 1 to {MOST_CELLS:,} cells on the DEM ({grid.extent}), found "
-                         f"{max(c1 - c0, 0) * max(r1 - r0, 0):,}; check its CRS, or give coarser cells")
+        n = max(c1 - c0, 0) * max(r1 - r0, 0)
+        raise InputError(f"{file.where}: expected 1 to {MOST_CELLS:,} cells on the DEM ({grid.extent}), found {n:,}; "
+                         + ("give coarser cells" if n else f"check its CRS, or say it: {file.remedy('epsg=<code>')}"))
     return r0, c0, r1 - r0, c1 - c0

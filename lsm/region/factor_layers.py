@@ -20,7 +20,7 @@ from lsm.run.settings import InputError, counted
 from lsm.sources import dem_oddities
 from lsm.sources.class_codes import codes_of, names_of_raster, number_classes, recoded, whole_numbers
 from lsm.sources.files import File, path_of
-from lsm.sources.raster_files import is_raster
+from lsm.sources.raster_files import is_raster, turning
 from lsm.sources.vector_files import only_areas, open_vector, points_among
 
 # The constant of prepare_region.py that names a factor's file.
@@ -222,10 +222,10 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
                              f"({given_file.path.name}|field=<name>), or give classes the kind 'categorical'")
         only_areas(vector, given_file.where, notes, "interpolate their numbers to a raster")
         notes += burn_numbers(vector, named[0], grid, path, given_file.where, given_file.nodata)
-    made, small, longest = gdal.Open(str(path)), [], 0.0
+    made, small, longest, turn = gdal.Open(str(path)), [], 0.0, turning(file, factor.name, factor.kind)
     for v in known_strips(made):
         refuse_impossible(v, factor.name, factor.kind, given_file.where, given_file.remedy("nodata=<number>"),
-                          lambda: gaps_among(known_strips(made)))
+                          lambda: gaps_among(known_strips(made)), turn)
         small += [in_radians(v)] * bool((v >= 0).any())
         longest = max(longest, v.max(initial=0))
     if factor.kind == "distance" and longest <= 1 and is_raster(file, factor.name):

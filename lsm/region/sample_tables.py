@@ -12,7 +12,7 @@ import pandas as pd
 from osgeo import gdal
 
 from lsm.inputs.bands import known
-from lsm.inputs.layers import read_rows, values_at, write_cells, write_layer
+from lsm.inputs.layers import read_rows, take, values_at, write_cells, write_layer
 from lsm.inputs.rasters import TERRAIN, Grid, cell_of, centres
 from lsm.region import absences
 from lsm.region.factor_layers import CATEGORIES, DISTANCES, write_distance
@@ -93,15 +93,19 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
     read  as `inventory.read_inventories` gives them. Stable places are those of the file STABLE and the places of the
     inventory that its labels say did not slide.
     """
+    usable, dem, notes, stable = *(gdal.Open(str(folder / f"{name}.tif")) for name in ("valid", "DEM")), [], []
+    for constant in read:
+        moved, more = inventory.on_usable_cells(read[constant], usable, dem, grid, shown(Path(inputs[constant])))
+        read = read | {constant: moved}
+        notes += [*moved.notes, *more]
     given = read["INVENTORY"]
     landslides, more = one_a_cell(given, given.slid, inputs["INVENTORY"], "inventory", grid, folder)
-    notes, stable = [*given.notes, *more], []
+    notes += more
     if not given.slid.all():
         stable.append((given, ~given.slid, "INVENTORY", "places of the inventory that did not slide"))
     if "STABLE" in inputs:
         known = read["STABLE"]
         stable.append((known, known.slid if known.slid.all() else ~known.slid, "STABLE", "stable places"))
-        notes += known.notes
     parts, where, polygons = [], None, any(points.burned is not None for points, *_ in stable)
     for points, chosen, constant, what in stable:
         places, more = one_a_cell(points, chosen, inputs[constant], what, grid, folder)
@@ -113,10 +117,15 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
     stable = Places(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
     _, first = np.unique(stable.cell, return_index=True)  # both files may name a place
     apart = np.isin(np.arange(len(stable)), first) & ~np.isin(stable.cell, landslides.cell)
-    if not apart.any():
-        raise InputError(f"{where}: expected places apart from landslides, found each in the cell of one; is it the "
-                         "inventory again?")
-    notes += [f"{counted(int((~apart).sum()), 'stable place')} dropped in the cell of a landslide"] * (not apart.all())
+    inside = np.zeros_like(apart)
+    if given.burned is not None:
+        inside = apart & (take(given.burned, stable.row, stable.col) != 0)
+    if not (apart & ~inside).any():
+        raise InputError(f"{where}: expected places apart from landslides, found each in the cell or the polygon of "
+                         "one; is it the inventory again? leave it out, or take others")
+    notes += [f"{counted(n, 'stable place')} dropped {why}" for n, why in (
+        (int((~apart).sum()), "in the cell of a landslide"), (int(inside.sum()), "inside polygons of landslides")) if n]
+    apart &= ~inside
     kept, most = np.flatnonzero(apart), max(1, round(c.RATIO * len(landslides)))
     if polygons and len(kept) > most:
         notes.append(f"{most:,} of the {len(kept):,} stable cells are taken, RATIO for each landslide")

@@ -81,6 +81,10 @@ def names_of_raster(raster: RasterFile, values: set[float], field: str = "",
     nothing = {code for code, name in found.items() if name and name.lower() in _NO_CLASS}  # no data by its name
     found = {code: name for code, name in found.items() if name.lower() not in _NO_CLASS}
     kept = [int(v) for v in sorted(values) if (v != 0 or 0 in found) and v not in nothing]
+    bare = [f"{code}" for code in kept if not found.get(code)]
+    if found and bare and notes is not None:
+        notes.append(f"{file.where}: {len(bare)} of {len(kept)} codes have no name ({', '.join(bare[:4])}"
+                     f"{', ...' * (len(bare) > 4)}); their numbers stand for it")
     times = Counter(name.lower() for name in found.values())
     names = {code: f"{found[code]} ({code})" if code in found and times[found[code].lower()] > 1 else
              found.get(code, str(code)) for code in kept}
@@ -140,7 +144,8 @@ def _column_of_codes(columns: dict[str, list[str]], name: str, values: set[float
 
 def _attribute_table(band: gdal.Band, values: set[float], file: File, field: str, notes: list[str]) -> dict[int, str]:
     """Name by code of a band's list of categories or attribute table, {} without names; without columns of whole
-    numbers the rows are the codes. Raises InputError."""
+    numbers the rows are the codes. Rows that are ranges of numbers name those of `values` in them. Raises
+    InputError."""
     names, table = band.GetCategoryNames(), band.GetDefaultRAT()
     if names and not (field and table):
         return dict(enumerate(names))
@@ -148,10 +153,17 @@ def _attribute_table(band: gdal.Band, values: set[float], file: File, field: str
         return {}
     rows, numbers = range(table.GetRowCount()), (gdal.GFU_Generic, gdal.GFU_Name, *_USES)
     places = {table.GetNameOfCol(i): i for i in range(table.GetColumnCount()) if table.GetUsageOfCol(i) in numbers}
+    of_use = {table.GetUsageOfCol(i): column for column, i in places.items()}
+    first, last = (table.GetColOfUsage(use) for use in (gdal.GFU_Min, gdal.GFU_Max))
+    within = {v: row for v in sorted(values) if (row := table.GetRowOfValue(v)) >= 0} if min(first, last) >= 0 else {}
+    rows = list(within.values()) or rows
     columns = {column: [text_of(table.GetValueAsString(row, i) if table.GetTypeOfCol(i) == gdal.GFT_String else
                                 table.GetValueAsDouble(row, i)) for row in rows] for column, i in places.items()}
     of_text = [column for column, i in places.items() if table.GetTypeOfCol(i) == gdal.GFT_String]
-    of_use = {table.GetUsageOfCol(i): column for column, i in places.items()}
+    if within and of_text:
+        low, high = table.GetNameOfCol(first), table.GetNameOfCol(last)
+        columns[low] = [text_of(v) for v in within]
+        notes.append(f"{file.where}: classes are named by the ranges of numbers ({low}, {high}) of its attribute table")
     return _named(columns, of_text, of_use.get(gdal.GFU_Name, ""), next(filter(None, map(of_use.get, _USES)), ""),
                   values, file, field, notes)
 

@@ -34,15 +34,16 @@ YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d{1,2}(?!\d))")  # 2014, 2014-0
 _WHOLE = re.compile(r"(?<!\d)(?P<first>1[89]\d\d|20\d\d)(?P<sign>[-/. ])\d{1,2}(?P=sign)\d{1,2}(?!\d)|"
                     r"(?<!\d)\d{1,2}[-/. ]+(?:\d{1,2}|[^\W\d]{3,})[-/., ]+(?P<last>1[89]\d\d|20\d\d)(?!\d)|"
                     r"(?<!\w)[^\W\d]{3,}[. ]+\d{1,2}(?:st|nd|rd|th)?[, ]+(?P<end>1[89]\d\d|20\d\d)(?!\d)", re.I)
-# A year that bounds a date or begins a decade: before May 2008, pre-2008, <2008, 2008 or earlier, 1990s
+# A year that bounds a date or begins a decade: before May 2008, pre-2008, <2008, 2008 or earlier, 2008 (before), 1990s
 _MONTHS = "jan|feb|mar|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz]"
 _BOUND = re.compile(
-    r"(?:[<>≤≥]=?|(?<![^\W_])(?:before|pre|prior to|until|till|up to|by|(?:earlier|later|older|younger) than|after|"
-    r"post|since|vor|nach|bis|seit|avant|apr[eè]s|depuis|antes de|despu[eé]s de|depois de|ap[oó]s|desde|hasta|"
-    rf"prima del|dopo il|до|после))[\W_]*(?:(?:the|year|early|mid|late|end of|{_MONTHS})[^\W\d_]*[\W_]+|"
+    r"(?:[<>≤≥]=?|(?<![^\W_])(?:before|pre|prior(?: to)?|until|till|up to|by|(?:earlier|later|older|younger) than|"
+    r"after|post|since|vor|nach|bis|seit|avant|apr[eè]s|depuis|antes(?: de)?|despu[eé]s(?: de)?|depois(?: de)?|ap[oó]s|"
+    rf"desde|hasta|prima del|dopo il|до|после))[\W_]*(?:(?:the|year|early|mid|late|end of|{_MONTHS})[^\W\d_]*[\W_]+|"
     r"\d{1,2}[\W_]+)*(?:1[89]\d\d|20\d\d)(?!\d)|"
     r"(?<!\d)(?:1[89]\d\d|20\d\d)(?:[-/.]\d{1,2})*(?:\W*(?:or|and|oder|und|ou|et) (?:earlier|before|later|after|older|"
-    r"younger|früher|später|avant|après)|\s?\+(?!\d)|'?(?:s|er)(?![^\W_])|年?(?:以前|之前|前|以后|之后|后|後))", re.I)
+    r"younger|früher|später|avant|après)|\W{0,3}(?:before|pre|prior|earlier|after|post|later|older|younger)\W*$|"
+    r"\s?[<>≤≥]=?(?!\s*[\w/])|\s?\+(?!\d)|'?(?:s|er)(?![^\W_])|年?(?:以前|之前|前|以后|之后|后|後))", re.I)
 _ROUND = re.compile(r"(1[89]00)(?:\.0+)?(?:\D0?0\D0?0(?:\D.*)?)?")  # alone, as some fill in for a year not known
 FILLER, MODERN = 0.01, 1950  # share of the dates from which on such a year, alone before MODERN, is taken for a filler
 _EIGHT = re.compile(r"(?<!\d)\d{8}(?!\d)")
@@ -124,7 +125,7 @@ def years_of(column: pd.Series, where: str, latest: int) -> tuple[np.ndarray, li
     latest  the last year that a landslide can have happened in; later ones, and what programs write for a date that is
             not known, count as unknown
     """
-    texts = ["" if value is None else str(value).strip() for value in column]
+    texts = [_text(value) for value in column]
     years = np.array([year_of(text) for text in texts], float)
     unknown = np.array([bool(_PLACEHOLDER.search(text) or _JANUARY.search(text)) for text in texts], bool)
     late = years > latest
@@ -149,7 +150,7 @@ def year_of(value) -> float:
     """The year in a date as people write it, with a time or without; nan where there is none, or several: "2010-2014",
     or one that only bounds the date: "before 2008". Eight digits are read as year, month, day or else as day, month,
     year, or month, day, year."""
-    text = "" if value is None else str(value)
+    text = _text(value)
     if _BOUND.search(text) and len(YEAR.findall(text)) < 2:  # 1.5.2008 until 3.6.2008 is of 2008
         return np.nan
     if whole := {next(filter(None, found.group("first", "last", "end"))) for found in _WHOLE.finditer(text)}:
@@ -159,6 +160,11 @@ def year_of(value) -> float:
         return years.pop() if len(years) == 1 else np.nan
     found = set(YEAR.findall(text))
     return float(found.pop()) if len(found) == 1 else np.nan
+
+
+def _text(value) -> str:
+    """A date as text, "" for None; digits as wide as Chinese characters become usual ones."""
+    return "" if value is None else unicodedata.normalize("NFKC", str(value)).strip()
 
 
 def _year_of_eight(digits: str) -> float:

@@ -14,7 +14,7 @@ from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, fillers, heaped, written
 from lsm.inputs.crs import moved
 from lsm.inputs.layers import flush, write_rows
 from lsm.inputs.rasters import MAX_CELLS, Grid, create, reason
-from lsm.run.paths import shown
+from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
 from lsm.sources.files import File
 from lsm.sources.raster_files import RasterFile
@@ -157,7 +157,12 @@ def _check_heights(raster: RasterFile, extremes: list[float], notes: list[str]) 
     metres = raster.band.values(finite) * raster.metres
     odd = np.flatnonzero((metres < HEIGHTS[0]) | (metres > HEIGHTS[1]))
     if len(odd):
-        wild = finite[odd[np.argmax(np.abs(metres[odd]))]]
+        worst = odd[np.argmax(np.abs(metres[odd]))]
+        wild = finite[worst]
+        if raster.band.scale < 0:
+            raise InputError(f"{raster.file.where}: expected heights from {HEIGHTS[0]} to {HEIGHTS[1]} m, found "
+                             f"{metres[worst]:.9g} by the scale {raster.band.scale:g} of its band; if that is wrong, "
+                             f"set it: {edit(raster.file.path, f'-scale {-raster.band.scale:g}')}")
         sea = ", if of the sea floor, cut it off" * bool(wild < HEIGHTS[0] and wild not in MARKS)
         raise InputError(f"{raster.file.where}: expected heights from {HEIGHTS[0]} to {HEIGHTS[1]} m, found "
                          f"{wild:.9g}; if it marks gaps, declare it ({_declared(raster.file, wild)}), if it is of "

@@ -4,6 +4,7 @@ Their values: lsm/sources/plain_rasters.py.
 """
 
 import re
+import shlex
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,14 +64,28 @@ def is_raster(name: str, what: str) -> bool:
     file = File.of(name, what)
     if "layername" in file.options:
         return False
+    gdal.PushErrorHandler("CPLQuietErrorHandler")  # GDAL warns of tables that may be rasters of X, Y, Z
     try:
         found = gdal.OpenEx(file.opened, gdal.OF_RASTER)
     except UNREADABLE:
         return False
+    finally:
+        gdal.PopErrorHandler()
     if found.GetDriver().ShortName in _BOTH and "band" not in file.options and (layers := _layers(file)):
         raise InputError(f"{file.where}: expected one raster or layer, found a raster and {', '.join(layers)}; say "
                          f"which: {file.remedy(f'layername={layers[0]}')} or |band=1")
     return found.RasterCount > 0
+
+
+def turning(name: str, what: str, kind: str) -> str:
+    """What to do about the directions of a raster, which are not from 0 to 360 degrees; "" for layers, archives and
+    factors of another kind. Raises InputError as `is_raster` does."""
+    file = File.of(name, what)
+    if kind != "circular" or not is_raster(name, what) or file.member:
+        return ""
+    band = f" --A_band={file.number('band')}" * bool(file.number("band"))
+    return ("bring them into this range (-1 stays flat): python -m osgeo_utils.gdal_calc -A "
+            f'{shlex.quote(shown(file.path))}{band} --outfile=<new> --calc="numpy.where(A==-1,-1,A%360)"')
 
 
 def _layers(file: File) -> list[str]:

@@ -204,17 +204,45 @@ def test_too_many_cells(path, monkeypatch):
         read_insar(write(path, velocities()), GRID)
 
 
-@pytest.mark.parametrize("sets", [("velocity", "velocityStd"), ("velocity",)])
-def test_an_hdf5_file_of_mintpy(path, sets):
+def write_hdf5(path, sets: dict, place=DEGREES, **more):
+    """A file as MintPy writes it, of data sets by name."""
     h5py = pytest.importorskip("h5py")
     if gdal.GetDriverByName("HDF5") is None:
         pytest.skip("this GDAL has no HDF5")
-    v, path = velocities(120, 120) / 1000, path.with_suffix(".h5")
-    with h5py.File(path, "w") as file:
-        for name in sets:
-            file[name] = v if name == "velocity" else np.abs(v) + 0.001
-        file.attrs.update({"X_FIRST": "116.999", "Y_FIRST": "22.6075", "X_STEP": "0.0005", "Y_STEP": "-0.0005",
-                           "UNIT": "m/year", "HEADING": "-12.5", "INCIDENCE_ANGLE": "39.2"})
+    with h5py.File(path := path.with_suffix(".h5"), "w") as file:
+        for name, values in sets.items():
+            file[name] = values
+        for name, value in {"X_FIRST": place[0], "Y_FIRST": place[3], "X_STEP": place[1], "Y_STEP": place[5],
+                            "UNIT": "m/year", "HEADING": -12.5, "INCIDENCE_ANGLE": 39.2, **more}.items():
+            file.attrs[name] = str(value)
+    return path
+
+
+def test_an_hdf5_file_without_a_velocity(path):
+    for sets in (("displacement",), ("displacement", "height")):
+        with pytest.raises(InputError, match=f"a geocoded velocity of MintPy .*, found {', '.join(sets)}; export it"):
+            read_insar(write_hdf5(path, dict.fromkeys(sets, velocities())), GRID)
+
+
+@pytest.mark.parametrize(("more", "said"), [
+    ({"UTM_ZONE": "50N"}, "velocity.h5: InSAR points: read in EPSG:32650, as its UTM_ZONE 50N says"),
+    ({"UTM_ZONE": "51N", "EPSG": "32650"}, ""), ({"UTM_ZONE": "50"}, "a UTM zone like 33N .*, found '50'; say its CRS"),
+    ({"EPSG": "EPSG:32650"}, "found 'EPSG:32650'; say its CRS"), ({}, "found 0; check its CRS, or say it")])
+def test_the_crs_of_an_hdf5_file_of_mintpy(path, more, said):
+    path = write_hdf5(path, {"velocity": velocities() / 1000}, PLACE, **more)
+    if "say" in said.partition(";")[2]:
+        with pytest.raises(InputError, match=said + r': INSAR="velocity.h5\|epsg=<code>"'):
+            read_insar(path, GRID)
+        path = f"{path}|epsg=32650"
+    points, notes = read_insar(path, GRID)
+    assert len(points.velocity) == ROWS * COLS
+    assert [note for note in notes if "read in" in note] == [said] * said.endswith("says")
+
+
+@pytest.mark.parametrize("sets", [("velocity", "velocityStd"), ("velocity",)])
+def test_an_hdf5_file_of_mintpy(path, sets):
+    v = velocities(120, 120) / 1000
+    path = write_hdf5(path, {name: v if name == "velocity" else np.abs(v) + 0.001 for name in sets})
     points, notes = read_insar(path, GRID)
     assert "velocity.h5: velocities are in m/yr, as the file says" in notes
     assert np.isin(np.round(points.velocity, 3), np.round(v.astype(np.float64) * 1000, 3)).all()

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_region
 from osgeo import gdal, ogr
 from scipy.ndimage import distance_transform_edt
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, square, write_raster, write_vector
@@ -205,6 +206,20 @@ def test_a_number_of_a_raster_marks_a_gap_by_all_its_values(tmp_path, monkeypatc
     write_raster(tmp_path / "given.tif", values)
     factor_layers.own_layer(Factor("balance", "continuous", "mm"), f"{tmp_path}/given.tif", GRID, tmp_path, {}, "", [])
     assert gdal.Open(str(tmp_path / "balance.tif")).ReadAsArray()[-3, 5] == -999
+
+
+@pytest.mark.parametrize("shift", [360, -180])
+def test_directions_beyond_one_turn_are_brought_into_it_by_the_command_of_the_message(tmp_path, monkeypatch, shift):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    values = (np.arange(ROWS * COLS) * 0.25 % 360 + shift).reshape(ROWS, COLS)
+    write_raster(tmp_path / "in.tif", values)
+    factor = Factor("wind", "circular", "degree")
+    with pytest.raises(InputError, match=r"expected 0 to 360 degrees, .* into this range \(-1 stays flat\): ") as at:
+        factor_layers.own_layer(factor, f"{tmp_path}/in.tif", GRID, tmp_path, {}, "", [])
+    small_region.obeyed(str(at.value).rpartition("flat): ")[2].replace("<new>", "new.tif"), tmp_path)
+    factor_layers.own_layer(factor, f"{tmp_path}/new.tif", GRID, tmp_path, {}, "", [])
+    np.testing.assert_allclose(gdal.Open(str(tmp_path / "wind.tif")).ReadAsArray(),
+                               np.where(values == -1, -1, values % 360))
 
 
 def test_the_streams_of_a_dem_are_said(tmp_path):

@@ -62,7 +62,8 @@ def test_labels_tell_landslides_from_other_places(tmp_path, dem, kind, yes, no):
     ("landslide", "17 4 12 3", [1] * 4), ("label", "1  0 1", [1, 0, 1]), ("Slide", "Y N N Y", [1, 0, 0, 1]),
     ("label", "slide non-slides no_slide slides", [1, 0, 0, 1]), ("lslpts", "1 0 0 1", [1, 0, 0, 1]),
     ("Landslide (1/0)", "1 0 0 1", [1, 0, 0, 1]), ("clase", "estable deslizamiento estable", [0, 1, 0]),
-    ("type", "rock_fall no_landslide debris_flow", [1, 0, 1]), ("landslide", "1 1 1 1 1 ", [1] * 5)])
+    ("type", "rock_fall no_landslide debris_flow", [1, 0, 1]), ("type", "fall not_a_landslide flow", [1, 0, 1]),
+    ("landslide", "1 1 1 1 1 ", [1] * 5)])
 def test_which_columns_are_labels(tmp_path, dem, header, labels, slid):
     path = tmp_path / "i.csv"
     rows = [f"{WEST + 45 + 30 * i};{NORTH - 45};{label}" for i, label in enumerate(labels.split(" "))]
@@ -98,7 +99,11 @@ def test_labels_that_cannot_be_understood(tmp_path, dem, header, rows, words):
     ("injured", "01", "column 'injured' (0 and 1) is not read as labels"),
     ("landslide_confirmed", ["no", "yes"], "column 'landslide_confirmed' (no and yes) is not read as labels; if it"),
     ("kind", ["fell", "sank"], "column 'kind' (fell and sank) is not read as labels"),
-    ("type", ["flow", "stable", "fall"], "'type' (stable in 1 rows) is not read as labels; if these did not slide"),
+    ("type", ["flow", "stable", "fall"], "'type' (stable in 1 row) is not read as labels: these rows are landslides "),
+    ("landslide_type", ["flow", "no", "fall", "no"], "(no in 2 rows) is not read as labels: these rows are landslides"),
+    ("TYPE", ["flow", "none", "fall"], "'TYPE' (none in 1 row) is not read as labels: these rows are landslides like"),
+    ("movement", ["flow", "Absent", "fall"], "(Absent in 1 row) is not read as labels: these rows are landslides like"),
+    ("landslide", ["flow", "none", "fall"], "(none in 1 row) is not read as labels: these rows are landslides like "),
     ("date", ["2010-2014"], "no value holds one year of four digits, like 2010-2014"),
     ("date", ["7/1/98", "41836"], "field 'date': no value holds one year of four digits, like 7/1/98; the lan")])
 def test_what_is_passed_over_is_said(tmp_path, dem, header, values, note):
@@ -108,6 +113,16 @@ def test_what_is_passed_over_is_said(tmp_path, dem, header, values, note):
     assert found.slid.all()
     assert np.isnan(found.year).all()
     assert note in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(("header", "values"), [
+    ("type", ["f", "n", "t"]), ("type", ["none", "none", ""]), ("water", ["none", "much", "some"]), ("type", "012")])
+def test_values_that_hardly_deny_are_not_said(tmp_path, dem, header, values):
+    path = tmp_path / "i.csv"
+    path.write_text("\n".join([f"X,Y,{header}", *(f"{WEST + 45},{NORTH - 45},{value}" for value in values)]))
+    found = read(path, dem, tmp_path)
+    assert found.slid.all()
+    assert "read as labels" not in " ".join(found.notes)
 
 
 @pytest.mark.parametrize("how", inventory.POLYGON_CELLS)
@@ -141,8 +156,8 @@ def test_shapes_as_text(tmp_path, dem, column):
     with pytest.raises(InputError, match=r"CRS: expected one, found none; set it: INVENTORY=.*epsg=<code>"):
         read(path, dem, tmp_path)
     found = read(f"{path}|epsg=32650", dem, tmp_path)
-    assert found.slid.tolist() == [True, False]
-    assert ((NORTH - found.xy[:, 1]) // CELL // 10).tolist() == [1, 4]
+    assert found.slid.tolist() == [False, True]  # of polygons those that did not slide come first
+    assert ((NORTH - found.xy[:, 1]) // CELL // 10).tolist() == [4, 1]
 
 
 @pytest.mark.parametrize(("noise", "rough"), [(0.0, False), (6.0, True)])

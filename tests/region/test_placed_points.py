@@ -3,8 +3,10 @@
 import gzip
 import shutil
 import tarfile
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from osgeo import ogr
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of
@@ -109,6 +111,15 @@ def test_names_in_another_encoding_are_no_reason_to_rename_them(read):
     assert read("编号,经度,纬度\n1,117.0004,22.6069\n")[0]["X"][0] == pytest.approx(WEST + 41, abs=5)
 
 
+def test_a_table_with_many_columns(read):
+    """Without a warning of pandas that the table is fragmented."""
+    names = ",".join(f"c{i}" for i in range(200))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.PerformanceWarning)
+        table, _ = read(f"{names},X,Y\n" + f"{'1,' * 200}{X},{Y}\n" * 3)
+    assert table.shape == (3, 202)
+
+
 def test_text_stays_text(read):
     assert read(f"X,Y,name\n{X},{Y},3\n{X},{Y},b\n")[0]["name"].tolist() == ["3", "b"]
 
@@ -126,6 +137,17 @@ def test_a_crs_that_puts_the_points_elsewhere_gives_way_and_it_is_said(read):
     assert notes == ["t.csv: read in WGS 84 / UTM zone 50N (EPSG:32650), where its points lie on the DEM"]
 
 
+@pytest.mark.parametrize(("header", "value", "epsg", "others"), [
+    ("zone", "51N", 0, "EPSG:32651"), ("utm_zone", "17S", 0, "EPSG:32617 or EPSG:32717"), ("epsg", "32651", 0, ""),
+    ("crs", "EPSG:4326", 0, ""), ("epsg", "32651", 32650, "")])
+def test_a_crs_of_a_column_that_puts_the_points_elsewhere_gives_way_and_it_is_said(read, header, value, epsg, others):
+    table, notes = read(f"X,Y,{header}\n{X},{Y},{value}\n", epsg)
+    assert table[["X", "Y"]].to_numpy().tolist() == [[X, Y]]
+    others = others or f"EPSG:{value.removeprefix('EPSG:')}"
+    crs = "EPSG:32650" if epsg else "WGS 84 / UTM zone 50N (EPSG:32650)"
+    assert notes == [f"t.csv: read in {crs}, where its points lie on the DEM, not in {others} as its columns say"]
+
+
 def test_a_crs_in_the_name_of_the_file_counts(read):
     table, notes = read("X,Y\n117.005,22.605\n", suffix="|epsg=4326")
     assert table["X"][0] == pytest.approx(500514, abs=2)
@@ -141,9 +163,32 @@ def test_single_points_without_coordinates_are_dropped_and_counted(read):
         read("\n".join(["X,Y,name", *rows[:5], *[",,b"] * 6]))
 
 
+@pytest.mark.parametrize("gap", ["-999,-999", "-9999,-9999", "999,999", "117.003,-99", "-9999,"])
+@pytest.mark.parametrize(("names", "epsg"), [("lon,lat", 0), ("X,Y", 4326), ("x,y,lon,lat", 0)])
+def test_numbers_that_stand_for_no_longitude_and_latitude_are_dropped_and_counted(read, gap, names, epsg):
+    more = "3,4," if names.count(",") == 3 else ""
+    rows = [f"{more}{117.0029 + i * 1e-4},22.6038" for i in range(10)]
+    table, notes = read("\n".join([names, *rows, more + gap, more + gap]), epsg)
+    assert share_on(table[["X", "Y"]].to_numpy(), GRID) == 1
+    assert len(table) == 10
+    why = "" if gap.endswith(",") else f" (or none on the earth, like {gap.replace(',', ', ')})"
+    assert notes[-1] == f"t.csv: inventory: 2 of 12 points have no coordinates{why} and are dropped"
+    with pytest.raises(InputError, match=r"found 4 of 9 that have no coordinates.*; export it again, or remove these"):
+        read("\n".join([names, *rows[:5], *[more + gap] * 4]), epsg)
+
+
+def test_latitudes_beyond_90_of_swapped_columns_stand_for_no_gap(tmp_path):
+    grid = Grid(200, 200, (300000.0, 30.0, 0, 3e6, 0, -30.0), crs_of(32646).ExportToWkt())  # 91 degrees east and more
+    lon, lat = transform(np.array([[303000, 2997000]]), grid.crs, Grid(1, 1, PLACE, crs_of(4326).ExportToWkt()), "")[0]
+    (tmp_path / "t.csv").write_text("lon,lat\n" + f"{lat},{lon}\n" + f"{lat},89\n" * 3)
+    with pytest.raises(InputError, match="longitude and latitude seem to be swapped"):
+        points_of(tmp_path / "t.csv", "inventory", grid, 0)
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("X,Y,x\n1,2,3\n", "expected different names, found 'X' twice"),
     ("X,Y,epsg,EPSG\n1,2,3,4\n", "expected different names, found 'epsg' twice"),
+    ("X,Y,srid\n1,2,99999\n", "t.csv: column srid=99999: expected the EPSG code of a CRS, found none of that number"),
     ("X,Y\n1,2.8e20\n", "point 1, column 'Y': expected a number, found '2.8e"),
     ("X,Y\n1,east\n", "point 1, column 'Y': expected a number, found 'east'"),
     ("a,b\n1,2\n", r"expected columns X and Y \(or easting"), ("X,Y\n117,22.6\n", "found what looks like degrees"),
@@ -190,6 +235,18 @@ def test_a_column_may_say_the_zone_or_the_code(read, header, value, code):
     table, notes = read(f"X,Y,{header}\n{there[0]},{there[1]},{value}\n")
     np.testing.assert_allclose(table[["X", "Y"]].to_numpy(), [[X, Y]], atol=1e-3)
     assert notes == ([f"t.csv: read in EPSG:{code}, as its columns say"] if code else [])
+
+
+@pytest.mark.parametrize(("header", "value", "code"), [
+    ("epsg", "32651", 32651), ("utm_zone", "51S", 32651), ("zone", "50N", 32650), ("crs", "EPSG:3857", 3857),
+    ("", "", 0)])
+def test_a_crs_of_a_column_is_stated_also_of_points_that_reach_beyond_the_grid(read, header, value, code):
+    xy = np.array([[X, Y], [X - 30000, Y], [X, Y + 30000]])  # a third of them lies on it
+    there = transform(xy, GRID.crs, Grid(1, 1, PLACE, crs_of(code or 32650).ExportToWkt()), "")
+    table, notes = read(f"X,Y,{header}\n" + "".join(f"{x},{y},{value}\n" for x, y in there))
+    np.testing.assert_allclose(table[["X", "Y"]].to_numpy(), xy, atol=1e-2)
+    assert table.attrs["placed"] == bool(header)
+    assert notes == [f"t.csv: read in EPSG:{code}, as its columns say"] * (code not in (0, 32650))
 
 
 @pytest.mark.parametrize(("own", "code", "words"), [

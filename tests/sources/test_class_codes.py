@@ -175,6 +175,23 @@ def test_codes_are_the_column_that_holds_the_numbers_of_the_raster(tmp_path, col
         assert any(f"codes of classes are those of the column {name} of" in note for note in notes)
 
 
+def test_ranges_of_an_attribute_table_name_the_codes_in_them(tmp_path):
+    raster, table, notes = raster_with(tmp_path / "l.tif", "none"), gdal.RasterAttributeTable(), []
+    table.CreateColumn("from", gdal.GFT_Real, gdal.GFU_Min)
+    table.CreateColumn("to", gdal.GFT_Real, gdal.GFU_Max)
+    table.CreateColumn("rock", gdal.GFT_String, gdal.GFU_Name)
+    for row, (low, high, name) in enumerate([(3, 5, "marl"), (1, 2, "sand"), (8, 9, "peat")]):
+        table.SetValueAsDouble(row, 0, low)
+        table.SetValueAsDouble(row, 1, high)
+        table.SetValueAsString(row, 2, name)
+    raster.band.band.SetDefaultRAT(table)
+    names, _ = names_of_raster(raster, {1.0, 2.0, 3.0, 7.0}, "", notes)
+    assert names == {1: "sand (1)", 2: "sand (2)", 3: "marl", 7: "7"}
+    where = f"{tmp_path / 'l.tif'}: land use:"
+    assert notes == [f"{where} classes are named by the ranges of numbers (from, to) of its attribute table",
+                     f"{where} 1 of 4 codes have no name (7); their numbers stand for it"]
+
+
 def test_the_names_of_arcgis(tmp_path):
     raster = raster_with(tmp_path / "l.tif", "none")
     assert names_of_raster(raster, {0.0, 1.0, 7.0}) == ({1: "1", 7: "7"}, False)

@@ -11,7 +11,8 @@ from lsm.sources import date_fields
     ("20100727", 2010), (None, np.nan), ("", np.nan), ("unknown", np.nan), ("120145", np.nan),
     ("2010-2014", np.nan), ("2010-05-01 to 2010-05-03", 2010), ("2008-05-12 1930", 2008), ("12.05.2008 1930", 2008),
     ("1930 12.05.2008", 2008), ("12 May 2008 1930", 2008), ("May 12th, 2008 2015", 2008), ("20080512 1930", 2008),
-    ("2008-05-12/2010-03-01", np.nan), ("200805121930", 2008), ("2008 12 31", 2008)])
+    ("2008-05-12/2010-03-01", np.nan), ("200805121930", 2008), ("2008 12 31", 2008),
+    ("２００８年５月", 2008), ("２００８０５１２", 2008)])
 def test_years_in_dates_as_people_write_them(value, year):
     np.testing.assert_equal(date_fields.year_of(value), year)
 
@@ -20,7 +21,8 @@ def test_years_in_dates_as_people_write_them(value, year):
     "before 1973", "pre-2008", "pre2008", "< 2008", "<2008", ">=2008", "after 2008", "Post-2008", "since 12.05.2008",
     "prior to May 2008", "before the 2008 earthquake", "after 2008-05-12", "2008 or earlier", "2008-05-12 or later",
     "2008+", "1990s", "1990's", "by the end of 2008", "vor 2008", "avant 2008", "después de 2008", "до 2008",
-    "2008年以前", "2005-2008", "after 2005, before 2008"])
+    "2008年以前", "2008<", "2008 (before)", "2008-05-12, later", "12.05.2008 >", "prior 2008", "antes 2008",
+    "2005-2008", "after 2005, before 2008"])
 def test_bounds_and_spans_name_no_year(value):
     years, notes = date_fields.years_of(pd.Series(["2003", value, value, "unknown"], name="date"), "i.csv", 2026)
     np.testing.assert_equal(years, [2003, np.nan, np.nan, np.nan])
@@ -31,7 +33,8 @@ def test_bounds_and_spans_name_no_year(value):
 @pytest.mark.parametrize("value", [
     "2008, after heavy rain", "after heavy rain in July 2008", "after typhoon Sinlaku 2008", "2008-05-12+02:00",
     "2008?", "2008-05-12T06:28:01+08:00", "early 2008", "ca. 2008", "2008-05-01 until 2008-06-02", "bypass 2008",
-    "2008 s. map", "after 2008-05-01, before 2008-06-01"])
+    "2008 s. map", "2008 <unknown month>", "2008 (before the dam)", "2008-05-12 (post-seismic)",
+    "after 2008-05-01, before 2008-06-01"])
 def test_words_beside_a_year_that_bound_nothing(value):
     assert date_fields.year_of(value) == 2008
 

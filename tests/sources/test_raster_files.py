@@ -225,6 +225,12 @@ def test_whatever_gdal_opens_is_a_raster(tmp_path):
     assert not is_raster(str(tmp_path / "no.img"), "land use")
 
 
+def test_whether_a_table_of_points_is_a_raster_is_asked_without_a_word(tmp_path, capfd):
+    (tmp_path / "units.csv").write_text("X,Y,unit\n500000,5200000,1\n500500,5203000,2\n500100,5201000,3\n")
+    is_raster(str(tmp_path / "units.csv"), "units")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_area_on_both_sides_of_greenwich_in_longitudes_from_0_to_360(tmp_path, monkeypatch):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     values, crs = np.tile(np.arange(720) / 2, (360, 1)), crs_of(32630).ExportToWkt()
@@ -289,6 +295,16 @@ def test_remedies_for_a_dem_work_as_written(tmp_path, monkeypatch):
     write_raster(tmp_path / "dem.tif", np.where(values < 0, -1200, values))
     with pytest.raises(InputError, match=r"found -1200; if it marks gaps, .*=<unit>, if of the sea floor, cut it off"):
         plain_of(tmp_path / "dem.tif", "DEM", "")
+
+
+def test_a_scale_that_turns_heights_over_is_named_and_its_remedy_works(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    write_raster(tmp_path / "dem.tif", heights() + 600)
+    change(tmp_path / "dem.tif", scale=-1.0)
+    with pytest.raises(InputError, match=r"found -\d+\.\d+ by the scale -1 of its band; if .*, set it: ") as at:
+        plain_of(tmp_path / "dem.tif", "DEM", "")
+    obeyed(str(at.value).rpartition("set it: ")[2], tmp_path)
+    np.testing.assert_allclose(plain_of(tmp_path / "dem.tif", "DEM", "")[0], heights() + 600)
 
 
 def test_a_picture_is_no_choice_of_bands(tmp_path):

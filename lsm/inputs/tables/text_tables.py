@@ -276,4 +276,4 @@ def frame_of(table: Table, columns: list[int], rows: int | None = None) -> pd.Da
     frame = pd.concat(parts or [pd.DataFrame(columns=[table.header[i] for i in columns], dtype=float)])
     as_numbers = numbers(frame, table)
     right = as_numbers.notna().any() & (as_numbers.notna() | frame.isna()).all()
-    return frame.assign(**{name: as_numbers[name] for name in frame.columns[right.to_numpy()]})
+    return pd.DataFrame({name: (as_numbers if good else frame)[name] for name, good in right.items()}, frame.index)

@@ -1,6 +1,7 @@
 """The bytes of a text table, whatever it is packed in: an archive, gzip, UTF-16, a spreadsheet."""
 
 import codecs
+import contextlib
 import gzip
 import io
 import tarfile
@@ -57,5 +58,6 @@ def sheet_as_csv(path: Path, name: str) -> bytes:
         gdal.VSIFCloseL(file)
         return bytes(text)
     finally:
-        gdal.Unlink(copy)
         gdal.PopErrorHandler()
+        with contextlib.suppress(RuntimeError):  # there was no copy yet
+            gdal.Unlink(copy)

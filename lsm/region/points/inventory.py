@@ -1,7 +1,9 @@
 """Inventories: points or polygons of landslides, and of places that did not slide where the file tells them apart."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +12,7 @@ import pandas as pd
 from osgeo import gdal, ogr
 
 from lsm.inputs.bands import known
-from lsm.inputs.layers import change_layer, read_rows, values_at
+from lsm.inputs.layers import change_layer, flush, read_rows, take, values_at
 from lsm.inputs.rasters import Grid, centres, locate
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
 from lsm.region import terrain
@@ -40,7 +42,8 @@ class Inventory:
     """xy (points, 2), m, in the CRS of the grid; slid (points,) bool, False for places that did not slide; year
     (points,), nan where it is not known; burned, a layer that is not 0 inside the polygons of landslides (None without
     polygons); notes for a person; placed, whether the CRS of the points is stated, not guessed; source, the CRS (WKT)
-    that their file states, "" where they were not transformed."""
+    that their file states, "" where they were not transformed; polygon (points,), the number in `burned` of the polygon
+    that a point stands for, 0 for a point of the file; how, as `read_inventory` takes it."""
 
     xy: np.ndarray
     slid: np.ndarray
@@ -48,7 +51,9 @@ class Inventory:
     burned: gdal.Dataset | None
     notes: tuple[str, ...]
     placed: bool
-    source: str = ""
+    source: str
+    polygon: np.ndarray
+    how: str
 
 
 def on_grid(xy: np.ndarray, ground: gdal.Dataset, grid: Grid, name: str, placed: bool = False,
@@ -103,7 +108,8 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
             notes = [*notes, f"{where}: only {places:,} different places among {len(xy):,} points: are the coordinates "
                      "rounded?"]
         placed = bool(file.number("epsg") or epsg or table.attrs["placed"])
-        return Inventory(xy, labels[kept] == 1, years[kept], None, (*notes, *more, *unlabelled), placed)
+        return Inventory(xy, labels[kept] == 1, years[kept], None, (*notes, *more, *unlabelled), placed, "",
+                         np.zeros(len(xy), int), how)
     outlined = []
     dataset = (outlines_of(name, what, grid, dem, folder, outlined) if is_raster(name, what) else
                open_vector(name, what, grid))
@@ -115,34 +121,71 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     shapes = np.array([kind in (ogr.wkbPoint, *POLYGONS) for _, kind, _ in features], bool)
     kept, unlabelled = dropped(np.isnan(labels) & shapes, where, "have no label")
     places, polygons, areas = [], {}, []  # places: x, y, label, year; polygons: of a point inside, by feature id
+    shape_numbers, drawn = {}, {}  # by label and shape of a polygon; the same number by feature id
     for (fid, kind, shape), label, year, keep in zip(features, labels, years, kept, strict=True):
         if keep and kind == ogr.wkbPoint:
             places.append((shape.GetX(), shape.GetY(), label, year))
         elif keep and kind in POLYGONS:
             inside = shape.PointOnSurface()
+            outline = sha256(shape.Normalize().ExportToWkb()).digest()  # the same wherever its ring begins
+            drawn[fid] = shape_numbers.setdefault((label, outline), len(shape_numbers))
             polygons[fid] = (inside.GetX(), inside.GetY(), label, year)
             areas += [shape] * bool(label == 1)
+    if twice := len(drawn) - len(shape_numbers):
+        notes.append(f"{where}: {counted(twice, 'polygon')} left out: another has the same shape and label")
     notes += [f"{where}: left out: {counted(int((~shapes).sum()), 'feature')} without points and areas (empty, lines)"
               ] * (not shapes.all())
     if not places and not polygons:
         raise InputError(f"{where}: expected points or polygons, found {(~shapes).sum()} features that are neither; "
                          "turn closed lines into polygons and buffer open ones, or export points")
-    of_points, burned = np.array(places, np.float64).reshape(-1, 4), None
+    of_points, burned, numbers = np.array(places, np.float64).reshape(-1, 4), None, np.zeros(len(places), int)
     if areas and what == "inventory" and not file.numbers("value"):
         slid = np.array([place for place in (*places, *polygons.values()) if place[2] == 1])
         _refuse_study_area(areas, slid[:, :2], dem, grid, where, notes)
     if polygons:
-        of_polygons, burned, rough = _polygon_points(dataset, polygons, grid, dem, how, every, folder)
+        polygons = dict(sorted(polygons.items(), key=lambda polygon: polygon[1][2]))  # landslides last
+        path = folder / f"{what}.polygons.tif"  # those of INVENTORY and of STABLE are in use together
+        same = np.array([drawn[fid] for fid in polygons])
+        of_polygons, number, burned, rough = _polygon_points(dataset, polygons, same, grid, dem, how, every, path)
         notes += [f"{where}: {rough}"] * bool(rough)
         covered = share_of(burned, dem, grid) if what == "inventory" else 0
         if covered > WIDE:
             notes.append(f"{where}: landslides cover {covered:.0%} of the DEM; if these are units of a partition, mark "
                          "those without landslides: 0 in a column label")
-        of_points = np.concatenate([of_points, of_polygons])
+        of_points, numbers = np.concatenate([of_points, of_polygons]), np.r_[numbers, number]
         notes.append(f"{where}: {counted(len(of_polygons), 'point')} of {counted(len(polygons), 'polygon')} "
                      f"(POLYGON_CELLS = {how})")
     return Inventory(of_points[:, :2], of_points[:, 2] == 1, of_points[:, 3], burned,
-                     (*outlined, *notes, *unlabelled), True, dataset.GetMetadataItem("CRS") or "")
+                     (*outlined, *notes, *unlabelled), True, dataset.GetMetadataItem("CRS") or "", numbers, how)
+
+
+def on_usable_cells(given: Inventory, usable: gdal.Dataset, dem: gdal.Dataset, grid: Grid, name: str
+                    ) -> tuple[Inventory, list[str]]:
+    """An inventory in which each polygon that has a usable cell stands in one: where none of its points does, its first
+    point goes to its highest usable cell (of "scarp" by averaged heights; of "centroid" to the nearest one). And a line
+    on how many did.
+
+    usable  a layer that is 1 where every factor is known and points may lie; name  of the inventory, for the line
+    """
+    row, col, good = locate(grid.geotransform, (grid.rows, grid.cols), given.xy)
+    good[good] = take(usable, row[good], col[good]) == 1
+    lost = np.setdiff1d(given.polygon, np.r_[0, given.polygon[good]])
+    if not len(lost):
+        return given, []
+    number, row, col, height, smooth, _ = _cells(given.burned, dem, grid, lambda n, first: np.isin(n, lost) & (
+        read_rows(usable, first, len(n)) == 1))
+    polygon, first = np.unique(given.polygon, return_index=True)
+    point = first[np.searchsorted(polygon, number)]  # the first one of each cell's polygon
+    xy, places = given.xy.copy(), np.column_stack(centres(grid.geotransform, row, col))
+    which, last = {"scarp": ("highest cell by averaged heights", -smooth),
+                   "centroid": ("nearest cell", np.hypot(*(places - xy[point]).T))}.get(given.how, (
+                       "highest cell", -height))
+    order = np.lexsort((col, row, last, number))
+    best = order[np.unique(number[order], return_index=True)[1]]
+    xy[point[best]] = places[best]
+    return replace(given, xy=xy), [
+        f"{name}: of {counted(len(best), 'polygon')} the {which} with every factor is taken: where POLYGON_CELLS = "
+        f"{given.how} puts the point a factor is missing, or it is water or under MASK"] * bool(len(best))
 
 
 def _refuse_study_area(shapes: list[ogr.Geometry], xy: np.ndarray, dem: gdal.Dataset, grid: Grid, where: str,
@@ -189,32 +232,31 @@ def _labels_and_years(table: pd.DataFrame, file: File, date: str) -> tuple[np.nd
     return labels, years, notes
 
 
-def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: int, folder: Path):
-    """X, Y, label and year (points, 4) of polygons, the layer of the numbers of polygons of landslides, and what
-    `terrain.humps` says.
+def _polygon_points(dataset, polygons: dict, same: np.ndarray, grid: Grid, dem, how: str, every: int, path: Path):
+    """X, Y, label and year (points, 4) of polygons, the number of the polygon of each (points,), the layer of the
+    numbers of polygons of landslides, and what `terrain.humps` says. Where polygons lie over each other, landslides
+    count, and of these the last in the file.
 
-    polygons  x, y of a point inside, label and year, by feature id
+    polygons  x, y of a point inside, label and year, by feature id, landslides last; path  of the layer
+    same      (polygons,) a number that polygons of one label and shape share: they give the points of one of them
     """
     inside = np.array(list(polygons.values()))  # (polygons, 4)
-    field = add_numbers(dataset, {fid: number for number, fid in enumerate(polygons, start=1)})
-    numbers = burn(dataset, grid, folder / "polygons.tif", field)
-    found = []
-    for row, rows in grid.windows():
-        n = read_rows(numbers, row, rows)
-        r, c = np.nonzero(n)
-        first, last = max(0, row - terrain.SMOOTH), min(grid.rows, row + rows + terrain.SMOOTH)
-        z = np.where(known(z := read_rows(dem, first, last - first)), z, np.nan)
-        bent = np.pad(terrain.curvature(z, grid.cell), 1, constant_values=np.nan)
-        layers = (v[row - first:][r, c] for v in (z, terrain.smoothed(z, terrain.SMOOTH), bent))
-        found.append([n[r, c], (r + row).astype(np.int32), c.astype(np.int32), *layers])
     slid = np.r_[False, inside[:, 2] == 1]
+    field = add_numbers(dataset, {fid: number for number, fid in enumerate(polygons, start=1)})
+    layer = dataset.GetLayer(0)
+    layer.SetAttributeFilter(f"{field} > 0")  # points and polygons without a label would burn 0 over the others
+    numbers = burn(dataset, grid, path, field)
     if not slid[1:].all():
-        change_layer(folder / "polygons.tif", grid, lambda _, n: np.where(slid[n], n, 0))
-        numbers = gdal.Open(str(folder / "polygons.tif"))
+        layer.SetAttributeFilter(f"{field} > {np.count_nonzero(~slid[1:])}")
+        gdal.RasterizeLayer(numbers, [1], layer, options=[f"ATTRIBUTE={field}"])
+        flush(numbers)
+    number, row, col, height, smooth, bent = _cells(numbers, dem, grid, lambda n, _: n > 0)
+    if not slid[1:].all():
+        change_layer(path, grid, lambda _, n: np.where(slid[n], n, 0))
+        numbers = gdal.Open(str(path))
     if how == "centroid":
-        return inside, numbers, ""
-    number, row, col, height, smooth, bent = map(np.concatenate, zip(*found, strict=True))
-    del found
+        chosen = np.sort(len(same) - 1 - np.unique(same[::-1], return_index=True)[1])  # the last, as in the layer
+        return inside[chosen], chosen + 1, numbers, ""
     by_height, by_smooth = (np.lexsort((col, row, -z, number)) for z in (height, smooth))
     order = by_smooth if how == "scarp" else by_height
     number = number[order]
@@ -228,5 +270,24 @@ def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: i
     x, y = centres(grid.geotransform, row[order[taken]], col[order[taken]])
     # A polygon without a cell, because it is smaller than a cell or another lies over it, gives the point inside it.
     missing = np.setdiff1d(np.arange(len(inside)), number - 1)
-    return np.concatenate([np.column_stack([x, y, inside[number[taken] - 1, 2:]]), inside[missing]]), numbers, rough
+    missing = missing[~np.isin(same[missing], same[number - 1])]
+    missing = missing[np.sort(np.unique(same[missing], return_index=True)[1])]
+    points_of = np.concatenate([np.column_stack([x, y, inside[number[taken] - 1, 2:]]), inside[missing]])
+    return points_of, np.r_[number[taken], missing + 1], numbers, rough
+
+
+def _cells(numbers: gdal.Dataset, dem: gdal.Dataset, grid: Grid, chosen: Callable[[np.ndarray, int], np.ndarray]
+           ) -> list[np.ndarray]:
+    """The cells of polygons, each value (cells,): the polygon's number, row, column, height (m), averaged height,
+    curvature. chosen  (numbers of a window (rows, cols), its first row) -> which of its cells (rows, cols) bool"""
+    found = []
+    for row, rows in grid.windows():
+        n = read_rows(numbers, row, rows)
+        r, c = np.nonzero(chosen(n, row))
+        first, last = max(0, row - terrain.SMOOTH), min(grid.rows, row + rows + terrain.SMOOTH)
+        z = np.where(known(z := read_rows(dem, first, last - first)), z, np.nan)
+        bent = np.pad(terrain.curvature(z, grid.cell), 1, constant_values=np.nan)
+        layers = (v[row - first:][r, c] for v in (z, terrain.smoothed(z, terrain.SMOOTH), bent))
+        found.append([n[r, c], (r + row).astype(np.int32), c.astype(np.int32), *layers])
+    return [np.concatenate(values) for values in zip(*found, strict=True)]
 

@@ -7,14 +7,18 @@ import pandas as pd
 
 from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.tables.text_tables import plain
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, counted
 
 # words of the names of columns that may hold labels, beside those of sample tables; with any other word beside them, as
 # in landslide_active, a column is an attribute
 _LIKE_LABELS = {"landslide", "landslides", "slide", "slides", "ls", "label", "labels", "class", "stability", "presence",
                 "occurrence", "value", "failure", "is", "or", "not", "yes", "no", "y", "n", "binary"}
 # of STABLE: in a column of another name they may mean anything, that water is absent, say
+# beside types of landslides they may: "none" in a column landslide_type
 _PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "absent", "absence", "negative", "não", "nao", "non", "nein", "否")
+_OF_TYPES = re.compile(r"typ|tipo|kind|class|clase|categ|movement|process|failure|slide|类型", re.I)  # in such names
+_NOTHING = ("none", "nothing")
+_OFTEN_CODES = ("0", "-1", "f", "n")  # of types, where others stand beside them
 
 
 def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.ndarray, list[str]]:
@@ -47,17 +51,16 @@ def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.n
                 raise InputError(f"{where}: column {name!r}: expected 0 and 1, or words such as landslide and stable, "
                                  f"found {pair}; correct it, or rename a column that is no label")
             both |= (labels == 1).any() and (labels[~empty] == 1).all()  # rows without a label are no landslides
+            notes += [] if both or stable else _in_doubt(table[name], where)
         elif table[name].dtype.kind not in "iuf" and (
                 denied := words_of(table[name]).isin(DENIED).to_numpy()).any() and not (denied | empty).all():
             labels, both = np.where(denied, 0.0, 1.0), True
         elif others.any() or not (alike or clear_words(table[name])):
-            stays = table[name][labels == 0].astype(str).str.strip()
             if pair and (both or alike or not re.search(r"\d", pair)):
                 notes.append(f"{where}: column {name!r} ({pair}) is not read as labels; if it marks places that did "
                              "not slide, call it label, and these 0")
-            elif clear_words(table[name]):
-                notes.append(f"{where}: column {name!r} ({stays.iloc[0][:30]} in {len(stays):,} rows) is not read as "
-                             "labels; if these did not slide, write 0 there and 1 elsewhere in a column label")
+            elif not stable:
+                notes += _in_doubt(table[name], where)
             continue
         if both:
             used[name] = np.where(empty, np.nan, labels)
@@ -83,6 +86,21 @@ def clear_words(column: pd.Series) -> bool:
     """Whether a column says "did not slide" in words that can mean nothing else."""
     words = column[labels_of(column) == 0].astype(str).str.strip().str.lower()
     return len(words) > 0 and not words.str.replace(r"\.0+$", "", regex=True).isin(_PLAIN_WORDS).any()
+
+
+def _in_doubt(column: pd.Series, where: str) -> list[str]:
+    """A line on the rows of a column that is not read as labels which may say "did not slide" beside other values; []
+    without such rows."""
+    if column.dtype.kind in "iuf":
+        return []
+    words, rows = words_of(column), labels_of(column) == 0
+    if not clear_words(column):
+        rows = (rows | words.isin(_NOTHING)) & ~words.isin(_OFTEN_CODES) & bool(_OF_TYPES.search(str(column.name)))
+    if not rows.any() or (rows | is_empty(column)).all():
+        return []
+    return [f"{where}: column {column.name!r} ({str(column[rows].iloc[0]).strip()[:30]} in "
+            f"{counted(int(rows.sum()), 'row')}) is not read as labels: these rows are landslides like the others; if "
+            "they did not slide, write 0 there and 1 elsewhere in a column label"]
 
 
 def is_empty(column: pd.Series) -> np.ndarray:

@@ -13,18 +13,12 @@ from lsm.inputs.crs import crs_name, crs_of, moved, utm_zone
 from lsm.inputs.rasters import Grid, locate
 from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, plain
 from lsm.inputs.tables.unpacking import SHEETS
+from lsm.region.points.coordinate_columns import CODES, ZONES, columns_of_places, coordinate_of, in_degrees
 from lsm.region.warp import transform
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 from lsm.sources.files import SHAPES, File
 
-COORDINATES = (("x", "y"), ("easting", "northing"), ("east", "north"), ("longitude", "latitude"), ("lon", "lat"),
-               ("long", "lat"), ("lng", "lat"), ("longitud", "latitud"), ("longitudine", "latitudine"),
-               ("este", "norte"), ("est", "nord"), ("rechtswert", "hochwert"), ("e", "n"), ("经度", "纬度"))
-# What people write before or behind such a name: "UTM_X", "POINT_X", "Latitude (DD)", "lon_wgs84", "decimalLatitude"
-_BESIDE = re.compile(r"point|coord(inate)?s?|utm|gps|wgs|84|wgs84|dd|deg|degrees?|decimal|m|met(er|re)s?|centroid|°")
-ZONES = ("zone", "utmzone", "utm", "zona", "huso", "fuso")
-CODES = ("epsg", "epsgcode", "crs", "srid", "srs")
 _CODE = re.compile(r"(?:EPSG:+)?(\d{4,6})")
 _ZONE = re.compile(r"([1-9]|[1-5]\d|60)[C-X]")  # 50N, 49 S; a number alone may be any zone
 LARGEST = 1e9                      # of a coordinate or any other number of a point
@@ -78,18 +72,21 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     if not len(frame):
         raise InputError(f"{shown(path)}: {what}: expected points, found a header only; export it again")
     xy = np.column_stack([numbers_of(frame[name], path) for name in (x, y)])  # (points, 2)
-    kept, lost = dropped(np.isnan(xy).any(axis=1), f"{shown(path)}: {what}", "have no coordinates")
-    xy, more = _on_the_grid(xy[kept], path, (x, y), grid, said or epsg, stated, degrees)
+    asked = said or epsg or (4326 if degrees else 0)
+    nowhere = _off_the_earth(xy, {*stated, asked} - {0}, grid)
+    like = "".join(f" (or none on the earth, like {lon:g}, {lat:g})" for lon, lat in xy[nowhere][:1])
+    kept, lost = dropped(np.isnan(xy).any(axis=1) | nowhere, f"{shown(path)}: {what}", f"have no coordinates{like}")
+    xy, more, by_column = _on_the_grid(xy[kept], path, (x, y), grid, asked, stated)
     others = {name: f"{name} (column)" for name in frame if name in ("X", "Y")}  # beside coordinates of other names
     unused = [table.header[i] for i in paired if not wanted(table.header[i])]
     frame = frame.drop(columns={x, y, *unused})[kept].rename(columns=others).assign(X=xy[:, 0], Y=xy[:, 1])
-    frame.attrs["placed"] = degrees
+    frame.attrs["placed"] = degrees or by_column
     return frame, [*table.notes, *notes, *lost, *more]
 
 
 def _stated(column: pd.Series, path: Path, grid: Grid) -> list[int]:
-    """The EPSG codes that a column of UTM zones or of codes may mean, [] where it says nothing, or the grid's own zone.
-    Raises InputError for a column of several."""
+    """The EPSG codes that a column of UTM zones or of codes may mean, 0 for the grid's own zone; [] where it says
+    nothing. Raises InputError for a column of several."""
     found = sorted(set(column.dropna().astype(str).str.replace(" ", "").str.upper().str.removesuffix(".0")))
     of_codes = plain(column.name) not in ZONES
     if not found or not all(map((_CODE if of_codes else _ZONE).fullmatch, found)):
@@ -99,10 +96,23 @@ def _stated(column: pd.Series, path: Path, grid: Grid) -> list[int]:
                          f"{'CRS' if of_codes else 'UTM zone'}, found {', '.join(found[:4])}; transform them to one "
                          "CRS, or to longitude and latitude")
     if of_codes:
-        return [int(_CODE.fullmatch(found[0])[1])]
+        code = int(_CODE.fullmatch(found[0])[1])
+        crs_of(code, f"{shown(path)}: column {column.name}")
+        return [code]
     zone, letter = int(found[0][:-1]), found[0][-1]
     codes = [32600 + zone] * (letter >= "N") + [32700 + zone] * (letter < "N" or letter == "S")  # S: band, or south
-    return [] if abs(osr.SpatialReference(wkt=grid.crs).GetUTMZone()) == zone else codes
+    return [0] if abs(osr.SpatialReference(wkt=grid.crs).GetUTMZone()) == zone else codes
+
+
+def _off_the_earth(xy: np.ndarray, codes: set[int], grid: Grid) -> np.ndarray:
+    """(points,) bool: which longitudes and latitudes (points, 2) no place has, like -999, among others that are places.
+    None are where half have none, as other coordinates do, or where they are places if they are swapped.
+
+    codes  the CRS that the points may be in. Raises InputError for a code of none
+    """
+    odd = (np.abs(xy) > (360, 90)).any(axis=1) & ~np.isnan(xy).any(axis=1)
+    able = odd.any() and odd.mean() < 0.5 and any(crs_of(code, "POINTS_EPSG").IsGeographic() for code in codes)
+    return odd if able and not swapped_degrees(xy[odd], grid) else np.zeros(len(xy), bool)
 
 
 def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid, epsg: int
@@ -114,9 +124,9 @@ def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid
     share, places = [0.0] * len(pairs), {}
     for i, pair in enumerate(pairs):
         xy = np.column_stack([pd.to_numeric(frame[name], errors="coerce") for name in pair]).astype(float)
-        xy = xy[(np.abs(xy) < LARGEST).all(axis=1)]
         code = 3035 if is_egms(list(frame)) and pair[0].lower().startswith("east") else (
             4326 if in_degrees(pair[0]) else epsg)
+        xy = xy[(np.abs(xy) < ((361, 91) if code == 4326 else LARGEST)).all(axis=1)]
         with contextlib.suppress(RuntimeError):  # no place of that CRS
             there = transform(xy, code, grid, "POINTS_EPSG") if code and len(xy) else xy
             *_, inside = locate(grid.geotransform, (grid.rows, grid.cols),
@@ -128,31 +138,6 @@ def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid
     others = " and ".join(", ".join(pair) for pair in pairs if pair != chosen)
     return chosen, [f"{shown(path)}: coordinates are {', '.join(chosen)}, not {others}"
                     + f", {apart:,.0f} m away (median)" * (apart > grid.cell)]
-
-
-def coordinate_of(name: str) -> str:
-    """The name of COORDINATES that a column's name stands for, "" for none: "x" of "POINT_X", "X (m)" and "UTM_X"."""
-    words = re.findall(r"°|[^\W_]+", str(name).lower())
-    words = [word for word in words if not _BESIDE.fullmatch(word)] or words
-    text = re.sub(r"^(point|coord)(?=[xy]$)|^decimal(?=l)|(?<=^[xy])coord$", "", words[0]) if len(words) == 1 else ""
-    return text if any(text in pair for pair in COORDINATES) else ""
-
-
-def columns_of_places(header: list[str]) -> list[list[int]]:
-    """The columns of X and Y, of each pair of COORDINATES that a header has; bare names come first."""
-    found = []
-    for keys in ([plain(name) for name in header], [coordinate_of(name) for name in header]):
-        for pair in COORDINATES:
-            if all(keys.count(key) == 1 for key in pair):
-                places = [keys.index(key) for key in pair]
-                found += [places] * all(not set(places) & set(other) for other in found)
-    return found
-
-
-def in_degrees(column: str) -> bool:
-    """Whether a column of coordinates is a longitude by its name."""
-    name = coordinate_of(column)
-    return name in ("lon", "long", "lng", "经度") or name.startswith("longitud")
 
 
 def holds_shapes(file: File) -> bool:
@@ -195,41 +180,44 @@ def is_egms(header: list[str]) -> bool:
     return all(find_columns(header, (name,)) for name in ("easting", "northing", "mean_velocity", "mean_velocity_std"))
 
 
-def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid, epsg: int, stated: list[int],
-                 named_degrees: bool) -> tuple[np.ndarray, list[str]]:
-    """Points (points, 2) in the CRS of the grid, and a note where their CRS had to be guessed. Raises InputError.
+def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid, asked: int, stated: list[int]
+                 ) -> tuple[np.ndarray, list[str], bool]:
+    """Points (points, 2) in the CRS of the grid, a note where their CRS had to be guessed or a column says it, and
+    whether a column does. Raises InputError.
 
-    The CRS is the first of these in which half of the points lie on the grid: what the columns say (`stated`), `epsg`,
-    else WGS 84 of longitude and latitude, the grid's.
+    The CRS is the first of these in which half of the points lie on the grid: what the columns say (`stated`), `asked`,
+    the grid's; else of the first two the one that puts most of them there. 0 stands for the grid's.
     """
     west, south, east, north = grid.bounds
     where = f"{shown(path)}: columns {', '.join(names)}"
     swapped = swapped_degrees(xy, grid) if (np.abs(xy) <= 180).all() else ""
     degrees = swapped or (np.abs(xy) <= (180, 90)).all()
-    asked = epsg or (4326 if named_degrees else 0)
-    if not asked and not stated and degrees and not (west <= 180 and east >= -180 and south <= 90 and north >= -90):
+    metres = not (west <= 180 and east >= -180 and south <= 90 and north >= -90)
+    if metres and degrees and not asked and not any(stated):
         order = "latitude and longitude, in this order" if swapped else "longitude and latitude"
         raise InputError(f"{where}: expected metres in the CRS of the DEM, found what looks like degrees "
                          f"({xy[0, 0]:g}, {xy[0, 1]:g}); name them {order}, or give POINTS_EPSG")
     choices = list(dict.fromkeys(code for code in (*stated, asked) if code))
     if not choices:
-        return _without_crs(xy, path, where, grid)
-    for code in [*choices, 0]:
-        try:
-            there = transform(xy, code, grid, "POINTS_EPSG") if code else xy
-        except RuntimeError:
-            continue
-        if share_on(there, grid) >= 0.5:
-            notes = [f"{shown(path)}: read in {f'EPSG:{code}' if code else crs_name(grid.crs)}, "
-                     f"{'as its columns say' if code in stated else 'where its points lie on the DEM'}"]
-            return there, notes if code != asked else []
-    try:
-        return transform(xy, choices[0], grid, "POINTS_EPSG"), []
-    except RuntimeError:
+        return *_without_crs(xy, path, where, grid), bool(stated)
+    share, there, code = -1.0, None, 0
+    for each in [*choices, 0]:
+        with contextlib.suppress(RuntimeError):  # no place of that CRS
+            moved_there = transform(xy, each, grid, "POINTS_EPSG") if each else xy
+            if (on := share_on(moved_there, grid)) >= 0.5 or (on > share and (each or 0 in stated)):
+                share, there, code = on, moved_there, each
+        if share >= 0.5:
+            break
+    if there is None:
         (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
         raise InputError(f"{where}: expected coordinates of EPSG:{choices[0]}, found {west:g} to {east:g} and "
                          f"{south:g} to {north:g}; "
-                         + (swapped or "swap X and Y if they are swapped, else correct POINTS_EPSG")) from None
+                         + (swapped or "swap X and Y if they are swapped, else correct POINTS_EPSG"))
+    named = {each: f"EPSG:{each}" if each else crs_name(grid.crs) for each in (*stated, code)}
+    others = f", not in {' or '.join(named[each] for each in stated)} as its columns say" * bool(stated)
+    notes = [f"{shown(path)}: read in {named[code]}, "
+             + ("as its columns say" if code in stated else f"where its points lie on the DEM{others}")]
+    return there, notes if code != asked or (stated and code not in stated) else [], code in stated
 
 
 def _without_crs(xy: np.ndarray, path: Path, where: str, grid: Grid) -> tuple[np.ndarray, list[str]]:
