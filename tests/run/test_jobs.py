@@ -63,9 +63,11 @@ def test_processes_end_with_the_one_that_started_them(tmp_path, ended):
     """Killed alone it says nothing; Ctrl-C reaches all processes, and one speaks, in one line."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(folder=str(tmp_path)))
+    env = os.environ | {"LSM_ROOT": str(tmp_path),
+                        "PYTHONPATH": os.pathsep.join([str(PROJECT), str(Path(__file__).parent)])}
+    # Ctrl-C is heeded although the tests may run in a shell's background, where it is ignored.
     parent = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True, start_new_session=True,
-                              env=os.environ | {"LSM_ROOT": str(tmp_path), "PYTHONPATH": os.pathsep.join(
-                                  [str(PROJECT), str(Path(__file__).parent)])})
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), env=env)
     try:
         while len(pids := [int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()]) < 2:
             assert parent.poll() is None
