@@ -15,7 +15,7 @@ from lsm.inputs.factor.class_words import class_word
 from lsm.inputs.factor.definition import KINDS, Factor
 from lsm.inputs.rasters import open_raster
 from lsm.inputs.samples import DEGREES, OTHER_NAMES, first_rows
-from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, plain
+from lsm.inputs.tables.text_tables import Table, find_columns, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, one_line
 
@@ -92,8 +92,10 @@ def _with_words(samples: Path, factor: Factor) -> Factor:
         if not find_columns(list(first := first_rows(samples, LOOKED_AT)), names) or not _are_words(first, names):
             return factor
         table = Table(samples)
-        column = frame_of(table, find_columns(table.header, names)[:1]).iloc[:, 0].dropna().astype(str)
-        words = {class_word(text): " ".join(text.split()) for text in sorted(column.unique(), reverse=True)}
+        place = find_columns(table.header, names)[:1]
+        found = {" ".join(text.split()) for part in table.frames(place, LOOKED_AT ** 2, text=True)
+                 for text in part.iloc[:, 0].dropna().unique()}
+        words = {class_word(text): text for text in sorted(found, reverse=True)}
         words.pop("", None)
         if len(words) <= MOST_WORDS:
             return replace(factor, words=tuple(words[word] for word in sorted(words)))
@@ -102,8 +104,8 @@ def _with_words(samples: Path, factor: Factor) -> Factor:
 
 def _are_words(rows: pd.DataFrame, names: tuple[str, ...]) -> bool:
     """Whether most values of a column, the first one of these names, are no numbers."""
-    column = rows.iloc[:, find_columns(list(rows), names)[0]].dropna()
-    return column.dtype.kind not in "biuf" and bool(pd.to_numeric(column, errors="coerce").isna().mean() > 0.5)
+    column = rows.iloc[:, find_columns(list(rows), names)[0]].dropna().astype(str)
+    return bool(pd.to_numeric(column, errors="coerce").isna().mean() > 0.5)
 
 
 def _in_other_units(factors: list[Factor], common: dict[str, tuple[str, ...]], headers: dict) -> list[str]:
@@ -150,15 +152,17 @@ def _offered(headers: dict[Path, list[str]], factors: list[Factor]) -> tuple[lis
     used |= {plain(n) for factor in factors for n in (factor.name, *factor.aliases)}
     first, *others = headers.values()
     names = [name for name in first if plain(name) not in used and all(find_columns(h, (name,)) for h in others)]
-    numbers = list(names)
+    numbers, words = list(names), None
     for path, header in headers.items() if names else ():
         if path.suffix != ".tif":
             rows = first_rows(path, LOOKED_AT)
             columns = {name: rows[header[find_columns(header, (name,))[0]]] for name in names}
             names = [name for name, column in columns.items() if not _counts(column)
-                     and (column.dtype.kind in "iuf" or 1 < column.nunique() <= MOST_CLASSES)]
+                     and (column.dtype.kind in "iuf" or column.nunique() <= MOST_CLASSES)]
             numbers = [name for name in numbers if name in names and columns[name].dtype.kind in "iuf"]
-    return numbers, [name for name in names if name not in numbers]
+            if words is None:  # of the samples; the first rows of a grid may lie in one class
+                words = [name for name in names if name not in numbers and columns[name].nunique() > 1]
+    return numbers, [name for name in words or () if name in names]
 
 
 def _counts(column: pd.Series) -> bool:

@@ -54,7 +54,7 @@ def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data
     """Reads a sample table. `stage` is the command that would make it, for the message. Raises InputError."""
     table = _present(path, stage)
     _, places = columns_of(table, factors, ("X", "Y", "label"))
-    frame = next(table.frames(places))
+    frame = next(table.frames(places, text=_in_words(places, factors)))
     values, xy = _checked(table, frame, factors, first_row=0)
     for j in (j for j, factor in enumerate(factors) if factor.name == "NDVI" and ndvi_scale(values[:, j]) != 1):
         wild = np.abs(values[:, j]) > 10  # the bulk is -1 to 1, or standardised
@@ -95,7 +95,7 @@ def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[
         parts = (numbers(part, table).iloc[:, 0].to_numpy() for part in Table(path).frames([places[j]], rows))
         return gaps_among(parts, 1 + count_rows(path) // LOOKED_AT)
 
-    for frame in table.frames(places, rows):
+    for frame in table.frames(places, rows, _in_words(places, factors)):
         if len(frame):
             yield _checked(table, frame, factors, first, gaps)
         first += len(frame)
@@ -208,6 +208,11 @@ def _refuse(bad: np.ndarray, table: Table, column: pd.Series, expected: str, fir
         more = f" ({int(bad.sum())} such rows)" if bad.sum() > 1 else ""
         raise InputError(f"{shown(table.path)}: line {table.line_of(first_row + row)}, column {column.name!r}: "
                          f"expected {expected}, found {str(column.iloc[row])[:60]!r}{more}; {remedy}")
+
+
+def _in_words(places: list[int], factors: tuple[Factor, ...]) -> list[int]:
+    """The places of the columns whose classes are words: some of these may look like numbers, as 01 and 3E2 do."""
+    return [place for place, factor in zip(places, factors, strict=False) if factor.words]
 
 
 def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], first_row: int, gaps=None):

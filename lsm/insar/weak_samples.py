@@ -9,6 +9,7 @@ from osgeo import gdal
 from sklearn.metrics import roc_auc_score
 
 from lsm.inputs import grid_cells
+from lsm.inputs.factor.class_words import other_word
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.layers import terrain_at, values_at
 from lsm.inputs.rasters import TERRAIN, Composite, Grid, cell_of, centres, locate
@@ -164,7 +165,8 @@ def measured_samples(motion: Motion, factors: tuple[Factor, ...]) -> pd.DataFram
     text = {name: [number(v) for v in np.asarray(values)] for name, values in (columns | {
         "X": left["X"], "Y": left["Y"]}).items()}
     for factor in (f for f in factors if f.words):
-        text[factor.name] = [("other", *factor.words)[int(code)] for code in columns[factor.name]]
+        of_code = (other_word(factor.words), *factor.words)
+        text[factor.name] = [of_code[int(code)] for code in columns[factor.name]]
     return pd.DataFrame(text).assign(label="1")
 
 

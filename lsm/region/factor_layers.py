@@ -222,15 +222,15 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
                              f"({given_file.path.name}|field=<name>), or give classes the kind 'categorical'")
         only_areas(vector, given_file.where, notes, "interpolate their numbers to a raster")
         notes += burn_numbers(vector, named[0], grid, path, given_file.where, given_file.nodata)
-    made, small, longest, turn = gdal.Open(str(path)), [], 0.0, turning(file, factor.name, factor.kind)
+    made, small, found, turn = gdal.Open(str(path)), [], set(), turning(file, factor.name, factor.kind)
     for v in known_strips(made):
         refuse_impossible(v, factor.name, factor.kind, given_file.where, given_file.remedy("nodata=<number>"),
                           lambda: gaps_among(known_strips(made)), turn)
         small += [in_radians(v)] * bool((v >= 0).any())
-        longest = max(longest, v.max(initial=0))
-    if factor.kind == "distance" and longest <= 1 and is_raster(file, factor.name):
-        raise InputError(f"{given_file.where}: expected distances in m, found none above {longest:g}; if it marks the "
-                         f"features, gdal_proximity.py {given_file.path.name} <new file> -distunits GEO makes them")
+        found |= set(np.unique(v)[:3].tolist()) if len(found) < 3 else set()
+    if factor.kind == "distance" and 0 < len(found) < 3 and is_raster(file, factor.name):
+        raise InputError(f"{given_file.where}: expected distances in m, found {', '.join(f'{v:g}' for v in found)} alone;"
+                         f" gdal_proximity.py {given_file.path.name} <new file> -distunits GEO makes those to marks")
     if factor.kind == "circular" and small and all(small):
         raise InputError(f"{given_file.where}: expected degrees from 0 to 360, found nearly all values up to 6.28; if "
                          "they are radians, multiply them by 57.2958, else give the kind 'continuous'")

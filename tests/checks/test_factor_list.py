@@ -126,6 +126,21 @@ def test_classes_in_words_are_those_of_the_samples_and_numbers_beside_them_are_r
         read_samples(gap[0], factors)
 
 
+def test_words_that_look_like_numbers_or_truth_are_words(files):
+    own = table().assign(Geology_code=["01", "1"] * 2 + ["3E2", "300"] * 2 + ["till", "loess"] * 6, LULC="TRUE")
+    own.loc[::2, "LULC"] = "FALSE"
+    paths = files(own, own.iloc[:8])
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, paths)
+    of_samples, of_grid = read_samples(paths[0], factors).factors, next(grid_chunks(paths[1], factors, 99))[0]
+    assert factors[1].words == ("01", "1", "300", "3E2", "loess", "till")
+    assert of_samples[:8, 1].tolist() == [1, 2, 1, 2, 4, 3, 4, 3]
+    np.testing.assert_array_equal(of_grid[:, :2], of_samples[:8, :2])
+    assert factors[0].words == ("FALSE", "TRUE")
+    paths = files(own.assign(forest=own["LULC"]), own.assign(forest="TRUE"))
+    further, _ = factors_of(FACTORS, COMMON_NAMES, paths, "forest")
+    assert further[-1].words == ("FALSE", "TRUE")
+
+
 def test_a_wrong_number_among_codes_is_no_class(files):
     paths = files(table().assign(Geology_code=["3", "x"] + ["4"] * 18))
     factors, _ = factors_of(FACTORS, COMMON_NAMES, paths)

@@ -25,11 +25,11 @@ def test_decimal_commas_in_quotes_become_points(tmp_path, monkeypatch, positive,
 
 def test_classes_in_words_stay_words(tmp_path, monkeypatch):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
-    factors = (*FACTORS, Factor("lithology", "categorical", "class", words=("tuff", "granite, red")))
+    factors = (*FACTORS, Factor("lithology", "categorical", "class", words=("tuff", "granite, red", "Other")))
     path = tmp_path / "Ts_isle.csv"
     path.write_text('slope,DV,lithology,X,Y\n10,-8,"granite, red",1,1\n20,-5,marl,2,1\n')
     table, motion = published_points(path, factors, "away")
     assert table["lithology"].tolist() == ["granite, red", "marl"]
     assert motion.factors[:, 2].tolist() == [2, 0]
     measured = replace(motion, measured=motion.measured.astype(float))
-    assert measured_samples(measured, factors)["lithology"].tolist() == ["granite, red", "other"]
+    assert measured_samples(measured, factors)["lithology"].tolist() == ["granite, red", "other?"]

@@ -238,9 +238,10 @@ def test_a_factor_that_is_the_same_everywhere_is_said(tmp_path):
     assert notes == ["rain is 7 everywhere: it tells no place from another; leave it out"]
 
 
-def test_a_raster_that_marks_features_holds_no_distances(tmp_path, monkeypatch):
+@pytest.mark.parametrize("mark", [1, 255])
+def test_a_raster_that_marks_features_holds_no_distances(tmp_path, monkeypatch, mark):
     monkeypatch.chdir(tmp_path)
-    write_raster(Path("coast.tif"), SPOT)
-    with pytest.raises(InputError, match=r"^coast.tif: to coast: expected distances in m, found none above 1; if it "
-                                         r"marks the features, gdal_proximity.py coast.tif <new file> -distunits GEO"):
+    write_raster(Path("coast.tif"), SPOT * mark)
+    with pytest.raises(InputError, match=rf"^coast.tif: to coast: expected distances in m, found (0, {mark}|{mark}, 0) "
+                                         r"alone; gdal_proximity.py coast.tif <new file> -distunits GEO makes"):
         factor_layers.own_layer(Factor("to coast", "distance", "m"), "coast.tif", GRID, tmp_path, {}, "", [])

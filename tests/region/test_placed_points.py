@@ -4,6 +4,7 @@ import gzip
 import shutil
 import tarfile
 import warnings
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -313,11 +314,37 @@ def test_a_spreadsheet_is_a_table(tmp_path, monkeypatch, kind):
     assert table.to_numpy().tolist() == [[-3, "2008/05/12", X + 0.123, Y]]
     workbook(path, {"slides": [point], "older": [(X, Y + 50, 4, "1999/01/31")]})
     with pytest.raises(InputError, match=rf"^t.{kind.lower()}: expected one sheet with rows, found slides, older; name "
-                                         rf"it \(t.{kind.lower()}\|layername=<sheet>\), or save it as CSV$"):
+                                         rf"one \(t.{kind.lower()}\|layername=<sheet>\), or save it as CSV$"):
         points_of(path, "inventory", GRID, 0)
     assert points_of(f"{path}|layername=older", "inventory", GRID, 0)[0]["v"].tolist() == [4]
-    with pytest.raises(InputError, match="found slides, older; name it"):
+    with pytest.raises(InputError, match="expected a sheet 'x', found slides, older; name one"):
         points_of(f"{path}|layername=x", "inventory", GRID, 0)
+    workbook(path, {"s": [(X, Y, 4)]})
+    with ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.write(path, path.name)
+    assert points_of(tmp_path / "t.zip", "inventory", GRID, 0)[0]["v"].tolist() == [4]
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match=f"^t.{kind.lower()}: inventory: expected a whole table, found: "):
         points_of(path, "inventory", GRID, 0)
+
+
+@pytest.mark.parametrize("kind", SHEETS_READ)
+def test_a_sheet_of_texts_has_its_header_in_its_first_row(tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    book = ogr.GetDriverByName(kind).CreateDataSource(str(tmp_path / f"t.{kind.lower()}"))
+    layer = book.CreateLayer("s")
+    for name in ("2019", "X", "Y"):
+        layer.CreateField(ogr.FieldDefn(name, ogr.OFTString))
+    feature = ogr.Feature(layer.GetLayerDefn())
+    for i, value in enumerate(("a", f"{X}".replace(".", ","), f"{Y}".replace(".", ","))):
+        feature.SetField(i, value)
+    layer.CreateFeature(feature)
+    del feature, layer, book
+    table, _ = points_of(tmp_path / f"t.{kind.lower()}", "inventory", GRID, 0)
+    assert table[["X", "Y"]].to_numpy().tolist() == [[X, Y]]
+
+
+def test_a_text_table_by_the_name_of_a_spreadsheet(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    (tmp_path / "t.xls").write_text(f"X\tY\n{X}\t{Y}\n")
+    assert points_of(tmp_path / "t.xls", "inventory", GRID, 0)[0].to_numpy().tolist() == [[X, Y]]

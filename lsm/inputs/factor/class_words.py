@@ -9,11 +9,21 @@ def class_word(text) -> str:
     return " ".join(str(text).split()).casefold()
 
 
+def other_word(words: tuple[str, ...]) -> str:
+    """A word that is none of these."""
+    word, known = "other", set(map(class_word, words))
+    while word in known:
+        word += "?"
+    return word
+
+
 def codes_of(column: pd.Series, words: tuple[str, ...]) -> np.ndarray:
     """The codes (rows,) float64 of classes in words, by `Factor.words`; nan where a value is empty, and where the
-    column holds numbers that are none of the words: these are codes of somebody else."""
+    column holds numbers alone and none of the words: these are codes of somebody else."""
+    texts = column.dropna() if column.dtype.kind not in "iuf" else column.dropna().map("{:g}".format)
     codes = {class_word(word): code for code, word in enumerate(words, 1)}
-    given = column.dropna().unique()
-    other = np.nan if column.dtype.kind in "iuf" else 0
-    found = {text: codes.get(class_word(f"{text:g}" if column.dtype.kind in "iuf" else text), other) for text in given}
-    return column.map({text: code if class_word(text) else np.nan for text, code in found.items()}).to_numpy(float)
+    found = {text: codes.get(class_word(text), 0) if class_word(text) else np.nan for text in texts.unique()}
+    numbers = pd.to_numeric(pd.Series([*found], dtype=str), errors="coerce").notna()
+    if numbers.all() and not any(code > 0 for code in found.values()):
+        found = {}
+    return texts.map(found).reindex(column.index).to_numpy(float)

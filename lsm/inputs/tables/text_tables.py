@@ -71,12 +71,14 @@ class Table:
             line += passed_over <= line
         return line
 
-    def frames(self, columns: list[int], rows: int | None = None, text: bool = False) -> Iterator[pd.DataFrame]:
+    def frames(self, columns: list[int], rows: int | None = None, text: bool | list[int] = False
+               ) -> Iterator[pd.DataFrame]:
         """The columns at these places, `rows` rows at a time, all where None; may be called once. text  True: values
-        stay text. Raises InputError."""
+        stay text; places: those of these columns do. Raises InputError."""
         self._columns, names = columns, range(len(self.header))
         parts = pd.read_csv(self, sep=self.separator, header=None, names=names, usecols=columns, index_col=False,
-                            low_memory=False, dtype=str if text else None, chunksize=rows)
+                            low_memory=False, dtype=str if text is True else dict.fromkeys(text or (), str),
+                            chunksize=rows)
         for part in parts if rows else [parts]:
             yield part[columns].set_axis([self.header[i] for i in columns], axis=1)
 
