@@ -230,7 +230,7 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
         found |= set(np.unique(v)[:3].tolist()) if len(found) < 3 else set()
     if factor.kind == "distance" and 0 < len(found) < 3 and is_raster(file, factor.name):
         raise InputError(f"{given_file.where}: expected distances in m, found {', '.join(f'{v:g}' for v in found)} "
-                         f"alone; gdal_proximity.py {given_file.path.name} <new file> -distunits GEO makes them of marks")
+                         f"alone; gdal_proximity.py {given_file.path.name} <new file> -distunits GEO makes them")
     if factor.kind == "circular" and small and all(small):
         raise InputError(f"{given_file.where}: expected degrees from 0 to 360, found nearly all values up to 6.28; if "
                          "they are radians, multiply them by 57.2958, else give the kind 'continuous'")
