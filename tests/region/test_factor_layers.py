@@ -230,12 +230,13 @@ def test_the_streams_of_a_dem_are_said(tmp_path):
                      "(CHANNEL)"]
 
 
-def test_a_factor_that_is_the_same_everywhere_is_said(tmp_path):
+@pytest.mark.parametrize(("value", "said"), [(7.0, "7"), (-0.0, "0")])
+def test_a_factor_that_is_the_same_everywhere_is_said(tmp_path, value, said):
     ground_of(tmp_path, None)
-    write_raster(tmp_path / "rain.tif", np.full((ROWS, COLS), 7.0))
+    write_raster(tmp_path / "rain.tif", np.full((ROWS, COLS), value))
     complete, ground, notes = sample_tables.valid_cells(["DEM", "rain"], 0.5, GRID, tmp_path)
     assert (complete, ground) == (ROWS * COLS, ROWS * COLS)
-    assert notes == ["rain is 7 everywhere: it tells no place from another; leave it out"]
+    assert notes == [f"rain is {said} everywhere: it tells no place from another; leave it out"]
 
 
 def test_a_raster_that_marks_features_holds_no_distances(tmp_path, monkeypatch):
