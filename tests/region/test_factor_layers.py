@@ -141,7 +141,8 @@ def test_polygons_of_a_mask_marked_0_do_not_mask(tmp_path, monkeypatch):
             ({"masked": ["No", "Yes", "No"]}, spot,
              "m.gpkg: MASK: of 3 polygons 2 with no in the field masked do not mask"),
             ({"masked": ["1", "1", "1"]}, first | spot | last, every), ({}, first | spot | last, every),
-            *[({name: ["0", "1", "1"]}, first | spot | last, every) for name in ("id", "ORIG_FID", "FID_", "FID_lake")],
+            *[({name: ["0", "1", "1"]}, first | spot | last, every) for name in (
+                "id", "ORIG_FID", "FID_", "FID_lake", "ORIG_SEQ", "BUFF_DIST", "ET_ID", "FEATUREID", "path")],
             ({"kind": ["0", "1", "2"]}, first | spot | last, every),
             ({"lake": ["0", "1", "0"], "ice": ["1", "0", "1"]}, first | spot | last,
              f"{every}, whatever the fields lake, ice hold")):
