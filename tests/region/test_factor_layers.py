@@ -209,18 +209,21 @@ def test_a_number_of_a_raster_marks_a_gap_by_all_its_values(tmp_path, monkeypatc
     assert gdal.Open(str(tmp_path / "balance.tif")).ReadAsArray()[-3, 5] == -999
 
 
-@pytest.mark.parametrize("shift", [360, -180])
-def test_directions_beyond_one_turn_are_brought_into_it_by_the_command_of_the_message(tmp_path, monkeypatch, shift):
+@pytest.mark.parametrize(("shift", "of_one", "words"), [
+    (360, -1, r"\(-1 stays flat\)"), (-180, 359, r"\(-1 is 359 degrees, since there are numbers below it\)")])
+def test_directions_beyond_one_turn_are_brought_into_it_by_the_command_of_the_message(tmp_path, monkeypatch, shift,
+                                                                                      of_one, words):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     values = (np.arange(ROWS * COLS) * 0.25 % 360 + shift).reshape(ROWS, COLS)
+    values[5, 5], values[6] = -1, -9999  # the latter: gaps that the file declares
     write_raster(tmp_path / "in.tif", values)
     factor = Factor("wind", "circular", "degree")
-    with pytest.raises(InputError, match=r"expected 0 to 360 degrees, .* into this range \(-1 stays flat\): ") as at:
+    with pytest.raises(InputError, match=rf"expected 0 to 360 degrees, .* into this range {words}: ") as at:
         factor_layers.own_layer(factor, f"{tmp_path}/in.tif", GRID, tmp_path, {}, "", [])
-    small_region.obeyed(str(at.value).rpartition("flat): ")[2].replace("<new>", "new.tif"), tmp_path)
+    small_region.obeyed(str(at.value).rpartition("): ")[2].replace("<new>", "new.tif"), tmp_path)
     factor_layers.own_layer(factor, f"{tmp_path}/new.tif", GRID, tmp_path, {}, "", [])
     np.testing.assert_allclose(gdal.Open(str(tmp_path / "wind.tif")).ReadAsArray(),
-                               np.where(values == -1, -1, values % 360))
+                               np.select([values == -9999, values == -1], [-9999, of_one], values % 360))
 
 
 def test_the_streams_of_a_dem_are_said(tmp_path):
