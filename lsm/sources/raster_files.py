@@ -84,7 +84,8 @@ def turning(name: str, what: str, kind: str, layer: Path) -> str:
     if kind != "circular" or not is_raster(name, what) or file.member:
         return ""
     band = f" --A_band={file.number('band')}" * bool(file.number("band"))
-    below = any(((v >= -720) & (v < -1)).any() for v in known_strips(gdal.Open(str(layer))))  # from -180 to 180, as a rule
+    values = known_strips(gdal.Open(str(layer)))
+    below = any(((v >= -720) & (v < -1)).any() for v in values)  # these are from -180 to 180, as a rule
     of_one, turned = ("is 359 degrees, since there are numbers below it", "A%360") if below else (
         "stays flat", "numpy.where(A==-1,-1,A%360)")
     return (f"bring them into this range (-1 {of_one}): python -m osgeo_utils.gdal_calc -A "
