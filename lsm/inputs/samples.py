@@ -34,6 +34,9 @@ DENIED = ("non landslide", "no landslide", "not landslide", "non slide", "no sli
           "non frana", "非滑坡")  # words that mean nothing but a place that did not slide
 STABLE = ("0", "-1", "false", "f", "no", "n", "stable", *DENIED, "absent", "absence", "negative",
           "não", "nao", "non", "nein", "estable", "estável", "stabile", "stabil", "稳定", "否")  # -1 beside 1
+# what may stand behind these words and leaves their meaning: "non-landslide point", "No landslide. (verified)"
+_DENIED_MORE = (rf"^({'|'.join(DENIED)})s?( ?(areas?|points?|places?|locations?|sites?|zones?|cells?|samples?|"
+                r"polygons?|slopes?|units?|点|区|区域|样本|样点))?[.]?( ?\([^()]*\))?[.]?$")
 _CONVERT = {  # what to do with a column of a factor in another unit
     "DEM": "convert the column to metres, in all tables",
     "slope": "if percent, write degrees(atan(percent / 100)) in all tables, or name the column slope_percent there and "
@@ -76,11 +79,12 @@ def labels_of(column: pd.Series) -> np.ndarray:
 
 
 def words_of(column: pd.Series) -> pd.Series:
-    """The values of a column as LANDSLIDE and STABLE write them: "Non-Landslides" as "non landslide", "not a slide" as
-    "not slide"."""
+    """The values of a column as LANDSLIDE and STABLE write them: "Non-Landslides" and "non-landslide point" as "non
+    landslide", "not a slide" as "not slide"."""
     number, different = pd.factorize(column.astype(str), use_na_sentinel=False)  # few, as a rule
     words = pd.Series(different, dtype=object).str.strip().str.lower().str.replace(r"(?<=\w)[\s_-]+", " ", regex=True)
-    for given, known in ((r"[.,]0+$", ""), ("^non(?=l|s)", "non "), ("^not an? ", "not "), ("(?<=slide)s$", "")):
+    for given, known in ((r"[.,]0+$", ""), ("^non(?=l|s)", "non "), ("^not an? ", "not "), (_DENIED_MORE, r"\1"),
+                         ("(?<=slide)s$", "")):
         words = words.str.replace(given, known, regex=True)
     return words.take(number).set_axis(column.index)
 

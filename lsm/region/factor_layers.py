@@ -222,7 +222,7 @@ def own_layer(factor: Factor, file: str, grid: Grid, folder: Path, given: dict[s
                              f"({given_file.path.name}|field=<name>), or give classes the kind 'categorical'")
         only_areas(vector, given_file.where, notes, "interpolate their numbers to a raster")
         notes += burn_numbers(vector, named[0], grid, path, given_file.where, given_file.nodata)
-    made, small, found, turn = gdal.Open(str(path)), [], set(), turning(file, factor.name, factor.kind)
+    made, small, found, turn = gdal.Open(str(path)), [], set(), turning(file, factor.name, factor.kind, path)
     for v in known_strips(made):
         refuse_impossible(v, factor.name, factor.kind, given_file.where, given_file.remedy("nodata=<number>"),
                           lambda: gaps_among(known_strips(made)), turn)

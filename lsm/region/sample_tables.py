@@ -235,5 +235,5 @@ def valid_cells(names: list[str], cover: float, grid: Grid, folder: Path) -> tup
         raise InputError(f"{least}: expected every factor on {cover:.0%} of the DEM's cells, found it on "
                          f"{of_each[least] / ground:.1%} and all together on {complete / ground:.1%}; take a layer "
                          "that covers the DEM, leave it out (NAME=none), or lower COVER")
-    return complete, ground, [f"{name} is {alone[name]:g} everywhere: it tells no place from another; leave it out"
-                              for name in names if name in alone]
+    return complete, ground, [f"{name} is {alone[name] + 0.0:g} everywhere: it tells no place from another; leave it "
+                              "out" for name in names if name in alone]  # + 0.0: no -0

@@ -22,7 +22,7 @@ _USES = (gdal.GFU_MinMax, gdal.GFU_Min)  # of columns of codes, as a table may t
 _OF_CODES = ("value", "code", "class", "grid_code", "gridcode", "id")  # what people call such columns
 # Fields that number or measure the features of common programs.
 NO_FIELD = re.compile(r"(\w+_)?fid(_\w*)?|id(_\d+)?|gid|oid_?|objectid(_\d+)?|shape_?(area|leng|length|le_1)|area|"
-                      r"perimeter|length", re.I)
+                      r"perimeter|length|(\w+_)?seq|buff_dist|et_id|featureid|path", re.I)
 
 
 def codes_of(names: dict, given: dict[str, int], where: str, region: str, own: bool) -> dict[str, int]:

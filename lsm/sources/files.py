@@ -182,14 +182,19 @@ class File:
 
 
 def parts_of(path: Path) -> list[Path]:
-    """The files that GDAL reads as one data set by the name of one of them: of a virtual raster, its sources too."""
+    """The files that GDAL reads as one data set by the name of one of them: of a virtual raster, its sources too, and
+    theirs where these are virtual rasters."""
     if path.suffix.lower() in TABLES:
         return []
+    found, ahead = {}, [path]  # found: by the full path, so that virtual rasters of each other come to an end
     with library_notes([]):
-        try:
-            return [Path(part) for part in gdal.OpenEx(str(path)).GetFileList() or []]
-        except UNREADABLE:
-            return []
+        while ahead:
+            with contextlib.suppress(*UNREADABLE):
+                parts = map(Path, gdal.OpenEx(str(ahead.pop())).GetFileList() or [])
+                new = {part.resolve(): part for part in parts if part.resolve() not in found}
+                found |= new
+                ahead += [part for part in new.values() if part.suffix.lower() == ".vrt"]
+    return list(found.values())
 
 
 def is_sidecar(name: str) -> bool:

@@ -13,7 +13,7 @@ from osgeo import gdal, ogr, osr
 
 from lsm.inputs.bands import UNREADABLE, Band, alpha_of, refuse_damaged
 from lsm.inputs.crs import horizontal
-from lsm.inputs.rasters import Grid
+from lsm.inputs.rasters import Grid, known_strips
 from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
 from lsm.sources.files import File, is_beside, is_sidecar
@@ -77,15 +77,19 @@ def is_raster(name: str, what: str) -> bool:
     return found.RasterCount > 0
 
 
-def turning(name: str, what: str, kind: str) -> str:
+def turning(name: str, what: str, kind: str, layer: Path) -> str:
     """What to do about the directions of a raster, which are not from 0 to 360 degrees; "" for layers, archives and
-    factors of another kind. Raises InputError as `is_raster` does."""
+    factors of another kind. layer: a raster of its values. Raises InputError as `is_raster` does."""
     file = File.of(name, what)
     if kind != "circular" or not is_raster(name, what) or file.member:
         return ""
     band = f" --A_band={file.number('band')}" * bool(file.number("band"))
-    return ("bring them into this range (-1 stays flat): python -m osgeo_utils.gdal_calc -A "
-            f'{shlex.quote(shown(file.path))}{band} --outfile=<new> --calc="numpy.where(A==-1,-1,A%360)"')
+    values = known_strips(gdal.Open(str(layer)))
+    below = any(((v >= -720) & (v < -1)).any() for v in values)  # these are from -180 to 180, as a rule
+    of_one, turned = ("is 359 degrees, since there are numbers below it", "A%360") if below else (
+        "stays flat", "numpy.where(A==-1,-1,A%360)")
+    return (f"bring them into this range (-1 {of_one}): python -m osgeo_utils.gdal_calc -A "
+            f'{shlex.quote(shown(file.path))}{band} --outfile=<new> --calc="{turned}"')
 
 
 def _layers(file: File) -> list[str]:

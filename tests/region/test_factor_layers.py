@@ -141,7 +141,8 @@ def test_polygons_of_a_mask_marked_0_do_not_mask(tmp_path, monkeypatch):
             ({"masked": ["No", "Yes", "No"]}, spot,
              "m.gpkg: MASK: of 3 polygons 2 with no in the field masked do not mask"),
             ({"masked": ["1", "1", "1"]}, first | spot | last, every), ({}, first | spot | last, every),
-            *[({name: ["0", "1", "1"]}, first | spot | last, every) for name in ("id", "ORIG_FID", "FID_", "FID_lake")],
+            *[({name: ["0", "1", "1"]}, first | spot | last, every) for name in (
+                "id", "ORIG_FID", "FID_", "FID_lake", "ORIG_SEQ", "BUFF_DIST", "ET_ID", "FEATUREID", "path")],
             ({"kind": ["0", "1", "2"]}, first | spot | last, every),
             ({"lake": ["0", "1", "0"], "ice": ["1", "0", "1"]}, first | spot | last,
              f"{every}, whatever the fields lake, ice hold")):
@@ -208,18 +209,21 @@ def test_a_number_of_a_raster_marks_a_gap_by_all_its_values(tmp_path, monkeypatc
     assert gdal.Open(str(tmp_path / "balance.tif")).ReadAsArray()[-3, 5] == -999
 
 
-@pytest.mark.parametrize("shift", [360, -180])
-def test_directions_beyond_one_turn_are_brought_into_it_by_the_command_of_the_message(tmp_path, monkeypatch, shift):
+@pytest.mark.parametrize(("shift", "of_one", "words"), [
+    (360, -1, r"\(-1 stays flat\)"), (-180, 359, r"\(-1 is 359 degrees, since there are numbers below it\)")])
+def test_directions_beyond_one_turn_are_brought_into_it_by_the_command_of_the_message(tmp_path, monkeypatch, shift,
+                                                                                      of_one, words):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     values = (np.arange(ROWS * COLS) * 0.25 % 360 + shift).reshape(ROWS, COLS)
+    values[5, 5], values[6] = -1, -9999  # the latter: gaps that the file declares
     write_raster(tmp_path / "in.tif", values)
     factor = Factor("wind", "circular", "degree")
-    with pytest.raises(InputError, match=r"expected 0 to 360 degrees, .* into this range \(-1 stays flat\): ") as at:
+    with pytest.raises(InputError, match=rf"expected 0 to 360 degrees, .* into this range {words}: ") as at:
         factor_layers.own_layer(factor, f"{tmp_path}/in.tif", GRID, tmp_path, {}, "", [])
-    small_region.obeyed(str(at.value).rpartition("flat): ")[2].replace("<new>", "new.tif"), tmp_path)
+    small_region.obeyed(str(at.value).rpartition("): ")[2].replace("<new>", "new.tif"), tmp_path)
     factor_layers.own_layer(factor, f"{tmp_path}/new.tif", GRID, tmp_path, {}, "", [])
     np.testing.assert_allclose(gdal.Open(str(tmp_path / "wind.tif")).ReadAsArray(),
-                               np.where(values == -1, -1, values % 360))
+                               np.select([values == -9999, values == -1], [-9999, of_one], values % 360))
 
 
 def test_the_streams_of_a_dem_are_said(tmp_path):
@@ -230,12 +234,13 @@ def test_the_streams_of_a_dem_are_said(tmp_path):
                      "(CHANNEL)"]
 
 
-def test_a_factor_that_is_the_same_everywhere_is_said(tmp_path):
+@pytest.mark.parametrize(("value", "said"), [(7.0, "7"), (-0.0, "0")])
+def test_a_factor_that_is_the_same_everywhere_is_said(tmp_path, value, said):
     ground_of(tmp_path, None)
-    write_raster(tmp_path / "rain.tif", np.full((ROWS, COLS), 7.0))
+    write_raster(tmp_path / "rain.tif", np.full((ROWS, COLS), value))
     complete, ground, notes = sample_tables.valid_cells(["DEM", "rain"], 0.5, GRID, tmp_path)
     assert (complete, ground) == (ROWS * COLS, ROWS * COLS)
-    assert notes == ["rain is 7 everywhere: it tells no place from another; leave it out"]
+    assert notes == [f"rain is {said} everywhere: it tells no place from another; leave it out"]
 
 
 @pytest.mark.parametrize("mark", [1, 255])

@@ -63,6 +63,10 @@ def test_labels_tell_landslides_from_other_places(tmp_path, dem, kind, yes, no):
     ("label", "slide non-slides no_slide slides", [1, 0, 0, 1]), ("lslpts", "1 0 0 1", [1, 0, 0, 1]),
     ("Landslide (1/0)", "1 0 0 1", [1, 0, 0, 1]), ("clase", "estable deslizamiento estable", [0, 1, 0]),
     ("type", "rock_fall no_landslide debris_flow", [1, 0, 1]), ("type", "fall not_a_landslide flow", [1, 0, 1]),
+    *[("type", f"fall {word} flow", [1, 0, 1]) for word in (
+        "Non-landslide-point", "non_landslide_areas", "No_landslide.", "No_Landslide_(verified)", "非滑坡点")],
+    ("label", "landslide Non-landslide_Point landslide", [1, 0, 1]), ("remarks", "fall no_landslide_damage x", [1] * 3),
+    ("type", "fall stable no_landslide", [1, 0, 0]), ("remarks", "no no_landslide flow", [1, 0, 1]),
     ("landslide", "1 1 1 1 1 ", [1] * 5)])
 def test_which_columns_are_labels(tmp_path, dem, header, labels, slid):
     path = tmp_path / "i.csv"
@@ -104,6 +108,11 @@ def test_labels_that_cannot_be_understood(tmp_path, dem, header, rows, words):
     ("TYPE", ["flow", "none", "fall"], "'TYPE' (none in 1 row) is not read as labels: these rows are landslides like"),
     ("movement", ["flow", "Absent", "fall"], "(Absent in 1 row) is not read as labels: these rows are landslides like"),
     ("landslide", ["flow", "none", "fall"], "(none in 1 row) is not read as labels: these rows are landslides like "),
+    *[(name, ["flow", word, "fall"], f"({word} in 1 row) is not read as labels: these rows are") for name, word in (
+        ("type", "stable area"), ("type", "Stable slope"), ("type", "no movement"), ("label", "no failure"),
+        ("type", "No evidence of landslide"), ("type", "unfailed"), ("type", "NLS"), ("type", "pseudo-absence"),
+        ("type", "random point"), ("type", "keine Rutschung"), ("type", "pas de glissement"), ("type", "无滑坡"),
+        ("type", "sin deslizamiento"), ("type", "no landslide damage"), ("type", "control"))],
     ("date", ["2010-2014"], "no value holds one year of four digits, like 2010-2014"),
     ("date", ["7/1/98", "41836"], "field 'date': no value holds one year of four digits, like 7/1/98; the lan")])
 def test_what_is_passed_over_is_said(tmp_path, dem, header, values, note):
@@ -115,8 +124,18 @@ def test_what_is_passed_over_is_said(tmp_path, dem, header, values, note):
     assert note in " ".join(found.notes)
 
 
+def test_doubtful_values_beside_clear_ones_are_said(tmp_path, dem):
+    rows = [f"{WEST + 45 + 30 * i},{NORTH - 45},{value}" for i, value in enumerate(["fall", "no slide", "no movement"])]
+    (tmp_path / "i.csv").write_text("\n".join(["X,Y,type", *rows]))
+    found = read(tmp_path / "i.csv", dem, tmp_path)
+    assert found.slid.tolist() == [True, False, True]
+    assert "column 'type' (no movement in 1 row) is not read as labels: these rows are landsl" in " ".join(found.notes)
+
+
 @pytest.mark.parametrize(("header", "values"), [
-    ("type", ["f", "n", "t"]), ("type", ["none", "none", ""]), ("water", ["none", "much", "some"]), ("type", "012")])
+    ("type", ["f", "n", "t"]), ("type", ["none", "none", ""]), ("water", ["none", "much", "some"]), ("type", "012"),
+    *[("type", ["flow", word, "fall"]) for word in ("no data", "not assigned", "unstable slope", "sin datos")],
+    ("damage", ["house", "no slope failure", "road"])])
 def test_values_that_hardly_deny_are_not_said(tmp_path, dem, header, values):
     path = tmp_path / "i.csv"
     path.write_text("\n".join([f"X,Y,{header}", *(f"{WEST + 45},{NORTH - 45},{value}" for value in values)]))

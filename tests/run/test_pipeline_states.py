@@ -276,6 +276,15 @@ def test_status_says_when_the_checks_are_out_of_date(finished, capsys):
     assert not pipeline.checked("demo", finished[1])
 
 
+def test_a_factor_that_is_read_in_another_way_makes_the_checks_stale(finished):
+    paths, factors = Paths("demo"), constants(constants_class(pipeline.CHECK), ["REGION=demo"]).factors
+    with artifact(paths.checks, pipeline.CHECK, of_stage(pipeline.CHECK), [paths.samples]) as temporary:
+        temporary.write_text("topic,file,level,found,remedy\n")
+    assert pipeline.state_of_checks("demo", finished[1]) == "fresh"
+    write_factors(paths.factors, (*factors[:-1], replace(factors[-1], zero_is_missing=False)), {})
+    assert pipeline.state_of_checks("demo", finished[1]) == "stale: another list of factors"
+
+
 def test_an_environment_without_packages_is_one_line():
     done = subprocess.run([sys.executable, "-S", PROJECT / "tools" / "pipeline.py", "status"], text=True,
                           capture_output=True)

@@ -266,6 +266,17 @@ def test_a_virtual_raster_has_the_parts_of_its_sources(tmp_path):
     assert [p.name for p in read_files([str(tmp_path / "dem.vrt")])] == ["dem.vrt", "tile.tif"]
 
 
+def test_virtual_rasters_of_virtual_rasters_have_the_innermost_parts(tmp_path):
+    (tmp_path / "tiles").mkdir()
+    write_raster(tmp_path / "tiles" / "a.tif", np.ones((3, 3)))
+    gdal.BuildVRT(str(tmp_path / "tiles" / "inner.vrt"), [str(tmp_path / "tiles" / "a.tif")]).FlushCache()
+    gdal.BuildVRT(str(tmp_path / "dem.vrt"), [str(tmp_path / "tiles" / "inner.vrt")]).FlushCache()
+    assert [p.name for p in read_files([str(tmp_path / "dem.vrt")])] == ["dem.vrt", "inner.vrt", "a.tif"]
+    inner = tmp_path / "tiles" / "inner.vrt"  # of the outer one: GDAL cannot read such a raster
+    inner.write_text(inner.read_text().replace(">a.tif<", ">../dem.vrt<"))
+    assert [p.name for p in read_files([str(tmp_path / "dem.vrt")])] == ["dem.vrt", "inner.vrt"]
+
+
 def test_rasters_that_must_be_exported_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_raster(tmp_path / "plain.tif", np.ones((3, 3)), epsg=None, place=None, bands=2)

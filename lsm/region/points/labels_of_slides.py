@@ -14,10 +14,14 @@ from lsm.run.settings import InputError, counted
 _LIKE_LABELS = {"landslide", "landslides", "slide", "slides", "ls", "label", "labels", "class", "stability", "presence",
                 "occurrence", "value", "failure", "is", "or", "not", "yes", "no", "y", "n", "binary"}
 # of STABLE: in a column of another name they may mean anything, that water is absent, say
-# beside types of landslides they may: "none" in a column landslide_type
 _PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "absent", "absence", "negative", "não", "nao", "non", "nein", "否")
-_OF_TYPES = re.compile(r"typ|tipo|kind|class|clase|categ|movement|process|failure|slide|类型", re.I)  # in such names
-_NOTHING = ("none", "nothing")
+# beside types of landslides they hardly do: "absent" in a column landslide_type, say
+_OF_TYPES = re.compile(r"typ|tipo|kind|class|clase|categ|movement|process|failure|slide|label|类型", re.I)
+# in such a column: what sounds like a place that did not slide, or was drawn as one; "no data" does not
+_DOUBTFUL = re.compile(
+    r"(none|nothing|unfailed|nls)$|(stable|(pseudo )?absence|random)\b|(control|background)( (point|sample|site)s?)?$|"
+    r"((no|not|non|without|kein\w*|nicht|pas|sans|sin|sem|senza|не|нет|без)\b|[无非未]).*"
+    r"(evidence|\bsign|slid|slip|slump|fail|mov|mass|instab|rutsch|gliss|mouv|desliz|derrumb|frana|оползн|оползен|[滑崩])")
 _OFTEN_CODES = ("0", "-1", "f", "n")  # of types, where others stand beside them
 
 
@@ -52,9 +56,10 @@ def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.n
                                  f"found {pair}; correct it, or rename a column that is no label")
             both |= (labels == 1).any() and (labels[~empty] == 1).all()  # rows without a label are no landslides
             notes += [] if both or stable else _in_doubt(table[name], where)
-        elif table[name].dtype.kind not in "iuf" and (
-                denied := words_of(table[name]).isin(DENIED).to_numpy()).any() and not (denied | empty).all():
-            labels, both = np.where(denied, 0.0, 1.0), True
+        elif table[name].dtype.kind not in "iuf" and (written := words_of(table[name])).isin(DENIED).any() and not (
+                (sure := (labels == 0) & ~written.isin(_PLAIN_WORDS).to_numpy()) | empty).all():
+            labels, both = np.where(sure, 0.0, 1.0), True  # sure: "stable" too, beside "no landslide"
+            notes += [] if stable else _in_doubt(table[name].mask(sure), where)
         elif others.any() or not (alike or clear_words(table[name])):
             if pair and (both or alike or not re.search(r"\d", pair)):
                 notes.append(f"{where}: column {name!r} ({pair}) is not read as labels; if it marks places that did "
@@ -93,9 +98,10 @@ def _in_doubt(column: pd.Series, where: str) -> list[str]:
     without such rows."""
     if column.dtype.kind in "iuf":
         return []
-    words, rows = words_of(column), labels_of(column) == 0
+    words, rows, of_types = words_of(column), labels_of(column) == 0, bool(_OF_TYPES.search(str(column.name)))
     if not clear_words(column):
-        rows = (rows | words.isin(_NOTHING)) & ~words.isin(_OFTEN_CODES) & bool(_OF_TYPES.search(str(column.name)))
+        rows &= (~words.isin(_OFTEN_CODES) & of_types).to_numpy()
+    rows |= (words.str.match(_DOUBTFUL) & of_types).to_numpy(bool)
     if not rows.any() or (rows | is_empty(column)).all():
         return []
     return [f"{where}: column {column.name!r} ({str(column[rows].iloc[0]).strip()[:30]} in "
