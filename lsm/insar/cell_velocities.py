@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from osgeo import gdal
-from scipy.spatial import cKDTree
 
 from lsm.inputs.bands import known
-from lsm.inputs.crs import off_north
+from lsm.inputs.crs import moved, off_north
 from lsm.inputs.layers import read_rows, values_at, write_layer
 from lsm.inputs.rasters import Grid, centres, locate
 from lsm.insar.moving_slopes import slope_cosine, slope_velocity
@@ -15,6 +14,7 @@ from lsm.insar.rules import RuleConstants
 from lsm.insar.tracks import joined
 from lsm.insar.velocities import InsarPoints
 
+MOST_COLUMNS = 1 << 31  # of a raster
 
 def of_looks(cell: np.ndarray, velocity: np.ndarray, look: np.ndarray) -> tuple[np.ndarray, ...]:
     """The velocity of each cell in each look: cells, velocities, and the group of each point, -1 where it does not
@@ -42,23 +42,35 @@ class Placed:
         on[on] = known(values_at(slope, row[on], col[on])[:, 0])
         self.at = np.flatnonzero(on)  # the points, and the cell of each
         self.row, self.col = row[self.at], col[self.at]
-        self.spacing, self.tree = points.spacing, cKDTree(points.xy / points.spacing) if points.spacing else None
+        self.raster, self.of_cell = points.raster, None
+        if self.raster:  # the point of each of its cells, sorted by cell
+            self.of_cell = np.unique(self.cell_of_raster(points.xy, grid), return_index=True)
+
+    def cell_of_raster(self, xy: np.ndarray, grid: Grid) -> np.ndarray:
+        """The cell (points,) of the raster, a whole number, in which points (points, 2) lie."""
+        place, crs = self.raster
+        x, y = moved(xy, grid.crs, crs).T
+        zero, of_x, of_y, first, down_x, down_y = gdal.InvGeoTransform(place)
+        col, row = np.floor(zero + of_x * x + of_y * y), np.floor(first + down_x * x + down_y * y)
+        return row.astype(np.int64) * MOST_COLUMNS + col.astype(np.int64)
 
     def cells(self, slope: gdal.Dataset, grid: Grid, first: int, rows: int) -> tuple[np.ndarray, ...]:
         """Rows and columns of the cells with a velocity among `rows` rows from `first` on, and the point that each is
-        of, (points and more,) each. Of a raster, these are all cells with a slope that lie within one of its own."""
+        of, (points and more,) each. Of a raster, these are all cells with a slope whose centres lie in one of its own.
+        """
         here = (self.row >= first) & (self.row < first + rows)
         row, col, at = self.row[here], self.col[here], self.at[here]
-        if self.tree is None:
+        if not self.raster:
             return row, col, at
         empty = known(read_rows(slope, first, rows))
         empty[row - first, col] = False
         r, c = np.nonzero(empty)
         r += first
-        apart, point = self.tree.query(np.column_stack(centres(grid.geotransform, r, c)) / self.spacing, p=np.inf,
-                                       distance_upper_bound=0.5 + 1e-6)
-        near = np.isfinite(apart)
-        return tuple(map(np.concatenate, ((row, r[near]), (col, c[near]), (at, point[near]))))
+        cells, point = self.of_cell
+        wanted = self.cell_of_raster(np.column_stack(centres(grid.geotransform, r, c)), grid)
+        place = np.minimum(np.searchsorted(cells, wanted), len(cells) - 1)
+        within = cells[place] == wanted
+        return tuple(map(np.concatenate, ((row, r[within]), (col, c[within]), (at, point[place[within]]))))
 
 
 def looks(files: list[InsarPoints]) -> np.ndarray:

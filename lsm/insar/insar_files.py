@@ -56,9 +56,9 @@ def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, lis
     return table[kept], header, notes
 
 
-def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tuple[float, float], str, list[str]]:
-    """The cells of a raster of velocities as points, their sides along X and Y (m), the unit that the raster states (""
-    for none), and notes.
+def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tuple[tuple, str], str, list[str]]:
+    """The cells of a raster of velocities as points, its geotransform and CRS (WKT), the unit that it states ("" for
+    none), and notes.
 
     key_of  (name of a band) -> what it holds, "velocity" or another, None where it does not count
     The velocity along the line of sight is the band of that name, or the one of |band=<number>, or the first; further
@@ -101,14 +101,12 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
     table = pd.DataFrame({column: v[known] for column, v in values.items()})
     del values, v, raw
     north, east = (i + first_one + 0.5 for i, first_one in zip(np.nonzero(known), (first, col), strict=True))
-    xy = np.empty((len(table) + 3, 2))  # and corners of the first cell: itself, along a row, a column
+    xy = np.empty((len(table), 2))
     for axis in (0, 1):
-        xy[:-3, axis] = place[3 * axis] + east * place[3 * axis + 1] + north * place[3 * axis + 2]
+        xy[:, axis] = place[3 * axis] + east * place[3 * axis + 1] + north * place[3 * axis + 2]
     del east, north
-    xy[-3:] = xy[:1] + np.array([[0, 0], place[1:5:3], place[2:6:3]])
     xy = moved(xy, crs, grid.crs)
-    spacing = tuple(np.abs(xy[-2:] - xy[-3]).max(axis=0).tolist())
-    table = table.assign(X=xy[:-3, 0], Y=xy[:-3, 1])
+    table = table.assign(X=xy[:, 0], Y=xy[:, 1])
     if key_of(velocity.GetDescription()) == "velocity":  # it may name the unit
         table = table.rename(columns={"velocity": velocity.GetDescription()})
     if {"HEADING", "INCIDENCE_ANGLE"} <= set(told):
@@ -117,7 +115,7 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
     unit = velocity.GetUnitType() or next((told[k] for k in ("UNIT", "unit", "units") if k in told), "")
     notes.append(f"{shown(path)}: {len(table):,} of {rows * cols:,} cells on and around the grid have a velocity and "
                  f"are the points{lost}")
-    return table, spacing, unit, notes
+    return table, (place, crs.ExportToWkt()), unit, notes
 
 
 def _opened(file: File, key_of, notes: list[str]

@@ -97,7 +97,7 @@ def joined(files: list[InsarPoints]) -> InsarPoints | None:
         return None if all(v is None for v in values) else np.concatenate(
             [np.full(len(file.xy), UNKNOWN[name]) if v is None else v for v, file in zip(values, files, strict=True)])
 
-    names = [field.name for field in fields(InsarPoints) if field.name not in ("spacing", "file")]
+    names = [field.name for field in fields(InsarPoints) if field.name not in ("raster", "file")]
     of_file = np.repeat(np.arange(len(files)), [len(file.xy) for file in files])
     return InsarPoints(**{name: of(name) for name in names}, file=of_file)
 

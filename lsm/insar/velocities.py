@@ -71,7 +71,7 @@ class InsarPoints:
 
     Where the source gives them, else None, (points,) each: coherence; heading (degrees clockwise from north, of the
     flight); incidence (degrees off the vertical); error (mm/yr, one standard deviation of the velocity); file, the
-    number of the file, of several. spacing: of points that stand for cells of a raster, the sides of these, m.
+    number of the file, of several. raster: of points that stand for its cells, its geotransform and CRS (WKT).
     """
 
     xy: np.ndarray
@@ -81,7 +81,7 @@ class InsarPoints:
     incidence: np.ndarray | None = None
     error: np.ndarray | None = None
     file: np.ndarray | None = None
-    spacing: tuple[float, float] | None = None
+    raster: tuple[tuple, str] | None = None
 
     def table(self) -> pd.DataFrame:
         """The points under the names that `read_insar` finds again."""
@@ -105,13 +105,13 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
     positive  one of DIRECTIONS: what the source counts as positive
     Points without a value are dropped and counted. Raises InputError.
     """
-    file, stated, spacing = File.of(name, WHAT), "", None
+    file, stated, raster = File.of(name, WHAT), "", None
     path = file.path
     if file.is_table:
         table, notes = points_of(name, WHAT, grid, epsg, key_of)
         header = Table(path, WHAT, file.member).header
     elif Path(file.opened).suffix.lower() in RASTERS or is_raster(name, WHAT):
-        table, spacing, stated, notes = raster_table(name, grid, key_of)
+        table, raster, stated, notes = raster_table(name, grid, key_of)
         header = list(table)
     else:
         table, header, notes = layer_table(name, grid, key_of)
@@ -165,7 +165,7 @@ def read_insar(name: str | Path, grid: Grid, epsg: int = 0, unit: str = "mm/yr",
                                                "CRS: |epsg=<code> behind the file, or a column epsg")
         raise InputError(f"{shown(path)}: expected points within {grid.extent}, found {(~inside).sum()} of {len(xy)} "
                          f"outside (X {west:.0f} to {east:.0f}, Y {south:.0f} to {north:.0f}); {remedy}")
-    return InsarPoints(xy, towards_satellite(velocity, positive), **values, spacing=spacing), notes
+    return InsarPoints(xy, towards_satellite(velocity, positive), **values, raster=raster), notes
 
 
 def split_unit(name: str) -> tuple[str, str]:

@@ -8,11 +8,12 @@ from osgeo import gdal
 from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, write_raster
 
 from lsm.inputs import rasters
+from lsm.inputs.crs import moved
 from lsm.inputs.layers import write_layer
 from lsm.inputs.rasters import Grid, centres
 from lsm.insar.cell_velocities import write_velocity_layer
 from lsm.insar.moving_slopes import slope_cosine
-from lsm.insar.velocities import InsarPoints
+from lsm.insar.velocities import InsarPoints, read_insar
 from lsm.run.settings import of_stage
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
@@ -47,10 +48,34 @@ def test_a_coarser_raster_gives_its_velocity_to_all_cells_within_its_own(tmp_pat
     row, col = np.indices(v.shape).reshape(2, -1)
     xy = np.column_stack([WEST + (col + 0.5) * 4 * CELL, NORTH - (row + 0.5) * 3 * CELL])
     there = v.ravel() != v[7, 9]  # a gap stays one
-    points = InsarPoints(xy[there], v.ravel()[there], spacing=(4 * CELL, 3 * CELL))
+    points = InsarPoints(xy[there], v.ravel()[there],
+                         raster=((WEST, 4 * CELL, 0, NORTH, 0, -3 * CELL), GRID.crs))
     write_velocity_layer([points], GRID, tmp_path, of_stage("augment_inventory.py"))
     expected = np.where(v == v[7, 9], 0, v).repeat(3, axis=0).repeat(4, axis=1)
     np.testing.assert_array_equal(gdal.Open(str(tmp_path / "DV.tif")).ReadAsArray(), expected)
+
+
+def test_cells_of_a_turned_raster_are_those_in_its_cells(tmp_path):
+    """In the CRS of European services, 3.5 degrees off the grid's north; GDAL's nearest neighbour is the reference."""
+    grid = Grid(60, 60, (300_000, 30, 0, 5_200_000, 0, -30), crs_of(32633).ExportToWkt())
+    for name, value in (("slope", 30.0), ("aspect", 90.0)):
+        write_layer(tmp_path / f"{name}.tif", grid, lambda row, rows, value=value: np.full((rows, 60), value))
+    x, y = moved(np.array([[300_900, 5_199_100]]), grid.crs, crs_of(3035))[0]
+    place = (x - 2_000, 100, 0, y + 2_000, 0, -100)
+    v = np.random.default_rng(1).uniform(1, 9, (40, 40)).round(2)
+    v[np.random.default_rng(2).random(v.shape) < 0.2] = np.nan
+    raster = gdal.GetDriverByName("MEM").Create("", 40, 40, 1, gdal.GDT_Float64)
+    raster.SetGeoTransform(place)
+    raster.SetSpatialRef(crs_of(3035))
+    raster.GetRasterBand(1).WriteArray(v)
+    given = tmp_path / "insar.tif"
+    gdal.GetDriverByName("GTiff").CreateCopy(str(given), raster)
+    points, _ = read_insar(str(given), grid)
+    write_velocity_layer([points], grid, tmp_path, of_stage("augment_inventory.py"))
+    expected = gdal.Warp("", raster, format="MEM", dstSRS=grid.crs, outputBounds=grid.bounds, width=60, height=60,
+                         resampleAlg="near", errorThreshold=0, dstNodata=0).ReadAsArray()
+    found = gdal.Open(str(tmp_path / "DV.tif")).ReadAsArray()
+    np.testing.assert_allclose(found, np.nan_to_num(expected), rtol=1e-6)
 
 
 def test_memory_for_a_coarse_raster_is_that_of_a_window(tmp_path, monkeypatch):
@@ -60,7 +85,7 @@ def test_memory_for_a_coarse_raster_is_that_of_a_window(tmp_path, monkeypatch):
         write_layer(tmp_path / f"{name}.tif", grid, lambda row, rows: np.full((rows, 400), 30.0))
     row, col = np.indices((20, 20)).reshape(2, -1)
     xy = np.column_stack([WEST + (col + 0.5) * 20 * CELL, NORTH - (row + 0.5) * 20 * CELL])
-    points = InsarPoints(xy, 1.0 + col, spacing=(20 * CELL, 20 * CELL))
+    points = InsarPoints(xy, 1.0 + col, raster=((WEST, 20 * CELL, 0, NORTH, 0, -20 * CELL), grid.crs))
     tracemalloc.start()
     write_velocity_layer([points], grid, tmp_path, of_stage("augment_inventory.py"))
     peak = tracemalloc.get_traced_memory()[1]
