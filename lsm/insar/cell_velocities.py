@@ -16,6 +16,7 @@ from lsm.insar.velocities import InsarPoints
 
 MOST_COLUMNS = 1 << 31  # of a raster
 
+
 def of_looks(cell: np.ndarray, velocity: np.ndarray, look: np.ndarray) -> tuple[np.ndarray, ...]:
     """The velocity of each cell in each look: cells, velocities, and the group of each point, -1 where it does not
     count.
@@ -40,11 +41,20 @@ class Placed:
     def __init__(self, points: InsarPoints, slope: gdal.Dataset, grid: Grid):
         row, col, on = locate(grid.geotransform, (grid.rows, grid.cols), points.xy)
         on[on] = known(values_at(slope, row[on], col[on])[:, 0])
+        self.raster, self.of_cell = points.raster, None
+        if self.raster and self.side(points.xy, grid) > grid.cell * (1 + 1e-6):
+            on[:] = False  # where cells are turned, a point may lie in one whose centre lies in the next of the raster
         self.at = np.flatnonzero(on)  # the points, and the cell of each
         self.row, self.col = row[self.at], col[self.at]
-        self.raster, self.of_cell = points.raster, None
         if self.raster:  # the point of each of its cells, sorted by cell
             self.of_cell = np.unique(self.cell_of_raster(points.xy, grid), return_index=True)
+
+    def side(self, xy: np.ndarray, grid: Grid) -> float:
+        """The shorter side of the raster's cells in the middle of points (points, 2), m in the CRS of the grid."""
+        place, crs = self.raster
+        corner = moved(np.median(xy, axis=0)[None], grid.crs, crs)
+        corners = moved(corner + np.array([[0, 0], place[1:5:3], place[2:6:3]]), crs, grid.crs)
+        return np.hypot(*(corners[1:] - corners[0]).T).min()
 
     def cell_of_raster(self, xy: np.ndarray, grid: Grid) -> np.ndarray:
         """The cell (points,) of the raster, a whole number, in which points (points, 2) lie."""

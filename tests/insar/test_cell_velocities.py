@@ -55,13 +55,14 @@ def test_a_coarser_raster_gives_its_velocity_to_all_cells_within_its_own(tmp_pat
     np.testing.assert_array_equal(gdal.Open(str(tmp_path / "DV.tif")).ReadAsArray(), expected)
 
 
-def test_cells_of_a_turned_raster_are_those_in_its_cells(tmp_path):
+@pytest.mark.parametrize("side", [31, 100])
+def test_cells_of_a_turned_raster_are_those_in_its_cells(tmp_path, side):
     """In the CRS of European services, 3.5 degrees off the grid's north; GDAL's nearest neighbour is the reference."""
     grid = Grid(60, 60, (300_000, 30, 0, 5_200_000, 0, -30), crs_of(32633).ExportToWkt())
     for name, value in (("slope", 30.0), ("aspect", 90.0)):
         write_layer(tmp_path / f"{name}.tif", grid, lambda row, rows, value=value: np.full((rows, 60), value))
     x, y = moved(np.array([[300_900, 5_199_100]]), grid.crs, crs_of(3035))[0]
-    place = (x - 2_000, 100, 0, y + 2_000, 0, -100)
+    place = (x - 20 * side, side, 0, y + 20 * side, 0, -side)
     v = np.random.default_rng(1).uniform(1, 9, (40, 40)).round(2)
     v[np.random.default_rng(2).random(v.shape) < 0.2] = np.nan
     raster = gdal.GetDriverByName("MEM").Create("", 40, 40, 1, gdal.GDT_Float64)
