@@ -16,7 +16,7 @@
 #   make coverage                the tests, and which lines and branches of the program they run
 #   make fuzz                    every reader of tables, rasters and vectors against 10,000 damaged inputs
 #   make benchmarks              time the program against plain forms
-#   RECIPE=published runs the published settings. FURTHER=all takes the columns too that FACTORS does not name.
+#   RECIPE=published runs the published settings. FURTHER=all takes the columns of numbers too that FACTORS does not name.
 #   In an active conda environment: make run PY=python
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

@@ -23,7 +23,7 @@ class Area:
     REGION: str = "demo"  # the synthetic area of src_data/make_demo.py; "HK" is the published study
     SEED: int = 1         # of every random draw; not published
     FURTHER: str = "none"  # columns of samples and grid that FACTORS does not name, to take as factors too: "none",
-                           #   "all" or names, like "rain,soil:categorical"
+                           #   "all" those of numbers, or names, like "rain,soil:categorical"
 
     @property
     def factors(self) -> tuple[Factor, ...]:

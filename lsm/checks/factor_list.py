@@ -48,7 +48,7 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
     for path in tables:
         with contextlib.suppress(InputError):  # the reader of a damaged table says what is wrong with it
             headers[path] = header_of(path)
-    factors, left_out = [], []
+    factors, left_out, renamed = [], [], []
     for factor in known:
         columns = {_column_of(path, header, factor, common.get(factor.name, ())) for path, header in headers.items()}
         columns.discard(None)
@@ -56,6 +56,7 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
             own = {plain(name) for name in (factor.name, *factor.aliases)}
             aliases = sorted(name for name in columns if plain(name) not in own)
             factors.append(replace(factor, aliases=(*factor.aliases, *aliases)))
+            renamed += [f"{name!r} is {factor.name}" for name in aliases]
         else:
             left_out.append(factor.name)
     if not (headers and factors):  # these are no tables of factors; their reader says so
@@ -66,6 +67,7 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
     taken = _taken(offered, words, further)
     names = ", ".join(map(shown, headers))
     notes = [f"left out, for no column of {names} holds them: {', '.join(left_out)}"] if left_out else []
+    notes += [f"taken for factors by their names: {', '.join(renamed)}"] * bool(renamed)
     notes += _in_other_units([f for f in known if f.name in left_out], common, headers)
     if taken:
         notes.append(f"further factors: {', '.join(f'{factor.name} ({factor.kind})' for factor in taken)}")
@@ -186,7 +188,7 @@ def _taken(offered: list[str], words: list[str], further: str) -> list[Factor]:
             raise InputError(f"FURTHER={further}: expected none, all, or columns that samples and grid have "
                              f"({', '.join(columns.values()) or 'there are none'}), found {name!r}"
                              + (f" of kind {kind}; kinds: {', '.join(KINDS)}" if kind else
-                                f"; did you mean {near[0]}?" if near else "; correct the name"))
+                                f"; did you mean {near[0]}?" if near else "; correct the name, or give FURTHER=none"))
         kind = kind or ("categorical" if plain(name) in of_words else "continuous")
         out.append(Factor(columns[plain(name)], kind, "class" if plain(name) in of_words else "-"))
         if out[-1].name in [factor.name for factor in out[:-1]]:

@@ -195,7 +195,8 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     """The arguments that a stage knows, and its region.
 
     PREPARE ran once with the constants of that area (RAW, a field of classes, ...): they hold until others are given.
-    So do the file of own units that BLOCKS cut the area by (BLOCKS= goes back to SLIC), and FORECAST=True.
+    So do the file of own units that BLOCKS cut the area by (BLOCKS= goes back to SLIC), FORECAST=True, and the further
+    factors of the last blocks (FURTHER=none leaves them out).
     """
     known = defaults(constants_class(script))
     if script in MAKERS:  # the inputs' draws have a seed of their own: SEED=2 is another run on them
@@ -211,6 +212,9 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
         own += [f"BLOCKS={units}" for units in [made_with(Paths(region).blocks).get("BLOCKS")] if units]
     elif script == LEARN and not any(a.startswith("FORECAST=") for a in own):
         own += ["FORECAST=True"] * bool(made_with(Paths(region).model).get("FORECAST"))
+    if "FURTHER" in known and script not in (DEMO, PREPARE) and not any(a.startswith("FURTHER=") for a in own):
+        further = made_with(Paths(region).blocks).get("FURTHER", known["FURTHER"])
+        own += [f"FURTHER={further}"] * (further != known["FURTHER"])
     return [f"REGION={region}", *own]
 
 

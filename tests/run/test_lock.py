@@ -116,13 +116,13 @@ def test_runs_with_other_temporary_folders_see_each_other(other, tmp_path, monke
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EROFS])
 def test_where_the_folder_takes_no_lock_it_lies_in_the_temporary_one_and_a_line_says_so(number, tmp_path, monkeypatch,
                                                                                         capsys):
-    monkeypatch.setenv("LSM_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path / "isle"))
     temporary, real = tmp_path / "temporary", fcntl.flock
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
 
     def flock(file, how):
-        if file.name.startswith(str(tmp_path / "root")):
+        if file.name.startswith(str(tmp_path / "isle")):
             raise OSError(number, os.strerror(number))
         return real(file, how)
 
@@ -132,8 +132,8 @@ def test_where_the_folder_takes_no_lock_it_lies_in_the_temporary_one_and_a_line_
         assert len(list(temporary.glob(".*.lock"))) == 2
     assert list(temporary.iterdir()) == []
     line, = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"{tmp_path}/root/tmp: no lock can be held there ({os.strerror(number)}); it is held in "
-                           f"{temporary}")
+    assert line.startswith(f"{tmp_path / 'isle' / 'tmp'}: no lock can be held there ({os.strerror(number)}); "
+                           f"it is held in {temporary}")
 
 
 def test_a_disk_that_refuses_the_lock_otherwise_is_an_error(tmp_path, monkeypatch):

@@ -348,6 +348,20 @@ def test_what_an_area_was_prepared_with_is_remembered_as_it_was_given(tmp_path, 
     assert pipeline.arguments_of(pipeline.PREPARE, "isle", arguments) == arguments
 
 
+def test_further_factors_are_remembered_until_they_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths = Paths("isle")
+    paths.blocks.parent.mkdir(parents=True)
+    made = SimpleNamespace(REGION="isle", BLOCKS="", FURTHER="rain,soil")
+    with artifact(paths.blocks, pipeline.BLOCKS, made, []) as temporary:
+        temporary.write_text("as written")
+    for script in (pipeline.CHECK, pipeline.AUGMENT, pipeline.PRETRAIN, pipeline.LEARN, pipeline.MAP, pipeline.REPORT,
+                   "figure.py"):
+        assert pipeline.arguments_of(script, "isle", []) == ["REGION=isle", "FURTHER=rain,soil"]
+        assert pipeline.arguments_of(script, "isle", ["FURTHER=none"]) == ["REGION=isle", "FURTHER=none"]
+    assert pipeline.arguments_of(pipeline.PREPARE, "isle", []) == ["REGION=isle"]
+
+
 @pytest.mark.parametrize(("lost", "record_too"), [
     *itertools.product(("composite", "factors", "factor_stack", "samples_without_insar"), (False, True)),
     ("samples", False), ("insar_points", False)])  # without records nothing tells that they were there

@@ -8,6 +8,7 @@ from lsm.inputs.tables.text_tables import plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
+IN_NO_SAMPLE = "in no sample"  # the class of words that no sample has
 KINDS = ("continuous", "distance", "circular", "categorical")
 
 
@@ -78,4 +79,5 @@ def codes_of_classes(path: Path, factors: tuple[Factor, ...]) -> dict[str, dict[
     """The code of every named class, by factor: from the region's list of factors at `path`, if there is one, and from
     the words of its tables."""
     classes = read_factors(path)[1] if path.is_file() else {}
-    return classes | {f.name: {word: code for code, word in enumerate(f.words, 1)} for f in factors if f.words}
+    return classes | {f.name: {word: code for code, word in enumerate((IN_NO_SAMPLE, *f.words))} for f in factors
+                      if f.words}
