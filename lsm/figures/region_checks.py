@@ -4,10 +4,9 @@ import textwrap
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 
 from lsm.checks.finding import summary
 from lsm.checks.table_checks import CORRELATION, VIF
@@ -102,11 +101,12 @@ def non_landslides(c: FigureConstants) -> Drawn:
     fig.subplots_adjust(left=0.17, right=0.97, top=1 - 0.1 / tall, bottom=0.87 / tall)
     y = np.arange(len(table))
     ax.barh(y, table["auroc"].fillna(0), height=0.62, edgecolor=styles.AFTER["color"], linewidth=0.8,
-            color=[styles.AFTER["color"] if chosen else "white" for chosen in table["chosen"]])
+            color=[1 - 0.25 * (1 - np.array(to_rgb(styles.AFTER["color"]))) if chosen else "white"
+                   for chosen in table["chosen"]])
     for i, row in enumerate(table.itertuples()):
         value = f"{row.auroc:.3f}" if np.isfinite(row.auroc) else "no score: too few squares"
         ax.text(0.02, i, f"{value}, {counted(row.non_landslides, 'point')}" + " (chosen)" * bool(row.chosen),
-                fontsize=6.5, va="center", path_effects=[withStroke(linewidth=2, foreground="white")])
+                fontsize=6.5, va="center")
     ax.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     ax.set_yticks(y, table["strategy"])
     ax.set(xlim=(0, 1), ylim=(len(table) - 0.45, -0.55), xlabel="AUROC, whole squares left out")
