@@ -119,9 +119,11 @@ def test_non_landslides_are_those_saved(paths):
 
 
 def test_the_words_of_a_chosen_way_are_read_beyond_its_bar_too(paths):
-    """Of a low AUROC the bar ends within the words: white ones would be lost on white."""
+    """Of a low AUROC the bar ends within the words: they are black, and all bars as pale as the page, or nearly so."""
     fig, _ = region_checks.non_landslides(constants(figure.Constants, ["REGION=small"]))
     words = [text for text in fig.axes[0].texts if "points" in text.get_text()]
     assert len(words) == 3
     assert {text.get_color() for text in words} == {"black"}
-    assert all(text.get_path_effects() for text in words)
+    faces = {tuple(bar.get_facecolor()) for bar in fig.axes[0].patches}
+    assert len(faces) == 2  # the chosen one is another
+    assert all(np.dot(face[:3], (0.2126, 0.7152, 0.0722)) > 0.7 for face in faces)  # relative luminance
