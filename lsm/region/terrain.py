@@ -46,28 +46,17 @@ def curvature(heights: np.ndarray, cell: float) -> np.ndarray:
     """Curvature (1/100 m, convex > 0) of heights (rows, cols) in m with nan for nodata; shape (rows - 2, cols - 2).
 
     -100 times the Laplacian: the total curvature -2(D + E) * 100 of Zevenbergen and Thorne (1987, Earth Surface
-    Processes and Landforms 12). A neighbour without height counts as level with the cell.
+    Processes and Landforms 12). Missing neighbours as in `_neighbours`.
     """
-    z = heights[1:-1, 1:-1]
-    total = np.zeros_like(z)
-    for near in (heights[:-2, 1:-1], heights[2:, 1:-1], heights[1:-1, :-2], heights[1:-1, 2:]):
-        total += np.where(np.isnan(near), 0, near - z)
-    return -100 * total / cell**2
+    near = _neighbours(heights)
+    return -100 * sum(near[place] - near[0, 0] for place in ((-1, 0), (1, 0), (0, -1), (0, 1))) / cell**2
 
 
 def curvatures(heights: np.ndarray, cell: float) -> tuple[np.ndarray, np.ndarray]:
-    """Profile and plan curvature (1/100 m, convex > 0) of heights (rows, cols) in m with nan for nodata; both (rows -
-    2, cols - 2), 0 on level ground.
-
-    Zevenbergen and Thorne (1987), with the sign of the plan curvature turned: both add up to `curvature`. A neighbour
-    without height continues the line from the opposite one, as in SAGA; a plane stays one. Without both it is level.
-    """
-    z = heights[1:-1, 1:-1]
-    near = {(row, col): heights[1 + row:heights.shape[0] - 1 + row, 1 + col:heights.shape[1] - 1 + col]
-            for row in (-1, 0, 1) for col in (-1, 0, 1)}
-    near = {(row, col): np.where(np.isnan(v), 2 * z - near[-row, -col], v) for (row, col), v in near.items()}
-    near = {place: np.where(np.isnan(v), z, v) for place, v in near.items()}
-    north, south, west, east = near[-1, 0], near[1, 0], near[0, -1], near[0, 1]
+    """Profile and plan curvature (1/100 m, convex > 0) of heights as `curvature` takes them, 0 on level ground;
+    Zevenbergen and Thorne (1987), with the sign of the plan curvature turned: both add up to `curvature`."""
+    near = _neighbours(heights)
+    z, north, south, west, east = near[0, 0], near[-1, 0], near[1, 0], near[0, -1], near[0, 1]
     d, e = ((west + east) / 2 - z) / cell**2, ((north + south) / 2 - z) / cell**2
     f = (near[-1, 1] + near[1, -1] - near[-1, -1] - near[1, 1]) / (4 * cell**2)
     g, h = (east - west) / (2 * cell), (north - south) / (2 * cell)
@@ -77,6 +66,16 @@ def curvatures(heights: np.ndarray, cell: float) -> tuple[np.ndarray, np.ndarray
     profile = -200 * (d * g**2 + e * h**2 + f * g * h) / steep
     plan = -200 * (d * h**2 + e * g**2 - f * g * h) / steep
     return np.where(level, 0, profile), np.where(level, 0, plan)
+
+
+def _neighbours(heights: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+    """The heights of all cells but those at the rim, and of their neighbours, by offset (row, col). A neighbour without
+    height continues the line from the opposite one, as in SAGA: a plane stays one. Without both it is level."""
+    rows, cols = heights.shape
+    near = {(i, j): heights[1 + i:rows - 1 + i, 1 + j:cols - 1 + j] for i in (-1, 0, 1) for j in (-1, 0, 1)}
+    z = near[0, 0]
+    near = {(i, j): np.where(np.isnan(v), 2 * z - near[-i, -j], v) for (i, j), v in near.items()}
+    return {place: np.where(np.isnan(v), z, v) for place, v in near.items()}
 
 
 def smoothed(heights: np.ndarray, reach: int) -> np.ndarray:
