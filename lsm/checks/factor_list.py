@@ -22,6 +22,7 @@ from lsm.run.settings import InputError, one_line
 LOOKED_AT = 1000  # rows of a table that say whether a column holds numbers
 MOST_WORDS = 1000  # classes of a factor
 MOST_CLASSES = 50  # different words of a column in these rows; more are remarks
+SLIPS = 0.01  # of the rows of a column of class codes, that may hold something else by mistake
 _NO_UNIT = re.compile(r"(?!)")  # matches nothing
 # How people write a factor's unit behind its name, by unit.
 _UNITS = {unit: re.compile(rf"[\s_]*[(\[]\s*(?:{words})\s*[)\]]$|[\s_]+(?:{words})$", re.I) for unit, words in (
@@ -105,9 +106,12 @@ def _with_words(samples: Path, factor: Factor) -> Factor:
 
 
 def _are_words(rows: pd.DataFrame, names: tuple[str, ...]) -> bool:
-    """Whether most values of a column, the first one of these names, are no numbers."""
+    """Whether a column, the first one of these names, holds classes in words: most values are no numbers, or more than
+    a slip of the pen have letters, as Q1 beside 1 and 2."""
     column = rows.iloc[:, find_columns(list(rows), names)[0]].dropna().astype(str)
-    return bool(pd.to_numeric(column, errors="coerce").isna().mean() > 0.5)
+    no_numbers = column[pd.to_numeric(column, errors="coerce").isna()]
+    lettered = no_numbers.str.contains(r"[^\W\d_]").sum()
+    return bool(len(no_numbers) > 0.5 * len(column) or lettered > SLIPS * len(column))
 
 
 def _in_other_units(factors: list[Factor], common: dict[str, tuple[str, ...]], headers: dict) -> list[str]:

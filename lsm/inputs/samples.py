@@ -29,11 +29,13 @@ OTHER_NAMES = {  # of the columns that are no factors
               "lslpts", "deslizamiento", "frana", "glissement", "rutschung", "滑坡")}
 DEGREES = ("longitude", "latitude", "lon", "lat", "long", "decimallongitude", "decimallatitude")
 LANDSLIDE = ("1", "true", "t", "yes", "y", "landslide", "slide", "unstable", "present", "presence", "positive",
-             "si", "sí", "sim", "oui", "ja", "deslizamiento", "frana", "glissement", "rutschung", "滑坡", "是")
+             "si", "sí", "sim", "oui", "ja", "verdadero", "verdadeiro", "vero", "vrai", "wahr",
+             "occurred", "deslizamiento", "frana", "glissement", "rutschung", "滑坡", "是")
 DENIED = ("non landslide", "no landslide", "not landslide", "non slide", "no slide", "not slide", "no deslizamiento",
-          "non frana", "非滑坡")  # words that mean nothing but a place that did not slide
+          "non frana", "not occurred", "非滑坡")  # words that mean nothing but a place that did not slide
 STABLE = ("0", "-1", "false", "f", "no", "n", "stable", *DENIED, "absent", "absence", "negative",
-          "não", "nao", "non", "nein", "estable", "estável", "stabile", "stabil", "稳定", "否")  # -1 beside 1
+          "não", "nao", "non", "nein", "falso", "faux", "falsch", "estable", "estável", "stabile",
+          "stabil", "稳定", "否")  # -1 beside 1
 # what may stand behind these words and leaves their meaning: "non-landslide point", "No landslide. (verified)"
 _DENIED_MORE = (rf"^({'|'.join(DENIED)})s?( ?(areas?|points?|places?|locations?|sites?|zones?|cells?|samples?|"
                 r"polygons?|slopes?|units?|点|区|区域|样本|样点))?[.]?( ?\([^()]*\))?[.]?$")
@@ -63,7 +65,9 @@ def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data
         wild = np.abs(values[:, j]) > 10  # the bulk is -1 to 1, or standardised
         _refuse(wild, table, frame.iloc[:, j], "NDVI from -1 to 1, as in the other rows", 0)
     label = labels_of(frame.iloc[:, -1])
-    _refuse(np.isnan(label), table, frame.iloc[:, -1], "0 or 1 (1 = landslide)", 0)
+    few = np.isnan(label).sum() < max(10, 0.1 * len(label))
+    _refuse(np.isnan(label), table, frame.iloc[:, -1], "0 or 1 (1 = landslide)", 0,
+            "correct or remove the row" if few else "write 1 for landslides and 0 for the others")
     for missing, name in ((0, "non-landslides"), (1, "landslides")):
         if not (label == missing).any():
             raise InputError(f"{shown(path)}: column label: expected both 0 and 1, found no {missing}; add {name}")
@@ -210,8 +214,10 @@ def _refuse(bad: np.ndarray, table: Table, column: pd.Series, expected: str, fir
     if bad.any():
         row = int(np.argmax(bad))
         more = f" ({int(bad.sum())} such rows)" if bad.sum() > 1 else ""
+        value = column.iloc[row]
+        found = "nothing, or a word that stands for it like NA and None" if pd.isna(value) else repr(str(value)[:60])
         raise InputError(f"{shown(table.path)}: line {table.line_of(first_row + row)}, column {column.name!r}: "
-                         f"expected {expected}, found {str(column.iloc[row])[:60]!r}{more}; {remedy}")
+                         f"expected {expected}, found {found}{more}; {remedy}")
 
 
 def _in_words(places: list[int], factors: tuple[Factor, ...]) -> list[int]:

@@ -144,8 +144,25 @@ def test_words_that_look_like_numbers_or_truth_are_words(files):
     assert further[-1].words == ("FALSE", "TRUE")
 
 
+def test_codes_with_letters_beside_numbers_are_words_and_accents_are_one_sign_or_two(files):
+    own = table().assign(Geology_code=["1", "2.0"] * 8 + ["Q1", "Gr\u00e8s", "IV", "3"])
+    paths = files(own, own.assign(Geology_code=["1.0", "2"] * 8 + ["q1", "Gre\u0300s", "IV", "3"]))
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, paths)
+    of_samples, of_grid = read_samples(paths[0], factors).factors, next(grid_chunks(paths[1], factors, 99))[0]
+    assert len(set(of_samples[:, 1])) == 6
+    np.testing.assert_array_equal(of_grid[:, 1], of_samples[:, 1])
+
+
+def test_an_empty_class_is_not_called_nan(files):
+    paths = files(table().assign(Geology_code=["None", "till"] + ["loess"] * 18))
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, paths)
+    with pytest.raises(InputError, match=r"line 2, .* found nothing, or a word that stands for it like NA and None"):
+        read_samples(paths[0], factors)
+
+
 def test_a_wrong_number_among_codes_is_no_class(files):
-    paths = files(table().assign(Geology_code=["3", "x"] + ["4"] * 18))
+    one = pd.concat([table()] * 10, ignore_index=True).assign(Geology_code=["3", "x"] + ["4"] * 198)
+    paths = files(one)
     factors, _ = factors_of(FACTORS, COMMON_NAMES, paths)
     with pytest.raises(InputError, match="line 3, column 'Geology_code': expected a whole-number class code, found"):
         read_samples(paths[0], factors)

@@ -93,7 +93,8 @@ def test_the_stored_zero_is_a_zero_after_float32_too(path):
 
 @pytest.mark.parametrize("labels", [["TRUE", "FALSE", "TRUE"], ["yes", "no", "Yes"], ["1.0", "0.0", "1.0"], [1, -1, 1],
                                     ["landslide", "non-landslide", "Landslide"], ["unstable", " stable ", "slide"],
-                                    ["1,0", "0,0", "1,00"]])
+                                    ["1,0", "0,0", "1,00"], ["VERDADERO", "FALSO", "VERO"],
+                                    ["WAHR", "FALSCH", "VRAI"], ["occurred", "not occurred", "Occurred"]])
 def test_labels_in_words(path, labels):
     for separator in ",;":
         table = write(path, TABLE.assign(label=labels), sep=separator)
@@ -142,6 +143,11 @@ def test_an_ndvi_that_is_none_among_those_from_minus_one_to_one(path):
     table.loc[5, "NDVI"] = 99.99
     with pytest.raises(InputError, match=r"line 7, column 'NDVI': expected NDVI from -1 to 1, .*found '99\.99'"):
         read_samples(write(path, table), factors)
+
+
+def test_a_whole_column_that_is_no_label_has_its_remedy(path):
+    with pytest.raises(InputError, match=r"column 'label': expected 0 or 1 .*\(30 such rows\); write 1 for landslides"):
+        read_samples(write(path, pd.concat([TABLE] * 10).assign(label="x")), FACTORS)
 
 
 def test_how_many_rows_are_bad_is_said(path):

@@ -96,7 +96,17 @@ def test_windows_1252_is_said(path):
     table, values = read(path, "Höhe – m,Y\n1,2\n".encode("cp1252"))
     assert table.header == ["Höhe – m", "Y"]
     assert values == [[1, 2]]
-    assert table.notes == ["t.csv is not UTF-8; read as Windows-1252"]
+    assert table.notes == ["t.csv: lines that are not UTF-8 are read as Windows-1252"]
+
+
+def test_quotes_that_begin_a_text_between_tabs_belong_to_it(path):
+    path.write_text('X\tplace\tn\n1\t"Big" slide\t2\n3\tthe 5" one\t4\n')
+    assert first_rows(path, None)["place"].tolist() == ['"Big" slide', 'the 5" one']
+
+
+def test_one_odd_sign_leaves_other_lines_alone(path):
+    path.write_bytes("X,rock\n1,Grès\n".encode() + b"2,Gr\xe8s\n" + "3,Grès\n".encode())
+    assert first_rows(path, None)["rock"].tolist() == ["Grès"] * 3
 
 
 def test_a_look_at_the_first_rows(path):

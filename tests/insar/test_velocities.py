@@ -404,7 +404,8 @@ def test_tables_as_offices_write_them(path, separator, decimal, encoding):
     points, notes = read_insar(path, grid_in(UTM))
     np.testing.assert_array_equal(points.xy, TABLE[["x", "y"]])
     np.testing.assert_array_equal(points.velocity, TABLE["velocity"])
-    assert notes == (["insar_isle.csv is not UTF-8; read as Windows-1252"] if encoding == "latin-1" else [])
+    said = ["insar_isle.csv: lines that are not UTF-8 are read as Windows-1252"]
+    assert notes == (said if encoding == "latin-1" else [])
 
 
 def test_a_comma_within_a_value_is_a_decimal_one(path):

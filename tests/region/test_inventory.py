@@ -112,7 +112,8 @@ def test_labels_that_cannot_be_understood(tmp_path, dem, header, rows, words):
         ("type", "stable area"), ("type", "Stable slope"), ("type", "no movement"), ("label", "no failure"),
         ("type", "No evidence of landslide"), ("type", "unfailed"), ("type", "NLS"), ("type", "pseudo-absence"),
         ("type", "random point"), ("type", "keine Rutschung"), ("type", "pas de glissement"), ("type", "无滑坡"),
-        ("type", "sin deslizamiento"), ("type", "no landslide damage"), ("type", "control"))],
+        ("type", "sin deslizamiento"), ("type", "nessuna frana"), ("type", "нет"), ("type", "no event"),
+        ("type", "no landslide damage"), ("type", "control"))],
     ("date", ["2010-2014"], "no value holds one year of four digits, like 2010-2014"),
     ("date", ["7/1/98", "41836"], "field 'date': no value holds one year of four digits, like 7/1/98; the lan")])
 def test_what_is_passed_over_is_said(tmp_path, dem, header, values, note):
@@ -122,6 +123,19 @@ def test_what_is_passed_over_is_said(tmp_path, dem, header, values, note):
     assert found.slid.all()
     assert np.isnan(found.year).all()
     assert note in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(("header", "rows", "slid"), [
+    ("slide,fall,flow", ["1,0,0", "0,1,0", "0,0,1"], [1, 1, 1]), ("Slide,Flow", ["yes,no", "no,yes"], [1, 1]),
+    ("slide,stable", ["1,0", "0,1"], [1, 0]), ("slide,control", ["1,0", "0,1"], [1, 0]),
+    ("label,fall", ["1,0", "0,1"], [1, 0]), ("slide,forest,road", ["1,0,1", "0,1,1", "0,1,0"], [1, 0, 0])])
+def test_columns_of_types_are_no_labels(tmp_path, dem, header, rows, slid):
+    path = tmp_path / "i.csv"
+    path.write_text("\n".join([f"X,Y,{header}", *(f"{WEST + 45 + 30 * i},{NORTH - 45},{row}"
+                                                  for i, row in enumerate(rows))]))
+    found = read(path, dem, tmp_path)
+    assert found.slid.tolist() == [bool(s) for s in slid]
+    assert ("it tells types of landslides, one a row" in " ".join(found.notes)) == all(slid)
 
 
 def test_doubtful_values_beside_clear_ones_are_said(tmp_path, dem):

@@ -103,7 +103,7 @@ def test_shapes_as_text(read):
 def test_latin_1_is_read_and_said(read):
     table, notes = read(f"Ort,X,Y\nHöhe,{X},{Y}\n".encode("latin-1"))
     assert table["Ort"].tolist() == ["Höhe"]
-    assert notes == ["t.csv is not UTF-8; read as Windows-1252"]
+    assert notes == ["t.csv: lines that are not UTF-8 are read as Windows-1252"]
 
 
 def test_names_in_another_encoding_are_no_reason_to_rename_them(read):
@@ -287,6 +287,13 @@ def test_of_two_pairs_of_coordinates_the_one_on_the_grid_counts(read):
     rows = [f"{x},{lat},{y},{lon}" for (lon, lat), (x, y) in zip(degrees, xy + 900, strict=True)]
     _, notes = read("\n".join(["x,lat,y,lon", *rows]))
     assert any("x, y, not lon, lat, 1,3" in note and "m away (median)" in note for note in notes)
+
+
+def test_of_two_pairs_of_coordinates_a_rounded_one_does_not_count(read):
+    rows = [f"117,22.6,{500300 + 10 * i},{2499700 - 10 * i}" for i in range(20)]
+    found, notes = read("\n".join(["lon,lat,UTM_E,UTM_N", *rows]))
+    assert found["X"].tolist() == [500300 + 10 * i for i in range(20)]
+    assert any("coordinates are UTM_E, UTM_N, not lon, lat" in note for note in notes)
 
 
 def workbook(path, sheets: dict[str, list[tuple]]):

@@ -1,12 +1,17 @@
 """Classes that tables write in words, as codes."""
 
+import re
+import unicodedata
+
 import numpy as np
 import pandas as pd
 
 
 def class_word(text) -> str:
-    """A class as tables write it in words, without what people write in different ways: upper case and blanks."""
-    return " ".join(str(text).split()).casefold()
+    """A class as tables write it in words, without what people write in different ways: upper case, blanks, accents as
+    one sign or two, 3.0 for 3."""
+    word = unicodedata.normalize("NFC", " ".join(str(text).split()).casefold())
+    return re.sub(r"^(\d+)\.0+$", r"\1", word)
 
 
 def other_word(words: tuple[str, ...]) -> str:

@@ -117,7 +117,13 @@ class Table:
             self._passed_over.append(self._line)
             return []
         line = self._whole(line, self.separator)
-        values = self._split(line)
+        try:
+            values = self._split(line)
+        except InputError:
+            if self.separator != "\t" or line.count("\t") != columns - 1:
+                raise
+            values = line.split("\t")  # tables of databases have tabs and no quotes: these are signs of the text
+            line = "\t".join('"' + text.replace('"', '""') + '"' if '"' in text else text for text in values)
         more = len(values) - columns  # spreadsheets end lines with the separators of empty columns
         if more > 0 and line.endswith(self.separator * more):
             return [line[:-more]]
@@ -177,8 +183,9 @@ class Table:
                              "one; is it a table with one row a point?")
         try:
             text = data.decode("utf-8")
-        except UnicodeDecodeError:
-            text, note = data.decode("cp1252", "replace"), f"{shown(self.path)} is not UTF-8; read as Windows-1252"
+        except UnicodeDecodeError:  # line by line: one odd sign must not change the words of all other lines
+            text, note = b"".join(map(_in_utf8, data.splitlines(keepends=True))).decode("utf-8"), (
+                f"{shown(self.path)}: lines that are not UTF-8 are read as Windows-1252")
             self.notes += [note] * (note not in self.notes)
         lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n") if text else []
         self._pending.extend(map(_with_commas, lines) if self._by_blanks else lines)
@@ -223,6 +230,15 @@ class Table:
             raise InputError(f"{shown(self.path)}: line {self._line}: expected the names of the columns, found "
                              "numbers; write a header like X,Y above them")
         return names, separator
+
+
+def _in_utf8(line: bytes) -> bytes:
+    """A line in UTF-8, from UTF-8 or else Windows-1252."""
+    try:
+        line.decode("utf-8")
+        return line
+    except UnicodeDecodeError:
+        return line.decode("cp1252", "replace").encode("utf-8")
 
 
 def _with_commas(line: str) -> str:

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
+from lsm.inputs.samples import DENIED, OTHER_NAMES, STABLE, labels_of, words_of
 from lsm.inputs.tables.text_tables import plain
 from lsm.run.settings import InputError, counted
 
@@ -14,14 +14,19 @@ from lsm.run.settings import InputError, counted
 _LIKE_LABELS = {"landslide", "landslides", "slide", "slides", "ls", "label", "labels", "class", "stability", "presence",
                 "occurrence", "value", "failure", "is", "or", "not", "yes", "no", "y", "n", "binary"}
 # of STABLE: in a column of another name they may mean anything, that water is absent, say
-_PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "absent", "absence", "negative", "não", "nao", "non", "nein", "否")
+_PLAIN_WORDS = ("0", "-1", "false", "f", "no", "n", "absent", "absence", "negative", "não", "nao", "non", "nein",
+                "falso", "faux", "falsch", "否")
 # beside types of landslides they hardly do: "absent" in a column landslide_type, say
 _OF_TYPES = re.compile(r"typ|tipo|kind|class|clase|categ|movement|process|failure|slide|label|类型", re.I)
 # in such a column: what sounds like a place that did not slide, or was drawn as one; "no data" does not
 _DOUBTFUL = re.compile(
-    r"(none|nothing|unfailed|nls)$|(stable|(pseudo )?absence|random)\b|(control|background)( (point|sample|site)s?)?$|"
-    r"((no|not|non|without|kein\w*|nicht|pas|sans|sin|sem|senza|не|нет|без)\b|[无非未]).*"
-    r"(evidence|\bsign|slid|slip|slump|fail|mov|mass|instab|rutsch|gliss|mouv|desliz|derrumb|frana|оползн|оползен|[滑崩])")
+    r"(none|nothing|unfailed|nls|safe|dummy|нет)$|(stable|(pseudo )?absence|random)\b|"
+    r"(control|background)( (point|sample|site)s?)?$|"
+    r"((no|not|non|without|kein\w*|nicht|pas|aucun\w*|sans|sin|ningun\w*|sem|nenhum\w*|senza|nessun\w*|не|нет|без)\b|"
+    r"[无非未]).*(evidence|event|occur|\bsign|slid|slip|slump|fail|mov|mass|instab|rutsch|gliss|mouv|desliz|derrumb|frana|"
+    r"оползн|оползен|[滑崩])")
+_TYPES = re.compile(r"fall|flow|toppl|creep|spread|slump|slide|avalanche|subsid|crollo|colata|desprend|flujo|vuelco")
+MOST = 0.95  # of the rows; the rest may be slips of the pen
 _OFTEN_CODES = ("0", "-1", "f", "n")  # of types, where others stand beside them
 
 
@@ -83,8 +88,26 @@ def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.n
                          "or rename one")
     if not (labels == 0).any():
         return labels, notes
+    if plain(name) != "label" and (types := _types_beside(table, name, labels)):
+        return np.ones(len(table)), [*notes, f"{where}: column {name!r} is not read as labels: with {', '.join(types)} "
+                                     "it tells types of landslides, one a row; if it does tell landslides from other "
+                                     "places, call it label"]
     return labels, [*notes, f"{where}: column {name!r} tells {(labels == 1).sum():,} landslides from "
                     f"{(labels == 0).sum():,} places that did not slide; these serve as non-landslides"]
+
+
+def _types_beside(table: pd.DataFrame, name: str, labels: np.ndarray) -> list[str]:
+    """The columns of yes and no that, with the column `name` of labels (rows,), tell which of several types each row
+    is; [] where there are none."""
+    yes = {}
+    for other in table.columns.drop(name):
+        found, title = labels_of(table[other]), pd.Series([str(other)])
+        denies = words_of(title).isin(STABLE).any() or title.str.lower().str.match(_DOUBTFUL).any()
+        if (found == 1).any() and not (np.isnan(found) & ~is_empty(table[other])).any() and not denies:
+            yes[other] = found == 1
+    known = ~np.isnan(labels)
+    one_each = len(yes) and (np.sum([*yes.values()], axis=0)[known] + labels[known] == 1).mean() > MOST
+    return [str(n) for n in yes] if one_each and (len(yes) > 1 or _TYPES.search(str(next(iter(yes))).lower())) else []
 
 
 def clear_words(column: pd.Series) -> bool:

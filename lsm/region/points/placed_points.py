@@ -117,11 +117,12 @@ def _off_the_earth(xy: np.ndarray, codes: set[int], grid: Grid) -> np.ndarray:
 
 def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid, epsg: int
              ) -> tuple[list[str], list[str]]:
-    """The pair of columns whose points lie on the grid: the first that puts half of them there, else the one that puts
-    most of them there; and a note where there are several. epsg  as `_on_the_grid` takes it"""
+    """The pair of columns whose points lie on the grid: the first that puts half of them there and is not rounded to
+    less than half as many places as another, else the one that puts most of them there; and a note where there are
+    several. epsg  as `_on_the_grid` takes it"""
     if len(pairs) == 1:
         return pairs[0], []
-    share, places = [0.0] * len(pairs), {}
+    share, many, places = [0.0] * len(pairs), [0] * len(pairs), {}
     for i, pair in enumerate(pairs):
         xy = np.column_stack([pd.to_numeric(frame[name], errors="coerce") for name in pair]).astype(float)
         code = 3035 if is_egms(list(frame)) and pair[0].lower().startswith("east") else (
@@ -133,7 +134,9 @@ def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid
                                 np.where(np.isfinite(there), there, -1e15))
             if inside.any():
                 share[i], places[i] = min(float(inside.mean()), 0.5), np.median(there, axis=0)
-    chosen = pairs[best := share.index(max(share))]
+                many[i] = len(np.unique(there, axis=0))
+    best = max(range(len(pairs)), key=lambda i: (share[i], many[i] > max(many) / 2))
+    chosen = pairs[best]
     apart = max((float(np.hypot(*(place - places[best]))) for place in places.values()), default=0.0)
     others = " and ".join(", ".join(pair) for pair in pairs if pair != chosen)
     return chosen, [f"{shown(path)}: coordinates are {', '.join(chosen)}, not {others}"
