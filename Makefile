@@ -38,6 +38,8 @@ OWN := PY PYTHON_BASE VENV LOCKED HK_DATA QGIS_PYTHON TESTS LSM_ROOT
 GIVEN := $(filter-out $(OWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v))))
 quoted = $(foreach v,$(1),'$(v)=$(subst ','\'',$(value $(v)))')
 ARGS := $(call quoted,$(GIVEN))
+# a Python may have another copy of the project installed
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 PIPELINE = $(PY) tools/pipeline.py
 
 help:

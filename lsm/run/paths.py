@@ -24,6 +24,12 @@ def shown(path: Path) -> str:
     return str(path.relative_to(root())) if path.is_relative_to(root()) else str(path)
 
 
+def other_project(script: str) -> Path | None:
+    """The folder of the project that a script lies in, where that is another copy than the one whose lsm/ runs."""
+    own = next((folder for folder in Path(script).resolve().parents if (folder / "lsm" / "run").is_dir()), PROJECT)
+    return None if own == PROJECT else own
+
+
 def edit(path: Path, options: str) -> str:
     """The command that changes what a raster says of itself, like "-a_nodata 0"; GDAL's Python package brings it."""
     return f"python -m osgeo_utils.gdal_edit {options} {shlex.quote(shown(path))}"

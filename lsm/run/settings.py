@@ -17,7 +17,7 @@ from functools import lru_cache
 from time import perf_counter
 from typing import TypeVar
 
-from lsm.run.paths import PROJECT, regions, root, shown
+from lsm.run.paths import PROJECT, other_project, regions, root, shown
 from lsm.run.writing import let_go, only_run
 
 LONGEST = 300  # characters of an error message
@@ -275,6 +275,9 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
         print(explained(cls))
         return
     try:
+        if other := other_project(sys.argv[0]):
+            raise InputError(f"{sys.argv[0]}: expected the lsm/ of its own project, found that of {PROJECT}, installed "
+                             f"for this Python; begin the command with PYTHONPATH={shlex.quote(str(other))}")
         c = constants(cls, arguments)
         with only_run(c.REGION) as holder:
             if holder:

@@ -236,6 +236,16 @@ def test_run_gives_main_its_constants(monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("done in ")
 
 
+def test_a_script_of_another_copy_of_the_project_is_refused(tmp_path, monkeypatch, capsys):
+    """A script in a folder of its own finds the lsm/ that its Python has installed, not the one two folders up."""
+    (tmp_path / "lsm" / "run").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "src_data" / "script.py")])
+    with pytest.raises(SystemExit) as stopped:
+        run(lambda c: None, Script, makes_region=True)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.endswith(f"begin the command with PYTHONPATH={tmp_path}\n")
+
+
 def test_run_turns_unusable_input_into_one_line(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["script.py"])
 
