@@ -104,6 +104,15 @@ def test_quotes_that_begin_a_text_between_tabs_belong_to_it(path):
     assert first_rows(path, None)["place"].tolist() == ['"Big" slide', 'the 5" one']
 
 
+@pytest.mark.parametrize("title", ["Landslides of 2020", "Landslides of 2020,,,\n,,,", ",Landslides of 2020,"])
+def test_a_title_above_the_header_is_passed_over_and_said(path, title):
+    path.write_text(f"{title}\nX,Y,place,n\n1,2,a,3\n")
+    assert first_rows(path, None).to_dict("list") == {"X": [1], "Y": [2], "place": ["a"], "n": [3]}
+    assert Table(path).notes == ["t.csv: line 1 is taken for a title"]
+    path.write_text('"X\n (m)",Y\n1,2\n')
+    assert Table(path).header == ["X (m)", "Y"]
+
+
 def test_one_odd_sign_leaves_other_lines_alone(path):
     path.write_bytes("X,rock\n1,Grès\n".encode() + b"2,Gr\xe8s\n" + "3,Grès\n".encode())
     assert first_rows(path, None)["rock"].tolist() == ["Grès"] * 3

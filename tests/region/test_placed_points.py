@@ -197,7 +197,7 @@ def test_latitudes_beyond_90_of_swapped_columns_stand_for_no_gap(tmp_path):
     ("X,Y\n1,5,2,5\n", "line 2: expected 2 columns as in the header, found 4; decimal commas"),
     ("X,Y\n7,1,5\n", "line 2: expected 2 columns as in the header, found 3; name every column in the header"),
     ("X (km),Y (km)\n1,2\n", r"found X \(km\), Y \(km\); write kilometres as metres and rename"),
-    ("Landslides of 2020\nX,Y\n1,2\n", "found Landslides of 2020; separate columns by commas"),
+    ("Landslides of 2020\n1,2\n", "found Landslides of 2020; separate columns by commas"),
     ('X,Y\n"500,045","2,499,900"\n', "expected a number, found '500,045'; write the column as plain numbers")])
 def test_refused(read, text, words):
     with pytest.raises(InputError, match=words):

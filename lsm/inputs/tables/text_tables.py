@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.tables.unpacking import DAMAGED, opened
+from lsm.inputs.tables.unpacking import DAMAGED, decoded, opened
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -181,12 +181,9 @@ class Table:
         if len(self._rest) > LONGEST_LINE:
             raise InputError(f"{shown(self.path)}: expected lines of {LONGEST_LINE:,} bytes at most, found a longer "
                              "one; is it a table with one row a point?")
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:  # line by line: one odd sign must not change the words of all other lines
-            text, note = b"".join(map(_in_utf8, data.splitlines(keepends=True))).decode("utf-8"), (
-                f"{shown(self.path)}: lines that are not UTF-8 are read as Windows-1252")
-            self.notes += [note] * (note not in self.notes)
+        text, is_utf8 = decoded(data)
+        note = f"{shown(self.path)}: lines that are not UTF-8 are read as Windows-1252"
+        self.notes += [note] * (not is_utf8 and note not in self.notes)
         lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n") if text else []
         self._pending.extend(map(_with_commas, lines) if self._by_blanks else lines)
         return bool(self._pending) or self._fetch()
@@ -209,7 +206,7 @@ class Table:
                 comment = line
             elif told := _SEP_LINE.fullmatch(line.strip(" ")):
                 separator = told[1]
-            elif line.strip(SEPARATORS + " "):
+            elif line.strip(SEPARATORS + " ") and not self._is_title(line):
                 break
         if not lines:
             self._fetch()
@@ -231,14 +228,15 @@ class Table:
                              "numbers; write a header like X,Y above them")
         return names, separator
 
-
-def _in_utf8(line: bytes) -> bytes:
-    """A line in UTF-8, from UTF-8 or else Windows-1252."""
-    try:
-        line.decode("utf-8")
-        return line
-    except UnicodeDecodeError:
-        return line.decode("cp1252", "replace").encode("utf-8")
+    def _is_title(self, line: str) -> bool:
+        """Whether a line is a title of the table: one text above the names of several columns."""
+        below = next((row for row in self._pending if row.strip(SEPARATORS + " ")), "")
+        separator = max(SEPARATORS, key=below.count)
+        names = [name for name in below.split(separator) if name.strip()]
+        title = (len(names) > 1 and not {*line.strip(separator + " ")} & {*SEPARATORS, '"'}
+                 and bool(pd.to_numeric(pd.Series(names), errors="coerce").isna().all()))
+        self.notes += [f"{shown(self.path)}: line {self._line} is taken for a title"] * title
+        return title
 
 
 def _with_commas(line: str) -> str:

@@ -62,6 +62,17 @@ def _held_sheet(book: bytes, member: str, path: Path) -> bytes:
         gdal.Unlink(copy)
 
 
+def decoded(data: bytes) -> tuple[str, bool]:
+    """Whole lines as text, and whether they are UTF-8. A line that is not is read as Windows-1252: one odd sign must
+    not change the words of the others."""
+    try:
+        return data.decode("utf-8"), True
+    except UnicodeDecodeError:
+        if len(lines := data.splitlines(keepends=True)) > 1:
+            return "".join(decoded(line)[0] for line in lines), False
+        return data.decode("cp1252", "replace"), False
+
+
 def sheet_as_csv(book: str, name: str, path: Path) -> bytes:
     """A sheet of a spreadsheet as csv in UTF-8, values as they are stored, its first row as the header. Raises
     RuntimeError where GDAL cannot read it, InputError where several sheets may be meant, or none.
