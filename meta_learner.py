@@ -200,10 +200,10 @@ def main(c: Constants) -> None:
         write_npz(paths.checkpoint(training.done), training.arrays() | {
             "history": training.history, "steps": training.steps}, _STAGE, c, inputs)
 
-    def pooled_after(training: Training, labelled: np.ndarray, normal: np.ndarray) -> dict:
+    def pooled_after(training: Training, labelled: np.ndarray, normal: np.ndarray, goal: str) -> dict:
         pooled = intermediate_models(training, samples, normal, labelled, c, place)
         if 0 < training.reach < np.inf:
-            print(f"reach {training.reach:,.0f} m: a block adapts the less, the farther its cells lie from samples")
+            print(f"reach of adaptation {goal}: {training.reach:,.0f} m; blocks adapt less, the farther samples are")
         return pooled
 
     training = untrained()
@@ -213,7 +213,7 @@ def main(c: Constants) -> None:
     if training.fitted_share:
         print(f"curves were fitted to {taught.sum():,} samples; they count as {training.fitted_share:.0%} of their "
               "number, since neighbours tell much the same")
-    pooled = pooled_after(training, known, role == "meta-train")
+    pooled = pooled_after(training, known, role == "meta-train", "for the held-out scores")
     before = probability(mean_log_odds(pooled, samples.x))
     after, unadapted = adapted_scores(training, pooled, samples, known, query, np.random.default_rng([c.SEED, 1]))
     held_out = pd.DataFrame({"sample": table["row"], "block": samples.block, "x": samples.xy[:, 0],
@@ -226,7 +226,7 @@ def main(c: Constants) -> None:
         print(f"fewer than {c.TRAIN_ON_ALL:,} samples (TRAIN_ON_ALL): the models of the map learn from all of them")
         everything = np.ones(len(samples.label), bool)
         training = meta_train(untrained(), samples, everything, c, lambda training: None)
-        pooled = pooled_after(training, everything, everything)
+        pooled = pooled_after(training, everything, everything, "for the map")
     made = (_STAGE, c, inputs)
     write_csv(paths.split, pd.DataFrame({"block": samples.block, "row": table["row"], "role": role}), *made)
     write_csv(paths.history, history, *made)

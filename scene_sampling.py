@@ -132,8 +132,10 @@ def cut(c: Constants, terrain: gdal.Dataset, labels: Rows, samples: int, valid: 
     for note in units_before(Paths(c.REGION)):
         print(note)
     seeds = number_of_seeds(samples, grid.rows * grid.cols, valid, c)
-    print(f"K = {seeds} seeds of blocks" + ("" if c.K else f", for {c.FEWEST_BLOCKS} blocks or more of about "
-                                            f"{c.BLOCK_SAMPLES} samples; a seed on nodata makes no block"))
+    by_samples = round(samples / c.BLOCK_SAMPLES)
+    why = (f", for {by_samples:,} blocks of about {c.BLOCK_SAMPLES} samples" if by_samples > c.FEWEST_BLOCKS else
+           f", for {c.FEWEST_BLOCKS} blocks, the fewest (FEWEST_BLOCKS)")
+    print(f"K = {seeds} seeds of blocks" + ("" if c.K else f"{why}; a seed on nodata makes no block"))
     return slic_in_strips(read, labels, c.WEIGHTS, c.M, seeds, c.LOOPS,
                           lambda loops: Progress(loops, desc="SLIC", unit="loop", delay=2)), None
 

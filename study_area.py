@@ -66,7 +66,7 @@ FACTORS = (
     Factor("lithology", "categorical", "class"),
     Factor("DEM", "continuous", "m", aliases=("elevation",)),
     Factor("slope", "continuous", "degree"),
-    Factor("curvature", "continuous", "-"),
+    Factor("curvature", "continuous", "1/100 m"),
     Factor("aspect", "circular", "degree"),
     Factor("NDVI", "continuous", "1e-4"),
     Factor("SPI", "continuous", "-"),

@@ -48,8 +48,8 @@ def slic(bands, valid, weights, compactness, clusters, loops, number=np.float32)
     moves = [(r, c) for r in range(-reach, reach + 1) for c in range(-reach, reach + 1)]
     moves.sort(key=lambda m: m[0] ** 2 + m[1] ** 2)
     centres = []
-    for r in range(step // 2, rows, step):
-        for c in range(step // 2, cols, step):
+    for r in range(step // 2 if step // 2 < rows else rows // 2, rows, step):
+        for c in range(step // 2 if step // 2 < cols else cols // 2, cols, step):
             if (r, c) in cells:
                 best = min(((r + dr, c + dc) for dr, dc in moves), key=lambda cell: gradient(*cell))
                 centres.append((number(best[0]), number(best[1]), *feature[best]))

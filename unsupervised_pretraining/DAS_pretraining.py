@@ -84,10 +84,10 @@ def main(c: Constants) -> None:
     write_npz(paths.saved_model, {f"arr_{i}": w for i, w in enumerate(weights)}, *made)
     write_csv(paths.pretraining_history, history, *made)
 
-    print("layer              inputs  units  error before  error after  units no sample activates")
+    print("layer              inputs  units  error before  error after  units that are 0 for all samples")
     for i, name in enumerate(("1 RBM", "2 RBM", "3 autoencoder")):
         error = history.error[history.layer == i + 1].to_numpy()
-        print(f"{name:17} {sizes[i]:7} {sizes[i + 1]:6} {error[0]:13.4f} {error[-1]:12.4f} {silent[i]:26}")
+        print(f"{name:17} {sizes[i]:7} {sizes[i + 1]:6} {error[0]:13.4f} {error[-1]:12.4f} {silent[i]:31}")
     for path in (paths.saved_model, paths.encoder, paths.pretraining_history):
         print(f"wrote {shown(path)}")
 

@@ -109,7 +109,8 @@ def slic_in_strips(read: Callable[[int, int], tuple[np.ndarray, np.ndarray]], la
         raise InputError("terrain: expected cells with a value in every band, found none; check the nodata value")
     centres = _seeds(terrain_of, labels.shape, step)
     if len(centres) == 0:
-        raise InputError(f"K={clusters}: expected seeds on valid cells, found none of a grid of {step} cells; raise K")
+        raise InputError(f"K={clusters}: expected seeds on valid cells, found none of those {step} cells apart; raise "
+                         "K")
     for loop in progress(range(loops)):
         sums = np.zeros((len(centres), 8))
         # Distances are computed anew in each loop: the clusters have moved since the last one.
@@ -176,21 +177,22 @@ def _step(shape: tuple[int, int], weights: tuple[float, ...], compactness: float
 
 def _seeds(terrain_of: Callable, shape: tuple[int, int], step: int) -> np.ndarray:
     """Row, column and features (seeds, 6) float32 of the seeds: a grid of `step` cells from step // 2, those on valid
-    cells.
+    cells. A raster that is narrower than that has them along its middle.
 
     Each moves to the cell of lowest gradient, the squared terrain distance across the cell along rows and columns,
     among those within SEED_REACH rows and columns (less where seeds are so close that two could meet), the nearest
     of equals. Cells beside nodata or the raster's edge have no gradient; a seed among none but these stays.
     """
     rows, cols = shape
+    row_0, col_0 = (step // 2 if step // 2 < n else n // 2 for n in shape)
     reach = min(SEED_REACH, (step - 1) // 2)
     move = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
     move = move[:, np.argsort((move**2).sum(axis=0), kind="stable")]  # nearest first: argmin takes the first
     seeds = [np.empty((0, 6), np.float32)]
-    for row in range(step // 2, rows, step):
+    for row in range(row_0, rows, step):
         first = max(row - reach - 1, 0)
         terrain, valid = terrain_of(first, min(row + reach + 2, rows) - first)
-        col = np.arange(step // 2, cols, step)
+        col = np.arange(col_0, cols, step)
         col = col[valid[row - first, col]]
         r, c = np.broadcast_to(row + move[0], (len(col), len(move[0]))), col[:, None] + move[1]  # (seeds, moves)
         inner = (r > 0) & (r < rows - 1) & (c > 0) & (c < cols - 1)

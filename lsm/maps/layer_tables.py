@@ -24,8 +24,9 @@ def how_adapted(state: np.ndarray, support: np.ndarray, share: np.ndarray, reach
     lines = ["; ".join([f"{counted(len(state), 'block')}: {adapted.sum()} adapted, {alone} of them on samples of other "
                         "blocks alone", *in_part * bool(partly), *kept])]
     if reach < np.inf and adapted.any():
-        lines.append(f"share of adaptation, 0 (intermediate model) to 1 (fully adapted): {in_short(share[adapted])}; "
-                     f"it falls with the distance d of a block's cells from the samples, as exp(-d / {reach:,.0f} m)")
+        lines.append(f"how far they adapt, from 0 (they keep the intermediate model) to 1 (fully): "
+                     f"{in_short(share[adapted])}; with the distance d of a block's cells from the samples it falls as "
+                     f"exp(-d / {reach:,.0f} m)")
     return lines
 
 

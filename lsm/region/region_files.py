@@ -141,7 +141,7 @@ def find_own(folder: Path, more: tuple, known: tuple[Factor, ...]) -> dict[Facto
         unit = unit.strip() or "-"
         if kind not in KINDS:
             raise InputError(f"FACTORS_MORE: {name}: expected a kind of {', '.join(KINDS)}, found {kind!r}; correct it")
-        if not re.fullmatch(r"[\w -]+", name) or plain(name) in taken:
+        if not re.fullmatch(r"\w[\w -]*", name) or plain(name) in taken:
             raise InputError(f"FACTORS_MORE: expected a name of letters, digits, blanks and - that no other factor "
                              f"has, found {name!r}; take another")
         if kind == "distance" and unit != "m":

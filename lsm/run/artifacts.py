@@ -122,9 +122,10 @@ def other_factors(record: dict, constants) -> str:
     now, then = factor_list(constants), record.get("factors")
     if None in (now, then) or then in (now, [f"{text.partition('; ')[0]})" for text in now]):
         return ""
-    here, there = (", ".join(str(one) for one in some if one not in other) or "the same in this order"
-                   for some, other in ((now, then), (then, now)))
-    return f"expected the factors {here}, found {there}"
+    more, less = (", ".join(one for one in some if one not in other) for some, other in ((now, then), (then, now)))
+    if more:
+        return f"expected the factors {more}{' too' * (not less)}, found {less or 'none of them'}"
+    return f"expected the factors of the tables, found {f'{less} too' if less else 'them in another order'}"
 
 
 def made_by(path: Path) -> str:
@@ -133,7 +134,7 @@ def made_by(path: Path) -> str:
 
 
 def made_with(path: Path) -> dict:
-    """The constants that a file's record names, whatever became of the file; {} without a record."""
+    """The constants that a file's record names; {} without a record."""
     return _record_of(path).get("constants", {})
 
 
@@ -145,14 +146,14 @@ def read_record(path: Path, stage: str) -> dict:
     for file in (path, record_path(path)):
         if not file.is_file():
             raise InputError(f"{shown(file)}: missing; run {stage} first")
-    record = _parsed(record_path(path), stage)
-    found = sha256(path)
+    record, found = _parsed(record_path(path), stage), sha256(path)
+    if (by := record["stage"]) not in (stage, *MAKERS):
+        raise InputError(f"{shown(path)}: expected a file of {stage}, found one of {by}; run {stage} again")
     if found == record["sha256"]:
         return record
-    if found == record.get("replaces"):
-        raise InputError(f"{shown(path)}: of an earlier run, since {record['stage']} was stopped before its end; run "
-                         f"{stage} again")
-    raise InputError(f"{shown(path)}: is not the file its record describes; run {stage} again")
+    why = (f"of an earlier run, since {by} was stopped before its end" if found == record.get("replaces") else
+           "is not the file its record describes")
+    raise InputError(f"{shown(path)}: {why}; run {stage} again")
 
 
 def _parsed(path: Path, stage: str) -> dict:
@@ -212,8 +213,8 @@ def check(path: Path, stage: str, constants) -> dict:
 
 
 def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -> list[str]:
-    """In words, how the run that wrote `record` differs from one with these constants and inputs: region, recipe and
-    seed, then inputs, then the other constants; [] where it does not. Constants named in `ignore` may differ."""
+    """How the run that wrote `record` differs, in words, from one with these constants (those of `ignore` aside) and
+    inputs: region, recipe and seed, then inputs, then other constants."""
     now = json.loads(json.dumps(vars(constants)))
     then = record["constants"] | {"REGION": record["region"], "RECIPE": record["recipe"], "SEED": record["seed"]}
     changed = {name: f"{name} = {then.get(name)!r}, now {now[name]!r}"
@@ -260,8 +261,7 @@ def read_npz(path: Path, stage: str, constants) -> dict:
 
 def map_npz(path: Path, stage: str, constants) -> dict[str, np.ndarray]:
     """As `read_npz`, the arrays left on the disk, see `mapped`."""
-    check(path, stage, constants)
-    return mapped(path)
+    return check(path, stage, constants) and mapped(path)
 
 
 def mapped(path: Path) -> dict[str, np.ndarray]:

@@ -170,6 +170,15 @@ def test_nearest_block_is_the_nearest_and_of_equals_the_lowest():
     np.testing.assert_array_equal(slic.nearest_block(*cells.T, centres), expected)
 
 
+@pytest.mark.parametrize("shape", [(5, 200), (200, 5)])
+def test_a_raster_narrower_than_half_a_block_is_cut_too(shape):
+    bands, valid = np.random.default_rng(1).uniform(0, 50, (4, *shape)).astype(np.float32), np.ones(shape, bool)
+    labels, places = slic.slic(bands, valid, WEIGHTS, 500, 6, 3)
+    assert len(places) == len(range(6, 200, 12))
+    expected, _ = reference_slic.slic(bands, valid, WEIGHTS, 500, 6, 3)
+    np.testing.assert_array_equal(labels, expected)
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"clusters": 101}, "K=101: expected blocks of 2 x 2 cells or more, found 400 cells in all; set K to 100 or less"),
     ({"clusters": 0}, "K=0"),
@@ -179,7 +188,7 @@ def test_nearest_block_is_the_nearest_and_of_equals_the_lowest():
     ({"weights": (0.5, 0.5)}, "4 weights"),
     ({"weights": (1, -1, 1, 1)}, "4 weights of 0 or more"),
     ({"valid": np.zeros((20, 20), bool)}, "expected cells with a value"),
-    ({"valid": np.eye(20, dtype=bool)[::-1]}, "expected seeds on valid cells, found none of a grid of 10 cells")])
+    ({"valid": np.eye(20, dtype=bool)[::-1]}, "expected seeds on valid cells, found none of those 10 cells apart")])
 def test_nonsense_is_refused(change, message):
     arguments = {"bands": np.ones((4, 20, 20), np.float32), "valid": np.ones((20, 20), bool), "weights": WEIGHTS,
                  "compactness": 500, "clusters": 4, "loops": 2}

@@ -146,6 +146,23 @@ def test_of_another_list_of_factors(root):
             check(path, STAGE, but(factors=other))
 
 
+def test_a_file_of_another_stage(root):
+    write_csv(root / "x.csv", pd.DataFrame({"a": [1]}), "other.py", C, [])
+    with pytest.raises(InputError, match=r"^x\.csv: expected a file of maker\.py, found one of other\.py; run maker"):
+        check(root / "x.csv", STAGE, C)
+
+
+def test_how_lists_of_factors_differ_is_said(root):
+    path, slope, dem = root / "x.csv", Factor("slope", "continuous", "degree"), Factor("DEM", "continuous", "m")
+    write_csv(path, pd.DataFrame({"a": [1]}), STAGE, but(factors=(slope, dem)), [])
+    for other, words in (((dem, slope), "the factors of the tables, found them in another order"),
+                         ((slope,), "the factors of the tables, found DEM (continuous, m; DEM) too"),
+                         ((slope, dem, replace(dem, name="z")), "the factors z (continuous, m; z) too, found none of")):
+        with pytest.raises(InputError) as caught:
+            check(path, STAGE, but(factors=other))
+        assert f"x.csv: expected {words}" in str(caught.value)
+
+
 def test_factors_read_in_another_way_are_others(root):
     """A column under another name is another column, and a 0 that means "not measured" is no 0."""
     path, slope, dem = root / "x.csv", Factor("slope", "continuous", "degree"), Factor("DEM", "continuous", "m")
