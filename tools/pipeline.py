@@ -25,6 +25,7 @@ try:
     from lsm.run.paths import PROJECT, Paths, root, shown
     from lsm.run.settings import InputError, check_region, constants, constants_class, counted, in_short, of_stage
     from lsm.run.writing import stage_1_files
+    from study_area import factors
 except ModuleNotFoundError as error:
     print(f"{sys.argv[0]}: expected the package {error.name}, found none for {sys.executable}; run make setup, or "
           "activate the conda environment of environment.yml and add PY=python", file=sys.stderr)
@@ -76,6 +77,9 @@ def check_forecast(region: str, arguments: list[str]) -> None:
 def run(script: str, region: str, arguments: list[str]) -> None:
     """Runs one stage as a person would; with the open file of `stage_1_files`, should this process be killed alone. On
     Ctrl-C the stage says that it is stopped."""
+    if script not in (pipeline.DEMO, pipeline.PREPARE):  # the notes on factors are said here, and not by each stage
+        c = constants(constants_class(script), pipeline.arguments_of(script, region, arguments))
+        factors(region, c.FURTHER)
     command = [script, *pipeline.arguments_of(script, region, arguments)]
     print(f"-- {shlex.join(['python', *command])}", flush=True)
     before = signal.getsignal(signal.SIGINT)
