@@ -203,7 +203,9 @@ def test_the_caption_says_why_a_fitted_start_may_lose_by_adapting(tmp_path, monk
     paths, c = make_inputs(), settings.constants(figure.Constants, ["REGION=small", "DPI=50"])
     for bends in (False, True):
         artifacts.write_npz(paths.model, model(900.0, bends), LEARNER, CONSTANTS, [])
-        assert ("start from a fit" in caption(training.meta_training(c)[0]).replace("\n", " ")) == bends
+        said = caption(training.meta_training(c)[0]).replace("\n", " ")
+        assert ("start from a fit" in said) == bends
+        assert ("the loss after adaptation should fall, the loss before it may rise" in said) != bends
 
 
 def lab(rgb: np.ndarray) -> np.ndarray:
@@ -316,7 +318,7 @@ def test_only_draws_one_and_refuses_what_it_cannot(tmp_path, monkeypatch):
     paths.map_raster.unlink()
     assert draw(tmp_path, "ONLY=roc").returncode == 0
     assert sorted(p.name for p in paths.map_raster.parent.glob("small_*")) == [
-        "small_roc.csv", "small_roc.pdf", "small_roc.png"]
+        "small_roc.csv", "small_roc.pdf", "small_roc.png", "small_roc.png.json"]
     for only, message in (("lsm_map", "run predict_LSM.py first"), ("lsm_mapp", "did you mean lsm_map?"),
                           ("xyz", "--help lists them")):
         process = draw(tmp_path, f"ONLY={only}")
