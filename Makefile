@@ -5,6 +5,7 @@
 #                                BLOCKS=<file>: own units (slope units, catchments) in place of SLIC's blocks
 #   make hk HK_DATA=<folder>     the same on the Hong Kong tables
 #   make map REGION=<name>       the map alone, without figures and report
+#   make figures REGION=<name>   all figures, if one of them is out of date
 #   make explain REGION=<name>   which factor leads, block by block, after the map
 #   make compare REGION=<name>   the scores of every method on the same points (README.md: how long it takes)
 #   make gis REGION=<name>       rasters and layers for a GIS; make check-qgis opens them in QGIS
@@ -22,7 +23,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 VENV := .venv
-TARGETS := help run status map hk compare explain gis check-qgis report start_model test test-all coverage fuzz setup benchmarks
+TARGETS := help run status map hk figures compare explain gis check-qgis report start_model test test-all coverage fuzz setup benchmarks
 .PHONY: $(TARGETS)
 .DEFAULT_GOAL := help
 # "make run K 256" would find that K is no target only after a run of minutes
@@ -55,7 +56,7 @@ $(VENV)/.ready $(VENV)/.ready-locked: pyproject.toml tools/setup.sh $(if $(LOCKE
 	@touch $@ $(VENV)/.ready
 
 # ---- the pipeline: tools/pipeline.py decides by records (contents, constants, code) which stages must run
-run status map explain compare gis report: $(READY)
+run status map figures explain compare gis report: $(READY)
 	@$(PIPELINE) $@ $(ARGS)
 # Debian: apt-get install --no-install-recommends qgis python3-qgis; QGIS_PYTHON has PyQGIS. Pictures go to tmp/.
 QGIS_PYTHON ?= /usr/bin/python3

@@ -16,7 +16,7 @@ Reads   figs/LSM_<REGION>.tif                          the map
         models_of_blocks/<REGION>_models.npz           networks, encoder, state of each block
         metatask_sampling/<REGION>_tasks.npz           samples by block
         metatask_sampling/<REGION>_blocks.tif, .csv    the block of every cell; cells and samples of every block
-        src_data/grid_samples_<REGION>.csv or <REGION>/factors.tif    the factors of every cell
+        src_data/grid_samples_<REGION>.csv or <REGION>/factors.tif, factors.json    cells' factors, classes' names
         and, where there,
         figs/<REGION>_leading_factor.tif, tmp/<REGION>_importance.csv    leading factors
         tmp/<REGION>_importance_territory.csv          weights of the factors; without it all weigh the same
@@ -212,9 +212,8 @@ def main(c: Constants) -> None:
 
     encoder, state, members = Encoder.from_json(str(models["encoder"])), models["state"], members_of(models)
     names = [factor.name for factor in encoder.factors]
-    weight = np.ones(len(names))
-    if ranking is not None:
-        weight = ranking.set_index("factor")["mean_abs_shap"].reindex(names).fillna(0).to_numpy()
+    weight = np.ones(len(names)) if ranking is None else (
+        ranking.set_index("factor")["mean_abs_shap"].reindex(names).fillna(0).to_numpy())
     found, labels = open_raster(paths.map_raster, "run predict_LSM.py"), open_raster(paths.blocks, "make it again")
     cell = abs(found.GetGeoTransform()[1] * found.GetGeoTransform()[5]) / 1e6  # km^2
     applicable = trust.applicability_of(encoder, samples, weight, len(state), c.FOLDS, c.PAIRED, c.SEED, paths.tasks)
@@ -227,9 +226,11 @@ def main(c: Constants) -> None:
         write_leaders(c)
     vectors.write_layers(paths.gis_layers, found.GetSpatialRef(), {
         "blocks": (outlines, layer_tables.of_blocks(blocks, cell, models, metrics, importance), styles_qgis.blocks()),
-        "samples": (vectors.points(samples["xy"]), layer_tables.of_samples(samples, names), styles_qgis.samples()),
+        "samples": (vectors.points(samples["xy"]), layer_tables.of_samples(samples, encoder.factors, paths.factors),
+                    styles_qgis.samples()),
     }, (_STAGE, c, [paths.models, paths.tasks, paths.blocks, paths.blocks_table,
-                    *[paths.metrics] * (metrics is not None), *[paths.importance] * (importance is not None)]))
+                    *[paths.metrics] * (metrics is not None), *[paths.importance] * (importance is not None),
+                    *[paths.factors] * paths.factors.is_file()]))
     jumps = counts.seams(found, labels)
     rest = [path for path, there in ((paths.importance, importance), (paths.leading_factor, leading),
                                      (paths.metrics, metrics)) if there is not None]

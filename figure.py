@@ -28,8 +28,8 @@ Reads   src_data/<REGION>/composite.tif (the terrain under the maps) and, for th
         and for
         factor_maps                   src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif
         learned_factors               checkpoint_dir/<REGION>_model.npz, _split.csv, and _tasks.npz
-Writes  figs/<REGION>_<figure>.png and .pdf, and .csv with the numbers drawn. A figure whose input is missing or of
-        another run is left out, and a line says why, or which command adds it.
+Writes  figs/<REGION>_<figure>.png with its record, .pdf, and .csv with the numbers drawn. A figure whose input is
+        missing or of another run is left out, and a line says why, or which command adds it.
         tmp/<REGION>_breaks.json, where there is none for this BREAKS: breaks between the classes. Later runs use them
         again, so that maps can be compared; remove the file to draw new ones
 Run     python figure.py   or one figure alone: python figure.py ONLY=lsm_map
@@ -46,6 +46,7 @@ from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, 
 from lsm.maps import classes
 from lsm.report.left_out import LeftOut
 from lsm.report.pictures import FIGURES
+from lsm.run.artifacts import record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.progress import UNEVEN, Progress
 from lsm.run.settings import InputError, at_least, nearest, run
@@ -119,9 +120,12 @@ def main(c: Constants) -> None:
             try:
                 fig, table = drawers[name](c)
             except InputError as error:
-                if isinstance(error, NothingToDraw):  # then what an earlier run drew is not of this one
-                    for suffix in SUFFIXES:
-                        Paths(c.REGION).figure(name, suffix).unlink(missing_ok=True)
+                files = [Paths(c.REGION).figure(name, suffix) for suffix in SUFFIXES]
+                if isinstance(error, NothingToDraw) or not c.ONLY:  # then what an earlier run drew is not of this one
+                    record_path(files[0]).unlink(missing_ok=True)
+                if isinstance(error, NothingToDraw):
+                    for path in files:
+                        path.unlink(missing_ok=True)
                 if c.ONLY:
                     raise
                 if isinstance(error, NothingToDraw):

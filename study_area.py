@@ -13,6 +13,7 @@ from lsm.inputs.factor.definition import Factor, read_factors
 from lsm.inputs.grid_cells import grid_of
 from lsm.run.artifacts import made_by
 from lsm.run.paths import Paths
+from lsm.run.progress import say_once
 
 
 # ----------------------------------------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ def factors(region: str, further: str = "none") -> tuple[Factor, ...]:
     """The factors of a region: those of its factors.json where prepare_region.py wrote one, else those of FACTORS that
     its tables hold; and `further` columns, see Area.FURTHER.
 
-    Says once what is left out and what could be taken. Raises InputError.
+    Says what is left out and what could be taken: once, also in several stages that make runs. Raises InputError.
     """
     paths = Paths(region)
     by_stage_0 = not paths.samples.is_file() or made_by(paths.samples) == "augment_inventory.py"
@@ -122,5 +123,5 @@ def _factors(stamps: tuple, has_list: bool, further: str) -> tuple[Factor, ...]:
     known = read_factors(files.pop(0))[0] if has_list else FACTORS
     found, notes = factors_of(known, COMMON_NAMES, files, further)
     if multiprocessing.parent_process() is None:  # what the stage has said its workers need not repeat
-        print(*notes, sep="\n", end="\n" * bool(notes))
+        say_once(notes)
     return found

@@ -10,6 +10,7 @@ import pytest
 from osgeo import gdal  # noqa: F401  before TensorFlow, whose SQLite lacks the R-tree that GeoPackages need
 
 from lsm.run.paths import PROJECT
+from lsm.run.progress import SAID
 
 # pytest runs a worker a core (pyproject.toml; -n 0: none): more threads each would spin for each other's cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -42,6 +43,12 @@ def pytest_collection_modifyitems(items):
     which the first is making meanwhile."""
     place = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(group(item), len(place)))
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch):
+    """Notes that an earlier test has read are said again."""
+    monkeypatch.setenv(SAID, "")
 
 
 def run_stage(root, script: str, *settings: str) -> subprocess.CompletedProcess:

@@ -3,8 +3,8 @@
 Reads   the records beside the artifacts of a region (<file>.json), the constants and code of all stages
 Writes  nothing itself; with a target it runs stages, which do
 Run     python tools/pipeline.py [TARGET] [NAME=value ...]        (the Makefile calls it)
-        TARGET   status (the default), or what to make: map, gis, report; explain and compare, with all figures; run is
-                 the map, all figures and the report
+        TARGET   status (the default), or what to make: map, gis, report, figures; explain and compare, with all
+                 figures; run is the map, all figures and the report
         NAME     REGION, or any constant of a stage, which every stage that knows it gets; RAW=<folder> prepares the
                  region from raw layers first
 """
@@ -25,6 +25,7 @@ try:
     from lsm.run.paths import PROJECT, Paths, root, shown
     from lsm.run.settings import InputError, check_region, constants, constants_class, counted, in_short, of_stage
     from lsm.run.writing import stage_1_files
+    from study_area import factors
 except ModuleNotFoundError as error:
     print(f"{sys.argv[0]}: expected the package {error.name}, found none for {sys.executable}; run make setup, or "
           "activate the conda environment of environment.yml and add PY=python", file=sys.stderr)
@@ -76,6 +77,9 @@ def check_forecast(region: str, arguments: list[str]) -> None:
 def run(script: str, region: str, arguments: list[str]) -> None:
     """Runs one stage as a person would; with the open file of `stage_1_files`, should this process be killed alone. On
     Ctrl-C the stage says that it is stopped."""
+    if script not in (pipeline.DEMO, pipeline.PREPARE):  # the notes on factors are said here, and not by each stage
+        c = constants(constants_class(script), pipeline.arguments_of(script, region, arguments))
+        factors(region, c.FURTHER)
     command = [script, *pipeline.arguments_of(script, region, arguments)]
     print(f"-- {shlex.join(['python', *command])}", flush=True)
     before = signal.getsignal(signal.SIGINT)
@@ -103,7 +107,7 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
             words += "  (edited since)" * (path.is_relative_to(root() / "src_data") and path.is_file()
                                            and not wrote(path, MAKERS))
             print(f"      {shown(path)}{words}")
-        if plain not in ("up to date", "drawn"):
+        if plain != "up to date":
             print(f"      {command}")
 
     lacking, has_others = pipeline.missing_inputs(region, raw)
@@ -124,17 +128,14 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
         if script not in needed:
             there = [path for path in pipeline.made_files(pipeline.BY_SCRIPT[script], paths) if path.is_file()]
             say(target, states[script], there, pipeline.make_command(target, region, arguments))
-    drawn, of_map = paths.figure("lsm_map", "png"), paths.map_raster
-    said = ("not drawn" if not drawn.is_file() else "of an earlier map" if not of_map.is_file()
-            or drawn.stat().st_mtime < of_map.stat().st_mtime else "drawn")
-    draw = ["python", "figure.py", *pipeline.arguments_of("figure.py", region, arguments)]
-    say("figures", said, [], shlex.join(draw))
+    of_figures = pipeline.state_of_figures(region, arguments, to_do[-1:])
+    say("figures", of_figures, pipeline.figures_of(paths), pipeline.make_command("figures", region, arguments))
     print()
     if not to_do:
-        stale = [target for target, script in pipeline.TARGETS.items()
-                 if script not in needed and states[script].startswith("stale")]
+        optional = {target: states[script] for target, script in pipeline.TARGETS.items() if script not in needed}
+        stale = [target for target, state in {"figures": of_figures, **optional}.items() if state.startswith("stale")]
         again = pipeline.make_command(" ".join(stale), region, arguments)
-        print(f"the map is up to date: {shown(of_map)}" + f"; out of date: {', '.join(stale)}; to make "
+        print(f"the map is up to date: {shown(paths.map_raster)}" + f"; out of date: {', '.join(stale)}; to make "
               f"{'them' if len(stale) > 1 else 'it'}: {again}" * bool(stale))
         return
     if any("must run first" in states[script] for script in to_do):
@@ -167,8 +168,8 @@ def main(arguments: list[str]) -> None:
     target = "status"
     if arguments and "=" not in arguments[0]:
         target, *arguments = arguments
-    if target not in ("status", "run", *pipeline.TARGETS):
-        raise InputError(f"argument {target!r}: expected one of status, run, {', '.join(pipeline.TARGETS)}")
+    if target not in ("status", "run", "figures", *pipeline.TARGETS):
+        raise InputError(f"argument {target!r}: expected one of status, run, figures, {', '.join(pipeline.TARGETS)}")
     given = pipeline.read_arguments(arguments)
     region = given.get("REGION", of_stage(pipeline.BLOCKS).REGION)
     if not region:
@@ -184,9 +185,10 @@ def main(arguments: list[str]) -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # make status | head
         status(region, arguments, "RAW" in given)
         return
-    make("map" if target == "run" else target, region, arguments, "RAW" in given)
-    if target in ("run", "compare", "explain"):
-        run("figure.py", region, arguments)
+    make("map" if target in ("run", "figures") else target, region, arguments, "RAW" in given)
+    if target in ("run", "figures", "compare", "explain") and (
+            given.get("ONLY") or pipeline.state_of_figures(region, arguments) != "fresh"):
+        run(pipeline.DRAW, region, arguments)
     if target == "run":
         run(pipeline.REPORT, region, arguments)
 

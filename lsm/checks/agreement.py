@@ -119,14 +119,21 @@ def _of_classes(factor: Factor, a: np.ndarray, b: np.ndarray, file: str) -> list
     for code in np.unique(a):
         codes, n = np.unique(b[a == code], return_counts=True)
         if n.sum() >= SOME and codes[n.argmax()] != code and n.max() > ALIKE * n.sum():
-            other.append(f"{code:g} is {codes[n.argmax()]:g} there")
+            other.append(f"{_class(factor, code)} is {_class(factor, codes[n.argmax()])} there")
             sure |= n.sum() >= FEWEST and n.max() > EQUAL * n.sum()
     if alike >= ALIKE and not other:
         return []
     found = f"{factor.name}: {1 - alike:.0%} of the samples hold another class than the grid at their places"
     named = f" ({', '.join(other[:3])}{', ...' * (len(other) > 3)})" * bool(other)
     return [Finding("units", file, "error" if alike < ALIKE or sure else "warning", found + named,
-                    "number the classes alike in samples and grid")]
+                    f"{'write' if factor.words else 'number'} the classes alike in samples and grid")]
+
+
+def _class(factor: Factor, code: float) -> str:
+    """A class as the tables write it: its word, or its code."""
+    if not factor.words:
+        return f"{code:g}"
+    return repr(factor.words[int(code) - 1]) if code else "a word of the grid alone"
 
 
 def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, read_from_it: bool, file: str) -> list[Finding]:

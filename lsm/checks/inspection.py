@@ -1,5 +1,6 @@
 """All checks of a region's inputs, and the tables they leave."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from lsm.inputs.factor.definition import Factor
 from lsm.inputs.grid_cells import chunks, grid_of
 from lsm.inputs.rasters import Raster, read_composite
 from lsm.inputs.samples import named_rows, read_samples
+from lsm.inputs.tables.text_tables import find_columns, plain
 from lsm.run.artifacts import write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
@@ -112,6 +114,7 @@ def _against_grid(samples: pd.DataFrame, file: str, grid: Path, factors: tuple[F
     reader does."""
     values = factor_columns(samples, factors)
     there = tuple(factor for factor in factors if factor.name in values)
+    columns = {f.name: samples.columns[find_columns(list(samples), (f.name, *f.aliases))[0]] for f in there}
     if raster is None or not there or not len(samples) or not {"X", "Y"} <= set(samples):
         for _ in chunks(grid, factors, rows):
             pass
@@ -119,8 +122,10 @@ def _against_grid(samples: pd.DataFrame, file: str, grid: Path, factors: tuple[F
                         "samples cannot be read", "mend them first")]
     of_grid, seen = values_of_cells(grid, factors, raster, samples[["X", "Y"]].to_numpy(float), rows)
     of_grid = of_grid[:, [factors.index(factor) for factor in there]]
+    named = tuple(f if plain(columns[f.name]) == plain(f.name) else replace(
+        f, name=f"{f.name} (column {columns[f.name]!r})") for f in there)  # as people find it in their tables
     return of_rows(seen, raster, shown(grid)) + of_agreement(
-        values[[f.name for f in there]].to_numpy(float), of_grid, there, file)
+        values[[f.name for f in there]].to_numpy(float), of_grid, named, file)
 
 
 def _refusal(path: Path, read) -> list[Finding]:

@@ -21,15 +21,18 @@ MISSING = 0.6            # share of samples without InSAR above which DV says mo
 
 
 def factor_columns(table: pd.DataFrame, factors: tuple[Factor, ...]) -> pd.DataFrame:
-    """The factors a table has, under their own names, as numbers; stored zeros as zeros."""
+    """The factors a table has, under their own names, as numbers; stored zeros as zeros. Without classes that are words
+    where codes are expected, or codes where words are: the reader refuses them, and they are no gaps."""
     found = {}
     for factor in factors:
         columns = find_columns(list(table), (factor.name, *factor.aliases))
         if len(columns) == 1:  # the reader refuses two
             column = table.iloc[:, columns[0]]
             values = pd.to_numeric(column, errors="coerce")
-            found[factor.name] = codes_of(column, factor.words) if factor.words else values.mask(
+            values = pd.Series(codes_of(column, factor.words)) if factor.words else values.mask(
                 is_stored_zero(values), 0.0)
+            if factor.kind != "categorical" or values.notna().any() or column.isna().all():
+                found[factor.name] = values.to_numpy()
     return pd.DataFrame(found)
 
 

@@ -97,9 +97,9 @@ def cells_velocity(c: FigureConstants, ground: Ground) -> tuple[str, np.ndarray]
     if not velocity or not source.is_file():
         return "", np.full(ground.shade.shape, np.nan)
     dataset = open_raster(paths.composite, "put it there")
-    (layer,), _ = grid_layers(source, [velocity], dataset.GetGeoTransform(), (dataset.RasterYSize, dataset.RasterXSize),
-                              ground.shade.shape)
-    return velocity.name, layer
+    layers, *_ = grid_layers(source, [velocity], dataset.GetGeoTransform(), (dataset.RasterYSize, dataset.RasterXSize),
+                             ground.shade.shape)
+    return velocity.name, layers[0]
 
 
 def inventory_points(c: FigureConstants) -> tuple[pd.DataFrame, dict]:

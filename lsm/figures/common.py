@@ -8,15 +8,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lsm.figures import styles
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.samples import named_rows
 from lsm.maps.classes import ClassConstants
-from lsm.run.artifacts import check, need, read_csv, read_npz, record_path
+from lsm.run.artifacts import artifact, check, need, read_csv, read_npz, record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 from lsm.run.writing import whole, write_table
 
 SUFFIXES = ("png", "pdf", "csv")  # of the files of a figure
+# What figures read, by property of Paths. If one of these changes, all are drawn again: that costs seconds, and a list
+# for each figure might lack a file without a sign.
+READ = ("composite", "samples", "samples_without_insar", "insar_points", "samples_origin", "factors", "grid",
+        "factor_stack", "blocks", "tasks", "blocks_table", "pretraining_history", "history", "model", "split",
+        "held_out", "metrics", "map_raster", "augmentation", "augmentation_points", "correlation", "checks",
+        "strategies", "scores", "rates", "method_metrics", "method_differences", "block_metrics", "method_maps",
+        "importance", "importance_territory", "shap_values", "leading_factor")
+STAGE = "figure.py"
 Drawn = tuple[Figure, pd.DataFrame]  # what a figure's function returns: the figure, and the rows it shows
 
 
@@ -125,10 +134,13 @@ def caption(fig, c: FigureConstants, record: dict, numbers: str) -> None:
 
 
 def save(c: FigureConstants, name: str, fig, table: pd.DataFrame) -> None:
-    """Writes a figure as png and pdf, without dates, and its numbers as csv."""
-    png, pdf, csv = (Paths(c.REGION).figure(name, suffix) for suffix in SUFFIXES)
-    for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None, "Producer": None})):
-        with whole(path) as temporary:
-            fig.savefig(temporary, format=path.suffix[1:], dpi=c.DPI, metadata=metadata)
+    """Writes a figure as png and pdf, without dates, its numbers as csv, and the record of the png."""
+    paths = Paths(c.REGION)
+    png, pdf, csv = (paths.figure(name, suffix) for suffix in SUFFIXES)
     with whole(csv) as temporary:
         write_table(table, temporary)
+    with whole(pdf) as temporary:
+        fig.savefig(temporary, format="pdf", dpi=c.DPI, metadata={"CreationDate": None, "Producer": None})
+    read = [getattr(paths, name) for name in READ] + [paths.breaks] * (name in styles.IN_CLASSES)
+    with artifact(png, STAGE, c, [path for path in read if path.is_file()], read) as temporary:
+        fig.savefig(temporary, format="png", dpi=c.DPI, metadata={"Software": None})

@@ -21,7 +21,7 @@ from lsm.inputs.factor.definition import codes_of_classes
 from lsm.insar.origins import origins
 from lsm.learner.encoder import Encoder
 from lsm.learner.kinds import read_kinds
-from lsm.maps.cartography import as_one_line, grid_layers, outlines, read_decimated
+from lsm.maps.cartography import as_one_line, classes_of, grid_layers, outlines, read_decimated
 from lsm.run.artifacts import check, record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
@@ -41,17 +41,19 @@ def factor_maps(c: FigureConstants) -> Drawn:
     _, land, extent, dataset = read_decimated(paths.composite, c.FACTOR_CELLS, average=False)
     source = grid_cells.grid_of(paths)
     made = check(source, STAGE, c) if record_path(source).is_file() else {}
-    values, n = grid_layers(source, c.factors, dataset.GetGeoTransform(),
-                            (dataset.RasterYSize, dataset.RasterXSize), land.shape)
+    values, n, counts = grid_layers(source, c.factors, dataset.GetGeoTransform(),
+                                    (dataset.RasterYSize, dataset.RasterXSize), land.shape)
     classes = codes_of_classes(paths.factors, c.factors)
     across, down = ACROSS, -(-len(c.factors) // ACROSS)
     wide = (styles.WIDTH - 0.1 - 0.12 * (across - 1)) / across
     high = min(wide * (extent[3] - extent[2]) / (extent[1] - extent[0]), 2.4)
-    coded = [classes_of_cells(layer, f, classes.get(f.name, {})) for f, layer in zip(c.factors, values, strict=True)]
+    legends = [classes_of_factor(cells, f, classes.get(f.name, {})) for f, cells in zip(c.factors, counts, strict=True)]
     unnamed = [f.kind == "categorical" and not any(map(is_name, words.values()))
-               for f, (_, words, _) in zip(c.factors, coded, strict=True)]
+               for f, (words, _) in zip(c.factors, legends, strict=True)]
+    unseen = sum(int((~np.isin(list(cells), classes_of(layer, f))).sum())
+                 for f, cells, layer in zip(c.factors, counts, values, strict=True))
     lines = [-(-sum(1 + label.count("\n") for label in labels) // columns)
-             for labels, columns in (legend_of(in_order(words, tones)[1], wide) for _, words, tones in coded)]
+             for labels, columns in (legend_of(in_order(words, tones)[1], wide) for words, tones in legends)]
     steps = [high + 0.56 + LINE * max(0, max(lines[r * across:(r + 1) * across]) - 2) for r in range(down)]
     tall = sum(steps) + 0.62
     fig = Figure(figsize=(styles.WIDTH, tall))
@@ -65,7 +67,7 @@ def factor_maps(c: FigureConstants) -> Drawn:
         back = np.where(land[..., None], to_rgb("white"), to_rgb(styles.SEA))
         ax.imshow(back, extent=extent)
         if factor.kind in ("categorical", "circular"):
-            rows += draw_codes(fig, ax, foot, extent, coded[i], factor)
+            rows += draw_codes(fig, ax, foot, extent, classes_of(layer, factor), counts[i], legends[i], factor)
         else:
             rows.append(draw_ramp(fig, ax, foot, extent, layer, factor))
         ax.plot(*coast, color=styles.INK, linewidth=0.2)
@@ -79,7 +81,9 @@ def factor_maps(c: FigureConstants) -> Drawn:
     north_arrow(feet, 1.6, 0, 0.16)
     caption(fig, c, made, f"{n:,} cells, drawn on {land.shape[1]} × {land.shape[0]}; arrows: beyond the 2nd or 98th "
             "percentile; distances: colours by square root;\n"
-            + "codes: classes that have no names in the inputs; " * any(unnamed) + ", ".join(ground.words))
+            + "codes: classes that have no names in the inputs; " * any(unnamed)
+            + f"{unseen} of the classes so small that no drawn cell shows them; " * (unseen > 0)
+            + ", ".join(ground.words))
     return fig, pd.DataFrame(rows)
 
 
@@ -116,19 +120,15 @@ def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) ->
     return row | ({"low": low, "high": high, "mean": known.mean(dtype=float)} if len(known) else {})
 
 
-def classes_of_cells(layer: np.ndarray, factor, names: dict) -> tuple[np.ndarray, dict, dict]:
-    """The class of each cell (rows, cols), nan without one; the word and the tone of each class that occurs. Directions
-    have four quarters and flat ground; of a numeric factor nothing is returned."""
+def classes_of_factor(cells: dict[float, int], factor, names: dict) -> tuple[dict, dict]:
+    """The word and the tone of each class of a factor; cells: how many cells of the grid each has, as `grid_layers`
+    counts them. Directions have four quarters and flat ground; of a numeric factor nothing is returned."""
     if factor.kind == "circular":
-        code = np.where(layer < 0, 4, np.where(np.isfinite(layer), np.floor((layer + 45) % 360 / 90), np.nan))
-        found = np.unique(code[np.isfinite(code)])
-        return code, {v: ASPECTS[int(v)] for v in found}, dict(enumerate(styles.ASPECT_TONES))
-    known = layer[np.isfinite(layer)] if factor.kind == "categorical" else layer[:0]
-    found, cells = np.unique(known, return_counts=True)
+        return {v: ASPECTS[int(v)] for v in cells}, dict(enumerate(styles.ASPECT_TONES))
     given = {float(v): k for k, v in names.items()}
-    largest = np.sort(np.argsort(-cells, kind="stable")[:MOST_KEYS])
-    tones = dict.fromkeys(found, styles.PALE) | dict(zip(found[largest], styles.CLASS_TONES, strict=False))
-    return layer, {v: given.get(v, f"{v:g}") for v in found}, tones
+    largest = sorted(sorted(cells, key=cells.get, reverse=True)[:MOST_KEYS])
+    tones = dict.fromkeys(cells, styles.PALE) | dict(zip(largest, styles.CLASS_TONES, strict=False))
+    return {v: given.get(v, f"{v:g}") for v in cells}, tones
 
 
 def is_name(word: str) -> bool:
@@ -155,18 +155,19 @@ def legend_of(words: list[str], wide: float) -> tuple[list[str], int]:
     return labels, columns
 
 
-def draw_codes(fig, ax, foot: tuple, extent: tuple, coded: tuple, factor) -> list[dict]:
+def draw_codes(fig, ax, foot: tuple, extent: tuple, code: np.ndarray, cells: dict, legend: tuple, factor
+               ) -> list[dict]:
     """Draws a factor of classes, or a direction; returns a row of the csv a class.
 
-    coded  as `classes_of_cells` gives it
+    code    the class of each cell that is drawn (rows, cols), nan without one
+    cells   how many cells of the grid each class has; legend  as `classes_of_factor` gives it
     """
-    code, words, tones = coded
-    drawn, cells, rows = np.zeros((*code.shape, 4)), np.isfinite(code).sum(), []
+    words, tones = legend
+    drawn, rows, n = np.zeros((*code.shape, 4)), [], sum(cells.values())
     for value, word in words.items():
-        here = code == value
-        drawn[here] = (*to_rgb(tones[value]), 1)
-        rows.append({"factor": factor.name, "unit": factor.unit, "class": word, "cells": cells,
-                     "share": here.sum() / cells})
+        drawn[code == value] = (*to_rgb(tones[value]), 1)
+        rows.append({"factor": factor.name, "unit": factor.unit, "class": word, "cells": n,
+                     "share": cells[value] / n})
     ax.imshow(drawn, extent=extent)
     x, y, wide = foot
     colours, names = in_order(words, tones)

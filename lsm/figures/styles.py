@@ -61,6 +61,7 @@ METHODS = {"ours": ("#d55e00", "-", "D"),
            "block landslide rate": ("#7a7a7a", ":", "d"),
            "slope alone": ("#a8a8a8", ":", ".")}
 OTHER = ("#000000", ":", "H")                         # a method that is not in METHODS
+IN_CLASSES = ("lsm_map", "method_maps")               # maps in classes, which depend on the breaks too
 PROTOCOLS = ("published", "spatial", "blocked", "partitions", "random", "temporal", "augmentation")  # drawn apart
 PROTOCOL_MARKS = ("o", "s", "^", "v", "D", "P", "X")                 # in the order of the tables
 # Colours of the rules of stage 0; not blue, which shows speed.

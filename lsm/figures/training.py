@@ -23,8 +23,8 @@ DOTS = 60  # values of a line; more are drawn without dots
 FITTED = ("Members start from a fit to all these samples, support and query alike. From there a step that lowers the "
           "loss of a task's support raises, on the whole, the loss of its query, and so few outer steps change little: "
           "the loss after adaptation may lie above the one before. The figure roc shows samples that no fit saw.")
-BEFORE_RISES = ("Meta-training lowers only the loss after adaptation. The loss before it may rise: a start from which "
-                "few steps lead far need not fit well itself.")
+BEFORE_RISES = ("Meta-training looks for a start that fits well after a few steps of adaptation, not for one that fits "
+                "well as it is: the loss after adaptation should fall, the loss before it may rise.")
 # As in Meta-SGD (Li and others 2017, arXiv 1707.09835)
 RATES = ("Inner rate: mean over the layers. Each weight has a rate of its own, and meta-training may make it negative: "
          "that weight then moves up the gradient of the support loss, where this lowers the query loss.")

@@ -1,13 +1,16 @@
 """Rasters as maps show them: read no larger than a page needs, shaded by the terrain, with outlines and colours."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from osgeo import gdal
 from scipy.ndimage import distance_transform_edt
 
 from lsm.inputs import grid_cells
 from lsm.inputs.bands import UNREADABLE, known
+from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import locate
 from lsm.run.paths import shown
 from lsm.run.progress import Progress
@@ -43,20 +46,33 @@ def read_decimated(path: Path, largest: int, average: bool,
     return values, known(values, band.GetNoDataValue()), extent, dataset
 
 
-def grid_layers(source, factors, geotransform: tuple, size: tuple, shape: tuple) -> tuple[np.ndarray, int]:
+def grid_layers(source, factors, geotransform: tuple, size: tuple, shape: tuple
+                ) -> tuple[np.ndarray, int, list[dict[float, int]]]:
     """Every factor of the grid `source` on a raster of `shape` (rows, cols) that covers a raster of `size`.
 
     geotransform  of the raster of `size`
-    Returns (factors, rows, cols) float32, nan where no grid cell lies, one of them where several do; and the number of
-    grid cells. Reads the grid a chunk at a time.
+    Returns (factors, rows, cols) float32, nan where no grid cell lies, one of them where several do; the number of
+    grid cells; and by factor the number of grid cells in each of its `classes_of`, by rising code, also in those that
+    no cell of the smaller raster shows. Reads the grid a chunk at a time.
     """
     out, n, parts = np.full((len(factors), *shape), np.nan, np.float32), 0, grid_cells.chunks(source, factors, CHUNK)
+    counts = [Counter() for _ in factors]
     for values, xy in Progress(parts, total=-(-grid_cells.count(source) // CHUNK), desc="grid", unit="chunk", delay=2):
         row, col, inside = locate(geotransform, size, xy)
         at = row[inside] * shape[0] // size[0], col[inside] * shape[1] // size[1]
         out[:, *at] = values[inside].T
         n += len(values)
-    return out, n
+        for counted, factor, of_factor in zip(counts, factors, values.T, strict=True):
+            counted.update(pd.Series(classes_of(of_factor, factor)).value_counts().to_dict())
+    return out, n, [dict(sorted(counted.items())) for counted in counts]
+
+
+def classes_of(values: np.ndarray, factor: Factor) -> np.ndarray:
+    """The class of each value of a factor, as float of the same shape, nan without one: the code of a class; of a
+    direction its quarter, 0 to 3 from north to west, and 4 for flat; of a number nan."""
+    if factor.kind == "circular":
+        return np.where(values < 0, 4, np.where(np.isfinite(values), np.floor((values + 45) % 360 / 90), np.nan))
+    return values if factor.kind == "categorical" else np.full_like(values, np.nan)
 
 
 def hill_shade(dem: np.ndarray, width: float, height: float) -> np.ndarray:

@@ -1,9 +1,12 @@
 """What is told of blocks and samples: the tables of the GeoPackage's layers, and how far the blocks adapted."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from lsm.explanation.ranking import EXPLAINED
+from lsm.inputs.factor.definition import Factor, codes_of_classes
 from lsm.learner.support.supports import MOVED, NO_SAMPLES, ONE_CLASS, PARTLY
 from lsm.maps.styles_qgis import STATES
 from lsm.run.settings import counted
@@ -67,12 +70,20 @@ def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataF
     return table.assign(model_row=table["block"])
 
 
-def of_samples(samples: dict, names: list[str]) -> pd.DataFrame:
-    """The table of the layer of samples: row in the table of samples, label, block, and the factors `names`; those
-    called like one of the three have "factor" before it.
+def of_samples(samples: dict, factors: tuple[Factor, ...], listed: Path) -> pd.DataFrame:
+    """The table of the layer of samples: row in the table of samples, label, block, and the factors; those called like
+    one of the three have "factor" before it. Of a factor whose classes have names it holds the names, and the code of a
+    class without one, as text.
 
     samples  arrays of metatask_sampling/<REGION>_tasks.npz
+    listed   the region's list of factors, where there is one: it names classes, as tables in words do
     """
     table = pd.DataFrame({"row": samples["row"], "label": samples["label"].astype(np.int32), "block": samples["block"]})
-    names = [f"factor {name}" if name in table else name for name in names]
-    return table.join(pd.DataFrame(samples["factors"].astype(np.float64), columns=names))
+    names = [f"factor {factor.name}" if factor.name in table else factor.name for factor in factors]
+    values = pd.DataFrame(samples["factors"].astype(np.float64), columns=names)
+    classes = codes_of_classes(listed, factors)
+    for name, factor in zip(names, factors, strict=True):
+        if given := classes.get(factor.name):
+            words = {code: word for word, code in given.items()}
+            values[name] = [words.get(code, f"{code:g}") for code in values[name]]
+    return table.join(values)

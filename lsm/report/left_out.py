@@ -11,7 +11,6 @@ from lsm.run.settings import counted
 OPTIONAL = {  # what the map does without: what that is, and what of it stands in the report
     pipeline.COMPARE: "other methods", pipeline.EXPLAIN: "leading factors",
     pipeline.GIS: "applicability and uncertainty", pipeline.CHECK: "checks of the inputs"}
-FIGURES = "figure.py"
 RUN = "; run "  # begins the remedy of a message that names a script
 
 
@@ -42,13 +41,15 @@ class LeftOut:
 
     def command(self, script: str, more: Sequence[str] = ()) -> str:
         """The command that runs a script, with the constants of the map. It is make's where a stage is not up to date,
-        since others may have to run first; make does nothing where it is. more: NAME=value for a script of no stage."""
+        since others may have to run first; make does nothing where it is. more: NAME=value for figure.py."""
         if script in pipeline.MAKERS:
             return pipeline.command_of(script, self.region, self._made_so)
+        if script == pipeline.DRAW:
+            return pipeline.make_command("figures", self.region, [*self._made_so, *more])
         target = next((target for target, of in pipeline.TARGETS.items() if of == script), "map")
         if script in pipeline.BY_SCRIPT and self._states.get(script) != "fresh":
             return pipeline.make_command(target, self.region, self._made_so)
-        return shlex.join(["python", script, *pipeline.arguments_of(script, self.region, [*self._made_so, *more])])
+        return shlex.join(["python", script, *pipeline.arguments_of(script, self.region, self._made_so)])
 
     def lines(self) -> list[str]:
         """A line for each reason, then one for each command, and for the command that takes over what these add."""

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lsm.figures.styles import PROTOCOLS
+from lsm.figures.styles import IN_CLASSES, PROTOCOLS
 from lsm.maps import classes
 from lsm.report.left_out import LeftOut
 from lsm.report.map_layers import uri
 from lsm.report.sources import ReportConstants
-from lsm.run.artifacts import check
+from lsm.run.artifacts import check, record_of, sha256
 from lsm.run.paths import Paths, shown
+from lsm.run.pipeline import DRAW
 from lsm.run.settings import InputError
 
 _COMPARE, _EXPLAIN = "compare_methods.py", "feature_permutation.py"
@@ -48,7 +49,6 @@ FIGURES = {  # by name, in the order shown: the file whose numbers the figure dr
     "correlation": ("correlation", "check_region.py", "Correlation of factors"),
     "non_landslides": ("strategies", "prepare_region.py", "Ways to choose non-landslides"),
 }
-IN_CLASSES = ("lsm_map", "method_maps")  # maps in classes
 for _protocol in PROTOCOLS:
     FIGURES[f"measures_{_protocol}"] = ("method_metrics", _COMPARE, f"Measures by method, protocol {_protocol}")
     FIGURES[f"reliability_{_protocol}"] = ("scores", _COMPARE, f"Probability against frequency, protocol {_protocol}")
@@ -57,8 +57,8 @@ for _protocol in PROTOCOLS:
 def gather(paths: Paths, breaks: list[float], c: ReportConstants, left_out: LeftOut) -> list[dict]:
     """The figures of this run; the others are noted in `left_out`.
 
-    A figure has no record. It belongs to this run if its numbers do and are not newer than the figure, and if a map in
-    classes has those of the page, with these breaks.
+    A figure belongs to this run if its numbers do, if it was drawn from them by its record, and if a map in classes has
+    those of the page, with these breaks.
     """
     out, verdict = [], {}
     for name, (attribute, stage, caption) in FIGURES.items():
@@ -69,16 +69,24 @@ def gather(paths: Paths, breaks: list[float], c: ReportConstants, left_out: Left
             left_out.note(f"figure {name}", source, stage, verdict[source])
         elif not path.is_file():
             if name in ("lsm_map", "roc", "leading_factor", "method_roc"):  # figure.py may have skipped others
-                left_out.note(f"figure {name}", path, "figure.py", "missing; run figure.py, or see why it skips it")
-        elif path.stat().st_mtime < source.stat().st_mtime:
-            left_out.note(f"figure {name}", path, "figure.py", "older than the numbers it draws; run figure.py again")
+                left_out.note(f"figure {name}", path, DRAW, "missing; "
+                              f"{left_out.command(DRAW, [f'ONLY={name}'])} draws it, or says why not")
+        elif not drawn_from(path, source):
+            left_out.note(f"figure {name}", path, DRAW,
+                          f"not drawn from the numbers that are there now; run {DRAW} again")
         elif name in IN_CLASSES and in_other_classes(paths.figure(name, "csv"), breaks, c):
-            left_out.note(f"figure {name}", path, "figure.py", "drawn in other classes than those of this page; "
-                          f"{left_out.command('figure.py', classes.chosen(c))} draws it again")
+            left_out.note(f"figure {name}", path, DRAW, "drawn in other classes than those of this page; "
+                          f"{left_out.command(DRAW, classes.chosen(c))} draws it again")
         else:
             picture, width, height = small(path, c.FIGURE_WIDTH, c.FIGURE_QUALITY)
             out.append({"name": name, "caption": caption, "picture": picture, "width": width, "height": height})
     return out
+
+
+def drawn_from(path: Path, source: Path) -> bool:
+    """Whether a figure is the one that its record describes, drawn from the file `source` as it is now."""
+    record = record_of(path)
+    return record.get("sha256") == sha256(path) and record["inputs"].get(shown(source)) == sha256(source)
 
 
 def in_other_classes(table: Path, breaks: list[float], c: ReportConstants) -> bool:

@@ -61,7 +61,7 @@ def artifact(path: Path, stage: str, constants, inputs: list[Path], optional: Se
 def _replaced(path: Path, digest: str) -> str | None:
     """What a new file of this digest replaces at `path`; the same file again leaves its record as it was."""
     old = sha256(path) if path.is_file() else None
-    return _record_of(path).get("replaces") if old == digest else old
+    return record_of(path).get("replaces") if old == digest else old
 
 
 def sha256(path: Path) -> str:
@@ -130,12 +130,12 @@ def other_factors(record: dict, constants) -> str:
 
 def made_by(path: Path) -> str:
     """The stage that a file's record names; "" without a record."""
-    return str(_record_of(path).get("stage", ""))
+    return str(record_of(path).get("stage", ""))
 
 
 def made_with(path: Path) -> dict:
     """The constants that a file's record names; {} without a record."""
-    return _record_of(path).get("constants", {})
+    return record_of(path).get("constants", {})
 
 
 def read_record(path: Path, stage: str) -> dict:
@@ -169,7 +169,7 @@ def _parsed(path: Path, stage: str) -> dict:
     return record
 
 
-def _record_of(path: Path) -> dict:
+def record_of(path: Path) -> dict:
     """The record beside a file, whatever became of the file; {} where there is none."""
     with contextlib.suppress(InputError):
         return _parsed(record_path(path), "")
@@ -178,12 +178,12 @@ def _record_of(path: Path) -> dict:
 
 def stopped(path: Path) -> bool:
     """Whether the file at `path` is the one that a run was about to replace when it was stopped."""
-    return path.is_file() and sha256(path) == _record_of(path).get("replaces")
+    return path.is_file() and sha256(path) == record_of(path).get("replaces")
 
 
 def wrote(path: Path, stages: tuple[str, ...]) -> bool:
     """Whether one of `stages` wrote the file at `path`, or was stopped before it could, and nobody changed it since."""
-    record = _record_of(path)
+    record = record_of(path)
     return record.get("stage") in stages and state_of(path) in (None, record["sha256"], record.get("replaces"))
 
 
@@ -226,7 +226,7 @@ def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -
 
 def _of_another_region(path: Path, region: str) -> bool:
     """savedmodel.npz bears no region in its name: once another region's stands there, it says nothing about ours."""
-    return _record_of(path).get("region", region) != region
+    return record_of(path).get("region", region) != region
 
 
 def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path], optional: Sequence[Path] = ()

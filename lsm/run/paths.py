@@ -163,5 +163,10 @@ class Paths:
         return own + [self.gis_raster(product) for product in PRODUCTS]
 
     def figure(self, name: str, suffix: str) -> Path:
-        """A figure of `figure.py`, or the numbers it draws: suffix "png", "pdf" or "csv"."""
+        """A figure of `figure.py`, or the numbers it draws: suffix "png", "pdf" or "csv"; the png has a record."""
         return self._at("figs", f"{self.region}_{name}.{suffix}")
+
+    def recorded_figures(self) -> list[Path]:
+        """The png of each figure that has a record, also of regions whose names begin as this one's does."""
+        return [path.with_suffix("") for path in sorted(self._at("figs", "").glob(
+            f"{glob.escape(self.region)}_*.png.json"))]

@@ -20,6 +20,7 @@ from lsm.run.artifacts import (
     made_with,
     other_factors,
     read_record,
+    record_of,
     state_of,
     wrote,
 )
@@ -74,9 +75,12 @@ STAGES = (
 )
 CHECK = "check_region.py"
 CHECKS = Stage(CHECK, lambda p: [p.checks], free=("STOP_AT_ERRORS",))
+DRAW = "figure.py"
+DRAWN = Stage(DRAW, lambda p: [p.figure("lsm_map", "png")], (MAP,), ("ONLY",), some=lambda p: figures_of(p),
+              beside=lambda p: [path.with_suffix(suffix) for path in figures_of(p) for suffix in (".pdf", ".csv")])
 TARGETS = {"map": MAP, "explain": EXPLAIN, "compare": COMPARE, "gis": GIS, "report": REPORT}  # of make
 BY_SCRIPT = {stage.script: stage for stage in STAGES}
-OF_FACTORS = (CHECK, PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS)  # what depends on the list of factors
+OF_FACTORS = (CHECK, PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS, DRAW)  # what depends on the list of factors
 
 
 def of_region(region: str, raw: bool) -> list[Stage]:
@@ -114,6 +118,17 @@ def states_of(region: str, arguments: list[str], raw: bool = False, made: Collec
 def state_of_checks(region: str, arguments: list[str]) -> str:
     """Whether the last checks of a region are of its inputs, of these constants and of this code: as `states_of`."""
     return _state(CHECKS, Paths(region), arguments)
+
+
+def state_of_figures(region: str, arguments: list[str], waiting: Collection[str] = ()) -> str:
+    """Whether all figures of a region that were drawn are of the files, constants and code that there are now: as
+    `states_of`; waiting: the scripts that must run first."""
+    return _state(DRAWN, Paths(region), arguments, waiting)
+
+
+def figures_of(paths: Paths) -> list[Path]:
+    """The png of each figure of a region that has a record, there or not."""
+    return [path for path in paths.recorded_figures() if record_of(path).get("region") == paths.region]
 
 
 def checked(region: str, arguments: list[str]) -> bool:
@@ -258,14 +273,14 @@ def _tuples(value):
 def read_arguments(arguments: list[str]) -> dict[str, str]:
     """The text of each NAME=value by NAME. Raises InputError for a NAME that no stage knows."""
     known = {name for stage in STAGES for name in defaults(constants_class(stage.script))}
-    known |= {name for script in (CHECK, "figure.py") for name in defaults(constants_class(script))}
+    known |= {name for script in (CHECK, DRAW) for name in defaults(constants_class(script))}
     return by_name(arguments, known)
 
 
 def check_values(region: str, arguments: list[str], raw: bool, runs: bool = True) -> None:
     """Refuses a value of a wrong kind, or one that a stage says it cannot use, before any stage runs. Raises
     InputError. runs: whether stages will run, with what `arguments_of` adds of earlier runs."""
-    scripts = [*(stage.script for stage in of_region(region, raw)), CHECK, "figure.py"]
+    scripts = [*(stage.script for stage in of_region(region, raw)), CHECK, DRAW]
     known = {name for script in scripts for name in defaults(constants_class(script))}
     for name in (a.partition("=")[0] for a in arguments):
         if name not in known and name in defaults(constants_class(AUGMENT)) and "INSAR_FORM=insar" not in arguments:

@@ -1,13 +1,16 @@
-"""How far a long loop is: a bar on a terminal, a plain line now and then in a log file."""
+"""How far a long loop is: a bar on a terminal, a plain line now and then in a log file; notes that are said once."""
 
+import os
 import sys
 import time
+import zlib
 from threading import RLock
 
 from tqdm import tqdm
 
 PAUSE = 30  # seconds between two lines in a log file
 UNEVEN = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]"  # bar_format of a loop whose turns differ much: no estimate
+SAID = "LSM_SAID"  # in the environment: checksums of the notes said so far
 
 
 tqdm.set_lock(RLock())  # its own is one of processes too, which a process that is killed leaves behind
@@ -53,3 +56,14 @@ class Progress(tqdm):
         of = f" of {total:,}" if total else ""
         return (f"{self.desc.removesuffix(': ')}: {now['n']:,}{of} {self.unit}s after "
                 f"{self.format_interval(now['elapsed'])}{left}" + f"; {self.postfix}" * bool(self.postfix))
+
+
+def say_once(notes: list[str]) -> None:
+    """Prints those of the notes that were not said yet, by this process or by the one that started it: several stages
+    that one `make` runs need not repeat each other."""
+    said = os.environ.get(SAID, "").split()
+    for note in notes:
+        if (checksum := f"{zlib.crc32(note.encode()):08x}") not in said:
+            print(note)
+            said.append(checksum)
+    os.environ[SAID] = " ".join(said)

@@ -52,6 +52,16 @@ def test_a_wrong_column_is_named(grid, words):
     assert level == ("error" if "there" in text.partition("(")[2] or "-1.00" in text else "warning")
 
 
+def test_classes_in_words_are_named_by_their_words():
+    rock = Factor("rock", "categorical", "class", words=("Granite", "tuff"))
+    codes = np.random.default_rng(2).integers(1, 3, (400, 1)).astype(float)
+    (level, text), = found(codes, 3 - codes, (rock,))
+    assert level == "error"
+    assert text.endswith("('Granite' is 'tuff' there, 'tuff' is 'Granite' there)")
+    (_, text), = found(codes, np.where(codes == 1, 0, codes), (rock,))
+    assert text.endswith("('Granite' is a word of the grid alone there)")
+
+
 def test_velocities_of_another_sign_in_part():
     velocity = np.random.default_rng(4).normal(0, 5, (400, 1))
     grid = np.where(np.arange(400)[:, None] < 260, -velocity, velocity)

@@ -145,6 +145,39 @@ FAULTS = {
 }
 
 
+@pytest.mark.parametrize(("of_samples", "of_grid", "said"), [
+    ("tuff ", "", "expected a class in words, like 'tuff 1', found '"),
+    ("", "tuff ", "expected a whole-number class code, found 'tuff")])
+def test_codes_in_one_table_and_words_in_the_other_are_one_error(region, of_samples, of_grid, said):
+    for path in (PATHS.factors, PATHS.factor_stack, PATHS.samples_without_insar):
+        path.unlink()
+
+    def change(path, word: str) -> None:
+        edit(path, lambda t: t.assign(lithology=word + t["lithology"].astype(int).astype(str)).rename(
+            columns={"lithology": "Geology"}))
+
+    change(PATHS.samples, of_samples)
+    change(PATHS.grid, of_grid)
+    found, _ = inspection.check_inputs(PATHS, factors("own"), ROWS)
+    error, = (f for f in found if f.level == "error")
+    assert error.file == "src_data/grid_samples_own.csv"
+    assert "column 'Geology'" in error.found
+    assert said in error.found
+    assert error.remedy == ("write the classes alike in samples and grid: words in both, or whole numbers in both")
+
+
+def test_classes_of_another_word_are_named_with_their_column(region):
+    for path, words in ((PATHS.samples, {}), (PATHS.grid, {1: 2, 2: 1})):
+        edit(path, lambda t, words=words: t.assign(Geology="rock " + t["lithology"].replace(words).astype(int).astype(
+            str)).drop(columns="lithology"))
+    for path in (PATHS.factors, PATHS.factor_stack, PATHS.samples_without_insar):
+        path.unlink()
+    found, _ = inspection.check_inputs(PATHS, factors("own"), ROWS)
+    error, = (f for f in found if f.level == "error")
+    assert error.found.startswith("lithology (column 'Geology'): ")
+    assert "'rock 1' is 'rock 2' there" in error.found
+
+
 @pytest.mark.parametrize(("fault", "topic", "file", "found", "remedy"), FAULTS.values(), ids=FAULTS)
 def test_fault_is_found_with_its_remedy(region, fault, topic, file, found, remedy):
     fault()

@@ -1,5 +1,9 @@
 """Which factors an area has: known names, what is left out, what is offered, what is taken."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +12,7 @@ from osgeo import gdal
 import study_area
 from lsm.checks.factor_list import factors_of
 from lsm.inputs.samples import grid_chunks, read_samples
+from lsm.run.paths import PROJECT
 from lsm.run.settings import InputError
 from study_area import COMMON_NAMES, FACTORS
 
@@ -206,6 +211,23 @@ def test_every_stage_gets_the_same_list_and_says_once_what_is_left_out(files, ca
     assert len(study_area.StudyArea("a", FURTHER="all").factors) == len(first) + 2
     files(table().drop(columns="twi"), table().drop(columns="twi"))
     assert "TWI" not in [f.name for f in study_area.factors("a")]
+
+
+def test_a_stage_that_make_runs_does_not_repeat_what_was_said(files, tmp_path):
+    """Run alone it says its notes; run by a process that has said them, only those that are new."""
+    files()
+    code, before = "import study_area; study_area.factors('a')", dict(os.environ)
+
+    def said() -> str:
+        return subprocess.run([sys.executable, "-c", code], cwd=PROJECT, text=True, capture_output=True, check=True,
+                              env={**os.environ, "LSM_ROOT": str(tmp_path)}).stdout
+
+    assert said().startswith("left out, for no column")
+    assert dict(os.environ) == before
+    study_area.factors("a")
+    assert said() == ""
+    files(table().drop(columns="twi"), table().drop(columns="twi"))
+    assert said().startswith("left out, for no column")
 
 
 def test_common_names_stand_for_one_factor_each():

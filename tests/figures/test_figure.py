@@ -1,5 +1,6 @@
 """figure.py as a user runs it, on small made inputs: files, numbers, skipping, ONLY, same bytes."""
 
+import ast
 import hashlib
 import itertools
 import json
@@ -19,11 +20,12 @@ from sklearn.metrics import auc, roc_auc_score
 from small_region import crs_of
 
 import figure
-from lsm.figures import area_maps, map_page, training
+from lsm.figures import area_maps, common, map_page, training
 from lsm.figures.common import NothingToDraw
 from lsm.inputs import rasters
 from lsm.learner.kinds import Kind
 from lsm.maps import cartography, gis
+from lsm.report import pictures
 from lsm.run import artifacts, settings
 from lsm.run.paths import PROJECT, Paths
 
@@ -201,7 +203,9 @@ def test_the_caption_says_why_a_fitted_start_may_lose_by_adapting(tmp_path, monk
     paths, c = make_inputs(), settings.constants(figure.Constants, ["REGION=small", "DPI=50"])
     for bends in (False, True):
         artifacts.write_npz(paths.model, model(900.0, bends), LEARNER, CONSTANTS, [])
-        assert ("start from a fit" in caption(training.meta_training(c)[0]).replace("\n", " ")) == bends
+        said = caption(training.meta_training(c)[0]).replace("\n", " ")
+        assert ("start from a fit" in said) == bends
+        assert ("the loss after adaptation should fall, the loss before it may rise" in said) != bends
 
 
 def lab(rgb: np.ndarray) -> np.ndarray:
@@ -246,6 +250,34 @@ def test_figures_of_a_forecast_show_no_adaptation(tmp_path, monkeypatch):
     assert not left.exists()
 
 
+def test_all_files_that_figures_read_are_known_to_make():
+    """By the properties of Paths in the code of the figures."""
+    known = {name for name, value in vars(Paths).items() if isinstance(value, property)}
+    nodes = [node for path in (PROJECT / "lsm/figures").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    asked = {node.attr for node in nodes
+             if isinstance(node, ast.Attribute) and ast.unparse(node.value).lower().startswith("paths")}
+    assert {"composite", "history", "scores"} < asked & known
+    assert asked & known <= {*common.READ, "breaks"}
+    assert set(common.READ) <= known
+    assert {source for source, *_ in pictures.FIGURES.values()} <= set(common.READ)
+
+
+def test_a_figure_has_a_record_until_it_cannot_be_drawn(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c = make_inputs(), settings.constants(figure.Constants, ["REGION=small", "DPI=50"])
+    monkeypatch.setattr(figure, "figures", lambda: {"roc": training.roc, "lsm_map": area_maps.lsm_map})
+    figure.main(c)
+    record = artifacts.read_record(paths.figure("roc", "png"), "figure.py")
+    assert (record["region"], record["constants"]["DPI"]) == ("small", 50)
+    assert {"checkpoint_dir/small_heldout.csv", "figs/LSM_small.tif"} < set(record["inputs"])
+    assert "tmp/small_breaks.json" not in record["inputs"]
+    assert "tmp/small_breaks.json" in artifacts.read_record(paths.figure("lsm_map", "png"), "figure.py")["inputs"]
+    paths.held_out.unlink()
+    figure.main(c)
+    assert not artifacts.record_path(paths.figure("roc", "png")).exists()  # of an earlier run, and no more
+    assert artifacts.record_path(paths.figure("lsm_map", "png")).exists()
+
+
 def test_second_run_writes_the_same_bytes(drawn):
     root, paths, _ = drawn
     first = digests(paths, FIGURES)
@@ -286,7 +318,7 @@ def test_only_draws_one_and_refuses_what_it_cannot(tmp_path, monkeypatch):
     paths.map_raster.unlink()
     assert draw(tmp_path, "ONLY=roc").returncode == 0
     assert sorted(p.name for p in paths.map_raster.parent.glob("small_*")) == [
-        "small_roc.csv", "small_roc.pdf", "small_roc.png"]
+        "small_roc.csv", "small_roc.pdf", "small_roc.png", "small_roc.png.json"]
     for only, message in (("lsm_map", "run predict_LSM.py first"), ("lsm_mapp", "did you mean lsm_map?"),
                           ("xyz", "--help lists them")):
         process = draw(tmp_path, f"ONLY={only}")

@@ -223,8 +223,8 @@ def test_a_legend_fits_below_its_map(words, columns, last):
 
 
 def test_no_two_classes_of_a_legend_share_a_tone():
-    layer = np.repeat(np.arange(30.0), np.arange(30) + 1)[None, :]
-    _, words, tones = factors.classes_of_cells(layer, SimpleNamespace(kind="categorical"), {})
+    cells = {code: code + 1 for code in np.arange(30.0)}
+    words, tones = factors.classes_of_factor(cells, SimpleNamespace(kind="categorical"), {})
     own = [value for value in words if tones[value] != styles.PALE]
     assert own == list(range(18, 30))  # the largest
     assert len({tones[value] for value in own}) == factors.MOST_KEYS
@@ -246,6 +246,20 @@ def test_thirteen_classes_are_all_named(paths):
     assert sorted(named) == sorted(f"class {i}" for i in range(1, 14))
 
 
+def test_classes_between_the_drawn_cells_are_in_the_legend_and_counted(paths):
+    """Of 1,400 cells some tens are drawn: one cell of a class of its own, and one of flat ground, are not among them.
+    """
+    grid = pd.read_csv(paths.grid).assign(cover=1, aspect=90)
+    grid.loc[0, ["cover", "aspect"]] = 2, -1
+    grid.to_csv(paths.grid, index=False)
+    drawn, table = factors.factor_maps(constants(figure.Constants, ["REGION=small", "FACTOR_CELLS=16"]))
+    assert [[text.get_text() for text in legend.get_texts()] for legend in drawn.legends] == [["rock", "wood"],
+                                                                                              ["E", "flat"]]
+    assert table.set_index("class").loc[["rock", "wood", "flat"], "share"].tolist() == pytest.approx(
+        [1 - 1 / len(grid), 1 / len(grid), 1 / len(grid)])
+    assert "2 of the classes so small that no drawn cell shows them" in drawn.texts[-1].get_text()
+
+
 def test_long_names_of_classes_stay_below_their_map(paths):
     names = {"Makarwal Group (Hangu)": 1, "Mansehra Orthogneiss": 2, "Samana Suk Formation": 3}
     write_factors(paths.factors, FACTORS, {"cover": names})
@@ -259,12 +273,14 @@ def test_long_names_of_classes_stay_below_their_map(paths):
 def test_layers_hold_a_cell_of_each_place_and_nothing_elsewhere(paths):
     shape, size = (ROWS // 2, COLS // 2), (ROWS, COLS)
     place = (0, CELL, 0, ROWS * CELL, 0, -CELL)
-    full, n = cartography.grid_layers(paths.grid, FACTORS, place, size, size)
+    full, n, counts = cartography.grid_layers(paths.grid, FACTORS, place, size, size)
     assert n == (ROWS - 2) * COLS
     assert np.isnan(full[:, :2]).all()
     np.testing.assert_allclose(full[1, 2:].ravel(), pd.read_csv(paths.grid)["slope"], rtol=1e-6)
-    half, _ = cartography.grid_layers(paths.grid, FACTORS, place, size, shape)
+    half, _, same = cartography.grid_layers(paths.grid, FACTORS, place, size, shape)
     assert all(half[1, i, j] in full[1, 2 * i:2 * i + 2, 2 * j:2 * j + 2] for i in (1, 7, 14) for j in (0, 12, 24))
+    cover = pd.read_csv(paths.grid)["cover"].value_counts().to_dict()
+    assert (counts[0], counts[1], same) == (cover, {}, counts)
 
 
 def test_learned_factors_are_the_layer_before_the_networks_log_odds(paths):
@@ -408,8 +424,7 @@ def test_tones_differ_in_lightness():
 
 def test_no_two_classes_share_a_tone_and_the_smallest_are_pale():
     cover = next(factor for factor in FACTORS if factor.kind == "categorical")
-    layer = np.repeat(np.arange(1.0, 21), np.arange(1, 21))[None]  # class 20 is the largest
-    _, words, tones = factors.classes_of_cells(layer, cover, {})
+    words, tones = factors.classes_of_factor({code: code for code in np.arange(1.0, 21)}, cover, {})  # 20: the largest
     assert list(words) == [*range(1, 21)]
     assert [v for v in words if tones[v] == styles.PALE] == [*range(1, 9)]
     assert len({tones[v] for v in range(9, 21)}) == 12

@@ -260,7 +260,8 @@ def test_a_map_in_other_classes_is_not_shown(change, more, tmp_path, monkeypatch
     drawn, c, paths = of_stage("report.py"), replace(of_stage("report.py"), **change), Paths("demo")
     paths.map_raster.parent.mkdir()
     paths.map_raster.touch()
-    Image.new("RGB", (8, 8)).save(paths.figure("lsm_map", "png"))
+    with artifact(paths.figure("lsm_map", "png"), "figure.py", drawn, [paths.map_raster]) as temporary:
+        Image.new("RGB", (8, 8)).save(temporary, "png")
     edges = (0, *drawn.CLASS_BREAKS, 1)
     pd.DataFrame({"class": drawn.CLASS_NAMES, "from": edges[:-1], "to": edges[1:], "cells": 1}).to_csv(
         paths.figure("lsm_map", "csv"), index=False)
@@ -269,7 +270,29 @@ def test_a_map_in_other_classes_is_not_shown(change, more, tmp_path, monkeypatch
     reason = " ".join(left_out.lines())
     assert [figure["name"] for figure in found] == ["lsm_map"] * (more is None)
     assert ("lsm_map: drawn in other classes than those of this page" in reason) == (more is not None)
-    assert more is None or f"python figure.py REGION=demo {more}" in reason
+    assert more is None or f"make figures REGION=demo {more}" in reason
+
+
+def test_a_figure_counts_by_the_contents_of_its_numbers(tmp_path, monkeypatch):
+    """Another region's run makes stage 1 anew: the same history once more, newer than the figure."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c, stage = Paths("isle"), of_stage("report.py", REGION="isle"), pictures.FIGURES["pretraining"][1]
+    path = paths.figure("pretraining", "png")
+
+    def shown_figures() -> list[str]:
+        return [figure["name"] for figure in pictures.gather(paths, [], c, LeftOut("isle"))]
+
+    def write_history(error: float) -> None:
+        write_csv(paths.pretraining_history, pd.DataFrame({"layer": [1], "epoch": 1, "error": error}), stage, c, [])
+
+    write_history(0.5)
+    with artifact(path, "figure.py", c, [paths.pretraining_history]) as temporary:
+        Image.new("RGB", (8, 8)).save(temporary, "png")
+    os.utime(path, (0, 0))
+    write_history(0.5)
+    assert shown_figures() == ["pretraining"]
+    write_history(0.4)
+    assert shown_figures() == []
 
 
 @pytest.fixture
@@ -466,14 +489,14 @@ def test_files_of_another_run_are_said_so_and_not_used(reported, tmp_path):
     shutil.copytree(reported[0], root)
     with open(root / "tmp/demo_importance.csv", "a") as file:
         file.write("0,slope,9,1,9,9,1,1,0\n")
-    os.utime(root / "figs/demo_roc.png", (0, 0))
+    (root / "figs/demo_roc.png.json").unlink()
     record = root / "figs/demo_uncertainty.tif.json"
     record.write_text(record.read_text().replace('"recommended"', '"published"'))
     printed, text = succeed(root, "report.py"), html_of(root)
     said = f"demo_importance.csv: is not the file its record describes; make explain {MADE_SO} makes it again"
     assert said in printed
     assert f"expected recipe recommended, found published; make gis {MADE_SO} makes it again\n" in printed
-    assert "figure roc: older than the numbers it draws; python figure.py REGION=demo makes it again" in printed
+    assert f"roc: not drawn from the numbers that are there now; make figures {MADE_SO} makes it again" in printed
     assert f"of another run, not used: tmp/{said}" in text
     data = data_of(text)
     assert not any("leaders" in block for block in data["blocks"])

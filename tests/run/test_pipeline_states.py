@@ -12,9 +12,12 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from lsm.checks.inspection import write_checks
+from lsm.figures.common import save
 from lsm.inputs.factor.definition import write_factors
 from lsm.maps.gis import remove_product
 from lsm.run import pipeline
@@ -231,7 +234,7 @@ def test_status_prints_states_files_and_commands(finished):
     given = " ".join(["REGION=demo", "'SQUARES=(1000,)'", "'WITHOUT=land use'", *arguments])
     assert "compare_methods.py" not in needed
     assert f"  compare: not made\n      make compare {given}\n" in optional
-    assert "  figures: not drawn\n      python figure.py REGION=demo\n" in optional
+    assert f"  figures: not made\n      make figures {given}\n" in optional
     assert optional.endswith(f"\nto make the map: make run {given}\n")
 
 
@@ -274,6 +277,44 @@ def test_status_says_when_the_checks_are_out_of_date(finished, capsys):
     assert said() == ("out of date: src_data/demo/factors.tif is new; another src_data/samples_demo.csv\n"
                       "      tmp/demo_checks.csv\n      python check_region.py REGION=demo")
     assert not pipeline.checked("demo", finished[1])
+
+
+def test_figures_are_fresh_by_their_records_and_drawn_again_else(finished, capsys, monkeypatch):
+    paths, tool = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))
+    monkeypatch.delenv("PY", raising=False)
+    ran, c = [], of_stage(pipeline.DRAW)
+    monkeypatch.setitem(tool["main"].__globals__, "run", lambda script, *_: ran.append(script))
+
+    def state() -> str:
+        tool["status"]("demo", finished[1], False)
+        return re.search(r"  figures: (.*?)\n\n", capsys.readouterr().out, re.DOTALL)[1]
+
+    def draw(name: str) -> None:
+        figure = Figure()
+        save(c, name, figure, pd.DataFrame({"name": [name]}))
+
+    given = shlex.join(["REGION=demo", *finished[1]])
+    assert state() == f"not made\n      make figures {given}"
+    for name in ("lsm_map", "roc"):
+        draw(name)
+    paths.figure("lsm_map", "png").with_name("demo_more_roc.png.json").write_text("{}")  # of region demo_more
+    assert state() == "up to date\n      figs/demo_lsm_map.png\n      figs/demo_roc.png"
+    tool["main"](["figures", *finished[1]])
+    assert ran == []
+    tool["main"](["figures", "ONLY=roc", *finished[1]])
+    assert ran == [pipeline.DRAW]
+    assert pipeline.state_of_figures("demo", ["DPI=80"]) == "stale: DPI = 300, now 80"
+    assert pipeline.state_of_figures("demo", [], [pipeline.MAP]) == "stale: predict_LSM.py must run first"
+    for path, why in ((paths.figure("roc", "csv"), "figs/demo_roc.csv: missing"),
+                      (paths.figure("roc", "png"), "figs/demo_roc.png: missing")):
+        path.unlink()
+        assert state() == (f"out of date: {why}\n      figs/demo_lsm_map.png\n      figs/demo_roc.png"
+                           + "  (missing)" * (path.suffix == ".png") + f"\n      make figures {given}")
+        draw("roc")
+    paths.scores.write_text("compared")
+    assert state().startswith("out of date: tmp/demo_scores.csv.gz is new\n")
+    tool["main"](["figures", *finished[1]])
+    assert ran == [pipeline.DRAW] * 2
 
 
 def test_a_factor_that_is_read_in_another_way_makes_the_checks_stale(finished):
