@@ -46,7 +46,7 @@ from lsm.learner.prediction import let_go, named, over_tiles, probability_of_til
 from lsm.learner.support.supports import FORECAST, MOVED, places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.maps import gis, layer_tables
-from lsm.run.artifacts import MAKERS, artifact, check, made_by, made_with, read_npz, write_npz, wrote
+from lsm.run.artifacts import MAKERS, artifact, check, made_by, made_with, need, read_npz, write_npz, wrote
 from lsm.run.jobs import Cluster, cluster_of
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
@@ -183,7 +183,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
         print(f"{shown(source)} is not as {made_by(source)} wrote it: it was changed since, or a copy of it broke off")
     # A grid that cannot be read is refused now, not after adapting.
     next(grid_cells.chunks(source, c.factors, c.GRID_ROWS), None)
-    model = read_npz(paths.model, "meta_learner.py", c)
+    model = need(read_npz(paths.model, "meta_learner.py", c), paths.model, ("encoder",), "meta_learner.py")
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
     cut, sampled = (check(p, "scene_sampling.py", c)["constants"] for p in (paths.blocks, paths.tasks))
     if cut != sampled:

@@ -10,6 +10,7 @@ Run     python tools/pipeline.py [TARGET] [NAME=value ...]        (the Makefile 
 """
 
 import contextlib
+import os
 import shlex
 import signal
 import subprocess
@@ -119,7 +120,7 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
         say(script, states[script], pipeline.made_files(pipeline.BY_SCRIPT[script], paths),
             pipeline.command_of(script, region, arguments))
     print("optional")
-    check = ["python", pipeline.CHECK, *pipeline.arguments_of(pipeline.CHECK, region, arguments)]
+    check = [os.environ.get("PY", "python"), pipeline.CHECK, *pipeline.arguments_of(pipeline.CHECK, region, arguments)]
     of_checks = pipeline.state_of_checks(region, arguments)
     errors = pipeline.errors_of_checks(region) if of_checks == "fresh" else []
     say("checks of the inputs", f"{counted(len(errors), 'error')}: {in_short(errors)}" if errors else of_checks,
@@ -183,6 +184,10 @@ def main(arguments: list[str]) -> None:
     source_path(given.get("START_FROM", ""), region)
     if target == "status":
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # make status | head
+    if "LSM_ROOT" in os.environ:
+        print(f"files are below {root()}; commands need LSM_ROOT={shlex.quote(os.environ['LSM_ROOT'])} before them",
+              flush=True)
+    if target == "status":
         status(region, arguments, "RAW" in given)
         return
     make("map" if target in ("run", "figures") else target, region, arguments, "RAW" in given)

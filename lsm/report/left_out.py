@@ -1,5 +1,6 @@
 """What a run did without, in words, with commands that bring it."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from functools import cached_property
@@ -49,7 +50,8 @@ class LeftOut:
         target = next((target for target, of in pipeline.TARGETS.items() if of == script), "map")
         if script in pipeline.BY_SCRIPT and self._states.get(script) != "fresh":
             return pipeline.make_command(target, self.region, self._made_so)
-        return shlex.join(["python", script, *pipeline.arguments_of(script, self.region, self._made_so)])
+        return shlex.join([os.environ.get("PY", "python"), script,
+                           *pipeline.arguments_of(script, self.region, self._made_so)])
 
     def lines(self) -> list[str]:
         """A line for each reason, then one for each command, and for the command that takes over what these add."""

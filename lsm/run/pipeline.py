@@ -240,7 +240,7 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
     if "OVERWRITE" in BY_SCRIPT[script].free and any(
             path.is_file() and not wrote(path, (script,)) for path in BY_SCRIPT[script].outputs(Paths(region))):
         own.append("OVERWRITE=True")
-    return shlex.join(["python", script, *own])
+    return shlex.join([os.environ.get("PY", "python"), script, *own])
 
 
 def made_so(region: str) -> list[str]:

@@ -146,12 +146,6 @@ def test_of_another_list_of_factors(root):
             check(path, STAGE, but(factors=other))
 
 
-def test_a_file_of_another_stage(root):
-    write_csv(root / "x.csv", pd.DataFrame({"a": [1]}), "other.py", C, [])
-    with pytest.raises(InputError, match=r"^x\.csv: expected a file of maker\.py, found one of other\.py; run maker"):
-        check(root / "x.csv", STAGE, C)
-
-
 def test_how_lists_of_factors_differ_is_said(root):
     path, slope, dem = root / "x.csv", Factor("slope", "continuous", "degree"), Factor("DEM", "continuous", "m")
     write_csv(path, pd.DataFrame({"a": [1]}), STAGE, but(factors=(slope, dem)), [])
