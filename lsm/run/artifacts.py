@@ -149,9 +149,10 @@ def read_record(path: Path, stage: str) -> dict:
     record, found = _parsed(record_path(path), stage), sha256(path)
     if found == record["sha256"]:
         return record
-    why = (f"of an earlier run, since {record['stage']} was stopped before its end" if found == record.get("replaces") else
-           "is not the file its record describes")
-    raise InputError(f"{shown(path)}: {why}; run {stage} again")
+    if found == record.get("replaces"):
+        raise InputError(f"{shown(path)}: of an earlier run, since {record['stage']} was stopped before its end; run "
+                         f"{stage} again")
+    raise InputError(f"{shown(path)}: is not the file its record describes; run {stage} again")
 
 
 def _parsed(path: Path, stage: str) -> dict:
