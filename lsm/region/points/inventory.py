@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +17,7 @@ from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, 
 from lsm.region import terrain
 from lsm.region.points.labels_of_slides import is_empty, slid_of
 from lsm.region.points.placed_points import dropped, holds_shapes, points_of, remedy_off_grid
+from lsm.region.points.repeated_polygons import same_polygons
 from lsm.run.settings import InputError, counted
 from lsm.sources.date_fields import LATEST, date_field, years_of
 from lsm.sources.files import File
@@ -121,17 +121,17 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     shapes = np.array([kind in (ogr.wkbPoint, *POLYGONS) for _, kind, _ in features], bool)
     kept, unlabelled = dropped(np.isnan(labels) & shapes, where, "have no label")
     places, polygons, areas = [], {}, []  # places: x, y, label, year; polygons: of a point inside, by feature id
-    shape_numbers, drawn = {}, {}  # by label and shape of a polygon; the same number by feature id
     for (fid, kind, shape), label, year, keep in zip(features, labels, years, kept, strict=True):
         if keep and kind == ogr.wkbPoint:
             places.append((shape.GetX(), shape.GetY(), label, year))
         elif keep and kind in POLYGONS:
             inside = shape.PointOnSurface()
-            outline = sha256(shape.Normalize().ExportToWkb()).digest()  # the same wherever its ring begins
-            drawn[fid] = shape_numbers.setdefault((label, outline), len(shape_numbers))
             polygons[fid] = (inside.GetX(), inside.GetY(), label, year)
             areas += [shape] * bool(label == 1)
-    if twice := len(drawn) - len(shape_numbers):
+    polygons = dict(sorted(polygons.items(), key=lambda polygon: polygon[1][2]))  # landslides last
+    outlines = {fid: shape for fid, _, shape in features}
+    same = same_polygons([outlines[fid] for fid in polygons], [polygon[2] for polygon in polygons.values()], grid.cell)
+    if twice := len(same) - len(set(same)):
         notes.append(f"{where}: {counted(twice, 'polygon')} left out: another has the same shape and label")
     notes += [f"{where}: left out: {counted(int((~shapes).sum()), 'feature')} without points and areas (empty, lines)"
               ] * (not shapes.all())
@@ -143,9 +143,7 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         slid = np.array([place for place in (*places, *polygons.values()) if place[2] == 1])
         _refuse_study_area(areas, slid[:, :2], dem, grid, where, notes)
     if polygons:
-        polygons = dict(sorted(polygons.items(), key=lambda polygon: polygon[1][2]))  # landslides last
         path = folder / f"{what}.polygons.tif"  # those of INVENTORY and of STABLE are in use together
-        same = np.array([drawn[fid] for fid in polygons])
         of_polygons, number, burned, rough = _polygon_points(dataset, polygons, same, grid, dem, how, every, path)
         notes += [f"{where}: {rough}"] * bool(rough)
         covered = share_of(burned, dem, grid) if what == "inventory" else 0
