@@ -22,9 +22,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 try:
     from lsm.learner.transfer.start_file import source_path
     from lsm.run import pipeline
-    from lsm.run.artifacts import MAKERS, wrote
+    from lsm.run.artifacts import MAKERS, made_with, wrote
     from lsm.run.paths import PROJECT, Paths, root, shown
-    from lsm.run.settings import InputError, check_region, constants, constants_class, counted, in_short, of_stage
+    from lsm.run.settings import (
+        InputError,
+        check_region,
+        constants,
+        constants_class,
+        counted,
+        defaults,
+        in_short,
+        of_stage,
+    )
     from lsm.run.writing import stage_1_files
     from study_area import factors
 except ModuleNotFoundError as error:
@@ -43,14 +52,14 @@ def wanted(target: str, region: str, raw: bool) -> list[str]:
     return [stage.script for stage in stages if stage.script in needed]
 
 
-def make(target: str, region: str, arguments: list[str], raw: bool) -> None:
+def make(target: str, region: str, arguments: list[str], raw: bool) -> bool:
     """Runs the stages of a target that are not fresh, and before stage 1 the checks of inputs, if these are not those
     that were checked; the demo's need none. A stage that fails, or an error that the checks find, ends everything with
-    its exit code."""
-    made = []
+    its exit code. Returns whether a stage ran."""
+    made, ran = [], False
     if pipeline.PREPARE in wanted(target, region, raw):  # what it writes tells which stages follow
         if pipeline.states_of(region, arguments, raw)[pipeline.PREPARE] != "fresh":
-            run(pipeline.PREPARE, region, arguments)
+            ran = run(pipeline.PREPARE, region, arguments)
         made.append(pipeline.PREPARE)
     with contextlib.ExitStack() as held:
         for script in (script for script in wanted(target, region, raw) if script not in made):
@@ -60,10 +69,11 @@ def make(target: str, region: str, arguments: list[str], raw: bool) -> None:
                     run(pipeline.CHECK, region, arguments)
                 held.enter_context(stage_1_files())  # no other region's stage 1 may come between it and stage 3
             if script == pipeline.REPORT or pipeline.states_of(region, arguments, raw, made)[script] != "fresh":
-                run(script, region, arguments)
+                ran = run(script, region, arguments)
             made.append(script)
             if script == pipeline.LEARN:
                 held.close()
+    return ran
 
 
 def check_forecast(region: str, arguments: list[str]) -> None:
@@ -75,9 +85,9 @@ def check_forecast(region: str, arguments: list[str]) -> None:
         check_dates(Paths(region), c)
 
 
-def run(script: str, region: str, arguments: list[str]) -> None:
-    """Runs one stage as a person would; with the open file of `stage_1_files`, should this process be killed alone. On
-    Ctrl-C the stage says that it is stopped."""
+def run(script: str, region: str, arguments: list[str]) -> bool:
+    """Runs one stage as a person would, and returns True; with the open file of `stage_1_files`, should this process be
+    killed alone. On Ctrl-C the stage says that it is stopped."""
     if script not in (pipeline.DEMO, pipeline.PREPARE):  # the notes on factors are said here, and not by each stage
         c = constants(constants_class(script), pipeline.arguments_of(script, region, arguments))
         factors(region, c.FURTHER)
@@ -90,6 +100,18 @@ def run(script: str, region: str, arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, before)
     if done.returncode:
         sys.exit(done.returncode if done.returncode > 0 else 128 - done.returncode)  # of a signal, as shells have it
+    return True
+
+
+def state_of_comparison(region: str, arguments: list[str], raw: bool, state: str) -> str:
+    """The state of the comparison: `state`, that of all methods and protocols, or, if somebody chose some, of these."""
+    given, known = {a.partition("=")[0] for a in arguments}, defaults(constants_class(pipeline.COMPARE))
+    chosen = [f"{name}={value}" for name, value in made_with(Paths(region).method_metrics).items()
+              if name in ("PROTOCOLS", "METHODS", "SEEDS", "REPEATS") and name not in given and value != known[name]]
+    if not (state.startswith("stale") and chosen):
+        return state
+    then = pipeline.states_of(region, [*arguments, *chosen], raw)[pipeline.COMPARE]
+    return f"fresh: as chosen ({' '.join(chosen)})" if then == "fresh" else then
 
 
 def status(region: str, arguments: list[str], raw: bool) -> None:
@@ -97,6 +119,7 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
     optional; last, the one command that makes what the map needs."""
     paths, states, needed = Paths(region), pipeline.states_of(region, arguments, raw), wanted("map", region, raw)
     to_do = [script for script in needed if states[script] != "fresh"]
+    states[pipeline.COMPARE] = state_of_comparison(region, arguments, raw, states[pipeline.COMPARE])
 
     def say(name: str, state: str, files: list[Path], command: str) -> None:
         state, _, why = state.partition(": ")
@@ -190,12 +213,14 @@ def main(arguments: list[str]) -> None:
     if target == "status":
         status(region, arguments, "RAW" in given)
         return
-    make("map" if target in ("run", "figures") else target, region, arguments, "RAW" in given)
+    ran = make("map" if target in ("run", "figures") else target, region, arguments, "RAW" in given)
     if target in ("run", "figures", "compare", "explain") and (
             given.get("ONLY") or pipeline.state_of_figures(region, arguments) != "fresh"):
-        run(pipeline.DRAW, region, arguments)
+        ran = run(pipeline.DRAW, region, arguments)
     if target == "run":
-        run(pipeline.REPORT, region, arguments)
+        ran = run(pipeline.REPORT, region, arguments)
+    if not ran:
+        print(f"{target} of region {region}: up to date")
 
 
 if __name__ == "__main__":

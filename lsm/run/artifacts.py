@@ -219,8 +219,9 @@ def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -
     changed = {name: f"{name} = {then.get(name)!r}, now {now[name]!r}"
                for name in now if name not in ignore and then.get(name) != now[name]}
     first = [changed.pop(name) for name in ("REGION", "RECIPE", "SEED") if name in changed]
-    return [*first, *(f"other files in {shown(p)}" if p.is_dir() else f"another {shown(p)}" for p in inputs
-                      if record["inputs"].get(shown(p)) != state_of(p)), *changed.values()]
+    return [*first, *(f"other files in {shown(p)}" if p.is_dir() else f"another {shown(p)}" if p.is_file() else
+                      f"{shown(p)} is gone" for p in inputs if record["inputs"].get(shown(p)) != state_of(p)),
+            *changed.values()]
 
 
 def _of_another_region(path: Path, region: str) -> bool:

@@ -186,7 +186,7 @@ def test_networks_by_name_and_back(kinds):
 
 @pytest.mark.parametrize(("on_map", "unseen", "words"), [
     (0, {}, "g.csv: expected cells on c.tif, found all 5 elsewhere; bring both into one CRS"),
-    (5, {"soil": 4, "lithology": 5}, "g.csv: lithology: expected classes as in the samples, found others alone in 5 ce")])
+    (5, {"soil": 4, "lithology": 5}, "g.csv: lithology: expected classes as in the samples, found others alone in 5")])
 def test_a_grid_of_another_area_or_with_other_classes_is_refused(tmp_path, monkeypatch, on_map, unseen, words):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     with pytest.raises(InputError, match=words):

@@ -279,6 +279,24 @@ def test_status_says_when_the_checks_are_out_of_date(finished, capsys):
     assert not pipeline.checked("demo", finished[1])
 
 
+def test_a_comparison_that_somebody_chose_is_up_to_date_as_chosen(finished, capsys):
+    paths, tool = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))
+    c = of_stage(pipeline.COMPARE, PROTOCOLS="partitions", METHODS="ours,logistic")
+    for path in (paths.scores, paths.method_metrics, paths.results):
+        with artifact(path, pipeline.COMPARE, c, [paths.samples]) as temporary:
+            temporary.write_text("compared")
+
+    def said() -> list[str]:
+        tool["status"]("demo", finished[1], False)
+        return [line for line in capsys.readouterr().out.splitlines() if "compare: " in line or "the map is" in line]
+
+    assert said() == ["  compare: up to date: as chosen (PROTOCOLS=partitions METHODS=ours,logistic)",
+                      "the map is up to date: figs/LSM_demo.tif"]
+    with open(paths.samples, "a") as file:
+        file.write("\n")
+    assert said()[0].startswith("  compare: out of date")
+
+
 def test_figures_are_fresh_by_their_records_and_drawn_again_else(finished, capsys, monkeypatch):
     paths, tool = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))
     monkeypatch.delenv("PY", raising=False)
