@@ -70,10 +70,10 @@ SRC = $(ROOT)/src_data
 HK_TABLES := samples_HK.csv samples_HK_noTS.csv Ts_HK.csv
 hk: $(READY)
 	@[ -f "$(HK_DATA)/samples_HK.csv" ] || { echo "make hk: $(HK_DATA)/samples_HK.csv is missing: HK_DATA=<folder of the Hong Kong tables>" >&2; exit 2; }
-	mkdir -p "$(SRC)/HK"
-	cp -u $(foreach t,$(HK_TABLES),"$(HK_DATA)/$(t)") "$(SRC)/"
-	cp -u "$(HK_DATA)/composite.tif" "$(SRC)/HK/"
-	[ "$(SRC)/grid_samples_HK.csv" -nt "$(HK_DATA)/grid_samples_HK.csv.gz" ] || \
+	@mkdir -p "$(SRC)/HK"
+	@cp -u $(foreach t,$(HK_TABLES),"$(HK_DATA)/$(t)") "$(SRC)/"
+	@cp -u "$(HK_DATA)/composite.tif" "$(SRC)/HK/"
+	@[ "$(SRC)/grid_samples_HK.csv" -nt "$(HK_DATA)/grid_samples_HK.csv.gz" ] || \
 	    { gunzip -c "$(HK_DATA)/grid_samples_HK.csv.gz" > "$(SRC)/.grid.csv" && mv "$(SRC)/.grid.csv" "$(SRC)/grid_samples_HK.csv"; }
 	@$(PIPELINE) run REGION=HK $(call quoted,$(filter-out REGION,$(GIVEN)))
 

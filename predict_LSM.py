@@ -11,11 +11,9 @@ Reads   checkpoint_dir/<REGION>_model.npz          the intermediate models and t
         src_data/<REGION>/factors.tif              a band a factor
 Writes  models_of_blocks/<REGION>_models.npz       local_w1, local_b1, ..., regional_w1, ... of all blocks (members,
                                                    blocks, inputs, outputs), any normalisation folded in; state of
-                                                   each block (0 adapted, 1 nothing to adapt on, 2 one class only,
-                                                   3 FORECAST: no block adapts, 4 some members adapted, the others had
-                                                   nothing to adapt on, or one class);
-                                                   how many samples it adapted on (own, borrowed); adapted_share
-                                                   of each: 0 intermediate model, 1 fully adapted; the encoder
+                                                   each block (lsm/learner/support/supports.py); how many samples it
+                                                   adapted on (own, borrowed); adapted_share of each: 0 intermediate
+                                                   model, 1 fully adapted; the encoder
         figs/LSM_<REGION>.tif                      landslide probability, float32, nodata -9999; made with FORECAST, it
                                                    says so in its metadata
         tmp/LSM_<REGION>.csv                       X, Y, susceptibility, block, flag: 0 adapted block, 1 the block
@@ -42,8 +40,8 @@ from lsm.learner.adaptation import models_of_blocks
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, pooled_of
 from lsm.learner.network import use_one_thread
-from lsm.learner.prediction import let_go, named, over_tiles, probability_of_tile, unnamed
-from lsm.learner.support.supports import FORECAST, MOVED, places_of_blocks
+from lsm.learner.prediction import Counts, flag_of, let_go, named, over_tiles, probability_of_tile, unnamed
+from lsm.learner.support.supports import FORECAST, places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.maps import gis, layer_tables
 from lsm.run.artifacts import MAKERS, artifact, check, made_by, made_with, need, read_npz, write_npz, wrote
@@ -78,31 +76,6 @@ def known_samples(block: np.ndarray, half: bool, min_samples: int, rng) -> np.nd
         if half and len(rows) > min_samples:
             known[rng.permutation(rows)[len(rows) // 2:]] = False
     return known
-
-
-@dataclass
-class Counts:
-    """What is counted on the way: cells by flag, cells on the map, cells of unseen classes by factor."""
-
-    flags: np.ndarray
-    on_map: int
-    unseen: dict[str, int]
-
-    @classmethod
-    def of(cls, part: Part, states: np.ndarray, encoder: Encoder) -> "Counts":
-        return cls(np.bincount(flag_of(part, states), minlength=4), int(part.on_map.sum()),
-                   encoder.unseen(part.factors))
-
-    def add(self, other: "Counts") -> None:
-        self.flags += other.flags
-        self.on_map += other.on_map
-        self.unseen = {name: self.unseen.get(name, 0) + other.unseen.get(name, 0)
-                       for name in (*self.unseen, *other.unseen)}
-
-
-def flag_of(part: Part, states: np.ndarray) -> np.ndarray:
-    """The flag (cells,) of every cell of a part, as the table of the map has it; states (blocks,)."""
-    return ~np.isin(states[part.block], MOVED) + 2 * part.outside
 
 
 def predict_grid(source: Path, parts: Iterator[Part], networks, states, encoder, counts: Counts,
@@ -179,8 +152,8 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     paths = Paths(c.REGION)
     check_constants(c)
     source = grid_cells.grid_of(paths)
-    if made_by(source) and not wrote(source, MAKERS):
-        print(f"{shown(source)} is not as {made_by(source)} wrote it: it was changed since, or a copy of it broke off")
+    if (by := made_by(source)) and not wrote(source, MAKERS):
+        print(f"{shown(source)} is not as {by} wrote it: it was changed since, or a copy of it broke off")
     # A grid that cannot be read is refused now, not after adapting.
     next(grid_cells.chunks(source, c.factors, c.GRID_ROWS), None)
     model = need(read_npz(paths.model, "meta_learner.py", c), paths.model, ("encoder",), "meta_learner.py")
@@ -228,9 +201,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
             parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
             windows = predict_grid(source, parts, networks, states, encoder, counts, whole_map, table)
         write_windows(map_file, windows, Grid.of(labels), "landslide probability", metadata=forecast)
-        if not counts.on_map:
-            raise InputError(f"{shown(source)}: expected cells on {shown(paths.composite)}, found all "
-                             f"{counts.flags.sum():,} elsewhere; bring both into one CRS")
+        counts.refuse_other_area(source, paths.composite)
         # After the grid: a row of it that cannot be used leaves every file as it was.
         write_npz(paths.models, files | {
             "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"],

@@ -65,7 +65,7 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
     offered, words = [], []
     with contextlib.suppress(InputError) if further in ("none", "") else contextlib.nullcontext():
         offered, words = _offered(headers, factors)  # reads rows; the reader of a damaged table says what is wrong
-    taken = _taken(offered, words, further)
+    taken = _taken(offered, words, further, headers)
     names = ", ".join(map(shown, headers))
     notes = [f"left out, for no column of {names} holds them: {', '.join(left_out)}"] if left_out else []
     notes += [f"taken for factors by their names: {', '.join(renamed)}"] * bool(renamed)
@@ -176,7 +176,7 @@ def _counts(column: pd.Series) -> bool:
     return len(column) > 2 and column.dtype.kind in "iuf" and bool((column.diff().iloc[1:] == 1).all())
 
 
-def _taken(offered: list[str], words: list[str], further: str) -> list[Factor]:
+def _taken(offered: list[str], words: list[str], further: str, headers: dict[Path, list[str]]) -> list[Factor]:
     """The further factors that a person asks for; a column of words is one of classes. Raises InputError for a name
     that is not offered."""
     if further in ("none", ""):
@@ -188,6 +188,10 @@ def _taken(offered: list[str], words: list[str], further: str) -> list[Factor]:
         if plain(name) in of_words and kind in KINDS and kind != "categorical":
             raise InputError(f"FURTHER={further}: column {name!r}: expected numbers, found words; leave :{kind} out")
         if plain(name) not in columns or (kind or "continuous") not in KINDS:
+            if plain(name) not in columns and all(find_columns(header, (name,)) for header in headers.values()):
+                raise InputError(f"FURTHER={further}: column {name!r}: expected numbers with decimal points, or words "
+                                 "that repeat as classes do, found neither (remarks, numbers of rows, 1,234); correct "
+                                 "it, or leave it out")
             near = difflib.get_close_matches(name, columns.values(), n=1)
             raise InputError(f"FURTHER={further}: expected none, all, or columns that samples and grid have "
                              f"({', '.join(columns.values()) or 'there are none'}), found {name!r}"

@@ -261,7 +261,7 @@ def impossible(values: np.ndarray, name: str, kind: str, of_all: Callable | None
     """Which values a factor cannot have: beyond its limits, no class code, no direction, or the mark of a gap; of_all
     as `marks_gap` takes it."""
     lowest, highest, _ = limits_of(name, kind)
-    bad = (values < lowest) | (values > highest)
+    bad = (values < lowest) | (values > highest) | (np.abs(values) >= ENDLESS)
     bad |= np.isin(values, SURE) if kind == "categorical" else marks_gap(values, of_all)
     if kind == "circular":
         bad |= (values < 0) & (values != -1)

@@ -87,7 +87,8 @@ def words_of(column: pd.Series) -> pd.Series:
     """The values of a column as LANDSLIDE and STABLE write them: "Non-Landslides" and "non-landslide point" as "non
     landslide", "not a slide" as "not slide"."""
     number, different = pd.factorize(column.astype(str), use_na_sentinel=False)  # few, as a rule
-    words = pd.Series(different, dtype=object).str.strip().str.lower().str.replace(r"(?<=\w)[\s_-]+", " ", regex=True)
+    words = pd.Series(different, dtype=object).str.normalize("NFC").str.strip().str.lower()
+    words = words.str.replace(r"(?<=\w)[\s_-]+", " ", regex=True)
     for given, known in ((r"[.,]0+$", ""), ("^non(?=l|s)", "non "), ("^not an? ", "not "), (_DENIED_MORE, r"\1"),
                          ("(?<=slide)s$", "")):
         words = words.str.replace(given, known, regex=True)

@@ -10,6 +10,8 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,8 +19,11 @@ from threadpoolctl import threadpool_limits
 from lsm.blocks.grid_parts import Part
 from lsm.learner.additive.direct_path import add_curves
 from lsm.learner.encoder import Encoder
+from lsm.learner.support.supports import MOVED
 from lsm.run.code import compiled
 from lsm.run.jobs import cores
+from lsm.run.paths import shown
+from lsm.run.settings import InputError
 
 Networks = dict[str, list[np.ndarray]]  # by kind of member
 # Rows of one block that go through its networks at once: their layers fit a core's cache. A multiple of what BLAS
@@ -174,3 +179,41 @@ def unnamed(models: dict) -> Networks:
         if found := re.fullmatch(r"(\w+)_[wb]\d", name):
             out.setdefault(found[1], []).append(array)
     return out
+
+
+def flag_of(part: Part, states: np.ndarray) -> np.ndarray:
+    """The flag (cells,) of every cell of a part, as the table of the map has it; states (blocks,)."""
+    return ~np.isin(states[part.block], MOVED) + 2 * part.outside
+
+
+@dataclass
+class Counts:
+    """What is counted of a grid while it is predicted: cells by flag (4,), cells on the map, cells of unseen classes by
+    factor."""
+
+    flags: np.ndarray
+    on_map: int
+    unseen: dict[str, int]
+
+    @classmethod
+    def of(cls, part: Part, states: np.ndarray, encoder: Encoder) -> "Counts":
+        """Those of a part of the grid; states (blocks,)."""
+        return cls(np.bincount(flag_of(part, states), minlength=4), int(part.on_map.sum()),
+                   encoder.unseen(part.factors))
+
+    def add(self, other: "Counts") -> None:
+        """Adds those of another part."""
+        self.flags += other.flags
+        self.on_map += other.on_map
+        self.unseen = {name: self.unseen.get(name, 0) + other.unseen.get(name, 0)
+                       for name in (*self.unseen, *other.unseen)}
+
+    def refuse_other_area(self, source: Path, composite: Path) -> None:
+        """Raises InputError where no cell lies on the map, or none has a class that samples have."""
+        where, cells = shown(source), self.flags.sum()
+        if not self.on_map:
+            raise InputError(f"{where}: expected cells on {shown(composite)}, found all {cells:,} elsewhere; bring both"
+                             " into one CRS")
+        for name in (name for name, n in self.unseen.items() if n == cells):
+            raise InputError(f"{where}: {name}: expected classes as in the samples, found others alone in {cells:,} "
+                             "cells; write the classes alike in samples and grid")

@@ -70,16 +70,20 @@ def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataF
     return table.assign(model_row=table["block"])
 
 
+OF_GEOPACKAGE = ("fid", "geom")
+
+
 def of_samples(samples: dict, factors: tuple[Factor, ...], listed: Path) -> pd.DataFrame:
     """The table of the layer of samples: row in the table of samples, label, block, and the factors; those called like
-    one of the three have "factor" before it. Of a factor whose classes have names it holds the names, and the code of a
-    class without one, as text.
+    one of the three, or like a column that every GeoPackage has, have "factor" before it. Of a factor whose classes
+    have names it holds the names, and the code of a class without one, as text.
 
     samples  arrays of metatask_sampling/<REGION>_tasks.npz
     listed   the region's list of factors, where there is one: it names classes, as tables in words do
     """
     table = pd.DataFrame({"row": samples["row"], "label": samples["label"].astype(np.int32), "block": samples["block"]})
-    names = [f"factor {factor.name}" if factor.name in table else factor.name for factor in factors]
+    taken = {*table, *OF_GEOPACKAGE}  # upper case does not count there
+    names = [f"factor {factor.name}" if factor.name.lower() in taken else factor.name for factor in factors]
     values = pd.DataFrame(samples["factors"].astype(np.float64), columns=names)
     classes = codes_of_classes(listed, factors)
     for name, factor in zip(names, factors, strict=True):

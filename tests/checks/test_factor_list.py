@@ -76,12 +76,19 @@ def test_further_factors(files, further, taken):
 
 
 @pytest.mark.parametrize(("further", "words"), [
-    ("ran", r"\(rain, Soil\), found 'ran'; did you mean rain\?"), ("note", "found 'note'"),
-    ("rain:x", "of kind x; kinds"),
-    ("OBJECTID", "found 'OBJECTID'")])
+    ("ran", r"\(rain, Soil\), found 'ran'; did you mean rain\?"), ("rain:x", "of kind x; kinds"),
+    ("lithology", "found 'lithology'")])
 def test_further_factors_that_there_are_not(files, further, words):
     with pytest.raises(InputError, match=f"^FURTHER={further}: expected none, all, or columns that .*{words}"):
         factors_of(FACTORS, COMMON_NAMES, files(), further)
+
+
+@pytest.mark.parametrize("further", ["remark", "OBJECTID", "thick"])
+def test_columns_of_neither_numbers_nor_classes_are_no_factors(files, further):
+    """Remarks, the numbers of rows, and 1,234 beside decimal points, which may be 1234."""
+    own = table(60).assign(remark=[f"row {i}" for i in range(60)], OBJECTID=np.arange(60), thick=["1,234"] * 60)
+    with pytest.raises(InputError, match=f"^FURTHER={further}: column '{further}': expected numbers with decimal poi"):
+        factors_of(FACTORS, COMMON_NAMES, files(own, own), further)
 
 
 @pytest.mark.parametrize("further", ["rain,rain", "rain, Soil, RAIN", "rain:categorical,rain"])

@@ -94,7 +94,8 @@ def test_the_stored_zero_is_a_zero_after_float32_too(path):
 @pytest.mark.parametrize("labels", [["TRUE", "FALSE", "TRUE"], ["yes", "no", "Yes"], ["1.0", "0.0", "1.0"], [1, -1, 1],
                                     ["landslide", "non-landslide", "Landslide"], ["unstable", " stable ", "slide"],
                                     ["1,0", "0,0", "1,00"], ["VERDADERO", "FALSO", "VERO"],
-                                    ["WAHR", "FALSCH", "VRAI"], ["occurred", "not occurred", "Occurred"]])
+                                    ["WAHR", "FALSCH", "VRAI"],
+                                    ["si\u0301", "na\u0303o", "sí"], ["occurred", "not occurred", "Occurred"]])
 def test_labels_in_words(path, labels):
     for separator in ",;":
         table = write(path, TABLE.assign(label=labels), sep=separator)
@@ -114,6 +115,12 @@ def test_numbers_that_float32_does_not_hold_or_that_mark_gaps(path, value):
     table.loc[1, "slope"] = value
     with pytest.raises(InputError, match="line 3, column 'slope': expected a number, found"):
         read_samples(write(path, table), FACTORS)
+
+
+def test_a_gap_of_1e20_is_no_number_of_a_factor_without_limits(path):
+    table = TABLE.assign(rain=[1.5, 1e20, 2.5])
+    with pytest.raises(InputError, match="line 3, column 'rain': expected numbers, found '1e\\+20'"):
+        read_samples(write(path, table), [*FACTORS, Factor("rain", "continuous", "mm")])
 
 
 def test_codes_that_float32_cannot_tell_apart(path):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from lsm.blocks.grid_parts import Part
 from lsm.learner import network, prediction
 from lsm.learner.prediction import (
+    Counts,
     Networks,
     log_odds,
     log_odds_of_block,
@@ -20,6 +21,7 @@ from lsm.learner.prediction import (
     rows_in_tiles,
     unnamed,
 )
+from lsm.run.settings import InputError
 
 network.use_one_thread()  # before any test runs an operator
 
@@ -180,3 +182,16 @@ def test_networks_by_name_and_back(kinds):
     assert list(back) == list(kinds)
     for kind in kinds:
         assert all(a is b for a, b in zip(back[kind], networks[kind], strict=True))
+
+
+@pytest.mark.parametrize(("on_map", "unseen", "words"), [
+    (0, {}, "g.csv: expected cells on c.tif, found all 5 elsewhere; bring both into one CRS"),
+    (5, {"soil": 4, "lithology": 5}, "g.csv: lithology: expected classes as in the samples, found others alone in 5 ce")])
+def test_a_grid_of_another_area_or_with_other_classes_is_refused(tmp_path, monkeypatch, on_map, unseen, words):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    with pytest.raises(InputError, match=words):
+        Counts(np.array([3, 2, 0, 0]), on_map, unseen).refuse_other_area(tmp_path / "g.csv", tmp_path / "c.tif")
+
+
+def test_a_grid_with_some_other_classes_is_none(tmp_path):
+    Counts(np.array([3, 2, 0, 0]), 5, {"soil": 4}).refuse_other_area(tmp_path / "g.csv", tmp_path / "c.tif")

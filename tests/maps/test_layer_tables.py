@@ -17,6 +17,9 @@ def test_samples_show_the_names_of_classes_and_codes_without_a_name(tmp_path):
     assert table["label"].tolist() == [1, 0, 1]
     assert table["zone"].tolist() == [5, 5, 6]
     assert table["slope"].tolist() == [20.5, 0, 1]
+    for name in ("fid", "Geom", "Row"):
+        named = [Factor(name, "continuous", "m") if f.name == "slope" else f for f in factors]
+        assert f"factor {name}" in layer_tables.of_samples(samples, named, tmp_path / "none.json")
     without = layer_tables.of_samples(samples, factors, tmp_path / "none.json")
     assert without["soil"].tolist() == ["clay", "sand", "sand"]
     assert without["factor label"].tolist() == [3, 7, 8]

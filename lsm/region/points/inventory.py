@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +17,7 @@ from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, 
 from lsm.region import terrain
 from lsm.region.points.labels_of_slides import is_empty, slid_of
 from lsm.region.points.placed_points import dropped, holds_shapes, points_of, remedy_off_grid
+from lsm.region.points.repeated_polygons import same_polygons
 from lsm.run.settings import InputError, counted
 from lsm.sources.date_fields import LATEST, date_field, years_of
 from lsm.sources.files import File
@@ -121,18 +121,20 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     shapes = np.array([kind in (ogr.wkbPoint, *POLYGONS) for _, kind, _ in features], bool)
     kept, unlabelled = dropped(np.isnan(labels) & shapes, where, "have no label")
     places, polygons, areas = [], {}, []  # places: x, y, label, year; polygons: of a point inside, by feature id
-    shape_numbers, drawn = {}, {}  # by label and shape of a polygon; the same number by feature id
     for (fid, kind, shape), label, year, keep in zip(features, labels, years, kept, strict=True):
         if keep and kind == ogr.wkbPoint:
             places.append((shape.GetX(), shape.GetY(), label, year))
         elif keep and kind in POLYGONS:
             inside = shape.PointOnSurface()
-            outline = sha256(shape.Normalize().ExportToWkb()).digest()  # the same wherever its ring begins
-            drawn[fid] = shape_numbers.setdefault((label, outline), len(shape_numbers))
             polygons[fid] = (inside.GetX(), inside.GetY(), label, year)
             areas += [shape] * bool(label == 1)
-    if twice := len(drawn) - len(shape_numbers):
+    polygons = dict(sorted(polygons.items(), key=lambda polygon: polygon[1][2]))  # landslides last
+    outlines = {fid: shape for fid, _, shape in features}
+    same = same_polygons([outlines[fid] for fid in polygons], [polygon[2] for polygon in polygons.values()], grid.cell)
+    if twice := len(same) - len(set(same)):
         notes.append(f"{where}: {counted(twice, 'polygon')} left out: another has the same shape and label")
+        last = set(dict(zip(same, polygons, strict=True)).values())
+        polygons = {fid: polygon for fid, polygon in polygons.items() if fid in last}
     notes += [f"{where}: left out: {counted(int((~shapes).sum()), 'feature')} without points and areas (empty, lines)"
               ] * (not shapes.all())
     if not places and not polygons:
@@ -143,10 +145,8 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         slid = np.array([place for place in (*places, *polygons.values()) if place[2] == 1])
         _refuse_study_area(areas, slid[:, :2], dem, grid, where, notes)
     if polygons:
-        polygons = dict(sorted(polygons.items(), key=lambda polygon: polygon[1][2]))  # landslides last
         path = folder / f"{what}.polygons.tif"  # those of INVENTORY and of STABLE are in use together
-        same = np.array([drawn[fid] for fid in polygons])
-        of_polygons, number, burned, rough = _polygon_points(dataset, polygons, same, grid, dem, how, every, path)
+        of_polygons, number, burned, rough = _polygon_points(dataset, polygons, grid, dem, how, every, path)
         notes += [f"{where}: {rough}"] * bool(rough)
         covered = share_of(burned, dem, grid) if what == "inventory" else 0
         if covered > WIDE:
@@ -232,13 +232,12 @@ def _labels_and_years(table: pd.DataFrame, file: File, date: str) -> tuple[np.nd
     return labels, years, notes
 
 
-def _polygon_points(dataset, polygons: dict, same: np.ndarray, grid: Grid, dem, how: str, every: int, path: Path):
+def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: int, path: Path):
     """X, Y, label and year (points, 4) of polygons, the number of the polygon of each (points,), the layer of the
     numbers of polygons of landslides, and what `terrain.humps` says. Where polygons lie over each other, landslides
     count, and of these the last in the file.
 
     polygons  x, y of a point inside, label and year, by feature id, landslides last; path  of the layer
-    same      (polygons,) a number that polygons of one label and shape share: they give the points of one of them
     """
     inside = np.array(list(polygons.values()))  # (polygons, 4)
     slid = np.r_[False, inside[:, 2] == 1]
@@ -255,8 +254,7 @@ def _polygon_points(dataset, polygons: dict, same: np.ndarray, grid: Grid, dem, 
         change_layer(path, grid, lambda _, n: np.where(slid[n], n, 0))
         numbers = gdal.Open(str(path))
     if how == "centroid":
-        chosen = np.sort(len(same) - 1 - np.unique(same[::-1], return_index=True)[1])  # the last, as in the layer
-        return inside[chosen], chosen + 1, numbers, ""
+        return inside, np.arange(1, len(inside) + 1), numbers, ""
     by_height, by_smooth = (np.lexsort((col, row, -z, number)) for z in (height, smooth))
     order = by_smooth if how == "scarp" else by_height
     number = number[order]
@@ -270,8 +268,6 @@ def _polygon_points(dataset, polygons: dict, same: np.ndarray, grid: Grid, dem, 
     x, y = centres(grid.geotransform, row[order[taken]], col[order[taken]])
     # A polygon without a cell, because it is smaller than a cell or another lies over it, gives the point inside it.
     missing = np.setdiff1d(np.arange(len(inside)), number - 1)
-    missing = missing[~np.isin(same[missing], same[number - 1])]
-    missing = missing[np.sort(np.unique(same[missing], return_index=True)[1])]
     points_of = np.concatenate([np.column_stack([x, y, inside[number[taken] - 1, 2:]]), inside[missing]])
     return points_of, np.r_[number[taken], missing + 1], numbers, rough
 

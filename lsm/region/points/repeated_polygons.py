@@ -1,0 +1,41 @@
+"""Polygons that an inventory holds twice, exactly or but for the digits of another export."""
+
+from hashlib import sha256
+
+import numpy as np
+from osgeo import ogr
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+CLOSE = 0.01  # of a cell, between the sides of the envelopes of two drawings of one polygon
+ALIKE = 0.99  # least share of their common ground that both cover
+
+
+def same_polygons(shapes: list[ogr.Geometry], labels: np.ndarray, cell: float) -> np.ndarray:
+    """A number (polygons,) that polygons share which have one label and one shape: their envelopes lie within CLOSE of
+    a cell, and both cover ALIKE of what either covers.
+
+    shapes  of the polygons, in m; labels  (polygons,); cell  its side, m
+    """
+    first, exact = {}, np.empty(len(shapes), int)  # many exact copies of one polygon must not be compared pair by pair
+    for i, (shape, label) in enumerate(zip(shapes, labels, strict=True)):
+        outline = sha256(shape.Normalize().ExportToWkb()).digest()  # the same wherever its ring begins
+        exact[i] = first.setdefault((label, outline), len(first))
+    if not shapes:
+        return exact
+    one = np.unique(exact, return_index=True)[1]
+    envelopes = np.array([shapes[i].GetEnvelope() for i in one])
+    pairs = cKDTree(envelopes).query_pairs(CLOSE * cell, p=np.inf)
+    pairs = [(i, j) for i, j in pairs if labels[one[i]] == labels[one[j]] and _alike(shapes[one[i]], shapes[one[j]])]
+    i, j = np.array(pairs, int).reshape(-1, 2).T
+    alike = coo_array((np.ones(len(i)), (i, j)), (len(one), len(one)))
+    return connected_components(alike, directed=False)[1][exact]
+
+
+def _alike(a: ogr.Geometry, b: ogr.Geometry) -> bool:
+    """Whether two shapes cover the same ground, nearly."""
+    if not (a.IsValid() and b.IsValid()):
+        a, b = a.MakeValid(), b.MakeValid()
+    common = a.Intersection(b).Area()
+    return common >= ALIKE * (a.Area() + b.Area() - common)
