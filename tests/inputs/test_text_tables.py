@@ -99,16 +99,33 @@ def test_windows_1252_is_said(path):
     assert table.notes == ["t.csv: lines that are not UTF-8 are read as Windows-1252"]
 
 
+@pytest.mark.parametrize("content", [
+    'WKT\n"POLYGON ((1 2,3 4,5 6,1 2))"\n"POLYGON ((7 2,3 4,5 6,7 2))"\n', "name\n'a'\n'b'\n",
+    'WKT;\n"POLYGON ((1 2,3 4,5 6,1 2))";\n'])
+def test_a_header_of_one_column_is_no_title(path, content):
+    path.write_text(content)
+    assert Table(path).header == [content[:content.index("\n")].strip(";")]
+    assert Table(path).notes == []
+
+
+def test_quotes_that_do_not_pair_between_tabs_do_not_swallow_rows(path):
+    path.write_text('X\tY\tt\n1\t2\t"open\n3\t4\tz\n5\t6\tclose"\n7\t8\tw\n')
+    assert first_rows(path, None)["t"].tolist() == ['"open', "z", 'close"', "w"]
+    path.write_text('X\tt\tY\n1\t"two\nlines"\t2\n')
+    assert first_rows(path, None)["t"].tolist() == ["two\nlines"]
+
+
 def test_quotes_that_begin_a_text_between_tabs_belong_to_it(path):
     path.write_text('X\tplace\tn\n1\t"Big" slide\t2\n3\tthe 5" one\t4\n')
     assert first_rows(path, None)["place"].tolist() == ['"Big" slide', 'the 5" one']
 
 
-@pytest.mark.parametrize("title", ["Landslides of 2020", "Landslides of 2020,,,\n,,,", ",Landslides of 2020,"])
+@pytest.mark.parametrize("title", ["Landslides of 2020", '"Landslides, 2020"', "Landslides of 2020\nof a valley,,",
+                                   "Landslides of 2020,,,\n,,,", ",Landslides of 2020,"])
 def test_a_title_above_the_header_is_passed_over_and_said(path, title):
     path.write_text(f"{title}\nX,Y,place,n\n1,2,a,3\n")
     assert first_rows(path, None).to_dict("list") == {"X": [1], "Y": [2], "place": ["a"], "n": [3]}
-    assert Table(path).notes == ["t.csv: line 1 is taken for a title"]
+    assert Table(path).notes[0] == "t.csv: line 1 is taken for a title"
     path.write_text('"X\n (m)",Y\n1,2\n')
     assert Table(path).header == ["X (m)", "Y"]
 

@@ -127,7 +127,10 @@ def test_what_is_passed_over_is_said(tmp_path, dem, header, values, note):
 
 @pytest.mark.parametrize(("header", "rows", "slid"), [
     ("slide,fall,flow", ["1,0,0", "0,1,0", "0,0,1"], [1, 1, 1]), ("Slide,Flow", ["yes,no", "no,yes"], [1, 1]),
-    ("slide,stable", ["1,0", "0,1"], [1, 0]), ("slide,control", ["1,0", "0,1"], [1, 0]),
+    ("slide,stable", ["1,0", "0,1"], [1, 0]), ("class,flow", ["slide,no", "stable,yes"], [1, 0]),
+    *[(f"landslide,{other}", ["1,0", "0,1"], [1, 0]) for other in (
+        "NoSlide", "slide_absent", "landslide_free", "rainfall", "waterfall", "no_flow", "forest")],
+    ("landslide,neg_1,neg_2", ["1,0,0", "0,1,0", "0,0,1"], [1, 0, 0]), ("slide,control", ["1,0", "0,1"], [1, 0]),
     ("label,fall", ["1,0", "0,1"], [1, 0]), ("slide,forest,road", ["1,0,1", "0,1,1", "0,1,0"], [1, 0, 0])])
 def test_columns_of_types_are_no_labels(tmp_path, dem, header, rows, slid):
     path = tmp_path / "i.csv"

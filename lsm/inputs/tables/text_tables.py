@@ -4,8 +4,8 @@ Each line is checked on its way to pandas, which takes many rows with more or fe
 """
 
 import codecs
-import contextlib
 import csv
+import itertools
 import re
 import unicodedata
 from collections import defaultdict, deque
@@ -16,19 +16,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lsm.inputs.tables.lines import (
+    DECIMAL,
+    POINT,
+    SEPARATORS,
+    THOUSANDS,
+    are_numbers,
+    is_open,
+    is_title,
+    text_in_quotes,
+    with_commas,
+)
 from lsm.inputs.tables.unpacking import DAMAGED, decoded, opened
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
-SEPARATORS = ",;\t|"
 MOST_COLUMNS = 10_000  # of a table; products of InSAR have one for every date
 LONGEST_LINE = BLOCK = 1 << 20  # bytes; bytes read at once
 CHUNK = 5_000_000  # values in memory as text at once
 _SEP_LINE = re.compile(r'"?sep=(.)"?')     # spreadsheets write it above the header
-_DECIMAL = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"      # a number with a decimal comma
-_THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"          # or with a separator of thousands: nobody can tell
-_POINT = r"[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_FORMS = (_THOUSANDS, _DECIMAL, _POINT)
+_FORMS = (THOUSANDS, DECIMAL, POINT)
 
 
 def plain(name) -> str:
@@ -92,9 +99,9 @@ class Table:
             for column, values in frame.items():
                 text = values.dropna().str.strip()
                 found[column] |= set(np.select([text.str.fullmatch(form) for form in _FORMS], _FORMS, "").tolist())
-        points = self.separator == "," or any(_POINT in forms for forms in found.values())
+        points = self.separator == "," or any(POINT in forms for forms in found.values())
         return {column for column, forms in found.items()
-                if _POINT not in forms and (_DECIMAL in forms or (_THOUSANDS in forms and not points))}
+                if POINT not in forms and (DECIMAL in forms or (THOUSANDS in forms and not points))}
 
     def read(self, size: int = -1) -> str:
         """The next lines, checked; "" at the end. pandas calls it. Raises InputError."""
@@ -116,14 +123,8 @@ class Table:
         if not line.strip(self.separator + " \t\r"):
             self._passed_over.append(self._line)
             return []
-        line = self._whole(line, self.separator)
-        try:
-            values = self._split(line)
-        except InputError:
-            if self.separator != "\t" or line.count("\t") != columns - 1:
-                raise
-            values = line.split("\t")  # tables of databases have tabs and no quotes: these are signs of the text
-            line = "\t".join('"' + text.replace('"', '""') + '"' if '"' in text else text for text in values)
+        line = self._whole(self._quoted(line), self.separator)
+        values = self._split(line)
         more = len(values) - columns  # spreadsheets end lines with the separators of empty columns
         if more > 0 and line.endswith(self.separator * more):
             return [line[:-more]]
@@ -138,17 +139,26 @@ class Table:
         raise InputError(f"{shown(self.path)}: line {self._line}: expected {columns} columns as in the header, found "
                          f"{len(values)}; {hint}")
 
+    def _quoted(self, line: str) -> str:
+        """A line between tabs as quotes would have it, where its own are signs of the text."""
+        tabs = len(self.header) - 1
+        if self.separator != "\t" or '"' not in line or line.count("\t") != tabs:
+            return line
+        if not self._pending:
+            self._fetch()
+        return text_in_quotes(line, self._pending[0] if self._pending else "")
+
     def _whole(self, line: str, separator: str) -> str:
         """A line with those below it where a value in quotes goes on. Raises InputError for one that does not end."""
-        parts, size, is_open = [line], 0, '"' in line and _is_open(line, separator)
-        while is_open:
+        parts, size, goes_on = [line], 0, '"' in line and is_open(line, separator)
+        while goes_on:
             if size > LONGEST_LINE or not (self._pending or self._fetch()):
                 raise InputError(f"{shown(self.path)}: line {self._line - len(parts) + 1}: expected quotes in pairs "
                                  "around a value, found one that does not end; correct the row")
             parts.append(self._pending.popleft())
             self._line += 1
             self._passed_over.append(self._line)
-            size, is_open = size + len(parts[-1]), parts[-1].count('"') % 2 == 0  # two quotes stand for one
+            size, goes_on = size + len(parts[-1]), parts[-1].count('"') % 2 == 0  # two quotes stand for one
         return "\n".join(parts)
 
     def _split(self, line: str, separator: str = "") -> list[str]:
@@ -185,7 +195,7 @@ class Table:
         note = f"{shown(self.path)}: lines that are not UTF-8 are read as Windows-1252"
         self.notes += [note] * (not is_utf8 and note not in self.notes)
         lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n") if text else []
-        self._pending.extend(map(_with_commas, lines) if self._by_blanks else lines)
+        self._pending.extend(map(with_commas, lines) if self._by_blanks else lines)
         return bool(self._pending) or self._fetch()
 
     def _damaged(self, error: Exception) -> InputError:
@@ -206,53 +216,33 @@ class Table:
                 comment = line
             elif told := _SEP_LINE.fullmatch(line.strip(" ")):
                 separator = told[1]
-            elif line.strip(SEPARATORS + " ") and not self._is_title(line):
+            elif line.strip(SEPARATORS + " ") and not self._title(line):
                 break
         if not lines:
             self._fetch()
         below = next((row for row in lines if row.strip() and not row.startswith("#")), line)
         if not separator and not {*line, *below} & {*SEPARATORS, '"'} and len(line.split()) == len(below.split()) > 1:
-            self._by_blanks, line, comment = True, _with_commas(line), _with_commas(comment.lstrip("# "))
-            self._pending = lines = deque(map(_with_commas, lines))
+            self._by_blanks, line, comment = True, with_commas(line), with_commas(comment.lstrip("# "))
+            self._pending = lines = deque(map(with_commas, lines))
         separator = separator or max(SEPARATORS, key=line.count)
         names = [" ".join(name.split()) for name in self._split(self._whole(line, separator), separator)]
-        if comment and _are_numbers(names):  # some programs write their header as a comment
+        if comment and are_numbers(names):  # some programs write their header as a comment
             above = [name.strip() for name in self._split(comment.lstrip("# "), separator)]
-            if len(above) == len(names) and not _are_numbers(above):
+            if len(above) == len(names) and not are_numbers(above):
                 names, self._line = above, self._line - 1
                 lines.appendleft(line)
         while len(names) > 1 and not names[-1]:  # of lines that end with a separator
             names.pop()
-        if _are_numbers(names):
+        if are_numbers(names):
             raise InputError(f"{shown(self.path)}: line {self._line}: expected the names of the columns, found "
                              "numbers; write a header like X,Y above them")
         return names, separator
 
-    def _is_title(self, line: str) -> bool:
-        """Whether a line is a title of the table: one text above the names of several columns."""
-        below = next((row for row in self._pending if row.strip(SEPARATORS + " ")), "")
-        separator = max(SEPARATORS, key=below.count)
-        names = [name for name in below.split(separator) if name.strip()]
-        title = (len(names) > 1 and not {*line.strip(separator + " ")} & {*SEPARATORS, '"'}
-                 and bool(pd.to_numeric(pd.Series(names), errors="coerce").isna().all()))
+    def _title(self, line: str) -> bool:
+        """Whether a line above the header is a title of the table; that is noted."""
+        title = is_title(line, list(itertools.islice(self._pending, 20)))
         self.notes += [f"{shown(self.path)}: line {self._line} is taken for a title"] * title
         return title
-
-
-def _with_commas(line: str) -> str:
-    return line if line[:1] == "#" else ",".join(line.split())
-
-
-def _is_open(line: str, separator: str) -> bool:
-    """Whether a line ends within a value in quotes."""
-    lines = csv.reader([line, ""], delimiter=separator)
-    with contextlib.suppress(csv.Error):  # of a value that is too long
-        next(lines)
-    return lines.line_num == 2
-
-
-def _are_numbers(texts: list[str]) -> bool:
-    return bool(pd.to_numeric(pd.Series(texts), errors="coerce").notna().all())
 
 
 def find_columns(header: list[str], names: tuple[str, ...]) -> list[int]:
@@ -278,7 +268,7 @@ def numbers(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
             out[column] = values.astype(np.float64).where(values.notna() & (values.dtype.kind != "b"))
             continue
         text = values.fillna("").astype(str).str.strip()
-        if (like := text.str.fullmatch(_DECIMAL)).any() and column in table.commas:
+        if (like := text.str.fullmatch(DECIMAL)).any() and column in table.commas:
             text = text.where(~like, text.str.replace(",", "."))
         out[column] = pd.to_numeric(text, errors="coerce").astype(np.float64)
     return pd.DataFrame(out, columns=frame.columns, index=frame.index)

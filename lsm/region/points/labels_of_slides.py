@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from lsm.inputs.samples import DENIED, OTHER_NAMES, STABLE, labels_of, words_of
+from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.tables.text_tables import plain
 from lsm.run.settings import InputError, counted
 
@@ -25,7 +25,11 @@ _DOUBTFUL = re.compile(
     r"((no|not|non|without|kein\w*|nicht|pas|aucun\w*|sans|sin|ningun\w*|sem|nenhum\w*|senza|nessun\w*|не|нет|без)\b|"
     r"[无非未]).*(evidence|event|occur|\bsign|slid|slip|slump|fail|mov|mass|instab|rutsch|gliss|mouv|desliz|derrumb|frana|"
     r"оползн|оползен|[滑崩])")
-_TYPES = re.compile(r"fall|flow|toppl|creep|spread|slump|slide|avalanche|subsid|crollo|colata|desprend|flujo|vuelco")
+_TYPES = {  # in names of columns that tell a type
+    "fall", "falls", "rockfall", "rockfalls", "flow", "flows", "debrisflow", "mudflow", "earthflow", "topple",
+    "topples", "toppling", "creep", "spread", "spreads", "slump", "slumps", "avalanche", "avalanches", "subsidence",
+    "rockslide", "crollo", "colata", "desprendimiento", "flujo", "vuelco"}
+_DENY = {"no", "non", "not", "without", "free", "absent", "absence", "stable", "negative", "random"}
 MOST = 0.95  # of the rows; the rest may be slips of the pen
 _OFTEN_CODES = ("0", "-1", "f", "n")  # of types, where others stand beside them
 
@@ -89,6 +93,7 @@ def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.n
     if not (labels == 0).any():
         return labels, notes
     if plain(name) != "label" and (types := _types_beside(table, name, labels)):
+        notes = [note for note in notes if not any(note.startswith(f"{where}: column {t!r} (") for t in types)]
         return np.ones(len(table)), [*notes, f"{where}: column {name!r} is not read as labels: with {', '.join(types)} "
                                      "it tells types of landslides, one a row; if it does tell landslides from other "
                                      "places, call it label"]
@@ -97,17 +102,16 @@ def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.n
 
 
 def _types_beside(table: pd.DataFrame, name: str, labels: np.ndarray) -> list[str]:
-    """The columns of yes and no that, with the column `name` of labels (rows,), tell which of several types each row
-    is; [] where there are none."""
+    """The columns of yes and no that are called like types of landslides and, with the column `name` of labels (rows,),
+    tell which type each row is; [] where there are none, or `name` says in clear words what did not slide."""
     yes = {}
     for other in table.columns.drop(name):
-        found, title = labels_of(table[other]), pd.Series([str(other)])
-        denies = words_of(title).isin(STABLE).any() or title.str.lower().str.match(_DOUBTFUL).any()
-        if (found == 1).any() and not (np.isnan(found) & ~is_empty(table[other])).any() and not denies:
-            yes[other] = found == 1
+        found, words = labels_of(table[other]), set(re.findall(r"[^\W\d_]+", str(other).lower()))
+        if words & _TYPES and not words & _DENY and not (np.isnan(found) & ~is_empty(table[other])).any():
+            yes[str(other)] = found == 1
     known = ~np.isnan(labels)
     one_each = len(yes) and (np.sum([*yes.values()], axis=0)[known] + labels[known] == 1).mean() > MOST
-    return [str(n) for n in yes] if one_each and (len(yes) > 1 or _TYPES.search(str(next(iter(yes))).lower())) else []
+    return [*yes] if one_each and not clear_words(table[name]) else []
 
 
 def clear_words(column: pd.Series) -> bool:
