@@ -46,7 +46,7 @@ from lsm.insar.rules import check_rules
 from lsm.insar.tracks import joined, read_tracks
 from lsm.insar.velocities import DIRECTIONS, TO_MM
 from lsm.insar.weak_samples import at_rest, judged
-from lsm.region import absences, factor_layers, region_files, sample_tables, terrain, warp
+from lsm.region import absences, factor_layers, region_files, sample_tables, surface, warp
 from lsm.region.points import inventory
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
@@ -104,7 +104,7 @@ class Constants(Area):
     NDVI_SCALE: float = 0.0                   # factor that makes NDVI x 10,000 of the values; 0: found from them
     FACTORS_MORE: tuple = ()                  # (("rainfall", "rain.tif", "continuous", "mm"), ...); kinds: continuous,
                                               #   distance, circular, categorical
-    TERRAIN_MORE: tuple = ()                  # names of lsm/region/terrain.py: ("TPI", "relief", "HAND", ...)
+    TERRAIN_MORE: tuple = ()                  # names of lsm/region/surface.py: ("TPI", "relief", "HAND", ...)
     RELIEF_CELLS: int = 5                     # cells that the relief looks to each side
 
     # points; none of it published
@@ -126,10 +126,10 @@ class Constants(Area):
 
 def check_constants(c: Constants) -> None:
     """Raises InputError for constants that mean nothing."""
-    for name, choices in (("GRID_FORM", ("auto", "table", "stack", "both")), ("SLOPE_FORMULA", terrain.FORMULAS),
+    for name, choices in (("GRID_FORM", ("auto", "table", "stack", "both")), ("SLOPE_FORMULA", surface.FORMULAS),
                           ("POLYGON_CELLS", inventory.POLYGON_CELLS), ("STRATEGY", absences.STRATEGIES),
                           ("INSAR_POSITIVE", DIRECTIONS), ("INSAR_UNIT", tuple(TO_MM)),
-                          ("INSAR_FORM", ("Ts", "insar")), ("DEM_UNIT", ("", *METRES)), ("TERRAIN_MORE", terrain.MORE)):
+                          ("INSAR_FORM", ("Ts", "insar")), ("DEM_UNIT", ("", *METRES)), ("TERRAIN_MORE", surface.MORE)):
         value = getattr(c, name) if isinstance(getattr(c, name), tuple) else (getattr(c, name),)
         if not set(value) <= set(choices) or len(set(value)) < len(value):
             raise InputError(f"{name}={getattr(c, name)}: expected one of {', '.join(filter(None, choices))}, once")
@@ -184,7 +184,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
         classes, read, more = factor_layers.make_layers(inputs, own, grid, folder, c, codes, step)
         notes += more
         write_velocity_layer(tracks, grid, folder, rules)
-        further = (*(Factor(name, "continuous", terrain.MORE[name]) for name in c.TERRAIN_MORE), *own)
+        further = (*(Factor(name, "continuous", surface.MORE[name]) for name in c.TERRAIN_MORE), *own)
         factors = tuple(f for f in (*study_area.FACTORS, *further) if (folder / f"{f.name}.tif").is_file())
         names, units = [f.name for f in factors], {f.name: f.unit for f in factors}
         complete, total, more = sample_tables.valid_cells(names, c.COVER, grid, folder)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt, laplace
 
 from lsm.inputs.bands import NODATA
-from lsm.region.terrain import flow_of
+from lsm.region.drainage import flow_of
 
 
 class IslandConstants(Protocol):

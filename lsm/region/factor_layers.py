@@ -12,7 +12,7 @@ from lsm.inputs.factor.definition import Factor
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
 from lsm.inputs.rasters import Grid, create, known_strips
 from lsm.inputs.vectors import burn, burn_numbers, fields_of, is_areal, number_features, overlaps
-from lsm.region import terrain, warp
+from lsm.region import drainage, surface, warp
 from lsm.region.points.inventory import InventoryConstants, read_inventories
 from lsm.region.warp import fill_holes, to_grid
 from lsm.run.paths import edit
@@ -170,13 +170,13 @@ def write_ground(mask: str | None, keeps: bool, water: int, steps: tuple[bool, b
 
     mask   polygons, or a raster, whose cells other than 0 are the mask; None: no mask
     keeps  True: the mask's cells are kept and all others left out
-    water, steps  least, stepped and terraced of `terrain.flat_water`; water 0: nothing is water
+    water, steps  least, stepped and terraced of `drainage.flat_water`; water 0: nothing is water
     notes  gets a line for each. Raises InputError where nothing is left.
     """
     z = gdal.Open(str(folder / "DEM.tif")).ReadAsArray()
     ground, total = known(z), int(known(z).sum())
     notes += dem_oddities.oddities(z, grid.cell)
-    flat, wet = terrain.flat_water(z, water, *steps) if water else np.zeros((2, *z.shape), bool)
+    flat, wet = drainage.flat_water(z, water, *steps) if water else np.zeros((2, *z.shape), bool)
     if wet.any():
         levels = [f"{v:g}" for v in np.unique(z[wet])]
         notes.append(f"water: {wet.sum():,} of {total:,} cells of the DEM lie in large areas of exactly one height "
@@ -290,11 +290,11 @@ def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, 
         if found := own_layer(factor, file, grid, folder, codes.get(factor.name, {}), c.CODES_OF, notes):
             classes[factor.name] = found
     step("slope, aspect, curvature")
-    terrain.slope_and_aspect(folder / "DEM.tif", grid, folder / "slope.tif", folder / "aspect.tif", c.SLOPE_FORMULA)
-    terrain.write_curvature(folder / "DEM.tif", grid, folder / "curvature.tif")
+    surface.slope_and_aspect(folder / "DEM.tif", grid, folder / "slope.tif", folder / "aspect.tif", c.SLOPE_FORMULA)
+    surface.write_curvature(folder / "DEM.tif", grid, folder / "curvature.tif")
     step("flow")
-    terrain.flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL, "HAND" in c.TERRAIN_MORE)
-    terrain.write_more(folder, grid, c.TERRAIN_MORE, c.RELIEF_CELLS)
+    drainage.flow_layers(folder, grid, c.FLOW_CELLS, c.CHANNEL, "HAND" in c.TERRAIN_MORE)
+    surface.write_more(folder, grid, c.TERRAIN_MORE, c.RELIEF_CELLS)
     if "RIVERS" not in inputs:
         distance_layer("dis2drainage", None, grid, folder, c.CHANNEL, notes)
     return classes, points, notes

@@ -208,7 +208,7 @@ def test_works_where_no_compiled_code_can_be_kept(tmp_path):
     shutil.copytree(PROJECT / "lsm", tmp_path / "lsm", ignore=shutil.ignore_patterns("__pycache__"))
     for room in ("blocks", "region"):
         (tmp_path / "lsm" / room / "__pycache__").touch()
-    code = ("import numpy as np; from lsm.blocks import slic; from lsm.region import terrain; print(slic.__file__); "
+    code = ("import numpy as np; from lsm.blocks import slic; from lsm.region import drainage; print(slic.__file__); "
             "bands = np.ones((4, 20, 20), 'f4'); "
             "print(slic.slic(bands, bands[0] > 0, (1, 1, 1, 1), 500, 4, 2)[0].tolist())")
     kept = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}

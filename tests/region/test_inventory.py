@@ -246,6 +246,14 @@ def test_years_of_a_table_of_points(tmp_path, dem):
     assert dates.to_dict("list") == {"X": [1.235], "Y": [2.0], "year": [2003]}
 
 
+@pytest.mark.parametrize("years", [("2010", ""), ("", "2010"), ("2010", "2014"), ("2014", "2010")])
+def test_of_two_drawings_of_a_polygon_the_first_known_year_counts(tmp_path, dem, years):
+    write_vector(tmp_path / "i.gpkg", [square(2, 2, 3, 3)] * 2, {"date": list(years)})
+    found = read(tmp_path / "i.gpkg", dem, tmp_path)
+    assert found.year.tolist() == [2010]
+    assert "left out: another has the same shape and label; of their years the first counts" in " ".join(found.notes)
+
+
 def test_memory_for_polygons_is_that_of_their_cells(tmp_path, monkeypatch):
     monkeypatch.setattr(rasters, "WINDOW", 4000)
     grid = Grid(400, 400, PLACE, GRID.crs)

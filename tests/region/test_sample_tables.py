@@ -10,7 +10,7 @@ from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, 
 from lsm.inputs.rasters import Grid
 from lsm.region.points.inventory import POLYGON_CELLS, read_inventories
 from lsm.region.sample_tables import as_table, place_points, published_form
-from lsm.region.terrain import smoothed
+from lsm.region.surface import smoothed
 from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())

@@ -14,7 +14,7 @@ from lsm.inputs.bands import known
 from lsm.inputs.layers import change_layer, flush, read_rows, take, values_at
 from lsm.inputs.rasters import Grid, centres, locate
 from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
-from lsm.region import terrain
+from lsm.region import surface
 from lsm.region.points.labels_of_slides import is_empty, slid_of
 from lsm.region.points.placed_points import dropped, holds_shapes, points_of, remedy_off_grid
 from lsm.region.points.repeated_polygons import same_polygons
@@ -132,9 +132,13 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     outlines = {fid: shape for fid, _, shape in features}
     same = same_polygons([outlines[fid] for fid in polygons], [polygon[2] for polygon in polygons.values()], grid.cell)
     if twice := len(same) - len(set(same)):
-        notes.append(f"{where}: {counted(twice, 'polygon')} left out: another has the same shape and label")
-        last = set(dict(zip(same, polygons, strict=True)).values())
-        polygons = {fid: polygon for fid, polygon in polygons.items() if fid in last}
+        notes.append(f"{where}: {counted(twice, 'polygon')} left out: another has the same shape and label"
+                     + "; of their years the first counts" * (not np.isnan(years).all()))
+        kept = {}
+        for number, (fid, polygon) in zip(same, polygons.items(), strict=True):
+            known_before = kept[number][1][3] if number in kept else np.nan
+            kept[number] = fid, (*polygon[:3], np.fmin(polygon[3], known_before))
+        polygons = dict(kept.values())
     notes += [f"{where}: left out: {counted(int((~shapes).sum()), 'feature')} without points and areas (empty, lines)"
               ] * (not shapes.all())
     if not places and not polygons:
@@ -234,7 +238,7 @@ def _labels_and_years(table: pd.DataFrame, file: File, date: str) -> tuple[np.nd
 
 def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: int, path: Path):
     """X, Y, label and year (points, 4) of polygons, the number of the polygon of each (points,), the layer of the
-    numbers of polygons of landslides, and what `terrain.humps` says. Where polygons lie over each other, landslides
+    numbers of polygons of landslides, and what `surface.humps` says. Where polygons lie over each other, landslides
     count, and of these the last in the file.
 
     polygons  x, y of a point inside, label and year, by feature id, landslides last; path  of the layer
@@ -264,7 +268,7 @@ def _polygon_points(dataset, polygons: dict, grid: Grid, dem, how: str, every: i
         taken &= (rank == 0) | ~slid[number]
     judged, rough = slid[number] & (np.bincount(number)[number] > 1), ""
     if how == "highest":
-        rough = terrain.humps(rank[judged] == 0, *(bent[o][judged] for o in (by_height, by_smooth)))
+        rough = surface.humps(rank[judged] == 0, *(bent[o][judged] for o in (by_height, by_smooth)))
     x, y = centres(grid.geotransform, row[order[taken]], col[order[taken]])
     # A polygon without a cell, because it is smaller than a cell or another lies over it, gives the point inside it.
     missing = np.setdiff1d(np.arange(len(inside)), number - 1)
@@ -280,10 +284,10 @@ def _cells(numbers: gdal.Dataset, dem: gdal.Dataset, grid: Grid, chosen: Callabl
     for row, rows in grid.windows():
         n = read_rows(numbers, row, rows)
         r, c = np.nonzero(chosen(n, row))
-        first, last = max(0, row - terrain.SMOOTH), min(grid.rows, row + rows + terrain.SMOOTH)
+        first, last = max(0, row - surface.SMOOTH), min(grid.rows, row + rows + surface.SMOOTH)
         z = np.where(known(z := read_rows(dem, first, last - first)), z, np.nan)
-        bent = np.pad(terrain.curvature(z, grid.cell), 1, constant_values=np.nan)
-        layers = (v[row - first:][r, c] for v in (z, terrain.smoothed(z, terrain.SMOOTH), bent))
+        bent = np.pad(surface.curvature(z, grid.cell), 1, constant_values=np.nan)
+        layers = (v[row - first:][r, c] for v in (z, surface.smoothed(z, surface.SMOOTH), bent))
         found.append([n[r, c], (r + row).astype(np.int32), c.astype(np.int32), *layers])
     return [np.concatenate(values) for values in zip(*found, strict=True)]
 

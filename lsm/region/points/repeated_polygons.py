@@ -4,8 +4,6 @@ from hashlib import sha256
 
 import numpy as np
 from osgeo import ogr
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 CLOSE = 0.01  # of a cell, between the sides of the envelopes of two drawings of one polygon
@@ -25,12 +23,14 @@ def same_polygons(shapes: list[ogr.Geometry], labels: np.ndarray, cell: float) -
     if not shapes:
         return exact
     one = np.unique(exact, return_index=True)[1]
-    envelopes = np.array([shapes[i].GetEnvelope() for i in one])
-    pairs = cKDTree(envelopes).query_pairs(CLOSE * cell, p=np.inf)
-    pairs = [(i, j) for i, j in pairs if labels[one[i]] == labels[one[j]] and _alike(shapes[one[i]], shapes[one[j]])]
-    i, j = np.array(pairs, int).reshape(-1, 2).T
-    alike = coo_array((np.ones(len(i)), (i, j)), (len(one), len(one)))
-    return connected_components(alike, directed=False)[1][exact]
+    tree = cKDTree([shapes[i].GetEnvelope() for i in one])
+    number = np.arange(len(one))
+    for i in range(len(one)):
+        if number[i] == i:  # else it is another drawing of one before it
+            near = tree.query_ball_point(tree.data[i], CLOSE * cell, p=np.inf)
+            number[[j for j in near if j > i and number[j] == j and labels[one[i]] == labels[one[j]]
+                    and _alike(shapes[one[i]], shapes[one[j]])]] = i
+    return number[exact]
 
 
 def _alike(a: ogr.Geometry, b: ogr.Geometry) -> bool:
