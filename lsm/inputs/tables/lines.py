@@ -14,12 +14,13 @@ POINT = r"[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?"
 
 
 def is_title(line: str, below: list[str]) -> bool:
-    """Whether a line is a title of a table: one text, perhaps with others below it, above the names of several columns
-    and a first row, which has numbers. below  the next lines"""
+    """Whether a line is a title of a table: one text with letters, perhaps with others below it, above the names of
+    several columns and a first row, which has numbers. below  the next lines"""
     for separator in SEPARATORS:
         found = list(itertools.dropwhile(lambda texts: len(texts) < 2, filter(None, (
             _texts(row, separator) for row in below))))
-        alone = len(_texts(line, separator)) == 1 and not is_open(line, separator)
+        alone = (len(_texts(line, separator)) == 1 and not is_open(line, separator)
+                 and re.search(r"[^\W\d_]{2}", line))
         if alone and len(found) > 1 and not any(map(_is_number, found[0])) and sum(map(_is_number, found[1])) > 1:
             return True
     return False
