@@ -170,6 +170,30 @@ def test_blocks_are_the_best_explained_of_different_leaders(paths):
     np.testing.assert_allclose(own[saved.index], saved, rtol=1e-5)
 
 
+def test_negative_permutation_importance_stays_right_of_the_names(paths):
+    table = pd.read_csv(paths.importance).astype({"rank": "Int64", "sign": "Int64"})
+    table.loc[table["block"] == 2, "permutation"] = np.linspace(-0.09, 0.05, 5)
+    table.loc[table["block"] == 1, "permutation"] = -0.04  # nothing above 0
+    artifacts.write_csv(paths.importance, table, "feature_permutation.py", CONSTANTS, [])
+    drawn, _ = importance.shap_blocks(constants(figure.Constants, ["REGION=small"]))
+    for bar, other, block in zip(drawn.axes[0:9:3], drawn.axes[2:9:3], (2, 1, 3), strict=True):
+        of = table[table["block"] == block]
+        (low, high), (left, right) = other.get_xlim(), bar.get_xlim()
+        assert low <= (of["permutation"] - of["sd"]).min()
+        assert high >= (of["permutation"] + of["sd"]).max()
+        assert low / high == pytest.approx(left / right)  # both axes share their 0
+        assert right >= of["mean_abs_shap"].max()
+        assert min(bar.get_xticks()) == 0
+
+
+def test_a_block_without_samples_is_not_counted_as_explained(paths):
+    saved = artifacts.read_npz(paths.shap_values, "feature_permutation.py", CONSTANTS)
+    saved["state"] = np.zeros(6, np.int8)  # the sixth adapted on samples of others
+    artifacts.write_npz(paths.shap_values, saved, "feature_permutation.py", CONSTANTS, [])
+    drawn, _ = importance.shap_territory(constants(figure.Constants, ["REGION=small"]))
+    assert "37 samples of 5 blocks explained" in drawn.texts[-1].get_text()
+
+
 def test_blocks_can_be_named_and_one_without_a_model_is_refused(paths):
     assert list(dict.fromkeys(draw(paths, "shap_blocks", "SHAP_BLOCKS=(4,0)")["block"])) == [4, 0]
     with pytest.raises(InputError, match=re.escape("SHAP_BLOCKS=(0, 5): expected numbers of explained blocks")):
