@@ -128,6 +128,11 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
     few, one = (f.found for f in findings.thin(blocks, 16, "b"))
     assert few == "1 of 3 blocks, 10.0 % of the area, have 16 samples or fewer: 0"
     assert one == "1 of 3 blocks, 30.0 % of the area, have samples of one class only: 1"
+    blocks.loc[3], blocks.loc[4] = [3, 0, 0, 0], [4, 0, 5, 0]  # without samples; few, and of one class
+    few, one = (f.found for f in findings.thin(blocks, 16, "b"))
+    assert few == "3 of 5 blocks, 10.0 % of the area, have 16 samples or fewer: 0, 3, 4"
+    assert one.startswith("2 of 5 blocks, 30.0 % of the area, have samples of one class only (1 of them also "
+                          "16 samples or fewer): 1, 4")
     kept, = findings.fallen_back(np.array([0, 2, 0]), np.array([10, 30, 60]), "m")
     assert kept.found.startswith("1 of 3 blocks, 30.0 % of the area, keep the intermediate model")
 
