@@ -304,9 +304,9 @@ def test_missing_input_skips_one_figure_and_names_the_stage(tmp_path, monkeypatc
     assert any(line.endswith("augmentation.csv: missing; python augment_inventory.py REGION=small makes it")
                for line in others)
     assert not any("non_landslides" in line for line in others)  # the area was not prepared from raw layers
-    assert others[-4:] == ["make compare REGION=small adds other methods, up to 26 figures",
-                           "make explain REGION=small adds leading factors, up to 3 figures",
-                           "python check_region.py REGION=small adds checks of the inputs, 1 figure",
+    assert others[-4:] == ["make compare REGION=small adds other methods, with their figures",
+                           "make explain REGION=small adds leading factors, with their figures",
+                           "python check_region.py REGION=small adds checks of the inputs, with their figures",
                            "make report REGION=small then writes the report with them"]
     assert paths.figure("blocks", "png").is_file()
     assert not paths.figure("roc", "png").exists()

@@ -399,7 +399,7 @@ def test_all_is_inside_one_small_file(reported):
     assert parser.without_alt == 0
     assert len(text) < 4e6
     assert str(reported[0]) not in text
-    assert f"\n  make compare {MADE_SO} adds other methods, up to 26 figures\n" in reported[1]
+    assert f"\n  make compare {MADE_SO} adds other methods, with their figures\n" in reported[1]
 
 
 def test_numbers_of_the_page_are_those_of_the_rasters(reported):
@@ -436,10 +436,10 @@ def test_scores_figures_and_constants_are_in(reported):
 def test_stages_1_to_4_are_enough_and_the_same_bytes_come_again(copy_of_demo):
     printed = succeed(copy_of_demo, "report.py")
     lines = re.findall("^  (.*)$", printed, re.MULTILINE)
-    assert lines[-5:] == [f"make compare {MADE_SO} adds other methods, up to 26 figures",
-                          f"make explain {MADE_SO} adds leading factors, up to 3 figures",
+    assert lines[-5:] == [f"make compare {MADE_SO} adds other methods, with their figures",
+                          f"make explain {MADE_SO} adds leading factors, with their figures",
                           f"make gis {MADE_SO} adds applicability and uncertainty",
-                          "python check_region.py REGION=demo adds checks of the inputs, 1 figure",
+                          "python check_region.py REGION=demo adds checks of the inputs, with their figures",
                           f"make report {MADE_SO} then writes the report with them"]
     assert "augment" not in printed  # the demo's stage 0 and preparation are no part of its graph
     assert "prepare_region" not in printed
