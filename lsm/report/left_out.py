@@ -15,6 +15,7 @@ OPTIONAL = {  # what the map does without: what that is, and what of it stands i
     pipeline.COMPARE: "other methods", pipeline.EXPLAIN: "leading factors",
     pipeline.GIS: "applicability and uncertainty", pipeline.CHECK: "checks of the inputs"}
 OTHERS = "methods and protocols that the last comparison left out"  # what COMPARE adds where there was a comparison
+WRITES = {"report": "the report", "gis": "rasters and layers"}  # what a target of make writes
 FOLLOWS = "LSM_REPORT_FOLLOWS"  # in the environment of figure.py: a report follows, which names all these commands
 RUN = "; run "  # begins the remedy of a message that names a script
 
@@ -23,8 +24,9 @@ class LeftOut:
     """What a run did without. `lines` names it with its reasons, and the commands that add what nobody has asked for so
     far. What a stage writes that has no part in the region is not named."""
 
-    def __init__(self, region: str):
-        self.region, self.reasons, self.optional = region, {}, {}
+    def __init__(self, region: str, takes: str = "report"):
+        """takes: the target of make that takes over what the commands add."""
+        self.region, self.takes, self.reasons, self.optional = region, takes, {}, {}
 
     def note(self, what: str, path: Path, script: str, reason: str, asked: bool = True) -> None:
         """`what` was left out for a reason; of a figure it is "figure <name>". It needs the file `path`, which `script`
@@ -73,8 +75,8 @@ class LeftOut:
                 figures = ", with their figures" * any(name.startswith("figure ") for name in names)
                 commands.append(f"{self.command(script)} adds {what}{figures}")
         if commands or any(" makes it" in reason for reason in self.reasons):
-            commands.append(f"{pipeline.make_command('report', self.region, self._made_so)} then writes the report "
-                            "with them")
+            commands.append(f"{pipeline.make_command(self.takes, self.region, self._made_so)} then writes "
+                            f"{WRITES[self.takes]} with them")
         return out + commands
 
     @cached_property

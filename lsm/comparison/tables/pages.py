@@ -125,6 +125,6 @@ def summary(paths: Paths) -> str:
     tables = "\n\n".join(f"{protocol}: mean (sd) of {times(protocol, part.seeds.max())}\n"
                          f"{_mean_and_sd(part, wanted)[0].to_string()}"
                          for protocol, part in table.groupby("protocol", sort=False))
-    key = ("\ntop_tenth: share of the scored landslides in the tenth of the area ranked highest; brier, ece: smaller is "
-           "better")
+    key = ("\ntop_tenth: share of the scored landslides in the tenth of the area ranked highest; brier, ece: smaller "
+           "is better")
     return tables + key * bool(tables)
