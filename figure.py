@@ -141,7 +141,8 @@ def main(c: Constants) -> None:
     if lines := left_out.lines(commands_too=FOLLOWS not in os.environ):
         print("left out:", *lines, sep="\n  ")
     if areas is not None:
-        print(areas.to_string(index=False, float_format="{:.4g}".format))
+        print(areas.to_string(index=False, float_format="{:.4g}".format, formatters={
+            "area_km2": "{:.2f}".format, "share": "{:.1%}".format}))
     for name in drawn:
         print(f"wrote {shown(Paths(c.REGION).figure(name, SUFFIXES[0]))}", *SUFFIXES[1:], sep=", .")
 

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
 from scipy.special import expit
 from sklearn.metrics import auc, precision_recall_curve, roc_auc_score
 
@@ -221,6 +222,23 @@ def test_measures_gap_distance_and_subsets_are_those_saved(drawn):
     assert len(table) == 2 * 3 * 2 * len(NAMES)
     for row in table.itertuples():
         assert row.mean == pytest.approx(saved[row.protocol, row.subset, row.with_dv, row.method, "auroc"])
+
+
+def test_whiskers_of_distance_end_at_one_and_lie_apart(drawn, monkeypatch):
+    table, *others = method_panels.measured(SimpleNamespace(**vars(CONSTANTS)))
+    monkeypatch.setattr(method_panels, "measured", lambda c: (table.assign(mean=0.9, sd=0.3), *others))
+    fig, _ = measure_bars.distance(constants(figure.Constants, ["REGION=small"]))
+    first, second = fig.axes[0].containers[:2]
+    for drawn_bars in (first, second):
+        for (_, low), (_, high) in drawn_bars.lines[2][0].get_segments():
+            assert (low, high) == pytest.approx((0.6, 1))
+    assert (np.diff([bars.lines[0].get_xdata() for bars in (first, second)], axis=0) > 0.1).all()
+
+
+def test_every_mark_is_seen_on_its_line():
+    for method in styles.METHODS:
+        filled = MarkerStyle(method_panels.style_of(method)["marker"]).is_filled()
+        assert (curves.marked(method)["markeredgecolor"] == "white") == filled, method
 
 
 def test_worth_of_weak_labels_is_that_of_landslides_of_either_kind(drawn):

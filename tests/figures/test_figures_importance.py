@@ -232,6 +232,16 @@ def test_factor_maps_count_classes_and_ranges_of_the_grid(paths):
     np.testing.assert_allclose(speed[["low", "high"]].astype(float), np.percentile(known, (2, 98)), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("first", "last", "ticks"), [
+    (0, 502, [0, 31, 130, 280, 500]), (38.2, 2290, [39, 180, 600, 1300, 2200]), (0, 0.5, [0, 0.031, 0.12, 0.28, 0.5]),
+    (1000, 1010, [1000, 1001, 1002, 1006, 1010])])
+def test_ticks_of_distances_are_even_along_their_bar(first, last, ticks):
+    found = factors.even_ticks(first, last)
+    np.testing.assert_allclose(found, ticks)
+    places = ((found - first) / (last - first)) ** 0.5  # as PowerNorm has them
+    np.testing.assert_allclose(places, (0, 0.25, 0.5, 0.75, 1), atol=0.07)
+
+
 @pytest.mark.parametrize(("words", "columns", "last"), [
     (["1", "2", "30"], 5, "30"), (["N", "E", "S", "W", "flat"], 5, "flat"),
     (["Quaternary alluvium"] * 10, 1, "Quaternary alluvium"), (["Makarwal Group and Mansehra Orthogneiss"], 1,
