@@ -650,14 +650,20 @@ def test_every_layer_draws(browser, theme):
     assert width == 160
 
 
-def test_it_fits_a_phone(browser):
+def test_it_fits_a_phone(browser, reported):
     size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
-        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        wide, beyond, of_map = browser.execute_script(
+            "const links = document.querySelector('nav ol'), map = document.getElementById('map');"
+            "return [document.documentElement.scrollWidth, links.scrollWidth - links.clientWidth,"
+            "map.offsetWidth / map.offsetHeight]")
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert wide <= 390
+    assert beyond == 0
+    top, bottom, left, right = data_of(html_of(reported[0]))["frame"]["box"]
+    assert of_map == pytest.approx((right - left) / (bottom - top), rel=0.02)  # no empty strips beside the map
 
 
 def test_nothing_leaves_the_file_and_nothing_is_complained_about(browser, reported):
