@@ -170,7 +170,7 @@ def method_rates(c: FigureConstants) -> Drawn:
         ax.set_title(f"{protocol}: {kind} rate, {repeats(part['repeat'].nunique(), [protocol])}", loc="left")
         tidy(ax)
     words = {"success": "success: landslides that a method learned from",
-             "prediction": "prediction: other landslides"}
+             "prediction": "prediction: landslides that it did not learn from"}
     caption(fig, c, record, "; ".join([*(words[k] for k in words if k in {k for _, k in pairs}), "grey line: chance"]))
     return fig, where(table, protocol=protocols)[["protocol", "kind", "method", "seed", "area", "landslides"]]
 
