@@ -33,6 +33,7 @@ Run     python export_gis.py [BREAKS=natural ...]
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ from lsm.learner.prediction import unnamed
 from lsm.learner.support.supports import MOVED, PARTLY
 from lsm.maps import classes, counts, gis, layer_tables, styles_qgis, trust
 from lsm.maps.cartography import named_classes
+from lsm.report.sources import Collector
 from lsm.run.artifacts import check, map_npz, read_csv, read_npz, write_csv
 from lsm.run.paths import OF_SOME, Paths, shown
 from lsm.run.settings import InputError, at_least, run
@@ -70,15 +72,6 @@ class Constants(MappedArea):
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "export_gis.py"
-
-
-def optional(read, left_out: str):
-    """What read() returns; None, and a line that says what is left out, where its input cannot be used."""
-    try:
-        return read()
-    except InputError as error:
-        print(f"{left_out}: {error}")
-        return None
 
 
 def check_constants(c: Constants) -> None:
@@ -176,15 +169,17 @@ def table_of(c: Constants, counted: Counts, jumps: pd.DataFrame, applicable: tru
 
 
 def say(c: Constants, counted: Counts, jumps: pd.DataFrame, threshold: float, members: int, state: np.ndarray,
-        kept: bool) -> None:
-    """Prints what the rasters say. kept  whether the breaks are those of an earlier run."""
+        kept: bool, alike: bool) -> None:
+    """Prints what the rasters say. kept: whether the breaks are those of an earlier run; alike: whether all factors
+    weigh the same in the applicability."""
     cells = counted.cells
     print(f"classes, {c.BREAKS} breaks{', those of earlier figures and layers' if kept else ''}: "
           + ", ".join(f"{name} {n / max(cells.sum(), 1):.1%}" for name, n in zip(c.CLASS_NAMES, cells, strict=True)))
     print(f"difference of probability between neighbouring cells: mean {jumps.loc['across', 'mean']:.3f} across "
           f"borders of blocks, {jumps.loc['inside', 'mean']:.3f} inside blocks; median "
           f"{jumps.loc['across', 'median']:.3f} and {jumps.loc['inside', 'median']:.3f}")
-    print(f"{counted.outside:.1%} of cells outside the area of applicability (dissimilarity above {threshold:.3g})")
+    print(f"{counted.outside:.1%} of cells outside the area of applicability (dissimilarity above {threshold:.3g}"
+          + ", all factors weighing the same" * alike + ")")
     print(f"standard deviation of probability over {members} members, few of them: mean {counted.spread:.3f}, above "
           + ", ".join(f"{s:g} in {v:.1%}" for s, v in zip(c.SPREADS, counted.shares, strict=True)) + " of cells"
           if members > 1 else "no raster of uncertainty: the model has one member only; see LOCAL_MEMBERS and "
@@ -204,11 +199,16 @@ def main(c: Constants) -> None:
     check(paths.map_raster, "predict_LSM.py", c)
     source = grid_cells.grid_of(paths)
     grid_cells.count(source)  # refuses a missing grid now, before the work
-    explains = "feature_permutation.py"
-    importance = optional(lambda: read_csv(paths.importance, explains, c), "blocks without leading factors")
-    ranking = optional(lambda: read_csv(paths.importance_territory, explains, c), "applicability, all factors alike")
-    leading = optional(lambda: check(paths.leading_factor, explains, c), "no raster of leading factors")
-    metrics = optional(lambda: read_csv(paths.metrics, "meta_learner.py", c), "blocks without held-out AUROC")
+    got, explains, learns = Collector(c.REGION, "gis"), "feature_permutation.py", "meta_learner.py"
+    importance, ranking, metrics = (
+        got.get(what, path, stage, partial(read_csv, path, stage, c)) for what, path, stage in (
+            ("leading factors of blocks", paths.importance, explains),
+            ("weights of the applicability", paths.importance_territory, explains),
+            ("held-out AUROC of blocks", paths.metrics, learns)))
+    leading = got.get("raster of leading factors", paths.leading_factor, explains,
+                      partial(check, paths.leading_factor, explains, c))
+    if lines := got.left_out.lines():
+        print("left out:", *lines, sep="\n  ")
 
     encoder, state, members = Encoder.from_json(str(models["encoder"])), models["state"], members_of(models)
     names = [factor.name for factor in encoder.factors]
@@ -238,7 +238,7 @@ def main(c: Constants) -> None:
               [paths.map_raster, paths.blocks, paths.models, paths.tasks, source, *used, *rest],
               [paths.importance_territory, paths.importance, paths.leading_factor, paths.metrics])
 
-    say(c, counted, jumps, applicable.threshold, members, state, kept)
+    say(c, counted, jumps, applicable.threshold, members, state, kept, ranking is None)
     written = ["probability", "class", "applicability"] + ["uncertainty"] * (members > 1) + ["leading"] * bool(leading)
     for product in (name for name in OF_SOME if name not in written):
         gis.remove_product(paths, product, _STAGE)

@@ -35,6 +35,7 @@ Writes  figs/<REGION>_<figure>.png with its record, .pdf, and .csv with the numb
 Run     python figure.py   or one figure alone: python figure.py ONLY=lsm_map
 """
 
+import os
 from dataclasses import dataclass
 from functools import partial
 
@@ -44,7 +45,7 @@ from lsm.figures import area_maps, factors, importance, region_checks, styles, t
 from lsm.figures.common import SUFFIXES, NotCompared, NothingToDraw, save
 from lsm.figures.comparison import block_kinds, curves, few_shot, measure_bars, method_maps, weak_labels
 from lsm.maps import classes
-from lsm.report.left_out import LeftOut
+from lsm.report.left_out import FOLLOWS, LeftOut
 from lsm.report.pictures import FIGURES
 from lsm.run.artifacts import record_path
 from lsm.run.paths import Paths, shown
@@ -137,10 +138,11 @@ def main(c: Constants) -> None:
             save(c, name, fig, table)
             drawn.append(name)
             areas = table if name == "lsm_map" else areas
-    if lines := left_out.lines():
+    if lines := left_out.lines(commands_too=FOLLOWS not in os.environ):
         print("left out:", *lines, sep="\n  ")
     if areas is not None:
-        print(areas.to_string(index=False, float_format="{:.4g}".format))
+        print(areas.to_string(index=False, float_format="{:.4g}".format, formatters={
+            "area_km2": "{:.2f}".format, "share": "{:.1%}".format}))
     for name in drawn:
         print(f"wrote {shown(Paths(c.REGION).figure(name, SUFFIXES[0]))}", *SUFFIXES[1:], sep=", .")
 

@@ -85,6 +85,9 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
             of_table = of_labels(table, values, shown(path))
             if path == paths.samples or not len(samples):
                 findings += of_table + of_missing(values, table["label"], factors, shown(path))
+            elif _stands_in(table, samples):
+                findings.append(Finding("table", shown(path), "ok", "its places and labels stand in "
+                                        f"{shown(paths.samples)}, see there"))
             else:  # with the weak landslides its labels are balanced
                 findings += [finding for finding in of_table if finding.topic != "balance"]
             if path == paths.samples:
@@ -126,6 +129,13 @@ def _against_grid(samples: pd.DataFrame, file: str, grid: Path, factors: tuple[F
         f, name=f"{f.name} (column {columns[f.name]!r})") for f in there)  # as people find it in their tables
     return of_rows(seen, raster, shown(grid)) + of_agreement(
         values[[f.name for f in there]].to_numpy(float), of_grid, named, file)
+
+
+def _stands_in(table: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether every place of a table stands with its label in the other."""
+    columns = ["X", "Y", "label"]
+    return set(columns) <= set(other) and len(table[columns].drop_duplicates().merge(
+        other[columns].drop_duplicates())) == len(table[columns].drop_duplicates())
 
 
 def _refusal(path: Path, read) -> list[Finding]:

@@ -1,5 +1,7 @@
 """Checks of the columns of a region's tables: units, nodata, labels, repeats, correlation."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 
@@ -13,6 +15,7 @@ from lsm.inputs.tables.text_tables import find_columns
 VIF = 10.0               # variance inflation above which the other factors predict a factor (O'Brien 2007, Quality &
                          #   Quantity 41)
 CORRELATION = 0.8        # |r| above which two factors hold much the same information
+LISTED = 12              # pairs of factors, or factors, named in a finding, at most
 FEW = 100                # landslides, or non-landslides, below which no block learns and no score means much
 PART = 0.3  # of the extent of all points: landslides within less were mapped in a part of the area
 BALANCE = (0.2, 0.8)     # share of landslides outside which scores and thresholds mislead
@@ -208,16 +211,14 @@ def of_collinearity(values: pd.DataFrame, factors: tuple[Factor, ...], file: str
         return pd.DataFrame(), findings
     r = numbers.corr()
     inflation = variance_inflation(r.to_numpy())
-    for i, a in enumerate(r):
-        for b in r.columns[i + 1:]:
-            if abs(r.loc[a, b]) > CORRELATION:
-                findings.append(Finding("collinearity", file, "warning", f"{a} and {b} correlate at {r.loc[a, b]:.2f}",
-                                        "the two share their importance in explanations; the map does not suffer"))
-    for name, vif in zip(r, inflation, strict=True):
-        if vif > VIF:
-            findings.append(Finding("collinearity", file, "warning", f"variance inflation of {name} {vif:.1f}",
-                                    "the other factors predict it: it shares its importance with them; the map does "
-                                    "not suffer"))
+    pairs = [f"{a} and {b} {r.loc[a, b]:.2f}" for a, b in combinations(r, 2) if abs(r.loc[a, b]) > CORRELATION]
+    inflated = [f"{name} {vif:.1f}" for name, vif in zip(r, inflation, strict=True) if vif > VIF]
+    told = [f"{what}: {', '.join(which[:LISTED])}" + f" and {len(which) - LISTED} more" * (len(which) > LISTED)
+            for what, which in ((f"correlation beyond {CORRELATION:g}", pairs),
+                                (f"variance inflation above {VIF:g}", inflated)) if which]
+    if told:
+        findings.append(Finding("collinearity", file, "warning", "; ".join(told), "the other factors predict these: "
+                                "they share their importance in explanations; the map does not suffer"))
     if not findings:
         findings.append(Finding("collinearity", file, "ok", f"|r| to {np.abs(r.to_numpy() - np.eye(len(r))).max():.2f},"
                                 f" variance inflation to {inflation.max():.1f}"))

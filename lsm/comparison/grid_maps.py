@@ -34,7 +34,7 @@ def write(paths: Paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -
                 where |= dict.fromkeys(file.files, job.maps)
     there = [name for name in mapped if name in where]
     if missing := [name for name in mapped if name not in there]:
-        print(f"no map of {'; '.join(missing)}: METHODS or PROTOCOLS leave them out")
+        print(f"no map of {'; '.join(missing) if there else 'any method'}: METHODS or PROTOCOLS leave them out")
     if not there:
         return []
     write_bands(paths.method_maps, _bands(there, where), Composite.of(paths.composite).grid, NODATA, there, *made)

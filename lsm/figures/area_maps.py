@@ -44,7 +44,8 @@ def inventory(c: FigureConstants) -> Drawn:
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
     places = len(points[["X", "Y"]].drop_duplicates())
     words = f" at {counted(places, 'place')}: rows that repeat a place are drawn, but learned from once"
-    caption(fig, c, record, counted(len(points), "row") + words * (places < len(points)))
+    caption(fig, c, record, counted(len(points), "row") + words if places < len(points) else
+            counted(len(points), "sample"))
     return fig, points.round({"X": 2, "Y": 2, "velocity": 3})
 
 
@@ -75,7 +76,7 @@ def deformation(c: FigureConstants) -> Drawn:
                "velocity (mm/yr),\nabove 0 towards the satellite")
     handles = [patch(styles.DEFORMATION[1], f"cell ({velocity})")] * bool(there.any())
     handles += [Line2D([], [], linestyle="", marker="s", markersize=4.5, markerfacecolor=styles.DEFORMATION[1],
-                       markeredgecolor="black", markeredgewidth=0.6, label=f"weak landslide ({len(points):,})")
+                       markeredgecolor="black", markeredgewidth=0.6, label=f"weak landslide: {len(points):,}")
                 ] * bool(len(points))
     handles += [patch(styles.PALE, "cell not measured")] * bool(there.any() and bare.any())
     panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 1 - 1.0 / panel.get_ylim()[1]), borderaxespad=0)
@@ -152,12 +153,14 @@ def blocks(c: FigureConstants) -> Drawn:
     ax.plot(*as_one_line(outlines(block, extent)), color="black", linewidth=0.45)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     n, thin = int(tasks["label"].sum()), int(table["thin"].sum())
-    handles = [key("non-landslide", f"non-landslide ({len(tasks['label']) - n:,})"),
-               key("landslide", f"landslide ({n:,})"),
-               Line2D([], [], color="black", linewidth=0.6, label=f"block ({len(table):,})")]
-    handles += [Patch(facecolor=shaded, label=f"{c.THIN} samples or\nfewer ({thin:,})")] * (thin > 0)
+    handles = [key("non-landslide", f"non-landslide: {len(tasks['label']) - n:,}"),
+               key("landslide", f"landslide: {n:,}"),
+               Line2D([], [], color="black", linewidth=0.6, label=f"block: {len(table):,}")]
+    handles += [Patch(facecolor=shaded, label=f"{c.THIN} samples or\nfewer: {thin:,}")] * (thin > 0)
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
-    caption(fig, c, record, f"{counted(len(table), 'block')}, {counted(len(tasks['label']), 'sample')}")
+    weak = "; weak landslides (InSAR) among the landslides" * paths.insar_points.is_file()
+    caption(fig, c, record, f"{counted(len(table), 'block')}, {counted(len(tasks['label']), 'sample')}: places, each "
+            f"counted once{weak}")
     return fig, table
 
 

@@ -108,7 +108,10 @@ def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) ->
         bool((known < first).any()), bool((known > last).any())]
     fig.colorbar(drawn, cax=bar, orientation="horizontal", extend=beyond).outline.set_linewidth(0.4)
     bar.tick_params(labelsize=6, length=1.5, pad=1.5)
-    bar.xaxis.set_major_locator(MaxNLocator(2 if factor.kind == "distance" else 4))
+    if factor.kind == "distance":
+        bar.set_xticks(ticks := even_ticks(drawn.norm.vmin, drawn.norm.vmax), [f"{tick:g}" for tick in ticks])
+    else:
+        bar.xaxis.set_major_locator(MaxNLocator(4))
     if missing.any():
         veil = np.zeros((*missing.shape, 4))
         veil[missing] = (*to_rgb(styles.PALE), 1)
@@ -118,6 +121,14 @@ def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) ->
     row = {"factor": factor.name, "unit": factor.unit, "class": "", "cells": np.isfinite(layer).sum(),
            "share": len(known) / max(1, np.isfinite(layer).sum())}
     return row | ({"low": low, "high": high, "mean": known.mean(dtype=float)} if len(known) else {})
+
+
+def even_ticks(first: float, last: float) -> np.ndarray:
+    """Five values between `first` and `last` for ticks, even along a bar whose colours go by the square root, each
+    rounded to two digits, or to two digits of the range where that is finer."""
+    values = first + (last - first) * np.linspace(0, 1, 5) ** 2
+    step = 10.0 ** (np.floor(np.log10(np.clip(np.abs(values), 1e-9, last - first))) - 1)
+    return step * [round_(v) for round_, v in zip((np.ceil, *3 * (np.round,), np.floor), values / step, strict=True)]
 
 
 def classes_of_factor(cells: dict[float, int], factor, names: dict) -> tuple[dict, dict]:

@@ -46,7 +46,8 @@ def shap_territory(c: FigureConstants) -> Drawn:
     panels = [("Territory", ranking.assign(sd=np.nan), words, drawn)]
     fig, points = page(values, panels, c.factors, names_of(paths, c.factors))
     made = record["constants"]
-    caption(fig, c, record, f"{len(samples):,} samples of {explained.sum():,} blocks "
+    blocks = len(np.unique(values["block"][samples]))  # a block without samples has nothing to explain
+    caption(fig, c, record, f"{counted(len(samples), 'sample')} of {counted(blocks, 'block')} "
             f"explained, {len(drawn):,} drawn; {made.get('EXPLAINED')} a block at most, background "
             f"{made.get('BACKGROUND')} of the {made.get('BACKGROUND_FROM')};\nbars: mean |SHAP| weighted by area; "
             "leads: number of blocks that the factor leads")
@@ -176,11 +177,11 @@ def panel(bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str], 
     other.errorbar(lines["permutation"], y, xerr=None if lines["sd"].isna().all() else lines["sd"], linestyle="",
                    marker="D", markersize=3, markerfacecolor="white", markeredgecolor="black", markeredgewidth=0.7,
                    ecolor="black", elinewidth=0.6, clip_on=False, zorder=3)
-    most = max((lines["permutation"] + lines["sd"].fillna(0)).max(), 1e-6)
-    least = (lines["permutation"] - lines["sd"].fillna(0)).min()
-    below = min(0.25, 1.3 * max(0, -least) / most)  # so that both axes share their 0
-    other.set_xlim(-below * most, 1.4 * most)
-    bar.set_xlim(-below * lines["mean_abs_shap"].max(), 1.4 * lines["mean_abs_shap"].max())
+    ends = [lines["permutation"] + sign * lines["sd"].fillna(0) for sign in (-1, 1)]
+    least = max(0, -ends[0].min())
+    most = max(ends[1].max(), least / 2, 1e-6)
+    for ax, largest in ((other, most), (bar, lines["mean_abs_shap"].max())):  # both axes share their 0
+        ax.set_xlim(-1.1 * least / most * largest, 1.4 * largest)
     bar.axvline(0, color=styles.INK, linewidth=0.6)
     other.set_xlabel("◇ permutation (rise of log loss)")
     bar.set_yticks(y, lines["factor"], fontsize=7)
@@ -199,11 +200,12 @@ def panel(bar, violin, lines: pd.DataFrame, high: np.ndarray, words: list[str], 
     for ax in (bar, violin, other):
         ax.set_ylim(high.sum(), 0)
         ax.spines[["top", "right", "left"]].set_visible(False)
-        ax.tick_params(axis="y", length=0)
+        ax.tick_params(axis="y", length=0, pad=5)
         ax.tick_params(axis="x", labelsize=6, pad=2, length=2)
         ax.xaxis.label.set_size(6.5)
         ax.xaxis.labelpad = 2
         ax.locator_params(axis="x", nbins=6)
+    bar.set_xticks([tick for tick in bar.get_xticks() if 0 <= tick <= bar.get_xlim()[1]])
     violin.grid(axis="x")
     violin.set_axisbelow(True)
     return pd.concat(points, ignore_index=True)

@@ -140,8 +140,10 @@ def adaptation(c: FigureConstants) -> Drawn:
     ax.set(xlim=(low, 1), ylim=(low, 1), xlabel="accuracy before adaptation", ylabel="accuracy after adaptation",
            aspect="equal")
     tidy(ax)
-    # The legend shows a small, a middle and a large block, rounded to one digit.
-    sizes = sorted({int(float(f"{n:.0e}")) for n in np.percentile(each["samples"], (0, 75, 100))})
+    # The legend shows a small, a middle and a large block, of more than three sizes rounded to one digit.
+    sizes = sorted(set(each["samples"]))
+    if len(sizes) > 3:
+        sizes = sorted({int(float(f"{n:.0e}")) for n in np.percentile(each["samples"], (0, 75, 100))})
     handles = [Line2D([], [], linestyle="", marker="o", markersize=np.sqrt(area(n)), markeredgewidth=0.6,
                       markerfacecolor=(*to_rgb(styles.AFTER["color"]), 0.35), markeredgecolor=styles.AFTER["color"],
                       label=f"block, {counted(n, 'sample')}") for n in sizes]

@@ -103,9 +103,10 @@ def doubtful_labels(samples: Samples, file: str) -> list[Finding]:
 def thin(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:
     """Blocks with no more than `limit` samples, and blocks with one class."""
     out = []
-    one = (blocks["landslides"] == 0) | (blocks["landslides"] == blocks["samples"])
-    for what, chosen in ((f"{limit} samples or fewer", blocks["samples"] <= limit),
-                         ("samples of one class only", one & (blocks["samples"] > limit))):
+    few = blocks["samples"] <= limit
+    one = (blocks["samples"] > 0) & ((blocks["landslides"] == 0) | (blocks["landslides"] == blocks["samples"]))
+    both = f" ({(one & few).sum()} of them also {limit} samples or fewer)" * bool((one & few).any())
+    for what, chosen in ((f"{limit} samples or fewer", few), (f"samples of one class only{both}", one)):
         if chosen.any():
             share = blocks.loc[chosen, "cells"].sum() / max(blocks["cells"].sum(), 1)
             out.append(Finding("thin blocks", file, "warning",

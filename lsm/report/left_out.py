@@ -7,11 +7,16 @@ from functools import cached_property
 from pathlib import Path
 
 from lsm.run import pipeline
-from lsm.run.settings import counted
+from lsm.run.artifacts import made_with
+from lsm.run.paths import Paths
+from lsm.run.settings import constants_class, defaults
 
 OPTIONAL = {  # what the map does without: what that is, and what of it stands in the report
     pipeline.COMPARE: "other methods", pipeline.EXPLAIN: "leading factors",
     pipeline.GIS: "applicability and uncertainty", pipeline.CHECK: "checks of the inputs"}
+OTHERS = "methods and protocols that the last comparison left out"  # what COMPARE adds where there was a comparison
+WRITES = {"report": "the report", "gis": "rasters and layers"}  # what a target of make writes
+FOLLOWS = "LSM_REPORT_FOLLOWS"  # in the environment of figure.py: a report follows, which names all these commands
 RUN = "; run "  # begins the remedy of a message that names a script
 
 
@@ -19,15 +24,19 @@ class LeftOut:
     """What a run did without. `lines` names it with its reasons, and the commands that add what nobody has asked for so
     far. What a stage writes that has no part in the region is not named."""
 
-    def __init__(self, region: str):
-        self.region, self.reasons, self.optional = region, {}, {}
+    def __init__(self, region: str, takes: str = "report"):
+        """takes: the target of make that takes over what the commands add."""
+        self.region, self.takes, self.reasons, self.optional = region, takes, {}, {}
 
     def note(self, what: str, path: Path, script: str, reason: str, asked: bool = True) -> None:
         """`what` was left out for a reason; of a figure it is "figure <name>". It needs the file `path`, which `script`
-        makes; asked: whether the last run of `script` was to make this part of it.
+        makes; asked: whether the last run of `script` was to make this part of it. Where a comparison of all methods
+        and protocols lacks a part, the area cannot have it, and nothing is said.
 
         A reason that says to run `script` is given the command that does so for this region and its map.
         """
+        if not asked and self._compared_all:
+            return
         if script in OPTIONAL and not (asked and path.is_file()):
             self.optional.setdefault(script, []).append(what)
         elif path.is_file() or script not in pipeline.BY_SCRIPT or (
@@ -53,18 +62,34 @@ class LeftOut:
         return shlex.join([os.environ.get("PY", "python"), script,
                            *pipeline.arguments_of(script, self.region, self._made_so)])
 
-    def lines(self) -> list[str]:
-        """A line for each reason, then one for each command, and for the command that takes over what these add."""
-        out = [f"{', '.join(names)}: {reason}" for reason, names in self.reasons.items()]
+    def lines(self, commands_too: bool = True) -> list[str]:
+        """A line for each reason; then one for each command that no reason names, and for the command that takes over
+        what these add."""
+        out, commands = [f"{', '.join(names)}: {reason}" for reason, names in self.reasons.items()], []
+        if not commands_too:
+            return out
         for script, what in OPTIONAL.items():
-            if names := self.optional.get(script):
-                n = sum(name.startswith("figure ") for name in names)
-                figures = f", {'up to ' * (n > 1)}{counted(n, 'figure')}" * bool(n)
-                out.append(f"{self.command(script)} adds {what}{figures}")
-        if self.optional or any(" makes it" in reason for reason in self.reasons):
-            out.append(f"{pipeline.make_command('report', self.region, self._made_so)} then writes the report with "
-                       "them")
-        return out
+            names = self.optional.get(script)
+            if names and not any(f"; {self.command(script)} makes it" in line for line in out):
+                what = OTHERS if script == pipeline.COMPARE and self._compared else what
+                figures = ", with their figures" * any(name.startswith("figure ") for name in names)
+                commands.append(f"{self.command(script)} adds {what}{figures}")
+        if commands or any(" makes it" in reason for reason in self.reasons):
+            commands.append(f"{pipeline.make_command(self.takes, self.region, self._made_so)} then writes "
+                            f"{WRITES[self.takes]} with them")
+        return out + commands
+
+    @cached_property
+    def _compared(self) -> dict:
+        """The constants of the last comparison; {} without one."""
+        path = Paths(self.region).method_metrics
+        return made_with(path) if path.is_file() else {}
+
+    @property
+    def _compared_all(self) -> bool:
+        """Whether the last comparison was of all methods and protocols."""
+        every = defaults(constants_class(pipeline.COMPARE))
+        return all(self._compared.get(name) == every[name] for name in ("PROTOCOLS", "METHODS"))
 
     @cached_property
     def _made_so(self) -> list[str]:

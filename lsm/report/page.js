@@ -63,12 +63,13 @@
     return lines;
   }
 
+  const {box} = data.frame;  // around the cells with a probability
+  $("map").style.setProperty("--shape", (box[3] - box[2]) * width / ((box[1] - box[0]) * height));
   $("map").hidden = $("controls").hidden = $("goto").hidden = false;
   $("still").hidden = true;
   const bounds = [[south, west], [north, east]];
   const map = L.map("map", {crs: L.CRS.Simple, attributionControl: false, zoomSnap: 0.25, zoomDelta: 1, minZoom: -14,
     maxZoom: 3, keyboardPanDelta: 60, wheelPxPerZoomLevel: 120, maxBoundsViscosity: 0.6});
-  const {box} = data.frame;  // around the cells with a probability
   map.fitBounds([[north - box[1] * height, west + box[2] * width], [north - box[0] * height, west + box[3] * width]]);
   map.setMinZoom(map.getZoom() - 1);
   map.setMaxBounds(L.latLngBounds(bounds).pad(0.5));

@@ -45,8 +45,8 @@ class Collector:
     """Reads files, remembers all that it was asked for and those that were used, and notes those that are missing or of
     another run."""
 
-    def __init__(self, region: str):
-        self.asked, self.used, self.left_out = [], [], LeftOut(region)
+    def __init__(self, region: str, takes: str = "report"):
+        self.asked, self.used, self.left_out = [], [], LeftOut(region, takes)
 
     def get(self, what: str, path: Path, stage: str, read: Callable):
         """What read() returns for the file `path` of `stage`; None, and a note on `what`, where the file cannot be

@@ -286,6 +286,7 @@ def test_tables_of_one_protocol(tmp_path, monkeypatch, kept):
     said = pages.summary(paths)
     how_often = "1 fold" if kept == "blocked 5 km" else "1 repeat"
     assert said.startswith(f"{kept}: mean (sd) of {how_often}\n") if kept != "k-shot" else said == ""
+    assert ("\ntop_tenth: share of the scored landslides in the tenth of the area" in said) == (kept != "k-shot")
     assert "nan" not in said
 
 

@@ -130,7 +130,7 @@ def test_every_figure_is_written_and_listed(drawn):
             assert content.startswith(start)
             assert len(content) > {"png": 4_000, "pdf": 4_000, "csv": 50}[suffix]
         assert f"wrote figs/small_{name}.png, .pdf, .csv\n" in process.stdout
-    assert "very high" in process.stdout
+    assert re.search(r"\nvery high +0\.8 +1 +\d+ +\d+\.\d\d +\d+\.\d%\n", process.stdout)  # km2, percent of the area
     assert not list(paths.map_raster.parent.glob(".*")), "temporary files left"
 
 
@@ -196,6 +196,40 @@ def test_meta_training_draws_every_kind_of_member(drawn, monkeypatch):
 
 def caption(fig) -> str:
     return fig.texts[-1].get_text()
+
+
+def test_legends_and_captions_of_points_agree(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c = make_inputs(), settings.constants(figure.Constants, ["REGION=small", "DPI=50"])
+
+    def words(fig) -> list[str]:
+        return [text.get_text() for text in fig.axes[1].get_legend().get_texts()]
+
+    def after_seed(fig) -> str:
+        return caption(fig).rpartition("seed 1")[2].strip(" ·\n")
+
+    weak = area_maps.blocks(c)[0]
+    assert after_seed(weak) == ("16 blocks, 500 samples: places, each counted once; weak landslides (InSAR) among the "
+                                "landslides")
+    paths.insar_points.unlink()
+    inventory, blocks = area_maps.inventory(c)[0], area_maps.blocks(c)[0]
+    assert after_seed(blocks) == "16 blocks, 500 samples: places, each counted once"
+    assert all(re.search(r": [\d,]+$", text) for text in words(inventory) + words(blocks))
+    assert caption(inventory).endswith("400 samples")
+    table = pd.read_csv(paths.samples_without_insar)
+    pd.concat([table, table[:1]]).to_csv(paths.samples_without_insar, index=False)
+    assert "401 rows at 400 places: rows that repeat a place are drawn" in caption(area_maps.inventory(c)[0])
+
+
+def test_a_few_sizes_of_blocks_stand_in_the_legend_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c = make_inputs(), settings.constants(figure.Constants, ["REGION=small"])
+    table = pd.read_csv(paths.metrics, dtype={"block": str})
+    table = table[table["block"].isin(["all", "5", "6"])].assign(samples=table["block"].map({"5": 27, "6": 37}).fillna(
+        64).astype(int))
+    artifacts.write_csv(paths.metrics, table, LEARNER, CONSTANTS, [])
+    labels = [text.get_text() for text in training.adaptation(c)[0].axes[0].get_legend().get_texts()]
+    assert labels[:2] == ["block, 27 samples", "block, 37 samples"]
 
 
 def test_the_caption_says_why_a_fitted_start_may_lose_by_adapting(tmp_path, monkeypatch):
@@ -304,9 +338,9 @@ def test_missing_input_skips_one_figure_and_names_the_stage(tmp_path, monkeypatc
     assert any(line.endswith("augmentation.csv: missing; python augment_inventory.py REGION=small makes it")
                for line in others)
     assert not any("non_landslides" in line for line in others)  # the area was not prepared from raw layers
-    assert others[-4:] == ["make compare REGION=small adds other methods, up to 26 figures",
-                           "make explain REGION=small adds leading factors, up to 3 figures",
-                           "python check_region.py REGION=small adds checks of the inputs, 1 figure",
+    assert others[-4:] == ["make compare REGION=small adds other methods, with their figures",
+                           "make explain REGION=small adds leading factors, with their figures",
+                           "python check_region.py REGION=small adds checks of the inputs, with their figures",
                            "make report REGION=small then writes the report with them"]
     assert paths.figure("blocks", "png").is_file()
     assert not paths.figure("roc", "png").exists()

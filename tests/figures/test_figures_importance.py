@@ -170,6 +170,30 @@ def test_blocks_are_the_best_explained_of_different_leaders(paths):
     np.testing.assert_allclose(own[saved.index], saved, rtol=1e-5)
 
 
+def test_negative_permutation_importance_stays_right_of_the_names(paths):
+    table = pd.read_csv(paths.importance).astype({"rank": "Int64", "sign": "Int64"})
+    table.loc[table["block"] == 2, "permutation"] = np.linspace(-0.09, 0.05, 5)
+    table.loc[table["block"] == 1, "permutation"] = -0.04  # nothing above 0
+    artifacts.write_csv(paths.importance, table, "feature_permutation.py", CONSTANTS, [])
+    drawn, _ = importance.shap_blocks(constants(figure.Constants, ["REGION=small"]))
+    for bar, other, block in zip(drawn.axes[0:9:3], drawn.axes[2:9:3], (2, 1, 3), strict=True):
+        of = table[table["block"] == block]
+        (low, high), (left, right) = other.get_xlim(), bar.get_xlim()
+        assert low <= (of["permutation"] - of["sd"]).min()
+        assert high >= (of["permutation"] + of["sd"]).max()
+        assert low / high == pytest.approx(left / right)  # both axes share their 0
+        assert right >= of["mean_abs_shap"].max()
+        assert min(bar.get_xticks()) == 0
+
+
+def test_a_block_without_samples_is_not_counted_as_explained(paths):
+    saved = artifacts.read_npz(paths.shap_values, "feature_permutation.py", CONSTANTS)
+    saved["state"] = np.zeros(6, np.int8)  # the sixth adapted on samples of others
+    artifacts.write_npz(paths.shap_values, saved, "feature_permutation.py", CONSTANTS, [])
+    drawn, _ = importance.shap_territory(constants(figure.Constants, ["REGION=small"]))
+    assert "37 samples of 5 blocks explained" in drawn.texts[-1].get_text()
+
+
 def test_blocks_can_be_named_and_one_without_a_model_is_refused(paths):
     assert list(dict.fromkeys(draw(paths, "shap_blocks", "SHAP_BLOCKS=(4,0)")["block"])) == [4, 0]
     with pytest.raises(InputError, match=re.escape("SHAP_BLOCKS=(0, 5): expected numbers of explained blocks")):
@@ -206,6 +230,16 @@ def test_factor_maps_count_classes_and_ranges_of_the_grid(paths):
     assert speed["share"] == pytest.approx((grid["DV"] != 0).mean())
     known = grid.loc[grid["DV"] != 0, "DV"]
     np.testing.assert_allclose(speed[["low", "high"]].astype(float), np.percentile(known, (2, 98)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("first", "last", "ticks"), [
+    (0, 502, [0, 31, 130, 280, 500]), (38.2, 2290, [39, 180, 600, 1300, 2200]), (0, 0.5, [0, 0.031, 0.12, 0.28, 0.5]),
+    (1000, 1010, [1000, 1001, 1002, 1006, 1010])])
+def test_ticks_of_distances_are_even_along_their_bar(first, last, ticks):
+    found = factors.even_ticks(first, last)
+    np.testing.assert_allclose(found, ticks)
+    places = ((found - first) / (last - first)) ** 0.5  # as PowerNorm has them
+    np.testing.assert_allclose(places, (0, 0.25, 0.5, 0.75, 1), atol=0.07)
 
 
 @pytest.mark.parametrize(("words", "columns", "last"), [

@@ -1,24 +1,54 @@
 """What the report and the figures were made without, and the commands they name."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 import report
 from lsm.report.left_out import LeftOut
 from lsm.report.sources import Collector
 from lsm.run import pipeline
-from lsm.run.artifacts import artifact, check
+from lsm.run.artifacts import artifact, check, write_csv
 from lsm.run.paths import Paths
-from lsm.run.settings import InputError
+from lsm.run.settings import InputError, of_stage
 
 
 def test_commands_have_the_python_that_make_has(monkeypatch, tmp_path):
     monkeypatch.setenv("PY", "python")
     left_out = LeftOut("alps")
     left_out.note("figure gap", tmp_path / "none", pipeline.COMPARE, "missing")
-    assert left_out.lines() == ["make compare REGION=alps PY=python adds other methods, 1 figure",
+    assert left_out.lines() == ["make compare REGION=alps PY=python adds other methods, with their figures",
                                 "make report REGION=alps PY=python then writes the report with them"]
+
+
+@pytest.mark.parametrize(("constants", "lines"), [
+    ({"PROTOCOLS": "partitions", "METHODS": ""}, [
+        "make compare REGION=alps adds methods and protocols that the last comparison left out, with their figures",
+        "make report REGION=alps then writes the report with them"]),
+    ({}, [])])  # what all methods and protocols lack, the area cannot have
+def test_after_a_comparison_only_what_it_left_out_is_offered(monkeypatch, tmp_path, constants, lines):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    monkeypatch.delenv("PY", raising=False)
+    path, c = Paths("alps").method_metrics, of_stage(pipeline.COMPARE)
+    write_csv(path, pd.DataFrame({"protocol": ["partitions"]}), pipeline.COMPARE, replace(c, **constants), [])
+    left_out = LeftOut("alps")
+    for name in ("gap", "subsets"):
+        left_out.note(f"figure {name}", path, pipeline.COMPARE, "expected published", asked=False)
+    assert left_out.lines() == lines
+
+
+def test_one_command_is_not_named_twice_nor_where_the_report_names_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    monkeypatch.delenv("PY", raising=False)
+    left_out, path = LeftOut("alps"), tmp_path / "differences.csv"
+    path.write_text("")
+    left_out.note("figure differences", path, pipeline.COMPARE, "empty; run compare_methods.py again")
+    left_out.note("figure method_maps", tmp_path / "none", pipeline.COMPARE, "missing")
+    reason = "figure differences: empty; make compare REGION=alps makes it again"
+    assert left_out.lines() == [reason, "make report REGION=alps then writes the report with them"]
+    assert left_out.lines(commands_too=False) == [reason]
 
 
 @pytest.mark.parametrize(("state", "command"), [

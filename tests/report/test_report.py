@@ -128,6 +128,11 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
     few, one = (f.found for f in findings.thin(blocks, 16, "b"))
     assert few == "1 of 3 blocks, 10.0 % of the area, have 16 samples or fewer: 0"
     assert one == "1 of 3 blocks, 30.0 % of the area, have samples of one class only: 1"
+    blocks.loc[3], blocks.loc[4] = [3, 0, 0, 0], [4, 0, 5, 0]  # without samples; few, and of one class
+    few, one = (f.found for f in findings.thin(blocks, 16, "b"))
+    assert few == "3 of 5 blocks, 10.0 % of the area, have 16 samples or fewer: 0, 3, 4"
+    assert one.startswith("2 of 5 blocks, 30.0 % of the area, have samples of one class only (1 of them also "
+                          "16 samples or fewer): 1, 4")
     kept, = findings.fallen_back(np.array([0, 2, 0]), np.array([10, 30, 60]), "m")
     assert kept.found.startswith("1 of 3 blocks, 30.0 % of the area, keep the intermediate model")
 
@@ -394,7 +399,7 @@ def test_all_is_inside_one_small_file(reported):
     assert parser.without_alt == 0
     assert len(text) < 4e6
     assert str(reported[0]) not in text
-    assert f"\n  make compare {MADE_SO} adds other methods, up to 26 figures\n" in reported[1]
+    assert f"\n  make compare {MADE_SO} adds other methods, with their figures\n" in reported[1]
 
 
 def test_numbers_of_the_page_are_those_of_the_rasters(reported):
@@ -431,10 +436,10 @@ def test_scores_figures_and_constants_are_in(reported):
 def test_stages_1_to_4_are_enough_and_the_same_bytes_come_again(copy_of_demo):
     printed = succeed(copy_of_demo, "report.py")
     lines = re.findall("^  (.*)$", printed, re.MULTILINE)
-    assert lines[-5:] == [f"make compare {MADE_SO} adds other methods, up to 26 figures",
-                          f"make explain {MADE_SO} adds leading factors, up to 3 figures",
+    assert lines[-5:] == [f"make compare {MADE_SO} adds other methods, with their figures",
+                          f"make explain {MADE_SO} adds leading factors, with their figures",
                           f"make gis {MADE_SO} adds applicability and uncertainty",
-                          "python check_region.py REGION=demo adds checks of the inputs, 1 figure",
+                          "python check_region.py REGION=demo adds checks of the inputs, with their figures",
                           f"make report {MADE_SO} then writes the report with them"]
     assert "augment" not in printed  # the demo's stage 0 and preparation are no part of its graph
     assert "prepare_region" not in printed
@@ -645,14 +650,20 @@ def test_every_layer_draws(browser, theme):
     assert width == 160
 
 
-def test_it_fits_a_phone(browser):
+def test_it_fits_a_phone(browser, reported):
     size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
-        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        wide, beyond, of_map = browser.execute_script(
+            "const links = document.querySelector('nav ol'), map = document.getElementById('map');"
+            "return [document.documentElement.scrollWidth, links.scrollWidth - links.clientWidth,"
+            "map.offsetWidth / map.offsetHeight]")
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert wide <= 390
+    assert beyond == 0
+    top, bottom, left, right = data_of(html_of(reported[0]))["frame"]["box"]
+    assert of_map == pytest.approx((right - left) / (bottom - top), rel=0.02)  # no empty strips beside the map
 
 
 def test_nothing_leaves_the_file_and_nothing_is_complained_about(browser, reported):

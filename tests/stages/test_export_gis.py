@@ -154,8 +154,12 @@ def test_natural_breaks_replace_those_of_another_method(exported, tmp_path):
 def test_without_what_is_optional_it_says_which_stage_to_run(copy_of_demo):
     (copy_of_demo / "checkpoint_dir/demo_metrics.csv").unlink()
     printed = succeed(copy_of_demo, "export_gis.py")
-    assert "no raster of leading factors: figs/demo_leading_factor.tif: missing; run feature_permutation.py" in printed
-    assert "blocks without held-out AUROC: checkpoint_dir/demo_metrics.csv: missing; run meta_learner.py" in printed
+    lines = printed.partition("left out:\n")[2].splitlines()
+    assert lines[0].startswith("  held-out AUROC of blocks: checkpoint_dir/demo_metrics.csv: missing; make map")
+    assert re.fullmatch("  make explain REGION=demo .*adds leading factors", lines[1])  # one line for all of them
+    assert re.fullmatch("  make gis REGION=demo .*then writes rasters and layers with them", lines[2])
+    assert "feature_permutation.py" not in printed
+    assert ", all factors weighing the same)" in printed
     assert not (copy_of_demo / "figs/demo_leading.tif").exists()
     dataset = gdal.OpenEx(str(copy_of_demo / "figs/demo_blocks.gpkg"))
     first = dataset.GetLayer("blocks").GetNextFeature()

@@ -122,6 +122,9 @@ def summary(paths: Paths) -> str:
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     table = table[(table.subset == "all") & table.with_dv & (table.protocol != "k-shot")]
     wanted = ("accuracy", "kappa", "auroc", "brier", "ece", "top_tenth")
-    return "\n\n".join(f"{protocol}: mean (sd) of {times(protocol, part.seeds.max())}\n"
-                       f"{_mean_and_sd(part, wanted)[0].to_string()}"
-                       for protocol, part in table.groupby("protocol", sort=False))
+    tables = "\n\n".join(f"{protocol}: mean (sd) of {times(protocol, part.seeds.max())}\n"
+                         f"{_mean_and_sd(part, wanted)[0].to_string()}"
+                         for protocol, part in table.groupby("protocol", sort=False))
+    key = ("\ntop_tenth: share of the scored landslides in the tenth of the area ranked highest; brier, ece: smaller "
+           "is better")
+    return tables + key * bool(tables)

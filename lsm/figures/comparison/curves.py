@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from lsm.comparison import measures
@@ -19,8 +20,7 @@ from lsm.run.paths import Paths
 from lsm.run.settings import counted
 
 GRID = np.unique(np.concatenate([np.linspace(0, 0.1, 101), np.linspace(0.1, 1, 181)]))  # finer where curves bend
-# of marks on lines, for readers who do not see the colours
-MARKED = {"markersize": 4.8, "markeredgecolor": "white", "markeredgewidth": 0.4}
+MARK = 4.8  # points, of marks on lines, for readers who do not see the colours
 
 
 def method_roc(c: FigureConstants) -> Drawn:
@@ -107,6 +107,15 @@ def panels_of(n: int) -> tuple:
     return fig, axes[:n]
 
 
+def marked(method: str) -> dict:
+    """Colour, line and mark of a method for lines with marks: a white edge apart from the line, or, of marks that are
+    lines themselves, their own colour on the line."""
+    style = style_of(method)
+    if MarkerStyle(style["marker"]).is_filled():
+        return style | {"markersize": MARK, "markeredgecolor": "white", "markeredgewidth": 0.4}
+    return style | {"markersize": 1.5 * MARK, "markeredgecolor": panels.dark_of(method), "markeredgewidth": 1.3}
+
+
 def lines_of_repeats(ax, table: pd.DataFrame, chosen: list[str]) -> None:
     """Draws means over the repeats of every method, and each repeat as a thin line.
 
@@ -118,7 +127,7 @@ def lines_of_repeats(ax, table: pd.DataFrame, chosen: list[str]) -> None:
         if method in chosen:
             if wide.shape[1] > 1:
                 ax.plot(wide.index, wide, color=style_of(method)["color"], linewidth=0.35, alpha=0.35)
-            ax.plot(wide.index, wide.mean(axis=1), linewidth=1.3, zorder=3, **style_of(method), **MARKED,
+            ax.plot(wide.index, wide.mean(axis=1), linewidth=1.3, zorder=3, **marked(method),
                     markevery=(0.05 + 0.02 * chosen.index(method), 0.2))
         else:
             ax.plot(wide.index, wide.mean(axis=1), linewidth=0.8, color=styles.PALE, zorder=1)
@@ -126,12 +135,13 @@ def lines_of_repeats(ax, table: pd.DataFrame, chosen: list[str]) -> None:
 
 def legend(ax, labels: list[tuple[str, str]], others: int, title: str, corner: str) -> None:
     """Legend of the methods with their numbers, best first, in the colours of their lines, and how many are pale."""
-    handles = [Line2D([], [], label=text, linewidth=1.3, **style_of(method), **MARKED) for method, text in labels]
+    handles = [Line2D([], [], label=text, linewidth=1.3, **marked(method)) for method, text in labels]
     if others:
         handles.append(Line2D([], [], color=styles.PALE, linewidth=0.8, label=counted(others, "other")))
     drawn = ax.legend(handles=handles, loc=corner, fontsize=6, title=title, title_fontsize=6.5, alignment="left",
-                      handlelength=2.4, labelspacing=0.25, borderaxespad=0.3, frameon=True, framealpha=0.85,
-                      edgecolor="none")
+                      handlelength=2.4, labelspacing=0.25, borderaxespad=0.3, frameon=True, framealpha=0.9,
+                      edgecolor=styles.PALE, fancybox=False)
+    drawn.get_frame().set_linewidth(0.5)  # else lines seem to end where the box covers them
     for text, (method, _) in zip(drawn.get_texts(), labels, strict=False):
         text.set_color(panels.dark_of(method))
 
@@ -160,7 +170,7 @@ def method_rates(c: FigureConstants) -> Drawn:
         ax.set_title(f"{protocol}: {kind} rate, {repeats(part['repeat'].nunique(), [protocol])}", loc="left")
         tidy(ax)
     words = {"success": "success: landslides that a method learned from",
-             "prediction": "prediction: other landslides"}
+             "prediction": "prediction: landslides that it did not learn from"}
     caption(fig, c, record, "; ".join([*(words[k] for k in words if k in {k for _, k in pairs}), "grey line: chance"]))
     return fig, where(table, protocol=protocols)[["protocol", "kind", "method", "seed", "area", "landslides"]]
 

@@ -13,6 +13,7 @@ from lsm.figures.comparison.method_panels import ROW, means_of, protocols_of, st
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
+APART = 0.14  # between two protocols in `distance`, of the way from a quarter to the next
 CUTS = ("published", "spatial")
 
 
@@ -161,10 +162,12 @@ def distance(c: FigureConstants) -> Drawn:
     mean = table.pivot_table(index=["protocol", "subset"], columns="method", values="mean").max(axis=1)
     for ax, method in zip(axes, methods, strict=True):
         for j, protocol in enumerate(protocols):
-            ax.plot(range(4), [mean.get((protocol, q), np.nan) for q in QUARTERS], color=styles.PALE, linewidth=1.6,
+            x = np.arange(4) + APART * (j - (len(protocols) - 1) / 2)  # else whiskers lie on each other
+            ax.plot(x, [mean.get((protocol, q), np.nan) for q in QUARTERS], color=styles.PALE, linewidth=1.6,
                     zorder=1)
             one = where(table, method=method, protocol=protocol).set_index("subset").reindex(QUARTERS)
-            ax.errorbar(range(4), one["mean"], yerr=one["sd"], linewidth=0.8, elinewidth=0.5, markersize=3,
+            ends = np.minimum([one["sd"], one["sd"]], [one["mean"], 1 - one["mean"]])  # within 0 and 1
+            ax.errorbar(x, one["mean"], yerr=ends, linewidth=0.8, elinewidth=0.5, markersize=3,
                         color=style_of(method)["color"], markeredgewidth=0.7, zorder=3, marker=panels.protocol_mark(j),
                         markerfacecolor="white" if j % 2 else None)
         ax.set_xticks(range(4), ("1", "2", "3", "4"))
@@ -179,7 +182,8 @@ def distance(c: FigureConstants) -> Drawn:
     fig.supxlabel("quarter of the query points by distance to the nearest labelled point, 1 nearest", fontsize=7.5,
                   y=0.47 / tall)
     fig.supylabel("AUROC", fontsize=7.5, x=0.005)
-    caption(fig, c, record, f"{means_of(table.seeds, table.protocol)}; {counts(table)} points in each quarter together")
+    caption(fig, c, record, f"{means_of(table.seeds, table.protocol)}; {counts(table)} points in each quarter "
+            "together; whiskers end at 1 at the latest")
     return fig, table[["protocol", "method", "subset", "mean", "sd", "n", "seeds"]]
 
 

@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 
 from lsm.comparison.protocols import number_of
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, NotCompared, saved, tidy
+from lsm.figures.common import FigureConstants, NotCompared, tidy
+from lsm.run.artifacts import check, read_csv
 from lsm.run.paths import Paths, shown
 
 STAGE = "compare_methods.py"
@@ -23,8 +24,15 @@ COMPARING = ("published", "spatial", "blocked", "partitions", "random folds", "t
 
 
 def compared(path: Path, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:
-    """A table of the comparison with columns `names`, and its record; k stays text ("3/12"). Raises InputError."""
-    return saved(path, STAGE, c, names, dtype={"k": str})
+    """A table of the comparison with columns `names`, and its record; k stays text ("3/12").
+
+    Raises InputError; NotCompared for a table without rows: the protocols of the last comparison had none for it.
+    """
+    table = read_csv(path, STAGE, c, names, dtype={"k": str})
+    if not len(table):
+        raise NotCompared(f"{shown(path)}: expected rows, found none: no protocol of the last comparison has them; run "
+                          f"{STAGE} with others")
+    return table, check(path, STAGE, c)
 
 
 def measured(c: FigureConstants, *starts: str) -> tuple[pd.DataFrame, dict, list[str]]:
