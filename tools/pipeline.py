@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 try:
     from lsm.learner.transfer.start_file import source_path
+    from lsm.report.left_out import FOLLOWS
     from lsm.run import pipeline
     from lsm.run.artifacts import MAKERS, made_with, wrote
     from lsm.run.paths import PROJECT, Paths, root, shown
@@ -213,6 +214,8 @@ def main(arguments: list[str]) -> None:
     if target == "status":
         status(region, arguments, "RAW" in given)
         return
+    if target == "run":
+        os.environ[FOLLOWS] = "yes"  # report.py names what is left out; figure.py need not
     ran = make("map" if target in ("run", "figures") else target, region, arguments, "RAW" in given)
     if target in ("run", "figures", "compare", "explain") and (
             given.get("ONLY") or pipeline.state_of_figures(region, arguments) != "fresh"):

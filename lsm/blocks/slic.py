@@ -110,7 +110,7 @@ def slic_in_strips(read: Callable[[int, int], tuple[np.ndarray, np.ndarray]], la
     centres = _seeds(terrain_of, labels.shape, step)
     if len(centres) == 0:
         raise InputError(f"K={clusters}: expected seeds on valid cells, found none of those {step} cells apart; raise "
-                         "K")
+                         f"K, to {labels.shape[0] * labels.shape[1] // 4} at most")
     for loop in progress(range(loops)):
         sums = np.zeros((len(centres), 8))
         # Distances are computed anew in each loop: the clusters have moved since the last one.

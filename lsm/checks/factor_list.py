@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lsm.inputs.factor.class_words import class_word
+from lsm.inputs.factor.class_words import NO_CLASS, class_word
 from lsm.inputs.factor.definition import KINDS, Factor
 from lsm.inputs.rasters import open_raster
 from lsm.inputs.samples import DEGREES, OTHER_NAMES, first_rows
@@ -99,7 +99,7 @@ def _with_words(samples: Path, factor: Factor) -> Factor:
         found = {" ".join(text.split()) for part in table.frames(place, LOOKED_AT ** 2, text=True)
                  for text in part.iloc[:, 0].dropna().unique()}
         words = {class_word(text): text for text in sorted(found, reverse=True)}
-        words.pop("", None)
+        words = {word: text for word, text in words.items() if word not in NO_CLASS}
         if len(words) <= MOST_WORDS:
             return replace(factor, words=tuple(words[word] for word in sorted(words)))
     return factor
@@ -109,7 +109,7 @@ def _are_words(rows: pd.DataFrame, names: tuple[str, ...]) -> bool:
     """Whether a column, the first one of these names, holds classes in words: most values are no numbers, or more than
     a slip of the pen have letters, as Q1 beside 1 and 2."""
     column = rows.iloc[:, find_columns(list(rows), names)[0]].dropna().astype(str)
-    no_numbers = column[pd.to_numeric(column, errors="coerce").isna()]
+    no_numbers = column[pd.to_numeric(column, errors="coerce").isna() & ~column.map(class_word).isin(NO_CLASS)]
     lettered = no_numbers.str.contains(r"[^\W\d_]").sum()
     return bool(len(no_numbers) > 0.5 * len(column) or lettered > SLIPS * len(column))
 

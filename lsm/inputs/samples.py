@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.inputs.bands import LOOKED_AT, SURE, gaps_among, impossible, limits_of, marks_gap, ndvi_scale
-from lsm.inputs.factor.class_words import codes_of
+from lsm.inputs.factor.class_words import NO_CLASS, class_word, codes_of
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
 from lsm.run.paths import shown
@@ -240,6 +240,8 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
         v, column = checked.iloc[:, j].to_numpy(), frame.iloc[:, j]
         if factor.words:
             v = codes_of(column, factor.words)
+            none = np.isnan(v) & column.where(np.isnan(v), "").map(class_word).isin(NO_CLASS[1:]).to_numpy()
+            _refuse(none, table, column, "a class", first_row, "it marks gaps: remove these rows, or fill them")
             _refuse(np.isnan(v), table, column, f"a class in words, like {factor.words[0]!r}", first_row,
                     f"write the classes alike in samples and grid: {_ALIKE}")
         elif factor.kind == "categorical" and column.dtype.kind not in "iuf":

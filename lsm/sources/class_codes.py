@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 from osgeo import gdal, ogr
 
+from lsm.inputs.factor.class_words import NO_CLASS
 from lsm.inputs.rasters import known_strips
 from lsm.inputs.vectors import add_numbers, fields_of
 from lsm.run.settings import LONGEST, InputError
@@ -16,13 +17,12 @@ from lsm.sources.raster_files import RasterFile
 MAX_CLASSES = 100  # a layer with more different values holds no classes, unless it says so:
 MAX_NAMED = 1000   # by a table of colours, or a field that a person names
 LARGEST = 1 << 24  # whole numbers up to this one survive float32
-_NO_CLASS = ("", "unclassified", "nodata", "no data", "none", "background", "null", "<null>", "n/a")
 _COLOUR = re.compile(r"#?[0-9a-f]{6,8}", re.I)  # in an attribute table it is no name
 _USES = (gdal.GFU_MinMax, gdal.GFU_Min)  # of columns of codes, as a table may tell
 _OF_CODES = ("value", "code", "class", "grid_code", "gridcode", "id")  # what people call such columns
 # Fields that number or measure the features of common programs.
-NO_FIELD = re.compile(r"(\w+_)?fid(_\w*)?|id(_\d+)?|gid|oid_?|objectid(_\d+)?|shape_?(area|leng|length|le_1)|area|"
-                      r"perimeter|length|(\w+_)?seq|buff_dist|et_id|featureid|path", re.I)
+NO_FIELD = re.compile(r"gml_id|(\w+_)?fid(_\w*)?|id(_\d+)?|gid|oid_?|objectid(_\d+)?|shape_?(area|leng|length|le_1)|"
+                      r"area|perimeter|length|(\w+_)?seq|buff_dist|et_id|featureid|path", re.I)
 
 
 def codes_of(names: dict, given: dict[str, int], where: str, region: str, own: bool) -> dict[str, int]:
@@ -78,8 +78,8 @@ def names_of_raster(raster: RasterFile, values: set[float], field: str = "",
     if notes is not None:
         notes += said
     found = {code: text_of(name) for code, name in found.items()}
-    nothing = {code for code, name in found.items() if name and name.lower() in _NO_CLASS}  # no data by its name
-    found = {code: name for code, name in found.items() if name.lower() not in _NO_CLASS}
+    nothing = {code for code, name in found.items() if name and name.lower() in NO_CLASS}  # no data by its name
+    found = {code: name for code, name in found.items() if name.lower() not in NO_CLASS}
     kept = [int(v) for v in sorted(values) if (v != 0 or 0 in found) and v not in nothing]
     bare = [f"{code}" for code in kept if not found.get(code)]
     if found and bare and notes is not None:
@@ -216,7 +216,7 @@ def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[st
     if chosen not in texts:
         raise InputError(f"{file.where}: expected a field {field!r}, found {', '.join(texts) or 'none'}; name the one "
                          f"that holds the classes: {_field_constant(file)}=<field>")
-    values = ["" if text.lower() in _NO_CLASS else text for text in texts[chosen]]
+    values = ["" if text.lower() in NO_CLASS else text for text in texts[chosen]]
     spelt = {}  # as the classes are written first in alphabetical order, by their names in lower case
     for text in sorted(set(values) - {""}):
         if spelt.setdefault(text.lower(), text) != text:

@@ -74,7 +74,7 @@ def is_raster(name: str, what: str) -> bool:
     if found.GetDriver().ShortName in _BOTH and "band" not in file.options and (layers := _layers(file)):
         raise InputError(f"{file.where}: expected one raster or layer, found a raster and {', '.join(layers)}; say "
                          f"which: {file.remedy(f'layername={layers[0]}')} or |band=1")
-    return found.RasterCount > 0
+    return found.RasterCount > 0 or bool(found.GetSubDatasets())
 
 
 def turning(name: str, what: str, kind: str, layer: Path) -> str:
@@ -117,6 +117,8 @@ def open_raster_file(name: str, what: str, notes: list[str], unit: str | None = 
         found, remedy = "none", "export it again as GeoTIFF"
         if file.path.is_dir():
             found, remedy = "a folder", f"join its tiles: {_joining(file.path)}; or name a file: {file.constant}=<file>"
+        elif file.path.suffix.lower() == ".hgt":
+            remedy = f"GDAL reads .hgt by its own name: call it like N46E015.hgt, and {file.constant}=N46E015.hgt"
         raise InputError(f"{where}: expected a raster that GDAL opens, found {found}; {remedy}") from None
     file.only("a raster", "band", "field", "value", "nodata")
     refuse_damaged(dataset, where)

@@ -12,6 +12,7 @@ from lsm.sources.files import SHAPES, File
 from lsm.sources.raster_files import is_raster
 
 _SURFACES = (ogr.wkbTIN, ogr.wkbPolyhedralSurface)
+_PLACES = (ogr.wkbPoint, ogr.wkbMultiPoint)
 _POINTS = ("inventory", "stable places", "InSAR points")  # what may be a table of points
 
 
@@ -127,7 +128,9 @@ def _layer(source: gdal.Dataset, file: File, notes: list[str]) -> ogr.Layer:
             notes.append(f"{file.where}: layer {next(iter(found))} of {', '.join(layers)} is read")
     if len(found) != 1:
         raise InputError(f"{file.where}: expected one layer, found {', '.join(layers) or 'none'}; name it: "
-                         f"{file.path.name}|layername=<layer>")
+                         f"{file.path.name}|layername=<layer>"
+                         + (", or put all into one: each folder of KML is a layer"
+                            if len(found) > 1 and file.path.suffix.lower() in (".kml", ".kmz") else ""))
     layer = next(iter(found.values()))
     if _is_odd(layer.GetName()):
         raise InputError(f"{file.where}: expected a layer with a name in UTF-8, found another encoding; export it as "
@@ -186,17 +189,18 @@ def _as_polygons(source: gdal.Dataset, layer: ogr.Layer) -> tuple[gdal.Dataset, 
 
 
 def _outline(shape: ogr.Geometry | None) -> ogr.Geometry | None:
-    """The outline, from above, of a surface, or of one with polygons beside it, as GDAL reads a multipatch; else None.
-    """
+    """The outline, from above, of a surface, or of one with polygons beside it, as GDAL reads a multipatch; the areas
+    of a collection that marks them by points too; else None."""
     kind = None if shape is None else ogr.GT_Flatten(shape.GetGeometryType())
     if kind not in (ogr.wkbGeometryCollection, *_SURFACES):
         return None
     parts = [part.Clone() for part in (shape if kind == ogr.wkbGeometryCollection else [shape])]
-    kinds = {ogr.GT_Flatten(part.GetGeometryType()) for part in parts}
-    if not kinds & {*_SURFACES} or kinds - {*_SURFACES, *POLYGONS}:
+    kinds = [ogr.GT_Flatten(part.GetGeometryType()) for part in parts]
+    areas = [part for part, of in zip(parts, kinds, strict=True) if of in (*_SURFACES, *POLYGONS)]
+    if not areas or not {*kinds} & {*_SURFACES, *_PLACES} or {*kinds} - {*_SURFACES, *POLYGONS, *_PLACES}:
         return None
     faces = ogr.Geometry(ogr.wkbMultiPolygon)
-    for face in (face for part in parts for face in ogr.ForceToMultiPolygon(part)):
+    for face in (face for part in areas for face in ogr.ForceToMultiPolygon(part)):
         if face.Area():  # a wall has none
             faces.AddGeometry(face)
     return faces.UnionCascaded() if faces.GetGeometryCount() else faces

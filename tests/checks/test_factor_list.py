@@ -165,6 +165,15 @@ def test_codes_with_letters_beside_numbers_are_words_and_accents_are_one_sign_or
     np.testing.assert_array_equal(of_grid[:, 1], of_samples[:, 1])
 
 
+@pytest.mark.parametrize("other", ["3", "till"])
+def test_words_for_no_data_are_no_class(files, other):
+    """Beside codes and beside words."""
+    paths = files(table().assign(Geology_code=["NoData", "No data"] + [other] * 18))
+    factors, _ = factors_of(FACTORS, COMMON_NAMES, paths)
+    with pytest.raises(InputError, match=r"line 2, column 'Geology_code': expected a .*class.*, found 'NoData'"):
+        read_samples(paths[0], factors)
+
+
 def test_an_empty_class_is_not_called_nan(files):
     paths = files(table().assign(Geology_code=["None", "till"] + ["loess"] * 18))
     factors, _ = factors_of(FACTORS, COMMON_NAMES, paths)

@@ -296,6 +296,13 @@ def test_of_two_pairs_of_coordinates_a_rounded_one_does_not_count(read):
     assert any("coordinates are UTM_E, UTM_N, not lon, lat" in note for note in notes)
 
 
+def test_of_two_pairs_of_coordinates_a_column_of_zones_places_the_metres(read):
+    rows = [f"{500300 + 10 * i},{2499700 - 10 * i},50N,117,22.6" for i in range(20)]
+    found, notes = read("\n".join(["UTM_E,UTM_N,zone,lon,lat", *rows]))
+    assert len(np.unique(found["X"])) == 20
+    assert any("coordinates are UTM_E, UTM_N, not lon, lat" in note for note in notes)
+
+
 def workbook(path, sheets: dict[str, list[tuple]]):
     """Writes a spreadsheet: rows of X, Y, v and a date by sheet."""
     path.unlink(missing_ok=True)

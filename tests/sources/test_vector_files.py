@@ -58,7 +58,8 @@ SURFACES = {
     "polyhedral surface": (f"POLYHEDRALSURFACE Z (({RING_Z}))", 300**2),
     "TIN": (f"TIN Z ((({X} {Y} 0, {X + 300} {Y} 0, {X} {Y - 300} 0, {X} {Y} 0)), "
             f"(({X + 300} {Y} 0, {X + 300} {Y - 300} 0, {X} {Y - 300} 0, {X + 300} {Y} 0)))", 300**2),
-    "collection": (f"GEOMETRYCOLLECTION (POLYGON ({RING}))", 300**2)}
+    "collection": (f"GEOMETRYCOLLECTION (POLYGON ({RING}))", 300**2),
+    "a pin and an outline": (f"GEOMETRYCOLLECTION (POINT (0 0), POLYGON ({RING}))", 300**2)}
 
 
 @pytest.mark.parametrize(("wkt", "area"), SURFACES.values(), ids=SURFACES)

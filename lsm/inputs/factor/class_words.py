@@ -6,6 +6,8 @@ import unicodedata
 import numpy as np
 import pandas as pd
 
+NO_CLASS = ("", "unclassified", "nodata", "no data", "none", "background", "null", "<null>", "n/a")
+
 
 def class_word(text) -> str:
     """A class as tables write it in words, without what people write in different ways: upper case, blanks, accents as
@@ -23,11 +25,11 @@ def other_word(words: tuple[str, ...]) -> str:
 
 
 def codes_of(column: pd.Series, words: tuple[str, ...]) -> np.ndarray:
-    """The codes (rows,) float64 of classes in words, by `Factor.words`; nan where a value is empty, and where the
-    column holds numbers alone and none of the words: these are codes of somebody else."""
+    """The codes (rows,) float64 of classes in words, by `Factor.words`; nan for words of NO_CLASS, and where the column
+    holds numbers alone and none of the words: these are codes of somebody else."""
     texts = column.dropna() if column.dtype.kind not in "iuf" else column.dropna().map("{:g}".format)
     codes = {class_word(word): code for code, word in enumerate(words, 1)}
-    found = {text: codes.get(class_word(text), 0) if class_word(text) else np.nan for text in texts.unique()}
+    found = {text: codes.get(word := class_word(text), np.nan if word in NO_CLASS else 0) for text in texts.unique()}
     numbers = pd.to_numeric(pd.Series([*found], dtype=str), errors="coerce").notna()
     if numbers.all() and not any(code > 0 for code in found.values()):
         found = {}

@@ -63,7 +63,11 @@ def points_of(name: str | Path, what: str, grid: Grid, epsg: int,
     zones = [i for i, name in enumerate(table.header) if plain(name) in (*ZONES, *CODES) and i not in paired]
     columns = [i for i, name in enumerate(table.header) if i in paired or wanted(name) or i in zones]
     frame = frame_of(table, columns)
-    (x, y), notes = _pair_of(frame, [[table.header[i] for i in pair] for pair in pairs], path, grid, said or epsg)
+    by_column = []
+    with contextlib.suppress(InputError):  # of several zones; they are no matter beside degrees
+        by_column = [code for i in zones for code in _stated(frame[table.header[i]], path, grid)]
+    (x, y), notes = _pair_of(frame, [[table.header[i] for i in pair] for pair in pairs], path, grid,
+                             said or epsg or next(iter(by_column), 0))
     degrees = in_degrees(x)
     stated = [3035] if is_egms(table.header) and not degrees else []
     for name in (table.header[i] for i in zones):
