@@ -76,6 +76,8 @@ def plain_rows(data: bytes) -> list[dict[str, str]]:
     lines = [line for line in lines if line.strip(",;\t| ") and not line.startswith(("# a note", "sep=", "#\n"))]
     if lines and lines[0].startswith("#"):
         lines = [line for line in lines if not line.startswith("#")]
+    if len(lines) > 2 and not set(lines[0]) & set(",;\t|") and set(lines[1]) & set(",;\t|"):
+        lines = lines[1:]  # a title
     separator = separator or max(",;\t|", key=lines[0].count)
     lines = [line for line in lines  # remarks below the header, counted and told
              if not line.startswith("#") or line.count(separator) == lines[0].count(separator)]
