@@ -258,6 +258,7 @@ def test_records(root, data):
 
 @run
 @given(tables({"row": "0 1", "origin": "inventory insar absence", "weight": "1 0.5 0.001", "velocity": "1 -3"}))
+@example(b"row,origin,weight,velocity\n0,inventory,9.2e-304,1\n")
 def test_origins(root, data):
     paths = SimpleNamespace(samples_origin=root / "origin.csv", samples=root / "samples_a.csv")
     constants = SimpleNamespace(REGION="a", SEED=1)
