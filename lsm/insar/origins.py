@@ -52,8 +52,8 @@ def origins(paths: Paths, samples: dict, c: OriginConstants) -> tuple[np.ndarray
 def table_of_origins(paths: Paths, c: OriginConstants) -> pd.DataFrame:
     """The table of stage 0: row, origin, weight, a row for each row of the samples table. Raises InputError."""
     table = read_csv(paths.samples_origin, STAGE, c, ("origin", "weight"))
-    weight = pd.to_numeric(table["weight"], errors="coerce").astype(np.float32)  # as the losses have it
-    wrong = ~((weight > 0) & (weight <= 1))
+    weight = pd.to_numeric(table["weight"], errors="coerce")
+    wrong = ~((weight >= np.finfo(np.float32).tiny) & (weight <= 1))  # the losses have them as float32
     if wrong.any():
         raise InputError(f"{shown(paths.samples_origin)}: column 'weight': expected more than 0 and 1 at most, found "
                          f"{table['weight'][wrong].iloc[0]}; run {STAGE} again")
