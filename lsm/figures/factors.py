@@ -80,10 +80,9 @@ def factor_maps(c: FigureConstants) -> Drawn:
     scale_bar(feet, 0.2, 0.02, scale, 0.8, kilometres=scale <= 0.8 / 1000)
     north_arrow(feet, 1.6, 0, 0.16)
     caption(fig, c, made, f"{n:,} cells, drawn on {land.shape[1]} × {land.shape[0]}; arrows: beyond the 2nd or 98th "
-            "percentile; distances: colours by square root;\n"
-            + "codes: classes that have no names in the inputs; " * any(unnamed)
-            + f"{unseen} of the classes so small that no drawn cell shows them; " * (unseen > 0)
-            + ", ".join(ground.words))
+            "percentile\ndistances: colours by square root"
+            + "; codes: classes without names in the inputs" * any(unnamed)
+            + f"; classes too small to be drawn: {unseen}" * (unseen > 0) + "\n" + ", ".join(ground.words))
     return fig, pd.DataFrame(rows)
 
 

@@ -291,7 +291,7 @@ def test_classes_between_the_drawn_cells_are_in_the_legend_and_counted(paths):
                                                                                               ["E", "flat"]]
     assert table.set_index("class").loc[["rock", "wood", "flat"], "share"].tolist() == pytest.approx(
         [1 - 1 / len(grid), 1 / len(grid), 1 / len(grid)])
-    assert "2 of the classes so small that no drawn cell shows them" in drawn.texts[-1].get_text()
+    assert "classes too small to be drawn: 2" in drawn.texts[-1].get_text()
 
 
 def test_long_names_of_classes_stay_below_their_map(paths):
