@@ -193,5 +193,8 @@ def test_a_grid_of_another_area_or_with_other_classes_is_refused(tmp_path, monke
         Counts(np.array([3, 2, 0, 0]), on_map, unseen).refuse_other_area(tmp_path / "g.csv", tmp_path / "c.tif")
 
 
-def test_a_grid_with_some_other_classes_is_none(tmp_path):
-    Counts(np.array([3, 2, 0, 0]), 5, {"soil": 4}).refuse_other_area(tmp_path / "g.csv", tmp_path / "c.tif")
+def test_counts_add_up_and_some_other_classes_are_no_reason_to_refuse(tmp_path):
+    counts = Counts(np.array([1, 0, 0, 0]), 1, {"soil": 1})
+    counts.add(Counts(np.array([2, 2, 0, 0]), 4, {"soil": 3, "lithology": 1}))
+    assert (counts.flags.tolist(), counts.on_map, counts.unseen) == ([3, 2, 0, 0], 5, {"soil": 4, "lithology": 1})
+    assert counts.refuse_other_area(tmp_path / "g.csv", tmp_path / "c.tif") is None
