@@ -180,8 +180,8 @@ def main(c: Constants) -> None:
     gis.write_classes(paths.leading_factor, windows, grid, "leading factor", ["none explained", *names], colours, made)
     write_csv(paths.importance_territory, over_territory, *made)
     write_csv(paths.importance, table, *made)
-    print(f"explained: {counted(len(row), 'sample')} of {len(sampled)} of {counted(len(state), 'block')}; without samples: "
-          f"{len(bare)}; without a model of their own: {(~np.isin(state, ranking.EXPLAINED)).sum()}")
+    print(f"explained: {counted(len(row), 'sample')} of {len(sampled)} of {counted(len(state), 'block')}; without "
+          f"samples: {len(bare)}; without a model of their own: {(~np.isin(state, ranking.EXPLAINED)).sum()}")
     print(ranking.as_text(over_territory, agreement, state))
     if place.any():
         print(f"X and Y together, beside the factors: mean |SHAP| {np.abs(place).mean():.3f}")
