@@ -31,7 +31,7 @@ CELLS = 128      # that go through the layers side by side: all a layer holds of
 
 
 def log_odds(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Log-odds of landslide (n,) of encoded cells x (n, inputs) by one folded network, in the float type of its weights.
+    """Log-odds of landslide (n,) of encoded cells x (n, inputs) by one folded network, in its float type.
 
     A network that does not know the place reads the columns before X and Y. No digit of a cell's number depends on the
     other cells.
@@ -77,7 +77,7 @@ def _through_layers(x, units, weights):
                 if layer + 1 < len(units):
                     for j in range(outputs):
                         for i in range(cells):
-                            out[j, i] = out[j, i] if out[j, i] > zero else zero
+                            out[j, i] = zero if out[j, i] < zero else out[j, i]  # what is no number stays none
                 h, out, begin = out, h, end + outputs
             for i in range(cells):
                 z[member, first + i] = h[0, i]

@@ -101,6 +101,17 @@ def test_networks_of_any_widths_whatever_the_number_of_cells(inputs, widths):
             np.testing.assert_array_equal(log_odds(weights, x[first:first + rows]), found[first:first + rows])
 
 
+def test_what_is_no_number_stays_none_and_its_neighbours_are_as_they_were():
+    networks, (block, x) = networks_of_blocks(), cells_to_predict(2)
+    whole = predict(networks, block, x)
+    x[7, 0] = np.nan
+    found = predict(networks, block, x)
+    assert np.flatnonzero(np.isnan(found)).tolist() == [7]
+    np.testing.assert_array_equal(np.delete(found, 7), np.delete(whole, 7))
+    weights = [w[0, 0] for w in networks["local"]][:8]  # no direct path, which would say so too
+    assert np.flatnonzero(np.isnan(log_odds(weights, x))).tolist() == [7]
+
+
 def test_inputs_are_left_alone():
     networks, (block, x) = networks_of_blocks(), cells_to_predict(4)
     arrays = [*itertools.chain(*networks.values()), block, x]
