@@ -70,6 +70,7 @@ def start_paths(kinds: list, states: list, samples: EncodedSamples, known: np.nd
     return 0.0 if trust is None else float(trust @ SHARES)
 
 
+@threadpool_limits.wrap(1)  # the same sums in the same order, whatever the number of threads
 def trust_in_shares(x: np.ndarray, xy: np.ndarray, rows: int, place: int, label: np.ndarray, weight: np.ndarray,
                     offset: np.ndarray) -> np.ndarray:
     """How often (shares,) each of SHARES has the lowest log loss on places (folds by k-means) that are held out, if the
@@ -78,8 +79,7 @@ def trust_in_shares(x: np.ndarray, xy: np.ndarray, rows: int, place: int, label:
     tried = [share for share in SHARES if share == 1 or share * len(x) >= FEWEST]
     loss = np.zeros((FOLDS, len(tried)))
     if len(np.unique(xy, axis=0)) >= FOLDS:
-        with threadpool_limits(1):
-            fold = KMeans(FOLDS, n_init=10, random_state=0).fit_predict(xy)
+        fold = KMeans(FOLDS, n_init=10, random_state=0).fit_predict(xy)
         for k in range(FOLDS):
             teach, ask = fold != k, fold == k
             if len(np.unique(label[teach])) < 2:
