@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from lsm.blocks.grid_parts import Part
 from lsm.learner.additive.direct_path import add_curves
@@ -109,7 +110,7 @@ def _add_up(h, w, b, out, cells):
 
 def probability(log_odds: np.ndarray) -> np.ndarray:
     """Landslide probability of log-odds, in their float type."""
-    return 1 / (1 + np.exp(np.minimum(-log_odds, 80)))
+    return expit(log_odds)
 
 
 def members_of(networks: Networks) -> Iterator[list[np.ndarray]]:

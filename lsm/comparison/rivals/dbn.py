@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from scipy.special import expit
 
 from lsm.learner.network import tf
 from lsm.run.settings import InputError
@@ -89,9 +90,5 @@ def _descend(weights, x, y, seed, rate, dropout, steps):
 def probability(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
     """Landslide probability (samples,) of x (samples, inputs)."""
     for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-        x = _sigmoid(x @ w + b)
-    return _sigmoid(x @ weights[-2] + weights[-1])[:, 0]
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 + 0.5 * np.tanh(0.5 * x)
+        x = expit(x @ w + b)
+    return expit(x @ weights[-2] + weights[-1])[:, 0]
