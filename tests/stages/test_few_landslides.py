@@ -1,8 +1,11 @@
-"""Sixty landslides, a block with hardly more than ten samples each, and the constants as they are: a map."""
+"""Sixty landslides, a block with hardly more than ten samples each, and the constants as they are: a map, scores and a
+report."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import small_region as area
+from conftest import succeed
 
 import meta_learner
 import predict_LSM
@@ -19,7 +22,7 @@ use_one_thread()  # before any test runs an operator; the stages ask for the sam
 
 
 @pytest.mark.slow
-def test_sixty_landslides_give_a_map(tmp_path, monkeypatch, capsys):
+def test_sixty_landslides_give_a_map_scores_and_a_report(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths = Paths("own")
     paths.raw.mkdir(parents=True)
@@ -35,3 +38,11 @@ def test_sixty_landslides_give_a_map(tmp_path, monkeypatch, capsys):
     probability = read_band(paths.map_raster)
     assert ((probability >= 0) & (probability <= 1)).all()
     assert np.ptp(probability) > 0.1
+    succeed(tmp_path, "compare_methods.py", "REGION=own", "PROTOCOLS=partitions", "METHODS=ours,logistic", "REPEATS=1")
+    auroc = pd.read_csv(paths.method_metrics).query("measure == 'auroc' and subset == 'all'")
+    assert set(auroc["protocol"]) == {"partitions", "random folds"}
+    assert {"ours", "logistic regression"} <= set(auroc["method"])
+    assert auroc["mean"].between(0, 1).all()
+    succeed(tmp_path, "report.py", "REGION=own")
+    page = paths.report.read_text(encoding="utf-8")
+    assert "logistic regression" in page
