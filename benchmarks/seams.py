@@ -1,10 +1,16 @@
-"""What of the step of probability at block borders is the models', and what is the terrain's.
+"""What of the step of probability at block borders is the models', and what is the terrain's; and whether the map has
+straight edges along its axes.
 
 SLIC lays borders where the terrain changes, so a map steps there even where one model predicts both sides. The pairs of
 neighbouring cells across borders are therefore predicted three times: each cell by its own block's networks, and both
 by the networks of either block. "Of the models" is the first step over the mean of the other two.
 
-Reads   the grid, metatask_sampling/<REGION>_blocks.tif and models_of_blocks/<REGION>_models.npz
+A model that cuts at a place, as trees with X and Y do, steps the same way along a whole row or column. The mean signed
+step between two neighbouring rows or columns, times the root of its number of cells, is compared with all others: the
+largest distance from their median, in robust standard deviations (1.4826 times the median absolute one). Beside the map
+stands one of boosting with X and Y, fitted to the same samples.
+
+Reads   the grid, the tasks, metatask_sampling/<REGION>_blocks.tif, models_of_blocks/<REGION>_models.npz and the map
 Run     python benchmarks/seams.py HK kaghan ...    after stage 4 of each region
 """
 
@@ -12,10 +18,12 @@ import sys
 
 import numpy as np
 import pandas as pd
+from scipy.stats import median_abs_deviation
 
 from lsm.blocks.grid_parts import cells_of
+from lsm.comparison.rivals.boosting import boosted
 from lsm.inputs import grid_cells
-from lsm.inputs.rasters import open_raster
+from lsm.inputs.rasters import open_raster, read_band
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import predict, unnamed
 from lsm.run.paths import Paths, shown
@@ -23,6 +31,7 @@ from lsm.run.pipeline import make_command
 from lsm.run.settings import InputError, check_region
 
 PAIRS = 200_000  # of neighbouring cells inside blocks, and as many across borders, at most
+FEWEST = 60      # cells of a row or column beside another, below which its mean step says little
 
 
 def pairs_of(index: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -40,11 +49,24 @@ def pairs_of(index: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return tuple(rng.permutation(some)[:PAIRS] for some in (pairs[~across], pairs[across]))
 
 
+def straight_edge(p: np.ndarray) -> float:
+    """How far the step at the straightest edge of a map p (rows, cols), nan where there is none, lies from the steps at
+    all other rows and columns, in robust standard deviations."""
+    found = []
+    for axis in (0, 1):
+        step = np.diff(p, axis=axis)
+        cells = np.isfinite(step).sum(axis=1 - axis)
+        line = (np.nansum(step, axis=1 - axis) / np.sqrt(np.maximum(cells, 1)))[cells >= FEWEST]
+        if len(line):
+            found.append(np.abs(line - np.median(line)).max() / median_abs_deviation(line, scale="normal"))
+    return max(found, default=np.nan)
+
+
 def seams_of(region: str) -> dict:
-    """The mean steps of a region's map, and what they are of those inside blocks."""
+    """The mean steps of a region's map, what they are of those inside blocks, and its straightest edge."""
     check_region(region)
     paths = Paths(region)
-    for path in (paths.models, paths.tasks, paths.blocks, grid_cells.grid_of(paths)):
+    for path in (paths.models, paths.tasks, paths.blocks, paths.map_raster, grid_cells.grid_of(paths)):
         if not path.is_file():
             raise InputError(f"{shown(path)}: missing; {make_command('map', region)}")
     with np.load(paths.models, allow_pickle=False) as file:
@@ -53,6 +75,7 @@ def seams_of(region: str) -> dict:
     labels = open_raster(paths.blocks, "run scene_sampling.py")
     with np.load(paths.tasks, allow_pickle=False) as file:
         centres = np.column_stack([file["centre_row"], file["centre_col"]])
+        taught, label = encoder.transform(file["factors"], file["xy"]), file["label"]
     factors, xy = (np.concatenate(parts) for parts in zip(
         *grid_cells.chunks(grid_cells.grid_of(paths), encoder.factors, 500_000), strict=True))
     row, col, block, outside, on_map = cells_of(xy, labels, centres)
@@ -68,9 +91,13 @@ def seams_of(region: str) -> dict:
     inside, across = pairs_of(index, block)
     within, border = step(inside, (0, 1)), step(across, (0, 1))
     one_model = (step(across, (0, 0)) + step(across, (1, 1))) / 2
+    own, of_trees, trees = read_band(paths.map_raster), np.full(index.shape, np.nan), boosted(taught, label, 0)
+    for some in np.array_split(there, len(there) // 100_000 + 1):
+        of_trees[row[some], col[some]] = trees.predict_proba(encoder.transform(factors[some], xy[some]))[:, 1]
     return {"region": region, "inside": within, "across": border, "one model on both sides": one_model,
             "across / inside": border / within, "of the terrain": one_model / within,
-            "of the models": border / one_model}
+            "of the models": border / one_model, "straight edge": straight_edge(np.where(own >= 0, own, np.nan)),
+            "of boosting + XY": straight_edge(of_trees)}
 
 
 if __name__ == "__main__":
