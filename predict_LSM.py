@@ -187,7 +187,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
         states, support = np.full_like(states, FORECAST), np.zeros_like(support)
     print(*layer_tables.how_adapted(states, support, share, training.reach), sep="\n")
 
-    made, of_table = (_STAGE, c, [paths.models, paths.blocks, source]), source == paths.grid
+    made, of_table = (_STAGE, c, [paths.models, paths.blocks, source]), source.suffix != ".tif"
     counts, whole_map, table = Counts(np.zeros(4, np.int64), 0, {}), None, None
     with contextlib.ExitStack() as stack:
         map_file = stack.enter_context(artifact(paths.map_raster, *made))

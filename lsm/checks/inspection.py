@@ -41,7 +41,7 @@ def write_checks(c: CheckConstants, stop: bool) -> None:
     paths = Paths(c.REGION)
     findings, correlation = check_inputs(paths, c.factors, c.SAMPLE_ROWS)
     table, inputs = pd.DataFrame(findings), [paths.samples, paths.samples_without_insar, paths.composite, paths.grid,
-                                             paths.factor_stack]
+                                             paths.grid_parquet, paths.factor_stack]
     written = {paths.checks: table} | ({paths.correlation: correlation} if len(correlation) else {})
     for path, content in written.items():
         write_csv(path, content, STAGE, c, [p for p in inputs if p.is_file()], inputs)
@@ -95,16 +95,19 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
                 findings += of_one_sided(values, table["label"], factors, shown(path))
                 correlation, lines = of_collinearity(values, factors, shown(path))
                 findings += lines
-    grid = grid_of(paths)
+    try:
+        grid = grid_of(paths)
+    except InputError as error:
+        return [*findings, of_refusal("table", paths.grid_parquet, error)], correlation
     if grid.is_file():
         findings += _refusal(grid, lambda: findings.extend(
             _against_grid(samples, shown(paths.samples), grid, factors, raster, rows)))
-    if paths.grid.is_file():
-        table = _table(paths.grid, rows)
-        findings += _of_columns(table, factor_columns(table, factors), factors, raster, paths.grid, is_grid=True)
-    elif not paths.factor_stack.is_file():
-        findings.append(Finding("table", shown(paths.grid), "error", "missing, and no factors.tif either",
+    else:
+        findings.append(Finding("table", shown(grid), "error", "missing, and no factors.tif either",
                                 "run prepare_region.py, or put the grid table there"))
+    if grid.is_file() and grid.suffix != ".tif":
+        table = _table(grid, rows)
+        findings += _of_columns(table, factor_columns(table, factors), factors, raster, grid, is_grid=True)
     if paths.factor_stack.is_file() and raster is not None:
         findings += _refusal(paths.factor_stack,
                              lambda: findings.extend(of_stack(paths.factor_stack, raster, factors)))

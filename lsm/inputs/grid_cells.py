@@ -1,7 +1,7 @@
 """The cells to predict, from a table or from a stack of rasters.
 
-The table has one row a cell (lsm/inputs/samples.py). A region without a table has a stack: a raster on the grid of
-composite.tif with a float band for each factor, described by the factor's name, with declared nodata.
+The table, csv or Parquet, has one row a cell (lsm/inputs/samples.py). A region without a table has a stack: a raster
+on the grid of composite.tif with a float band for each factor, described by the factor's name, with declared nodata.
 """
 
 from collections.abc import Iterator
@@ -20,8 +20,12 @@ from lsm.run.settings import InputError
 
 
 def grid_of(paths: Paths) -> Path:
-    """The grid table of a region, or its stack where there is a stack and no table."""
-    return paths.factor_stack if paths.factor_stack.is_file() and not paths.grid.is_file() else paths.grid
+    """The grid table of a region, csv or Parquet, or its stack where there is a stack and no table. Raises InputError
+    where there are two tables."""
+    tables = [path for path in (paths.grid, paths.grid_parquet) if path.is_file()]
+    if len(tables) > 1:
+        raise InputError(f"{shown(tables[1])}: expected one grid table, found {shown(tables[0])} beside it; remove one")
+    return tables[0] if tables else paths.factor_stack if paths.factor_stack.is_file() else paths.grid
 
 
 def count(path: Path) -> int:

@@ -17,6 +17,7 @@ import pandas as pd
 from lsm.inputs.bands import LOOKED_AT, SURE, gaps_among, impossible, limits_of, marks_gap, ndvi_scale
 from lsm.inputs.factor.class_words import NO_CLASS, class_word, codes_of
 from lsm.inputs.factor.definition import Factor
+from lsm.inputs.tables.parquet_tables import ParquetTable, table_of
 from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -102,7 +103,7 @@ def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[
 
     @cache
     def gaps(j: int) -> tuple[float, ...]:  # in a column, by all rows: some of them cannot tell
-        parts = (numbers(part, table).iloc[:, 0].to_numpy() for part in Table(path).frames([places[j]], rows))
+        parts = (numbers(part, table).iloc[:, 0].to_numpy() for part in table_of(path).frames([places[j]], rows))
         return gaps_among(parts, 1 + count_rows(path) // LOOKED_AT)
 
     for frame in table.frames(places, rows, _in_words(places, factors)):
@@ -116,7 +117,9 @@ def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[
 def count_rows(path: Path) -> int:
     """Rows of a table below its header, about: a value in quotes may take several lines. Raises InputError where there
     is no table."""
-    _present(path, "src_data/make_demo.py")
+    table = _present(path, "src_data/make_demo.py")
+    if isinstance(table, ParquetTable):
+        return table.count
     lines, last = 0, b""
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(1 << 24), b""):
@@ -141,15 +144,14 @@ def unique_places(samples: Samples) -> tuple[np.ndarray, int, int]:
     return keep, len(place) - len(keep), conflicts
 
 
-def _present(path: Path, stage: str) -> Table:
+def _present(path: Path, stage: str) -> Table | ParquetTable:
     if not path.is_file():
         if (other := path.with_suffix(".parquet")).is_file():
             write = f"import pandas; pandas.read_parquet('{shown(other)}').to_csv('{shown(path)}', index=False)"
-            raise InputError(f"{shown(other)}: expected a csv table, found Parquet; with pyarrow installed, write it: "
-                             f'python -c "{write}"')
+            raise InputError(f"{shown(other)}: expected a csv table, found Parquet; write it: python -c \"{write}\"")
         of_demo = " for the demo area" if stage == "src_data/make_demo.py" else ""
         raise InputError(f"{shown(path)}: missing; put the table there, or run {stage}{of_demo}")
-    return Table(path)
+    return table_of(path)
 
 
 def find_name(names: dict, name: str, aliases: tuple[str, ...] = ()):
@@ -191,7 +193,7 @@ def columns_of(table: Table, factors: tuple[Factor, ...], ending: tuple[str, ...
 def first_rows(path: Path, rows: int | None) -> pd.DataFrame:
     """The first rows of a table, all where None, for a look at them; of columns of the same name the first. Raises
     InputError."""
-    table = Table(path)
+    table = table_of(path)
     return frame_of(table, [i for i, name in enumerate(table.header) if table.header.index(name) == i], rows)
 
 
@@ -218,7 +220,8 @@ def _refuse(bad: np.ndarray, table: Table, column: pd.Series, expected: str, fir
         more = f" ({int(bad.sum())} such rows)" if bad.sum() > 1 else ""
         value = column.iloc[row]
         found = "nothing, or a word that stands for it like NA and None" if pd.isna(value) else repr(str(value)[:60])
-        raise InputError(f"{shown(table.path)}: line {table.line_of(first_row + row)}, column {column.name!r}: "
+        raise InputError(f"{shown(table.path)}: {table.unit} {table.line_of(first_row + row)}, column "
+                         f"{column.name!r}: "
                          f"expected {expected}, found {found}{more}; {remedy}")
 
 

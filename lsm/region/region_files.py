@@ -201,7 +201,7 @@ def refuse_to_replace(paths: Paths, overwrite: bool) -> None:
     """Raises InputError where a folder is in the way of a region's files, or, unless `overwrite`, files that another
     maker, or a person, wrote."""
     outputs = (paths.samples, paths.samples_without_insar, paths.insar_points, paths.insar_table, paths.grid,
-               paths.composite)
+               paths.grid_parquet, paths.composite)
     folder = next((path for path in (*outputs, paths.factors, paths.factor_stack, paths.samples_dates, paths.strategies)
                    if path.is_dir()), None)
     if folder:
@@ -240,9 +240,11 @@ def write_region(paths: Paths, c, inputs: list[Path], folder: Path, grid: Grid, 
         write(paths.grid, lambda path: write_grid(folder, [f.name for f in factors], grid, path))
     if as_stack:
         write(paths.factor_stack, lambda path: shutil.copyfile(folder / "stack.tif", path))
-    for path in (paths.grid, paths.factor_stack, paths.insar_points, paths.insar_table, paths.samples,
+    tables = (paths.grid, paths.grid_parquet)  # what is there of another maker, OVERWRITE replaces
+    for path in (*tables, paths.factor_stack, paths.insar_points, paths.insar_table, paths.samples,
                  paths.samples_origin, paths.samples_dates):
-        if path not in written and wrote(path, MAKERS):  # of other constants: a stage would take it for this run's
+        if path not in written and (path in tables or wrote(path, MAKERS)):
+            # of other constants: a stage would take it for this run's
             path.unlink(missing_ok=True)
             record_path(path).unlink(missing_ok=True)
     return written

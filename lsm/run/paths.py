@@ -62,6 +62,7 @@ class Paths:
     samples_without_insar = property(lambda self: self._at("src_data", f"samples_{self.region}_noTS.csv"))
     insar_points = property(lambda self: self._at("src_data", f"Ts_{self.region}.csv"))
     grid = property(lambda self: self._at("src_data", f"grid_samples_{self.region}.csv"))
+    grid_parquet = property(lambda self: self._at("src_data", f"grid_samples_{self.region}.parquet"))
     composite = property(lambda self: self._at("src_data", f"{self.region}/composite.tif"))
     insar_table = property(lambda self: self._at("src_data", f"insar_{self.region}.csv"))
     insar_layer = property(lambda self: self._at("src_data", f"insar_{self.region}.gpkg"))

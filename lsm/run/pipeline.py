@@ -91,7 +91,7 @@ def of_region(region: str, raw: bool) -> list[Stage]:
     part where InSAR points wait for it. What PREPARE made and is gone now is PREPARE's still.
     """
     paths = Paths(region)
-    there = any(path.is_file() for path in (paths.composite, paths.samples, paths.grid))
+    there = any(path.is_file() for path in (paths.composite, paths.samples, paths.grid, paths.grid_parquet))
     made = [paths.composite] if paths.composite.is_file() else BY_SCRIPT[PREPARE].outputs(paths)
     prepared = raw or any(wrote(path, (PREPARE,)) for path in made) or (
         paths.raw.is_dir() and not there and region != "demo")
@@ -148,7 +148,7 @@ def missing_inputs(region: str, raw: bool) -> tuple[list[Path], bool]:
     if PREPARE in scripts or DEMO in scripts:
         return [], True
     samples = paths.samples_without_insar if AUGMENT in scripts else paths.samples
-    needed = ((paths.composite,), (samples,), (paths.grid, paths.factor_stack))
+    needed = ((paths.composite,), (samples,), (paths.grid, paths.grid_parquet, paths.factor_stack))
     missing = [forms[0] for forms in needed if not any(path.is_file() for path in forms)]
     return missing, len(missing) < len(needed)
 
@@ -200,7 +200,7 @@ def _gone(paths: Paths) -> list[Path]:
     always = BY_SCRIPT[PREPARE].outputs(paths)
     gone = [path for path in paths.all() if path.is_relative_to(root() / "src_data") and not path.is_file()
             and (path in always or made_by(path) == PREPARE)]
-    for forms in ((paths.grid, paths.factor_stack), (paths.samples, *paths.insar_sources())):
+    for forms in ((paths.grid, paths.grid_parquet, paths.factor_stack), (paths.samples, *paths.insar_sources())):
         if not any(path.is_file() for path in forms) and not set(forms) & set(gone):
             gone.append(forms[0])
     return gone

@@ -53,6 +53,7 @@ class Table:
     """
 
     __iter__ = None  # pandas asks whether a file has it
+    unit = "line"    # what `line_of` counts
 
     def __init__(self, path: Path, what: str = "", member: str = ""):
         """`what` the table is, for messages; member  as `opened` takes it. Raises InputError without a header."""
