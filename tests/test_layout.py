@@ -273,6 +273,7 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
             if isinstance(value, property)} == {
         "samples": "src_data/samples_HK.csv", "samples_without_insar": "src_data/samples_HK_noTS.csv",
         "insar_points": "src_data/Ts_HK.csv", "grid": "src_data/grid_samples_HK.csv",
+        "grid_parquet": "src_data/grid_samples_HK.parquet",
         "composite": "src_data/HK/composite.tif", "truth": "src_data/HK/truth", "raw": "src_data/HK/raw",
         "factors": "src_data/HK/factors.json", "factor_stack": "src_data/HK/factors.tif",
         "checks": "tmp/HK_checks.csv", "correlation": "tmp/HK_correlation.csv",
