@@ -22,7 +22,7 @@ FIRST = ("auroc", "brier", "kappa")  # of the table that comes first
 
 
 def results(paths: Paths, made_by: str) -> str:
-    """The tables of docs/results.md as Markdown: every protocol, subsets, differences, k-shot. made_by: the command."""
+    """The tables of docs/tables/ as Markdown: every protocol, subsets, differences, k-shot. made_by: the command."""
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     gains, own = pd.read_csv(paths.method_differences), pd.read_csv(paths.intervals)
     out = [f"Made by `{made_by}`. Mean, with the standard deviation over repeats or folds in brackets.",
