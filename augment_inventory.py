@@ -135,7 +135,7 @@ def main(c: Constants) -> None:
                          "away, or replace it with OVERWRITE=True")
     path = source_of(paths)
     samples = read_samples(paths.samples_without_insar, factors)
-    inventory = weak_samples.as_text(paths.samples_without_insar, factors, ("X", "Y", "label"))
+    inventory = weak_samples.table_as_text(paths.samples_without_insar, factors, ("X", "Y", "label"))
     label, inputs = samples.label == 1, [paths.samples_without_insar, path]
     if path == paths.insar_points:
         weak, motion = weak_samples.published_points(path, factors, c.TS_POSITIVE)

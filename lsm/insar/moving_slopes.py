@@ -57,7 +57,7 @@ class Sieve:
 
 
 @dataclass(frozen=True)
-class Ground:
+class PointTerrain:
     """The terrain under InSAR points: the bands of TERRAIN (4, points), nan where there is none; which points (points,)
     lie inside the raster; and its crs as WKT."""
 
@@ -80,7 +80,7 @@ class Motion:
     notes: tuple[str, ...] = ()
 
 
-def find_moving(points: InsarPoints, ground: Ground, landslides: np.ndarray, factors_at,
+def find_moving(points: InsarPoints, ground: PointTerrain, landslides: np.ndarray, factors_at,
                 c: RuleConstants, path: Path) -> Motion:
     """Applies all rules.
 
@@ -122,7 +122,7 @@ def find_moving(points: InsarPoints, ground: Ground, landslides: np.ndarray, fac
     on_grid, kept = np.zeros((2, len(points.xy)), bool)
     on_grid[candidates] = np.isfinite(factors).all(axis=1)
     sieve.drop("not on the grid to predict", ~on_grid)
-    kept[sieve.left] = thin(points.xy[sieve.left], speed[sieve.left], c.SPACING)
+    kept[sieve.left] = thin_points(points.xy[sieve.left], speed[sieve.left], c.SPACING)
     sieve.drop(f"within {c.SPACING:g} m of a faster point", ~kept)
     if uphill := int((downhill[sieve.left] < 0).sum()):
         notes.append(f"weak labels that move up their slope: {uphill:,}; noise, other ground motion or, if they are "
@@ -265,7 +265,7 @@ def slope_velocity(velocity: np.ndarray, cosine: np.ndarray, floor: float) -> np
     return velocity / np.copysign(np.maximum(np.abs(cosine), floor), cosine)
 
 
-def thin(xy: np.ndarray, strength: np.ndarray, spacing: float) -> np.ndarray:
+def thin_points(xy: np.ndarray, strength: np.ndarray, spacing: float) -> np.ndarray:
     """Which points (points,) to keep so that no two kept ones are nearer than `spacing` m.
 
     The strongest first, of equals the first in the table; each drops the weaker ones nearer than `spacing`.
