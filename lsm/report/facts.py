@@ -40,7 +40,7 @@ def boxes(cells: int, size: str, frame: Frame, found: dict, held: dict | None, w
     return [*out, ("Warnings", f"{warnings}", "see below")]
 
 
-def members_of(model: dict | None) -> int:
+def members_of_model(model: dict | None) -> int:
     """How many members the model has, 0 where it is not known."""
     return 0 if model is None else sum(kind.members for kind in read_kinds(model["kinds"]))
 

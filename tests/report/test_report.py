@@ -125,11 +125,11 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
         "landslides lie within 25% of the extent of all points", "60.0% landslides: 3, and 2 non-landslides"]
     blocks = pd.DataFrame({"block": [0, 1, 2], "cells": [10, 30, 60], "samples": [16, 17, 40],
                            "landslides": [8, 17, 20]})
-    few, one = (f.found for f in findings.thin(blocks, 16, "b"))
+    few, one = (f.found for f in findings.thin_blocks(blocks, 16, "b"))
     assert few == "1 of 3 blocks, 10.0 % of the area, have 16 samples or fewer: 0"
     assert one == "1 of 3 blocks, 30.0 % of the area, have samples of one class only: 1"
     blocks.loc[3], blocks.loc[4] = [3, 0, 0, 0], [4, 0, 5, 0]  # without samples; few, and of one class
-    few, one = (f.found for f in findings.thin(blocks, 16, "b"))
+    few, one = (f.found for f in findings.thin_blocks(blocks, 16, "b"))
     assert few == "3 of 5 blocks, 10.0 % of the area, have 16 samples or fewer: 0, 3, 4"
     assert one.startswith("2 of 5 blocks, 30.0 % of the area, have samples of one class only (1 of them also "
                           "16 samples or fewer): 1, 4")
@@ -139,7 +139,7 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
 
 def test_own_units_are_named():
     blocks = pd.DataFrame({"samples": [3, 40], "landslides": [1, 9], "unit": ["Kaghan", "Swat"]})
-    assert [one["unit"] for one in map_layers.of_blocks(blocks, None, None, None, 5)] == ["Kaghan", "Swat"]
+    assert [one["unit"] for one in map_layers.block_popups(blocks, None, None, None, 5)] == ["Kaghan", "Swat"]
     inputs = [{"file": "maps/units.shp", "sha256": "0123456789abcdef"}]
     for given, words in (("maps/units.shp|field=cat", "own units: maps/units.shp|field=cat, sha256 0123456789ab"),
                          ("", "superpixels of the terrain (SLIC)")):
