@@ -154,12 +154,12 @@ def main(c: Constants) -> None:
     write_csv(paths.augmentation_points, motion.measured.assign(fate=sieve.fate), *made)
     write_csv(paths.samples_origin, origin, *made)
     write_csv(paths.samples, table, *made)
-    report(c, samples, weak, motion)
+    print_rules(c, samples, weak, motion)
     for written in (paths.augmentation, paths.augmentation_points, paths.samples_origin, paths.samples):
         print(f"wrote {shown(written)}")
 
 
-def report(c, samples, weak: pd.DataFrame, motion: Motion) -> None:
+def print_rules(c, samples, weak: pd.DataFrame, motion: Motion) -> None:
     """Prints what each rule dropped, and what a person should know of the weak labels."""
     label, sieve = samples.label == 1, motion.sieve
     print(f"{'':52}{'dropped':>10}{'kept':>10}")

@@ -130,7 +130,7 @@ def pretrained(inputs: np.ndarray, one, rng: np.random.Generator) -> dict[str, n
     return {f"arr_{i}": w for i, w in enumerate(weights)}
 
 
-def start_worker(points: Points, roles: dict, inventory: published_steps.PublishedTable | None, c: Constants) -> None:
+def start_fitting(points: Points, roles: dict, inventory: published_steps.PublishedTable | None, c: Constants) -> None:
     """Gives a process what all its jobs need. One thread each, since as many processes run as there are cores."""
     global _POINTS, _ROLES, _INVENTORY, _C
     _POINTS, _ROLES, _INVENTORY, _C = points, roles, inventory, c
@@ -203,7 +203,7 @@ def main(c: Constants) -> None:
         print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))
         folder.mkdir(parents=True, exist_ok=True)
         write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
-        run_jobs(jobs, work, c.WORKERS, start_worker, (points, roles, inventory, c), cluster)
+        run_jobs(jobs, work, c.WORKERS, start_fitting, (points, roles, inventory, c), cluster)
     made, written = (_STAGE, c, [*inputs, paths.splits]), []
     steps, jobs = ([job for job in jobs if (job.family == fits.STEPS) == own] for own in (True, False))
     if steps:

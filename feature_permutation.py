@@ -116,7 +116,7 @@ def explain_block(block: int) -> tuple:
     return table.assign(block=block, explained=len(chosen)), chosen, values, place, found, base
 
 
-def start_worker(path: Path, samples: dict, c: Constants) -> None:
+def start_explaining(path: Path, samples: dict, c: Constants) -> None:
     """Gives a process what explain_block needs for every block; path: of the models."""
     global _HELD
     models = mapped(path)
@@ -150,7 +150,7 @@ def main(c: Constants) -> None:
     own = np.bincount(samples["block"], minlength=len(state)) > 0  # a block may have adapted on borrowed samples alone
     sampled, bare = np.flatnonzero(own), np.flatnonzero(~own)
     with cluster_of(c) as cluster:
-        results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker,
+        results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_explaining,
                                (paths.models, samples, c), cluster)
         bar = Progress(results, "explaining", len(sampled), unit="block")
         for block, (table, *found, base[block]) in zip(sampled, bar, strict=True):

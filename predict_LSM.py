@@ -107,7 +107,7 @@ def bar_of(source: Path) -> Progress:
     return Progress(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, delay=1)
 
 
-def start_worker(source: Path, factors: tuple, blocks: Path, files: dict[str, Path], *held) -> None:
+def start_mapping(source: Path, factors: tuple, blocks: Path, files: dict[str, Path], *held) -> None:
     """Gives a worker of a cluster what map_window needs for every window; files: of the networks, by name."""
     global _HELD
     networks = unnamed({name: np.load(file, mmap_mode="r") for name, file in files.items()})
@@ -127,7 +127,7 @@ def predict_on(cluster: Cluster, windows: Iterator, given: tuple, counts: Counts
                ) -> Iterator[tuple[int, int, np.ndarray]]:
     """As `predict_grid`, a stack by the workers of a cluster, which read it themselves; given: of start_worker."""
     bar = bar_of(given[0])
-    for window, found in cluster.each(windows, map_window, start_worker, given):
+    for window, found in cluster.each(windows, map_window, start_mapping, given):
         counts.add(found)
         bar.update(found.flags.sum())
         yield window
@@ -193,7 +193,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
         map_file = stack.enter_context(artifact(paths.map_raster, *made))
         if of_table:
             table = stack.enter_context(artifact(paths.map_table, *made))
-            whole_map = gis.create(work / "map.tif", labels, gdal.GDT_Float32, NODATA)
+            whole_map = gis.create_like(work / "map.tif", labels, gdal.GDT_Float32, NODATA)
         if cluster and not of_table:
             windows = predict_on(cluster, Grid.of(labels).tiles(c.GRID_ROWS), (
                 source, c.factors, paths.blocks, files, centres, states, encoder), counts)

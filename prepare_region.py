@@ -227,14 +227,14 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
                                             not as_csv or c.GRID_FORM == "both")
         step("done")
     notes += ["the grid is factors.tif, no table (GRID_FORM, TABLE_CELLS)"] * (not as_csv)
-    report(samples, scores, [f"{complete:,} of {total:,} cells of the DEM have every factor", *notes], names,
-           bool(insar))
+    print_notes(samples, scores, [f"{complete:,} of {total:,} cells of the DEM have every factor", *notes], names,
+                bool(insar))
     if paths.samples not in written:
         print("no samples table yet: augment_inventory.py makes it out of the InSAR points; make run does so by itself")
     print(*(f"wrote {shown(path)}" for path in written), sep="\n")
 
 
-def report(samples, scores, notes: list[str], names: list[str], weak: bool) -> None:
+def print_notes(samples, scores, notes: list[str], names: list[str], weak: bool) -> None:
     """Prints what a person should know of the area made; weak: whether InSAR adds weak landslides."""
     left_out = [f.name for f in study_area.FACTORS if f.name not in names]
     print(f"{len(names)} factors: {', '.join(names)}" + (f"; without {', '.join(left_out)}" if left_out else ""))

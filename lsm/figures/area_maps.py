@@ -19,7 +19,7 @@ from lsm.inputs import grid_cells
 from lsm.inputs.rasters import open_raster
 from lsm.insar.velocities import towards_satellite
 from lsm.maps.cartography import as_one_line, dimmed, grid_layers, named_classes, outlines, read_decimated
-from lsm.maps.classes import breaks_of, one_class
+from lsm.maps.classes import breaks_of, dominant_class
 from lsm.maps.counts import class_areas
 from lsm.maps.gis import forecast_of
 from lsm.run.artifacts import check
@@ -180,7 +180,7 @@ def lsm_map(c: FigureConstants) -> Drawn:
                for colour, name, low, high, share in zip(c.CLASS_COLOURS, *columns, strict=True)]
     panel.legend(handles=handles[::-1], loc="upper left", borderaxespad=0, title="landslide\nsusceptibility",
                  alignment="left", title_fontsize=8, handleheight=1.6, handlelength=1.8, labelspacing=0.7)
-    same = one_class(table["cells"].to_numpy(), c)
+    same = dominant_class(table["cells"].to_numpy(), c)
     same = f"; {same}: BREAKS=quantile shows differences" if same and c.BREAKS == "fixed" else ""
     caption(fig, c, record, f"{table['cells'].sum():,} cells, {table['area_km2'].sum():,.1f} km²{forecast}{same}")
     return fig, table

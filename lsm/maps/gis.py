@@ -18,7 +18,7 @@ from lsm.run.writing import whole
 LEFT_OUT, AS_WITHOUT = "X, Y and adaptation left out", "made as without it"
 
 
-def create(path: Path, like: gdal.Dataset, kind: int, nodata: float) -> gdal.Dataset:
+def create_like(path: Path, like: gdal.Dataset, kind: int, nodata: float) -> gdal.Dataset:
     """A raster of one band on the grid of `like`, nodata in every cell; kind as GDAL numbers types."""
     dataset = rasters.create(path, Grid.of(like), kind, nodata, ("TILED=YES",))
     dataset.GetRasterBand(1).Fill(nodata)

@@ -28,19 +28,19 @@ def how_adapted(state: np.ndarray, support: np.ndarray, share: np.ndarray, reach
                         "blocks alone", *in_part * bool(partly), *kept])]
     if reach < np.inf and adapted.any():
         lines.append(f"how far they adapt, from 0 (they keep the intermediate model) to 1 (fully): "
-                     f"{in_short(share[adapted])}; with the distance d of a block's cells from the samples it falls as "
-                     f"exp(-d / {reach:,.0f} m)")
+                     f"{share_in_words(share[adapted])}; with the distance d of a block's cells from the samples it "
+                     f"falls as exp(-d / {reach:,.0f} m)")
     return lines
 
 
-def in_short(share: np.ndarray) -> str:
+def share_in_words(share: np.ndarray) -> str:
     """Shares of adaptation (blocks,) of adapted blocks in words."""
     low, median, high = np.quantile(share, (0, 0.5, 1))
     return f"median {median:.2f}, lowest {low:.2f}, highest {high:.2f}"
 
 
-def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataFrame | None,
-              importance: pd.DataFrame | None) -> pd.DataFrame:
+def block_table(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataFrame | None,
+                importance: pd.DataFrame | None) -> pd.DataFrame:
     """The table of the layer of blocks.
 
     blocks               the blocks table of stage 2
@@ -73,7 +73,7 @@ def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataF
 OF_GEOPACKAGE = ("fid", "geom")
 
 
-def of_samples(samples: dict, factors: tuple[Factor, ...], listed: Path) -> pd.DataFrame:
+def sample_table(samples: dict, factors: tuple[Factor, ...], listed: Path) -> pd.DataFrame:
     """The table of the layer of samples: row in the table of samples, label, block, and the factors; those called like
     one of the three, or like a column that every GeoPackage has, have "factor" before it. Of a factor whose classes
     have names it holds the names, and the code of a class without one, as text.

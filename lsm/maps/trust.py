@@ -17,7 +17,7 @@ from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
 
-def spread(each: np.ndarray) -> np.ndarray:
+def spread_of_members(each: np.ndarray) -> np.ndarray:
     """Standard deviation (rows,) of landslide probability of log-odds `each` (members, rows), two members or more."""
     return probability(each).std(axis=0, ddof=1)
 
@@ -103,15 +103,15 @@ def applicability_of(encoder: Encoder, samples: dict, weight: np.ndarray, blocks
     return found
 
 
-def fill(parts: Iterable[Part], cells: int, encoder: Encoder, networks: Networks, applicable: Applicability,
-         uncertainty: gdal.Dataset | None, applicability: gdal.Dataset) -> None:
+def fill_rasters(parts: Iterable[Part], cells: int, encoder: Encoder, networks: Networks, applicable: Applicability,
+                 uncertainty: gdal.Dataset | None, applicability: gdal.Dataset) -> None:
     """Fills both rasters part by part of a grid with `cells` cells; uncertainty may be None. A cell outside every block
     takes the nearest block, as in the map."""
     members = list(members_of(networks))
 
     def of_tile(b: int, x: np.ndarray) -> np.ndarray:
         index = applicable.index(x)
-        return np.stack([index, spread(log_odds_of_block(members, b, x))]) if uncertainty else index[None]
+        return np.stack([index, spread_of_members(log_odds_of_block(members, b, x))]) if uncertainty else index[None]
 
     bar = Progress(total=cells, desc="grid", unit="cell", unit_scale=True, delay=1)
     for part, values in over_tiles(parts, encoder, len(members[0][0]), of_tile, 2 if uncertainty else 1):

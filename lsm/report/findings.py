@@ -12,7 +12,7 @@ from lsm.insar.origins import origins
 from lsm.insar.weak_samples import separations
 from lsm.learner.support.supports import MOVED, NO_SAMPLES, ONE_CLASS, PARTLY
 from lsm.learner.tasks import OTHERS
-from lsm.maps.classes import one_class
+from lsm.maps.classes import dominant_class
 from lsm.report.sources import Collector, ReportConstants
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
@@ -57,7 +57,7 @@ def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecas
         out += few_held_out(held, c.REGION, shown(paths.metrics))
     if held and held["chance"]:
         out += no_better_than_chance(held, shown(paths.metrics))
-    if same := one_class(in_classes, c):
+    if same := dominant_class(in_classes, c):
         out.append(Finding("classes", shown(paths.map_raster), "warning", f"{same}, so the map in classes shows no "
                            "differences; landslides may be rare among the samples, or the factors tell little",
                            "BREAKS=quantile makes classes of equal area; the layer of probabilities shows differences"))

@@ -56,7 +56,7 @@ def test_spread_is_the_sd_over_the_members_of_all_kinds():
                 for kind, members, inputs in (("local", 3, 5), ("regional", 2, 7))}
     x, block = rng.normal(size=(30, 7)).astype(np.float32), rng.integers(0, blocks, 30)
     members = list(members_of(networks))
-    found = np.concatenate([trust.spread(log_odds_of_block(members, b, row[None]))
+    found = np.concatenate([trust.spread_of_members(log_odds_of_block(members, b, row[None]))
                             for b, row in zip(block, x, strict=True)])
     for i in range(30):
         each = []

@@ -80,7 +80,7 @@ def test_the_highest_class_comes_first_in_legends_as_in_the_figures():
 
 
 def test_samples_have_one_colour_in_the_report_and_in_qgis():
-    root = ElementTree.fromstring(styles_qgis.samples())
+    root = ElementTree.fromstring(styles_qgis.sample_style())
     fills = [option.get("value") for option in root.iter("Option") if option.get("name") == "color"]
     assert fills == [",".join(map(str, bytes.fromhex(colour[1:]))) + ",255" for colour in SAMPLES.values()]
 
@@ -245,7 +245,7 @@ def test_blocks_that_adapted_in_part_are_named():
     assert line == ("5 blocks: 3 adapted, 1 of them on samples of other blocks alone; 2 of the adapted ones in part, "
                     "since some members find no samples near, or of one class; not adapted, since no samples are near: "
                     "1; not adapted, since their samples are of one class: 1")
-    assert styles_qgis.blocks().count("adapted in part") == 1  # a style for each state
+    assert styles_qgis.block_style().count("adapted in part") == 1  # a style for each state
 
 
 def test_every_figure_there_is_has_a_caption():
