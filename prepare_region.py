@@ -154,7 +154,7 @@ def main(c: Constants) -> None:
     inputs, insar = region_files.find_inputs(raw, c)
     own = region_files.find_own(raw, c.FACTORS_MORE, study_area.FACTORS)
     notes += region_files.without_layer(c, {*inputs, *["INSAR"] * bool(insar)})
-    notes += region_files.unused(raw, [*inputs.values(), *insar, *own.values()])
+    notes += region_files.unused_files(raw, [*inputs.values(), *insar, *own.values()])
     codes = region_files.codes_of_region(c.CODES_OF)
     with library_notes(notes):
         prepare(c, paths, rules, raw, inputs, insar, own, codes, notes)

@@ -23,7 +23,7 @@ from lsm.run.settings import InputError
 from lsm.sources.class_codes import NO_FIELD, names_of_raster, text_of
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
-from lsm.sources.vector_files import only_areas, open_vector, opened
+from lsm.sources.vector_files import only_areas, open_vector, vector_source
 
 FEWEST_CELLS = 4  # of a unit on average; with fewer, a unit is a cell or hardly more
 OVERLAP = 0.01    # largest share of the units' cells that may lie in two of them
@@ -35,7 +35,7 @@ FEW_SAMPLES = 5   # of a unit on average; with fewer, most models come from the 
 def check_units(name: str) -> None:
     """Raises InputError for a file of units that is missing, or that GDAL opens neither as a raster nor as a vector."""
     if not is_raster(name, "units"):
-        opened(File.of(name, "units"))
+        vector_source(File.of(name, "units"))
 
 
 def read_units(name: str, grid: Grid, valid_of: Callable[[int, int], np.ndarray], labels: Rows, folder: Path,

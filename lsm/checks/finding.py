@@ -36,7 +36,7 @@ def of_refusal(topic: str, path: Path, error: InputError) -> Finding:
     return Finding(topic, shown(path), "error", found or message, remedy if found else "")
 
 
-def summary(findings: pd.DataFrame) -> str:
+def counts_in_words(findings: pd.DataFrame) -> str:
     """How many findings there are of each level, in words."""
     n = {level: int((findings["level"] == level).sum()) for level in ("error", "warning", "ok")}
     return f"{counted(n['error'], 'error')}, {counted(n['warning'], 'warning')}, {n['ok']} in order"

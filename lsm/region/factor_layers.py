@@ -18,7 +18,7 @@ from lsm.region.warp import fill_holes, to_grid
 from lsm.run.paths import edit
 from lsm.run.settings import InputError, counted
 from lsm.sources import dem_oddities
-from lsm.sources.class_codes import codes_of, names_of_raster, number_classes, recoded, whole_numbers
+from lsm.sources.class_codes import codes_by_name, names_of_raster, number_classes, recoded, whole_numbers
 from lsm.sources.files import File, path_of
 from lsm.sources.raster_files import is_raster, turning
 from lsm.sources.vector_files import only_areas, open_vector, points_among
@@ -35,7 +35,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
 
     file           a raster, whose values are the codes, or polygons
     field          of polygons, as `number_classes` takes it, or of a raster's attribute table
-    given, region  codes to keep, as `class_codes.codes_of` takes them
+    given, region  codes to keep, as `class_codes.codes_by_name` takes them
     notes          gets lines on what was guessed, and on cells without a class. Raises InputError.
     """
     path, given_file = folder / f"{name}.tif", File.of(file, name)
@@ -44,7 +44,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
         raster = to_grid(file, name, grid, path.with_suffix(".codes.tif"), notes, categorical=True)
         coded = gdal.Open(str(path.with_suffix(".codes.tif")))
         names, named = names_of_raster(raster, whole_numbers(coded, given_file), field, notes)
-        codes = codes_of(names, given, given_file.where, region, own=True) if names else {}
+        codes = codes_by_name(names, given, given_file.where, region, own=True) if names else {}
         new_of = {old: codes[text] for old, text in names.items()}
         if new_of and not named and new_of != {old: old for old in new_of} and not given:
             notes.append(f"{given_file.where}: codes up to {max(names):,} are numbered anew; factors.json has both")
@@ -130,7 +130,7 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
     else:
         marks = gdal.Open(str(folder / "streams.tif"))
     if numbers is not None:
-        marks, what = borders(numbers, grid, folder / "marks.tif", zero), "borders between polygons"
+        marks, what = write_borders(numbers, grid, folder / "marks.tif", zero), "borders between polygons"
     missing = (f"{File.of(file, name).where}: expected {what} on the grid ({grid.extent}), found none there; check the "
                "CRS and extent of the file, or leave it out" if file else
                f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; lower "
@@ -142,7 +142,7 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
                      "through (CHANNEL)")
 
 
-def borders(numbers: gdal.Dataset, grid: Grid, path: Path, zero: bool = False) -> gdal.Dataset:
+def write_borders(numbers: gdal.Dataset, grid: Grid, path: Path, zero: bool = False) -> gdal.Dataset:
     """Writes a layer (uint8): 1 in cells whose right or lower neighbour has another number; zero: 0 is a number too."""
     def window(row: int, rows: int) -> np.ndarray:
         n = read_rows(numbers, row, min(rows + 1, grid.rows - row))  # one row more, where there is one

@@ -21,7 +21,7 @@ from lsm.run.paths import Paths, edit, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 from lsm.run.writing import write_table
-from lsm.sources.files import TABLES, full_path, is_beside, is_sidecar, parts_of, path_of
+from lsm.sources.files import TABLES, files_of_data_set, full_path, is_beside, is_sidecar, path_of
 
 ASCENDING, DESCENDING = {"asc", "ascending", "a"}, {"desc", "des", "dsc", "descending", "d"}  # in names of InSAR files
 ALONE = (".json", ".dbf")  # data where no other file of the name is, else they belong to it
@@ -111,7 +111,7 @@ def _data(files: list[Path]) -> list[Path]:
     files = [p for p in files if p.is_file() or p.suffix.lower() == ".gdb"] or files  # a folder may be data too
     files = [p for p in files if not is_sidecar(p.name)] or [p for p in files if p.suffix.lower() in ALONE]
     files = _without_pages(files)
-    of = {p: {part.name for part in parts_of(p)} - {p.name} for p in files if len(files) > 1}
+    of = {p: {part.name for part in files_of_data_set(p)} - {p.name} for p in files if len(files) > 1}
     return [p for p in files if not any(p.name in of[q] and q.name not in of[p] for q in of)]
 
 
@@ -153,11 +153,11 @@ def find_own(folder: Path, more: tuple, known: tuple[Factor, ...]) -> dict[Facto
     return found
 
 
-def unused(folder: Path, used: list[str]) -> list[str]:
+def unused_files(folder: Path, used: list[str]) -> list[str]:
     """A note that names the files of a folder that are neither used nor belong to a used one, [] where there are none;
     of a folder within it that holds such files, the others."""
     paths = [path_of(name).resolve() for name in used]
-    parts = {part.resolve() for path in paths for part in parts_of(path)}
+    parts = {part.resolve() for path in paths for part in files_of_data_set(path)}
     there = sorted(folder.iterdir()) if folder.is_dir() else []
     holding = {part.parent for part in (*paths, *parts)}
     there = [q for p in there for q in (sorted(p.iterdir()) if p.is_dir() and p.resolve() in holding else [p])]

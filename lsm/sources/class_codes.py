@@ -25,7 +25,7 @@ NO_FIELD = re.compile(r"gml_id|(\w+_)?fid(_\w*)?|id(_\d+)?|gid|oid_?|objectid(_\
                       r"area|perimeter|length|(\w+_)?seq|buff_dist|et_id|featureid|path", re.I)
 
 
-def codes_of(names: dict, given: dict[str, int], where: str, region: str, own: bool) -> dict[str, int]:
+def codes_by_name(names: dict, given: dict[str, int], where: str, region: str, own: bool) -> dict[str, int]:
     """The codes of classes, by name. A class that the other region has keeps its code there; new ones follow.
 
     names   of the classes by the number or text that the file stores, in order
@@ -204,7 +204,7 @@ def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[st
     count; empty text, null, no data and the like are no class.
 
     field          that holds the classes; "": found, where only one field can hold them
-    given, region  as `codes_of` takes them
+    given, region  as `codes_by_name` takes them
     notes          gets a line on the field taken. Returns code by class, and the name of the new field. Raises
                    InputError.
     """
@@ -227,7 +227,7 @@ def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[st
     if not 1 <= len(names) <= most:
         raise InputError(f"{file.where}: field {chosen}: expected 1 to {most} classes, found {len(names)}; name "
                          f"another field: {_field_constant(file)}=<field>, or group the classes")
-    codes = codes_of(names, given, file.where, region, own=False)
+    codes = codes_by_name(names, given, file.where, region, own=False)
     if not field:
         notes.append(f"{file.where}: classes are those of the field {chosen} ({_field_constant(file)})")
     return codes, add_numbers(dataset, {fid: codes.get(text, 0) for fid, text in zip(fids, values, strict=True)})

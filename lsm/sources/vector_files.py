@@ -30,7 +30,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     Raises InputError.
     """
     file, said = File.of(name, what), [] if notes is None else notes
-    source = opened(file)
+    source = vector_source(file)
     file.only("a layer of shapes", "layername", "field", *able)
     layer = _layer(source, file, said)
     stated = _crs_of(layer)  # first: GDAL raises what is wrong with a .prj file at whatever reads the layer first
@@ -38,7 +38,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
         if source.GetDriver().ShortName != "ESRI Shapefile":
             raise InputError(f"{file.where}: expected text in UTF-8, found another encoding; export it as GeoPackage")
         chosen = layer.GetName()
-        source = opened(file, "ENCODING=CP1252")
+        source = vector_source(file, "ENCODING=CP1252")
         layer = source.GetLayerByName(chosen)
         _crs_of(layer)
         said.append(f"{file.where}: its text is not UTF-8 and no .cpg file names the encoding; read as Windows-1252; "
@@ -88,7 +88,7 @@ def points_among(dataset: gdal.Dataset, where: str) -> list[str]:
             "they only stand beside lines or along them, give the lines alone"] * (points > 0)
 
 
-def opened(file: File, *options: str) -> gdal.Dataset:
+def vector_source(file: File, *options: str) -> gdal.Dataset:
     """A vector file as GDAL opens it, with the open options of its driver. Raises InputError."""
     if file.is_table:
         options = (*options, f"GEOM_POSSIBLE_NAMES={','.join(('the_geom', *SHAPES))}", "KEEP_GEOM_COLUMNS=NO")

@@ -11,7 +11,7 @@ from small_region import CELL, NORTH, WEST, crs_of
 import check_region
 import prepare_region
 from lsm.checks import inspection, raster_checks, table_checks
-from lsm.checks.finding import summary, with_verb
+from lsm.checks.finding import counts_in_words, with_verb
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Raster
 from lsm.run.paths import Paths
@@ -292,7 +292,7 @@ def test_gentle_ground_is_in_degrees_where_the_heights_say_so(rise):
 
 def test_one_of_a_kind_is_counted_as_one():
     findings = pd.DataFrame({"level": ["warning", "ok", "ok"]})
-    assert summary(findings) == "0 errors, 1 warning, 2 in order"
+    assert counts_in_words(findings) == "0 errors, 1 warning, 2 in order"
     assert [with_verb(n, "row", "hold") for n in (0, 1, 2)] == ["0 rows hold", "1 row holds", "2 rows hold"]
 
 

@@ -35,7 +35,7 @@ def test_borders_lie_between_polygons(tmp_path, monkeypatch):
     vector = open_vector(tmp_path / "c.gpkg", "catchments", GRID)
     assert vectors.is_areal(vector)
     numbers = vectors.burn(vector, GRID, tmp_path / "n.tif", vectors.number_features(vector))
-    found = factor_layers.borders(numbers, GRID, tmp_path / "borders.tif").ReadAsArray()
+    found = factor_layers.write_borders(numbers, GRID, tmp_path / "borders.tif").ReadAsArray()
     expected = np.zeros((ROWS, COLS))
     expected[27] = 1  # its lower neighbour is another catchment; below row 47 there is none
     np.testing.assert_array_equal(found, expected)

@@ -5,7 +5,7 @@ from small_region import COLS, PLACE, ROWS, crs_of, square, write_raster, write_
 
 from lsm.inputs.rasters import Grid
 from lsm.run.settings import InputError
-from lsm.sources.class_codes import _described, codes_of, names_of_raster, number_classes, recoded, text_of
+from lsm.sources.class_codes import _described, codes_by_name, names_of_raster, number_classes, recoded, text_of
 from lsm.sources.files import File
 from lsm.sources.raster_files import open_raster_file
 from lsm.sources.vector_files import open_vector
@@ -77,18 +77,18 @@ def test_codes_and_names_are_matched_never_numbers_alone():
     given = {"alluvium": 1, "granite": 2}
     with pytest.raises(InputError, match=r"b.tif: expected class names as CODES_OF=t has \(alluvium, granite, ...\), "
                                          r"found numbers \(1, 2, ...\); name the classes alike"):
-        codes_of({1: "1", 2: "2"}, given, "b.tif", "t", own=True)
+        codes_by_name({1: "1", 2: "2"}, given, "b.tif", "t", own=True)
     with pytest.raises(InputError, match=r"expected class numbers as CODES_OF=t has"):
-        codes_of({"tuff": "tuff"}, {"1": 1}, "b.tif", "t", own=False)
-    assert codes_of({1: "granite", 2: "marl"}, given, "b.tif", "t", own=True) == {"granite": 2, "marl": 3}
-    assert codes_of({3: "3", 1: "1"}, {"1": 1, "2": 2}, "b.tif", "t", own=True) == {"1": 1, "3": 3}
+        codes_by_name({"tuff": "tuff"}, {"1": 1}, "b.tif", "t", own=False)
+    assert codes_by_name({1: "granite", 2: "marl"}, given, "b.tif", "t", own=True) == {"granite": 2, "marl": 3}
+    assert codes_by_name({3: "3", 1: "1"}, {"1": 1, "2": 2}, "b.tif", "t", own=True) == {"1": 1, "3": 3}
 
 
 @pytest.mark.parametrize("codes", [[20000001, 20000002], [1, 2**31 - 1], [2**24 + 1]])
 def test_codes_beyond_float32_are_numbered_by_name(codes):
-    found = codes_of({code: str(code) for code in codes}, {}, "l.tif", "", own=True)
+    found = codes_by_name({code: str(code) for code in codes}, {}, "l.tif", "", own=True)
     assert found == {str(code): number for number, code in enumerate(codes, start=1)}
-    assert codes_of({5: "5", 2**24: "x"}, {}, "l.tif", "", own=True) == {"5": 5, "x": 2**24}
+    assert codes_by_name({5: "5", 2**24: "x"}, {}, "l.tif", "", own=True) == {"5": 5, "x": 2**24}
     values = np.array(codes, np.float64)
     np.testing.assert_array_equal(recoded(values, {c: i for i, c in enumerate(codes)}), np.arange(len(codes)))
 
@@ -213,8 +213,8 @@ def test_the_names_of_arcgis(tmp_path):
 
 def test_upper_case_does_not_count_beside_codes_of_another_region(tmp_path):
     given = {"Qa": 3, "granite": 7}
-    assert codes_of({1: "QA", 2: "Granite", 5: "marl"}, given, "b.tif", "t", own=True) == {"QA": 3, "Granite": 7,
-                                                                                           "marl": 8}
+    assert codes_by_name({1: "QA", 2: "Granite", 5: "marl"}, given, "b.tif", "t", own=True) == {"QA": 3, "Granite": 7,
+                                                                                                "marl": 8}
     assert classes_of_raster(tmp_path / "l.tif", [("Name", ["Qa", "QA", "tuff"])])[0] == {
         1: "Qa (1)", 2: "QA (2)", 3: "tuff"}  # codes tell apart what polygons cannot
 

@@ -6,7 +6,7 @@ import small_region as area
 from conftest import contents, run_stage, succeed
 
 import prepare_region
-from lsm.checks.finding import summary
+from lsm.checks.finding import counts_in_words
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths
 from lsm.run.settings import of_stage
@@ -30,7 +30,7 @@ def test_what_it_prints_and_writes(region):
         printed = f"{row.level:8}{row.topic:13}{row.file}: {row.found}" in said
         assert printed == (row.level != "ok")
     assert {"ok", "warning"} <= set(found["level"])
-    assert summary(found) in said
+    assert counts_in_words(found) in said
     assert not (found["level"] == "error").any()
     table = pd.read_csv(PATHS.correlation)
     assert list(table) == ["factor", *table["factor"], "VIF"]
