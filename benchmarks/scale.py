@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 from lsm.blocks.grid_parts import parts_of
 from lsm.inputs import grid_cells
 from lsm.inputs.bands import NODATA
-from lsm.inputs.rasters import TERRAIN, Grid, create, locate, read_composite, write_windows
+from lsm.inputs.rasters import TERRAIN, Grid, create_raster, locate, read_composite, write_windows
 from lsm.learner.encoder import Encoder
 from lsm.learner.prediction import members_of, probability_of_tile, rows_in_tiles, unnamed
 from lsm.run import settings
@@ -128,9 +128,10 @@ class Island:
         """Writes blocks and stack on cells `times` times smaller; returns the number of cells with values."""
         grid = self.grid(times)
         names = [factor.name for factor in self.factors]
-        self.fill(create(paths.factor_stack, grid, options=MADE, names=names), grid, times, range(len(names)))
+        self.fill(create_raster(paths.factor_stack, grid, options=MADE, names=names), grid, times, range(len(names)))
         with artifact(paths.blocks, "scene_sampling.py", c, [paths.samples]) as temporary:
-            dataset = create(temporary, grid, gdal.GDT_Int32, -1, ("COMPRESS=DEFLATE", "PREDICTOR=2", "TILED=YES"))
+            options = ("COMPRESS=DEFLATE", "PREDICTOR=2", "TILED=YES")
+            dataset = create_raster(temporary, grid, gdal.GDT_Int32, -1, options)
             for top, left, r, k in grid.tiles(1 << 20):
                 where = np.ix_(np.arange(top, top + r) // times, np.arange(left, left + k) // times)
                 dataset.GetRasterBand(1).WriteArray(self.blocks[where], left, top)
@@ -144,7 +145,8 @@ class Island:
         number = {factor.name: j for j, factor in enumerate(self.factors)}
         grid = self.grid(times)
         with artifact(paths.composite, "src_data/make_demo.py", c, []) as temporary:
-            self.fill(create(temporary, grid, options=MADE, names=TERRAIN), grid, times, [number[n] for n in TERRAIN])
+            dataset = create_raster(temporary, grid, options=MADE, names=TERRAIN)
+            self.fill(dataset, grid, times, [number[n] for n in TERRAIN])
         return int((self.blocks >= 0).sum()) * times**2
 
 

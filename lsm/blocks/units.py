@@ -13,8 +13,8 @@ import pandas as pd
 from osgeo import gdal, ogr
 
 from lsm.inputs.bands import known
-from lsm.inputs.layers import Rows, flush, read_rows
-from lsm.inputs.rasters import Grid, create
+from lsm.inputs.layers import RasterRows, flush, read_rows
+from lsm.inputs.rasters import Grid, create_raster
 from lsm.inputs.vectors import add_numbers, fields_of
 from lsm.region.warp import to_grid
 from lsm.run.artifacts import made_with
@@ -38,7 +38,7 @@ def check_units(name: str) -> None:
         vector_source(File.of(name, "units"))
 
 
-def read_units(name: str, grid: Grid, valid_of: Callable[[int, int], np.ndarray], labels: Rows, folder: Path,
+def read_units(name: str, grid: Grid, valid_of: Callable[[int, int], np.ndarray], labels: RasterRows, folder: Path,
                notes: list[str]) -> tuple[np.ndarray, list[str]]:
     """The units of a file, on the grid of the terrain.
 
@@ -103,7 +103,7 @@ def doubts(table: pd.DataFrame) -> list[str]:
     return out
 
 
-def _of_raster(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[str]) -> list[str]:
+def _of_raster(name: str, grid: Grid, labels: RasterRows, folder: Path, notes: list[str]) -> list[str]:
     """Fills the labels of the units of a raster; returns their names."""
     raster = to_grid(name, "units", grid, folder / "units.tif", notes, categorical=True)
     where, dataset, values = raster.file.where, gdal.Open(str(folder / "units.tif")), np.empty(0)
@@ -135,7 +135,7 @@ def _of_raster(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[st
     return [own.get(int(v), str(int(v))) for v in values]
 
 
-def _of_polygons(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[str]) -> list[str]:
+def _of_polygons(name: str, grid: Grid, labels: RasterRows, folder: Path, notes: list[str]) -> list[str]:
     """Fills the labels of the units of polygons; returns their names."""
     file = File.of(name, "units")
     vector = open_vector(name, "units", grid, notes, parts=False)
@@ -206,7 +206,7 @@ def _order(names):
 def _burn(vector: gdal.Dataset, grid: Grid, path: Path, attribute: str, order: str) -> gdal.Dataset:
     """Burns the polygons with a number above 0 onto the grid (int32), in ascending (ASC) or descending (DESC) order of
     the number."""
-    target = create(path, grid, gdal.GDT_Int32, None)
+    target = create_raster(path, grid, gdal.GDT_Int32, None)
     layer = vector.ExecuteSQL(f"SELECT * FROM layer WHERE {attribute} > 0 ORDER BY {attribute} {order}")
     gdal.RasterizeLayer(target, [1], layer, options=[f"ATTRIBUTE={attribute}"])
     vector.ReleaseResultSet(layer)

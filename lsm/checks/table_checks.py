@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from lsm.checks.finding import Finding, directions_apart, graded, with_verb
-from lsm.inputs.bands import ENDLESS, MARKS, OFTEN, fillers, in_radians, marks_gap, ndvi_scale, written
-from lsm.inputs.factor.class_words import codes_of
+from lsm.inputs.bands import ENDLESS, MARKS, OFTEN, digits, fillers, in_radians, marks_gap, ndvi_scale
+from lsm.inputs.factor.class_words import codes_of_words
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.samples import is_stored_zero
 from lsm.inputs.tables.text_tables import find_columns
@@ -32,7 +32,7 @@ def factor_columns(table: pd.DataFrame, factors: tuple[Factor, ...]) -> pd.DataF
         if len(columns) == 1:  # the reader refuses two
             column = table.iloc[:, columns[0]]
             values = pd.to_numeric(column, errors="coerce")
-            values = pd.Series(codes_of(column, factor.words)) if factor.words else values.mask(
+            values = pd.Series(codes_of_words(column, factor.words)) if factor.words else values.mask(
                 is_stored_zero(values), 0.0)
             if factor.kind != "categorical" or values.notna().any() or column.isna().all():
                 found[factor.name] = values.to_numpy()
@@ -127,9 +127,9 @@ def of_nodata(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> l
         v = v[np.isfinite(v) & ~wild & (v != 0)]
         for number, share, why in fillers(v) if len(v) and kinds[name] in ("continuous", "distance") else ():
             if (rows := round(share * len(v))) >= OFTEN:
-                findings.append(Finding("nodata", file, "warning", f"{name}: {written(number)} in {rows:,} rows {why}",
+                findings.append(Finding("nodata", file, "warning", f"{name}: {digits(number)} in {rows:,} rows {why}",
                                         "if it marks gaps, remove these rows or fill them; of a raw layer declare it, "
-                                        f"|nodata={written(number)} behind the file, and run prepare_region.py again"))
+                                        f"|nodata={digits(number)} behind the file, and run prepare_region.py again"))
     return findings or [Finding("nodata", file, "ok", "no nodata value among the factors")]
 
 

@@ -127,7 +127,7 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
         elif mark or often:
             odd = "far from all other values" if mark else "far more frequent than any other value"
             kept.append(f"{where}: {end:g} at {counted(int(alike.sum()), what)} is {odd} and is kept; if it marks "
-                        "gaps, " + remedy.replace("<number>", written(float(end))))
+                        "gaps, " + remedy.replace("<number>", digits(float(end))))
     numbers, counts = np.unique(values[out], return_counts=True)
     return out, [*(f"{where}: {number:g} at {counted(n, what)} is taken for a gap that the file does not declare"
                    for number, n in zip(numbers, counts.tolist(), strict=True)), *kept]
@@ -179,7 +179,7 @@ def fillers(values: np.ndarray, full: float = np.nan, shore: float = 0.0) -> lis
     """
     numbers, counts = np.unique(values, return_counts=True)
     many = counts >= APART * len(values)
-    nines = [v for v in numbers[many & (np.abs(numbers) >= 99)].tolist() if set(written(abs(v))) <= {"9", "."}]
+    nines = [v for v in numbers[many & (np.abs(numbers) >= 99)].tolist() if set(digits(abs(v))) <= {"9", "."}]
     found = []
     for number in dict.fromkeys((*numbers[[0, -1]].tolist(), *nines)) if len(numbers) > 2 else ():
         others, count = numbers != number, counts[numbers == number][0]
@@ -196,7 +196,7 @@ def fillers(values: np.ndarray, full: float = np.nan, shore: float = 0.0) -> lis
     return found
 
 
-def written(number: float) -> str:
+def digits(number: float) -> str:
     """A number with the digits that tell it from others: 99.99, also where float32 stores 99.9899979."""
     if not abs(number) < 1e15:
         return f"{number:.9g}"
@@ -281,7 +281,7 @@ def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str, decl
     bad = impossible(values, name, kind, of_all)
     if bad.any():
         wild = float(values[bad][0])
-        gap = f"if it marks gaps, declare it ({declare.replace('<number>', written(wild))}), else "
+        gap = f"if it marks gaps, declare it ({declare.replace('<number>', digits(wild))}), else "
         gap *= wild in MARKS or abs(wild) >= ENDLESS or bool((values[bad] == wild).all())
         raise InputError(f"{where}: expected {limits_of(name, kind)[2]}, found {wild:.9g} in "
                          f"{counted(int(bad.sum()), 'cell')}; {gap}"

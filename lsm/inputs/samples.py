@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from lsm.inputs.bands import LOOKED_AT, SURE, gaps_among, impossible, limits_of, marks_gap, ndvi_scale
-from lsm.inputs.factor.class_words import NO_CLASS, class_word, codes_of
+from lsm.inputs.factor.class_words import NO_CLASS, class_word, codes_of_words
 from lsm.inputs.factor.definition import Factor
-from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
+from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, numeric, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -102,7 +102,7 @@ def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[
 
     @cache
     def gaps(j: int) -> tuple[float, ...]:  # in a column, by all rows: some of them cannot tell
-        parts = (numbers(part, table).iloc[:, 0].to_numpy() for part in Table(path).frames([places[j]], rows))
+        parts = (numeric(part, table).iloc[:, 0].to_numpy() for part in Table(path).frames([places[j]], rows))
         return gaps_among(parts, 1 + count_rows(path) // LOOKED_AT)
 
     for frame in table.frames(places, rows, _in_words(places, factors)):
@@ -234,12 +234,12 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
     first_row  of this part in the table, for messages
     gaps       (number of a column) -> the numbers that mark gaps in it; None: by these rows. Raises InputError.
     """
-    values, checked = np.empty((len(frame), len(factors)), np.float32), numbers(frame, table)
+    values, checked = np.empty((len(frame), len(factors)), np.float32), numeric(frame, table)
     for j, factor in enumerate(factors):
         of_all = partial(gaps, j) if gaps else None
         v, column = checked.iloc[:, j].to_numpy(), frame.iloc[:, j]
         if factor.words:
-            v = codes_of(column, factor.words)
+            v = codes_of_words(column, factor.words)
             none = np.isnan(v) & column.where(np.isnan(v), "").map(class_word).isin(NO_CLASS[1:]).to_numpy()
             _refuse(none, table, column, "a class", first_row, "it marks gaps: remove these rows, or fill them")
             _refuse(np.isnan(v), table, column, f"a class in words, like {factor.words[0]!r}", first_row,

@@ -14,7 +14,7 @@ from lsm.inputs.bands import ENDLESS, gaps_of, heaped
 from lsm.inputs.bands import known as has_value
 from lsm.inputs.crs import crs_of, moved
 from lsm.inputs.rasters import Grid, open_raster
-from lsm.inputs.vectors import fields_of, kind_of
+from lsm.inputs.vectors import fields_of, geometry_type
 from lsm.region.points.placed_points import dropped
 from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
@@ -42,7 +42,7 @@ def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, lis
             if wanted(field)}  # a list of Python's numbers would take five times as much
     xy = np.full((n, 2), np.nan)
     for number, feature in enumerate(layer):
-        shape, kind = feature.GetGeometryRef(), kind_of(feature)
+        shape, kind = feature.GetGeometryRef(), geometry_type(feature)
         if kind not in (None, ogr.wkbPoint):
             raise InputError(f"{shown(path)}: {WHAT}: feature {number + 1}: expected a point, found "
                              f"{shape.GetGeometryName().lower()}; turn each into a point, or remove it")

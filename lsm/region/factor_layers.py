@@ -10,7 +10,7 @@ from osgeo import gdal, ogr
 from lsm.inputs.bands import NODATA, bulk, gaps_among, in_radians, known, ndvi_scale, refuse_impossible
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
-from lsm.inputs.rasters import Grid, create, known_strips
+from lsm.inputs.rasters import Grid, create_raster, known_strips
 from lsm.inputs.vectors import burn, burn_numbers, fields_of, is_areal, number_features, overlaps
 from lsm.region import drainage, surface, warp
 from lsm.region.points.inventory import InventoryConstants, read_inventories
@@ -159,7 +159,7 @@ def write_distance(marks: gdal.Dataset, grid: Grid, path: Path, missing: str) ->
     InputError with the message `missing` where no cell is marked."""
     if not any(read_rows(marks, *window).any() for window in grid.windows()):
         raise InputError(missing)
-    target = create(path, grid)
+    target = create_raster(path, grid)
     gdal.ComputeProximity(marks.GetRasterBand(1), target.GetRasterBand(1), ["VALUES=1", "DISTUNITS=GEO"])
     flush(target)
 

@@ -10,7 +10,7 @@ from osgeo import gdal, osr
 from lsm.inputs.bands import NODATA, heaped, known
 from lsm.inputs.crs import SIDEWAYS, crs_of, ground_scale, moved, off_north, other_unit, utm_zone
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer, write_rows
-from lsm.inputs.rasters import MAX_CELLS, Grid, create, known_strips, reason
+from lsm.inputs.rasters import MAX_CELLS, Grid, create_raster, known_strips, reason
 from lsm.inputs.vectors import burn, fields_of
 from lsm.run.settings import InputError
 from lsm.sources.class_codes import NO_FIELD
@@ -187,7 +187,7 @@ def fill_holes(path: Path, grid: Grid, largest: int) -> int:
                        gdal.GDT_Byte, None)
     if largest < 1 or all(read_rows(mask, *window).all() for window in grid.windows()):
         return 0
-    sieved = create(path.with_suffix(".sieved.tif"), grid, gdal.GDT_Byte, None)
+    sieved = create_raster(path.with_suffix(".sieved.tif"), grid, gdal.GDT_Byte, None)
     gdal.SieveFilter(mask.GetRasterBand(1), None, sieved.GetRasterBand(1), largest + 1, 4)
 
     def hole(row: int, rows: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from osgeo import gdal, ogr, osr
 from lsm.inputs.bands import UNREADABLE
 from lsm.inputs.crs import horizontal
 from lsm.inputs.rasters import Grid, reason
-from lsm.inputs.vectors import POINTS, POLYGONS, kind_of
+from lsm.inputs.vectors import POINTS, POLYGONS, geometry_type
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
 from lsm.sources.files import SHAPES, File
@@ -71,7 +71,7 @@ def only_areas(dataset: gdal.Dataset, where: str, notes: list[str], remedy: str 
     """Deletes the features of a layer that are no polygons; notes  gets their number. Raises InputError where no other
     is left; remedy  ends the message."""
     layer = dataset.GetLayer(0)
-    others = [feature.GetFID() for feature in layer if kind_of(feature) not in POLYGONS]
+    others = [feature.GetFID() for feature in layer if geometry_type(feature) not in POLYGONS]
     if len(others) == layer.GetFeatureCount():
         raise InputError(f"{where}: expected polygons, found lines or points; {remedy}")
     for fid in others:
@@ -82,7 +82,7 @@ def only_areas(dataset: gdal.Dataset, where: str, notes: list[str], remedy: str 
 
 def points_among(dataset: gdal.Dataset, where: str) -> list[str]:
     """A line on the points among the features of a layer of lines, [] without any; where  the start of the line."""
-    kinds = [kind_of(feature) for feature in dataset.GetLayer(0)]
+    kinds = [geometry_type(feature) for feature in dataset.GetLayer(0)]
     points = sum(kind in POINTS for kind in kinds)
     return [f"{where}: {points:,} of {counted(len(kinds), 'feature')} are points, and distances are to these too; if "
             "they only stand beside lines or along them, give the lines alone"] * (points > 0)
@@ -230,7 +230,7 @@ def _refuse_metres(file: File, layer: ogr.Layer, crs: osr.SpatialReference, driv
 
 def _drop_empty(layer: ogr.Layer, file: File, notes: list[str]) -> None:
     """Deletes the features without geometry. Raises InputError where no other is left."""
-    total, empty = layer.GetFeatureCount(), [feature.GetFID() for feature in layer if kind_of(feature) is None]
+    total, empty = layer.GetFeatureCount(), [feature.GetFID() for feature in layer if geometry_type(feature) is None]
     layer.ResetReading()
     if len(empty) == total:
         raise InputError(f"{file.where}: expected features with a geometry, found {total:,} without; export it again, "

@@ -13,7 +13,7 @@ from small_region import COLS, PLACE, ROWS, crs_of
 from lsm.comparison import points
 from lsm.inputs import layers, rasters
 from lsm.inputs.factor.definition import Factor
-from lsm.inputs.rasters import TERRAIN, Grid, centres, create
+from lsm.inputs.rasters import TERRAIN, Grid, centres, create_raster
 from lsm.run.artifacts import write_npz
 from lsm.run.paths import Paths
 
@@ -30,10 +30,10 @@ def region(tmp_path, monkeypatch):
     paths, c = Paths("isle"), settings()
     for path in (paths.composite, paths.blocks):
         path.parent.mkdir(parents=True)
-    create(paths.composite, GRID, names=TERRAIN).WriteArray(np.zeros((4, ROWS, COLS), np.float32))
+    create_raster(paths.composite, GRID, names=TERRAIN).WriteArray(np.zeros((4, ROWS, COLS), np.float32))
     labels = np.tile(np.repeat(np.int32([0, 1]), COLS // 2), (ROWS, 1))
     labels[:2] = -1
-    create(paths.blocks, GRID, gdal.GDT_Int32, -1).WriteArray(labels)
+    create_raster(paths.blocks, GRID, gdal.GDT_Int32, -1).WriteArray(labels)
     row, col = np.mgrid[:ROWS, :COLS].reshape(2, -1)
     x, y = centres(PLACE, row, col)
     pd.DataFrame({"X": x, "Y": y, "DEM": np.arange(len(x)), "slope": 1.0}).to_csv(paths.grid, index=False)

@@ -27,7 +27,7 @@ from lsm.inputs.tables.lines import (
     text_in_quotes,
     with_commas,
 )
-from lsm.inputs.tables.unpacking import DAMAGED, decoded, opened
+from lsm.inputs.tables.unpacking import DAMAGED, decoded, open_table
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -62,7 +62,7 @@ class Table:
         if not path.is_file():
             raise InputError(f"{self.where}: missing; put it there, or name another file")
         try:
-            self._file = opened(path, member)
+            self._file = open_table(path, member)
         except DAMAGED as error:
             raise self._damaged(error) from None
         except OSError as error:
@@ -260,7 +260,7 @@ def one_column(table: Table, names: tuple[str, ...], what: str) -> int | None:
     return found[0] if found else None
 
 
-def numbers(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+def numeric(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     """The columns of rows of a table as numbers, nan where a value is no number; `commas` of the table count."""
     out = {}
     for column, values in frame.items():
@@ -280,6 +280,6 @@ def frame_of(table: Table, columns: list[int], rows: int | None = None) -> pd.Da
     parts = table.frames(columns, chunk)
     parts = list(parts) if rows is None else [part for part in [next(parts, None)] if part is not None]
     frame = pd.concat(parts or [pd.DataFrame(columns=[table.header[i] for i in columns], dtype=float)])
-    as_numbers = numbers(frame, table)
+    as_numbers = numeric(frame, table)
     right = as_numbers.notna().any() & (as_numbers.notna() | frame.isna()).all()
     return pd.DataFrame({name: (as_numbers if good else frame)[name] for name, good in right.items()}, frame.index)

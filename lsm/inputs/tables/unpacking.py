@@ -21,7 +21,7 @@ _BOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how spreadsheets begin; some pr
 DAMAGED = (BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, RuntimeError, UnicodeError)
 
 
-def opened(path: Path, member: str) -> IO[bytes]:
+def open_table(path: Path, member: str) -> IO[bytes]:
     """A table, open for its bytes, unpacked and in UTF-8. Raises OSError, one of DAMAGED or InputError.
 
     member  the file within an archive, or the sheet of a spreadsheet; "": the one sheet that has rows

@@ -13,7 +13,7 @@ from osgeo import gdal, ogr
 from lsm.inputs.bands import known
 from lsm.inputs.layers import change_layer, flush, read_rows, take, values_at
 from lsm.inputs.rasters import Grid, centres, locate
-from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
+from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, geometry_type, points
 from lsm.region import surface
 from lsm.region.points.labels_of_slides import is_empty, slid_of
 from lsm.region.points.placed_points import dropped, holds_shapes, points_of, remedy_off_grid
@@ -114,7 +114,7 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     dataset = (outlines_of(name, what, grid, dem, folder, outlined) if is_raster(name, what) else
                open_vector(name, what, grid))
     layer = dataset.GetLayer(0)
-    features = [(f.GetFID(), kind_of(f), f.GetGeometryRef().Clone() if kind_of(f) else None) for f in layer]
+    features = [(f.GetFID(), geometry_type(f), f.GetGeometryRef().Clone() if geometry_type(f) else None) for f in layer]
     fields = list(fields_of(layer))
     table = pd.DataFrame([[f.GetField(i) for i in range(len(fields))] for f in layer], columns=fields)
     labels, years, notes = _labels_and_years(table, file, date)
