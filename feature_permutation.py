@@ -182,7 +182,7 @@ def main(c: Constants) -> None:
     write_csv(paths.importance, table, *made)
     print(f"explained: {counted(len(row), 'sample')} of {len(sampled)} of {counted(len(state), 'block')}; without "
           f"samples: {len(bare)}; without a model of their own: {(~np.isin(state, ranking.EXPLAINED)).sum()}")
-    print(ranking.as_text(over_territory, agreement, state))
+    print(ranking.ranking_as_text(over_territory, agreement, state))
     if place.any():
         print(f"X and Y together, beside the factors: mean |SHAP| {np.abs(place).mean():.3f}")
     for path in (paths.importance, paths.importance_territory, paths.shap_values, paths.leading_factor):

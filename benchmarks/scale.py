@@ -35,7 +35,7 @@ from lsm.inputs import grid_cells
 from lsm.inputs.bands import NODATA
 from lsm.inputs.rasters import TERRAIN, Grid, create_raster, locate, read_composite, write_windows
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import members_of, probability_of_tile, rows_in_tiles, unnamed
+from lsm.learner.prediction import probability_of_tile, rows_in_tiles, unnamed, weights_of_members
 from lsm.run import settings
 from lsm.run.artifacts import artifact, read_npz
 from lsm.run.paths import PROJECT, Paths
@@ -195,7 +195,7 @@ def steps(paths: Paths, c, folder: Path) -> pd.DataFrame:
     write = timed(lambda: (file.write_bytes(block), os.sync()), time.perf_counter) / len(block)
     copy = min(timed(lambda: a.copy(), clock) for _ in range(9)) / (2 * a.nbytes)
     adds = sum(w[0, 0].size for weights in networks.values() for w in weights if w.ndim == 4) * len(
-        list(members_of(networks))) / len(networks)
+        list(weights_of_members(networks))) / len(networks)
     for name in ("bytes", "part.tif"):
         (folder / name).unlink()
     inputs = 4 * len(c.factors)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lsm.learner.additive.direct_path import curves
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import Networks, log_odds, mean_log_odds, members_of
+from lsm.learner.prediction import Networks, log_odds, mean_log_odds, weights_of_members
 
 ROWS_AT_ONCE = 4_000  # of a network in one call: they stay in the processor's cache
 
@@ -30,7 +30,7 @@ def shap_values(networks: Networks, x: np.ndarray, background: np.ndarray, playe
                 has its own order
     The SHAP values of a mean are the mean of the SHAP values (linearity, Lundberg and Lee 2017).
     """
-    each = [_of_member(weights, x, background, player, orders, rng) for weights in members_of(networks)]
+    each = [_of_member(weights, x, background, player, orders, rng) for weights in weights_of_members(networks)]
     return sum(each) / len(each)
 
 

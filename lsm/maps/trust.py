@@ -10,7 +10,14 @@ from scipy.spatial.distance import pdist
 
 from lsm.blocks.grid_parts import Part
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import Networks, let_go, log_odds_of_block, members_of, over_tiles, probability
+from lsm.learner.prediction import (
+    Networks,
+    log_odds_of_block,
+    over_tiles,
+    probability,
+    release_memory,
+    weights_of_members,
+)
 from lsm.maps.nearest import Nearest
 from lsm.run.paths import shown
 from lsm.run.progress import Progress
@@ -107,7 +114,7 @@ def fill_rasters(parts: Iterable[Part], cells: int, encoder: Encoder, networks: 
                  uncertainty: gdal.Dataset | None, applicability: gdal.Dataset) -> None:
     """Fills both rasters part by part of a grid with `cells` cells; uncertainty may be None. A cell outside every block
     takes the nearest block, as in the map."""
-    members = list(members_of(networks))
+    members = list(weights_of_members(networks))
 
     def of_tile(b: int, x: np.ndarray) -> np.ndarray:
         index = applicable.index(x)
@@ -117,6 +124,6 @@ def fill_rasters(parts: Iterable[Part], cells: int, encoder: Encoder, networks: 
     for part, values in over_tiles(parts, encoder, len(members[0][0]), of_tile, 2 if uncertainty else 1):
         for dataset, v in zip((applicability, uncertainty), values, strict=False):
             part.write(dataset, v)
-        let_go(networks)
+        release_memory(networks)
         bar.update(len(part.block))
     bar.close()
