@@ -53,7 +53,7 @@ from lsm.comparison.methods import FAMILIES
 from lsm.comparison.ours import published_steps
 from lsm.comparison.ours.networks import Stages, k_shot
 from lsm.comparison.points import Points, read_points
-from lsm.comparison.protocols import all_splits, cut_of, units_of, unused, write_splits
+from lsm.comparison.protocols import all_splits, cut_of, units_of, unused_points, write_splits
 from lsm.comparison.splits import Split
 from lsm.comparison.tables import pages, score_tables
 from lsm.inputs import grid_cells
@@ -142,7 +142,7 @@ def work(job: Job) -> None:
     stages = Stages(partial(constants_of_stages, _C), pretrained, RBM)
     with threadpool_limits(1):
         if job.family == fits.STEPS:
-            keep(job.path, job.made_of, published_steps.scores(_INVENTORY, stages, job.seed))
+            keep(job.path, job.made_of, published_steps.steps_scores(_INVENTORY, stages, job.seed))
             return
         split = split_of(job)
         if job.family == "k-shot":
@@ -197,7 +197,7 @@ def main(c: Constants) -> None:
     jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c), named)
     if named + more:
         print("cannot be scored: " + "; ".join(named + more))
-    if words := unused(points, roles, asked, c):
+    if words := unused_points(points, roles, asked, c):
         print(words)
     with cluster_of(c) as cluster:
         print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))
@@ -207,13 +207,13 @@ def main(c: Constants) -> None:
     made, written = (_STAGE, c, [*inputs, paths.splits]), []
     steps, jobs = ([job for job in jobs if (job.family == fits.STEPS) == own] for own in (True, False))
     if steps:
-        written += published_steps.write(paths, inventory, steps, (_STAGE, c, [*inputs, paths.samples]))
+        written += published_steps.write_steps(paths, inventory, steps, (_STAGE, c, [*inputs, paths.samples]))
     if jobs:
         units = units_of(points, roles, c)
         written += score_tables.write_tables(paths, jobs, points, roles, units, c.RESAMPLES, c.SEED,
                                              (*made, optional))
-        written += grid_maps.write(paths, jobs, c.MAPPED, made)
-        print(pages.summary(paths))
+        written += grid_maps.write_method_maps(paths, jobs, c.MAPPED, made)
+        print(pages.measures_in_words(paths))
     for path in [paths.splits, *written]:
         print(f"wrote {shown(path)}")
 

@@ -179,7 +179,7 @@ def main(c: Constants) -> None:
     check_number(samples.label, paths)
     rng = np.random.default_rng(c.SEED)
     role = held_out_roles(samples, c, rng)
-    role[twins := splits.repeats(table["factors"], np.flatnonzero(role != "unused"))] = "unused"
+    role[twins := splits.repeated_rows(table["factors"], np.flatnonzero(role != "unused"))] = "unused"
     known, query = np.isin(role, ("meta-train", "support")), role == "query"
     taught = known if c.LOCAL_NEIGHBOURHOOD else role == "meta-train"
     print("samples: " + ", ".join(f"{name} {(role == name).sum():,}" for name in sorted(set(role))) + (

@@ -44,7 +44,7 @@ def kind_of(protocol: str) -> str:
     return "partitions" if protocol == RANDOM_FOLDS else protocol.replace("_", " ").split(" ")[0]
 
 
-def of_blocks(protocol: str) -> bool:
+def holds_out_blocks(protocol: str) -> bool:
     """Whether blocks are held out, and not places or years."""
     return kind_of(protocol) in (*OF_BLOCKS, "development")
 
@@ -83,7 +83,7 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
     """
     sample = points.label >= 0
     every = {**_few_shot(points, sample, c), **_blocked(points, sample, c), **_folds(points, sample, c)}
-    cannot = [] if any(of_blocks(protocol) for protocol, _ in every) else [(
+    cannot = [] if any(holds_out_blocks(protocol) for protocol, _ in every) else [(
         (*OF_BLOCKS, "development"), f"{', '.join(OF_BLOCKS)}: fewer than {FEWEST_BLOCKS} blocks have more than "
                                      f"{c.MIN_SAMPLES} samples")]
     first = dates.newest(points.year[sample], c.NEWER)
@@ -108,12 +108,12 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
     return out, cannot
 
 
-def unused(points: Points, roles: dict, asked: list[str], c: SplitConstants) -> str:
+def unused_points(points: Points, roles: dict, asked: list[str], c: SplitConstants) -> str:
     """How many labelled points no method is given under the protocols asked for (members of KINDS) that hold out
     blocks, in words; "" where there are none, or no such protocol."""
-    sample, named = points.label >= 0, [name for name in asked if of_blocks(name)]
+    sample, named = points.label >= 0, [name for name in asked if holds_out_blocks(name)]
     thin = sample & ~np.isin(points.block, splits.eligible_blocks(points.block[sample], c.MIN_SAMPLES))
-    if not thin.any() or not named or not any(of_blocks(protocol) for protocol, _ in roles):
+    if not thin.any() or not named or not any(holds_out_blocks(protocol) for protocol, _ in roles):
         return ""
     return (f"{', '.join(named)}: {thin.sum():,} of {counted(int(sample.sum()), 'point')} are not used: their blocks "
             f"have no more than {c.MIN_SAMPLES} (MIN_SAMPLES)")
@@ -140,8 +140,8 @@ def _few_shot(points: Points, sample: np.ndarray, c: SplitConstants) -> dict:
     for prefix, pool in pools.items():
         for name, cut in (("published", "random"), ("spatial", "line")):
             for seed in range(1, c.SEEDS + 1):  # the same blocks under both cuts
-                role = splits.few_shot(block, xy, c.MIN_SAMPLES, np.sort(pool), held_out, cut,
-                                       np.random.default_rng([c.SEED, 1, seed]))
+                role = splits.few_shot_roles(block, xy, c.MIN_SAMPLES, np.sort(pool), held_out, cut,
+                                             np.random.default_rng([c.SEED, 1, seed]))
                 held = np.unique(block[role == QUERY])
                 cell_role = np.where(np.isin(points.block[~sample], held), QUERY, UNUSED)
                 out[prefix + name, seed] = np.append(role, cell_role).astype(np.int8)
@@ -212,7 +212,7 @@ def units_of(points: Points, roles: dict, c: SplitConstants) -> dict[str, np.nda
         return np.unique(np.floor(points.xy / size).astype(np.int64), axis=0, return_inverse=True)[1].ravel()
 
     by_name = {f"blocked {size / 1000:g} km": size for size in sizes}
-    return {protocol: points.block if of_blocks(protocol) else squares(by_name.get(protocol, min(sizes)))
+    return {protocol: points.block if holds_out_blocks(protocol) else squares(by_name.get(protocol, min(sizes)))
             for protocol in dict.fromkeys(protocol for protocol, _ in roles)}
 
 

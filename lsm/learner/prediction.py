@@ -103,7 +103,7 @@ def rows_in_tiles(block: np.ndarray, blocks: int) -> Iterator[tuple[int, np.ndar
 
 
 def log_odds_of_block(members: list[list[np.ndarray]], b: int, x: np.ndarray) -> np.ndarray:
-    """Log-odds (members, rows) of encoded rows x (rows, inputs) of block b; members as `weights_of_members` gives them."""
+    """Log-odds (members, rows) of encoded rows x (rows, inputs) of block b; members: `weights_of_members`."""
     return np.stack([log_odds([w[b] for w in weights], x) for weights in members])
 
 

@@ -128,12 +128,12 @@ def test_a_small_inventory_is_judged_by_squares_and_partitions():
 def test_points_of_thin_blocks_are_counted():
     points, c = made_points(), constants()
     roles, _ = protocols.all_splits(points, c)
-    assert protocols.unused(points, roles, ["published", "spatial"], c) == ""
+    assert protocols.unused_points(points, roles, ["published", "spatial"], c) == ""
     points.block[:5] = 25  # a block of its own
     roles, _ = protocols.all_splits(points, c)
     assert (np.stack([role[:5] for (name, _), role in roles.items() if name == "spatial"]) == UNUSED).all()
-    assert protocols.unused(points, roles, ["partitions"], c) == ""  # which use them
-    assert protocols.unused(points, roles, ["spatial", "partitions", "k-shot"], c) == (
+    assert protocols.unused_points(points, roles, ["partitions"], c) == ""  # which use them
+    assert protocols.unused_points(points, roles, ["spatial", "partitions", "k-shot"], c) == (
         "spatial, k-shot: 5 of 800 points are not used: their blocks have no more than 16 (MIN_SAMPLES)")
 
 

@@ -56,7 +56,7 @@ def make_tables():
                 scores.append(pd.DataFrame(key | {"point": np.arange(n), "block": block, "label": label,
                                                   "origin": "inventory", "score": p}))
                 scores.append(scores[-1].assign(with_dv=False, score=1 - p))  # must not be drawn
-                found = measures.scores(label, p) | {"top_tenth": 0.3}
+                found = measures.all_measures(label, p) | {"top_tenth": 0.3}
                 seeds += [key | {"subset": s, "with_dv": dv, "measure": m, "value": v - 0.01 * (not dv), "n": n}
                           for s in (*measure_bars.SUBSETS, *measure_bars.QUARTERS) for dv in (True, False)
                           for m, v in found.items()]

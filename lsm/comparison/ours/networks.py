@@ -1,6 +1,6 @@
 """Networks of blocks: ours, the published recipe, few samples, and networks that differ from ours in where they start.
 
-A fitted method is a function (rows of splits.Rows) -> landslide probabilities (rows,). lsm imports no stage: what the
+A fitted method is a function (splits.PredictedRows) -> landslide probabilities (rows,). lsm imports no stage: what the
 methods need of stages 1 and 3 comes in as `Stages`.
 """
 
@@ -172,7 +172,7 @@ def block_alone(split: Split, c: MethodConstants, stages: Stages, seed: int) -> 
     return (from_one_network(weights, c.ALONE_LR, split, c.ALONE_STEPS, alone=True),)
 
 
-def fine_tuned(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable, Callable]:
+def one_network(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable, Callable]:
     """One network for all blocks, fitted to all labelled points; and the same fine-tuned to each block."""
     one, _ = stages.constants("recommended", seed)
     network = MLPClassifier(one.HIDDEN, batch_size=128, max_iter=baselines.EPOCHS, random_state=seed)

@@ -125,7 +125,7 @@ def best(settings: list, split: Split, features_by: Callable, predicted: Callabl
     return settings[int(np.argmin(losses))]
 
 
-def random_forest(*parts: str) -> Callable:
+def tuned_forest(*parts: str) -> Callable:
     """A random forest of 200 trees; the validation chooses the least number of samples of a leaf."""
     def method(split: Split, rng) -> Callable:
         state = int(rng.integers(1 << 31))
@@ -141,7 +141,7 @@ def random_forest(*parts: str) -> Callable:
     return method
 
 
-def boosting(*parts: str, members: int = 1) -> Callable:
+def tuned_boosting(*parts: str, members: int = 1) -> Callable:
     """Gradient boosting whose learning rate and number of trees the validation chooses; of several members, which see
     half of the features at each split and have an L2 penalty, the mean."""
     def method(split: Split, rng) -> Callable:

@@ -117,7 +117,7 @@ def _markdown(table: pd.DataFrame) -> str:
     return re.sub(r"[ ]{2,}|-{4,}", lambda run: run[0][:3].strip() or " ", text)  # no padding: hundreds of lines
 
 
-def summary(paths: Paths) -> str:
+def measures_in_words(paths: Paths) -> str:
     """The measures that matter most as text, for all factors and all points: a table for each protocol."""
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     table = table[(table.subset == "all") & table.with_dv & (table.protocol != "k-shot")]

@@ -190,7 +190,7 @@ def reliability(c: FigureConstants, protocol: str) -> Drawn:
     rows, error = [], {}
     groups = where(table, protocol=protocols).groupby(["protocol", "method"], observed=True, sort=False)
     for (name, method), part in groups:
-        n, mean, share = measures.reliability(part["label"].to_numpy(), part["score"].to_numpy(float))
+        n, mean, share = measures.reliability_bins(part["label"].to_numpy(), part["score"].to_numpy(float))
         error[name, method] = np.mean([measures.calibration_error(one["label"].to_numpy(), one["score"].to_numpy(float))
                                        for _, one in part.groupby("seed")])
         rows.append(pd.DataFrame({"protocol": name, "method": method, "bin": np.arange(len(n)), "points": n,
