@@ -50,7 +50,7 @@ from lsm.report.pictures import FIGURES
 from lsm.run.artifacts import record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.progress import UNEVEN, Progress
-from lsm.run.settings import InputError, at_least, nearest, run
+from lsm.run.settings import InputError, at_least, nearest_name, run
 from study_area import MappedArea
 
 
@@ -112,7 +112,7 @@ def main(c: Constants) -> None:
     check_constants(c)
     drawers = figures()
     if c.ONLY and c.ONLY not in drawers:
-        near = nearest(c.ONLY, drawers)
+        near = nearest_name(c.ONLY, drawers)
         raise InputError(f"ONLY={c.ONLY}: expected the name of a figure; "
                          + (f"did you mean {near}?" if near else "--help lists them"))
     drawn, areas, left_out = [], None, LeftOut(c.REGION)

@@ -41,7 +41,7 @@ from lsm.learner.support import dates
 from lsm.learner.support.reach import intermediate_models
 from lsm.learner.tasks import OTHERS, EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
-from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
+from lsm.run.artifacts import changes_since, read_npz, read_record, record_path, stopped, write_csv, write_npz
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import BLOCKS, PRETRAIN
@@ -128,7 +128,7 @@ def go_on(training: Training, paths: Paths, c: Constants, inputs: list) -> None:
         record = read_record(path, f"{_STAGE}, after removing it,")
         if record["region"] != c.REGION:
             raise InputError(f"{shown(path)}: expected region {c.REGION}, found {record['region']}; remove the file")
-        differ = ["other code"] * (record.get("code") != code_of(_STAGE)) + differences(record, c, inputs, free)
+        differ = ["other code"] * (record.get("code") != code_of(_STAGE)) + changes_since(record, c, inputs, free)
         if not differ:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)

@@ -211,7 +211,7 @@ def check(path: Path, stage: str, constants) -> dict:
     return record
 
 
-def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -> list[str]:
+def changes_since(record: dict, constants, inputs: list[Path], ignore: set[str]) -> list[str]:
     """How the run that wrote `record` differs, in words, from one with these constants (those of `ignore` aside) and
     inputs: region, recipe and seed, then inputs, then other constants."""
     now = json.loads(json.dumps(vars(constants)))

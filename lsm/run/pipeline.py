@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lsm.run.artifacts import (
     MAKERS,
-    differences,
+    changes_since,
     made_by,
     made_with,
     other_factors,
@@ -188,7 +188,7 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
                   if state_of(root() / name) not in (None, state)]
         if stage.script in OF_FACTORS and other_factors(record, now):
             found.append("another list of factors")
-        found += differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))
+        found += changes_since(record, now, [root() / name for name in record["inputs"]], set(stage.free))
         if found:
             return found
     return [f"{shown(path)}: missing" for path in stage.beside(paths) if not path.is_file()]

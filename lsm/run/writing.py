@@ -252,7 +252,7 @@ def _give_back(file: IO) -> None:
         os.unlink(file.name)
 
 
-def let_go(error: BaseException | None) -> None:
+def close_files_of(error: BaseException | None) -> None:
     """Closes the files of the frames that an error passed through, without a word: what GDAL could not write it cannot
     close either, and Python would print that after the message."""
     before, sys.unraisablehook = sys.unraisablehook, lambda _: None
