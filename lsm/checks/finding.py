@@ -56,6 +56,6 @@ def relation(a: np.ndarray, b: np.ndarray) -> tuple[float | None, float]:
 
 
 def directions_apart(a: np.ndarray, b: np.ndarray) -> float:
-    """Degrees between directions a and b (n,), the median of those that both have (-1 is none); nan without any."""
+    """Degrees between directions a and b (n,), the median where both have one (-1 is none); nan where none does."""
     both = (a >= 0) & (b >= 0)
     return float(np.median(np.abs((a[both] - b[both] + 180) % 360 - 180))) if both.any() else np.nan

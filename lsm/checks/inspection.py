@@ -55,8 +55,8 @@ def write_checks(c: CheckConstants, stop: bool) -> None:
         raise InputError(f"{shown(paths.samples)}: missing, and so are all inputs of region {c.REGION}; make them of "
                          f"your layers: make run REGION={c.REGION} RAW=<folder>")
     if stop and (errors := int((table["level"] == "error").sum())):
-        raise InputError(f"{shown(paths.checks)}: expected no error, found {errors}; mend the inputs as the lines "
-                         "above say, or, if they are right all the same, add STOP_AT_ERRORS=False")
+        raise InputError(f"{shown(paths.checks)}: expected no error, found {errors}; correct the inputs as the lines "
+                         "above say; if they are right as they are, add STOP_AT_ERRORS=False")
 
 
 def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[list[Finding], pd.DataFrame]:

@@ -71,7 +71,7 @@ def test_errors_stop_make_before_stage_1(region):
 def test_statistics_are_of_the_first_rows_of_a_grid(region):
     grid = pd.read_csv(PATHS.grid)
     grid.assign(DEM=grid["DEM"].mask(grid.index >= 50, 3 * grid["DEM"])).to_csv(PATHS.grid, index=False)
-    words = "grid_samples_own.csv: DEM is 3 times that of composite.tif"
+    words = "grid_samples_own.csv: DEM is 3 times as large as in composite.tif"
     assert words not in run_stage(region, STAGE, "REGION=own", "SAMPLE_ROWS=50").stdout
     assert words in run_stage(region, STAGE, "REGION=own").stdout
     done = run_stage(region, STAGE, "REGION=own", "SAMPLE_ROWS=0")
