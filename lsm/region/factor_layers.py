@@ -187,8 +187,8 @@ def write_ground(mask: str | None, keeps: bool, water: int, steps: tuple[bool, b
     if mask:
         masked = warp.masked(mask, grid, folder, notes)
         if not masked[known(z)].any():
-            raise InputError(f"{File.of(mask, 'MASK').where}: expected a mask on the DEM ({grid.extent}), found none: "
-                             "cells of it hold values other than 0 that are no nodata; check its CRS and nodata value, "
+            raise InputError(f"{File.of(mask, 'MASK').where}: expected a mask on the DEM ({grid.extent}), found none "
+                             "there; its cells hold numbers that are neither 0 nor nodata. Check its CRS and nodata value, "
                              "or leave it out")
         masked ^= keeps
         notes.append(f"MASK: {(masked & known(z)).sum():,} of {total:,} cells of the DEM left out of map and points")
@@ -257,7 +257,7 @@ class LayerConstants(InventoryConstants, Protocol):
 
 def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, c: LayerConstants, codes: dict,
                 step: Callable[[str], None]) -> tuple[dict, dict, list[str]]:
-    """Writes one layer for each factor but DV into the folder, those of files first: what is wrong with them is known
+    """Writes one layer for each factor but DV into the folder, first from files: what is wrong with them is known
     before the flow. Returns the classes of categorical factors, the points of `inventory.read_inventories`, and notes.
 
     inputs, own  the files there are, by the name of their constant, by factor

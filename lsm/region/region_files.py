@@ -50,7 +50,7 @@ INPUTS = tuple(InputConstants.__annotations__)
 
 
 def find_inputs(folder: Path, c: InputConstants) -> tuple[dict[str, str], list[str]]:
-    """The raw files there are, with options behind their names: by the name of their constant, and those of InSAR
+    """The raw files there are, with options behind their names: by the name of their constant, and the files of InSAR
     points, of which there may be several.
 
     folder  where files lie that the constants do not name. A file's name tells what it is, whatever its case and
@@ -210,8 +210,8 @@ def refuse_to_replace(paths: Paths, overwrite: bool) -> None:
         return
     foreign = [path for path in outputs if path.is_file() and not wrote(path, MAKERS)]
     if foreign:
-        raise InputError(f"{shown(foreign[0])}: expected no file of another maker in the way, found one; choose "
-                         "another REGION, or OVERWRITE=True")
+        raise InputError(f"{shown(foreign[0])}: expected none, or a file that {MAKER} wrote, found another; "
+                         "choose another REGION, or replace it with OVERWRITE=True")
 
 
 def write_region(paths: Paths, c, inputs: list[Path], folder: Path, grid: Grid, factors: tuple[Factor, ...],

@@ -138,7 +138,7 @@ def _heap_of_zeros(dataset: gdal.Dataset) -> bool:
 
 
 def _is_on(source: RasterFile, grid: Grid) -> bool:
-    """Whether the cells of a raster are those of the grid."""
+    """Whether a raster has the same cells as the grid."""
     own = source.grid
     return ((own.rows, own.cols) == (grid.rows, grid.cols)
             and np.allclose(own.geotransform, grid.geotransform, rtol=0, atol=1e-6 * grid.cell)
@@ -146,9 +146,9 @@ def _is_on(source: RasterFile, grid: Grid) -> bool:
 
 
 def masked(mask: str, grid: Grid, folder: Path, notes: list[str]) -> np.ndarray:
-    """(rows, cols) bool: the cells of a mask: of polygons those inside, of a raster those of numbers other than 0, or
-    of |value=. Where one field alone holds 0 and 1, or no and yes, polygons of 0 or no do not mask. Raises InputError
-    where numbers cover all and do not tell what is the mask."""
+    """(rows, cols) bool: the cells of a mask: the cells inside its polygons, or the cells of a raster whose number is
+    not 0, or is one of |value=. Where one field alone holds 0 and 1, or no and yes, polygons of 0 or no do not mask.
+    Raises InputError where numbers cover all and do not tell what is the mask."""
     file = File.of(mask, "MASK")
     if not is_raster(mask, "MASK"):
         vector = open_vector(mask, "MASK", grid, notes)

@@ -386,7 +386,7 @@ def test_kilometres_are_told(dem):
 @pytest.mark.parametrize("epsg", [32651, 4326])
 def test_a_crs_that_puts_points_on_the_dem_is_told(dem, epsg):
     xy = moved(np.array([[WEST + 100, NORTH - 100]]), GRID.crs, crs_of(epsg))
-    with pytest.raises(InputError, match=rf"; in EPSG:{epsg} they lie on it: if it is theirs, \|epsg={epsg} behind"):
+    with pytest.raises(InputError, match=rf"; in EPSG:{epsg} they lie on it: if it is right, \|epsg={epsg} behind"):
         inventory.on_grid(xy, dem, GRID, "i.csv")
 
 
