@@ -188,8 +188,8 @@ def write_ground(mask: str | None, keeps: bool, water: int, steps: tuple[bool, b
         masked = warp.masked(mask, grid, folder, notes)
         if not masked[known(z)].any():
             raise InputError(f"{File.of(mask, 'MASK').where}: expected a mask on the DEM ({grid.extent}), found none "
-                             "there; its cells hold numbers that are neither 0 nor nodata. Check its CRS and nodata value, "
-                             "or leave it out")
+                             "there; its cells hold numbers that are neither 0 nor nodata. Check its CRS and nodata "
+                             "value, or leave it out")
         masked ^= keeps
         notes.append(f"MASK: {(masked & known(z)).sum():,} of {total:,} cells of the DEM left out of map and points")
         ground &= ~masked
