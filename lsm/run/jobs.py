@@ -59,8 +59,8 @@ def processes(number: int, start: Callable, arguments: tuple) -> Iterator[Proces
 
 
 def _start_below(start: Callable, arguments: tuple) -> None:
-    """start(*arguments), in a process that ends when the one that started it has ended, killed for instance; Ctrl-C
-    ends both, and that one says so."""
+    """start(*arguments), in a process that ends when its parent process has ended, killed for instance; Ctrl-C ends
+    both, and the parent says so."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as in a shell's background
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

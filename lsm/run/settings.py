@@ -233,7 +233,7 @@ _REMEDIES = {
                  "a folder on another disk",
     **dict.fromkeys((errno.EACCES, errno.EPERM), "allow this user to read and write it, or set LSM_ROOT to another "
                                                  "folder"),
-    errno.EPIPE: "what reads these lines (head?) has ended; run this again without it",
+    errno.EPIPE: "the program that reads these lines (head?) has ended; run this again without it",
     errno.EROFS: "set LSM_ROOT to a folder that can be written",
     errno.EISDIR: "a file is expected in this place; move the folder away",
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a folder is expected in this place; move the file away"),
@@ -259,7 +259,7 @@ def check_region(region: str) -> None:
     how = {"demo": "python src_data/make_demo.py makes them", "HK": "make hk HK_DATA=<folder> copies them"}.get(
         region, f"python prepare_region.py REGION={region} RAW=<folder> makes them (docs/new_region.md)")
     near = nearest_name(region, there)
-    raise InputError(f"REGION={region}: expected inputs in {root() / 'src_data'}, found those of {', '.join(there)}; "
+    raise InputError(f"REGION={region}: expected inputs in {root() / 'src_data'}, found inputs of {', '.join(there)}; "
                      + f"did you mean REGION={near}? If not, " * bool(near) + how)
 
 
@@ -276,7 +276,7 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
         return
     try:
         if other := other_project(sys.argv[0]):
-            raise InputError(f"{sys.argv[0]}: expected the lsm/ of its own project, found that of {PROJECT}, installed "
+            raise InputError(f"{sys.argv[0]}: expected the lsm/ of its own project, found {PROJECT}/lsm, installed "
                              f"for this Python; begin the command with PYTHONPATH={shlex.quote(str(other))}")
         c = constants(cls, arguments)
         with only_run(c.REGION) as holder:

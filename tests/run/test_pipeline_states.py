@@ -362,7 +362,7 @@ def test_stage_1_files_of_another_region_are_named(finished):
     record = record_path(Paths("demo").saved_model)
     record.write_text(json.dumps(json.loads(record.read_text()) | {"region": "isle"}))
     found = states(finished[1])
-    assert found[pipeline.PRETRAIN] == "stale: its files are those of region isle, since all regions share them"
+    assert found[pipeline.PRETRAIN] == "stale: its files are of region isle, since all regions share them"
     assert found[pipeline.LEARN] == f"stale: {pipeline.PRETRAIN} must run first"
 
 
