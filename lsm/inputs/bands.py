@@ -100,14 +100,14 @@ class Band:
 
 def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "point",
             remedy: str = "remove these points") -> tuple[np.ndarray, list[str]]:
-    """(values,) bool: which values, of those that a file does not declare as gaps, mark gaps; and a line on each such
-    number, and on one that may be one and is kept. where  the start of a line; what  has the values; remedy  what to do
-    about gaps, with <number> for the number
+    """(values,) bool: which values mark gaps, among the values that the file does not declare as gaps; and a line on
+    each such number, and on a number that may mark gaps and is kept. where  the start of a line; what  has the values;
+    remedy  what to do about gaps, with <number> for the number
 
-    One that `marks_gap` finds, or one of MARKS that is more than TIMES as large as 99 % of the others. Of values that
-    `vary` from place to place, also a whole number or one of nines (999.9), of 100 and more, that is TIMES as large as
-    all others and stands OFTEN times as often as any of them: what is measured is never so often the same. So often 0,
-    the smallest or the largest number is said.
+    A number marks gaps if `marks_gap` finds it, or if it is one of MARKS and more than TIMES as large as 99 % of the
+    others. Of values that `vary` from place to place, also a whole number or one of nines (999.9), of 100 and more,
+    that is TIMES as large as all others and occurs OFTEN times as often as any of them: measured values are never so
+    often the same. If 0, the smallest or the largest number occurs so often, a line says so.
     """
     marked, sizes, notes = np.isin(values, MARKS), np.abs(values), []
     others = ~marked & np.isfinite(values)
@@ -143,9 +143,9 @@ def marks_gap(values: np.ndarray, of_all: Callable[[], tuple[float, ...]] | None
 
 
 def gaps_among(parts: Iterable[np.ndarray], step: int = 1) -> tuple[float, ...]:
-    """The numbers that mark gaps among the values of all parts (values,): those of SURE, and those of MARKS far from
-    all others: below 0 where these are not, or as far as these (98 % of them, of every `step`-th) are wide. -99 counts
-    in the first case alone, and not once. All of MARKS, where there are no others."""
+    """The numbers that mark gaps among the values of all parts (values,): numbers of SURE, and numbers of MARKS far
+    from all others: below 0 where these are not, or as far off as the range of these is wide (98 % of every `step`-th).
+    -99 counts in the first case alone, and only if it occurs twice or more. All of MARKS, where there are no others."""
     counts, low, high, sample = Counter(), np.inf, -np.inf, []
     for values in parts:
         marked = np.isin(values, MARKS)
@@ -190,7 +190,7 @@ def fillers(values: np.ndarray, full: float = np.nan, shore: float = 0.0) -> lis
         apart = end and np.abs(numbers[others] - number).min() >= width
         of = ("is the largest that the file can hold" if number == full else
               "alone is below 0" if number < 0 <= numbers[others].min() else
-              "stands far more often than others" if number in nines else "")
+              "occurs far more often than others" if number in nines else "")
         if apart or (of and count > OFTEN * np.median(counts[others])):
             found.append((number, count / len(values), "lies apart from all other values" if apart else of))
     return found

@@ -51,9 +51,9 @@ def refuse_unmetric(crs: osr.SpatialReference | None, path: Path) -> None:
 
 
 def ground_scale(crs: osr.SpatialReference, x: float, y: float) -> float:
-    """Metres on the map for one metre on the ground around x, y: of four directions, the one farthest from 1.
+    """Metres on the map for one metre on the ground around x, y: of four directions, the value farthest from 1.
 
-    The ground is the ellipsoid of the CRS; distances on it are those of an equidistant projection around the point.
+    The ground is the ellipsoid of the CRS; distances on it are taken from an equidistant projection around the point.
     """
     flat, degrees = crs.Clone(), crs.CloneGeogCS()
     for each in (flat, degrees):

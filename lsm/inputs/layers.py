@@ -73,7 +73,7 @@ def write_cells(path: Path, grid: Grid, row: np.ndarray, col: np.ndarray, values
 
 @dataclass(frozen=True)
 class RasterRows:
-    """The first band of an open raster, of which slices of rows are read and written like those of an array."""
+    """The first band of an open raster, of which slices of rows are read and written as in an array."""
 
     dataset: gdal.Dataset
 

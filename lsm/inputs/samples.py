@@ -160,7 +160,7 @@ def find_name(names: dict, name: str, aliases: tuple[str, ...] = ()):
 
 
 def place_of(table: Table, name: str, aliases: tuple[str, ...] = ()) -> int:
-    """The place of the one column of a name or alias. Raises InputError."""
+    """The place of the column with a name or one of its aliases. Raises InputError where there is none, or several."""
     place = one_column(table, (name, *aliases), repr(name))
     if place is None:
         alias = "" if name in OTHER_NAMES else ", or add an alias to FACTORS in study_area.py"

@@ -73,10 +73,10 @@ def burn(dataset: gdal.Dataset, grid: Grid, path: Path, attribute: str | None = 
 
 def burn_numbers(dataset: gdal.Dataset, field: str, grid: Grid, path: Path, where: str, nodata: float | None
                  ) -> list[str]:
-    """Burns the numbers of a vector's field onto the grid as a layer; features without a number, or with one that marks
-    a gap, make none. Returns lines on such numbers and on overlaps.
+    """Burns the numbers of a vector's field onto the grid as a layer; features without a number, or with a number that
+    marks a gap, make no cells. Returns lines on such numbers and on overlaps.
 
-    nodata  a number that marks gaps, None for none beside those that always do; where  the start of a line
+    nodata  a number that marks gaps, None: only the numbers that always do; where  the start of a line
     """
     layer = dataset.GetLayer(0)
     quoted = '"' + field.replace('"', r'\"') + '"'

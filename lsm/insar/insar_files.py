@@ -83,7 +83,7 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
         leave_out("nodata", (band.GetMaskBand().ReadAsArray(col, first, cols, rows) == 0) | np.isnan(v))
         if column == "velocity" and file.nodata is not None:
             leave_out(f"{file.nodata:g}", ~has_value(raw, file.nodata))
-        leave_out("of endless size", ~(np.abs(v) < ENDLESS))
+        leave_out("too large for values", ~(np.abs(v) < ENDLESS))
         if column == "velocity" and raw.dtype.kind == "f":
             leave_out("exactly 0, as no measurement is", v == 0)
         elif column == "velocity" and heaped(v[known]):

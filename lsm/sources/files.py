@@ -240,8 +240,8 @@ def full_path(given: str) -> str:
 
 
 def read_files(names: list[str]) -> list[Path]:
-    """The files on disk of names with options, and the parts of a Shapefile; of a folder that is a data set, those in
-    it."""
+    """The files on disk of names with options, and the parts of a Shapefile; of a folder that is a data set, the files
+    in it."""
     out = []
     for path in map(path_of, names):
         beside = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if path.suffix.lower() == ".shp" else []

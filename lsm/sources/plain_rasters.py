@@ -112,7 +112,8 @@ def _gaps(raster: RasterFile, windows, cells: int, notes: list[str], categorical
             notes.append(f"{where}: {mark} in {n:,} cells lies far from all other values ({left:.5g} to {right:.5g}); "
                          "taken for gaps that the file does not declare")
     if endless:
-        notes.append(f"{where}: {endless:,} cells of endless size; taken for gaps that the file does not declare")
+        notes.append(f"{where}: {endless:,} cells with numbers too large for values; taken for gaps that the "
+                         "file does not declare")
     if sample and raster.file.what != "DEM" and not categorical and heaped(np.concatenate(sample)):
         notes.append(f"{where}: exactly 0 in {zeros:,} of {total:,} cells is kept as a value; if it marks gaps, "
                      f"declare it ({_declared(raster.file, 0)})")

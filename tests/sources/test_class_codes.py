@@ -32,7 +32,7 @@ def test_blanks_do_not_count_and_empty_text_is_no_class(tmp_path):
     codes, numbers, notes = classes_of(tmp_path / "l.gpkg")
     assert codes == {"tuff": 1}
     assert numbers == [1, 1, 0, 0]
-    assert notes == [f"{tmp_path / 'l.gpkg'}: lithology: classes are those of the field rock (LITHOLOGY_FIELD)"]
+    assert notes == [f"{tmp_path / 'l.gpkg'}: lithology: classes are read from the field rock (LITHOLOGY_FIELD)"]
 
 
 def test_upper_case_does_not_count_and_words_for_gaps_are_no_class(tmp_path):
@@ -56,7 +56,7 @@ def two_fields(path, unit: list[int], note: list[str]) -> None:
 def test_it_asks_where_two_fields_could_be_meant(tmp_path):
     two_fields(tmp_path / "l.gpkg", [10, 20, 30, 40], ["", "checked", "", ""])
     with pytest.raises(InputError, match=r"lithology: expected one field of classes, found note \(1 class: checked\), "
-                       r"UNIT \(4 classes: 10, 20, …\); name the one that holds them: LITHOLOGY_FIELD=<field>"):
+                       r"UNIT \(4 classes: 10, 20, …\); name the field that holds them: LITHOLOGY_FIELD=<field>"):
         classes_of(tmp_path / "l.gpkg")
     assert classes_of(tmp_path / "l.gpkg", "unit")[0] == {"10": 1, "20": 2, "30": 3, "40": 4}
     two_fields(tmp_path / "both.gpkg", [7, 8, 7, 9], ["tuff", "marl", "tuff", "sand"])  # names and their numbers
@@ -172,7 +172,7 @@ def test_codes_are_the_column_that_holds_the_numbers_of_the_raster(tmp_path, col
             names_of_raster(raster, {10.0, 20.0, 30.0})
     else:
         assert names_of_raster(raster, {10.0, 20.0, 30.0}, "", notes)[0] == codes
-        assert any(f"codes of classes are those of the column {name} of" in note for note in notes)
+        assert any(f"codes of classes are read from the column {name} of" in note for note in notes)
 
 
 def test_ranges_of_an_attribute_table_name_the_codes_in_them(tmp_path):
@@ -189,7 +189,7 @@ def test_ranges_of_an_attribute_table_name_the_codes_in_them(tmp_path):
     assert names == {1: "sand (1)", 2: "sand (2)", 3: "marl", 7: "7"}
     where = f"{tmp_path / 'l.tif'}: land use:"
     assert notes == [f"{where} classes are named by the ranges of numbers (from, to) of its attribute table",
-                     f"{where} 1 of 4 codes have no name (7); their numbers stand for it"]
+                     f"{where} 1 of 4 codes have no name (7); their numbers are used as names"]
 
 
 def test_the_names_of_arcgis(tmp_path):
@@ -240,7 +240,7 @@ def test_the_column_of_names_is_said_or_named(tmp_path):
     texts = [("source", ["a", "a", "b"]), ("CLASS_EN", ["wood", "road", "lake"]), ("CLASS_DE", ["Wald", "Weg", "See"])]
     names, (note,) = classes_of_raster(tmp_path / "l.tif", texts)
     assert names == {1: "wood", 2: "road", 3: "lake"}
-    assert note.endswith("land use: names of classes are those of the column CLASS_EN of its attribute table; also "
+    assert note.endswith("land use: names of classes are read from the column CLASS_EN of its attribute table; also "
                          "there: source, CLASS_DE (LAND_USE_FIELD)")
     assert classes_of_raster(tmp_path / "l.tif", texts, "class_de") == ({1: "Wald", 2: "Weg", 3: "See"}, [])
     with pytest.raises(InputError, match=r"attribute table: expected a column 'when', found Value, source, CLASS_EN, "

@@ -80,8 +80,8 @@ class Table:
 
     def frames(self, columns: list[int], rows: int | None = None, text: bool | list[int] = False
                ) -> Iterator[pd.DataFrame]:
-        """The columns at these places, `rows` rows at a time, all where None; may be called once. text  True: values
-        stay text; places: those of these columns do. Raises InputError."""
+        """The columns at these places, `rows` rows at a time, all where None; may be called once. text  True: all
+        values stay text; places: the values of these columns do. Raises InputError."""
         self._columns, names = columns, range(len(self.header))
         parts = pd.read_csv(self, sep=self.separator, header=None, names=names, usecols=columns, index_col=False,
                             low_memory=False, dtype=str if text is True else dict.fromkeys(text or (), str),
@@ -91,7 +91,7 @@ class Table:
 
     @cached_property
     def commas(self) -> set[str]:
-        """The columns, of those that `frames` reads, whose commas are decimal, by all rows: the file is read again.
+        """The columns that `frames` reads and whose commas are decimal, by all rows: the file is read again.
         `1,234` may mean 1234. Its comma is decimal beside `12,5` in its column, or in a table that separates columns by
         another sign and writes no decimal points; never beside `12.5` in its column."""
         again, found = Table(self.path, member=self._member), defaultdict(set)
@@ -252,7 +252,7 @@ def find_columns(header: list[str], names: tuple[str, ...]) -> list[int]:
 
 
 def one_column(table: Table, names: tuple[str, ...], what: str) -> int | None:
-    """The place of the one column of these names, None without one; `what` it holds. Raises InputError for two."""
+    """The place of the column with one of these names, None without; `what` it holds. Raises InputError for two."""
     found = find_columns(table.header, names)
     if len(found) > 1:
         raise InputError(f"{shown(table.path)}: header: expected one column for {what}, found "
