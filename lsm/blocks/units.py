@@ -42,8 +42,8 @@ def read_units(name: str, grid: Grid, valid_of: Callable[[int, int], np.ndarray]
                notes: list[str]) -> tuple[np.ndarray, list[str]]:
     """The units of a file, on the grid of the terrain.
 
-    name      a file of polygons or a raster of whole numbers, with options as lsm/sources/files.py has them; of
-              polygons, those with the same value of |field=<name> are one unit
+    name      a file of polygons or a raster of whole numbers, with options as lsm/sources/files.py has them;
+              polygons with the same value of |field=<name> are one unit
     valid_of  (row, rows) -> where these rows of the terrain have a value (rows, cols) bool
     labels    int32 on the grid, to be filled: 0 .. units - 1, -1 outside every unit and where the terrain has no value
     folder    an empty one, for layers on the way; notes  gets lines on what was guessed or left out
@@ -91,7 +91,7 @@ def units_before(paths: Paths) -> list[str]:
 
 
 def doubts(table: pd.DataFrame) -> list[str]:
-    """Lines on units with which adapting a model to each hardly means anything; table  that of the blocks."""
+    """Lines on units with which adapting a model to each hardly means anything; table  of the blocks."""
     mean, largest, out = table["samples"].mean(), table["cells"].max() / table["cells"].sum(), []
     if len(table) < FEW:
         out.append(f"{len(table)} units are few: a model for each is nearly one model for all; take {FEW} or more")
@@ -164,7 +164,7 @@ def _of_polygons(name: str, grid: Grid, labels: RasterRows, folder: Path, notes:
                          f"two, like {pair[0]} and {pair[1]}; cut them, or take units of one level")
     if twice:
         notes.append(f"{file.where}: {twice:,} cells ({share:.2%}) lie in two units, like {pair[0]} and {pair[1]}; "
-                     "they belong to the one that comes first")
+                     "they belong to the unit that comes first")
     return names
 
 
@@ -177,7 +177,7 @@ def _names(layer, file: File, notes: list[str]) -> dict[int, str]:
     if field:
         if field not in texts:
             raise InputError(f"{file.where}: expected a field {field!r}, found {', '.join(texts) or 'none'}; name the "
-                             f"one that numbers the units: {file.remedy('field=<name>')}")
+                             f"field that numbers the units: {file.remedy('field=<name>')}")
         without = list(texts[field].values()).count("")
         if without:
             notes.append(f"{file.where}: {without:,} polygons without {field} lie outside every unit")

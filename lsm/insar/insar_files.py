@@ -31,7 +31,7 @@ def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, lis
     """The points of a layer with its fields, the names of all fields, and notes.
 
     wanted  (name of a field) -> whether it is read
-    Coordinates are those of the geometry, whatever fields say. Points without geometry are dropped and counted. Raises
+    Coordinates are read from the geometry, whatever fields say. Points without geometry are dropped and counted. Raises
     InputError.
     """
     dataset, path = open_vector(name, WHAT, grid), path_of(name)
@@ -61,7 +61,7 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
     none), and notes.
 
     key_of  (name of a band) -> what it holds, "velocity" or another, None where it does not count
-    The velocity along the line of sight is the band of that name, or the one of |band=<number>, or the first; further
+    The velocity along the line of sight is the band of that name, or of |band=<number>, or the first; further
     bands count by their names. An HDF5 file is read as MintPy writes it. Only cells around the grid are read. Raises
     InputError.
     """

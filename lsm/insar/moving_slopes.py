@@ -164,7 +164,7 @@ def told_by_flat_ground(points: InsarPoints, flat: np.ndarray, steep: np.ndarray
         if alike and abs(ground) > _scatter(velocity[here]):
             velocity[of_track] -= ground
             notes.append(f"{what}: flat and steep ground alike move by {ground:.3g} mm/yr (median), as if the "
-                         "reference moved: the rules count from there, DV does not")
+                         "reference moved: the rules subtract it, DV does not")
         for given, these in ((True, of_track & (error > 0)), (False, of_track & ~(error > 0))):
             told = these & flat
             if told.sum() < FLAT_POINTS:
@@ -200,7 +200,7 @@ def significant(velocity: np.ndarray, error: np.ndarray, tested: np.ndarray, sha
     error  (points,) standard errors, 0 where they are not known: such points pass; tested  (points,) bool: the points
     that are asked about; no other one passes
     Of many points some are fast by chance, however many errors that takes. Benjamini and Hochberg (1995), Journal of
-    the Royal Statistical Society B 57, bound their share of those that pass.
+    the Royal Statistical Society B 57, bound their share of the points that pass.
     """
     passes, tested = tested.copy(), tested & (error > 0)
     if tested.any() and share < 1:

@@ -46,7 +46,7 @@ def origins(paths: Paths, samples: dict, c: OriginConstants) -> tuple[np.ndarray
     at, unmatched = nearest_to_seen(seen, samples["xy"], landslides, cell)
     out[at] = INSAR
     return out, [f"{unmatched} of {len(seen)} rows of {shown(paths.insar_points)} have no landslide within a cell and "
-                 "count for nothing"] * (unmatched > 0)
+                 "are not used"] * (unmatched > 0)
 
 
 def table_of_origins(paths: Paths, c: OriginConstants) -> pd.DataFrame:

@@ -164,7 +164,7 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     end = max(kind.iterations for kind in training.kinds)
     # It follows from the number of points alone: a run that goes on farther has the same rows up to here
     every = max(1, c.LOG_EVERY // ROWS_OF_FEW) if any(kind.bends for kind in training.kinds) else c.LOG_EVERY
-    # once the kind with fewer steps is done, steps of the others take less time: the bar counts those of each member
+    # once the kind with fewer steps is done, steps of the others take less time: the bar counts steps of members
     bar = Progress(total=sum(kind.members * kind.iterations for kind in training.kinds), disable=not save,
                    initial=training.steps_of_members, desc="meta-training, all members", unit="step")
     with ThreadPoolExecutor(threads or cores()) as pool:

@@ -46,7 +46,7 @@ def log_odds(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 def _by_hidden_layers(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
-    """The log-odds (n,) without those of a direct path."""
+    """The log-odds (n,) without the direct path."""
     h, layers = x[:, :len(weights[0])], len(weights) // 2 - 1
     for w, b in zip(weights[:2 * layers:2], weights[1:2 * layers:2], strict=True):
         h = h @ w
@@ -109,7 +109,7 @@ def log_odds_of_block(members: list[list[np.ndarray]], b: int, x: np.ndarray) ->
 
 def predict(networks: Networks, block: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Landslide probability (rows,) float32 of encoded rows x (rows, inputs), each by the networks of its block
-    (rows,): that of the mean log-odds of all members.
+    (rows,): the probability of the mean log-odds of all members.
 
     One BLAS thread only: on slices this small the threads wait for each other longer than they work.
     """
@@ -128,7 +128,7 @@ def over_tiles(parts: Iterable[Part], encoder: Encoder, blocks: int, of_tile: Ca
 
     of_tile  of_tile(block, x) -> values (outputs, rows) of encoded rows x (rows, inputs) of one block
     threads  0: as many as cores. Each fills places of its own, so no value depends on their number
-    While one part is computed the next one is read and the one before is used; no more than these are in memory.
+    While one part is computed, the next part is read and the part before is used: only these three are in memory.
     """
     def fill(part: Part, out: np.ndarray, tiles: list) -> None:
         for b, rows in tiles:
@@ -197,12 +197,12 @@ class GridCounts:
 
     @classmethod
     def of(cls, part: Part, states: np.ndarray, encoder: Encoder) -> "GridCounts":
-        """Those of a part of the grid; states (blocks,)."""
+        """The counts of a part of the grid; states (blocks,)."""
         return cls(np.bincount(flag_of(part, states), minlength=4), int(part.on_map.sum()),
                    encoder.unseen(part.factors))
 
     def add(self, other: "GridCounts") -> None:
-        """Adds those of another part."""
+        """Adds the counts of another part."""
         self.flags += other.flags
         self.on_map += other.on_map
         self.unseen = {name: self.unseen.get(name, 0) + other.unseen.get(name, 0)

@@ -112,7 +112,7 @@ def place_counts(paths: Paths, table: dict, samples: EncodedSamples, known: np.n
     if not found:
         print(f"FORECAST: fewer than {FEWEST} older or newer landslides with a year: the map is made as without it")
         return True
-    print(f"FORECAST: older landslides tell those of {newest(year[known], NEWER):.0f} and later with AUROC "
+    print(f"FORECAST: older landslides predict the landslides of {newest(year[known], NEWER):.0f} and later with AUROC "
           f"{found[0]:.3f} where X and Y are known, with {found[1]:.3f} where they are not: "
           + ("the map is made as without FORECAST" if found[0] >= found[1] else
              "X and Y are left out, and all blocks keep the intermediate model"))

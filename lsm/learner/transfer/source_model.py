@@ -114,8 +114,8 @@ def started(source: Source, encoder: Encoder, c: TrainingConstants, labelled: in
     """Members that start from the source's members of the same kind, or of its first kind; see the module.
 
     encoder, labelled  of this area: its columns, and how many labelled points it learns from
-    They are not normalised: a source that is enters as its folded networks, the same function on its own points. Inner
-    rates are the source's too where it was not normalised; those of columns that it does not have start at INNER_LR.
+    They are not normalised. A normalised source enters as its folded networks, the same function on its own points.
+    Inner rates are the source's too if it was not normalised; rates of columns that it lacks start at INNER_LR.
     """
     pairs, kinds, states = shared_columns(source.encoder, encoder), [], []
     for kind in kinds_of_members(c, labelled):
