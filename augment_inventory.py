@@ -173,8 +173,8 @@ def print_rules(c, samples, weak: pd.DataFrame, motion: Motion) -> None:
              weak_samples.separations(motion.factors, samples.factors[~label], c.factors)
              if not 1 - c.SEPARATES <= auroc <= c.SEPARATES]
     if alone:
-        print(f"warning: alone tells the weak labels from the non-landslides: {', '.join(alone)}. Scores on weak "
-              "labels are circular to that extent: look at scores on inventory points, and without that factor")
+        print(f"warning: one factor alone separates weak labels from non-landslides: {', '.join(alone)}. Scores on "
+              "weak labels are circular to that extent: look at scores on inventory points, and without that factor")
 
 
 if __name__ == "__main__":

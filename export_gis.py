@@ -172,7 +172,7 @@ def say(c: Constants, counted: Counted, jumps: pd.DataFrame, threshold: float, m
         kept: bool, alike: bool) -> None:
     """Prints what the rasters say. kept: the breaks are of an earlier run; alike: all factors weigh the same."""
     cells = counted.cells
-    print(f"classes, {c.BREAKS} breaks{', those of earlier figures and layers' if kept else ''}: "
+    print(f"classes, {c.BREAKS} breaks{', kept from earlier figures and layers' if kept else ''}: "
           + ", ".join(f"{name} {n / max(cells.sum(), 1):.1%}" for name, n in zip(c.CLASS_NAMES, cells, strict=True)))
     print(f"difference of probability between neighbouring cells: mean {jumps.loc['across', 'mean']:.3f} across "
           f"borders of blocks, {jumps.loc['inside', 'mean']:.3f} inside blocks; median "

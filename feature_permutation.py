@@ -12,8 +12,8 @@ factors: their part is counted apart, and they lead no block.
 
 Permutation importance is the rise of the log loss over a block's samples when the values of one factor are shuffled
 among these samples. Unlike a fall of the AUROC, it is defined in a block of one class, and it still differs between
-factors where a model ranks all its samples correctly. The samples are those that the model was fitted to: both measures
-tell what the model uses, not how good it is.
+factors where a model ranks all its samples correctly. The model was fitted to these same samples: both measures tell
+what the model uses, not how good it is.
 
 Reads   models_of_blocks/<REGION>_models.npz         the adapted models, their state and the encoder
         metatask_sampling/<REGION>_tasks.npz         samples by block

@@ -59,7 +59,7 @@ from study_area import MappedArea
 class Constants(MappedArea):
     """What a person may set, here or for one run as NAME=value."""
 
-    ONLY: str = ""            # the one figure to draw; "" draws all whose inputs are there
+    ONLY: str = ""            # the figure to draw, alone; "" draws all whose inputs are there
     DPI: int = 300            # of the png, and of what the pdf holds as pixels
     THIN: int = 16            # samples; a block with no more is shaded as thin; published 16, for tasks
     LARGEST: int = 2000       # cells a side; larger rasters are read decimated

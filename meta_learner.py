@@ -99,7 +99,7 @@ class Constants(StudyArea):
     ADAPT_STEPS: int = ByRecipe(published=5, recommended=20)  # gradient steps
     ADAPT_BATCH: int = ByRecipe(published=8, recommended=0)  # samples a step, drawn anew; 0: the whole support
     REACH: bool = ByRecipe(published=False, recommended=True)  # True: adapted networks count less far from samples
-    # where the share of the rarer class is lower, the mean probability is made that of the labels (support/level.py)
+    # where the rarer class has a lower share, the mean probability is set to the share of landslides (support/level.py)
     LEVEL_BELOW: float = ByRecipe(published=0.0, recommended=0.25)
     # with fewer samples the intermediate models of the map are trained once more, on all of them
     TRAIN_ON_ALL: int = ByRecipe(published=0, recommended=5000)

@@ -169,7 +169,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
     """
     grid, aligned = warp.grid_for(open_raster_file(inputs["DEM"], "DEM", []), c.EPSG, c.CELL)
     print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
-          f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
+          f"{'the cells of the DEM' if aligned else 'the DEM is warped to them'}")
     tracks, more = read_tracks(insar, grid, c, rules.GEOMETRY)  # what is wrong with them is known before the work
     notes += more
     rng, points, weak = np.random.default_rng(c.SEED), joined(tracks), pd.DataFrame({"X": [], "Y": []})

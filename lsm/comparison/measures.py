@@ -65,7 +65,7 @@ def rate_curve(landslides: np.ndarray, area: np.ndarray, shares: np.ndarray) -> 
 
     landslides  (n,) their scores; area (cells,) the scores of cells of equal size; shares (k,) of the area, 0 .. 1
     Where cells tie at the limit of a share, their landslides count in proportion. The whole area holds all landslides,
-    also those that score below every cell.
+    also landslides that score below every cell.
     """
     order = np.unique(area)[::-1]  # limits, from the most susceptible
     covered = 1 - np.searchsorted(np.sort(area), order) / len(area)  # share of area at or above each limit
@@ -85,7 +85,7 @@ class Scored:
 
     @cached_property
     def level(self) -> np.ndarray:
-        """(methods, n) int32: the rank of every score among those of its method; equal scores have the same."""
+        """(methods, n) int32: the rank of every score among the scores of its method; equal scores have the same."""
         return np.stack([level_of(p) for p in self.scores])
 
 

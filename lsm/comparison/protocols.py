@@ -64,8 +64,8 @@ def cut_of(protocol: str) -> str:
 def square_sizes(xy: np.ndarray, given: tuple) -> tuple[float, ...]:
     """The sides of squares in m; xy (points, 2).
 
-    Those given, else a tenth and a fifth of the longer side of the points' extent, rounded to 1, 2 or 5 times a power
-    of ten.
+    The given sides, else a tenth and a fifth of the longer side of the points' extent, rounded to 1, 2 or 5 times a
+    power of ten.
     """
     if given:
         return tuple(given)
@@ -98,9 +98,9 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
         taught, asked = (points.label[sample & np.isin(role, roles)] for roles in ((TRAIN, SUPPORT), (QUERY,)))
         found = ""
         if len(np.unique(taught)) < 2:
-            found = f"{protocol} {number}: the points that teach hold {one_class(taught)}"
+            found = f"{protocol} {number}: the training points hold {one_class(taught)}"
         elif len(np.unique(asked)) < 2:
-            found = f"{protocol} {number}: the points that are asked hold {one_class(asked)}"
+            found = f"{protocol} {number}: the query points hold {one_class(asked)}"
         if found:
             cannot.append(((kind_of(protocol),), found))
         if len(asked) and len(np.unique(taught)) == 2:
@@ -134,8 +134,9 @@ def _few_shot(points: Points, sample: np.ndarray, c: SplitConstants) -> dict:
     held_out = round(c.HELD_OUT_SHARE * len(eligible))
     pools = {"": np.setdiff1d(eligible, development), "development_": development}
     if min(map(len, pools.values())) < held_out or not held_out:
-        raise InputError(f"HELD_OUT_SHARE={c.HELD_OUT_SHARE} of {len(eligible)} blocks: expected 1 or more, and no "
-                         f"more than the {len(development)} of DEVELOPMENT_SHARE and the others; change either")
+        raise InputError(f"HELD_OUT_SHARE={c.HELD_OUT_SHARE} of {len(eligible)} blocks: expected 1 or more, and at "
+                         f"most {min(map(len, pools.values()))}: as many are drawn from the {len(development)} blocks "
+                         f"of DEVELOPMENT_SHARE and from the {len(pools[''])} others; change either share")
     out = {}
     for prefix, pool in pools.items():
         for name, cut in (("published", "random"), ("spatial", "line")):

@@ -3,7 +3,7 @@
 The model of a block is the mean of its members in log-odds. A factor is one player: its whole value is exchanged, all
 its inputs of the network at once. X and Y together are one more player, the place, the last one.
 
-Networks here are those of one block, `Networks` without the axis of blocks.
+Networks here belong to one block: `Networks` without the axis of blocks.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def shap_values(networks: Networks, x: np.ndarray, background: np.ndarray, playe
                 rng: np.random.Generator) -> np.ndarray:
     """SHAP values (samples, players), in log-odds, of encoded samples x (samples, inputs).
 
-    background  encoded rows (rows, inputs) whose values replace those of absent players
+    background  encoded rows (rows, inputs) whose values replace the values of absent players
     player      of each input (inputs,)
     orders      the least number of orders in which players are exchanged, for each member; every row of the background
                 has its own order

@@ -154,7 +154,7 @@ def legend_order(words: dict, tones: dict) -> tuple[list[str], list[str]]:
 
 
 def legend_of(words: list[str], wide: float) -> tuple[list[str], int]:
-    """The labels of a legend, MOST_KEYS at most and a last one: of the one class that is left, or on the others. And
+    """The labels of a legend, MOST_KEYS at most and a last one: the only class that is left, or how many are left. And
     its columns within `wide` inches. Names too long for one column are broken into lines."""
     labels = words if len(words) <= MOST_KEYS + 1 else [*words[:MOST_KEYS], f"{len(words) - MOST_KEYS} more"]
     columns = max(1, min(5, int(wide / (KEY + LETTER * max(map(len, labels), default=1)))))

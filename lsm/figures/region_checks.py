@@ -72,7 +72,7 @@ def list_of(fig, findings: pd.DataFrame, left: float) -> None:
 def lines_of(findings: pd.DataFrame) -> list[tuple[str, str]]:
     """The findings as at most LINES lines, each with its level; "" where a finding goes on from the line above.
 
-    First errors, then warnings, each in full; a line counts those that do not fit. Last, how many findings of each
+    First errors, then warnings, each in full; a line counts findings that do not fit. Last, how many findings of each
     topic are in order.
     """
     fine = findings[findings["level"] == "ok"]["topic"].value_counts()

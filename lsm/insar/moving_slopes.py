@@ -198,7 +198,7 @@ def significant(velocity: np.ndarray, error: np.ndarray, tested: np.ndarray, sha
     """Which velocities (points,) are no noise, if a `share` of the points that pass may be noise after all.
 
     error  (points,) standard errors, 0 where they are not known: such points pass; tested  (points,) bool: the points
-    that are asked about; no other one passes
+    to judge; no other point passes
     Of many points some are fast by chance, however many errors that takes. Benjamini and Hochberg (1995), Journal of
     the Royal Statistical Society B 57, bound their share of the points that pass.
     """

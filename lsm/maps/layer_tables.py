@@ -23,7 +23,7 @@ def how_adapted(state: np.ndarray, support: np.ndarray, share: np.ndarray, reach
             if (n := (state == which).sum())]
     adapted, partly = np.isin(state, MOVED), (state == PARTLY).sum()
     alone = (adapted & (support[:, 0] == 0)).sum()
-    in_part = [f"{partly} of the adapted ones in part, since some members find no samples near, or of one class"]
+    in_part = [f"{partly} of the adapted in part, since some members find no samples near, or samples of one class"]
     lines = ["; ".join([f"{counted(len(state), 'block')}: {adapted.sum()} adapted, {alone} of them on samples of other "
                         "blocks alone", *in_part * bool(partly), *kept])]
     if reach < np.inf and adapted.any():

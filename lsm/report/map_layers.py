@@ -21,7 +21,7 @@ from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 STEPS = 65_534  # between the smallest and the largest number of a raster; 65535 stands for none
-MORE = 2**32 - 2  # of whole numbers that need more steps, such as those of many blocks; 2**32 - 1 stands for none
+MORE = 2**32 - 2  # of whole numbers that need more steps, such as numbers of many blocks; 2**32 - 1 stands for none
 GREYS = 40      # steps of the hill shading
 
 

@@ -242,9 +242,9 @@ def test_blocks_that_adapted_in_part_are_named():
     assert found.found.startswith("2 of 5 blocks, 20.0 % of the area, adapted in part: 1, 3; some members keep the")
     assert not findings.in_part(np.array([0, 2]), np.ones(2), "m")
     line, *_ = layer_tables.how_adapted(state, support, np.array([1, 0.5, 0, 0.5, 0]), np.inf)
-    assert line == ("5 blocks: 3 adapted, 1 of them on samples of other blocks alone; 2 of the adapted ones in part, "
-                    "since some members find no samples near, or of one class; not adapted, since no samples are near: "
-                    "1; not adapted, since their samples are of one class: 1")
+    assert line == ("5 blocks: 3 adapted, 1 of them on samples of other blocks alone; 2 of the adapted in part, "
+                    "since some members find no samples near, or samples of one class; not adapted, since no samples "
+                    "are near: 1; not adapted, since their samples are of one class: 1")
     assert styles_qgis.block_style().count("adapted in part") == 1  # a style for each state
 
 
@@ -274,7 +274,7 @@ def test_a_map_in_other_classes_is_not_shown(change, more, tmp_path, monkeypatch
     found = pictures.gather(paths, breaks, c, left_out)
     reason = " ".join(left_out.lines())
     assert [figure["name"] for figure in found] == ["lsm_map"] * (more is None)
-    assert ("lsm_map: drawn in other classes than those of this page" in reason) == (more is not None)
+    assert ("lsm_map: drawn in other classes than this page" in reason) == (more is not None)
     assert more is None or f"make figures REGION=demo {more}" in reason
 
 

@@ -481,7 +481,7 @@ def test_status_of_an_area_without_inputs_names_them_and_how_to_make_them(tmp_pa
     with pytest.raises(InputError, match="expected no error"):
         write_checks(c, stop=True)
     last = said_of("isle", capsys).splitlines()[-1]
-    assert last.startswith("to make the map, first mend what the checks found (or")
+    assert last.startswith("to make the map, first correct what the checks found (or")
     assert "first" not in said_of("isle", capsys, "STOP_AT_ERRORS=False").splitlines()[-1]
 
 

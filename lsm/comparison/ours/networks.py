@@ -124,7 +124,7 @@ def on_own_points(training: Training, pooled: Networks, split: Split, seed: int,
 
 
 def by_networks(networks_for: Callable, split: Split, kind: str = "") -> Callable:
-    """A fitted method: each block predicted by its networks, or by those of one kind of member alone."""
+    """A fitted method: each block predicted by its networks, or by the networks of one kind of member alone."""
     def predicted(rows) -> np.ndarray:
         networks = networks_for(rows)
         chosen = {kind: networks[kind]} if kind else networks

@@ -44,7 +44,7 @@ def measured(c: FigureConstants, *starts: str) -> tuple[pd.DataFrame, dict, list
 
 
 def protocols_of(table: pd.DataFrame, path, start: str = "") -> list[str]:
-    """The protocols of a table, in its order, whose names begin with `start`; without `start`, those in COMPARING.
+    """The protocols of a table, in its order, whose names begin with `start`; without `start`, all in COMPARING.
 
     COMPARING leaves out k-shot and augmentation, which answer other questions, and the blocks for development, on which
     settings were chosen. Raises NotCompared where the table has no such protocol.
