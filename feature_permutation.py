@@ -26,7 +26,7 @@ Writes  tmp/<REGION>_importance.csv             block, factor, mean_abs_shap (lo
                                                 (as in models_of_blocks/<REGION>_models.npz; a block without samples has
                                                 nothing to explain)
         tmp/<REGION>_importance_territory.csv   factor, rank, and over the blocks that have a model of their own or the
-                                                one of a forecast: mean_abs_shap and permutation weighted by area,
+                                                model of a forecast: mean_abs_shap and permutation weighted by area,
                                                 blocks led, their share of the area, shares of blocks with sign 1 and -1
         tmp/<REGION>_shap.npz                   for every explained sample: block, row (in tasks.npz), factors, shap
                                                 (samples, factors), place (part of X and Y together), log_odds; for

@@ -2,8 +2,8 @@
 cells, all factors, all members; the share of time of each step against its bound; and the same of scene_sampling.py.
 
 The region is the demo's island on finer cells: values between the demo's cells are interpolated. Blocks grow with it,
-their number stays. The sea, a third of the raster, is not counted. Stages run as processes of their own; their peak is
-that of the operating system (VmHWM), libraries and GDAL's cache included. Meta-training is cut short: what the
+their number stays. The sea, a third of the raster, is not counted. Stages run as processes of their own; the operating
+system gives their peak (VmHWM), libraries and GDAL's cache included. Meta-training is cut short: what the
 networks learned does not change what they cost. 100 million cells take 4 GB of disk. A second call keeps the demo's
 models in the folder.
 
@@ -255,7 +255,7 @@ def main():
     of_steps.round(3).to_csv(folder / "scale_steps.csv")
     draw(table, held, folder / "scale.png")
     rows, samples = [], paths.samples
-    os.environ["LSM_ROOT"] = str((folder / "sampling").resolve())  # its tasks are no longer those of the models
+    os.environ["LSM_ROOT"] = str((folder / "sampling").resolve())  # its tasks no longer belong to the models
     paths.samples.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(samples, paths.samples)
     for times in several:

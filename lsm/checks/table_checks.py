@@ -165,8 +165,8 @@ def _box(points: pd.DataFrame) -> float:
 
 
 def of_missing(values: pd.DataFrame, label: pd.Series, factors: tuple[Factor, ...], file: str) -> list[Finding]:
-    """Of factors whose zero says that nothing was measured: the share of such rows, and whether they are mostly those
-    of one label."""
+    """Of factors whose zero says that nothing was measured: the share of such rows, and whether most of them have one
+    label."""
     findings = []
     for name in (f.name for f in factors if f.zero_is_missing and f.name in values):
         lacks = values[name] == 0

@@ -173,9 +173,9 @@ def heaped(values: np.ndarray) -> bool:
 def fillers(values: np.ndarray, full: float = np.nan, shore: float = 0.0) -> list[tuple[float, float, str]]:
     """The numbers that stand in a share of APART of values (values,) and may mark gaps: each with its share, and why.
 
-    They are the least or the largest, if it lies apart from all others, as far as these (98 % of them) are wide; or, if
-    it stands OFTEN times as often as others do, one that is `full`, the largest that a file can hold, or alone below 0,
-    or, anywhere, of nines: 99, 99.99, 999. shore  how far 0 must lie apart; 0: it never counts
+    Such a number is the least or the largest and lies apart from all others, as far as these (98 % of them) are wide;
+    or it occurs OFTEN times as often as others do and is `full`, the largest number that a file can hold, or is alone
+    below 0, or, anywhere, is a number of nines: 99, 99.99, 999. shore  how far 0 must lie apart; 0: it never counts
     """
     numbers, counts = np.unique(values, return_counts=True)
     many = counts >= APART * len(values)
@@ -206,7 +206,7 @@ def digits(number: float) -> str:
 
 def bulk(values: np.ndarray) -> float:
     """The median size of the numbers other than 0 among values (values,); 0 where there are none. A number that stands
-    n times counts sqrt(n) times: neither one that marks gaps in many cells nor many odd ones in few cells move it."""
+    n times counts sqrt(n) times: neither a mark of gaps in many cells nor many odd numbers in few cells move it."""
     sizes, counts = np.unique(np.abs(values[np.isfinite(values) & (values != 0)]), return_counts=True)
     heaps = np.cumsum(np.sqrt(counts))
     return float(sizes[np.searchsorted(heaps, heaps[-1] / 2)]) if len(sizes) else 0.0

@@ -33,7 +33,7 @@ def crs_name(wkt: str) -> str:
 
 
 def other_unit(crs: osr.SpatialReference) -> str:
-    """Name and unit of a CRS that is not a projected one in metres, for a message; "" for one that is."""
+    """Name and unit of a CRS, for a message; "" for a projected CRS in metres."""
     if crs.IsProjected() and abs(crs.GetLinearUnits() - 1) <= 1e-9:
         return ""
     return f"{crs.GetName()} in {crs.GetLinearUnitsName() if crs.IsProjected() else crs.GetAngularUnitsName()}"

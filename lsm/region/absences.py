@@ -47,7 +47,7 @@ def draw_by_stratum(rng, wanted: dict[int, int], strata, windows: list[tuple[int
 
 
 def strata_of(strategy: str, folder: Path, edges: np.ndarray, buffer: float) -> Callable[[int, int], np.ndarray]:
-    """The function (row, rows) -> stratum of each cell of a window, for `draw_cells`. Where a non-landslide may be
+    """The function (row, rows) -> stratum of each cell of a window, for `draw_by_stratum`. Where a non-landslide may be
     drawn, the stratum is the class of slope for the strategy "slope", else 0; -1 elsewhere."""
     names = ["valid", "occupied"] + {"slope": ["slope"], "buffer": ["away"], "random": []}[strategy]
     datasets = {name: gdal.Open(str(folder / f"{name}.tif")) for name in names}

@@ -75,7 +75,7 @@ def _start_below(start: Callable, arguments: tuple) -> None:
 def side_by_side(items: list, work: Callable, workers: int, start: Callable, arguments: tuple,
                  cluster: "Cluster | None" = None) -> Iterator:
     """work(item) of every item, in their order, in as many processes as `workers`, or as cores where it is 0; each
-    process calls start(*arguments) first. Of one worker in this process. Where there is a cluster, its workers do it
+    process calls start(*arguments) first. With one worker: in this process. Where there is a cluster, its workers do it
     instead."""
     if cluster:
         yield from cluster.each(items, work, start, arguments)

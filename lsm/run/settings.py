@@ -118,7 +118,7 @@ def _meant(arguments: list[str], known: Iterable[str]) -> str:
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """The one of `known` whose spelling is nearest, capitals or not; "" where none is near."""
+    """The name in `known` with the nearest spelling, whatever its case; "" where none is near."""
     spelt = {one.upper(): one for one in known}
     return next((spelt[near] for near in difflib.get_close_matches(name.upper(), spelt, n=1)), "")
 

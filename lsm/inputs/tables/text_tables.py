@@ -55,7 +55,7 @@ class Table:
     __iter__ = None  # pandas asks whether a file has it
 
     def __init__(self, path: Path, what: str = "", member: str = ""):
-        """`what` the table is, for messages; member  as `opened` takes it. Raises InputError without a header."""
+        """`what` the table is, for messages; member  as `open_table` takes it. Raises InputError without a header."""
         self.path, self.where, self.notes = path, f"{shown(path)}: {what}" if what else shown(path), []
         self._member = member
         self._rest, self._pending, self._line, self._passed_over, self._by_blanks = b"", deque(), 0, [], False
