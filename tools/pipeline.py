@@ -54,8 +54,8 @@ def wanted(target: str, region: str, raw: bool) -> list[str]:
 
 
 def make(target: str, region: str, arguments: list[str], raw: bool) -> bool:
-    """Runs the stages of a target that are not fresh, and before stage 1 the checks of inputs, if these are not the inputs
-    that were checked; the demo's need none. A stage that fails, or an error that the checks find, ends everything with
+    """Runs the stages of a target that are not fresh, and before stage 1 the checks of inputs, unless these inputs were
+    checked; the demo's need none. A stage that fails, or an error that the checks find, ends everything with
     its exit code. Returns whether a stage ran."""
     made, ran = [], False
     if pipeline.PREPARE in wanted(target, region, raw):  # what it writes tells which stages follow

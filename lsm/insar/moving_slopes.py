@@ -142,8 +142,8 @@ def told_by_flat_ground(points: InsarPoints, flat: np.ndarray, steep: np.ndarray
     What the source gives is often the misfit of a straight line alone. So the errors are made wider where velocities on
     flat ground scatter wider than they say, and where the source gives none, this scatter stands for them: the median
     absolute deviation, which single fast points and a common motion do not change (the empirical null of Efron 2004,
-    Journal of the American Statistical Association 99). Where flat and steep ground move alike, it is the reference of
-    the velocities that moves, and they are counted from this ground. Each track is looked at alone.
+    Journal of the American Statistical Association 99). Where flat and steep ground move alike, the reference of the
+    velocities moves: this motion is subtracted. Each track is looked at alone.
     """
     velocity, error = points.velocity.copy(), np.zeros(len(flat)) if points.error is None else points.error.copy()
     heading, notes = np.zeros(len(flat)) if points.heading is None else points.heading, []

@@ -96,9 +96,9 @@ def at_rest(motion: Motion, landslides: np.ndarray, c: RestConstants, spacing: f
             ) -> tuple[np.ndarray, list[str]]:
     """Places (n, 2) of points at rest that become non-landslides, RATIO for each weak landslide; and a note.
 
-    With weak landslides alone whether InSAR sees a place would tell its label, and the map would show where InSAR has
-    points. So the non-landslides for them come from the same survey (Phillips et al. 2009, Ecological Applications 19,
-    on absences of the same bias as the presences).
+    With weak landslides alone, a place's label would follow from whether InSAR sees it, and the map would show where
+    InSAR has points. So the non-landslides for them come from the same survey (Phillips et al. 2009, Ecological
+    Applications 19, on absences of the same bias as the presences).
     landslides  (landslides, 2), of the inventory
     spacing     m, the least distance to landslides, weak ones too, and of each other
     folder      with the layers valid, 1 where every factor is known, and occupied, 1 in landslides and their polygons

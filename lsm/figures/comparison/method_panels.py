@@ -186,7 +186,7 @@ def repeats_in_words(numbers, protocols) -> str:
 
 
 def means_of(numbers, protocols) -> str:
-    """What marks and whiskers show, in words; numbers, protocols  as `repeats_in_words` takes them. One repeat has no standard
+    """What marks and whiskers show, in words; arguments as of `repeats_in_words`. One repeat has no standard
     deviation."""
     return f"mean{' and sd' * bool(np.max(numbers) > 1)} of {repeats_in_words(numbers, protocols)}"
 

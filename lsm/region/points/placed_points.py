@@ -110,7 +110,7 @@ def _stated(column: pd.Series, path: Path, grid: Grid) -> list[int]:
 
 def _off_the_earth(xy: np.ndarray, codes: set[int], grid: Grid) -> np.ndarray:
     """(points,) bool: which longitudes and latitudes (points, 2) no place has, like -999, among others that are places.
-    None are where half have none, as other coordinates do, or where they are places if they are swapped.
+    None where half of them are no places: these are other coordinates; and none where they are places if swapped.
 
     codes  the CRS that the points may be in. Raises InputError for a code of none
     """
@@ -228,7 +228,7 @@ def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid,
 
 
 def _without_crs(xy: np.ndarray, path: Path, where: str, grid: Grid) -> tuple[np.ndarray, list[str]]:
-    """Points of which nothing says the CRS: they are in the grid's. Beside a DEM that was warped they may also be in
+    """Points whose CRS nothing states: they are in the grid's. Beside a DEM that was warped they may also be in
     the DEM's own; then a note says which of the two puts half of them on the grid. Raises InputError where both do, at
     different places."""
     if not grid.warped_from:
