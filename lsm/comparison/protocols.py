@@ -1,4 +1,4 @@
-"""The protocols: which points teach and which are asked, under each question that the comparison puts.
+"""The protocols: which points methods learn from and which are scored, for each question of the comparison.
 
 A split is named by its protocol and a number from 1: the seed, or the fold of all repeats.
 """
@@ -184,8 +184,8 @@ def _folds(points: Points, sample: np.ndarray, c: SplitConstants) -> dict:
 
 
 def _temporal(points: Points, sample: np.ndarray, first: float, c: SplitConstants) -> dict:
-    """Landslides before the year `first` teach, the others are asked, and absences are split at random in the same
-    proportion. Landslides without a date are in no set. Every cell is asked."""
+    """Landslides before the year `first` train, the others are the query, and absences are split at random in the same
+    proportion. Landslides without a date are in no set. Every cell is in the query."""
     landslide = sample & (points.label == 1)
     dated = landslide & np.isfinite(points.year)
     role = np.full(len(sample), UNUSED, np.int8)

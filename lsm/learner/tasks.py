@@ -12,7 +12,7 @@ from lsm.learner.encoder import Encoder
 from lsm.run.settings import InputError
 
 TASKS = 2_000  # neighbourhoods for meta-training
-OTHERS = "another SEED, or META_TRAIN_SHARE=0.5"  # what holds out others where those held out are of one class
+OTHERS = "another SEED, or META_TRAIN_SHARE=0.5"  # holds out other blocks where the held-out ones have one class
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,8 @@ OF_GEOPACKAGE = ("fid", "geom")
 
 
 def sample_table(samples: dict, factors: tuple[Factor, ...], listed: Path) -> pd.DataFrame:
-    """The table of the layer of samples: row in the table of samples, label, block, and the factors; those called like
-    one of the three, or like a column that every GeoPackage has, have "factor" before it. Of a factor whose classes
+    """The table of the layer of samples: row in the table of samples, label, block, and the factors. A factor with the
+    name of one of these three, or of a column that every GeoPackage has, gets "factor" before its name. Of a factor whose classes
     have names it holds the names, and the code of a class without one, as text.
 
     samples  arrays of metatask_sampling/<REGION>_tasks.npz

@@ -2,9 +2,9 @@
 
 Published: a block with more than MIN_SAMPLES samples is a task; three quarters of them train, the others are held out.
 A held-out block adapts on one half of its samples, in batches of 8 that are drawn anew for each step, and is scored on
-the other half. Places that stand twice in the table are kept, so a place may be learned from and asked. The encoder and
-the pretraining see the factors of all samples. The asked half is normalised by its own statistics, so a score depends
-on which other points are asked with it.
+the other half. Places that stand twice in the table are kept, so a place may be learned from and scored. The encoder
+and the pretraining see the factors of all samples. The scored half is normalised by its own statistics, so a score
+depends on which other points are scored with it.
 """
 
 from collections.abc import Callable

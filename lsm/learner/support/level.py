@@ -1,6 +1,6 @@
 """The level of the intermediate models: their mean probability is set to the share of landslides.
 
-The outer loop makes a network good after it has adapted; before, its level is anybody's guess. Where a twentieth of the
+The outer loop makes a network good after it has adapted; before, its level is arbitrary. Where a twentieth of the
 points are landslides it was found to call every third one a landslide. A block that does not adapt, or whose samples
 lie far, is predicted by the intermediate model, so a constant is added to the log-odds of each kind of member until the
 mean probability of the labelled points is the share of landslides among them: calibration in the large (Steyerberg
