@@ -5,7 +5,7 @@ spatial     the same, the halves lying on opposite sides of a line through the b
 blocked     whole squares are held out without any support: what a method is worth where nobody has mapped
 partitions  the area is cut by k-means of the points' places, and each part is held out in turn, as the spatial
             cross-validation of R's sperrorest and mlr3 does; beside it random folds
-temporal    the older landslides teach and the newer ones are asked, where the inventory has dates
+temporal    learned from the older landslides, scored on the newer ones, where the inventory has dates
 k-shot      ours with k samples of a held-out block and some adaptation steps
 augmentation  as published, but no method sees the label of an InSAR point: what the weak labels are worth
 published-steps  the published recipe under the published protocol, then made honest step by step: a table of its own

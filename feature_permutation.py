@@ -84,7 +84,7 @@ _STAGE = "feature_permutation.py"
 
 
 def explain_block(block: int) -> tuple:
-    """Explains one block with what start_worker has given to the process.
+    """Explains one block with what start_explaining has given to the process.
 
     Returns the table of the block, a row a factor; rows (explained,) of the explained samples in tasks.npz; their SHAP
     values (explained, factors), the part of X and Y together (explained,), their log-odds (explained,); and the base.

@@ -72,7 +72,7 @@ class Constants(StudyArea):
     REGIONAL_BORROW: int = 300                                         # as LOCAL_BORROW
     PLACE: bool = True       # True: X and Y are inputs of regional members; False: factors alone
     PLACE_FROM: int = 2000   # with fewer labelled points, factors alone
-    FORECAST: bool = False   # True: for landslides to come; places count only if older ones tell where newer ones lie
+    FORECAST: bool = False   # True: for landslides to come; places count only if older ones predict the newer
     # start
     # what small inventories start from: "project" (the model it comes with), a region, the path of a model, "": nothing
     START_FROM: str = ""

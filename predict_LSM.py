@@ -125,7 +125,7 @@ def map_window(window: tuple[int, int, int, int]) -> tuple[tuple[int, int, np.nd
 
 def predict_on(cluster: Cluster, windows: Iterator, given: tuple, counts: GridCounts
                ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """As `predict_grid`, a stack by the workers of a cluster, which read it themselves; given: of start_worker."""
+    """As `predict_grid`, a stack by the workers of a cluster, which read it themselves; given: of start_mapping."""
     bar = bar_of(given[0])
     for window, found in cluster.each(windows, map_window, start_mapping, given):
         counts.add(found)

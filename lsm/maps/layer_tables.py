@@ -75,8 +75,8 @@ OF_GEOPACKAGE = ("fid", "geom")
 
 def sample_table(samples: dict, factors: tuple[Factor, ...], listed: Path) -> pd.DataFrame:
     """The table of the layer of samples: row in the table of samples, label, block, and the factors. A factor with the
-    name of one of these three, or of a column that every GeoPackage has, gets "factor" before its name. Of a factor whose classes
-    have names it holds the names, and the code of a class without one, as text.
+    name of one of these three, or of a column that every GeoPackage has, gets "factor" before its name. Of a
+    factor whose classes have names it holds the names, and the code of a class without one, as text.
 
     samples  arrays of metatask_sampling/<REGION>_tasks.npz
     listed   the region's list of factors, where there is one: it names classes, as tables in words do

@@ -127,7 +127,7 @@ def place_tells(samples: EncodedSamples, known: np.ndarray, year: np.ndarray, se
 
 
 def aurocs(samples: EncodedSamples, known: np.ndarray, year: np.ndarray, seed: int) -> tuple[float, float] | None:
-    """How well older landslides predict the newest: AUROC with X and Y, and without. None with too few dated landslides.
+    """How well older landslides predict the newest: AUROC with X and Y, and without. None with too few of them dated.
 
     known  (samples,) bool: the samples to look at; no other label is read
     year   (samples,) of a landslide, nan where it is not known
