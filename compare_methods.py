@@ -31,7 +31,7 @@ Writes  tmp/<REGION>_splits.csv.gz       the role of every sample under every pr
                                          or squares
         tmp/<REGION>_intervals.csv       kappa, AUROC, Brier score of each method, with the intervals of the same draws
         tmp/<REGION>_rates.csv           success- and prediction-rate curves
-        tmp/<REGION>_results.md          the tables as Markdown; for Hong Kong: docs/results.md
+        tmp/<REGION>_results.md          the tables as Markdown; docs/results.md holds those of Hong Kong
         tmp/<REGION>_method_maps.tif     the grid by every method of MAPPED, a band each, float32, nodata -9999: by the
                                          models that the first seed of published scores, so no method saw its query
         tmp/<REGION>_published_steps.csv, .md   by PROTOCOLS=published-steps: the measures of each step and run

@@ -189,7 +189,7 @@ def wrote(path: Path, stages: tuple[str, ...]) -> bool:
 def check(path: Path, stage: str, constants) -> dict:
     """Checks that an artifact is this run's: same REGION, RECIPE, SEED and factors, inputs that have not changed.
 
-    constants  of the reading stage; whichever of these four they lack is not compared
+    constants  of the reading stage; of these four, those that the constants lack are not compared
     Returns its record. Raises InputError naming the stage to run again.
     """
     record = read_record(path, stage)
