@@ -32,7 +32,7 @@ from lsm.run.settings import constants
 
 
 def cast(arrays: list, dtype) -> list:
-    """The arrays, those of floats in `dtype`."""
+    """The arrays, floats as `dtype`."""
     return [np.asarray(a, dtype) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in arrays]
 
 

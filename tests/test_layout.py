@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import fields
 from typing import get_origin
 
@@ -30,6 +30,7 @@ TESTS, BENCHMARKS = (sorted((PROJECT / name).rglob("*.py")) for name in ("tests"
 DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").rglob("*.md"))]
 DISTRIBUTION = {"osgeo": "gdal", "osgeo_utils": "gdal", "sklearn": "scikit-learn", "skimage": "scikit-image",
                 "yaml": "pyyaml", "PIL": "pillow", "xstatic": "xstatic-leaflet"}
+OF_EVERY_STAGE = {"main", "Constants", "check_constants"}  # the last also of constants that stages share
 RULE = re.compile(r"# -{100,}")
 
 
@@ -139,6 +140,15 @@ def test_rooms_are_small_and_no_two_modules_share_a_name():
     assert shared == []
     crowded = {folder: n for folder, n in Counter(path.parent for path in modules).items() if n > 8}
     assert crowded == {}
+
+
+def test_no_two_public_functions_or_classes_share_a_name():
+    homes = defaultdict(list)
+    for path in CODE:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(ident(path))
+    assert {name: found for name, found in homes.items() if len(found) > 1 and name not in OF_EVERY_STAGE} == {}
 
 
 @pytest.mark.parametrize("path", CODE, ids=ident)

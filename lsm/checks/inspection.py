@@ -9,7 +9,7 @@ import pandas as pd
 
 from lsm.checks.agreement import of_agreement, of_rows, values_of_cells
 from lsm.checks.coordinates import of_decimals
-from lsm.checks.finding import Finding, of_refusal, summary
+from lsm.checks.finding import Finding, counts_in_words, of_refusal
 from lsm.checks.one_sided import of_one_sided
 from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain, terrain_of_places
 from lsm.checks.table_checks import factor_columns, of_collinearity, of_labels, of_missing, of_nodata, of_units
@@ -50,13 +50,13 @@ def write_checks(c: CheckConstants, stop: bool) -> None:
             print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")
     for path in written:
         print(f"wrote {shown(path)}")
-    print(summary(table))
+    print(counts_in_words(table))
     if not any(path.is_file() for path in inputs):
         raise InputError(f"{shown(paths.samples)}: missing, and so are all inputs of region {c.REGION}; make them of "
                          f"your layers: make run REGION={c.REGION} RAW=<folder>")
     if stop and (errors := int((table["level"] == "error").sum())):
-        raise InputError(f"{shown(paths.checks)}: expected no error, found {errors}; mend the inputs as the lines "
-                         "above say, or, if they are right all the same, add STOP_AT_ERRORS=False")
+        raise InputError(f"{shown(paths.checks)}: expected no error, found {errors}; correct the inputs as the lines "
+                         "above say; if they are right as they are, add STOP_AT_ERRORS=False")
 
 
 def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[list[Finding], pd.DataFrame]:

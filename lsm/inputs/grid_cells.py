@@ -106,7 +106,7 @@ def _refuse_elsewhere(dataset: gdal.Dataset, path: Path) -> None:
     if not same:
         raise InputError(f"{shown(path)}: expected the grid of {shown(beside)} ({of_composite.rows} x "
                          f"{of_composite.cols} cells, {of_composite.extent}), found {own.rows} x {own.cols} "
-                         f"({own.extent}); warp it to that, or run prepare_region.py again")
+                         f"({own.extent}); warp it to that grid, or run prepare_region.py again")
 
 
 def _bands(dataset, factors: tuple[Factor, ...], path: Path) -> list[int]:
@@ -120,7 +120,7 @@ def _bands(dataset, factors: tuple[Factor, ...], path: Path) -> list[int]:
         band = samples.find_name(found, factor.name, factor.aliases)
         if band is None:
             raise InputError(f"{shown(path)}: expected a band {factor.name!r}, found {', '.join(found)}; "
-                             "describe one so, or run prepare_region.py again")
+                             "give a band this description, or run prepare_region.py again")
         if dataset.GetRasterBand(band).GetNoDataValue() is None and Band.of(dataset, band).mask is None:
             raise InputError(f"{shown(path)}: band {band} ({factor.name}): nodata: expected a declared value, found "
                              f"none; declare one ({edit(path, '-a_nodata <number>')}), or run prepare_region.py again")

@@ -25,7 +25,7 @@ def shown(path: Path) -> str:
 
 
 def other_project(script: str) -> Path | None:
-    """The folder of the project that a script lies in, where that is another copy than the one whose lsm/ runs."""
+    """The folder of the project that a script lies in, if that is another copy of the project than this module's."""
     own = next((folder for folder in Path(script).resolve().parents if (folder / "lsm" / "run").is_dir()), PROJECT)
     return None if own == PROJECT else own
 
