@@ -15,7 +15,7 @@ from lsm.inputs.factor.class_words import NO_CLASS, class_word
 from lsm.inputs.factor.definition import KINDS, Factor
 from lsm.inputs.rasters import open_raster
 from lsm.inputs.samples import DEGREES, OTHER_NAMES, first_rows
-from lsm.inputs.tables.parquet_tables import open_table
+from lsm.inputs.tables.parquet_tables import text_or_parquet
 from lsm.inputs.tables.text_tables import find_columns, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, one_line
@@ -95,7 +95,7 @@ def _with_words(samples: Path, factor: Factor) -> Factor:
         names = (factor.name, *factor.aliases)
         if not find_columns(list(first := first_rows(samples, LOOKED_AT)), names) or not _are_words(first, names):
             return factor
-        table = open_table(samples)
+        table = text_or_parquet(samples)
         place = find_columns(table.header, names)[:1]
         found = {" ".join(text.split()) for part in table.frames(place, LOOKED_AT ** 2, text=True)
                  for text in part.iloc[:, 0].dropna().unique()}
@@ -131,7 +131,7 @@ def _in_other_units(factors: list[Factor], common: dict[str, tuple[str, ...]], h
 def header_of(path: Path) -> list[str]:
     """The names of a table's columns, or of a stack's bands. Raises InputError."""
     if path.suffix != ".tif":
-        return open_table(path).header
+        return text_or_parquet(path).header
     dataset = open_raster(path, "run prepare_region.py again")
     return [dataset.GetRasterBand(i).GetDescription().strip() for i in range(1, dataset.RasterCount + 1)]
 

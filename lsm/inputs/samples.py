@@ -17,7 +17,7 @@ import pandas as pd
 from lsm.inputs.bands import LOOKED_AT, SURE, gaps_among, impossible, limits_of, marks_gap, ndvi_scale
 from lsm.inputs.factor.class_words import NO_CLASS, class_word, codes_of_words
 from lsm.inputs.factor.definition import Factor
-from lsm.inputs.tables.parquet_tables import ParquetTable, open_table
+from lsm.inputs.tables.parquet_tables import ParquetTable, text_or_parquet
 from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, numeric, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
@@ -103,7 +103,7 @@ def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[
 
     @cache
     def gaps(j: int) -> tuple[float, ...]:  # in a column, by all rows: some of them cannot tell
-        parts = (numeric(part, table).iloc[:, 0].to_numpy() for part in open_table(path).frames([places[j]], rows))
+        parts = (numeric(part, table).iloc[:, 0].to_numpy() for part in text_or_parquet(path).frames([places[j]], rows))
         return gaps_among(parts, 1 + count_rows(path) // LOOKED_AT)
 
     for frame in table.frames(places, rows, _in_words(places, factors)):
@@ -151,7 +151,7 @@ def _present(path: Path, stage: str) -> Table | ParquetTable:
             raise InputError(f"{shown(other)}: expected a csv table, found Parquet; write it: python -c \"{write}\"")
         of_demo = " for the demo area" if stage == "src_data/make_demo.py" else ""
         raise InputError(f"{shown(path)}: missing; put the table there, or run {stage}{of_demo}")
-    return open_table(path)
+    return text_or_parquet(path)
 
 
 def find_name(names: dict, name: str, aliases: tuple[str, ...] = ()):
@@ -193,7 +193,7 @@ def columns_of(table: Table, factors: tuple[Factor, ...], ending: tuple[str, ...
 def first_rows(path: Path, rows: int | None) -> pd.DataFrame:
     """The first rows of a table, all where None, for a look at them; of columns of the same name the first. Raises
     InputError."""
-    table = open_table(path)
+    table = text_or_parquet(path)
     return frame_of(table, [i for i, name in enumerate(table.header) if table.header.index(name) == i], rows)
 
 

@@ -39,7 +39,7 @@ def dated(moves: bool) -> tuple[EncodedSamples, np.ndarray]:
     return EncodedSamples(x, label, xy, np.zeros(N, int), np.ones(N, np.float32)), year
 
 
-def open_table(paths: Paths, xy: np.ndarray, year: np.ndarray) -> pd.DataFrame:
+def table_of(paths: Paths, xy: np.ndarray, year: np.ndarray) -> pd.DataFrame:
     table = pd.DataFrame({"X": xy[:, 0], "Y": xy[:, 1], "year": year}).dropna()
     table.to_csv(paths.samples_dates, index=False)
     return table
@@ -121,12 +121,12 @@ def test_a_forecast_needs_landslides_of_two_years(paths):
     tasks, known = {"xy": samples.xy, "label": samples.label}, np.ones(N, bool)
     assert dates.place_counts(paths, tasks, samples, known, SimpleNamespace(FORECAST=False)) is True
     for of, found in ((np.full(N, np.nan), 0), (np.where(year > 2000, 2001, np.nan), 1)):
-        open_table(paths, samples.xy, of)
+        table_of(paths, samples.xy, of)
         with pytest.raises(InputError, match=f"expected landslides of two years or more, found {found}; run prepare"):
             dates.place_counts(paths, tasks, samples, known, CONSTANTS)
         with pytest.raises(InputError, match=f"expected landslides of two years or more, found {found}; run prepare"):
             dates.check_dates(paths, CONSTANTS)  # before any stage
-    open_table(paths, samples.xy, year)
+    table_of(paths, samples.xy, year)
     assert dates.place_counts(paths, tasks, samples, known, CONSTANTS) is False
 
 

@@ -82,6 +82,6 @@ class ParquetTable:
                              f"{' '.join(str(error).split())[:100]}; write it again, or as csv") from None
 
 
-def open_table(path: Path) -> Table | ParquetTable:
+def text_or_parquet(path: Path) -> Table | ParquetTable:
     """The table at `path`, open: Parquet by its name, else text. Raises InputError where it cannot be read."""
     return ParquetTable(path) if path.suffix == ".parquet" else Table(path)
