@@ -64,7 +64,7 @@ def test_errors_stop_make_before_stage_1(region):
     grid.assign(DEM=3.28 * grid["DEM"]).to_csv(PATHS.grid, index=False)
     done = run_stage(region, "tools/pipeline.py", "run", "REGION=own")
     assert done.returncode == 2
-    assert "own_checks.csv: expected no error, found 1; mend" in done.stderr
+    assert "own_checks.csv: expected no error, found 1; correct" in done.stderr
     assert not (region / "unsupervised_pretraining").exists()
 
 
