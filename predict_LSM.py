@@ -158,12 +158,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     next(grid_cells.chunks(source, c.factors, c.GRID_ROWS), None)
     model = need(read_npz(paths.model, "meta_learner.py", c), paths.model, ("encoder",), "meta_learner.py")
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
-    cut, sampled = (check(p, "scene_sampling.py", c)["constants"] for p in (paths.blocks, paths.tasks))
-    if cut != sampled:
-        expected, found = ({k: v for k, v in one.items() if other.get(k) != v} for one, other in
-                           ((sampled, cut), (cut, sampled)))
-        raise InputError(f"{shown(paths.blocks)}: expected the constants of {shown(paths.tasks)}, {expected}, "
-                         f"found {found}; run scene_sampling.py and meta_learner.py again")
+    check(paths.blocks, "scene_sampling.py", c)
     labels = open_raster(paths.blocks, "run scene_sampling.py again")
     encoder = Encoder.from_json(str(model["encoder"]))
     fitted, there = ([factor.name for factor in factors] for factors in (encoder.factors, c.factors))

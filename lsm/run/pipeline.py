@@ -21,10 +21,9 @@ from lsm.run.artifacts import (
     other_factors,
     read_record,
     record_of,
-    state_of,
     wrote,
 )
-from lsm.run.code import code_of
+from lsm.run.code import code_of, state_of
 from lsm.run.paths import OF_SOME, PRODUCTS, Paths, names_of_classes, root, shown
 from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults, in_short
 
