@@ -44,7 +44,7 @@ from lsm.learner.prediction import Counts, flag_of, let_go, named, over_tiles, p
 from lsm.learner.support.supports import FORECAST, places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.maps import gis, layer_tables
-from lsm.run.artifacts import MAKERS, artifact, check, made_by, made_with, need, read_npz, write_npz, wrote
+from lsm.run.artifacts import MAKERS, artifact, check, discard, made_by, made_with, need, read_npz, write_npz, wrote
 from lsm.run.jobs import Cluster, cluster_of
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
@@ -202,6 +202,9 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
             "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"],
             "adapted_share": share.astype(np.float32)}, _STAGE, c, [paths.model, paths.tasks, paths.blocks])
 
+    if not of_table and made_by(paths.map_table) == _STAGE:
+        discard(paths.map_table)
+        print(f"{shown(paths.map_table)}: of an earlier run, whose grid was a table; removed")
     n = counts.flags
     print(f"{n.sum():,} cells predicted: {n[0]:,} by adapted blocks, {n[1]:,} by the intermediate model, "
           f"{n[2:].sum():,} outside every block by the nearest one")

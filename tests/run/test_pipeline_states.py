@@ -95,6 +95,47 @@ def test_a_lost_artifact_and_a_lost_record(finished):
     assert states(arguments)[pipeline.BLOCKS].startswith("stale: metatask_sampling/demo_blocks.tif.json: missing")
 
 
+@pytest.mark.parametrize(("change", "state", "mark"), [
+    ("remove", "missing", "missing"), ("edit", "is not the file its record describes", "edited since")])
+@pytest.mark.parametrize(("script", "name"), [
+    (pipeline.MAP, "map_table"), (pipeline.CHECK, "correlation"), (pipeline.AUGMENT, "augmentation"),
+    (pipeline.AUGMENT, "augmentation_points"), (pipeline.PREPARE, "strategies"),
+    *((pipeline.COMPARE, name) for name in ("splits", "block_metrics", "method_differences", "rates", "method_maps"))])
+def test_every_file_that_a_stage_wrote_is_seen(tmp_path, monkeypatch, script, name, change, state, mark, capsys):
+    """Also one that only some runs write; its record tells that the last one did."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, stage = Paths("isle"), pipeline.BY_SCRIPT.get(script, pipeline.CHECKS)
+    path, c, factors = getattr(paths, name), of_stage(script, REGION="isle"), of_stage("figure.py", REGION="isle").factors
+    for file in (*stage.outputs(paths), path, *[paths.insar_points] * (script == pipeline.AUGMENT)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with artifact(file, script, c, []) as temporary:
+            temporary.write_text("as written")
+            if file == paths.factors:
+                write_factors(temporary, factors, {})
+    monkeypatch.setattr(pipeline, "_gone", lambda paths: [])
+    assert pipeline._reasons(stage, paths, []) == []
+    path.unlink()
+    if change == "edit":
+        path.write_text("edited")
+    assert pipeline._reasons(stage, paths, []) == [f"{path.relative_to(tmp_path)}: {state}"]
+    assert f"      {path.relative_to(tmp_path)}  ({mark})\n" in said_of("isle", capsys)
+
+
+def test_the_steps_of_the_published_recipe_are_shown_but_make_no_comparison_stale(finished, capsys):
+    """They are of a protocol that no other comparison runs."""
+    paths = Paths("demo")
+    for path in pipeline.BY_SCRIPT[pipeline.COMPARE].outputs(paths):
+        with artifact(path, pipeline.COMPARE, of_stage(pipeline.COMPARE), [paths.samples]) as temporary:
+            temporary.write_text("compared")
+    for path in (paths.published_steps, paths.published_steps_page):
+        with artifact(path, pipeline.COMPARE, of_stage(pipeline.COMPARE, PROTOCOLS="published-steps"), []) as temporary:
+            temporary.write_text("step by step")
+    paths.published_steps.unlink()
+    assert pipeline.states_of("demo", finished[1])[pipeline.COMPARE] == "fresh"
+    said = said_of("demo", capsys, *finished[1])
+    assert "      tmp/demo_published_steps.csv  (missing)\n      tmp/demo_published_steps.md\n" in said
+
+
 def export_layers(paths: Paths, optional=()) -> None:
     """Files as export_gis.py leaves them, of the map that is there."""
     c = of_stage(pipeline.GIS)
@@ -295,6 +336,22 @@ def test_a_comparison_that_somebody_chose_is_up_to_date_as_chosen(finished, caps
     with open(paths.samples, "a") as file:
         file.write("\n")
     assert said()[0].startswith("  compare: out of date")
+
+
+def test_the_command_for_a_lost_file_of_a_chosen_comparison_makes_no_bigger_one(finished, capsys, monkeypatch):
+    paths, chosen = Paths("demo"), "PROTOCOLS=partitions METHODS=ours,logistic REPEATS=1"
+    monkeypatch.delenv("PY", raising=False)
+    c = of_stage(pipeline.COMPARE, **dict(pair.split("=") for pair in chosen.split()) | {"REPEATS": 1})
+    for path in (paths.scores, paths.method_metrics, paths.results, paths.method_differences):
+        with artifact(path, pipeline.COMPARE, c, [paths.samples]) as temporary:
+            temporary.write_text("compared")
+    export_layers(paths)
+    paths.gis_table.unlink()
+    paths.method_differences.unlink()
+    said, given = said_of("demo", capsys, *finished[1]), shlex.join(["REGION=demo", *finished[1]])
+    assert "  compare: out of date: tmp/demo_differences.csv: missing\n" in said
+    assert f"      make compare {given} {chosen}\n" in said
+    assert said.endswith(f"to make them: make compare {given} {chosen} && make gis {given}\n")  # which has REPEATS too
 
 
 def test_figures_are_fresh_by_their_records_and_drawn_again_else(finished, capsys, monkeypatch):
