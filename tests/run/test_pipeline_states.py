@@ -105,7 +105,8 @@ def test_every_file_that_a_stage_wrote_is_seen(tmp_path, monkeypatch, script, na
     """Also one that only some runs write; its record tells that the last one did."""
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths, stage = Paths("isle"), pipeline.BY_SCRIPT.get(script, pipeline.CHECKS)
-    path, c, factors = getattr(paths, name), of_stage(script, REGION="isle"), of_stage("figure.py", REGION="isle").factors
+    path, c = getattr(paths, name), of_stage(script, REGION="isle")
+    factors = of_stage(pipeline.CHECK, REGION="isle").factors
     for file in (*stage.outputs(paths), path, *[paths.insar_points] * (script == pipeline.AUGMENT)):
         file.parent.mkdir(parents=True, exist_ok=True)
         with artifact(file, script, c, []) as temporary:
