@@ -97,10 +97,14 @@ def run(script: str, region: str, arguments: list[str]) -> bool:
     before = signal.getsignal(signal.SIGINT)
     if before != signal.SIG_IGN:  # else it is ignored below too, as in a shell's background
         signal.signal(signal.SIGINT, lambda *_: None)
-    done = subprocess.run([sys.executable, *command], cwd=PROJECT, close_fds=False)
+    code = subprocess.run([sys.executable, *command], cwd=PROJECT, close_fds=False).returncode
     signal.signal(signal.SIGINT, before)
-    if done.returncode:
-        sys.exit(done.returncode if done.returncode > 0 else 128 - done.returncode)  # of a signal, as shells have it
+    if code < 0 and -code != signal.SIGINT:  # of which the stage has told
+        memory = "; perhaps for want of memory" * (-code in (signal.SIGKILL, signal.SIGABRT))
+        print(f"{script} was ended by signal {-code} ({signal.strsignal(-code)}{memory}): run the same command again, "
+              "it goes on", file=sys.stderr)
+    if code:
+        sys.exit(code if code > 0 else 128 - code)  # of a signal, as shells have it
     return True
 
 

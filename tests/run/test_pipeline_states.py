@@ -257,6 +257,22 @@ def test_make_hands_values_on_as_they_were_typed(finished):
     assert set(typed) < set(last)
 
 
+@pytest.mark.parametrize(("end", "code", "said"), [
+    ("kill -9 $$", 137, "signal 9 (Killed; perhaps for want of memory)"),
+    ("kill -6 $$", 134, "signal 6 (Aborted; perhaps for want of memory)"),
+    ("kill -15 $$", 143, "signal 15 (Terminated)"), ("kill -2 $$", 130, ""), ("exit 2", 2, "")])
+def test_a_stage_that_a_signal_ends_is_one_line(tmp_path, monkeypatch, capfd, end, code, said):
+    """But for Ctrl-C, of which the stage itself tells."""
+    (tmp_path / "python").write_text(f"#!/bin/bash\n{end}\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["run"](pipeline.DEMO, "demo", [])
+    assert ended.value.code == code
+    line = f"{pipeline.DEMO} was ended by {said}: run the same command again, it goes on\n"
+    assert capfd.readouterr().err == line * bool(said)
+
+
 def test_names_that_no_stage_knows():
     with pytest.raises(InputError, match=r"argument 'ITERATION=3': .*did you mean"):
         pipeline.read_arguments(["ITERATION=3"])
