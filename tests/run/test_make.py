@@ -2,7 +2,10 @@
 
 import gzip
 import os
+import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,10 +14,10 @@ from lsm.run.paths import PROJECT
 TABLES = ("samples_HK.csv", "samples_HK_noTS.csv", "Ts_HK.csv", "composite.tif", "grid_samples_HK.csv")
 
 
-def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+def make(*arguments: str, cwd: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess:
     """A call of make, outside of the one that may run these tests."""
     alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    return subprocess.run(["make", *arguments], cwd=PROJECT, text=True, capture_output=True, env=alone | environment)
+    return subprocess.run(["make", *arguments], cwd=cwd, text=True, capture_output=True, env=alone | environment)
 
 
 @pytest.fixture
@@ -29,6 +32,23 @@ def folder(tmp_path):
         else:
             (folder / name).write_bytes(data)
     return folder
+
+
+def test_a_project_and_a_root_in_folders_with_blanks(tmp_path):
+    """One stage and `make status` in a copy of the project, with files of another folder."""
+    project, root = tmp_path / "my project", tmp_path / "my files"
+    shutil.copytree(PROJECT, project, ignore=lambda folder, names: {"__pycache__"} & set(names) | (
+        set(names) - {*(name for name in names if name.endswith(".py")), "Makefile", "lsm", "tools", "src_data",
+                      "unsupervised_pretraining"} if folder == str(PROJECT) else set()))
+    environment = {**os.environ, "LSM_ROOT": str(root), "PYTHONPATH": str(project)}
+    size = ("ROWS=60", "COLS=80", "INVENTORY=300", "ABSENCE=330", "INSAR=80")
+    subprocess.run([sys.executable, "src_data/make_demo.py", *size], cwd=project, env=environment, check=True,
+                   capture_output=True)
+    done = make("status", f"PY={sys.executable}", *size, cwd=project, LSM_ROOT=str(root), PYTHONPATH="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"commands need LSM_ROOT='{root}' before them" in done.stdout
+    assert "  src_data/make_demo.py: up to date\n      src_data/demo/composite.tif\n" in done.stdout
+    assert "  scene_sampling.py: not made\n" in done.stdout
 
 
 def taken(root) -> dict[str, str]:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -135,6 +136,46 @@ def test_the_steps_of_the_published_recipe_are_shown_but_make_no_comparison_stal
     assert pipeline.states_of("demo", finished[1])[pipeline.COMPARE] == "fresh"
     said = said_of("demo", capsys, *finished[1])
     assert "      tmp/demo_published_steps.csv  (missing)\n      tmp/demo_published_steps.md\n" in said
+
+
+def test_a_stage_that_was_killed_is_stale_until_it_has_run_again(finished, monkeypatch):
+    """Before each rename of its three files and their records, in a run with another constant."""
+    (_, arguments), paths, replace_ = finished, Paths("demo"), Path.replace
+    other = ["K=32" if argument == K else argument for argument in arguments]
+    before = {path: path.read_bytes() for p in pipeline.BY_SCRIPT[pipeline.BLOCKS].outputs(paths)
+              for path in (p, record_path(p))}
+    inputs, found = [finished[0] / name for name in json.loads(before[record_path(paths.tasks)])["inputs"]], []
+    for last in range(6):
+        left = [None] * last
+
+        def killed(self, target, left=left):
+            if not left:
+                raise KeyboardInterrupt
+            left.pop()
+            return replace_(self, target)
+
+        for path, data in before.items():
+            path.write_bytes(data)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            with pytest.raises(KeyboardInterrupt):
+                run_of_stage_2(paths, inputs)
+        now = states(other)
+        found.append(now[pipeline.BLOCKS])
+        assert states(arguments)[pipeline.BLOCKS].startswith("stale: ") == (last > 0)
+        assert now[pipeline.LEARN] == "stale: scene_sampling.py must run first"
+    stopped = "stale: metatask_sampling/demo_{}: of an earlier run, since scene_sampling.py was stopped before its end"
+    assert found == ["stale: K = 64, now 32", stopped.format("blocks.tif"), "stale: K = 64, now 32",
+                     stopped.format("tasks.npz"), "stale: K = 64, now 32", stopped.format("blocks.csv")]
+    run_of_stage_2(paths, inputs)
+    assert states(other)[pipeline.BLOCKS] == "fresh"
+
+
+def run_of_stage_2(paths: Paths, inputs: list[Path]) -> None:
+    """Files as scene_sampling.py K=32 leaves them, in its order."""
+    for path in pipeline.BY_SCRIPT[pipeline.BLOCKS].outputs(paths):
+        with artifact(path, pipeline.BLOCKS, of_stage(pipeline.BLOCKS, K=32), inputs) as temporary:
+            temporary.write_text("32 blocks")
 
 
 def export_layers(paths: Paths, optional=()) -> None:
