@@ -206,7 +206,7 @@ def _check_of_one_run(path: Path, record: dict, stage: str) -> None:
                 raise InputError(f"{shown(other)} and {shown(path)} are of two runs of {record['stage']} "
                                  f"({in_short(found)}); run {stage} again")
     for used in (path, *(root() / name for name in record["inputs"])):
-        if used != Paths(record["region"]).breaks:  # drawn once for many runs
+        if used.is_file() and used != Paths(record["region"]).breaks:  # drawn once for many runs
             _USED.setdefault(_stage_of(record_of(used)), {})[used] = None
 
 

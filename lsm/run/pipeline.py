@@ -243,7 +243,8 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
     OVERWRITE=True: the stage refuses to replace such a file otherwise."""
     own = arguments_of(script, region, arguments)
     if "OVERWRITE" in BY_SCRIPT[script].free and any(
-            path.is_file() and not wrote(path, (script,)) for path in made_files(BY_SCRIPT[script], Paths(region))):
+            path.is_file() and not wrote(path, (script,)) for path in made_files(BY_SCRIPT[script], Paths(region))
+            if path.is_relative_to(root() / "src_data")):
         own.append("OVERWRITE=True")
     return shlex.join([os.environ.get("PY", "python"), script, *own])
 

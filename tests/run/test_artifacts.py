@@ -357,8 +357,8 @@ def test_files_of_other_stages_roots_and_makers_may_have_other_constants(two, tm
 
 
 @pytest.mark.parametrize(("values", "refused"), [
-    ({"stage": ["x"]}, False), ({"region": {}}, False), ({"constants": {"REGION": 1, "K": 64, "WEIGHTS": [0.3, 0.7]}},
-                                                          False), ({"inputs": {"src_data/in.csv": []}}, True)])
+    ({"stage": ["x"]}, False), ({"region": {}}, False), ({"inputs": {"/": "x"}}, False),
+    ({"constants": {"REGION": 1, "K": 64, "WEIGHTS": [0.3, 0.7]}}, False), ({"inputs": {"src_data/in.csv": []}}, True)])
 def test_a_foreign_record_beside_another_is_no_traceback(two, source, values, refused):
     source.unlink()
     record = json.loads(record_path(two[1]).read_text())

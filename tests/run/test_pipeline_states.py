@@ -481,18 +481,20 @@ def test_stage_1_files_of_another_region_are_named(finished):
     assert found[pipeline.LEARN] == f"stale: {pipeline.PRETRAIN} must run first"
 
 
-def test_the_command_replaces_what_somebody_edited(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("edited", "replaces"), [("samples_without_insar", True), ("samples", True),
+                                                  ("strategies", False)])  # which prepare_region.py writes again anyway
+def test_the_command_replaces_what_somebody_edited(tmp_path, monkeypatch, edited, replaces):
     """prepare_region.py refuses to, without OVERWRITE=True; which is for that run alone."""
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths, c = Paths("isle"), SimpleNamespace(REGION="isle", SEED=1, RAW="raw data", OVERWRITE=True)
-    for path in (paths.composite, paths.factors, paths.samples_without_insar):
+    for path in (paths.composite, paths.factors, paths.samples_without_insar, paths.samples, paths.strategies):
         path.parent.mkdir(parents=True, exist_ok=True)
         with artifact(path, pipeline.PREPARE, c, []) as temporary:
             temporary.write_text("as written")
     plain = "python prepare_region.py REGION=isle 'RAW=raw data'"
     assert pipeline.command_of(pipeline.PREPARE, "isle", []) == plain
-    paths.samples_without_insar.write_text("edited")
-    assert pipeline.command_of(pipeline.PREPARE, "isle", []) == f"{plain} OVERWRITE=True"
+    getattr(paths, edited).write_text("edited")
+    assert pipeline.command_of(pipeline.PREPARE, "isle", []) == plain + " OVERWRITE=True" * replaces
 
 
 @pytest.fixture
