@@ -241,8 +241,8 @@ def _without_crs(xy: np.ndarray, path: Path, where: str, grid: Grid) -> tuple[np
     apart = float(np.median(np.hypot(*(moved - xy).T)))
     here, there = share_on(xy, grid) >= 0.5, share_on(moved, grid) >= 0.5
     if here and there and apart > grid.cell:
-        raise InputError(f"{where}: expected the CRS of X and Y, found none: read as {own} and as {of_dem} (the DEM's) "
-                         f"they lie on the DEM, {apart:.0f} m apart; say which: |epsg=<code> behind the file")
+        raise InputError(f"{where}: expected the CRS of X and Y, found none: {own} and {of_dem}, the DEM's, both put "
+                         f"them on the DEM, {apart:.0f} m apart; say which: |epsg=<code> behind the file")
     name, place = (of_dem, moved) if there and not here else (own, xy)
     return place, [f"{shown(path)}: names no CRS, taken for {name} (POINTS_EPSG)"]
 
