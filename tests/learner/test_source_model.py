@@ -229,7 +229,7 @@ def test_a_start_of_the_model_s_own_is_looked_at_too():
 def test_a_model_of_the_same_ground_is_refused(west, same):
     write_model("there", west=west)
     if same:
-        with pytest.raises(InputError, match=r"^START_FROM=there: .* around X \d+, Y \d+, where this area's points lie"):
+        with pytest.raises(InputError, match=r"^START_FROM=there: .* around X \d+, Y \d+, where this area's points"):
             source_for(settings(), encoder_of((SLOPE,)), 10)
     else:
         assert source_for(settings(), encoder_of((SLOPE,)), 10).path == Paths("there").model
