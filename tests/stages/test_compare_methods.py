@@ -253,7 +253,7 @@ def test_points_that_differ_in_the_factor_left_out_do_not_teach_each_other(monke
     assert stage.twins(points, c).startswith("9 samples repeat another in all factors but DV: ")
     assert stage.twins(points, SimpleNamespace(factors=made.described, WITHOUT="")) == ""
     points.factors[:, ~np.array(dv)] = 7
-    with pytest.raises(InputError, match=r"^WITHOUT=DV: published 1: expected both classes .* scored point has, found n"):
+    with pytest.raises(InputError, match=r"^WITHOUT=DV: published 1: expected both classes .* point has, found n"):
         stage.split_of(SimpleNamespace(protocol="published", seed=1, with_dv=False))
 
 
