@@ -5,7 +5,7 @@ spatial     the same, the halves lying on opposite sides of a line through the b
 blocked     whole squares are held out without any support: what a method is worth where nobody has mapped
 partitions  the area is cut by k-means of the points' places, and each part is held out in turn, as the spatial
             cross-validation of R's sperrorest and mlr3 does; beside it random folds
-temporal    the older landslides teach and the newer ones are asked, where the inventory has dates
+temporal    learned from the older landslides, scored on the newer ones, where the inventory has dates
 k-shot      ours with k samples of a held-out block and some adaptation steps
 augmentation  as published, but no method sees the label of an InSAR point: what the weak labels are worth
 published-steps  the published recipe under the published protocol, then made honest step by step: a table of its own
@@ -31,7 +31,7 @@ Writes  tmp/<REGION>_splits.csv.gz       the role of every sample under every pr
                                          or squares
         tmp/<REGION>_intervals.csv       kappa, AUROC, Brier score of each method, with the intervals of the same draws
         tmp/<REGION>_rates.csv           success- and prediction-rate curves
-        tmp/<REGION>_results.md          the tables as Markdown; docs/results.md holds those of Hong Kong
+        tmp/<REGION>_results.md          the tables as Markdown; docs/tables/ holds such tables of four areas
         tmp/<REGION>_method_maps.tif     the grid by every method of MAPPED, a band each, float32, nodata -9999: by the
                                          models that the first seed of published scores, so no method saw its query
         tmp/<REGION>_published_steps.csv, .md   by PROTOCOLS=published-steps: the measures of each step and run
@@ -53,8 +53,8 @@ from lsm.comparison.methods import FAMILIES
 from lsm.comparison.ours import published_steps
 from lsm.comparison.ours.networks import Stages, k_shot
 from lsm.comparison.points import Points, read_points
-from lsm.comparison.protocols import all_splits, cut_of, one_class, units_of, unused, write_splits
-from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, Split, repeats, without_twins
+from lsm.comparison.protocols import all_splits, cut_of, one_class, units_of, unused_points, write_splits
+from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, Split, repeated_rows, without_twins
 from lsm.comparison.tables import pages, score_tables
 from lsm.inputs import grid_cells
 from lsm.learner.network import use_one_thread
@@ -130,7 +130,7 @@ def pretrained(inputs: np.ndarray, one, rng: np.random.Generator) -> dict[str, n
     return {f"arr_{i}": w for i, w in enumerate(weights)}
 
 
-def start_worker(points: Points, roles: dict, inventory: published_steps.PublishedTable | None, c: Constants) -> None:
+def start_fitting(points: Points, roles: dict, inventory: published_steps.PublishedTable | None, c: Constants) -> None:
     """Gives a process what all its jobs need. One thread each, since as many processes run as there are cores."""
     global _POINTS, _ROLES, _INVENTORY, _C
     _POINTS, _ROLES, _INVENTORY, _C = points, roles, inventory, c
@@ -142,7 +142,7 @@ def work(job: Job) -> None:
     stages = Stages(partial(constants_of_stages, _C), pretrained, RBM)
     with threadpool_limits(1):
         if job.family == fits.STEPS:
-            keep(job.path, job.made_of, published_steps.scores(_INVENTORY, stages, job.seed))
+            keep(job.path, job.made_of, published_steps.steps_scores(_INVENTORY, stages, job.seed))
             return
         split = split_of(job)
         if job.family == "k-shot":
@@ -175,7 +175,7 @@ def split_of(job: Job) -> Split:
 def twins(points: Points, c: Constants) -> str:
     """How many samples equal another one in all factors but WITHOUT, in words; "" where there are none."""
     used, rows = [factor.name != c.WITHOUT for factor in c.factors], np.flatnonzero(points.label >= 0)
-    same = 0 if all(used) else len(repeats(points.factors[:, used], rows))
+    same = 0 if all(used) else len(repeated_rows(points.factors[:, used], rows))
     return (f"{counted(same, 'sample')} repeat another in all factors but {c.WITHOUT}: without it none teaches where "
             "its like is scored") * bool(same)
 
@@ -211,23 +211,23 @@ def main(c: Constants) -> None:
     jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c), named)
     if named + more:
         print("cannot be scored: " + "; ".join(named + more))
-    for words in filter(None, (unused(points, roles, asked, c), twins(points, c))):
+    for words in filter(None, (unused_points(points, roles, asked, c), twins(points, c))):
         print(words)
     with cluster_of(c) as cluster:
         print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))
         folder.mkdir(parents=True, exist_ok=True)
         write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
-        run_jobs(jobs, work, c.WORKERS, start_worker, (points, roles, inventory, c), cluster)
+        run_jobs(jobs, work, c.WORKERS, start_fitting, (points, roles, inventory, c), cluster)
     made, written = (_STAGE, c, [*inputs, paths.splits]), []
     steps, jobs = ([job for job in jobs if (job.family == fits.STEPS) == own] for own in (True, False))
     if steps:
-        written += published_steps.write(paths, inventory, steps, (_STAGE, c, [*inputs, paths.samples]))
+        written += published_steps.write_steps(paths, inventory, steps, (_STAGE, c, [*inputs, paths.samples]))
     if jobs:
         units = units_of(points, roles, c)
         written += score_tables.write_tables(paths, jobs, points, roles, units, c.RESAMPLES, c.SEED,
                                              (*made, optional))
-        written += grid_maps.write(paths, jobs, c.MAPPED, made)
-        print(pages.summary(paths))
+        written += grid_maps.write_method_maps(paths, jobs, c.MAPPED, made)
+        print(pages.measures_in_words(paths))
     for path in [paths.splits, *written]:
         print(f"wrote {shown(path)}")
 

@@ -109,7 +109,7 @@ def main(c: Constants) -> None:
     blocks, samples, models, scores, points, others, importance, *_ = found.values()
     shade = got.get("relief", paths.composite, "", lambda: map_layers.shade_picture(paths.composite, frame))
     class_layer, index = map_layers.class_layer(p, known, breaks, c)
-    more, grids, threshold = layers_of_stages(paths, got, frame, facts.members_of(found["model"]) == 1, c)
+    more, grids, threshold = layers_of_stages(paths, got, frame, facts.members_of_model(found["model"]) == 1, c)
     layers = [class_layer, map_layers.probability_layer(
         p, known, "the models of its block" if adapts else "one model for all blocks", c), *more]
     grids = {"probability": map_layers.packed(p, known), "class": map_layers.packed(index, known),
@@ -142,10 +142,10 @@ def main(c: Constants) -> None:
         "sample_colours": SAMPLES,
         # The first picture is in the page already, for browsers without scripts.
         "layers": [vars(x) | ({"picture": ""} if i == 0 else {}) for i, x in enumerate(layers)],
-        "blocks": map_layers.of_blocks(blocks, models, scores, importance, c.LEADERS) if blocks is not None else [],
+        "blocks": map_layers.block_popups(blocks, models, scores, importance, c.LEADERS) if blocks is not None else [],
         "samples": map_layers.some_samples(samples, c.POINTS, np.random.default_rng(c.SEED))
         if samples is not None and c.POINTS else None}
-    text = page.fill(
+    text = page.filled_page(
         region=c.REGION, models_words="from few-shot models, one for each block" if adapts else
         f"from one model for all blocks: a forecast of newer landslides (FORECAST=True: {forecast})",
         note=dict(c.NOTES).get(c.REGION, ""), layers=layers, shade=shade, data=data, findings=warned, rules=rules,

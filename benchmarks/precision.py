@@ -33,14 +33,14 @@ from lsm.run.settings import constants
 
 
 def cast(arrays: list, dtype) -> list:
-    """The arrays, those of floats in `dtype`."""
+    """The arrays, floats as `dtype`."""
     return [np.asarray(a, dtype) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in arrays]
 
 
 def roles_of(table: dict, samples: EncodedSamples, c) -> np.ndarray:
     """The role of every sample (samples,) as stage 3 has it: what repeats the factors of another is in no set."""
     role = held_out_roles(samples, c, np.random.default_rng(c.SEED))
-    role[splits.repeats(table["factors"], np.flatnonzero(role != "unused"))] = "unused"
+    role[splits.repeated_rows(table["factors"], np.flatnonzero(role != "unused"))] = "unused"
     return role
 
 

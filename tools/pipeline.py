@@ -54,8 +54,8 @@ def wanted(target: str, region: str, raw: bool) -> list[str]:
 
 
 def make(target: str, region: str, arguments: list[str], raw: bool) -> bool:
-    """Runs the stages of a target that are not fresh, and before stage 1 the checks of inputs, if these are not those
-    that were checked; the demo's need none. A stage that fails, or an error that the checks find, ends everything with
+    """Runs the stages of a target that are not fresh, and before stage 1 the checks of inputs, unless these inputs were
+    checked; the demo's need none. A stage that fails, or an error that the checks find, ends everything with
     its exit code. Returns whether a stage ran."""
     made, ran = [], False
     if pipeline.PREPARE in wanted(target, region, raw):  # what it writes tells which stages follow
@@ -105,7 +105,7 @@ def run(script: str, region: str, arguments: list[str]) -> bool:
 
 
 def state_of_comparison(region: str, arguments: list[str], raw: bool, state: str) -> str:
-    """The state of the comparison: `state`, that of all methods and protocols, or, if somebody chose some, of these."""
+    """The state of the comparison: `state`, of all methods and protocols; if somebody chose some, of these."""
     given, known = {a.partition("=")[0] for a in arguments}, defaults(constants_class(pipeline.COMPARE))
     chosen = [f"{name}={value}" for name, value in made_with(Paths(region).method_metrics).items()
               if name in ("PROTOCOLS", "METHODS", "SEEDS", "REPEATS") and name not in given and value != known[name]]
@@ -117,7 +117,7 @@ def state_of_comparison(region: str, arguments: list[str], raw: bool, state: str
 
 def status(region: str, arguments: list[str], raw: bool) -> None:
     """Prints the state of every stage and of the figures, with files and commands: what the map needs, then what is
-    optional; last, the one command that makes what the map needs."""
+    optional; last, the command that makes what the map needs."""
     paths, states, needed = Paths(region), pipeline.states_of(region, arguments, raw), wanted("map", region, raw)
     to_do = [script for script in needed if states[script] != "fresh"]
     states[pipeline.COMPARE] = state_of_comparison(region, arguments, raw, states[pipeline.COMPARE])
@@ -164,7 +164,7 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
               f"{'them' if len(stale) > 1 else 'it'}: {again}" * bool(stale))
         return
     if any("must run first" in states[script] for script in to_do):
-        print("A stage that waits for another one runs only if the files of the other come out different.")
+        print("A stage that waits for another stage runs only if that stage writes different files.")
     print(how_to_make_the_map(region, arguments, to_do, lacking if has_others else [], not has_others, bool(errors)))
 
 
@@ -182,7 +182,7 @@ def how_to_make_the_map(region: str, arguments: list[str], to_do: list[str], lac
     if lacking:
         first = f", first put {' and '.join(map(shown, lacking))} there, then"
     elif errors and "STOP_AT_ERRORS=False" not in arguments:
-        first = (", first mend what the checks found (or, if the inputs are right all the same, add "
+        first = (", first correct what the checks found (or, if the inputs are right as they are, add "
                  "STOP_AT_ERRORS=False), then")
     return ("to make the map" + ", and replace inputs that somebody edited" * edited + first
             + f": {pipeline.make_command('run', region, arguments + more)}")

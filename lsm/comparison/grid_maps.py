@@ -24,7 +24,7 @@ def of_grid(paths: Paths, described: tuple[Factor, ...], methods: dict[str, Call
     return out
 
 
-def write(paths: Paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -> list:
+def write_method_maps(paths: Paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -> list:
     """Writes the maps that jobs left as one raster: a band for each method of `mapped`, in this order that
     is there. Prints which methods are missing. Returns the file in a list, or [] where there is nothing to write."""
     where = {}

@@ -59,14 +59,14 @@ def held_out(table: pd.DataFrame, points: pd.DataFrame | None, adapts: bool) -> 
             low, high = values.quantile(share), values.quantile(1 - share)
             lines.append((f"{what} of the blocks are as good or better{when}",
                           low.where([name in LOWER_IS_BETTER for name in MEASURES], high)))
-    rows = [[what, *(number(row[name]) for name in MEASURES)] for what, row in lines]
+    rows = [[what, *(rounded(row[name]) for name in MEASURES)] for what, row in lines]
     total, slid = int(after["samples"].sum()), int(after["landslides"].sum())
     few = len(blocks) < FEW_TO_JUDGE[0] or min(slid, total - slid) < FEW_TO_JUDGE[1]
     one_class = "non-landslides" if not slid else "landslides" if slid == total else ""
     low, high, drawn = interval_of(points) if points is not None and not one_class else (np.nan, np.nan, "")
     return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks), "samples": total,
             "landslides": slid, "few": few, "interval": f"{low:.3f} to {high:.3f}" * bool(np.isfinite(low)),
-            "drawn": drawn, "chance": bool(low <= 0.5), "auroc": number(after["auroc"].mean()), "one_class": one_class,
+            "drawn": drawn, "chance": bool(low <= 0.5), "auroc": rounded(after["auroc"].mean()), "one_class": one_class,
             "adapts": adapts}
 
 
@@ -100,12 +100,12 @@ def comparison(table: pd.DataFrame) -> list[dict]:
         mean = mean.sort_values("auroc", ascending=False, kind="stable")
         best = {name: mean[name].min() if name in LOWER_IS_BETTER else mean[name].max() for name in MEASURES}
         out.append({"protocol": protocol, "head": ["Method", *measures_of(MEASURES)], "points": int(part["n"].max()),
-                    "rows": [[method, *((number(row[name]), row[name] == best[name]) for name in MEASURES)]
+                    "rows": [[method, *((rounded(row[name]), row[name] == best[name]) for name in MEASURES)]
                              for method, row in mean.iterrows()]})
     return out
 
 
-def number(value: float) -> str:
+def rounded(value: float) -> str:
     """Three decimals, or a dash for what is not defined."""
     return "–" if pd.isna(value) else f"{value:.3f}"
 
@@ -134,7 +134,8 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
         for name, version in record.get("versions", {}).items():
             versions.setdefault(name, set()).add(str(version))
     return {"files": rows,
-            "constants": {stage: {k: written(v) for k, v in values.items()} for stage, values in constants.items()},
+            "constants": {stage: {name: constant_as_text(value) for name, value in values.items()}
+                          for stage, values in constants.items()},
             "inputs": [{"file": name, "sha256": digest, "made_by": made_by(root() / name) or "given"}
                        for name, digest in sorted(inputs.items())],
             "versions": {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}}
@@ -162,8 +163,8 @@ def preparation(paths: Paths) -> dict:
              "buffer": f"cells {made.get('BUFFER')} m and more from landslides (STRATEGY=buffer)"}.get(way, str(way))
     if not len(table):
         words += ", or places that the inputs say did not slide, where there are any"
-    return {"words": words, "chosen": number(next(iter(table.loc[table["chosen"].astype(bool), "auroc"]), np.nan)),
-            "rows": [[row.strategy + " (of this map)" * bool(row.chosen), f"{row.non_landslides:,}", number(row.auroc)]
+    return {"words": words, "chosen": rounded(next(iter(table.loc[table["chosen"].astype(bool), "auroc"]), np.nan)),
+            "rows": [[row.strategy + " (of this map)" * bool(row.chosen), f"{row.non_landslides:,}", rounded(row.auroc)]
                      for row in table.itertuples()]}
 
 
@@ -177,7 +178,7 @@ def blocks_words(provenance: dict) -> str:
     return f"own units: {of_stage['BLOCKS']}" + f", sha256 {digest}" * bool(digest)
 
 
-def written(value) -> str:
+def constant_as_text(value) -> str:
     """A constant as text."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, bool)) else str(value)
 

@@ -117,8 +117,8 @@ def factor_list(constants) -> list[str] | None:
 
 
 def other_factors(record: dict, constants) -> str:
-    """How the factors of a record differ from those of these constants, in words; "" where they do not, or one has no
-    list. Older records name kind and unit only, and no more of them is compared."""
+    """How the factors of a record differ from those of these constants, in words; "" where they do not, or where
+    there is no list. Older records name kind and unit only: then these alone are compared."""
     now, then = factor_list(constants), record.get("factors")
     if None in (now, then) or then in (now, [f"{text.partition('; ')[0]})" for text in now]):
         return ""
@@ -176,7 +176,7 @@ def record_of(path: Path) -> dict:
 
 
 def stopped(path: Path) -> bool:
-    """Whether the file at `path` is the one that a run was about to replace when it was stopped."""
+    """Whether a run was about to replace the file at `path` when it was stopped."""
     return path.is_file() and sha256(path) == record_of(path).get("replaces")
 
 
@@ -211,8 +211,8 @@ def check(path: Path, stage: str, constants) -> dict:
     return record
 
 
-def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -> list[str]:
-    """How the run that wrote `record` differs, in words, from one with these constants (those of `ignore` aside) and
+def changes_since(record: dict, constants, inputs: list[Path], ignore: set[str]) -> list[str]:
+    """How the run that wrote `record` differs, in words, from a run with these constants (except those in `ignore`) and
     inputs: region, recipe and seed, then inputs, then other constants."""
     now = json.loads(json.dumps(vars(constants)))
     then = record["constants"] | {"REGION": record["region"], "RECIPE": record["recipe"], "SEED": record["seed"]}
@@ -231,7 +231,7 @@ def _of_another_region(path: Path, region: str) -> bool:
 
 def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path], optional: Sequence[Path] = ()
               ) -> None:
-    """Writes arrays and their record; the same arrays give the same bytes, those of np.savez. An array too large for
+    """Writes arrays and their record; the same arrays give the same bytes, as np.savez does. An array too large for
     memory is given as the .npy file that holds it."""
     with artifact(path, stage, constants, inputs, optional) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():

@@ -45,7 +45,7 @@ def code_of(script: str) -> str:
 
 
 def _imported(tree: ast.AST) -> list[Path]:
-    """Files of this project that a module imports, those that may be packages or names in a module too."""
+    """Files of this project that a module's imports may mean; not all exist: `from a import b` may be a name in a."""
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

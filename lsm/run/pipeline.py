@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lsm.run.artifacts import (
     MAKERS,
-    differences,
+    changes_since,
     made_by,
     made_with,
     other_factors,
@@ -37,8 +37,8 @@ class Stage:
     outputs  (paths) -> the files that every run of the stage writes, each with a record
     after    scripts of the stages whose files it reads
     free     constants that change nothing that it writes
-    some     (paths) -> the files that some runs write: those with a record must be fresh too
-    beside   (paths) -> files without a record that lie beside those, and must be there
+    some     (paths) -> the files that some runs write: where one has a record, it must be fresh too
+    beside   (paths) -> files without a record that lie beside the outputs, and must be there
     """
 
     script: str
@@ -91,7 +91,7 @@ def of_region(region: str, raw: bool) -> list[Stage]:
     part where InSAR points wait for it. What PREPARE made and is gone now is PREPARE's still.
     """
     paths = Paths(region)
-    there = any(path.is_file() for path in (paths.composite, paths.samples, paths.grid))
+    there = any(path.is_file() for path in (paths.composite, paths.samples, paths.grid, paths.grid_parquet))
     made = [paths.composite] if paths.composite.is_file() else BY_SCRIPT[PREPARE].outputs(paths)
     prepared = raw or any(wrote(path, (PREPARE,)) for path in made) or (
         paths.raw.is_dir() and not there and region != "demo")
@@ -148,7 +148,7 @@ def missing_inputs(region: str, raw: bool) -> tuple[list[Path], bool]:
     if PREPARE in scripts or DEMO in scripts:
         return [], True
     samples = paths.samples_without_insar if AUGMENT in scripts else paths.samples
-    needed = ((paths.composite,), (samples,), (paths.grid, paths.factor_stack))
+    needed = ((paths.composite,), (samples,), (paths.grid, paths.grid_parquet, paths.factor_stack))
     missing = [forms[0] for forms in needed if not any(path.is_file() for path in forms)]
     return missing, len(missing) < len(needed)
 
@@ -182,13 +182,13 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
         except InputError as error:
             return [str(error).partition("; ")[0]]
         if record["region"] not in (None, paths.region):
-            return [f"its files are those of region {record['region']}, since all regions share them"]
+            return [f"its files are of region {record['region']}, since all regions share them"]
         found = ["the code has changed"] * (record.get("code") != code_of(stage.script))
         found += [f"{name} is new" for name, state in record.get("without", {}).items()
                   if state_of(root() / name) not in (None, state)]
         if stage.script in OF_FACTORS and other_factors(record, now):
             found.append("another list of factors")
-        found += differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))
+        found += changes_since(record, now, [root() / name for name in record["inputs"]], set(stage.free))
         if found:
             return found
     return [f"{shown(path)}: missing" for path in stage.beside(paths) if not path.is_file()]
@@ -200,7 +200,7 @@ def _gone(paths: Paths) -> list[Path]:
     always = BY_SCRIPT[PREPARE].outputs(paths)
     gone = [path for path in paths.all() if path.is_relative_to(root() / "src_data") and not path.is_file()
             and (path in always or made_by(path) == PREPARE)]
-    for forms in ((paths.grid, paths.factor_stack), (paths.samples, *paths.insar_sources())):
+    for forms in ((paths.grid, paths.grid_parquet, paths.factor_stack), (paths.samples, *paths.insar_sources())):
         if not any(path.is_file() for path in forms) and not set(forms) & set(gone):
             gone.append(forms[0])
     return gone
@@ -284,8 +284,8 @@ def check_values(region: str, arguments: list[str], raw: bool, runs: bool = True
     known = {name for script in scripts for name in defaults(constants_class(script))}
     for name in (a.partition("=")[0] for a in arguments):
         if name not in known and name in defaults(constants_class(AUGMENT)) and "INSAR_FORM=insar" not in arguments:
-            raise InputError(f"{name}: only {AUGMENT} has it, which has no part in region {region}; " + (
-                f"edit it there, {PREPARE} follows its rules; or add INSAR_FORM=insar" if PREPARE in scripts else
+            raise InputError(f"{name}: a constant of {AUGMENT}, which region {region} does not use; " + (
+                f"edit it there, since {PREPARE} takes its rules, or add INSAR_FORM=insar" if PREPARE in scripts else
                 "leave it out"))
     for script in scripts:
         cls = constants_class(script)

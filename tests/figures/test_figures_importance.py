@@ -266,7 +266,7 @@ def test_no_two_classes_of_a_legend_share_a_tone():
 
 def test_a_legend_has_the_largest_classes_first_and_room_for_its_own_lines():
     words = {1.0: "a rare class with a very long name", 2.0: "b", 3.0: "c"}
-    colours, names = factors.in_order(words, {1.0: styles.PALE, 2.0: "#000000", 3.0: "#111111"})
+    colours, names = factors.legend_order(words, {1.0: styles.PALE, 2.0: "#000000", 3.0: "#111111"})
     assert (colours, names) == (["#000000", "#111111", styles.PALE], ["b", "c", "a rare class with a very long name"])
 
 
@@ -384,12 +384,12 @@ def test_neighbours_alike():
 def test_points_lie_inside_their_violin():
     ax = Figure().subplots()
     effect = np.random.default_rng(2).normal(size=500)
-    across = importance.spread(effect, 0.4, ax, 3)
+    across = importance.draw_violin(effect, 0.4, ax, 3)
     assert np.abs(across).max() <= 0.4
     assert np.abs(across[np.abs(effect) > 2]).max() < 0.15 < np.abs(across[np.abs(effect) < 0.5]).max()
     assert abs(across.mean()) < 0.02
     assert len(ax.collections) == 1
-    assert (importance.spread(np.ones(5), 0.4, ax, 0) == 0).all()
+    assert (importance.draw_violin(np.ones(5), 0.4, ax, 0) == 0).all()
 
 
 def test_the_name_of_a_violin_stands_beside_it():

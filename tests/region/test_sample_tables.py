@@ -96,7 +96,7 @@ def test_a_polygon_whose_cell_cannot_be_used_gives_another_one(tmp_path, how):
     valid[tuple(np.array(lost).T)] = valid[55, 5] = 0
     after, _, _, notes = placed(tmp_path, how, valid, INVENTORY="i.gpkg")
     assert "of 1 polygon the" in notes
-    assert "with every factor is taken: where POLYGON_CELLS = " + how in notes
+    assert "with every factor is taken: POLYGON_CELLS = " + how in notes
     first, second = ([cell for cell in cells if 30 <= cell[0] < 40] for cells in (before, after))
     assert first == second
     (row, col), = (cell for cell in after if cell[0] < 20)

@@ -80,7 +80,7 @@ def test_the_highest_class_comes_first_in_legends_as_in_the_figures():
 
 
 def test_samples_have_one_colour_in_the_report_and_in_qgis():
-    root = ElementTree.fromstring(styles_qgis.samples())
+    root = ElementTree.fromstring(styles_qgis.sample_style())
     fills = [option.get("value") for option in root.iter("Option") if option.get("name") == "color"]
     assert fills == [",".join(map(str, bytes.fromhex(colour[1:]))) + ",255" for colour in SAMPLES.values()]
 
@@ -125,11 +125,11 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
         "landslides lie within 25% of the extent of all points", "60.0% landslides: 3, and 2 non-landslides"]
     blocks = pd.DataFrame({"block": [0, 1, 2], "cells": [10, 30, 60], "samples": [16, 17, 40],
                            "landslides": [8, 17, 20]})
-    few, one = (f.found for f in findings.thin(blocks, 16, "b"))
+    few, one = (f.found for f in findings.thin_blocks(blocks, 16, "b"))
     assert few == "1 of 3 blocks, 10.0 % of the area, have 16 samples or fewer: 0"
     assert one == "1 of 3 blocks, 30.0 % of the area, have samples of one class only: 1"
     blocks.loc[3], blocks.loc[4] = [3, 0, 0, 0], [4, 0, 5, 0]  # without samples; few, and of one class
-    few, one = (f.found for f in findings.thin(blocks, 16, "b"))
+    few, one = (f.found for f in findings.thin_blocks(blocks, 16, "b"))
     assert few == "3 of 5 blocks, 10.0 % of the area, have 16 samples or fewer: 0, 3, 4"
     assert one.startswith("2 of 5 blocks, 30.0 % of the area, have samples of one class only (1 of them also "
                           "16 samples or fewer): 1, 4")
@@ -139,7 +139,7 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
 
 def test_own_units_are_named():
     blocks = pd.DataFrame({"samples": [3, 40], "landslides": [1, 9], "unit": ["Kaghan", "Swat"]})
-    assert [one["unit"] for one in map_layers.of_blocks(blocks, None, None, None, 5)] == ["Kaghan", "Swat"]
+    assert [one["unit"] for one in map_layers.block_popups(blocks, None, None, None, 5)] == ["Kaghan", "Swat"]
     inputs = [{"file": "maps/units.shp", "sha256": "0123456789abcdef"}]
     for given, words in (("maps/units.shp|field=cat", "own units: maps/units.shp|field=cat, sha256 0123456789ab"),
                          ("", "superpixels of the terrain (SLIC)")):
@@ -251,10 +251,10 @@ def test_blocks_that_adapted_in_part_are_named():
     assert found.found.startswith("2 of 5 blocks, 20.0 % of the area, adapted in part: 1, 3; some members keep the")
     assert not findings.in_part(np.array([0, 2]), np.ones(2), "m")
     line, *_ = layer_tables.how_adapted(state, support, np.array([1, 0.5, 0, 0.5, 0]), np.inf)
-    assert line == ("5 blocks: 3 adapted, 1 of them on samples of other blocks alone; 2 of the adapted ones in part, "
-                    "since some members find no samples near, or of one class; not adapted, since no samples are near: "
-                    "1; not adapted, since their samples are of one class: 1")
-    assert styles_qgis.blocks().count("adapted in part") == 1  # a style for each state
+    assert line == ("5 blocks: 3 adapted, 1 of them on samples of other blocks alone; 2 of the adapted in part, "
+                    "since some members find no samples near, or samples of one class; not adapted, since no samples "
+                    "are near: 1; not adapted, since their samples are of one class: 1")
+    assert styles_qgis.block_style().count("adapted in part") == 1  # a style for each state
 
 
 def test_every_figure_there_is_has_a_caption():
@@ -283,7 +283,7 @@ def test_a_map_in_other_classes_is_not_shown(change, more, tmp_path, monkeypatch
     found = pictures.gather(paths, breaks, c, left_out)
     reason = " ".join(left_out.lines())
     assert [figure["name"] for figure in found] == ["lsm_map"] * (more is None)
-    assert ("lsm_map: drawn in other classes than those of this page" in reason) == (more is not None)
+    assert ("lsm_map: drawn in other classes than this page" in reason) == (more is not None)
     assert more is None or f"make figures REGION=demo {more}" in reason
 
 

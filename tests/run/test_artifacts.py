@@ -13,8 +13,8 @@ import pytest
 from lsm.inputs.factor.definition import Factor
 from lsm.run import artifacts
 from lsm.run.artifacts import (
+    changes_since,
     check,
-    differences,
     map_npz,
     read_csv,
     read_npz,
@@ -252,11 +252,11 @@ def test_what_an_artifact_had_to_do_without(root, source):
     write_csv(root / "t.csv", pd.DataFrame({"a": [1]}), STAGE, C, [source, folder], [source, there, absent])
     record = read_record(root / "t.csv", STAGE)
     assert record["without"] == {"there.csv": hashlib.sha256(b"of another run").hexdigest(), "absent.csv": None}
-    assert differences(record, C, [source, folder], set()) == []
+    assert changes_since(record, C, [source, folder], set()) == []
     (folder / "dem.tif.aux.xml").touch()  # what GDAL leaves beside a raster is no new layer
-    assert differences(record, C, [source, folder], set()) == []
+    assert changes_since(record, C, [source, folder], set()) == []
     (folder / "roads.gpkg").touch()
-    assert differences(record, C, [source, folder], set()) == ["other files in raw"]
+    assert changes_since(record, C, [source, folder], set()) == ["other files in raw"]
 
 
 def test_changed_artifact(made):
@@ -283,12 +283,12 @@ def test_record_that_is_none(made, text):
 
 def test_differences(made, source):
     record = read_record(made, STAGE)
-    assert differences(record, C, [source], set()) == []
-    assert differences(record, but(K=65, SEED=5), [source], {"K"}) == ["SEED = 4, now 5"]
-    assert differences(record, but(NEW=1), [source], set()) == ["NEW = None, now 1"]
+    assert changes_since(record, C, [source], set()) == []
+    assert changes_since(record, but(K=65, SEED=5), [source], {"K"}) == ["SEED = 4, now 5"]
+    assert changes_since(record, but(NEW=1), [source], set()) == ["NEW = None, now 1"]
     source.write_text("a\n2\n")
-    assert differences(record, but(WEIGHTS=(0.3, 0.7)), [source], set()) == ["another src_data/in.csv"]
-    assert differences(record, but(K=65, SEED=5), [source], set()) == [
+    assert changes_since(record, but(WEIGHTS=(0.3, 0.7)), [source], set()) == ["another src_data/in.csv"]
+    assert changes_since(record, but(K=65, SEED=5), [source], set()) == [
         "SEED = 4, now 5", "another src_data/in.csv", "K = 64, now 65"]
 
 

@@ -362,7 +362,7 @@ def test_stage_1_files_of_another_region_are_named(finished):
     record = record_path(Paths("demo").saved_model)
     record.write_text(json.dumps(json.loads(record.read_text()) | {"region": "isle"}))
     found = states(finished[1])
-    assert found[pipeline.PRETRAIN] == "stale: its files are those of region isle, since all regions share them"
+    assert found[pipeline.PRETRAIN] == "stale: its files are of region isle, since all regions share them"
     assert found[pipeline.LEARN] == f"stale: {pipeline.PRETRAIN} must run first"
 
 
@@ -481,7 +481,7 @@ def test_status_of_an_area_without_inputs_names_them_and_how_to_make_them(tmp_pa
     with pytest.raises(InputError, match="expected no error"):
         write_checks(c, stop=True)
     last = said_of("isle", capsys).splitlines()[-1]
-    assert last.startswith("to make the map, first mend what the checks found (or")
+    assert last.startswith("to make the map, first correct what the checks found (or")
     assert "first" not in said_of("isle", capsys, "STOP_AT_ERRORS=False").splitlines()[-1]
 
 

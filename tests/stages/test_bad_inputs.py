@@ -17,7 +17,7 @@ from osgeo import gdal, osr
 import meta_learner
 import predict_LSM
 import scene_sampling
-from lsm.learner.kinds import kinds_of
+from lsm.learner.kinds import kinds_of_members
 from lsm.learner.meta_training import HISTORY, Training
 from lsm.learner.network import use_one_thread
 from lsm.run.artifacts import record_path, sha256
@@ -279,7 +279,7 @@ def test_stage_1_ran_again(copy_of_demo, capsys):
 def found_by_go_on(*arguments: str) -> Training:
     """What training of the demo area would go on from; it has not read anything where `done` is 0."""
     c = constants(meta_learner.Constants, [*TRAINING, *arguments])
-    training = Training(kinds_of(c, 1500), [], 0, np.empty((0, len(HISTORY))))
+    training = Training(kinds_of_members(c, 1500), [], 0, np.empty((0, len(HISTORY))))
     meta_learner.go_on(training, PATHS, c, [PATHS.tasks, PATHS.encoder, PATHS.saved_model])
     assert bool(training.states) == (training.done > 0)
     return training

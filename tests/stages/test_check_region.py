@@ -6,7 +6,7 @@ import small_region as area
 from conftest import contents, run_stage, succeed
 
 import prepare_region
-from lsm.checks.finding import summary
+from lsm.checks.finding import counts_in_words
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths
 from lsm.run.settings import of_stage
@@ -30,7 +30,7 @@ def test_what_it_prints_and_writes(region):
         printed = f"{row.level:8}{row.topic:13}{row.file}: {row.found}" in said
         assert printed == (row.level != "ok")
     assert {"ok", "warning"} <= set(found["level"])
-    assert summary(found) in said
+    assert counts_in_words(found) in said
     assert not (found["level"] == "error").any()
     table = pd.read_csv(PATHS.correlation)
     assert list(table) == ["factor", *table["factor"], "VIF"]
@@ -71,7 +71,7 @@ def test_errors_stop_make_before_stage_1(region):
 def test_statistics_are_of_the_first_rows_of_a_grid(region):
     grid = pd.read_csv(PATHS.grid)
     grid.assign(DEM=grid["DEM"].mask(grid.index >= 50, 3 * grid["DEM"])).to_csv(PATHS.grid, index=False)
-    words = "grid_samples_own.csv: DEM is 3 times that of composite.tif"
+    words = "grid_samples_own.csv: DEM is 3 times as large as in composite.tif"
     assert words not in run_stage(region, STAGE, "REGION=own", "SAMPLE_ROWS=50").stdout
     assert words in run_stage(region, STAGE, "REGION=own").stdout
     done = run_stage(region, STAGE, "REGION=own", "SAMPLE_ROWS=0")

@@ -276,7 +276,7 @@ def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, s
 
 def test_one_network_is_the_same_before_and_without_fine_tuning(tiny):
     split, c = made_split(), settings("TUNING_STEPS=0")
-    one, tuned = (predict(split.rows(split.asked)) for predict in networks.fine_tuned(split, c, stages(c), 1))
+    one, tuned = (predict(split.rows(split.asked)) for predict in networks.one_network(split, c, stages(c), 1))
     np.testing.assert_allclose(tuned, one, atol=1e-5)
 
 

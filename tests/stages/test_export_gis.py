@@ -121,7 +121,7 @@ def test_the_same_seed_gives_the_same_bytes_and_breaks_are_kept(exported, tmp_pa
     root = tmp_path / "root"
     shutil.copytree(exported[0], root)
     before = contents(root)
-    assert "fixed breaks, those of earlier figures and layers" in succeed(root, "export_gis.py")
+    assert "fixed breaks, kept from earlier figures and layers" in succeed(root, "export_gis.py")
     after = contents(root)
     assert set(after) == set(before)
     assert [name for name in before if before[name] != after[name]] == []

@@ -115,7 +115,7 @@ def test_stack_and_table_are_the_same(made):
 
 def test_what_it_says(made):
     text = made[1]
-    for part in ("120 x 160 cells of 50 m, WGS 84 / UTM zone 50N (EPSG:32650): those of the DEM", "14 factors",
+    for part in ("120 x 160 cells of 50 m, WGS 84 / UTM zone 50N (EPSG:32650): the cells of the DEM", "14 factors",
                  "NDVI multiplied by 10000", "AUROC of a quick model", "given", "random", "slope", "buffer", "(chosen)",
                  "wrote src_data/samples_demo_raw.csv"):
         assert part in text

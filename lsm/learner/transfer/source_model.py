@@ -18,7 +18,7 @@ from lsm.inputs.factor.definition import Factor
 from lsm.inputs.tables.text_tables import plain
 from lsm.learner.additive.direct_path import BENDS
 from lsm.learner.encoder import NOT_MEASURED, Encoder
-from lsm.learner.kinds import Kind, kinds_of
+from lsm.learner.kinds import Kind, kinds_of_members
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import HISTORY, Training, TrainingConstants, pooled_of
 from lsm.learner.network import PLACE, parts_of_curves, tf
@@ -126,11 +126,11 @@ def started(source: Source, encoder: Encoder, c: TrainingConstants, labelled: in
     """Members that start from the source's members of the same kind, or of its first kind; see the module.
 
     encoder, labelled  of this area: its columns, and how many labelled points it learns from
-    They are not normalised: a source that is enters as its folded networks, the same function on its own points. Inner
-    rates are the source's too where it was not normalised; those of columns that it does not have start at INNER_LR.
+    They are not normalised. A normalised source enters as its folded networks, the same function on its own points.
+    Inner rates are the source's too if it was not normalised; rates of columns that it lacks start at INNER_LR.
     """
     pairs, kinds, states = shared_columns(source.encoder, encoder), [], []
-    for kind in kinds_of(c, labelled):
+    for kind in kinds_of_members(c, labelled):
         of = _kind_of(source.training.kinds, kind.name)
         there = source.training.kinds[of]
         kind = replace(kind, normalise=False, direct=there.direct, bends=there.direct and kind.bends)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lsm.run.artifacts import record_of, state_of
 from lsm.run.paths import START_MODEL, Paths, root, shown
-from lsm.run.settings import InputError, nearest
+from lsm.run.settings import InputError, nearest_name
 
 PROJECT_MODEL = "project"  # of START_FROM: the model that comes with the project
 
@@ -57,7 +57,7 @@ def _named(start_from: str, region: str) -> Path | None:
     path = Paths(start_from).model
     if not path.is_file():
         known = [*sorted(p.name.removesuffix("_model.npz") for p in path.parent.glob("*_model.npz")), PROJECT_MODEL]
-        near = nearest(start_from, known)
+        near = nearest_name(start_from, known)
         raise InputError(f"START_FROM={start_from}: expected a region with a model, {shown(path)}, found none; "
                          + f"did you mean START_FROM={near}? If not, " * bool(near)
                          + f"run meta_learner.py REGION={start_from}, or name {', '.join(known[-6:])}")
