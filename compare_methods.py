@@ -216,19 +216,20 @@ def main(c: Constants) -> None:
     with cluster_of(c) as cluster:
         print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))
         folder.mkdir(parents=True, exist_ok=True)
-        write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
         run_jobs(jobs, work, c.WORKERS, start_fitting, (points, roles, inventory, c), cluster)
     made, written = (_STAGE, c, [*inputs, paths.splits]), []
     steps, jobs = ([job for job in jobs if (job.family == fits.STEPS) == own] for own in (True, False))
     if steps:
         written += published_steps.write_steps(paths, inventory, steps, (_STAGE, c, [*inputs, paths.samples]))
-    if jobs:
+    if jobs:  # the files of an earlier comparison are of one run until here
+        write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
+        written.append(paths.splits)
         units = units_of(points, roles, c)
         written += score_tables.write_tables(paths, jobs, points, roles, units, c.RESAMPLES, c.SEED,
                                              (*made, optional))
         written += grid_maps.write_method_maps(paths, jobs, c.MAPPED, made)
         print(pages.measures_in_words(paths))
-    for path in [paths.splits, *written]:
+    for path in written:
         print(f"wrote {shown(path)}")
 
 

@@ -44,7 +44,7 @@ from lsm.learner.prediction import GridCounts, flag_of, named, over_tiles, proba
 from lsm.learner.support.supports import FORECAST, places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.maps import gis, layer_tables
-from lsm.run.artifacts import MAKERS, artifact, check, made_by, made_with, need, read_npz, write_npz, wrote
+from lsm.run.artifacts import MAKERS, artifact, check, discard, made_by, made_with, need, read_npz, write_npz, wrote
 from lsm.run.jobs import Cluster, cluster_of
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
@@ -158,12 +158,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     next(grid_cells.chunks(source, c.factors, c.GRID_ROWS), None)
     model = need(read_npz(paths.model, "meta_learner.py", c), paths.model, ("encoder",), "meta_learner.py")
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
-    cut, sampled = (check(p, "scene_sampling.py", c)["constants"] for p in (paths.blocks, paths.tasks))
-    if cut != sampled:
-        expected, found = ({k: v for k, v in one.items() if other.get(k) != v} for one, other in
-                           ((sampled, cut), (cut, sampled)))
-        raise InputError(f"{shown(paths.blocks)}: expected the constants of {shown(paths.tasks)}, {expected}, "
-                         f"found {found}; run scene_sampling.py and meta_learner.py again")
+    check(paths.blocks, "scene_sampling.py", c)
     labels = open_raster(paths.blocks, "run scene_sampling.py again")
     encoder = Encoder.from_json(str(model["encoder"]))
     fitted, there = ([factor.name for factor in factors] for factors in (encoder.factors, c.factors))
@@ -207,6 +202,9 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
             "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"],
             "adapted_share": share.astype(np.float32)}, _STAGE, c, [paths.model, paths.tasks, paths.blocks])
 
+    if not of_table and made_by(paths.map_table) == _STAGE:
+        discard(paths.map_table)
+        print(f"{shown(paths.map_table)}: of an earlier run, whose grid was a table; removed")
     n = counts.flags
     print(f"{n.sum():,} cells predicted: {n[0]:,} by adapted blocks, {n[1]:,} by the intermediate model, "
           f"{n[2:].sum():,} outside every block by the nearest one")

@@ -18,7 +18,7 @@ from lsm.inputs.grid_cells import chunks, grid_of
 from lsm.inputs.rasters import Raster, read_composite
 from lsm.inputs.samples import named_rows, read_samples
 from lsm.inputs.tables.text_tables import find_columns, plain
-from lsm.run.artifacts import write_csv
+from lsm.run.artifacts import discard, made_by, write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
@@ -45,6 +45,9 @@ def write_checks(c: CheckConstants, stop: bool) -> None:
     written = {paths.checks: table} | ({paths.correlation: correlation} if len(correlation) else {})
     for path, content in written.items():
         write_csv(path, content, STAGE, c, [p for p in inputs if p.is_file()], inputs)
+    if paths.correlation not in written and made_by(paths.correlation) == STAGE:  # of inputs that were there then
+        discard(paths.correlation)
+        print(f"{shown(paths.correlation)}: of earlier inputs; removed")
     for level in ("warning", "error"):  # people look at the end; what is in order stands in the table
         for f in (f for f in findings if f.level == level):
             print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")

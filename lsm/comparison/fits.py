@@ -18,7 +18,8 @@ from lsm.comparison.points import Points
 from lsm.comparison.protocols import KINDS, kind_of
 from lsm.comparison.splits import SUPPORT, TRAIN, eligible_blocks
 from lsm.inputs.factor.definition import Factor
-from lsm.run.artifacts import LIBRARIES, sha256
+from lsm.run.artifacts import LIBRARIES
+from lsm.run.code import sha256
 from lsm.run.jobs import cores
 from lsm.run.paths import PROJECT, Paths, shown
 from lsm.run.settings import InputError, counted

@@ -9,7 +9,7 @@ from osgeo import gdal, ogr
 
 from lsm.inputs import vectors
 from lsm.inputs.rasters import Grid, create_raster, fill_raster, known_strips
-from lsm.run.artifacts import artifact, record_path, wrote
+from lsm.run.artifacts import artifact, discard, wrote
 from lsm.run.paths import Paths, names_of_classes, shown
 from lsm.run.settings import InputError
 from lsm.run.writing import whole
@@ -84,7 +84,8 @@ def remove_product(paths: Paths, product: str, stage: str) -> None:
     if there and not wrote(path, (stage,)):
         print(f"{shown(path)}: of an earlier run, not of this map; remove it")
         return
-    for file in (path, record_path(path), *paths.beside_gis_raster(product)):
+    discard(path)
+    for file in paths.beside_gis_raster(product):
         file.unlink(missing_ok=True)
     if there:
         print(f"{shown(path)}: of an earlier run, not of this map; removed")

@@ -16,7 +16,7 @@ from lsm.inputs.layers import read_rows
 from lsm.inputs.rasters import Grid, centres
 from lsm.inputs.tables.text_tables import plain
 from lsm.region.sample_tables import as_table
-from lsm.run.artifacts import artifact, record_path, write_csv, wrote
+from lsm.run.artifacts import artifact, discard, write_csv, wrote
 from lsm.run.paths import Paths, edit, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
@@ -245,8 +245,7 @@ def write_region(paths: Paths, c, inputs: list[Path], folder: Path, grid: Grid, 
                  paths.samples_origin, paths.samples_dates):
         if path not in written and (path in tables or wrote(path, MAKERS)):
             # of other constants: a stage would take it for this run's
-            path.unlink(missing_ok=True)
-            record_path(path).unlink(missing_ok=True)
+            discard(path)
     return written
 
 

@@ -12,7 +12,8 @@ from lsm.maps import classes
 from lsm.report.left_out import LeftOut
 from lsm.report.map_layers import uri
 from lsm.report.sources import ReportConstants
-from lsm.run.artifacts import check, record_of, sha256
+from lsm.run.artifacts import check, record_of
+from lsm.run.code import sha256
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import DRAW
 from lsm.run.settings import InputError

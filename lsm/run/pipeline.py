@@ -21,10 +21,9 @@ from lsm.run.artifacts import (
     other_factors,
     read_record,
     record_of,
-    state_of,
     wrote,
 )
-from lsm.run.code import code_of
+from lsm.run.code import code_of, state_of
 from lsm.run.paths import OF_SOME, PRODUCTS, Paths, names_of_classes, root, shown
 from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults, in_short
 
@@ -37,16 +36,20 @@ class Stage:
     outputs  (paths) -> the files that every run of the stage writes, each with a record
     after    scripts of the stages whose files it reads
     free     constants that change nothing that it writes
-    some     (paths) -> the files that some runs write: where one has a record, it must be fresh too
-    beside   (paths) -> files without a record that lie beside the outputs, and must be there
+    some     (paths) -> the files that some runs write: those whose record names the stage must be fresh too
+    beside   (paths) -> files without a record that lie beside those, and must be there
     """
 
     script: str
     outputs: Callable[[Paths], list[Path]]
     after: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
-    some: Callable[[Paths], list[Path]] = lambda paths: []
+    some: Callable[[Paths], list[Path]] = lambda paths: _but(paths, paths.breaks)  # drawn once for many runs
     beside: Callable[[Paths], list[Path]] = lambda paths: []
+
+
+def _but(paths: Paths, *others: Path) -> list[Path]:
+    return [path for path in paths.all() if path not in others]
 
 
 def _beside_layers(paths: Paths) -> list[Path]:
@@ -60,17 +63,19 @@ MAP, COMPARE, EXPLAIN, GIS = "predict_LSM.py", "compare_methods.py", "feature_pe
 REPORT = "report.py"
 STAGES = (
     Stage(DEMO, lambda p: [p.composite, p.samples, p.samples_without_insar, p.insar_points, p.grid]),
-    Stage(PREPARE, lambda p: [p.composite, p.factors, p.samples_without_insar], free=("OVERWRITE", "CHECK")),
+    Stage(PREPARE, lambda p: [p.composite, p.factors, p.samples_without_insar], free=("OVERWRITE", "CHECK"),
+          some=lambda p: [p.strategies]),  # a person may edit inputs, and `_gone` sees those that are missing
     Stage(AUGMENT, lambda p: [p.samples, p.samples_origin], (PREPARE,), ("OVERWRITE", "GRID_ROWS")),
     Stage(PRETRAIN, lambda p: [p.saved_model, p.encoder, p.pretraining_history], (DEMO, PREPARE, AUGMENT)),
     Stage(BLOCKS, lambda p: [p.blocks, p.tasks, p.blocks_table], (DEMO, PREPARE, AUGMENT)),
     Stage(LEARN, lambda p: [p.model, p.split, p.history, p.held_out, p.metrics], (PRETRAIN, BLOCKS), ("SAVE_EVERY",)),
     Stage(MAP, lambda p: [p.models, p.map_raster], (BLOCKS, LEARN), ("GRID_ROWS", "DASK_SCHEDULER")),
-    Stage(COMPARE, lambda p: [p.scores, p.method_metrics, p.results], (BLOCKS,), ("WORKERS", "DASK_SCHEDULER")),
+    Stage(COMPARE, lambda p: [p.scores, p.method_metrics, p.results], (BLOCKS,), ("WORKERS", "DASK_SCHEDULER"),
+          some=lambda p: _but(p, p.published_steps, p.published_steps_page)),  # of a protocol that runs alone
     Stage(EXPLAIN, lambda p: [p.importance, p.importance_territory, p.shap_values, p.leading_factor], (MAP,),
           ("WORKERS", "DASK_SCHEDULER"), beside=lambda p: [names_of_classes(p.leading_factor)]),
     Stage(GIS, lambda p: [p.gis_layers, *(p.gis_raster(name) for name in PRODUCTS if name not in OF_SOME), p.gis_table],
-          (MAP,), ("GRID_ROWS",), some=lambda p: list(map(p.gis_raster, OF_SOME)), beside=_beside_layers),
+          (MAP,), ("GRID_ROWS",), beside=_beside_layers),
     Stage(REPORT, lambda p: [p.report], (MAP,)),
 )
 CHECK = "check_region.py"
@@ -154,11 +159,10 @@ def missing_inputs(region: str, raw: bool) -> tuple[list[Path], bool]:
 
 
 def made_files(stage: Stage, paths: Paths) -> list[Path]:
-    """The files that every run of a stage writes, there or not, and the others that it wrote: some areas have a grid as
-    a table, some InSAR points, and so on."""
+    """The files that every run of a stage writes, and the others that it wrote by their records, there or not: some
+    areas have a grid as a table, some InSAR points, and so on."""
     always = stage.outputs(paths)
-    return always + [path for path in paths.all() if path not in always and path.is_file()
-                     and made_by(path) == stage.script]
+    return always + [path for path in paths.all() if path not in always and made_by(path) == stage.script]
 
 
 def _state(stage: Stage, paths: Paths, arguments: list[str], waiting: Collection[str] = ()) -> str:
@@ -176,7 +180,8 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
     now = constants(constants_class(stage.script), arguments_of(stage.script, paths.region, arguments))
     if stage.script == PREPARE and (gone := _gone(paths)):
         return [f"{shown(gone[0])}: missing"]
-    for path in [*stage.outputs(paths), *(path for path in stage.some(paths) if made_by(path) == stage.script)]:
+    always = stage.outputs(paths)
+    for path in [*always, *(p for p in stage.some(paths) if p not in always and made_by(p) == stage.script)]:
         try:
             record = read_record(path, stage.script)
         except InputError as error:
@@ -238,7 +243,8 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
     OVERWRITE=True: the stage refuses to replace such a file otherwise."""
     own = arguments_of(script, region, arguments)
     if "OVERWRITE" in BY_SCRIPT[script].free and any(
-            path.is_file() and not wrote(path, (script,)) for path in BY_SCRIPT[script].outputs(Paths(region))):
+            path.is_file() and not wrote(path, (script,)) for path in made_files(BY_SCRIPT[script], Paths(region))
+            if path.is_relative_to(root() / "src_data")):
         own.append("OVERWRITE=True")
     return shlex.join([os.environ.get("PY", "python"), script, *own])
 

@@ -21,7 +21,7 @@ from small_split import MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split, 
 
 import compare_methods as stage
 import study_area
-from lsm.comparison import fits, methods, splits
+from lsm.comparison import fits, grid_maps, methods, splits
 from lsm.comparison.fit_jobs import Job
 from lsm.comparison.ours import networks
 from lsm.comparison.points import read_points
@@ -32,6 +32,7 @@ from lsm.inputs.rasters import cell_of, read_composite
 from lsm.learner.meta_training import tasks_of
 from lsm.learner.network import use_one_thread
 from lsm.run import jobs
+from lsm.run.artifacts import artifact
 from lsm.run.paths import PROJECT, Paths
 from lsm.run.settings import InputError, constants, of_stage, run
 from unsupervised_pretraining.rbm import RBM
@@ -494,6 +495,20 @@ def test_maps_are_of_the_models_whose_scores_are_quoted(compared, paths):
     assert record["stage"] == "compare_methods.py"
     assert "tmp/demo_splits.csv.gz" in record["inputs"]
     assert "wrote tmp/demo_method_maps.tif" in compared[1]
+
+
+@pytest.mark.parametrize(("maker", "removed"), [("compare_methods.py", True), ("", False)])
+def test_maps_of_an_earlier_comparison_are_removed_where_this_one_has_none(tmp_path, monkeypatch, maker, removed):
+    """Beside scores of other methods they would be of another run; a file that no comparison made stays."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    path, made = Paths("isle").method_maps, ("compare_methods.py", SimpleNamespace(REGION="isle"), [])
+    path.parent.mkdir()
+    path.write_text("maps")
+    if maker:
+        with artifact(path, *made) as temporary:
+            temporary.write_text("maps")
+    assert grid_maps.write(Paths("isle"), [], (), made) == []
+    assert (list(path.parent.iterdir()) == []) == removed
 
 
 @pytest.mark.slow

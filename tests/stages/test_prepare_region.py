@@ -145,7 +145,9 @@ def test_the_pipeline_follows(made):
     stack.WriteArray(stack.ReadAsArray().astype(float).round(4).astype(np.float32))  # as the table has them
     stack = None
     PATHS.grid.unlink()  # the stack is read where there is no table
+    assert PATHS.map_table.exists()
     predict_LSM.main(constants(predict_LSM.Constants, ["REGION=demo_raw"]))
+    assert not PATHS.map_table.exists()  # of the map before
     np.testing.assert_allclose(read_band(PATHS.map_raster), p, rtol=0, atol=1e-6)
 
 
