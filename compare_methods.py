@@ -53,8 +53,8 @@ from lsm.comparison.methods import FAMILIES
 from lsm.comparison.ours import published_steps
 from lsm.comparison.ours.networks import Stages, k_shot
 from lsm.comparison.points import Points, read_points
-from lsm.comparison.protocols import all_splits, cut_of, units_of, unused_points, write_splits
-from lsm.comparison.splits import Split
+from lsm.comparison.protocols import all_splits, cut_of, one_class, units_of, unused_points, write_splits
+from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, Split, repeated_rows, without_twins
 from lsm.comparison.tables import pages, score_tables
 from lsm.inputs import grid_cells
 from lsm.learner.network import use_one_thread
@@ -62,7 +62,7 @@ from lsm.learner.transfer.start_file import source_path
 from lsm.run.artifacts import check
 from lsm.run.jobs import cluster_of
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, at_least, of_stage, run
+from lsm.run.settings import InputError, at_least, counted, of_stage, run
 from study_area import Area, Spread
 from unsupervised_pretraining.rbm import RBM
 from unsupervised_pretraining.stack import machines, pretrain
@@ -151,19 +151,33 @@ def work(job: Job) -> None:
             family = FAMILIES[job.family]
             fitted = zip(family.names, family.fit(split, _C, stages, job.seed), strict=True)
             methods = {name: predict for name, predict in fitted if predict}
-            scores = {name: predict(split.rows(split.asked)) for name, predict in methods.items()}
+            asked = np.isin(_ROLES[job.protocol, job.seed], (QUERY, SUPPORT))
+            scores = {name: predict(split.rows(asked)) for name, predict in methods.items()}
         if job.maps:
             keep(job.maps, job.made_of, grid_maps.of_grid(Paths(_C.REGION), _C.factors, methods), np.savez_compressed)
     keep(job.path, job.made_of, {name: s.astype(np.float32) for name, s in scores.items()})
 
 
 def split_of(job: Job) -> Split:
-    """What every method of the job is given."""
+    """What every method of the job is given. Raises InputError where too little is left to learn from."""
     used = [j for j, factor in enumerate(_C.factors) if job.with_dv or factor.name != _C.WITHOUT]
-    cut = cut_of(job.protocol)
-    return Split(_POINTS.factors[:, used], tuple(_C.factors[j] for j in used), _POINTS.xy, _POINTS.label, _POINTS.block,
-                 _ROLES[job.protocol, job.seed], "recommended", _POINTS.blocks, cut,
-                 _POINTS.year if cut == "years" else None)
+    factors, role, cut = _POINTS.factors[:, used], _ROLES[job.protocol, job.seed], cut_of(job.protocol)
+    if not job.with_dv:
+        role = without_twins(role, factors, _POINTS.label >= 0)
+        if len(np.unique(taught := _POINTS.label[np.isin(role, (TRAIN, SUPPORT))])) < 2:
+            raise InputError(f"WITHOUT={_C.WITHOUT}: {job.protocol} {job.seed}: expected both classes among points "
+                             f"whose other factors no scored point has, found {one_class(taught)}; WITHOUT= leaves "
+                             "none out")
+    return Split(factors, tuple(_C.factors[j] for j in used), _POINTS.xy, _POINTS.label, _POINTS.block, role,
+                 "recommended", _POINTS.blocks, cut, _POINTS.year if cut == "years" else None)
+
+
+def twins(points: Points, c: Constants) -> str:
+    """How many samples equal another one in all factors but WITHOUT, in words; "" where there are none."""
+    used, rows = [factor.name != c.WITHOUT for factor in c.factors], np.flatnonzero(points.label >= 0)
+    same = 0 if all(used) else len(repeated_rows(points.factors[:, used], rows))
+    return (f"{counted(same, 'sample')} repeat another in all factors but {c.WITHOUT}: without it none teaches where "
+            "its like is scored") * bool(same)
 
 
 def check_constants(c: Constants) -> None:
@@ -197,7 +211,7 @@ def main(c: Constants) -> None:
     jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c), named)
     if named + more:
         print("cannot be scored: " + "; ".join(named + more))
-    if words := unused_points(points, roles, asked, c):
+    for words in filter(None, (unused_points(points, roles, asked, c), twins(points, c))):
         print(words)
     with cluster_of(c) as cluster:
         print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))

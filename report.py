@@ -118,7 +118,7 @@ def main(c: Constants) -> None:
     provenance = tables.provenance(paths, c)
     for row in provenance["files"]:
         row["verdict"] = got.left_out.with_command(row["verdict"], row["stage"])
-    held = tables.held_out(scores, points, provenance, adapts) if scores is not None else None
+    held = tables.held_out(scores, points, adapts) if scores is not None else None
     prepared, split = tables.preparation(paths), found["split"]
     in_classes = np.bincount(index.ravel(), minlength=len(breaks) + 2)[1:]
     warned = findings.all_of(paths, got, found, held, forecast, in_classes, c)
@@ -152,6 +152,7 @@ def main(c: Constants) -> None:
         facts=facts.boxes(int(known.sum()), facts.size_of(dataset), frame, found, held, len(warned)), scores=held,
         crs=crs_name(dataset.GetProjection()), figures=drawn, provenance=provenance,
         prepared=prepared, held_how="" if split is None else "halves" if "support" in set(split["role"]) else "fold",
+        map_words=tables.words_of_map(provenance["constants"], len(samples["label"]), adapts) if samples else "",
         comparisons=tables.comparison(others) if others is not None else [],
         comparison_words=f"Means over repeats or folds; differences with intervals: {shown(paths.method_differences)}.",
         left_out=left_out,

@@ -93,7 +93,7 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
         cannot.append((("temporal",), "temporal: the landslides have no dates"))
     out = {}
     for (protocol, number), role in every.items():
-        if kind_of(protocol) in ("blocked", "spatial", "partitions") and protocol != RANDOM_FOLDS:
+        if cut_of(protocol) in ("line", "places"):  # random halves and folds lie among their query
             role = splits.without_strip(role, points.xy, c.BUFFER, sample)
         taught, asked = (points.label[sample & np.isin(role, roles)] for roles in ((TRAIN, SUPPORT), (QUERY,)))
         found = ""

@@ -108,6 +108,19 @@ def without_strip(role: np.ndarray, xy: np.ndarray, buffer: float, sample: np.nd
     return out
 
 
+def without_twins(role: np.ndarray, factors: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    """Roles (points,) in which no labelled point has the very factors (points, factors) of a query sample: those are
+    unused. `repeated_rows` finds none where all factors count, but points may differ in a factor that a run leaves out.
+
+    sample (points,) bool: points with a label; a sample may have the factors of its own cell
+    """
+    query, taught = (role == QUERY) & sample, np.flatnonzero((role == TRAIN) | (role == SUPPORT))
+    _, group = np.unique(factors, axis=0, return_inverse=True)
+    out = role.copy()
+    out[taught[np.isin(group.ravel()[taught], group.ravel()[query])]] = UNUSED
+    return out
+
+
 @dataclass(frozen=True)
 class PredictedRows:
     """What a fitted method predicts: factors (rows, factors) float32, xy (rows, 2) m, block (rows,)."""

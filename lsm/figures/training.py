@@ -104,7 +104,8 @@ def words_of_training(c: FigureConstants, table: pd.DataFrame, record: dict) -> 
     """The caption of `meta_training`."""
     lengths = table.groupby("kind", sort=False)["iteration"].max()
     words = " and ".join(f"{int(n):,}" + f" ({kind})" * (len(lengths) > 1) for kind, n in lengths.items())
-    said = f"{words} outer steps. A loss is the mean over the outer steps since the value before. "
+    said = f"{words} outer steps. A loss is the mean over the outer steps since the value before, of training tasks: "
+    said += "their query samples are no held-out ones. "
     said += f"{FITTED if starts_fitted(c) else BEFORE_RISES} "
     said += "" if adapts(c) else "The map uses the model before adaptation (FORECAST). "
     return said + (RATES if record["constants"].get("RATE_PER_WEIGHT") else "Inner rate: one for all weights.")

@@ -113,7 +113,9 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
         notes += more
         where = f"{shown(Path(inputs[constant]))}: {what}"
     if not parts:
-        return landslides, None, given.burned, notes
+        return landslides, None, given.burned, notes + [
+            "STRATEGY=buffer: no non-landslide lies near any landslide, so X and Y alone tell something of labels: "
+            "scores of random halves and folds are too high"] * (c.STRATEGY == "buffer")
     stable = Places(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
     _, first = np.unique(stable.cell, return_index=True)  # both files may name a place
     apart = np.isin(np.arange(len(stable)), first) & ~np.isin(stable.cell, landslides.cell)

@@ -12,7 +12,7 @@ from lsm.comparison.tables.score_tables import interval
 from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, made_by, need, read_csv, read_record
 from lsm.run.paths import Paths, root, shown
-from lsm.run.pipeline import BLOCKS, MAP, PREPARE
+from lsm.run.pipeline import BLOCKS, LEARN, MAP, PREPARE
 from lsm.run.settings import InputError, counted
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
@@ -35,10 +35,10 @@ def measures_of(names) -> list[str]:
     return [f"{MEASURES[name]} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in names]
 
 
-def held_out(table: pd.DataFrame, points: pd.DataFrame | None, provenance: dict, adapts: bool) -> dict:
+def held_out(table: pd.DataFrame, points: pd.DataFrame | None, adapts: bool) -> dict:
     """Stage 3's scores on all held-out points, before and after adaptation; then each block's, or, of more than FEW
-    blocks, the score that a share of them reaches. map_adapts: whether the map's models adapt on these points too;
-    few: whether these are too few blocks or points to judge by; one_class: what all points are, "" where they differ.
+    blocks, the score that a share of them reaches. few: whether these are too few blocks or points to judge by;
+    one_class: what all points are, "" where they differ.
 
     points  the held-out points, for the interval of the AUROC; None: without it
     adapts  whether blocks adapt; if not, scores before and after are the same
@@ -67,8 +67,17 @@ def held_out(table: pd.DataFrame, points: pd.DataFrame | None, provenance: dict,
     return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks), "samples": total,
             "landslides": slid, "few": few, "interval": f"{low:.3f} to {high:.3f}" * bool(np.isfinite(low)),
             "drawn": drawn, "chance": bool(low <= 0.5), "auroc": rounded(after["auroc"].mean()), "one_class": one_class,
-            "adapts": adapts,
-            "map_adapts": adapts and provenance["constants"].get(MAP, {}).get("ADAPT_WITH") == "all"}
+            "adapts": adapts}
+
+
+def words_of_map(constants: dict, samples: int, adapts: bool) -> str:
+    """What the models of the map know of the held-out points, in a sentence; "" where nothing. constants  by stage, as
+    `provenance` has them; samples  how many the region has; adapts  as for `held_out`"""
+    learned = samples < int(constants.get(LEARN, {}).get("TRAIN_ON_ALL", 0))
+    some = {"all": "", "half": "some of "}.get(constants.get(MAP, {}).get("ADAPT_WITH")) if adapts else None
+    said = ["learned from these points"] * learned
+    said += [f"adapt on {some}{'them' if learned else 'these points'}"] * (some is not None)
+    return f"The models of the map {' and '.join(said)} too." * bool(said)
 
 
 def interval_of(points: pd.DataFrame) -> tuple[float, float, str]:

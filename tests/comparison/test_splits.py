@@ -37,6 +37,16 @@ def test_repeats_leave_every_row_once():
     assert len(np.unique(factors[kept], axis=0)) == len(kept) == len(np.unique(factors, axis=0)) < 300
 
 
+def test_nothing_teaches_that_has_the_factors_of_a_query_sample():
+    factors = np.array([[1, 0], [2, 0], [1, 0], [2, 0], [3, 0], [3, 0], [4, 0], [4, 0], [5, 0]], np.float32)
+    role = np.array([QUERY, TRAIN, TRAIN, SUPPORT, SUPPORT, QUERY, QUERY, QUERY, TRAIN], np.int8)
+    sample = np.array([1, 1, 1, 1, 1, 0, 1, 1, 1], bool)  # the sixth is a cell, that of the fifth
+    expected = [QUERY, TRAIN, UNUSED, SUPPORT, SUPPORT, QUERY, QUERY, QUERY, TRAIN]
+    np.testing.assert_array_equal(splits.without_twins(role, factors, sample), expected)
+    alone = factors + [[0, i] for i in range(9)]
+    np.testing.assert_array_equal(splits.without_twins(role, alone, sample), role)
+
+
 def test_eligible_blocks_have_more_than_the_minimum():
     np.testing.assert_array_equal(splits.eligible_blocks(np.repeat([7, 3, 5], [17, 16, 18]), 16), [5, 7])
 

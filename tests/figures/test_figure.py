@@ -238,6 +238,7 @@ def test_the_caption_says_why_a_fitted_start_may_lose_by_adapting(tmp_path, monk
     for bends in (False, True):
         artifacts.write_npz(paths.model, model(900.0, bends), LEARNER, CONSTANTS, [])
         said = caption(training.meta_training(c)[0]).replace("\n", " ")
+        assert "of training tasks: their query samples are no held-out ones." in said
         assert ("start from a fit" in said) == bends
         assert ("the loss after adaptation should fall, the loss before it may rise" in said) != bends
 

@@ -233,6 +233,8 @@ def test_points_of_polygons(tmp_path, dem, how, each):
     assert [first.sum(), second.sum()] == each
     assert (first | second).all()
     np.testing.assert_array_equal(years, np.where(first, 2004, 2011))
+    said = "polygons with several points: 1; in random halves and folds such a polygon both teaches and is scored"
+    assert (said in " ".join(found.notes)) == (how == "every")
     if how != "centroid":
         z = heights()[row.astype(int), col.astype(int)]
         assert z[first].max() == heights()[10:14, 10:15].max()

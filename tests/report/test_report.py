@@ -154,10 +154,8 @@ def test_few_blocks_are_shown_one_by_one_and_many_by_what_a_share_reaches(blocks
             for when in ("before", "after")]
     rows += [{"block": str(b), "adapted": when, "samples": 10, "landslides": 1} | one
              | dict.fromkeys(("auroc", "brier"), b / 10) for b in range(blocks) for when in ("before", "after")]
-    provenance = {"constants": {"predict_LSM.py": {"ADAPT_WITH": "all"}}}
-    found = tables.held_out(pd.DataFrame(rows), None, provenance, True)
-    assert (found["blocks"], found["samples"], found["landslides"], found["map_adapts"]) == (
-        blocks, 10 * blocks, blocks, True)
+    found = tables.held_out(pd.DataFrame(rows), None, True)
+    assert (found["blocks"], found["samples"], found["landslides"]) == (blocks, 10 * blocks, blocks)
     brier = 1 + list(tables.MEASURES).index("brier")
     shown = {row[0]: (row[1], row[brier]) for row in found["rows"][2:]}  # AUROC comes first
     assert [row[0] for row in found["rows"][:2]] == ["all points, before adaptation", "all points, after adaptation"]
@@ -165,9 +163,20 @@ def test_few_blocks_are_shown_one_by_one_and_many_by_what_a_share_reaches(blocks
     many = {f"{what} of the blocks are as good or better, after": values for what, values in (
         ("a quarter", ("0.450", "0.150")), ("half", ("0.300", "0.300")), ("three quarters", ("0.150", "0.450")))}
     assert shown == (few if blocks == 2 else many)
-    forecast = tables.held_out(pd.DataFrame(rows), None, provenance, False)
-    assert (forecast["adapts"], forecast["map_adapts"]) == (False, False)
+    forecast = tables.held_out(pd.DataFrame(rows), None, False)
+    assert not forecast["adapts"]
     assert not any("adaptation" in row[0] or "after" in row[0] for row in forecast["rows"])
+
+
+@pytest.mark.parametrize(("how", "samples", "adapts", "words"), [
+    ("all", 4999, True, " learned from these points and adapt on them too."),
+    ("half", 4999, True, " learned from these points and adapt on some of them too."),
+    ("all", 4999, False, " learned from these points too."), ("all", 5000, True, " adapt on these points too."),
+    ("half", 5000, True, " adapt on some of these points too."), ("half", 5000, False, "")])
+def test_what_the_map_knows_of_the_held_out_points_is_said(how, samples, adapts, words):
+    constants = {"predict_LSM.py": {"ADAPT_WITH": how}, "meta_learner.py": {"TRAIN_ON_ALL": "5000"}}
+    assert tables.words_of_map(constants, samples, adapts) == "The models of the map" * bool(words) + words
+    assert tables.words_of_map({}, samples, adapts) == ""
 
 
 @pytest.mark.parametrize(("blocks", "drawn"), [(2, "points"), (40, "blocks")])
@@ -193,7 +202,7 @@ def test_scores_of_few_blocks_or_points_are_called_rough():
     def held(blocks: int, landslides: int) -> dict:
         rows = [{"block": name, "adapted": when, "samples": 200, "landslides": landslides} | one
                 for name in ("all", *map(str, range(blocks))) for when in ("before", "after")]
-        return tables.held_out(pd.DataFrame(rows), None, {"constants": {}}, True)
+        return tables.held_out(pd.DataFrame(rows), None, True)
 
     assert [held(*given)["few"] for given in ((10, 100), (9, 100), (10, 49), (10, 151))] == [False, True, True, True]
     few, = findings.few_held_out(held(2, 41), "andes", "m.csv")
@@ -208,7 +217,7 @@ def test_scores_of_guesses_are_called_so():
 
     def held(score: np.ndarray) -> dict:
         points = pd.DataFrame({"block": np.arange(400) % 20, "label": label, "score_after": score})
-        return tables.held_out(pd.DataFrame(rows), points, {"constants": {}}, True)
+        return tables.held_out(pd.DataFrame(rows), points, True)
 
     assert not held(0.4 + 0.2 * label + rng.normal(0, 0.2, 400))["chance"]
     guessed = held(rng.uniform(size=400))
@@ -230,7 +239,7 @@ def test_held_out_points_of_one_class_are_named(label, what):
     rows = [{"block": b, "adapted": when, "samples": n, "landslides": n * label, **dict.fromkeys(tables.MEASURES, 0.5),
              "auroc": np.nan} for b, n in (("all", 9), ("3", 4), ("5", 5)) for when in ("before", "after")]
     points = pd.DataFrame({"block": [3, 5], "label": label, "score_after": [0.2, 0.3]})
-    held = tables.held_out(pd.DataFrame(rows), points, {"constants": {}}, True)
+    held = tables.held_out(pd.DataFrame(rows), points, True)
     assert (held["one_class"], held["interval"], held["auroc"], held["chance"]) == (what, "", "–", False)
     found, = findings.of_one_class(held, "m")
     assert found.found.startswith(f"the 9 held-out points in 2 blocks are all {what}: no score tells")
@@ -430,6 +439,7 @@ def test_scores_figures_and_constants_are_in(reported):
         assert f'<code>{name}</code></th><td><code>{value}</code>' in text
     assert "land use (categorical, class), lithology (categorical, class), DEM (continuous, m)" in text
     assert "The points that a held-out block adapts on lie among the points it is scored on" in text
+    assert "The encoder and the pretraining saw the factors of these points. The models of the map " in text
     assert "A quick model on whole squares" not in text  # prepare_region.py did not make the demo
 
 

@@ -22,6 +22,7 @@ from small_split import MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split, 
 import compare_methods as stage
 import study_area
 from lsm.comparison import fits, grid_maps, methods, splits
+from lsm.comparison.fit_jobs import Job
 from lsm.comparison.ours import networks
 from lsm.comparison.points import read_points
 from lsm.comparison.protocols import all_splits
@@ -33,7 +34,7 @@ from lsm.learner.network import use_one_thread
 from lsm.run import jobs
 from lsm.run.artifacts import artifact
 from lsm.run.paths import PROJECT, Paths
-from lsm.run.settings import constants, of_stage, run
+from lsm.run.settings import InputError, constants, of_stage, run
 from unsupervised_pretraining.rbm import RBM
 
 use_one_thread()  # before any test runs an operator
@@ -229,6 +230,32 @@ def test_ours_starts_from_the_model_of_the_project_where_points_are_few(tiny, mo
     assert np.abs(nothing - elsewhere).max() > 0.01
     monkeypatch.setitem(TINY, "START_BELOW", int(split.labelled.sum()))
     np.testing.assert_array_equal(of_family("ours", split)["ours, not adapted"], nothing)
+
+
+def test_points_that_differ_in_the_factor_left_out_do_not_teach_each_other(monkeypatch, tmp_path):
+    made, dv = made_split(), [factor.name == "DV" for factor in made_split().described]
+    twins = np.flatnonzero(made.role == QUERY)[:9], np.flatnonzero(made.role == SUPPORT)[:9]
+    made.factors[twins[1]] = made.factors[twins[0]]
+    made.factors[np.ix_(twins[1], dv)] += 1
+    points = SimpleNamespace(**{name: getattr(made, name) for name in ("factors", "xy", "label", "block")}, blocks=24,
+                             year=None)
+    points.label[twins[0]] = 1  # no cells
+    c = SimpleNamespace(REGION="demo", factors=made.described, WITHOUT="DV")
+    monkeypatch.setattr(stage, "use_one_thread", lambda: None)
+    stage.start_worker(points, {("published", 1): made.role}, None, c)
+    np.testing.assert_array_equal(stage.split_of(SimpleNamespace(protocol="published", seed=1, with_dv=True)).role,
+                                  made.role)
+    without = stage.split_of(SimpleNamespace(protocol="published", seed=1, with_dv=False))
+    np.testing.assert_array_equal(np.flatnonzero(without.role != made.role), twins[1])
+    assert set(without.role[twins[1]]) == {UNUSED}
+    stage.work(Job("published", 1, False, "knn", tmp_path / "knn.npz", ""))
+    with np.load(tmp_path / "knn.npz") as kept:
+        assert len(kept["nearest neighbours in XY"]) == made.asked.sum()  # the same points as with the factor
+    assert stage.twins(points, c).startswith("9 samples repeat another in all factors but DV: ")
+    assert stage.twins(points, SimpleNamespace(factors=made.described, WITHOUT="")) == ""
+    points.factors[:, ~np.array(dv)] = 7
+    with pytest.raises(InputError, match=r"^WITHOUT=DV: published 1: expected both classes .* point has, found n"):
+        stage.split_of(SimpleNamespace(protocol="published", seed=1, with_dv=False))
 
 
 @pytest.mark.parametrize(("family", "supports"), [("ours", True), ("published_recipe", False), ("k-shot", False)])

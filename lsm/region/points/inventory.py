@@ -159,6 +159,9 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         of_points, numbers = np.concatenate([of_points, of_polygons]), np.r_[numbers, number]
         notes.append(f"{where}: {counted(len(of_polygons), 'point')} of {counted(len(polygons), 'polygon')} "
                      f"(POLYGON_CELLS = {how})")
+        if several := int((np.bincount(number) > 1).sum()):
+            notes.append(f"{where}: polygons with several points: {several:,}; in random halves and folds such a "
+                         "polygon both teaches and is scored, and these scores are too high")
     return Inventory(of_points[:, :2], of_points[:, 2] == 1, of_points[:, 3], burned,
                      (*outlined, *notes, *unlabelled), True, dataset.GetMetadataItem("CRS") or "", numbers, how)
 
