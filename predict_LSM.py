@@ -62,8 +62,8 @@ class Constants(Spread, StudyArea):
     # "all": no test set is kept back
     ADAPT_WITH: str = ByRecipe(published="half", recommended="all")
     MIN_SAMPLES: int = 16     # blocks with no more always adapt on all their samples; published 16
-    GRID_ROWS: int = 500_000  # cells of a part of the grid; three parts are in memory at once. Another number may
-                              #   change the 7th digit of a probability: it cuts blocks elsewhere, and BLAS rounds by it
+    GRID_ROWS: int = 500_000  # cells of a part of the grid; three parts are in memory at once. No probability depends
+                              #   on it
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "predict_LSM.py"

@@ -1,9 +1,8 @@
 """Times lsm/learner/prediction.py's predict: rows in any order, each by the networks of its block.
 
 Beside it, in turn: one shared network over all rows in one call (what a map without blocks costs), and one call a row
-for some rows. All must agree where they compute the same. Timed with one BLAS thread and with as many as cores: on
-slices this small a second thread brings little, and costs much where another process wants its core. Bar: 1 million
-rows a second, with the members of all kinds.
+for some rows. All must agree where they compute the same. Processor time of one core; the bar is 1 million rows a
+second, with the members of all kinds.
 
 Run     python benchmarks/prediction.py
 """
@@ -14,7 +13,6 @@ import sys
 import time
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from lsm.learner.prediction import Networks, mean_log_odds, predict, probability
 
@@ -27,9 +25,9 @@ FORMS = {  # of each kind: members, inputs, a direct path
 
 
 def seconds_of(function) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     function()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def made_networks(kinds: dict, rng) -> Networks:
@@ -45,7 +43,7 @@ def made_networks(kinds: dict, rng) -> Networks:
     return out
 
 
-def compare(name: str, kinds: dict, threads: int) -> None:
+def compare(name: str, kinds: dict) -> None:
     """Prints rows a second of the three, medians and extremes of the turns."""
     rng = np.random.default_rng(1)
     networks = made_networks(kinds, rng)
@@ -65,13 +63,13 @@ def compare(name: str, kinds: dict, threads: int) -> None:
         return np.array([probability(mean_log_odds(of_block(block[i]), x[i:i + 1]))[0] for i in few])
 
     difference = np.abs(single() - p[few]).max()
+    # mean_log_odds adds the curves of a direct path member by member, the map adds their sum
     assert difference < 1e-6, f"a row alone differs by {difference}"
-    with threadpool_limits(threads, "blas"):
-        rates = np.array([(ROWS / seconds_of(lambda: predict(networks, block, x)),
-                           ROWS / seconds_of(lambda: mean_log_odds(one, x)), SINGLE / seconds_of(single))
-                          for _ in range(TURNS)]) / 1e6
-    print(f"\n{name}: {ROWS:,} rows, {BLOCKS} blocks, {TURNS} turns, BLAS threads {threads}; a row "
-          f"alone differs by {difference:.0e} at most")
+    rates = np.array([(ROWS / seconds_of(lambda: predict(networks, block, x)),
+                       ROWS / seconds_of(lambda: mean_log_odds(one, x)), SINGLE / seconds_of(single))
+                      for _ in range(TURNS)]) / 1e6
+    print(f"\n{name}: {ROWS:,} rows, {BLOCKS} blocks, {TURNS} turns; mean_log_odds of a row alone differs by "
+          f"{difference:.0e} at most")
     for label, r in zip(("predict", "one network", "row by row"), rates.T, strict=True):
         print(f"  {label:12}{np.median(r):7.3f} million rows/s ({r.min():.3f} .. {r.max():.3f})")
     for label, other in (("one network", rates[:, 1]), ("row by row", rates[:, 2])):
@@ -80,12 +78,10 @@ def compare(name: str, kinds: dict, threads: int) -> None:
 
 
 def main():
-    blas = dict.fromkeys(f"{i['internal_api']} {i['version']}" for i in threadpool_info() if i["user_api"] == "blas")
     print(f"NumPy {np.__version__}, Python {sys.version.split()[0]}; {os.cpu_count()} cores, load "
-          f"{os.getloadavg()[0]:.1f}; {', '.join(blas)}")
+          f"{os.getloadavg()[0]:.1f}")
     for name, form in FORMS.items():
-        for threads in dict.fromkeys((1, os.cpu_count())):
-            compare(name, form, threads)
+        compare(name, form)
 
 
 if __name__ == "__main__":

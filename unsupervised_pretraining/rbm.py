@@ -16,6 +16,7 @@ error .006-.012, variance of the inputs .004-.006).
 """
 
 import numpy as np
+from scipy.special import expit
 
 UNITS = ("relu", "bernoulli")
 
@@ -41,12 +42,12 @@ class RBM:
     def transform(self, v: np.ndarray) -> np.ndarray:
         """Hidden activation (samples, hidden) of v (samples, visible): probabilities, or rectified values."""
         x = v @ self.weights.T + self.hidden_bias
-        return np.maximum(x, 0) if self.units == "relu" else _sigmoid(x)
+        return np.maximum(x, 0) if self.units == "relu" else expit(x)
 
     def reconstruct(self, h: np.ndarray) -> np.ndarray:
         """Visible means (samples, visible) of h (samples, hidden)."""
         x = h @ self.weights + self.visible_bias
-        return x if self.units == "relu" else _sigmoid(x)
+        return x if self.units == "relu" else expit(x)
 
     def cd1(self, v0: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The ascent direction of a batch v0 (samples, visible) for weights, hidden_bias, visible_bias.
@@ -83,7 +84,3 @@ class RBM:
         if self.units == "relu":
             return mean
         return (self.rng.random(mean.shape, np.float32) < mean).astype(np.float32)
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 + 0.5 * np.tanh(0.5 * x)  # 1 / (1 + exp(-x)), without overflow

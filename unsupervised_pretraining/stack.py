@@ -4,6 +4,7 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from lsm.run.settings import InputError
@@ -33,6 +34,7 @@ def machines(inputs: int, c: StackConstants, rng: np.random.Generator) -> list[t
     return [(rbm, c.RBM_EPOCHS, c.RBM_BATCH) for rbm in rbms] + [(autoencoder, c.DAE_EPOCHS, c.DAE_BATCH)]
 
 
+@threadpool_limits.wrap(1, "blas")  # several threads share a product out, and round by its shares
 def pretrain(values: np.ndarray, layers: list, bar: tqdm) -> tuple[list, pd.DataFrame, list]:
     """Trains the layers one after the other, each on the activation of the layer below.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from lsm.run.jobs import Cluster, cores, processes
 from lsm.run.progress import Progress
+from lsm.run.settings import InputError
 from lsm.run.writing import whole
 
 
@@ -47,7 +48,8 @@ def keep(path: Path, made_of: str, arrays: dict[str, np.ndarray], save: Callable
 def run_jobs(jobs: list[Job], work: Callable, workers: int, start: Callable, arguments: tuple,
              cluster: Cluster | None = None) -> None:
     """Runs work(job) for those not there yet, in as many processes as `workers`, or as cores where it is 0; each
-    process calls start(*arguments) first. Where there is a cluster, its workers do it instead."""
+    process calls start(*arguments) first. Where there is a cluster, its workers do it instead. Raises what work raises;
+    those begun meanwhile are done to their end, and no others."""
     todo = [job for job in jobs if not job.done]
     if len(jobs) > len(todo):
         print(f"{len(jobs) - len(todo)} of {len(jobs)} results are there already")
@@ -57,6 +59,10 @@ def run_jobs(jobs: list[Job], work: Callable, workers: int, start: Callable, arg
                 bar.update()
             return
         with processes(min(workers or cores(), max(1, len(todo))), start, arguments) as pool:
-            for done in as_completed([pool.submit(work, job) for job in todo]):
-                done.result()
-                bar.update()
+            try:
+                for done in as_completed([pool.submit(work, job) for job in todo]):
+                    done.result()
+                    bar.update()
+            except InputError:
+                pool.shutdown(cancel_futures=True)
+                raise

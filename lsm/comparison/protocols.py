@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from lsm.blocks.round_numbers import round_numbers
 from lsm.comparison import splits
 from lsm.comparison.points import Points
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED
@@ -70,8 +71,8 @@ def square_sizes(xy: np.ndarray, given: tuple) -> tuple[float, ...]:
     if given:
         return tuple(given)
     side = np.ptp(xy, axis=0).max()
-    round_numbers = np.array([m * 10.0**e for e in range(8) for m in (1, 2, 5)])
-    sizes = (round_numbers[np.abs(np.log(round_numbers / (side * share))).argmin()] for share in (0.1, 0.2))
+    tried = np.array(round_numbers(1, 5e7))
+    sizes = (tried[np.abs(np.log(tried / (side * share))).argmin()] for share in (0.1, 0.2))
     return tuple(dict.fromkeys(float(size) for size in sizes))
 
 

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 
+from lsm.blocks.round_numbers import round_numbers
 from lsm.figures import styles
-from lsm.figures.common import FigureConstants, axes_at, round_numbers
+from lsm.figures.common import FigureConstants, axes_at
 from lsm.inputs.crs import crs_name
 from lsm.maps.cartography import as_one_line, dimmed, outlines, read_decimated, shaded
 from lsm.run.paths import Paths, edit, shown

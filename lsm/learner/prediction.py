@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from scipy.special import expit
 
 from lsm.blocks.grid_parts import Part
 from lsm.learner.additive.direct_path import add_curves
@@ -26,48 +26,91 @@ from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 Networks = dict[str, list[np.ndarray]]  # by kind of member
-# Rows of one block that go through its networks at once: their layers fit a core's cache. A multiple of what BLAS
-# computes at once, so that cutting a block's rows changes no digit.
-TILE = 2048
+TILE = 2048      # rows of one block that go through its networks at once
 TILES_A_JOB = 8  # of a thread
+CELLS = 128      # that go through the layers side by side: all a layer holds of them fits a core's first cache
 
 
 def log_odds(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Log-odds of landslide (n,) float32 of encoded cells x (n, inputs) by one folded network.
+    """Log-odds of landslide (n,) of encoded cells x (n, inputs) by one folded network, in its float type.
 
-    A network that does not know the place reads the columns before X and Y. The number of one cell does not depend on
-    the other cells, but for its last digit: BLAS sums the last rows of a product, which fill no kernel of 4 or more,
-    in another order.
+    A network that does not know the place reads the columns before X and Y. No digit of a cell's number depends on the
+    other cells.
     """
-    z = _by_hidden_layers(weights, x)
+    z = _by_hidden_layers([w[None] for w in weights], x)[0]
     if len(weights) % 2:
         add_curves(z, x[:, :len(weights[0])], weights[-1][:, 1] - weights[-1][:, 0])
     return z
 
 
 def _by_hidden_layers(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
-    """The log-odds (n,) without the direct path."""
-    h, layers = x[:, :len(weights[0])], len(weights) // 2 - 1
-    for w, b in zip(weights[:2 * layers:2], weights[1:2 * layers:2], strict=True):
-        h = h @ w
-        _rectify(h, b)
-    w, b = weights[2 * layers:2 * layers + 2]
-    return h @ (w[:, 1] - w[:, 0]) + (b[1] - b[0])
+    """The log-odds (members, n) by each member of a kind, without the direct path; weights (members, ...)."""
+    *layers, w, b = weights[:len(weights) // 2 * 2]
+    layers += w[..., 1:] - w[..., :1], b[:, 1:] - b[:, :1]  # one output: the landslide's logit less the other one
+    units = np.array([layers[0].shape[1], *(bias.shape[1] for bias in layers[1::2])])
+    return _through_layers(x, units, np.concatenate([array.reshape(len(w), -1) for array in layers], axis=1))
 
 
 @compiled
-def _rectify(h, b):
-    """max(h + b, 0) in place, h (n, units), b (units,). In NumPy these two steps take as long as the products."""
-    zero = np.float32(0)
-    for i in range(h.shape[0]):
-        for j in range(h.shape[1]):
-            v = h[i, j] + b[j]
-            h[i, j] = v if v > zero else zero
+def _through_layers(x, units, weights):
+    """What the only unit of the last layer gives (members, n) for x (n, inputs); units (layers + 1,), the inputs first;
+    weights (members, all of them): w1, b1, w2, b2, ... one after the other.
+
+    Not by BLAS: how it rounds a row depends on how many there are, and which one it is, by the processor's kind. Here
+    every cell has the same sums in the same order, CELLS of them in vector instructions.
+    """
+    z, zero = np.empty((len(weights), len(x)), weights.dtype), np.float32(0)
+    given = np.empty((units[0], CELLS), weights.dtype)  # a column a cell, here and below
+    h = np.empty((units[1:].max(), CELLS), weights.dtype)
+    out = np.empty_like(h)
+    for first in range(0, len(x), CELLS):
+        cells = min(CELLS, len(x) - first)
+        for i in range(cells):
+            for j in range(units[0]):
+                given[j, i] = x[first + i, j]
+        for member in range(len(weights)):
+            begin = 0
+            for layer in range(1, len(units)):
+                inputs, outputs = units[layer - 1], units[layer]
+                end = begin + inputs * outputs
+                _add_up(given if layer == 1 else h, weights[member, begin:end].reshape(inputs, outputs),
+                        weights[member, end:end + outputs], out, cells)
+                if layer + 1 < len(units):
+                    for j in range(outputs):
+                        for i in range(cells):
+                            out[j, i] = zero if out[j, i] < zero else out[j, i]  # what is no number stays none
+                h, out, begin = out, h, end + outputs
+            for i in range(cells):
+                z[member, first + i] = h[0, i]
+    return z
+
+
+@compiled
+def _add_up(h, w, b, out, cells):
+    """out (outputs, CELLS) = b + w1 h1 + w2 h2 + ... from left to right, for the first `cells` columns of h (inputs,
+    CELLS). Two outputs and four inputs at a time: each number of h and out is then loaded less often."""
+    inputs, outputs = w.shape
+    fours, pairs = inputs // 4 * 4, outputs // 2 * 2
+    for j in range(outputs):
+        for i in range(cells):
+            out[j, i] = b[j]
+    for j in range(0, pairs, 2):
+        for k in range(0, fours, 4):
+            v0, v1, v2, v3 = w[k, j], w[k + 1, j], w[k + 2, j], w[k + 3, j]
+            w0, w1, w2, w3 = w[k, j + 1], w[k + 1, j + 1], w[k + 2, j + 1], w[k + 3, j + 1]
+            for i in range(cells):
+                h0, h1, h2, h3 = h[k, i], h[k + 1, i], h[k + 2, i], h[k + 3, i]
+                out[j, i] = out[j, i] + v0 * h0 + v1 * h1 + v2 * h2 + v3 * h3
+                out[j + 1, i] = out[j + 1, i] + w0 * h0 + w1 * h1 + w2 * h2 + w3 * h3
+    for j in range(outputs):
+        for k in range(fours if j < pairs else 0, inputs):
+            for i in range(cells):
+                out[j, i] += w[k, j] * h[k, i]
 
 
 def probability(log_odds: np.ndarray) -> np.ndarray:
     """Landslide probability of log-odds, in their float type."""
-    return 1 / (1 + np.exp(np.minimum(-log_odds, 80)))
+    return expit(log_odds)
 
 
 def weights_of_members(networks: Networks) -> Iterator[list[np.ndarray]]:
@@ -91,15 +134,13 @@ def release_memory(networks: Networks) -> None:
 
 
 def rows_in_tiles(block: np.ndarray, blocks: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Block by block, the block and some of its rows (rows,) in rising order: TILE of them, the last time up to twice
-    as many, since a product of few rows rounds differently. block (rows,)"""
+    """Block by block, the block and some of its rows (rows,) in rising order, TILE of them at most. block (rows,)"""
     order = np.argsort(block.astype(np.min_scalar_type(blocks)), kind="stable")  # small whole numbers: a radix sort
     ends = np.bincount(block, minlength=blocks).cumsum()
     for b in np.flatnonzero(np.diff(ends, prepend=0)):
         rows = order[ends[b - 1] if b else 0:ends[b]]
-        cuts = range(TILE, len(rows) - TILE + 1, TILE)
-        for start, end in zip((0, *cuts), (*cuts, len(rows)), strict=True):
-            yield b, rows[start:end]
+        for start in range(0, len(rows), TILE):
+            yield b, rows[start:start + TILE]
 
 
 def log_odds_of_block(members: list[list[np.ndarray]], b: int, x: np.ndarray) -> np.ndarray:
@@ -109,14 +150,10 @@ def log_odds_of_block(members: list[list[np.ndarray]], b: int, x: np.ndarray) ->
 
 def predict(networks: Networks, block: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Landslide probability (rows,) float32 of encoded rows x (rows, inputs), each by the networks of its block
-    (rows,): the probability of the mean log-odds of all members.
-
-    One BLAS thread only: on slices this small the threads wait for each other longer than they work.
-    """
+    (rows,): the probability of the mean log-odds of all members."""
     of_tile, out = probability_of_tile(networks), np.empty(len(x), np.float32)
-    with threadpool_limits(1, "blas"):
-        for b, rows in rows_in_tiles(block, len(next(weights_of_members(networks))[0])):
-            out[rows] = of_tile(b, x[rows])
+    for b, rows in rows_in_tiles(block, len(next(weights_of_members(networks))[0])):
+        out[rows] = of_tile(b, x[rows])
     return out
 
 
@@ -140,7 +177,7 @@ def over_tiles(parts: Iterable[Part], encoder: Encoder, blocks: int, of_tile: Ca
         return part, out
 
     begun = deque()
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or cores()) as pool:
+    with ThreadPoolExecutor(threads or cores()) as pool:
         for part in parts:
             out, tiles = np.empty((outputs, len(part.block)), np.float32), list(rows_in_tiles(part.block, blocks))
             begun.append((part, out, [pool.submit(fill, part, out, tiles[i:i + TILES_A_JOB])
@@ -154,15 +191,15 @@ def over_tiles(parts: Iterable[Part], encoder: Encoder, blocks: int, of_tile: Ca
 def probability_of_tile(networks: Networks) -> Callable:
     """The `of_tile` of the map: landslide probability by the mean log-odds of all members of the block. The curves of a
     kind's members are added up first: their sum is a curve for each input too."""
-    members = list(weights_of_members(networks))
+    members = sum(len(w[0]) for w in networks.values())
     paths = [(w[0].shape[-2], w[-1]) for w in networks.values() if len(w) % 2]  # inputs, (members, blocks, rows, 2)
 
     def of_tile(b: int, x: np.ndarray) -> np.ndarray:
-        z = sum(_by_hidden_layers([w[b] for w in weights], x) for weights in members)
+        z = sum(z for weights in networks.values() for z in _by_hidden_layers([w[:, b] for w in weights], x))
         for inputs, path in paths:
             both = path[:, b].sum(axis=0)
             add_curves(z, x[:, :inputs], both[:, 1] - both[:, 0])
-        return probability(z / np.float32(len(members)))
+        return probability(z / np.float32(members))
 
     return of_tile
 

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from scipy.spatial import cKDTree
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from lsm.blocks.block_numbers import too_few_tasks
 from lsm.learner.encoder import Encoder
@@ -98,7 +99,8 @@ def held_out_roles(samples: EncodedSamples, c: HoldingOut, rng: np.random.Genera
         raise InputError(lacking)
     role = np.full(len(samples.block), "meta-train", dtype="<U10")
     if neighbours_teach and (len(held_out) < 2 or 2 * counts[thick].sum() < counts.sum()):
-        fold = KMeans(c.FOLDS, n_init=10, random_state=c.SEED).fit_predict(samples.xy)
+        with threadpool_limits(1):  # the same sums in the same order, whatever the number of threads
+            fold = KMeans(c.FOLDS, n_init=10, random_state=c.SEED).fit_predict(samples.xy)
         whole = [k for k in range(c.FOLDS)
                  if all(len(np.unique(samples.label[part])) == 2 for part in (fold == k, fold != k))]
         if not whole:

@@ -23,6 +23,7 @@ class Nearest:
 
     The search is in float32, each distance a sum of squared differences: a sample that is taken for the nearest is
     farther than the nearest one by a millionth of the samples' spread at most. Its distance is computed in float64.
+    Which one is taken does not depend on the other cells.
     """
 
     def __init__(self, samples: np.ndarray):
@@ -30,8 +31,9 @@ class Nearest:
         self.mean = samples.mean(axis=0)
         with threadpool_limits(1, "blas"):  # several threads may round differently
             from_mean = samples - self.mean
-            self.axes = np.linalg.eigh(from_mean.T @ from_mean)[1][:, ::-1]  # (inputs, inputs), greatest variance first
-            turned = (from_mean @ self.axes).astype(np.float32)
+            axes = np.linalg.eigh(from_mean.T @ from_mean)[1][:, ::-1]  # (inputs, inputs), greatest variance first
+        self.axes = np.ascontiguousarray(axes)
+        turned = _turned(samples, self.mean, self.axes)
         leaves = ceil(len(samples) / LEAF)
         groups = ceil(sqrt(leaves))
         in_group = ceil(leaves / groups)
@@ -48,7 +50,7 @@ class Nearest:
 
     def distance(self, x: np.ndarray) -> np.ndarray:
         """Euclidean distance (cells,) float64 of x (cells, inputs) to the nearest sample."""
-        turned = ((x - self.mean) @ self.axes).astype(np.float32)
+        turned = _turned(x, self.mean, self.axes)
         found = np.empty(len(x), np.int64)
         _search(turned, *self.of_groups, *self.of_leaves, self.points, found)
         difference = x - self.samples[self.rows.ravel()[found]]
@@ -67,6 +69,22 @@ def _halved(x: np.ndarray, rows: np.ndarray, parts: int) -> list[np.ndarray]:
 
 
 @compiled
+def _turned(x, mean, axes):
+    """Coordinates (cells, inputs) float32 of x (cells, inputs) along the axes (inputs, inputs). Not by BLAS, which
+    rounds a row by how many there are."""
+    out, along = np.empty(x.shape, np.float32), np.empty(len(mean))
+    for i in range(len(x)):
+        along[:] = 0
+        for j in range(len(mean)):
+            from_mean = x[i, j] - mean[j]
+            for d in range(len(mean)):
+                along[d] += from_mean * axes[j, d]
+        for d in range(len(mean)):
+            out[i, d] = along[d]
+    return out
+
+
+@compiled
 def _search(cells, low, high, leaf_low, leaf_high, points, found):
     """The place in points (groups, leaves, inputs, LEAF) of the sample nearest to each cell (cells, inputs), float32.
 
@@ -82,6 +100,7 @@ def _search(cells, low, high, leaf_low, leaf_high, points, found):
         start = points[last // (LEAF * leaves), last // LEAF % leaves, :, last % LEAF]
         for d in range(inputs):  # neighbouring cells are alike: so is what is nearest to them
             best += (cell[d] - start[d]) * (cell[d] - start[d])
+        best = np.nextafter(best, out)  # itself it is found again, or one as near that comes first
         _to_boxes(to_group, low, high, cell)
         while True:
             g = to_group.argmin()

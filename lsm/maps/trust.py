@@ -26,7 +26,9 @@ from lsm.run.settings import InputError
 
 def spread_of_members(each: np.ndarray) -> np.ndarray:
     """Standard deviation (rows,) of landslide probability of log-odds `each` (members, rows), two members or more."""
-    return probability(each).std(axis=0, ddof=1)
+    p = probability(each)
+    mean = sum(p) / np.float32(len(p))  # not p.mean(axis=0), which sums the members of a row alone in another order
+    return np.sqrt(sum((p - mean) ** 2) / np.float32(len(p) - 1))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from lsm.inputs.bands import known
 from lsm.inputs.layers import change_layer, read_rows, write_layer
-from lsm.inputs.rasters import Grid
+from lsm.inputs.rasters import Grid, inside
 
 SMOOTH = 2  # cells that averaged heights look to each side
 ROUGH, JUDGED = 0.05, 30  # AUROC of curvature and polygons, at least, by which the highest cells are humps
@@ -64,8 +64,7 @@ def _beside_gaps(dem: Path, grid: Grid, path: Path, values_of: Callable[[dict], 
     def window(row: int, values: np.ndarray) -> np.ndarray:
         z = _heights(heights, grid, row, len(values), 1)
         rows, cols = np.ix_(np.arange(row - 1, row + len(values) + 1), np.arange(-1, grid.cols + 1))
-        inside = (rows >= 0) & (rows < grid.rows) & (cols >= 0) & (cols < grid.cols)
-        lacking = maximum_filter(np.isnan(z) & inside, 3)[1:-1, 1:-1]
+        lacking = maximum_filter(np.isnan(z) & inside((grid.rows, grid.cols), rows, cols), 3)[1:-1, 1:-1]
         lacking |= (np.isin(rows, (0, grid.rows - 1)) & np.isin(cols, (0, grid.cols - 1)))[1:-1, 1:-1]
         lacking &= ~np.isnan(z[1:-1, 1:-1])
         return np.where(lacking, values_of(_neighbours(z)), values) if lacking.any() else values

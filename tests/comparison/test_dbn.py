@@ -6,6 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from lsm.comparison.rivals import dbn
 from lsm.learner.network import use_one_thread
+from lsm.run.settings import InputError
 from unsupervised_pretraining.rbm import RBM
 
 use_one_thread()  # before any test runs an operator
@@ -129,6 +130,14 @@ def test_units_drop_out_by_the_seed():
     assert not np.array_equal(found[0][0], found[2][0])
     assert not np.array_equal(found[0][0], found[3][0])
     assert all(np.isfinite(w).all() for weights in found for w in weights)
+
+
+@pytest.mark.parametrize(("rate", "value", "where"), [
+    ("DBN_LEARNING_RATE", 1e30, "fine-tuning, by step 100"), ("DBN_RBM_LEARNING_RATE", 1e39, "RBM 1")])
+def test_weights_that_are_no_numbers_are_one_line(rate, value, where):
+    x, y = made_points()
+    with pytest.raises(InputError, match=f"^DBN, {where}: expected finite weights, found others; lower {rate}$"):
+        dbn.fit(x, y, settings(**{rate: value}), RBM, np.random.default_rng(7))
 
 
 def test_extreme_inputs_give_finite_probabilities():

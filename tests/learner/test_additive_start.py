@@ -12,6 +12,7 @@ from lsm.learner.kinds import Kind
 from lsm.learner.maml import initial_state
 from lsm.learner.prediction import log_odds
 from lsm.learner.tasks import EncodedSamples
+from lsm.run.settings import InputError
 
 network.use_one_thread()  # before any test runs an operator
 
@@ -166,6 +167,20 @@ def test_the_same_bytes_with_any_number_of_threads():
         with threadpool_limits(threads):
             found.append(fit(area(3000))[0].tobytes())
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+def test_a_fit_that_ends_with_no_numbers_is_one_line(weight):
+    samples = area()
+    with pytest.raises(InputError, match=r"^the fit of curves, before the first outer step: expected finite weights, "):
+        fit(replace(samples, weight=np.full_like(samples.weight, weight)))
+
+
+def test_members_that_start_with_no_numbers_are_one_line():
+    members = states()
+    members[1]["weights"][-2] = np.float32([-3e38, 3e38])  # of both classes, farther apart than float32 reaches
+    with pytest.raises(InputError, match=r"^local members, before the first outer step: .* \(START_FROM\), or from"):
+        start_paths([KIND], [members], area(), np.ones(600, bool), np.random.default_rng(0))
 
 
 def test_inputs_that_tell_nothing_give_a_bias_alone():

@@ -4,9 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 from small_split import parted_by_a_line
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from lsm.inputs.factor.definition import Factor
+from lsm.learner import tasks
 from lsm.learner.encoder import Encoder
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, held_out_roles, neighbourhoods, rows_by_block
 from lsm.run.paths import PROJECT
@@ -262,6 +265,23 @@ def test_a_whole_fold_is_held_out_where_blocks_are_thin(seed):
     from_centre = np.hypot(*(samples.xy - own).T)
     assert np.median(from_centre[query]) < 0.5 * np.median(from_centre[~query])
     assert len(set(samples.block[query])) > 5  # blocks do not matter
+
+
+def test_the_fold_held_out_is_the_same_with_any_number_of_threads(monkeypatch):
+    """Which rounding moves a sample to another fold is left to chance, so how many threads there are is looked at."""
+    samples, found, seen = made_samples(4000, blocks=900), [], []
+
+    class Told(KMeans):
+        def fit_predict(self, *given):
+            seen.append({library["num_threads"] for library in threadpool_info()})
+            return super().fit_predict(*given)
+
+    monkeypatch.setattr(tasks, "KMeans", Told)
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(roles_of(samples))
+    np.testing.assert_array_equal(*found)
+    assert seen == [{1}] * 2
 
 
 def test_the_fold_held_out_has_both_classes():

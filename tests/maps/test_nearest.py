@@ -30,3 +30,10 @@ def test_no_distance_depends_on_the_other_cells():
     rng = np.random.default_rng(2)
     nearest, cells = Nearest(rng.normal(size=(900, 10))), rng.normal(size=(300, 10))
     np.testing.assert_array_equal(nearest.distance(cells[::-1])[::-1], nearest.distance(cells))
+
+
+def test_of_samples_as_near_as_float32_tells_the_same_is_taken_whatever_cell_came_before():
+    nearest = Nearest(np.array([[-1], [1 + 1e-9]]))
+    alone, = nearest.distance(np.zeros((1, 1)))
+    for before in (-1.0, 1.0):
+        assert nearest.distance(np.array([[before], [0]]))[1] == alone

@@ -68,3 +68,8 @@ def test_spread_is_the_sd_over_the_members_of_all_kinds():
         assert found[i] == pytest.approx(np.std(probability(np.array(each)), ddof=1), abs=1e-5)
         assert predict(networks, block, x)[i] == pytest.approx(probability(np.mean(each)), abs=1e-5)
     assert found.max() > 0.1
+
+
+def test_no_spread_depends_on_the_other_cells():
+    each = np.random.default_rng(6).normal(size=(9, 40)).astype(np.float32)  # NumPy sums 8 or more in another order
+    np.testing.assert_array_equal([trust.spread(z[:, None])[0] for z in each.T], trust.spread(each))

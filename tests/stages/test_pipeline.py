@@ -334,8 +334,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(demo, copy_of_demo, capsys):
     assert not (copy_of_demo / MODEL).exists()
     here(LEARNER, *TRAINING)
     assert "going on from checkpoint_dir/demo_checkpoint_0000" in capsys.readouterr().out
-    here(PREDICTION)
+    here(PREDICTION, "GRID_ROWS=1777")  # no number depends on the parts that the grid is read in; its records have this
     found, expected = without_dot_files(contents(copy_of_demo)), contents(demo)
+    found |= {name: data.replace(b'"GRID_ROWS": 1777', b'"GRID_ROWS": 500000') for name, data in found.items()
+              if name.endswith(".json")}
     last = "checkpoint_dir/demo_checkpoint_000060"  # the killed run may have come further
     found = {name: data for name, data in found.items() if "_checkpoint_" not in name or name.split(".")[0] <= last}
     # The records of the killed run's checkpoints hold the numbers of iterations it was started with.

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from threadpoolctl import threadpool_info, threadpool_limits
 from tqdm import tqdm
 
 import study_area
@@ -267,6 +268,31 @@ def test_each_layer_learns_from_the_one_below():
         np.testing.assert_allclose(weights[2 * i + 1], model.hidden_bias, rtol=1e-5, atol=1e-7)
         below = model.transform(below)
         assert silent[i] == (below == 0).all(axis=0).sum()
+
+
+@pytest.fixture
+def two_threads():
+    """Numerical libraries that would run on two threads."""
+    with threadpool_limits(2):
+        yield
+
+
+def threads_now(library: str) -> set[int]:
+    return {found["num_threads"] for found in threadpool_info() if found["user_api"] == library}
+
+
+def test_the_same_bytes_with_any_number_of_threads(monkeypatch, two_threads):
+    """Which kinds of processor round by the number of threads is left to chance, so how many there are is looked at."""
+    values, found, seen = np.random.default_rng(1).random((3001, 13)).astype(np.float32), [], []
+    plain = RBM.fit_epoch
+    monkeypatch.setattr(RBM, "fit_epoch", lambda *given: seen.append(threads_now("blas")) or plain(*given))
+    assert threads_now("blas") == {2}
+    for threads in (1, 2):
+        with threadpool_limits(threads), tqdm(disable=True) as bar:
+            weights, history, _ = pretrain(values, machines(13, stack_settings(), np.random.default_rng(2)), bar)
+        found.append((*(w.tobytes() for w in weights), history.to_numpy().tobytes()))
+    assert found[0] == found[1]
+    assert seen == [{1}] * 8  # two machines, two epochs, twice
 
 
 def test_silent_units_are_counted_and_divergence_is_told():

@@ -289,3 +289,16 @@ def test_hong_kong(tmp_path, monkeypatch, capsys, m):
     assert len(np.unique(labels[labels >= 0])) == labels.max() + 1
     tasks = read_npz(paths.tasks, "scene_sampling.py", c)
     assert len(tasks["row"]) == 19_898 - 524
+
+
+@pytest.mark.parametrize(("samples", "cells", "valid", "expected"), [
+    (8_000, 1_000_000, 1_000_000, 100), (8_000, 1_000_000, 400_000, 250),  # seeds on nodata are counted on top
+    (12_100, 1_000_000, 1_000_000, 151), (120, 1_000_000, 1_000_000, 12), (0, 1_000_000, 500_000, 24),
+    (8_000, 300, 300, 75), (120, 40, 8, 10), (120, 1_000, 0, 250)])  # a block has four cells or more
+def test_k_follows_from_area_and_samples(samples, cells, valid, expected):
+    c = constants(scene_sampling.Constants, ["BLOCK_SAMPLES=80", "FEWEST_BLOCKS=12"])
+    assert c.K == 0
+    assert scene_sampling.number_of_seeds(samples, cells, valid, c) == expected
+    for recipe, k in (("K=37", 37), ("RECIPE=published", 512)):
+        c = constants(scene_sampling.Constants, [recipe])
+        assert scene_sampling.number_of_seeds(samples, cells, valid, c) == k

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from scipy.special import expit
 
 from lsm.learner.network import tf
+from lsm.run.settings import InputError
 
 STEPS_A_CALL = 1000  # of fine-tuning in one compiled call
 
@@ -30,11 +32,14 @@ def fit(x: np.ndarray, y: np.ndarray, c: DBNConstants, rbm: Callable, rng: np.ra
     """Weights w1, b1, ..., the head's last, from x (samples, inputs) scaled to 0 .. 1 and y (samples,) of 0 and 1.
 
     rbm  the class unsupervised_pretraining.rbm.RBM
+    Raises InputError where weights are no finite numbers any more.
     """
     values, weights = x, []
-    for units in c.DBN_HIDDEN:
+    for layer, units in enumerate(c.DBN_HIDDEN, start=1):
         machine = rbm(values.shape[1], units, c.DBN_RBM_LEARNING_RATE, rng, "bernoulli", 0.01)
-        machine.fit(values, c.DBN_RBM_EPOCHS, c.DBN_BATCH)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below, in one line
+            machine.fit(values, c.DBN_RBM_EPOCHS, c.DBN_BATCH)
+        _refuse_others([machine.weights, machine.hidden_bias], f"RBM {layer}", "DBN_RBM_LEARNING_RATE")
         values = machine.transform(values)
         weights += [machine.weights.T.copy(), machine.hidden_bias]
     weights += [np.zeros((values.shape[1], 1), np.float32), np.zeros(1, np.float32)]
@@ -43,7 +48,8 @@ def fit(x: np.ndarray, y: np.ndarray, c: DBNConstants, rbm: Callable, rng: np.ra
 
 def fine_tuned(weights: list, x: np.ndarray, y: np.ndarray, c: DBNConstants, rng: np.random.Generator
                ) -> list[np.ndarray]:
-    """The weights after plain gradient descent on the cross-entropy; hidden units drop out at random."""
+    """The weights after plain gradient descent on the cross-entropy; hidden units drop out at random. Raises InputError
+    where they are no finite numbers any more."""
     batch = min(c.DBN_BATCH, len(x))
     steps = c.DBN_EPOCHS * (len(x) // batch)
     order = np.concatenate([rng.permutation(len(x))[:len(x) // batch * batch] for _ in range(c.DBN_EPOCHS)])
@@ -54,7 +60,14 @@ def fine_tuned(weights: list, x: np.ndarray, y: np.ndarray, c: DBNConstants, rng
                            y[rows].reshape(STEPS_A_CALL, batch).astype(np.float32),
                            tf.constant(rng.integers(1 << 31), tf.int32), c.DBN_LEARNING_RATE, c.DBN_DROPOUT,
                            tf.constant(min(STEPS_A_CALL, steps - first)))
+        _refuse_others(weights, f"fine-tuning, by step {min(first + STEPS_A_CALL, steps):,}", "DBN_LEARNING_RATE")
     return [np.asarray(w) for w in weights]
+
+
+def _refuse_others(weights: list, where: str, rate: str) -> None:
+    """Raises InputError where weights are no finite numbers; rate: the constant to blame."""
+    if not all(np.isfinite(w).all() for w in weights):
+        raise InputError(f"DBN, {where}: expected finite weights, found others; lower {rate}")
 
 
 @tf.function(jit_compile=True)
@@ -77,9 +90,5 @@ def _descend(weights, x, y, seed, rate, dropout, steps):
 def landslide_probability(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
     """Landslide probability (samples,) of x (samples, inputs)."""
     for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-        x = _sigmoid(x @ w + b)
-    return _sigmoid(x @ weights[-2] + weights[-1])[:, 0]
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 + 0.5 * np.tanh(0.5 * x)
+        x = expit(x @ w + b)
+    return expit(x @ weights[-2] + weights[-1])[:, 0]

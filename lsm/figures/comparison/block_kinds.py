@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from lsm.figures.common import Drawn, FigureConstants, arrays, caption, where
 from lsm.figures.comparison import method_panels as panels
@@ -104,7 +105,8 @@ def kinds_of_blocks(statistics: pd.DataFrame, kinds: int, seed: int) -> tuple[np
     A name has the LEADING factors in which the kind differs most from all blocks, and more factors where two kinds
     would have the same name. statistics (blocks, factors), standardised.
     """
-    model = KMeans(kinds, n_init=10, random_state=seed).fit(statistics.to_numpy())
+    with threadpool_limits(1):  # the same sums in the same order, whatever the number of threads
+        model = KMeans(kinds, n_init=10, random_state=seed).fit(statistics.to_numpy())
     words = []
     for centre in model.cluster_centers_:
         far = np.argsort(-np.abs(centre), kind="stable")

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from lsm.blocks.round_numbers import round_numbers
 from lsm.comparison.measures import LOWER_IS_BETTER
 from lsm.comparison.tables.pages import QUARTERS, SUBSETS
 from lsm.figures import styles
-from lsm.figures.common import Drawn, FigureConstants, NothingToDraw, caption, round_numbers, saved, where
+from lsm.figures.common import Drawn, FigureConstants, NothingToDraw, caption, saved, where
 from lsm.figures.comparison import method_panels as panels
 from lsm.figures.comparison.method_panels import ROW, means_of, protocols_of, style_of
 from lsm.run.paths import Paths, shown

@@ -24,6 +24,7 @@ from lsm.learner.additive.direct_path import BENDS, KNOTS, bending
 from lsm.learner.network import PLACE, parts_of_curves, tf
 from lsm.learner.prediction import log_odds
 from lsm.learner.tasks import EncodedSamples
+from lsm.run.settings import InputError
 
 ROUNDS = 20                  # of expectation and maximisation, at most
 SETTLED = 0.02               # of the logarithm of a variance: less change ends them
@@ -41,7 +42,8 @@ def start_paths(kinds: list, states: list, samples: EncodedSamples, known: np.nd
     log-odds of a kind's members then equal the log-odds of the fitted model. "fitted" of a state keeps these weights.
 
     known  (samples,) bool: the samples to fit to; no other sample is read
-    Returns the share of them that counts, the mean over fits; 0 where nothing is fitted.
+    Returns the share of them that counts, the mean over fits; 0 where nothing is fitted. Raises InputError where the
+    members give, or the fit ends with, no finite numbers.
     """
     rows = np.flatnonzero(known)
     rows, trust = np.sort(rng.permutation(rows)[:POINTS]), None
@@ -51,7 +53,11 @@ def start_paths(kinds: list, states: list, samples: EncodedSamples, known: np.nd
         weights = [state["weights"] for state in members]
         x = samples.x[rows, :len(weights[0][0])]
         # What the members already know is kept. Before their first step normalised ones know nothing.
-        offset = np.zeros(len(x)) if kind.normalise else np.mean([log_odds(w, x) for w in weights], axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below, in one line
+            offset = np.zeros(len(x)) if kind.normalise else np.mean([log_odds(w, x) for w in weights], axis=0)
+        if not np.isfinite(offset).all():
+            raise InputError(f"{kind.name} members, before the first outer step: expected finite log-odds, found "
+                             "others; start from another model (START_FROM), or from none")
         given = len(weights[0][-1]), PLACE * kind.place, samples.label[rows], samples.weight[rows], offset
         if trust is None:  # of the first kind, and then of all
             trust = trust_in_shares(x, samples.xy[rows], *given)
@@ -64,6 +70,7 @@ def start_paths(kinds: list, states: list, samples: EncodedSamples, known: np.nd
     return 0.0 if trust is None else float(trust @ SHARES)
 
 
+@threadpool_limits.wrap(1)  # the same sums in the same order, whatever the number of threads
 def trust_in_shares(x: np.ndarray, xy: np.ndarray, rows: int, place: int, label: np.ndarray, weight: np.ndarray,
                     offset: np.ndarray) -> np.ndarray:
     """How often (shares,) each of SHARES has the lowest log loss on places (folds by k-means) that are held out, if the
@@ -72,8 +79,7 @@ def trust_in_shares(x: np.ndarray, xy: np.ndarray, rows: int, place: int, label:
     tried = [share for share in SHARES if share == 1 or share * len(x) >= FEWEST]
     loss = np.zeros((FOLDS, len(tried)))
     if len(np.unique(xy, axis=0)) >= FOLDS:
-        with threadpool_limits(1):
-            fold = KMeans(FOLDS, n_init=10, random_state=0).fit_predict(xy)
+        fold = KMeans(FOLDS, n_init=10, random_state=0).fit_predict(xy)
         for k in range(FOLDS):
             teach, ask = fold != k, fold == k
             if len(np.unique(label[teach])) < 2:
@@ -93,6 +99,7 @@ def fitted_curves(x: np.ndarray, rows: int, place: int, label: np.ndarray, weigh
     x       (n, inputs) float32; its last `place` columns get no curve
     weight  (n,) of each point in the likelihood
     share   of the points that counts
+    Raises InputError where the fit ends with no finite numbers.
     """
     inputs = x.shape[1]
     bends = np.tile(np.arange(bending(inputs, rows)), BENDS)
@@ -105,8 +112,15 @@ def fitted_curves(x: np.ndarray, rows: int, place: int, label: np.ndarray, weigh
     curves = np.zeros(rows, np.float32)
     _, group = np.unique(group[used], return_inverse=True)
     parts = np.column_stack([parts[:, used], np.ones(len(x))])  # float64; 300 classes have 2,100 rows, few used
-    found = _most_likely(parts, group, np.where(label == 1, 1.0, -1.0),
-                         share * weight.astype(np.float64), offset.astype(np.float64))
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below, in one line
+            found = _most_likely(parts, group, np.where(label == 1, 1.0, -1.0),
+                                 share * weight.astype(np.float64), offset.astype(np.float64))
+    except (np.linalg.LinAlgError, ValueError):  # a curvature without an inverse; one that is no number
+        found = np.array([np.nan])
+    if not np.isfinite(found).all():
+        raise InputError("the fit of curves, before the first outer step: expected finite weights, found others; look "
+                         "for extreme values among factors and weights of the samples")
     curves[used] = found[:-1]
     return curves, np.float32(found[-1])
 

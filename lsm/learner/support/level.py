@@ -37,4 +37,4 @@ def levelled(pooled: Networks, training: Training, samples: EncodedSamples, know
 
 def _shift(log_odds: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
     """What to add to log-odds (n,) so that their mean probability is the mean label (n,), each by its weight (n,)."""
-    return brentq(lambda shift: weight @ (expit(log_odds + shift) - label), -WIDEST, WIDEST)
+    return brentq(lambda shift: (weight * (expit(log_odds + shift) - label)).sum(), -WIDEST, WIDEST)
