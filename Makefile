@@ -65,16 +65,19 @@ ROOT := $(or $(LSM_ROOT),.)
 check-qgis: gis
 	QT_QPA_PLATFORM=offscreen $(QGIS_PYTHON) tools/check_qgis.py "$(ROOT)/figs" $(REGION) "$(ROOT)/tmp/$(REGION)_qgis"
 
-# ---- the published study: its tables are copied into src_data/ once, then the same stages run
+# ---- the published study: its tables are copied into src_data/, then the same stages run. Contents decide, not clocks.
 SRC = $(ROOT)/src_data
 HK_TABLES := samples_HK.csv samples_HK_noTS.csv Ts_HK.csv
 hk: $(READY)
-	@[ -f "$(HK_DATA)/samples_HK.csv" ] || { echo "make hk: $(HK_DATA)/samples_HK.csv is missing: HK_DATA=<folder of the Hong Kong tables>" >&2; exit 2; }
+	@for file in $(HK_TABLES) composite.tif grid_samples_HK.csv.gz; do \
+	    [ -f "$(HK_DATA)/$$file" ] || { echo "make hk: $(HK_DATA)/$$file is missing: HK_DATA=<folder of the Hong Kong tables>" >&2; exit 2; }; done
 	@mkdir -p "$(SRC)/HK"
-	@cp -u $(foreach t,$(HK_TABLES),"$(HK_DATA)/$(t)") "$(SRC)/"
-	@cp -u "$(HK_DATA)/composite.tif" "$(SRC)/HK/"
-	@[ "$(SRC)/grid_samples_HK.csv" -nt "$(HK_DATA)/grid_samples_HK.csv.gz" ] || \
-	    { gunzip -c "$(HK_DATA)/grid_samples_HK.csv.gz" > "$(SRC)/.grid.csv" && mv "$(SRC)/.grid.csv" "$(SRC)/grid_samples_HK.csv"; }
+	@trap 'rm -f "$(SRC)/.part"' EXIT; \
+	take() { "$${@:2}" | cmp -s - "$$1" && return; [ ! -e "$$1" ] || echo "make hk: $$1 is another one than in HK_DATA; replaced"; \
+	    "$${@:2}" > "$(SRC)/.part" && mv "$(SRC)/.part" "$$1"; }; \
+	for table in $(HK_TABLES); do take "$(SRC)/$$table" cat "$(HK_DATA)/$$table"; done; \
+	take "$(SRC)/HK/composite.tif" cat "$(HK_DATA)/composite.tif"; \
+	take "$(SRC)/grid_samples_HK.csv" gunzip -c "$(HK_DATA)/grid_samples_HK.csv.gz"
 	@$(PIPELINE) run REGION=HK $(call quoted,$(filter-out REGION,$(GIVEN)))
 
 # the small model that comes with the project: meta-trained on Hong Kong and on synthetic areas

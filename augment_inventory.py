@@ -135,7 +135,7 @@ def main(c: Constants) -> None:
                          "away, or replace it with OVERWRITE=True")
     path = source_of(paths)
     samples = read_samples(paths.samples_without_insar, factors)
-    inventory = weak_samples.as_text(paths.samples_without_insar, factors, ("X", "Y", "label"))
+    inventory = weak_samples.table_as_text(paths.samples_without_insar, factors, ("X", "Y", "label"))
     label, inputs = samples.label == 1, [paths.samples_without_insar, path]
     if path == paths.insar_points:
         weak, motion = weak_samples.published_points(path, factors, c.TS_POSITIVE)
@@ -154,12 +154,12 @@ def main(c: Constants) -> None:
     write_csv(paths.augmentation_points, motion.measured.assign(fate=sieve.fate), *made)
     write_csv(paths.samples_origin, origin, *made)
     write_csv(paths.samples, table, *made)
-    report(c, samples, weak, motion)
+    print_rules(c, samples, weak, motion)
     for written in (paths.augmentation, paths.augmentation_points, paths.samples_origin, paths.samples):
         print(f"wrote {shown(written)}")
 
 
-def report(c, samples, weak: pd.DataFrame, motion: Motion) -> None:
+def print_rules(c, samples, weak: pd.DataFrame, motion: Motion) -> None:
     """Prints what each rule dropped, and what a person should know of the weak labels."""
     label, sieve = samples.label == 1, motion.sieve
     print(f"{'':52}{'dropped':>10}{'kept':>10}")
@@ -173,8 +173,8 @@ def report(c, samples, weak: pd.DataFrame, motion: Motion) -> None:
              weak_samples.separations(motion.factors, samples.factors[~label], c.factors)
              if not 1 - c.SEPARATES <= auroc <= c.SEPARATES]
     if alone:
-        print(f"warning: alone tells the weak labels from the non-landslides: {', '.join(alone)}. Scores on weak "
-              "labels are circular to that extent: look at scores on inventory points, and without that factor")
+        print(f"warning: one factor alone separates weak labels from non-landslides: {', '.join(alone)}. Scores on "
+              "weak labels are circular to that extent: look at scores on inventory points, and without that factor")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ spatial     the same, the halves lying on opposite sides of a line through the b
 blocked     whole squares are held out without any support: what a method is worth where nobody has mapped
 partitions  the area is cut by k-means of the points' places, and each part is held out in turn, as the spatial
             cross-validation of R's sperrorest and mlr3 does; beside it random folds
-temporal    the older landslides teach and the newer ones are asked, where the inventory has dates
+temporal    learned from the older landslides, scored on the newer ones, where the inventory has dates
 k-shot      ours with k samples of a held-out block and some adaptation steps
 augmentation  as published, but no method sees the label of an InSAR point: what the weak labels are worth
 published-steps  the published recipe under the published protocol, then made honest step by step: a table of its own
@@ -31,7 +31,7 @@ Writes  tmp/<REGION>_splits.csv.gz       the role of every sample under every pr
                                          or squares
         tmp/<REGION>_intervals.csv       kappa, AUROC, Brier score of each method, with the intervals of the same draws
         tmp/<REGION>_rates.csv           success- and prediction-rate curves
-        tmp/<REGION>_results.md          the tables as Markdown; docs/results.md holds those of Hong Kong
+        tmp/<REGION>_results.md          the tables as Markdown; docs/tables/ holds such tables of four areas
         tmp/<REGION>_method_maps.tif     the grid by every method of MAPPED, a band each, float32, nodata -9999: by the
                                          models that the first seed of published scores, so no method saw its query
         tmp/<REGION>_published_steps.csv, .md   by PROTOCOLS=published-steps: the measures of each step and run
@@ -53,8 +53,8 @@ from lsm.comparison.methods import FAMILIES
 from lsm.comparison.ours import published_steps
 from lsm.comparison.ours.networks import Stages, k_shot
 from lsm.comparison.points import Points, read_points
-from lsm.comparison.protocols import all_splits, cut_of, units_of, unused, write_splits
-from lsm.comparison.splits import Split
+from lsm.comparison.protocols import all_splits, cut_of, one_class, units_of, unused_points, write_splits
+from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, Split, repeated_rows, without_twins
 from lsm.comparison.tables import pages, score_tables
 from lsm.inputs import grid_cells
 from lsm.learner.network import use_one_thread
@@ -62,7 +62,7 @@ from lsm.learner.transfer.start_file import source_path
 from lsm.run.artifacts import check
 from lsm.run.jobs import cluster_of
 from lsm.run.paths import Paths, shown
-from lsm.run.settings import InputError, at_least, of_stage, run
+from lsm.run.settings import InputError, at_least, counted, of_stage, run
 from study_area import Area, Spread
 from unsupervised_pretraining.rbm import RBM
 from unsupervised_pretraining.stack import machines, pretrain
@@ -130,7 +130,7 @@ def pretrained(inputs: np.ndarray, one, rng: np.random.Generator) -> dict[str, n
     return {f"arr_{i}": w for i, w in enumerate(weights)}
 
 
-def start_worker(points: Points, roles: dict, inventory: published_steps.PublishedTable | None, c: Constants) -> None:
+def start_fitting(points: Points, roles: dict, inventory: published_steps.PublishedTable | None, c: Constants) -> None:
     """Gives a process what all its jobs need. One thread each, since as many processes run as there are cores."""
     global _POINTS, _ROLES, _INVENTORY, _C
     _POINTS, _ROLES, _INVENTORY, _C = points, roles, inventory, c
@@ -142,7 +142,7 @@ def work(job: Job) -> None:
     stages = Stages(partial(constants_of_stages, _C), pretrained, RBM)
     with threadpool_limits(1):
         if job.family == fits.STEPS:
-            keep(job.path, job.made_of, published_steps.scores(_INVENTORY, stages, job.seed))
+            keep(job.path, job.made_of, published_steps.steps_scores(_INVENTORY, stages, job.seed))
             return
         split = split_of(job)
         if job.family == "k-shot":
@@ -151,19 +151,33 @@ def work(job: Job) -> None:
             family = FAMILIES[job.family]
             fitted = zip(family.names, family.fit(split, _C, stages, job.seed), strict=True)
             methods = {name: predict for name, predict in fitted if predict}
-            scores = {name: predict(split.rows(split.asked)) for name, predict in methods.items()}
+            asked = np.isin(_ROLES[job.protocol, job.seed], (QUERY, SUPPORT))
+            scores = {name: predict(split.rows(asked)) for name, predict in methods.items()}
         if job.maps:
             keep(job.maps, job.made_of, grid_maps.of_grid(Paths(_C.REGION), _C.factors, methods), np.savez_compressed)
     keep(job.path, job.made_of, {name: s.astype(np.float32) for name, s in scores.items()})
 
 
 def split_of(job: Job) -> Split:
-    """What every method of the job is given."""
+    """What every method of the job is given. Raises InputError where too little is left to learn from."""
     used = [j for j, factor in enumerate(_C.factors) if job.with_dv or factor.name != _C.WITHOUT]
-    cut = cut_of(job.protocol)
-    return Split(_POINTS.factors[:, used], tuple(_C.factors[j] for j in used), _POINTS.xy, _POINTS.label, _POINTS.block,
-                 _ROLES[job.protocol, job.seed], "recommended", _POINTS.blocks, cut,
-                 _POINTS.year if cut == "years" else None)
+    factors, role, cut = _POINTS.factors[:, used], _ROLES[job.protocol, job.seed], cut_of(job.protocol)
+    if not job.with_dv:
+        role = without_twins(role, factors, _POINTS.label >= 0)
+        if len(np.unique(taught := _POINTS.label[np.isin(role, (TRAIN, SUPPORT))])) < 2:
+            raise InputError(f"WITHOUT={_C.WITHOUT}: {job.protocol} {job.seed}: expected both classes among points "
+                             f"whose other factors no scored point has, found {one_class(taught)}; WITHOUT= leaves "
+                             "none out")
+    return Split(factors, tuple(_C.factors[j] for j in used), _POINTS.xy, _POINTS.label, _POINTS.block, role,
+                 "recommended", _POINTS.blocks, cut, _POINTS.year if cut == "years" else None)
+
+
+def twins(points: Points, c: Constants) -> str:
+    """How many samples equal another one in all factors but WITHOUT, in words; "" where there are none."""
+    used, rows = [factor.name != c.WITHOUT for factor in c.factors], np.flatnonzero(points.label >= 0)
+    same = 0 if all(used) else len(repeated_rows(points.factors[:, used], rows))
+    return (f"{counted(same, 'sample')} repeat another in all factors but {c.WITHOUT}: without it none teaches where "
+            "its like is scored") * bool(same)
 
 
 def check_constants(c: Constants) -> None:
@@ -197,24 +211,25 @@ def main(c: Constants) -> None:
     jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c), named)
     if named + more:
         print("cannot be scored: " + "; ".join(named + more))
-    if words := unused(points, roles, asked, c):
+    for words in filter(None, (unused_points(points, roles, asked, c), twins(points, c))):
         print(words)
     with cluster_of(c) as cluster:
         print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))
         folder.mkdir(parents=True, exist_ok=True)
-        write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
-        run_jobs(jobs, work, c.WORKERS, start_worker, (points, roles, inventory, c), cluster)
+        run_jobs(jobs, work, c.WORKERS, start_fitting, (points, roles, inventory, c), cluster)
     made, written = (_STAGE, c, [*inputs, paths.splits]), []
     steps, jobs = ([job for job in jobs if (job.family == fits.STEPS) == own] for own in (True, False))
     if steps:
-        written += published_steps.write(paths, inventory, steps, (_STAGE, c, [*inputs, paths.samples]))
-    if jobs:
+        written += published_steps.write_steps(paths, inventory, steps, (_STAGE, c, [*inputs, paths.samples]))
+    if jobs:  # the files of an earlier comparison are of one run until here
+        write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
+        written.append(paths.splits)
         units = units_of(points, roles, c)
         written += score_tables.write_tables(paths, jobs, points, roles, units, c.RESAMPLES, c.SEED,
                                              (*made, optional))
-        written += grid_maps.write(paths, jobs, c.MAPPED, made)
-        print(pages.summary(paths))
-    for path in [paths.splits, *written]:
+        written += grid_maps.write_method_maps(paths, jobs, c.MAPPED, made)
+        print(pages.measures_in_words(paths))
+    for path in written:
         print(f"wrote {shown(path)}")
 
 

@@ -82,15 +82,15 @@ def check_constants(c: Constants) -> None:
         raise InputError(f"SPREADS={c.SPREADS}: expected ascending numbers, one fewer than SPREAD_COLOURS")
 
 
-def write(c: Constants, product: str, raster: gdal.Dataset, text: str, style: str, inputs: list, **options) -> None:
+def export(c: Constants, product: str, raster: gdal.Dataset, text: str, style: str, inputs: list, **options) -> None:
     """Writes a cloud-optimised raster and its style; text  what it shows; options  of `gis.write_cog`."""
     path = Paths(c.REGION).gis_raster(product)
     gis.write_cog(path, raster, text, (_STAGE, c, inputs), **options)
-    styles_qgis.write(path, style)
+    styles_qgis.write_style(path, style)
 
 
 @dataclass(frozen=True)
-class Counts:
+class Counted:
     """Counted over the rasters: cells (classes,); the share of cells outside the area of applicability; the mean of
     uncertainty and the shares of cells above SPREADS, nan and () where the model has one member."""
 
@@ -101,41 +101,41 @@ class Counts:
 
 
 def write_rasters(c: Constants, found: gdal.Dataset, labels: gdal.Dataset, models: dict, samples: dict,
-                  encoder: Encoder, applicable: trust.Applicability, breaks: list[float], used: list[Path]) -> Counts:
+                  encoder: Encoder, applicable: trust.Applicability, breaks: list[float], used: list[Path]) -> Counted:
     """Writes probability, classes, applicability and, of several members, uncertainty.
 
     found, labels  the map and its blocks; used  which files the weights of applicability are from
     """
-    paths, threshold, networks, members = Paths(c.REGION), applicable.threshold, unnamed(models), members_of(models)
+    paths, threshold, networks, members = Paths(c.REGION), applicable.threshold, unnamed(models), member_count(models)
     source = grid_cells.grid_of(paths)
     forecast = {"FORECAST": gis.forecast_of(found)} if gis.forecast_of(found) else {}
     with work_folder(paths.gis_work) as work:
-        applicability = gis.create(work / "applicability.tif", found, gdal.GDT_Float32, bands.NODATA)
-        uncertainty = gis.create(work / "spread.tif", found, gdal.GDT_Float32, bands.NODATA) if members > 1 else None
+        applicability = gis.create_like(work / "applicability.tif", found, gdal.GDT_Float32, bands.NODATA)
+        uncertainty = gis.create_like(work / "sd.tif", found, gdal.GDT_Float32, bands.NODATA) if members > 1 else None
         centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
         parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
-        trust.fill(parts, grid_cells.count(source), encoder, networks, applicable, uncertainty, applicability)
-        classed = gis.create(work / "class.tif", found, gdal.GDT_Byte, 0)
+        trust.fill_rasters(parts, grid_cells.count(source), encoder, networks, applicable, uncertainty, applicability)
+        classed = gis.create_like(work / "class.tif", found, gdal.GDT_Byte, 0)
         cells = counts.classify(found, classed, breaks)
         outside = counts.above(applicability, (threshold,))[1][0]
-        write(c, "probability", found, "landslide probability", styles_qgis.probability(c.CLASS_COLOURS),
-              [paths.map_raster], metadata=forecast)
-        write(c, "class", classed, "landslide susceptibility class",
-              styles_qgis.susceptibility(c.CLASS_NAMES, c.CLASS_COLOURS, breaks),
-              [paths.map_raster, paths.breaks], names=["", *c.CLASS_NAMES], colours=list(c.CLASS_COLOURS),
-              metadata=forecast | {"BREAKS": ", ".join(f"{b:.9g}" for b in breaks), "METHOD": c.BREAKS})
+        export(c, "probability", found, "landslide probability", styles_qgis.probability_style(c.CLASS_COLOURS),
+               [paths.map_raster], metadata=forecast)
+        export(c, "class", classed, "landslide susceptibility class",
+               styles_qgis.class_style(c.CLASS_NAMES, c.CLASS_COLOURS, breaks),
+               [paths.map_raster, paths.breaks], names=["", *c.CLASS_NAMES], colours=list(c.CLASS_COLOURS),
+               metadata=forecast | {"BREAKS": ", ".join(f"{b:.9g}" for b in breaks), "METHOD": c.BREAKS})
         steps = styles_qgis.steps_of_applicability(threshold, c.INSIDE_COLOURS, c.OUTSIDE_COLOURS)
-        write(c, "applicability", applicability, f"dissimilarity to the samples, applicable up to {threshold:.3g}",
-              styles_qgis.of_ramp(steps, smooth=False), [paths.models, paths.tasks, source, *used],
-              metadata={"THRESHOLD": f"{threshold:.9g}"})
+        export(c, "applicability", applicability, f"dissimilarity to the samples, applicable up to {threshold:.3g}",
+               styles_qgis.of_ramp(steps, smooth=False), [paths.models, paths.tasks, source, *used],
+               metadata={"THRESHOLD": f"{threshold:.9g}"})
         if members < 2:
-            return Counts(cells, outside)
+            return Counted(cells, outside)
         spread, shares = counts.above(uncertainty, c.SPREADS)
         steps = styles_qgis.steps_of_uncertainty(c.SPREADS, c.SPREAD_COLOURS)
-        write(c, "uncertainty", uncertainty, f"standard deviation of probability over {members} members",
-              styles_qgis.of_ramp(steps, smooth=False), [paths.models, paths.tasks, paths.blocks, source],
-              metadata={"MEMBERS": str(members)})
-        return Counts(cells, outside, spread, tuple(shares))
+        export(c, "uncertainty", uncertainty, f"standard deviation of probability over {members} members",
+               styles_qgis.of_ramp(steps, smooth=False), [paths.models, paths.tasks, paths.blocks, source],
+               metadata={"MEMBERS": str(members)})
+        return Counted(cells, outside, spread, tuple(shares))
 
 
 def write_leaders(c: Constants) -> None:
@@ -145,15 +145,15 @@ def write_leaders(c: Constants) -> None:
     names, colours = named_classes(dataset, path)
     there = np.unique(np.concatenate([np.unique(values) for values in known_strips(dataset)]))
     style = styles_qgis.of_palette([(v, colours[v - 1], names[v]) for v in there])
-    write(c, "leading", dataset, "leading factor", style, [path], names=names, colours=colours)
+    export(c, "leading", dataset, "leading factor", style, [path], names=names, colours=colours)
 
 
-def members_of(models: dict) -> int:
+def member_count(models: dict) -> int:
     """How many members the model of a block has."""
     return sum(len(weights[0]) for weights in unnamed(models).values())
 
 
-def table_of(c: Constants, counted: Counts, jumps: pd.DataFrame, applicable: trust.Applicability, members: int,
+def table_of(c: Constants, counted: Counted, jumps: pd.DataFrame, applicable: trust.Applicability, members: int,
              cell: float) -> pd.DataFrame:
     """What the rasters say in numbers: product, measure, value. jumps  as `counts.seams` gives them; cell  km2."""
     rows = [("class", f"{name}, km2", n * cell) for name, n in zip(c.CLASS_NAMES, counted.cells, strict=True)]
@@ -168,12 +168,11 @@ def table_of(c: Constants, counted: Counts, jumps: pd.DataFrame, applicable: tru
     return pd.DataFrame(rows, columns=["product", "measure", "value"])
 
 
-def say(c: Constants, counted: Counts, jumps: pd.DataFrame, threshold: float, members: int, state: np.ndarray,
+def say(c: Constants, counted: Counted, jumps: pd.DataFrame, threshold: float, members: int, state: np.ndarray,
         kept: bool, alike: bool) -> None:
-    """Prints what the rasters say. kept: whether the breaks are those of an earlier run; alike: whether all factors
-    weigh the same in the applicability."""
+    """Prints what the rasters say. kept: the breaks are of an earlier run; alike: all factors weigh the same."""
     cells = counted.cells
-    print(f"classes, {c.BREAKS} breaks{', those of earlier figures and layers' if kept else ''}: "
+    print(f"classes, {c.BREAKS} breaks{', kept from earlier figures and layers' if kept else ''}: "
           + ", ".join(f"{name} {n / max(cells.sum(), 1):.1%}" for name, n in zip(c.CLASS_NAMES, cells, strict=True)))
     print(f"difference of probability between neighbouring cells: mean {jumps.loc['across', 'mean']:.3f} across "
           f"borders of blocks, {jumps.loc['inside', 'mean']:.3f} inside blocks; median "
@@ -210,7 +209,7 @@ def main(c: Constants) -> None:
     if lines := got.left_out.lines():
         print("left out:", *lines, sep="\n  ")
 
-    encoder, state, members = Encoder.from_json(str(models["encoder"])), models["state"], members_of(models)
+    encoder, state, members = Encoder.from_json(str(models["encoder"])), models["state"], member_count(models)
     names = [factor.name for factor in encoder.factors]
     weight = np.ones(len(names)) if ranking is None else (
         ranking.set_index("factor")["mean_abs_shap"].reindex(names).fillna(0).to_numpy())
@@ -225,9 +224,10 @@ def main(c: Constants) -> None:
     if leading:
         write_leaders(c)
     vectors.write_layers(paths.gis_layers, found.GetSpatialRef(), {
-        "blocks": (outlines, layer_tables.of_blocks(blocks, cell, models, metrics, importance), styles_qgis.blocks()),
-        "samples": (vectors.points(samples["xy"]), layer_tables.of_samples(samples, encoder.factors, paths.factors),
-                    styles_qgis.samples()),
+        "blocks": (outlines, layer_tables.block_table(blocks, cell, models, metrics, importance),
+                   styles_qgis.block_style()),
+        "samples": (vectors.points(samples["xy"]), layer_tables.sample_table(samples, encoder.factors, paths.factors),
+                    styles_qgis.sample_style()),
     }, (_STAGE, c, [paths.models, paths.tasks, paths.blocks, paths.blocks_table,
                     *[paths.metrics] * (metrics is not None), *[paths.importance] * (importance is not None),
                     *[paths.factors] * paths.factors.is_file()]))

@@ -12,8 +12,8 @@ factors: their part is counted apart, and they lead no block.
 
 Permutation importance is the rise of the log loss over a block's samples when the values of one factor are shuffled
 among these samples. Unlike a fall of the AUROC, it is defined in a block of one class, and it still differs between
-factors where a model ranks all its samples correctly. The samples are those that the model was fitted to: both measures
-tell what the model uses, not how good it is.
+factors where a model ranks all its samples correctly. The model was fitted to these same samples: both measures tell
+what the model uses, not how good it is.
 
 Reads   models_of_blocks/<REGION>_models.npz         the adapted models, their state and the encoder
         metatask_sampling/<REGION>_tasks.npz         samples by block
@@ -26,7 +26,7 @@ Writes  tmp/<REGION>_importance.csv             block, factor, mean_abs_shap (lo
                                                 (as in models_of_blocks/<REGION>_models.npz; a block without samples has
                                                 nothing to explain)
         tmp/<REGION>_importance_territory.csv   factor, rank, and over the blocks that have a model of their own or the
-                                                one of a forecast: mean_abs_shap and permutation weighted by area,
+                                                model of a forecast: mean_abs_shap and permutation weighted by area,
                                                 blocks led, their share of the area, shares of blocks with sign 1 and -1
         tmp/<REGION>_shap.npz                   for every explained sample: block, row (in tasks.npz), factors, shap
                                                 (samples, factors), place (part of X and Y together), log_odds; for
@@ -84,7 +84,7 @@ _STAGE = "feature_permutation.py"
 
 
 def explain_block(block: int) -> tuple:
-    """Explains one block with what start_worker has given to the process.
+    """Explains one block with what start_explaining has given to the process.
 
     Returns the table of the block, a row a factor; rows (explained,) of the explained samples in tasks.npz; their SHAP
     values (explained, factors), the part of X and Y together (explained,), their log-odds (explained,); and the base.
@@ -116,7 +116,7 @@ def explain_block(block: int) -> tuple:
     return table.assign(block=block, explained=len(chosen)), chosen, values, place, found, base
 
 
-def start_worker(path: Path, samples: dict, c: Constants) -> None:
+def start_explaining(path: Path, samples: dict, c: Constants) -> None:
     """Gives a process what explain_block needs for every block; path: of the models."""
     global _HELD
     models = mapped(path)
@@ -150,7 +150,7 @@ def main(c: Constants) -> None:
     own = np.bincount(samples["block"], minlength=len(state)) > 0  # a block may have adapted on borrowed samples alone
     sampled, bare = np.flatnonzero(own), np.flatnonzero(~own)
     with cluster_of(c) as cluster:
-        results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_worker,
+        results = side_by_side(sampled.tolist(), explain_block, c.WORKERS, start_explaining,
                                (paths.models, samples, c), cluster)
         bar = Progress(results, "explaining", len(sampled), unit="block")
         for block, (table, *found, base[block]) in zip(sampled, bar, strict=True):
@@ -182,7 +182,7 @@ def main(c: Constants) -> None:
     write_csv(paths.importance, table, *made)
     print(f"explained: {counted(len(row), 'sample')} of {len(sampled)} of {counted(len(state), 'block')}; without "
           f"samples: {len(bare)}; without a model of their own: {(~np.isin(state, ranking.EXPLAINED)).sum()}")
-    print(ranking.as_text(over_territory, agreement, state))
+    print(ranking.ranking_as_text(over_territory, agreement, state))
     if place.any():
         print(f"X and Y together, beside the factors: mean |SHAP| {np.abs(place).mean():.3f}")
     for path in (paths.importance, paths.importance_territory, paths.shap_values, paths.leading_factor):

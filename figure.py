@@ -50,7 +50,7 @@ from lsm.report.pictures import FIGURES
 from lsm.run.artifacts import record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.progress import UNEVEN, Progress
-from lsm.run.settings import InputError, at_least, nearest, run
+from lsm.run.settings import InputError, at_least, nearest_name, run
 from study_area import MappedArea
 
 
@@ -59,7 +59,7 @@ from study_area import MappedArea
 class Constants(MappedArea):
     """What a person may set, here or for one run as NAME=value."""
 
-    ONLY: str = ""            # the one figure to draw; "" draws all whose inputs are there
+    ONLY: str = ""            # the figure to draw, alone; "" draws all whose inputs are there
     DPI: int = 300            # of the png, and of what the pdf holds as pixels
     THIN: int = 16            # samples; a block with no more is shaded as thin; published 16, for tasks
     LARGEST: int = 2000       # cells a side; larger rasters are read decimated
@@ -112,7 +112,7 @@ def main(c: Constants) -> None:
     check_constants(c)
     drawers = figures()
     if c.ONLY and c.ONLY not in drawers:
-        near = nearest(c.ONLY, drawers)
+        near = nearest_name(c.ONLY, drawers)
         raise InputError(f"ONLY={c.ONLY}: expected the name of a figure; "
                          + (f"did you mean {near}?" if near else "--help lists them"))
     drawn, areas, left_out = [], None, LeftOut(c.REGION)

@@ -41,7 +41,7 @@ from lsm.learner.support import dates
 from lsm.learner.support.reach import intermediate_models
 from lsm.learner.tasks import OTHERS, EncodedSamples, held_out_roles
 from lsm.learner.transfer.source_model import begun, source_for
-from lsm.run.artifacts import differences, read_npz, read_record, record_path, stopped, write_csv, write_npz
+from lsm.run.artifacts import changes_since, read_npz, read_record, record_path, stopped, write_csv, write_npz
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import BLOCKS, PRETRAIN
@@ -72,7 +72,7 @@ class Constants(StudyArea):
     REGIONAL_BORROW: int = 300                                         # as LOCAL_BORROW
     PLACE: bool = True       # True: X and Y are inputs of regional members; False: factors alone
     PLACE_FROM: int = 2000   # with fewer labelled points, factors alone
-    FORECAST: bool = False   # True: for landslides to come; places count only if older ones tell where newer ones lie
+    FORECAST: bool = False   # True: for landslides to come; places count only if older ones predict the newer
     # start
     # what small inventories start from: "project" (the model it comes with), a region, the path of a model, "": nothing
     START_FROM: str = ""
@@ -99,7 +99,7 @@ class Constants(StudyArea):
     ADAPT_STEPS: int = ByRecipe(published=5, recommended=20)  # gradient steps
     ADAPT_BATCH: int = ByRecipe(published=8, recommended=0)  # samples a step, drawn anew; 0: the whole support
     REACH: bool = ByRecipe(published=False, recommended=True)  # True: adapted networks count less far from samples
-    # where the share of the rarer class is lower, the mean probability is made that of the labels (support/level.py)
+    # where the rarer class has a lower share, the mean probability is set to the share of landslides (support/level.py)
     LEVEL_BELOW: float = ByRecipe(published=0.0, recommended=0.25)
     # with fewer samples the intermediate models of the map are trained once more, on all of them
     TRAIN_ON_ALL: int = ByRecipe(published=0, recommended=5000)
@@ -128,7 +128,7 @@ def go_on(training: Training, paths: Paths, c: Constants, inputs: list) -> None:
         record = read_record(path, f"{_STAGE}, after removing it,")
         if record["region"] != c.REGION:
             raise InputError(f"{shown(path)}: expected region {c.REGION}, found {record['region']}; remove the file")
-        differ = ["other code"] * (record.get("code") != code_of(_STAGE)) + differences(record, c, inputs, free)
+        differ = ["other code"] * (record.get("code") != code_of(_STAGE)) + changes_since(record, c, inputs, free)
         if not differ:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
@@ -179,7 +179,7 @@ def main(c: Constants) -> None:
     check_number(samples.label, paths)
     rng = np.random.default_rng(c.SEED)
     role = held_out_roles(samples, c, rng)
-    role[twins := splits.repeats(table["factors"], np.flatnonzero(role != "unused"))] = "unused"
+    role[twins := splits.repeated_rows(table["factors"], np.flatnonzero(role != "unused"))] = "unused"
     known, query = np.isin(role, ("meta-train", "support")), role == "query"
     taught = known if c.LOCAL_NEIGHBOURHOOD else role == "meta-train"
     print("samples: " + ", ".join(f"{name} {(role == name).sum():,}" for name in sorted(set(role))) + (

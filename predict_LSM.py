@@ -40,11 +40,11 @@ from lsm.learner.adaptation import models_of_blocks
 from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training, pooled_of
 from lsm.learner.network import use_one_thread
-from lsm.learner.prediction import Counts, flag_of, let_go, named, over_tiles, probability_of_tile, unnamed
+from lsm.learner.prediction import GridCounts, flag_of, named, over_tiles, probability_of_tile, release_memory, unnamed
 from lsm.learner.support.supports import FORECAST, places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.maps import gis, layer_tables
-from lsm.run.artifacts import MAKERS, artifact, check, made_by, made_with, need, read_npz, write_npz, wrote
+from lsm.run.artifacts import MAKERS, artifact, check, discard, made_by, made_with, need, read_npz, write_npz, wrote
 from lsm.run.jobs import Cluster, cluster_of
 from lsm.run.paths import Paths, root, shown
 from lsm.run.progress import Progress
@@ -78,7 +78,7 @@ def known_samples(block: np.ndarray, half: bool, min_samples: int, rng) -> np.nd
     return known
 
 
-def predict_grid(source: Path, parts: Iterator[Part], networks, states, encoder, counts: Counts,
+def predict_grid(source: Path, parts: Iterator[Part], networks, states, encoder, counts: GridCounts,
                  whole_map: gdal.Dataset | None, table: Path | None) -> Iterator[tuple[int, int, np.ndarray]]:
     """Predicts the grid part by part; counts, and gives the map's windows as `write_windows` takes them.
 
@@ -94,8 +94,8 @@ def predict_grid(source: Path, parts: Iterator[Part], networks, states, encoder,
             write_table(rows, table, mode="a", header=not counts.flags.any())
         else:
             yield part.on_window(p)
-        counts.add(Counts.of(part, states, encoder))
-        let_go(networks)
+        counts.add(GridCounts.of(part, states, encoder))
+        release_memory(networks)
         bar.update(len(p))
     bar.close()
     for row, col, rows, cols in Grid.of(whole_map).tiles(WINDOW) if table else ():
@@ -107,27 +107,27 @@ def bar_of(source: Path) -> Progress:
     return Progress(total=grid_cells.count(source), desc="grid", unit="cell", unit_scale=True, delay=1)
 
 
-def start_worker(source: Path, factors: tuple, blocks: Path, files: dict[str, Path], *held) -> None:
+def start_mapping(source: Path, factors: tuple, blocks: Path, files: dict[str, Path], *held) -> None:
     """Gives a worker of a cluster what map_window needs for every window; files: of the networks, by name."""
     global _HELD
     networks = unnamed({name: np.load(file, mmap_mode="r") for name, file in files.items()})
     _HELD = grid_cells.Stack.of(source, factors), open_raster(blocks, "run scene_sampling.py again"), networks, *held
 
 
-def map_window(window: tuple[int, int, int, int]) -> tuple[tuple[int, int, np.ndarray], Counts]:
+def map_window(window: tuple[int, int, int, int]) -> tuple[tuple[int, int, np.ndarray], GridCounts]:
     """One window of the map, and what is counted on it."""
     stack, labels, networks, centres, states, encoder = _HELD
     part = part_of(stack, window, labels, centres)
     (_, (p,)), = over_tiles([part], encoder, len(states), probability_of_tile(networks), threads=1)
-    let_go(networks)
-    return part.on_window(p), Counts.of(part, states, encoder)
+    release_memory(networks)
+    return part.on_window(p), GridCounts.of(part, states, encoder)
 
 
-def predict_on(cluster: Cluster, windows: Iterator, given: tuple, counts: Counts
+def predict_on(cluster: Cluster, windows: Iterator, given: tuple, counts: GridCounts
                ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """As `predict_grid`, a stack by the workers of a cluster, which read it themselves; given: of start_worker."""
+    """As `predict_grid`, a stack by the workers of a cluster, which read it themselves; given: of start_mapping."""
     bar = bar_of(given[0])
-    for window, found in cluster.each(windows, map_window, start_worker, given):
+    for window, found in cluster.each(windows, map_window, start_mapping, given):
         counts.add(found)
         bar.update(found.flags.sum())
         yield window
@@ -158,12 +158,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     next(grid_cells.chunks(source, c.factors, c.GRID_ROWS), None)
     model = need(read_npz(paths.model, "meta_learner.py", c), paths.model, ("encoder",), "meta_learner.py")
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
-    cut, sampled = (check(p, "scene_sampling.py", c)["constants"] for p in (paths.blocks, paths.tasks))
-    if cut != sampled:
-        expected, found = ({k: v for k, v in one.items() if other.get(k) != v} for one, other in
-                           ((sampled, cut), (cut, sampled)))
-        raise InputError(f"{shown(paths.blocks)}: expected the constants of {shown(paths.tasks)}, {expected}, "
-                         f"found {found}; run scene_sampling.py and meta_learner.py again")
+    check(paths.blocks, "scene_sampling.py", c)
     labels = open_raster(paths.blocks, "run scene_sampling.py again")
     encoder = Encoder.from_json(str(model["encoder"]))
     fitted, there = ([factor.name for factor in factors] for factors in (encoder.factors, c.factors))
@@ -187,13 +182,13 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
         states, support = np.full_like(states, FORECAST), np.zeros_like(support)
     print(*layer_tables.how_adapted(states, support, share, training.reach), sep="\n")
 
-    made, of_table = (_STAGE, c, [paths.models, paths.blocks, source]), source == paths.grid
-    counts, whole_map, table = Counts(np.zeros(4, np.int64), 0, {}), None, None
+    made, of_table = (_STAGE, c, [paths.models, paths.blocks, source]), source.suffix != ".tif"
+    counts, whole_map, table = GridCounts(np.zeros(4, np.int64), 0, {}), None, None
     with contextlib.ExitStack() as stack:
         map_file = stack.enter_context(artifact(paths.map_raster, *made))
         if of_table:
             table = stack.enter_context(artifact(paths.map_table, *made))
-            whole_map = gis.create(work / "map.tif", labels, gdal.GDT_Float32, NODATA)
+            whole_map = gis.create_like(work / "map.tif", labels, gdal.GDT_Float32, NODATA)
         if cluster and not of_table:
             windows = predict_on(cluster, Grid.of(labels).tiles(c.GRID_ROWS), (
                 source, c.factors, paths.blocks, files, centres, states, encoder), counts)
@@ -207,6 +202,9 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
             "state": states.astype(np.int8), "support": support.astype(np.int32), "encoder": model["encoder"],
             "adapted_share": share.astype(np.float32)}, _STAGE, c, [paths.model, paths.tasks, paths.blocks])
 
+    if not of_table and made_by(paths.map_table) == _STAGE:
+        discard(paths.map_table)
+        print(f"{shown(paths.map_table)}: of an earlier run, whose grid was a table; removed")
     n = counts.flags
     print(f"{n.sum():,} cells predicted: {n[0]:,} by adapted blocks, {n[1]:,} by the intermediate model, "
           f"{n[2:].sum():,} outside every block by the nearest one")

@@ -154,7 +154,7 @@ def main(c: Constants) -> None:
     inputs, insar = region_files.find_inputs(raw, c)
     own = region_files.find_own(raw, c.FACTORS_MORE, study_area.FACTORS)
     notes += region_files.without_layer(c, {*inputs, *["INSAR"] * bool(insar)})
-    notes += region_files.unused(raw, [*inputs.values(), *insar, *own.values()])
+    notes += region_files.unused_files(raw, [*inputs.values(), *insar, *own.values()])
     codes = region_files.codes_of_region(c.CODES_OF)
     with library_notes(notes):
         prepare(c, paths, rules, raw, inputs, insar, own, codes, notes)
@@ -169,7 +169,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
     """
     grid, aligned = warp.grid_for(open_raster_file(inputs["DEM"], "DEM", []), c.EPSG, c.CELL)
     print(f"{grid.rows} x {grid.cols} cells of {grid.cell:g} m, {crs_name(grid.crs)}: "
-          f"{'those of the DEM' if aligned else 'the DEM is warped to them'}")
+          f"{'the cells of the DEM' if aligned else 'the DEM is warped to them'}")
     tracks, more = read_tracks(insar, grid, c, rules.GEOMETRY)  # what is wrong with them is known before the work
     notes += more
     rng, points, weak = np.random.default_rng(c.SEED), joined(tracks), pd.DataFrame({"X": [], "Y": []})
@@ -227,14 +227,14 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
                                             not as_csv or c.GRID_FORM == "both")
         step("done")
     notes += ["the grid is factors.tif, no table (GRID_FORM, TABLE_CELLS)"] * (not as_csv)
-    report(samples, scores, [f"{complete:,} of {total:,} cells of the DEM have every factor", *notes], names,
-           bool(insar))
+    print_notes(samples, scores, [f"{complete:,} of {total:,} cells of the DEM have every factor", *notes], names,
+                bool(insar))
     if paths.samples not in written:
         print("no samples table yet: augment_inventory.py makes it out of the InSAR points; make run does so by itself")
     print(*(f"wrote {shown(path)}" for path in written), sep="\n")
 
 
-def report(samples, scores, notes: list[str], names: list[str], weak: bool) -> None:
+def print_notes(samples, scores, notes: list[str], names: list[str], weak: bool) -> None:
     """Prints what a person should know of the area made; weak: whether InSAR adds weak landslides."""
     left_out = [f.name for f in study_area.FACTORS if f.name not in names]
     print(f"{len(names)} factors: {', '.join(names)}" + (f"; without {', '.join(left_out)}" if left_out else ""))

@@ -109,7 +109,7 @@ def main(c: Constants) -> None:
     blocks, samples, models, scores, points, others, importance, *_ = found.values()
     shade = got.get("relief", paths.composite, "", lambda: map_layers.shade_picture(paths.composite, frame))
     class_layer, index = map_layers.class_layer(p, known, breaks, c)
-    more, grids, threshold = layers_of_stages(paths, got, frame, facts.members_of(found["model"]) == 1, c)
+    more, grids, threshold = layers_of_stages(paths, got, frame, facts.members_of_model(found["model"]) == 1, c)
     layers = [class_layer, map_layers.probability_layer(
         p, known, "the models of its block" if adapts else "one model for all blocks", c), *more]
     grids = {"probability": map_layers.packed(p, known), "class": map_layers.packed(index, known),
@@ -118,7 +118,7 @@ def main(c: Constants) -> None:
     provenance = tables.provenance(paths, c)
     for row in provenance["files"]:
         row["verdict"] = got.left_out.with_command(row["verdict"], row["stage"])
-    held = tables.held_out(scores, points, provenance, adapts) if scores is not None else None
+    held = tables.held_out(scores, points, adapts) if scores is not None else None
     prepared, split = tables.preparation(paths), found["split"]
     in_classes = np.bincount(index.ravel(), minlength=len(breaks) + 2)[1:]
     warned = findings.all_of(paths, got, found, held, forecast, in_classes, c)
@@ -142,16 +142,17 @@ def main(c: Constants) -> None:
         "sample_colours": SAMPLES,
         # The first picture is in the page already, for browsers without scripts.
         "layers": [vars(x) | ({"picture": ""} if i == 0 else {}) for i, x in enumerate(layers)],
-        "blocks": map_layers.of_blocks(blocks, models, scores, importance, c.LEADERS) if blocks is not None else [],
+        "blocks": map_layers.block_popups(blocks, models, scores, importance, c.LEADERS) if blocks is not None else [],
         "samples": map_layers.some_samples(samples, c.POINTS, np.random.default_rng(c.SEED))
         if samples is not None and c.POINTS else None}
-    text = page.fill(
+    text = page.filled_page(
         region=c.REGION, models_words="from few-shot models, one for each block" if adapts else
         f"from one model for all blocks: a forecast of newer landslides (FORECAST=True: {forecast})",
         note=dict(c.NOTES).get(c.REGION, ""), layers=layers, shade=shade, data=data, findings=warned, rules=rules,
         facts=facts.boxes(int(known.sum()), facts.size_of(dataset), frame, found, held, len(warned)), scores=held,
         crs=crs_name(dataset.GetProjection()), figures=drawn, provenance=provenance,
         prepared=prepared, held_how="" if split is None else "halves" if "support" in set(split["role"]) else "fold",
+        map_words=tables.words_of_map(provenance["constants"], len(samples["label"]), adapts) if samples else "",
         comparisons=tables.comparison(others) if others is not None else [],
         comparison_words=f"Means over repeats or folds; differences with intervals: {shown(paths.method_differences)}.",
         left_out=left_out,

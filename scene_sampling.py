@@ -25,13 +25,13 @@ import numpy as np
 import pandas as pd
 from osgeo import gdal
 
-from lsm.blocks.block_numbers import summary, too_few_tasks
+from lsm.blocks.block_numbers import blocks_in_words, too_few_tasks
 from lsm.blocks.slic import slic_in_strips
 from lsm.blocks.units import check_units, doubts, read_units, units_before
 from lsm.inputs.bands import NODATA
 from lsm.inputs.crs import crs_name
-from lsm.inputs.layers import Rows, take
-from lsm.inputs.rasters import TERRAIN, WINDOW, Composite, Grid, centres, create, locate, write_windows
+from lsm.inputs.layers import RasterRows, take
+from lsm.inputs.rasters import TERRAIN, WINDOW, Composite, Grid, centres, create_raster, locate, write_windows
 from lsm.inputs.samples import read_samples, unique_places
 from lsm.insar.origins import weights
 from lsm.run.artifacts import artifact, write_csv, write_npz
@@ -108,7 +108,7 @@ def read_terrain(terrain: gdal.Dataset, row: int, rows: int) -> tuple[np.ndarray
     return bands, bands[0] != NODATA
 
 
-def block_of(labels: Rows, grid: Grid, xy: np.ndarray) -> np.ndarray:
+def block_of(labels: RasterRows, grid: Grid, xy: np.ndarray) -> np.ndarray:
     """The block (points,) int32 of the cell that each point lies in: -1 outside every block, -2 outside the raster."""
     row, col, inside = locate(grid.geotransform, labels.shape, xy)
     block = np.full(len(xy), -2, np.int32)
@@ -116,7 +116,7 @@ def block_of(labels: Rows, grid: Grid, xy: np.ndarray) -> np.ndarray:
     return block
 
 
-def cut(c: Constants, terrain: gdal.Dataset, labels: Rows, samples: int, valid: int, folder: Path) -> tuple:
+def cut(c: Constants, terrain: gdal.Dataset, labels: RasterRows, samples: int, valid: int, folder: Path) -> tuple:
     """Fills the labels; the blocks' mean rows and columns (blocks, 2), and the names of own units or None.
 
     samples, valid  how many samples and cells of ground there are; folder  for layers on the way
@@ -168,7 +168,7 @@ def table_of_blocks(cells: np.ndarray, block: np.ndarray, label: np.ndarray, pla
         "centre_x": x, "centre_y": y})
 
 
-def windows_of(labels: Rows, grid: Grid, cells: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+def windows_of(labels: RasterRows, grid: Grid, cells: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
     """The labels in windows as `write_windows` takes them; counts each block's cells (blocks,) on the way."""
     for row, col, rows, cols in grid.tiles(WINDOW):
         window = labels.dataset.GetRasterBand(1).ReadAsArray(col, row, cols, rows)
@@ -193,11 +193,11 @@ def sample(c: Constants, folder: Path) -> None:
     row, dropped, conflicts = unique_places(samples)
     print(f"{len(samples.label):,} rows; left out since they repeat a place: {dropped:,}; places with both labels, "
           f"which count as landslides: {conflicts:,}")
-    terrain = create(folder / "terrain.tif", grid, options=("INTERLEAVE=BAND",), names=TERRAIN)
+    terrain = create_raster(folder / "terrain.tif", grid, options=("INTERLEAVE=BAND",), names=TERRAIN)
     on_ground, valid = ground_of(composite, samples.xy[row], terrain)
     check_extent(on_ground, samples.xy[row], composite, paths.samples)
     print(f"left out outside the raster: {(on_ground == -2).sum():,}; on its nodata: {(on_ground == -1).sum():,}")
-    labels = Rows(create(folder / "labels.tif", grid, gdal.GDT_Int32, -1))
+    labels = RasterRows(create_raster(folder / "labels.tif", grid, gdal.GDT_Int32, -1))
     places, names = cut(c, terrain, labels, len(row), valid, folder)
     block = block_of(labels, grid, samples.xy[row])
     if outside := int(((block < 0) & (on_ground == 0)).sum()):
@@ -231,7 +231,7 @@ def sample(c: Constants, folder: Path) -> None:
         print(*doubts(table), sep="\n", end="\n" * bool(doubts(table)))
     write_npz(paths.tasks, tasks, *made_from)
     write_csv(paths.blocks_table, table, *made_from)
-    print(summary(table, c.TASK_SAMPLES))
+    print(blocks_in_words(table, c.TASK_SAMPLES))
     three = of_stage("meta_learner.py", REGION=c.REGION, RECIPE=c.RECIPE)
     if lacking := too_few_tasks(int((table.samples > three.MIN_SAMPLES).sum()), three):
         print(f"stage 3 will refuse these blocks, by its default constants: {lacking}")

@@ -24,7 +24,7 @@ class Area:
     REGION: str = "demo"  # the synthetic area of src_data/make_demo.py; "HK" is the published study
     SEED: int = 1         # of every random draw; not published
     FURTHER: str = "none"  # columns of samples and grid that FACTORS does not name, to take as factors too: "none",
-                           #   "all" those of numbers, or names, like "rain,soil:categorical"
+                           #   "all" columns of numbers, or names, like "rain,soil:categorical"
 
     @property
     def factors(self) -> tuple[Factor, ...]:
@@ -102,8 +102,8 @@ COMMON_NAMES = {
 
 
 def factors(region: str, further: str = "none") -> tuple[Factor, ...]:
-    """The factors of a region: those of its factors.json where prepare_region.py wrote one, else those of FACTORS that
-    its tables hold; and `further` columns, see Area.FURTHER.
+    """The factors of a region: those of its factors.json where prepare_region.py wrote one, else the FACTORS that its
+    tables hold; and `further` columns, see Area.FURTHER.
 
     Says what is left out and what could be taken: once, also in several stages that make runs. Raises InputError.
     """

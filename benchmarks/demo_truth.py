@@ -1,6 +1,6 @@
 """The demo's map against the planted truth, beside one global gradient boosting model on the same samples.
 
-Reads the map of `make run`, or that of a region made from the demo's raw form (demo_raw), whose cells are the demo's,
+Reads the map of `make run`, or of a region made from the demo's raw form (demo_raw) on the same cells,
 and src_data/demo/truth/, which no stage reads. AUROC is that of labels drawn once for every
 land cell from the true probability; "true probability" is what the best possible map would reach. The area is seen
 with all samples used for training, as a map is made, so cells that hold a sample are left out of the scores.

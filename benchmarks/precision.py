@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import meta_learner
+from lsm.comparison import splits
 from lsm.learner import adaptation, network
 from lsm.learner.encoder import Encoder
 from lsm.learner.maml import stacked, unstacked
@@ -32,8 +33,15 @@ from lsm.run.settings import constants
 
 
 def cast(arrays: list, dtype) -> list:
-    """The arrays, those of floats in `dtype`."""
+    """The arrays, floats as `dtype`."""
     return [np.asarray(a, dtype) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in arrays]
+
+
+def roles_of(table: dict, samples: EncodedSamples, c) -> np.ndarray:
+    """The role of every sample (samples,) as stage 3 has it: what repeats the factors of another is in no set."""
+    role = held_out_roles(samples, c, np.random.default_rng(c.SEED))
+    role[splits.repeated_rows(table["factors"], np.flatnonzero(role != "unused"))] = "unused"
+    return role
 
 
 def trained(training: Training, samples: EncodedSamples, known: np.ndarray, c, dtype) -> Training:
@@ -76,9 +84,10 @@ def main(arguments: list[str]) -> None:
     paths, pretraining = Paths(c.REGION), "unsupervised_pretraining/DAS_pretraining.py"
     encoder = Encoder.from_json(str(read_npz(paths.encoder, pretraining, c)["encoder"]))
     saved = read_npz(paths.saved_model, pretraining, c)
-    samples = EncodedSamples.of_file(read_npz(paths.tasks, "scene_sampling.py", c), encoder)
+    table = read_npz(paths.tasks, "scene_sampling.py", c)
+    samples = EncodedSamples.of_file(table, encoder)
     network.use_one_thread()
-    role = held_out_roles(samples, c, np.random.default_rng(c.SEED))
+    role = roles_of(table, samples, c)
     known, asked = np.isin(role, ("meta-train", "support")), role == "query"
     hidden = tuple(len(saved[f"arr_{i}"]) for i in (1, 3, 5))
 

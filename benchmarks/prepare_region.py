@@ -2,7 +2,7 @@
 
 The area is fractal terrain with a sea, a land-use raster, lithology polygons, an NDVI raster of coarser cells in
 degrees, roads, faults, an inventory of 20,000 points and 200,000 InSAR points. The stage runs as a process of its own;
-its peak is that of the operating system (ru_maxrss), all libraries and GDAL's cache included.
+the operating system gives its peak (ru_maxrss), all libraries and GDAL's cache included.
 
 Run     python benchmarks/prepare_region.py [cells a side, 10000] [NAME=value for prepare_region.py ...]
 """

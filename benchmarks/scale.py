@@ -2,8 +2,8 @@
 cells, all factors, all members; the share of time of each step against its bound; and the same of scene_sampling.py.
 
 The region is the demo's island on finer cells: values between the demo's cells are interpolated. Blocks grow with it,
-their number stays. The sea, a third of the raster, is not counted. Stages run as processes of their own; their peak is
-that of the operating system (VmHWM), libraries and GDAL's cache included. Meta-training is cut short: what the
+their number stays. The sea, a third of the raster, is not counted. Stages run as processes of their own; the operating
+system gives their peak (VmHWM), libraries and GDAL's cache included. Meta-training is cut short: what the
 networks learned does not change what they cost. 100 million cells take 4 GB of disk. A second call keeps the demo's
 models in the folder.
 
@@ -33,9 +33,9 @@ from threadpoolctl import threadpool_limits
 from lsm.blocks.grid_parts import parts_of
 from lsm.inputs import grid_cells
 from lsm.inputs.bands import NODATA
-from lsm.inputs.rasters import TERRAIN, Grid, create, locate, read_composite, write_windows
+from lsm.inputs.rasters import TERRAIN, Grid, create_raster, locate, read_composite, write_windows
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import members_of, probability_of_tile, rows_in_tiles, unnamed
+from lsm.learner.prediction import probability_of_tile, rows_in_tiles, unnamed, weights_of_members
 from lsm.run import settings
 from lsm.run.artifacts import artifact, read_npz
 from lsm.run.paths import PROJECT, Paths
@@ -128,9 +128,10 @@ class Island:
         """Writes blocks and stack on cells `times` times smaller; returns the number of cells with values."""
         grid = self.grid(times)
         names = [factor.name for factor in self.factors]
-        self.fill(create(paths.factor_stack, grid, options=MADE, names=names), grid, times, range(len(names)))
+        self.fill(create_raster(paths.factor_stack, grid, options=MADE, names=names), grid, times, range(len(names)))
         with artifact(paths.blocks, "scene_sampling.py", c, [paths.samples]) as temporary:
-            dataset = create(temporary, grid, gdal.GDT_Int32, -1, ("COMPRESS=DEFLATE", "PREDICTOR=2", "TILED=YES"))
+            options = ("COMPRESS=DEFLATE", "PREDICTOR=2", "TILED=YES")
+            dataset = create_raster(temporary, grid, gdal.GDT_Int32, -1, options)
             for top, left, r, k in grid.tiles(1 << 20):
                 where = np.ix_(np.arange(top, top + r) // times, np.arange(left, left + k) // times)
                 dataset.GetRasterBand(1).WriteArray(self.blocks[where], left, top)
@@ -144,7 +145,8 @@ class Island:
         number = {factor.name: j for j, factor in enumerate(self.factors)}
         grid = self.grid(times)
         with artifact(paths.composite, "src_data/make_demo.py", c, []) as temporary:
-            self.fill(create(temporary, grid, options=MADE, names=TERRAIN), grid, times, [number[n] for n in TERRAIN])
+            dataset = create_raster(temporary, grid, options=MADE, names=TERRAIN)
+            self.fill(dataset, grid, times, [number[n] for n in TERRAIN])
         return int((self.blocks >= 0).sum()) * times**2
 
 
@@ -193,7 +195,7 @@ def steps(paths: Paths, c, folder: Path) -> pd.DataFrame:
     write = timed(lambda: (file.write_bytes(block), os.sync()), time.perf_counter) / len(block)
     copy = min(timed(lambda: a.copy(), clock) for _ in range(9)) / (2 * a.nbytes)
     adds = sum(w[0, 0].size for weights in networks.values() for w in weights if w.ndim == 4) * len(
-        list(members_of(networks))) / len(networks)
+        list(weights_of_members(networks))) / len(networks)
     for name in ("bytes", "part.tif"):
         (folder / name).unlink()
     inputs = 4 * len(c.factors)
@@ -253,7 +255,7 @@ def main():
     of_steps.round(3).to_csv(folder / "scale_steps.csv")
     draw(table, held, folder / "scale.png")
     rows, samples = [], paths.samples
-    os.environ["LSM_ROOT"] = str((folder / "sampling").resolve())  # its tasks are no longer those of the models
+    os.environ["LSM_ROOT"] = str((folder / "sampling").resolve())  # its tasks no longer belong to the models
     paths.samples.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(samples, paths.samples)
     for times in several:

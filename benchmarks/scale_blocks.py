@@ -2,7 +2,7 @@
 on a made region; and of reading the networks of the blocks of one window from the file of all models.
 
 Blocks are squares of 1 km side by side, samples lie in them at random, their factors are random numbers, and the
-networks are not trained: none of this changes what adapting costs. Constants are those of meta_learner.py. Each row of
+networks are not trained: none of this changes what adapting costs. Constants are as in meta_learner.py. Each row of
 the table is a process of its own; its peak (ru_maxrss) holds libraries and samples. What the kernel keeps of files, it
 can take back. A row with other steps of adaptation than the stage's (1000:100:1) tells the memory, which steps do not
 change, of sizes that take too long; the figure's times leave it out.
@@ -51,7 +51,7 @@ def made(blocks: int, of_each: int) -> tuple[EncodedSamples, list[np.ndarray]]:
 
 
 def one(folder: Path, blocks: int, of_each: int, *steps: int) -> dict:
-    """Adapts one made region in this process, in so many steps or in those of the stage: a row of the table."""
+    """Adapts one made region in this process, in so many steps or in as many as the stage takes: a row of the table."""
     from lsm.learner.adaptation import models_of_blocks, pooled_members
     from lsm.learner.meta_training import Training
     from lsm.learner.network import use_one_thread

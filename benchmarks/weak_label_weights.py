@@ -38,7 +38,7 @@ def scores(root: Path, region: str) -> list[dict]:
     rows = []
     for name, origins in ORIGINS.items():
         part = held_out[pd.Series(origin).isin(origins)]
-        rows.append({"points": name, "n": len(part)} | measures.scores(part["label"], part["score_after"]))
+        rows.append({"points": name, "n": len(part)} | measures.all_measures(part["label"], part["score_after"]))
     return rows
 
 

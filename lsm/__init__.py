@@ -11,7 +11,7 @@ def _told(kind, error, trace) -> None:
     """Says in one line that Ctrl-C stopped a script, also while it imports what it needs; other errors as ever."""
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
-    elif parent_process() is None:  # the one that started this one says so
+    elif parent_process() is None:  # its parent process says so
         print(f"{sys.argv[0]}: stopped; run the same command again: what is finished is not done again",
               file=sys.stderr)
 

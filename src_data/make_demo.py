@@ -92,7 +92,7 @@ class Constants:
 # ----------------------------------------------------------------------------------------------------------------
 
 
-def write_table(path: Path, table: pd.DataFrame, made_from: tuple) -> None:
+def write_input(path: Path, table: pd.DataFrame, made_from: tuple) -> None:
     """Writes an input table as the published ones are: zeros of factors stored as 0.000001, and a BOM."""
     factors = table.loc[:, :"X"].columns[:-1]
     table = table.assign(**{name: table[name].mask(table[name] == 0, _STORED_ZERO) for name in factors})
@@ -123,7 +123,7 @@ def main(c: Constants) -> None:
     tables = {paths.samples: samples, paths.samples_without_insar: inventory,
               paths.insar_points: published_form(insar), paths.grid: cells}
     for path, table in tables.items():
-        write_table(path, table, made_from)
+        write_input(path, table, made_from)
     write_bands(paths.composite, [on_map(cells[name]) for name in _TERRAIN], grid, NODATA, list(_TERRAIN), *made_from,
                 options=("COMPRESS=DEFLATE", "PREDICTOR=3"))
     truth = {paths.truth / "probability.tif": on_map(probability),

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import fields
 from typing import get_origin
 
@@ -30,6 +30,7 @@ TESTS, BENCHMARKS = (sorted((PROJECT / name).rglob("*.py")) for name in ("tests"
 DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").rglob("*.md"))]
 DISTRIBUTION = {"osgeo": "gdal", "osgeo_utils": "gdal", "sklearn": "scikit-learn", "skimage": "scikit-image",
                 "yaml": "pyyaml", "PIL": "pillow", "xstatic": "xstatic-leaflet"}
+OF_EVERY_STAGE = {"main", "Constants", "check_constants"}  # the last also of constants that stages share
 RULE = re.compile(r"# -{100,}")
 
 
@@ -139,6 +140,15 @@ def test_rooms_are_small_and_no_two_modules_share_a_name():
     assert shared == []
     crowded = {folder: n for folder, n in Counter(path.parent for path in modules).items() if n > 8}
     assert crowded == {}
+
+
+def test_no_two_public_functions_or_classes_share_a_name():
+    homes = defaultdict(list)
+    for path in CODE:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(ident(path))
+    assert {name: found for name, found in homes.items() if len(found) > 1 and name not in OF_EVERY_STAGE} == {}
 
 
 @pytest.mark.parametrize("path", CODE, ids=ident)
@@ -273,6 +283,7 @@ def test_data_keeps_its_names(monkeypatch, tmp_path):
             if isinstance(value, property)} == {
         "samples": "src_data/samples_HK.csv", "samples_without_insar": "src_data/samples_HK_noTS.csv",
         "insar_points": "src_data/Ts_HK.csv", "grid": "src_data/grid_samples_HK.csv",
+        "grid_parquet": "src_data/grid_samples_HK.parquet",
         "composite": "src_data/HK/composite.tif", "truth": "src_data/HK/truth", "raw": "src_data/HK/raw",
         "factors": "src_data/HK/factors.json", "factor_stack": "src_data/HK/factors.tif",
         "checks": "tmp/HK_checks.csv", "correlation": "tmp/HK_correlation.csv",

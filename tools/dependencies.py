@@ -1,8 +1,8 @@
 """Writes the versions that the tests passed with, and the licences of all packages that come along.
 
-Reads   the packages installed beside this Python: those of pyproject.toml and what they require in turn
+Reads   the packages installed beside this Python: what pyproject.toml names, and what these require in turn
 Writes  tools/locked.txt   <name>==<version> a line, which `make setup LOCKED=1` keeps to; without gdal, whose version
-                           is that of the system's library
+                           the system's library gives
         docs/licences.md   the packages by licence, as their own metadata state it
 Run     python tools/dependencies.py   in an environment whose tests have passed
 """

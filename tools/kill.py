@@ -231,7 +231,7 @@ def faults_of(killer: Killer, stage: Stage, start: list[Path], expected: dict[st
 
 
 def falsely_fresh(root: Path, stages: list[Stage], region: str) -> list[str]:
-    """The stages that are fresh by their records and whose files are not those of the last snapshot."""
+    """The stages that are fresh by their records and whose files differ from the last snapshot."""
     arguments = [a for stage in stages if stage.region == region for a in stage.arguments[1:]]
     states, paths, whole = pipeline.states_of(region, arguments), Paths(region), files(stages[-1].after)
     outputs = {stage.script: stage.outputs(paths) for stage in pipeline.STAGES}
@@ -242,7 +242,7 @@ def falsely_fresh(root: Path, stages: list[Stage], region: str) -> list[str]:
 def kill_often(killer: Killer, stage: Stage, stages: list[Stage], others: list[Stage], renames: int, moments: int,
                rng: random.Random) -> tuple[int, int]:
     """Kills a stage before at most `renames` of its renames for each start (0: no limit) and at `moments`, half of them
-    from nothing, half over the other seed's files; prints what does not heal. Returns the numbers of kills and of those
+    from nothing, half over the other seed's files; prints what does not heal. Returns the numbers of kills and of kills
     that healed."""
     kills, healed = 0, 0
     for over in range(1 + bool(others)):

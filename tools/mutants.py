@@ -95,7 +95,7 @@ def places(source: bytes) -> list[Place]:
 
 
 def _walk(node: ast.AST):
-    """The nodes below one, without those that no test could or should notice."""
+    """The nodes below a node, without nodes that no test could or should notice."""
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns") or isinstance(node, (ast.Raise, ast.JoinedStr)):
             continue

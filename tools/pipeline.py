@@ -23,7 +23,7 @@ try:
     from lsm.learner.transfer.start_file import source_path
     from lsm.report.left_out import FOLLOWS
     from lsm.run import pipeline
-    from lsm.run.artifacts import MAKERS, made_with, wrote
+    from lsm.run.artifacts import MAKERS, made_by, made_with, wrote
     from lsm.run.paths import PROJECT, Paths, root, shown
     from lsm.run.settings import (
         InputError,
@@ -54,8 +54,8 @@ def wanted(target: str, region: str, raw: bool) -> list[str]:
 
 
 def make(target: str, region: str, arguments: list[str], raw: bool) -> bool:
-    """Runs the stages of a target that are not fresh, and before stage 1 the checks of inputs, if these are not those
-    that were checked; the demo's need none. A stage that fails, or an error that the checks find, ends everything with
+    """Runs the stages of a target that are not fresh, and before stage 1 the checks of inputs, unless these inputs were
+    checked; the demo's need none. A stage that fails, or an error that the checks find, ends everything with
     its exit code. Returns whether a stage ran."""
     made, ran = [], False
     if pipeline.PREPARE in wanted(target, region, raw):  # what it writes tells which stages follow
@@ -97,30 +97,33 @@ def run(script: str, region: str, arguments: list[str]) -> bool:
     before = signal.getsignal(signal.SIGINT)
     if before != signal.SIG_IGN:  # else it is ignored below too, as in a shell's background
         signal.signal(signal.SIGINT, lambda *_: None)
-    done = subprocess.run([sys.executable, *command], cwd=PROJECT, close_fds=False)
+    code = subprocess.run([sys.executable, *command], cwd=PROJECT, close_fds=False).returncode
     signal.signal(signal.SIGINT, before)
-    if done.returncode:
-        sys.exit(done.returncode if done.returncode > 0 else 128 - done.returncode)  # of a signal, as shells have it
+    if code < 0 and -code != signal.SIGINT:  # of which the stage has told
+        memory = "; perhaps for want of memory" * (-code in (signal.SIGKILL, signal.SIGABRT))
+        print(f"{script} was ended by signal {-code} ({signal.strsignal(-code)}{memory}): run the same command again, "
+              "it goes on", file=sys.stderr)
+    if code:
+        sys.exit(code if code > 0 else 128 - code)  # of a signal, as shells have it
     return True
 
 
-def state_of_comparison(region: str, arguments: list[str], raw: bool, state: str) -> str:
-    """The state of the comparison: `state`, that of all methods and protocols, or, if somebody chose some, of these."""
+def chosen_of(region: str, arguments: list[str]) -> list[str]:
+    """NAME=value of what somebody chose for the last comparison, in place of all methods, protocols and repeats."""
     given, known = {a.partition("=")[0] for a in arguments}, defaults(constants_class(pipeline.COMPARE))
-    chosen = [f"{name}={value}" for name, value in made_with(Paths(region).method_metrics).items()
-              if name in ("PROTOCOLS", "METHODS", "SEEDS", "REPEATS") and name not in given and value != known[name]]
-    if not (state.startswith("stale") and chosen):
-        return state
-    then = pipeline.states_of(region, [*arguments, *chosen], raw)[pipeline.COMPARE]
-    return f"fresh: as chosen ({' '.join(chosen)})" if then == "fresh" else then
+    return [f"{name}={value}" for name, value in made_with(Paths(region).method_metrics).items()
+            if name in ("PROTOCOLS", "METHODS", "SEEDS", "REPEATS") and name not in given and value != known[name]]
 
 
 def status(region: str, arguments: list[str], raw: bool) -> None:
     """Prints the state of every stage and of the figures, with files and commands: what the map needs, then what is
-    optional; last, the one command that makes what the map needs."""
+    optional; last, the command that makes what the map needs."""
     paths, states, needed = Paths(region), pipeline.states_of(region, arguments, raw), wanted("map", region, raw)
     to_do = [script for script in needed if states[script] != "fresh"]
-    states[pipeline.COMPARE] = state_of_comparison(region, arguments, raw, states[pipeline.COMPARE])
+    chosen = chosen_of(region, arguments)
+    if states[pipeline.COMPARE].startswith("stale") and chosen:
+        then = pipeline.states_of(region, [*arguments, *chosen], raw)[pipeline.COMPARE]
+        states[pipeline.COMPARE] = f"fresh: as chosen ({' '.join(chosen)})" if then == "fresh" else then
 
     def say(name: str, state: str, files: list[Path], command: str) -> None:
         state, _, why = state.partition(": ")
@@ -129,11 +132,18 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
         for path in files:
             words = "" if path.is_file() else "  (missing)"
             words += "  (samples without InSAR points)" * (path == paths.samples_without_insar)
-            words += "  (edited since)" * (path.is_relative_to(root() / "src_data") and path.is_file()
-                                           and not wrote(path, MAKERS))
+            by = MAKERS if path.is_relative_to(root() / "src_data") else (made_by(path),)
+            words += "  (edited since)" * (path.is_file() and by != ("",) and not wrote(path, by))
             print(f"      {shown(path)}{words}")
         if plain != "up to date":
             print(f"      {command}")
+
+    def made(stage: pipeline.Stage) -> list[Path]:
+        return [path for path in pipeline.made_files(stage, paths) if path.is_file() or made_by(path)]
+
+    def command(targets: str) -> str:
+        more = chosen if targets == "compare" else []
+        return pipeline.make_command(targets, region, [*arguments, *more])
 
     lacking, has_others = pipeline.missing_inputs(region, raw)
     if lacking:
@@ -148,23 +158,24 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
     of_checks = pipeline.state_of_checks(region, arguments)
     errors = pipeline.errors_of_checks(region) if of_checks == "fresh" else []
     say("checks of the inputs", f"{counted(len(errors), 'error')}: {in_short(errors)}" if errors else of_checks,
-        [path for path in (paths.checks, paths.correlation) if path.is_file()], shlex.join(check))
+        made(pipeline.CHECKS), shlex.join(check))
     for target, script in pipeline.TARGETS.items():
         if script not in needed:
-            there = [path for path in pipeline.made_files(pipeline.BY_SCRIPT[script], paths) if path.is_file()]
-            say(target, states[script], there, pipeline.make_command(target, region, arguments))
+            say(target, states[script], made(pipeline.BY_SCRIPT[script]), command(target))
     of_figures = pipeline.state_of_figures(region, arguments, to_do[-1:])
-    say("figures", of_figures, pipeline.figures_of(paths), pipeline.make_command("figures", region, arguments))
+    say("figures", of_figures, pipeline.figures_of(paths), command("figures"))
     print()
     if not to_do:
         optional = {target: states[script] for target, script in pipeline.TARGETS.items() if script not in needed}
         stale = [target for target, state in {"figures": of_figures, **optional}.items() if state.startswith("stale")]
-        again = pipeline.make_command(" ".join(stale), region, arguments)
+        apart = ["compare"] * bool(chosen and "compare" in stale)  # what was chosen for it is for no other stage
+        together = " ".join(target for target in stale if target not in apart)
+        again = " && ".join(map(command, [*apart, *[together] * bool(together)]))
         print(f"the map is up to date: {shown(paths.map_raster)}" + f"; out of date: {', '.join(stale)}; to make "
               f"{'them' if len(stale) > 1 else 'it'}: {again}" * bool(stale))
         return
     if any("must run first" in states[script] for script in to_do):
-        print("A stage that waits for another one runs only if the files of the other come out different.")
+        print("A stage that waits for another stage runs only if that stage writes different files.")
     print(how_to_make_the_map(region, arguments, to_do, lacking if has_others else [], not has_others, bool(errors)))
 
 
@@ -182,7 +193,7 @@ def how_to_make_the_map(region: str, arguments: list[str], to_do: list[str], lac
     if lacking:
         first = f", first put {' and '.join(map(shown, lacking))} there, then"
     elif errors and "STOP_AT_ERRORS=False" not in arguments:
-        first = (", first mend what the checks found (or, if the inputs are right all the same, add "
+        first = (", first correct what the checks found (or, if the inputs are right as they are, add "
                  "STOP_AT_ERRORS=False), then")
     return ("to make the map" + ", and replace inputs that somebody edited" * edited + first
             + f": {pipeline.make_command('run', region, arguments + more)}")

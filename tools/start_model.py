@@ -6,7 +6,8 @@ demo. Each window is standardised by its own points, and some of its factors are
 to areas that lack any. Factors: the published ones without categories and without DV, which few areas have.
 
 Reads   <HK_DATA>/samples_HK_noTS.csv
-Writes  unsupervised_pretraining/model_init/start.npz     encoder (of all windows: only its columns are used), kinds,
+Writes  unsupervised_pretraining/model_init/start.npz     encoder (of Hong Kong: its columns are used, and its
+                                                          places say where not to start from this model), kinds,
                                                           members and their inner rates
 Run     make start_model [HK_DATA=<folder>]
         python tools/start_model.py HK_DATA=<folder> [NAME=value ...]
@@ -120,7 +121,7 @@ def main(c: Constants) -> None:
     step, _, before, after, rate = training.history[-1]
     print(f"outer step {step:.0f}: query loss {before:.3f}, after adaptation {after:.3f}; mean inner rate {rate:.3f}")
 
-    encoder = Encoder.fit(hong_kong.factors, _USED, c.RECIPE)
+    encoder = Encoder.fit(hong_kong.factors, _USED, c.RECIPE, hong_kong.xy)
     pooled = pooled_members(training, samples.x)
     made_with = SimpleNamespace(**vars(c), HIDDEN=one.HIDDEN, **{name: getattr(three, name) for name in _OF_STAGE_3})
     write_npz(START_MODEL, training.for_file(pooled, encoder), "tools/start_model.py", made_with, [table])

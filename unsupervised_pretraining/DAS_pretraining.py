@@ -46,7 +46,7 @@ class Constants(StudyArea):
 # ----------------------------------------------------------------------------------------------------------------
 
 
-def first_rows(xy: np.ndarray) -> np.ndarray:
+def first_row_of_places(xy: np.ndarray) -> np.ndarray:
     """The first row of every place, in order. Unlike lsm.inputs.samples.unique_places, it does not use the labels."""
     return np.sort(np.unique(xy, axis=0, return_index=True)[1])
 
@@ -66,7 +66,7 @@ def main(c: Constants) -> None:
     samples = read_samples(paths.samples, c.factors)
     use_one_thread()
 
-    rows = first_rows(samples.xy)
+    rows = first_row_of_places(samples.xy)
     repeated = len(samples.xy) - len(rows)
     print(f"{len(samples.xy):,} rows; left out since they repeat a place: {repeated:,}")
     factors = samples.factors[rows]

@@ -6,7 +6,7 @@ bernoulli  binary visible and hidden units. E(v, h) = -b.v - c.h - h.Wv. Hidden 
            hidden statistics enter as probabilities (Hinton 2002, Neural Computation 14, 1771).
 relu       real-valued visible units of unit variance and rectified hidden ones, h >= 0:
            E(v, h) = |v - b|^2 / 2 + |h|^2 / 2 - c.h - h.Wv (the rectified Gaussian of Socci, Lee and Seung 1998,
-           NIPS 10). Every state is the one of lowest energy given the other layer, h = max(0, c + Wv) and
+           NIPS 10). Every state has the lowest energy given the other layer, h = max(0, c + Wv) and
            v = b + W'h: mean-field contrastive divergence (Welling and Hinton 2002, ICANN), which draws nothing.
 
 These are not the noisy rectified units of Nair and Hinton (2010, ICML): the variance of their noise reaches one,

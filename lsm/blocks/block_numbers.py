@@ -25,7 +25,7 @@ def too_few_tasks(blocks: int, c: TaskConstants) -> str:
             "is a block; use RECIPE=recommended")
 
 
-def summary(table: pd.DataFrame, task_samples: int) -> str:
+def blocks_in_words(table: pd.DataFrame, task_samples: int) -> str:
     """The blocks in numbers, for the terminal."""
     shares = (0, 0.25, 0.5, 0.75, 1)
     lines = [f"{'':20}{'min':>8}{'25 %':>8}{'median':>8}{'75 %':>8}{'max':>8}{'all':>10}"]

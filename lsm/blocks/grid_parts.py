@@ -84,7 +84,7 @@ def cells_of(xy: np.ndarray, labels: gdal.Dataset, centres: np.ndarray
 
 def part_of(stack: grid_cells.Stack, window: tuple[int, int, int, int], labels: gdal.Dataset, centres: np.ndarray
             ) -> Part:
-    """One window of a stack, of those that `Grid.tiles` gives; other arguments as of `parts_of`."""
+    """One window of a stack, as `Grid.tiles` gives them; other arguments as of `parts_of`."""
     top, left, height, width = window
     values, row, col = stack.read(*window)
     block = labels.GetRasterBand(1).ReadAsArray(left, top, width, height)[row - top, col - left].astype(np.int64)
@@ -95,8 +95,8 @@ def part_of(stack: grid_cells.Stack, window: tuple[int, int, int, int], labels: 
 
 
 def _forget(dataset: gdal.Dataset, window: tuple[int, int, int, int]) -> None:
-    """Empties GDAL's cache of a raster after a window where no later one, of those that `Grid.tiles` gives, needs what
-    was read: where whole tiles were, or where a row of windows and its tiles or strips end.
+    """Empties GDAL's cache of a raster after a window if no later window of `Grid.tiles` needs what was read: where
+    whole tiles were read, or where a row of windows and its tiles or strips end.
 
     Left in the cache, tiles lie between the arrays of the parts. Where one is dropped for another it leaves a gap that
     no tile fits, and the gaps grow from part to part.

@@ -13,8 +13,8 @@ import pandas as pd
 from osgeo import gdal, ogr
 
 from lsm.inputs.bands import known
-from lsm.inputs.layers import Rows, flush, read_rows
-from lsm.inputs.rasters import Grid, create
+from lsm.inputs.layers import RasterRows, flush, read_rows
+from lsm.inputs.rasters import Grid, create_raster
 from lsm.inputs.vectors import add_numbers, fields_of
 from lsm.region.warp import to_grid
 from lsm.run.artifacts import made_with
@@ -23,7 +23,7 @@ from lsm.run.settings import InputError
 from lsm.sources.class_codes import NO_FIELD, names_of_raster, text_of
 from lsm.sources.files import File
 from lsm.sources.raster_files import is_raster
-from lsm.sources.vector_files import only_areas, open_vector, opened
+from lsm.sources.vector_files import only_areas, open_vector, vector_source
 
 FEWEST_CELLS = 4  # of a unit on average; with fewer, a unit is a cell or hardly more
 OVERLAP = 0.01    # largest share of the units' cells that may lie in two of them
@@ -35,15 +35,15 @@ FEW_SAMPLES = 5   # of a unit on average; with fewer, most models come from the 
 def check_units(name: str) -> None:
     """Raises InputError for a file of units that is missing, or that GDAL opens neither as a raster nor as a vector."""
     if not is_raster(name, "units"):
-        opened(File.of(name, "units"))
+        vector_source(File.of(name, "units"))
 
 
-def read_units(name: str, grid: Grid, valid_of: Callable[[int, int], np.ndarray], labels: Rows, folder: Path,
+def read_units(name: str, grid: Grid, valid_of: Callable[[int, int], np.ndarray], labels: RasterRows, folder: Path,
                notes: list[str]) -> tuple[np.ndarray, list[str]]:
     """The units of a file, on the grid of the terrain.
 
-    name      a file of polygons or a raster of whole numbers, with options as lsm/sources/files.py has them; of
-              polygons, those with the same value of |field=<name> are one unit
+    name      a file of polygons or a raster of whole numbers, with options as lsm/sources/files.py has them;
+              polygons with the same value of |field=<name> are one unit
     valid_of  (row, rows) -> where these rows of the terrain have a value (rows, cols) bool
     labels    int32 on the grid, to be filled: 0 .. units - 1, -1 outside every unit and where the terrain has no value
     folder    an empty one, for layers on the way; notes  gets lines on what was guessed or left out
@@ -91,7 +91,7 @@ def units_before(paths: Paths) -> list[str]:
 
 
 def doubts(table: pd.DataFrame) -> list[str]:
-    """Lines on units with which adapting a model to each hardly means anything; table  that of the blocks."""
+    """Lines on units with which adapting a model to each hardly means anything; table  of the blocks."""
     mean, largest, out = table["samples"].mean(), table["cells"].max() / table["cells"].sum(), []
     if len(table) < FEW:
         out.append(f"{len(table)} units are few: a model for each is nearly one model for all; take {FEW} or more")
@@ -103,7 +103,7 @@ def doubts(table: pd.DataFrame) -> list[str]:
     return out
 
 
-def _of_raster(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[str]) -> list[str]:
+def _of_raster(name: str, grid: Grid, labels: RasterRows, folder: Path, notes: list[str]) -> list[str]:
     """Fills the labels of the units of a raster; returns their names."""
     raster = to_grid(name, "units", grid, folder / "units.tif", notes, categorical=True)
     where, dataset, values = raster.file.where, gdal.Open(str(folder / "units.tif")), np.empty(0)
@@ -135,7 +135,7 @@ def _of_raster(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[st
     return [own.get(int(v), str(int(v))) for v in values]
 
 
-def _of_polygons(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[str]) -> list[str]:
+def _of_polygons(name: str, grid: Grid, labels: RasterRows, folder: Path, notes: list[str]) -> list[str]:
     """Fills the labels of the units of polygons; returns their names."""
     file = File.of(name, "units")
     vector = open_vector(name, "units", grid, notes, parts=False)
@@ -164,7 +164,7 @@ def _of_polygons(name: str, grid: Grid, labels: Rows, folder: Path, notes: list[
                          f"two, like {pair[0]} and {pair[1]}; cut them, or take units of one level")
     if twice:
         notes.append(f"{file.where}: {twice:,} cells ({share:.2%}) lie in two units, like {pair[0]} and {pair[1]}; "
-                     "they belong to the one that comes first")
+                     "they belong to the unit that comes first")
     return names
 
 
@@ -177,7 +177,7 @@ def _names(layer, file: File, notes: list[str]) -> dict[int, str]:
     if field:
         if field not in texts:
             raise InputError(f"{file.where}: expected a field {field!r}, found {', '.join(texts) or 'none'}; name the "
-                             f"one that numbers the units: {file.remedy('field=<name>')}")
+                             f"field that numbers the units: {file.remedy('field=<name>')}")
         without = list(texts[field].values()).count("")
         if without:
             notes.append(f"{file.where}: {without:,} polygons without {field} lie outside every unit")
@@ -206,7 +206,7 @@ def _order(names):
 def _burn(vector: gdal.Dataset, grid: Grid, path: Path, attribute: str, order: str) -> gdal.Dataset:
     """Burns the polygons with a number above 0 onto the grid (int32), in ascending (ASC) or descending (DESC) order of
     the number."""
-    target = create(path, grid, gdal.GDT_Int32, None)
+    target = create_raster(path, grid, gdal.GDT_Int32, None)
     layer = vector.ExecuteSQL(f"SELECT * FROM layer WHERE {attribute} > 0 ORDER BY {attribute} {order}")
     gdal.RasterizeLayer(target, [1], layer, options=[f"ATTRIBUTE={attribute}"])
     vector.ReleaseResultSet(layer)

@@ -54,7 +54,7 @@ def of_rows(seen: np.ndarray, raster: Raster, file: str) -> list[Finding]:
 
 def of_agreement(of_samples: np.ndarray, of_grid: np.ndarray, factors: tuple[Factor, ...], file: str) -> list[Finding]:
     """What was compared, and findings on factors whose samples and grid differ; of_samples, of_grid (samples,
-    factors), nan where unknown; file  that of the samples."""
+    factors), nan where unknown; file  the table of the samples."""
     there, pairs = np.isfinite(of_grid).any(axis=1), {}
     for factor, a, b in zip(factors, of_samples.T, of_grid.T, strict=True):
         both = np.isfinite(a) & np.isfinite(b)
@@ -67,8 +67,8 @@ def of_agreement(of_samples: np.ndarray, of_grid: np.ndarray, factors: tuple[Fac
     findings = []
     if there.mean() < 1 - LACKING:
         findings.append(Finding(
-            "alignment", file, "warning", f"{int(there.sum()):,} of {len(there):,} samples lie in a cell that the grid "
-            f"has{'' if compared else ': samples and grid were not compared'}",
+            "alignment", file, "warning", f"{int(there.sum()):,} of {len(there):,} samples lie in a cell of the grid"
+            + ": samples and grid were not compared" * (not compared),
             "bring both into one CRS, on the cells of composite.tif; a grid of the whole area has a row for each"))
     elif not compared:
         findings.append(Finding("alignment", file, "warning", f"{len(there):,} samples are too few to compare with the "
@@ -148,26 +148,27 @@ def _of_factor(factor: Factor, a: np.ndarray, b: np.ndarray, read_from_it: bool,
     ranks = spearmanr(a, b).statistic
     if factor.zero_is_missing and -LIKE <= ranks < AGAINST:
         return [Finding("units", file, "error", f"{factor.name}: samples and grid run against each other (rank "
-                        f"correlation {ranks:.2f})", "some samples have the other sign; make both of one source")]
+                        f"correlation {ranks:.2f})", "some samples have the other sign; take both from one source")]
     if factor.kind != "circular" and ranks < -LIKE:
-        return [Finding("units", file, "error", f"{factor.name} of the samples falls where that of the grid at their "
-                        f"places rises (rank correlation {ranks:.2f})", "write both with one sign")]
+        return [Finding("units", file, "error", f"{factor.name} falls in the samples where it rises in the grid "
+                        f"at their places (rank correlation {ranks:.2f})", "write both with one sign")]
     ratio = float(np.median(a[b != 0] / b[b != 0]))
     other_unit = factor.kind != "circular" and ranks > LIKE and not SAME_UNIT[0] < ratio < SAME_UNIT[1]
     if np.median(apart) <= NEAR * width and not (other_unit and factor.zero_is_missing):  # most points hardly move
         return []
     scale, shift = relation(a, b)
     if factor.kind != "circular" and ranks > LIKE and scale is None:
-        return [Finding("units", file, "error", f"{factor.name} of the samples lies {shift:+.4g} from that of the grid "
+        return [Finding("units", file, "error", f"{factor.name} of the samples differs by {shift:+.4g} from the grid "
                         "at their places (median)", "an offset, or heights above another level: take both from one "
                         "layer")]
     if other_unit:
-        return [Finding("units", file, "error", f"{factor.name} of the samples is {ratio:.3g} times that of the grid "
-                        "at their places (median)", "write both in one unit")]
+        return [Finding("units", file, "error", f"{factor.name} of the samples is {ratio:.3g} times as large as in "
+                        "the grid at their places (median)", "write both in one unit")]
     if factor.kind == "circular" or ranks < UNLIKE:
         sure = bool(read_from_it) and not factor.zero_is_missing  # a point's own velocity is not its cell's
         return [Finding("alignment", file, "error" if sure else "warning", f"{factor.name} of the samples has little "
                         f"to do with the grid at their places (median difference {np.median(apart):.3g}"
                         + "; most factors are equal there)" * sure + ")" * (not sure),
-                        "take both from one layer, in one CRS and unit; leave out what numbers rows or tells labels")]
+                        "take both from one layer, in one CRS and unit; leave out columns that number rows or repeat "
+                        "labels")]
     return []

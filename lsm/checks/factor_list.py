@@ -15,7 +15,8 @@ from lsm.inputs.factor.class_words import NO_CLASS, class_word
 from lsm.inputs.factor.definition import KINDS, Factor
 from lsm.inputs.rasters import open_raster
 from lsm.inputs.samples import DEGREES, OTHER_NAMES, first_rows
-from lsm.inputs.tables.text_tables import Table, find_columns, plain
+from lsm.inputs.tables.parquet_tables import text_or_parquet
+from lsm.inputs.tables.text_tables import find_columns, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, one_line
 
@@ -67,14 +68,14 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
         offered, words = _offered(headers, factors)  # reads rows; the reader of a damaged table says what is wrong
     taken = _taken(offered, words, further, headers)
     names = ", ".join(map(shown, headers))
-    notes = [f"left out, for no column of {names} holds them: {', '.join(left_out)}"] if left_out else []
+    notes = [f"left out, since no column of {names} holds them: {', '.join(left_out)}"] if left_out else []
     notes += [f"taken for factors by their names: {', '.join(renamed)}"] * bool(renamed)
     notes += _in_other_units([f for f in known if f.name in left_out], common, headers)
     if taken:
         notes.append(f"further factors: {', '.join(f'{factor.name} ({factor.kind})' for factor in taken)}")
     found = tuple(_with_words(tables[0], factor) for factor in (*factors, *taken))
-    notes += [f"{f.name}: classes in words; those of {shown(tables[0])} count ({one_line('; '.join(f.words))}), all "
-              "others are one more class" for f in found if f.words]
+    notes += [f"{f.name}: its classes are the words in {shown(tables[0])} ({one_line('; '.join(f.words))}); any other "
+              "word counts as one more class" for f in found if f.words]
     names_taken = {factor.name for factor in taken}
     if words := [name for name in words if name not in names_taken]:
         notes.append(f"columns of words that may be further factors: {', '.join(words)} "
@@ -94,7 +95,7 @@ def _with_words(samples: Path, factor: Factor) -> Factor:
         names = (factor.name, *factor.aliases)
         if not find_columns(list(first := first_rows(samples, LOOKED_AT)), names) or not _are_words(first, names):
             return factor
-        table = Table(samples)
+        table = text_or_parquet(samples)
         place = find_columns(table.header, names)[:1]
         found = {" ".join(text.split()) for part in table.frames(place, LOOKED_AT ** 2, text=True)
                  for text in part.iloc[:, 0].dropna().unique()}
@@ -130,7 +131,7 @@ def _in_other_units(factors: list[Factor], common: dict[str, tuple[str, ...]], h
 def header_of(path: Path) -> list[str]:
     """The names of a table's columns, or of a stack's bands. Raises InputError."""
     if path.suffix != ".tif":
-        return Table(path).header
+        return text_or_parquet(path).header
     dataset = open_raster(path, "run prepare_region.py again")
     return [dataset.GetRasterBand(i).GetDescription().strip() for i in range(1, dataset.RasterCount + 1)]
 
@@ -150,8 +151,8 @@ def _column_of(path: Path, header: list[str], factor: Factor, common: tuple[str,
 
 
 def _offered(headers: dict[Path, list[str]], factors: list[Factor]) -> tuple[list[str], list[str]]:
-    """The columns of numbers that all tables have and no factor uses, but those that count the rows of a table; and
-    such columns of words that may be classes."""
+    """The columns of numbers that all tables have and no factor uses, without columns that count the rows of a table;
+    and columns of words, in all tables too, that may be classes."""
     if len(headers) < 2:
         return [], []
     used = {plain(n) for n in (*DEGREES, *NUMBERS_OF_ROWS, *OTHER_NAMES, *sum(OTHER_NAMES.values(), ()))}
@@ -172,7 +173,7 @@ def _offered(headers: dict[Path, list[str]], factors: list[Factor]) -> tuple[lis
 
 
 def _counts(column: pd.Series) -> bool:
-    """Whether a column numbers the rows: whole numbers, each one more than the one before."""
+    """Whether a column numbers the rows: whole numbers that rise by 1 from row to row."""
     return len(column) > 2 and column.dtype.kind in "iuf" and bool((column.diff().iloc[1:] == 1).all())
 
 

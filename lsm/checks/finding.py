@@ -36,7 +36,7 @@ def of_refusal(topic: str, path: Path, error: InputError) -> Finding:
     return Finding(topic, shown(path), "error", found or message, remedy if found else "")
 
 
-def summary(findings: pd.DataFrame) -> str:
+def counts_in_words(findings: pd.DataFrame) -> str:
     """How many findings there are of each level, in words."""
     n = {level: int((findings["level"] == level).sum()) for level in ("error", "warning", "ok")}
     return f"{counted(n['error'], 'error')}, {counted(n['warning'], 'warning')}, {n['ok']} in order"
@@ -56,6 +56,6 @@ def relation(a: np.ndarray, b: np.ndarray) -> tuple[float | None, float]:
 
 
 def directions_apart(a: np.ndarray, b: np.ndarray) -> float:
-    """Degrees between directions a and b (n,), the median of those that both have (-1 is none); nan without any."""
+    """Degrees between directions a and b (n,), the median where both have one (-1 is none); nan where none does."""
     both = (a >= 0) & (b >= 0)
     return float(np.median(np.abs((a[both] - b[both] + 180) % 360 - 180))) if both.any() else np.nan

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lsm.checks.agreement import of_agreement, of_rows, values_of_cells
 from lsm.checks.coordinates import of_decimals
-from lsm.checks.finding import Finding, of_refusal, summary
+from lsm.checks.finding import Finding, counts_in_words, of_refusal
 from lsm.checks.one_sided import of_one_sided
 from lsm.checks.raster_checks import of_composite, of_places, of_stack, of_terrain, terrain_of_places
 from lsm.checks.table_checks import factor_columns, of_collinearity, of_labels, of_missing, of_nodata, of_units
@@ -18,7 +18,7 @@ from lsm.inputs.grid_cells import chunks, grid_of
 from lsm.inputs.rasters import Raster, read_composite
 from lsm.inputs.samples import named_rows, read_samples
 from lsm.inputs.tables.text_tables import find_columns, plain
-from lsm.run.artifacts import write_csv
+from lsm.run.artifacts import discard, made_by, write_csv
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
@@ -41,22 +41,25 @@ def write_checks(c: CheckConstants, stop: bool) -> None:
     paths = Paths(c.REGION)
     findings, correlation = check_inputs(paths, c.factors, c.SAMPLE_ROWS)
     table, inputs = pd.DataFrame(findings), [paths.samples, paths.samples_without_insar, paths.composite, paths.grid,
-                                             paths.factor_stack]
+                                             paths.grid_parquet, paths.factor_stack]
     written = {paths.checks: table} | ({paths.correlation: correlation} if len(correlation) else {})
     for path, content in written.items():
         write_csv(path, content, STAGE, c, [p for p in inputs if p.is_file()], inputs)
+    if paths.correlation not in written and made_by(paths.correlation) == STAGE:  # of inputs that were there then
+        discard(paths.correlation)
+        print(f"{shown(paths.correlation)}: of earlier inputs; removed")
     for level in ("warning", "error"):  # people look at the end; what is in order stands in the table
         for f in (f for f in findings if f.level == level):
             print(f"{f.level:8}{f.topic:13}{f.file}: {f.found}{'; ' + f.remedy if f.remedy else ''}")
     for path in written:
         print(f"wrote {shown(path)}")
-    print(summary(table))
+    print(counts_in_words(table))
     if not any(path.is_file() for path in inputs):
         raise InputError(f"{shown(paths.samples)}: missing, and so are all inputs of region {c.REGION}; make them of "
                          f"your layers: make run REGION={c.REGION} RAW=<folder>")
     if stop and (errors := int((table["level"] == "error").sum())):
-        raise InputError(f"{shown(paths.checks)}: expected no error, found {errors}; mend the inputs as the lines "
-                         "above say, or, if they are right all the same, add STOP_AT_ERRORS=False")
+        raise InputError(f"{shown(paths.checks)}: expected no error, found {errors}; correct the inputs as the lines "
+                         "above say; if they are right as they are, add STOP_AT_ERRORS=False")
 
 
 def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[list[Finding], pd.DataFrame]:
@@ -95,16 +98,19 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
                 findings += of_one_sided(values, table["label"], factors, shown(path))
                 correlation, lines = of_collinearity(values, factors, shown(path))
                 findings += lines
-    grid = grid_of(paths)
+    try:
+        grid = grid_of(paths)
+    except InputError as error:
+        return [*findings, of_refusal("table", paths.grid_parquet, error)], correlation
     if grid.is_file():
         findings += _refusal(grid, lambda: findings.extend(
             _against_grid(samples, shown(paths.samples), grid, factors, raster, rows)))
-    if paths.grid.is_file():
-        table = _table(paths.grid, rows)
-        findings += _of_columns(table, factor_columns(table, factors), factors, raster, paths.grid, is_grid=True)
-    elif not paths.factor_stack.is_file():
-        findings.append(Finding("table", shown(paths.grid), "error", "missing, and no factors.tif either",
+    else:
+        findings.append(Finding("table", shown(grid), "error", "missing, and no factors.tif either",
                                 "run prepare_region.py, or put the grid table there"))
+    if grid.is_file() and grid.suffix != ".tif":
+        table = _table(grid, rows)
+        findings += _of_columns(table, factor_columns(table, factors), factors, raster, grid, is_grid=True)
     if paths.factor_stack.is_file() and raster is not None:
         findings += _refusal(paths.factor_stack,
                              lambda: findings.extend(of_stack(paths.factor_stack, raster, factors)))

@@ -50,14 +50,14 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
 
 
 def _steepness(slope: np.ndarray, file: str) -> Finding:
-    """Whether the slopes (cells,), degrees, of a DEM's own heights are those of ground in metres."""
+    """Whether the slopes (cells,), degrees, of a DEM's own heights can be slopes of ground in metres."""
     middle, most = np.quantile(slope, (0.5, 0.99))
     odd = ""
     if middle > STEEP or most < FLAT:
         odd = f": half is steeper than {STEEP}" if middle > STEEP else f": nearly all is flatter than {FLAT} degrees"
     found = f"the heights give slopes of {middle:.3g} degrees (median), 99 % below {most:.3g}{odd}"
     return graded("units", file, "warning" if odd else "ok", found, "are the heights in metres? Feet, decimetres: "
-                  "prepare_region.py DEM_UNIT=<unit>; heights scaled to 0 to 1 are none")
+                  "prepare_region.py DEM_UNIT=<unit>; heights scaled to 0 to 1 cannot be used")
 
 
 def _scale(raster: Raster, file: str) -> Finding:
@@ -170,18 +170,18 @@ def of_terrain(values: pd.DataFrame, terrain: pd.DataFrame, file: str) -> list[F
             continue
         ratio, shift = relation(a[both], b[both])
         alike = 0.8 < np.median(a[both] / b[both]) < 1.25
-        found = f"{name} is {ratio or 0:.3g} times that of composite.tif at the same places (median)"
+        found = f"{name} is {ratio or 0:.3g} times as large as in composite.tif at the same places (median)"
         remedy = ("write degrees and metres: 1.75 is percent, 0.0175 radians, 3.28 feet; or the two are of different "
                   "DEMs")
         if ratio is None:
-            found = f"{name} lies {shift:+.4g} from that of composite.tif at the same places (median)"
+            found = f"{name} differs by {shift:+.4g} from composite.tif at the same places (median)"
             remedy = "heights above another level, or an offset: write both above one level, or take both of one DEM"
         findings.append(graded("units", file, "ok" if alike else "warning", found, remedy))
     if "aspect" in values:
         apart = directions_apart(values["aspect"].to_numpy(float), terrain["aspect"].to_numpy(float))
         if np.isfinite(apart):
-            findings.append(graded("aspect", file, "ok" if apart < 45 else "warning", f"aspect lies {apart:.0f} "
-                                   "degrees (median) from that of composite.tif at the same places",
+            findings.append(graded("aspect", file, "ok" if apart < 45 else "warning", f"aspect differs by "
+                                   f"{apart:.0f} degrees (median) from composite.tif at the same places",
                                    "write degrees clockwise from north, downhill, no classes; or the two are of "
                                    "different DEMs"))
     return findings

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from lsm.checks.finding import Finding, directions_apart, graded, with_verb
-from lsm.inputs.bands import ENDLESS, MARKS, OFTEN, fillers, in_radians, marks_gap, ndvi_scale, written
-from lsm.inputs.factor.class_words import codes_of
+from lsm.inputs.bands import ENDLESS, MARKS, OFTEN, digits, fillers, in_radians, marks_gap, ndvi_scale
+from lsm.inputs.factor.class_words import codes_of_words
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.samples import is_stored_zero
 from lsm.inputs.tables.text_tables import find_columns
@@ -32,7 +32,7 @@ def factor_columns(table: pd.DataFrame, factors: tuple[Factor, ...]) -> pd.DataF
         if len(columns) == 1:  # the reader refuses two
             column = table.iloc[:, columns[0]]
             values = pd.to_numeric(column, errors="coerce")
-            values = pd.Series(codes_of(column, factor.words)) if factor.words else values.mask(
+            values = pd.Series(codes_of_words(column, factor.words)) if factor.words else values.mask(
                 is_stored_zero(values), 0.0)
             if factor.kind != "categorical" or values.notna().any() or column.isna().all():
                 found[factor.name] = values.to_numpy()
@@ -53,7 +53,7 @@ def of_units(values: pd.DataFrame, factors: tuple[Factor, ...], file: str, terra
 
 
 def _is_like(values: pd.DataFrame, terrain: pd.DataFrame, name: str) -> bool:
-    """Whether the slope or the aspect of a table is that of composite.tif at the same places."""
+    """Whether the slope or the aspect of a table agrees with composite.tif at the same places."""
     if name == "aspect":
         return directions_apart(values[name].to_numpy(float), terrain[name].to_numpy(float)) < 45
     ratio = (values[name] / terrain[name])[terrain[name] > 0] if name == "slope" else pd.Series(dtype=float)
@@ -62,7 +62,7 @@ def _is_like(values: pd.DataFrame, terrain: pd.DataFrame, name: str) -> bool:
 
 def _unit(factor: Factor, v: pd.Series, alike: bool) -> tuple[str, str, str] | None:
     """Level, what was found and remedy for the unit of one factor; None where its range shows no unit. alike  whether
-    it is like that of composite.tif"""
+    it agrees with composite.tif"""
     name, low, high = factor.name, float(v.min()), float(v.max())
     if name == "slope":
         return _unit_of_slopes(v, alike)
@@ -127,9 +127,9 @@ def of_nodata(values: pd.DataFrame, factors: tuple[Factor, ...], file: str) -> l
         v = v[np.isfinite(v) & ~wild & (v != 0)]
         for number, share, why in fillers(v) if len(v) and kinds[name] in ("continuous", "distance") else ():
             if (rows := round(share * len(v))) >= OFTEN:
-                findings.append(Finding("nodata", file, "warning", f"{name}: {written(number)} in {rows:,} rows {why}",
+                findings.append(Finding("nodata", file, "warning", f"{name}: {digits(number)} in {rows:,} rows {why}",
                                         "if it marks gaps, remove these rows or fill them; of a raw layer declare it, "
-                                        f"|nodata={written(number)} behind the file, and run prepare_region.py again"))
+                                        f"|nodata={digits(number)} behind the file, and run prepare_region.py again"))
     return findings or [Finding("nodata", file, "ok", "no nodata value among the factors")]
 
 
@@ -153,8 +153,8 @@ def of_labels(table: pd.DataFrame, values: pd.DataFrame, file: str) -> list[Find
          "the stages keep the landslide; decide which label is right"),
         ("duplicates", same, f"{with_verb(same, 'row', 'repeat')} another row's factors",
          "points in one cell: keep one of them, or training and test share them"),
-        ("places", alone < PART, f"landslides lie within {alone:.0%} of the extent of all points", "elsewhere the map "
-         "tells where nobody looked; map landslides there, or keep to their area (MASK, MASK_KEEPS=True)"),
+        ("places", alone < PART, f"landslides lie within {alone:.0%} of the extent of all points", "elsewhere "
+         "landslides may not have been mapped; map them there, or limit the map to their area (MASK, MASK_KEEPS=True)"),
         ("balance", uneven or few, f"{share:.1%} landslides: {slides:,}, and {others:,} non-landslides", remedy)]
     return [graded(topic, file, "warning" if wrong else "ok", found, remedy) for topic, wrong, found, remedy in lines]
 
@@ -165,8 +165,8 @@ def _box(points: pd.DataFrame) -> float:
 
 
 def of_missing(values: pd.DataFrame, label: pd.Series, factors: tuple[Factor, ...], file: str) -> list[Finding]:
-    """Of factors whose zero says that nothing was measured: the share of such rows, and whether they are mostly those
-    of one label."""
+    """Of factors whose zero says that nothing was measured: the share of such rows, and whether most of them have one
+    label."""
     findings = []
     for name in (f.name for f in factors if f.zero_is_missing and f.name in values):
         lacks = values[name] == 0
@@ -177,7 +177,7 @@ def of_missing(values: pd.DataFrame, label: pd.Series, factors: tuple[Factor, ..
         if abs(of_slides - of_others) > TELLS:
             findings.append(Finding("InSAR", file, "warning", f"{name} is missing at {of_slides:.0%} of the landslides "
                                     f"and {of_others:.0%} of the others: whether it was measured tells the label",
-                                    "the map may show where InSAR has points; take non-landslides where it has some "
+                                    "the map may show where InSAR has points; take non-landslides where InSAR measured "
                                     "(STABLE), or leave it out (INSAR=none)"))
     return findings
 
@@ -205,7 +205,7 @@ def of_collinearity(values: pd.DataFrame, factors: tuple[Factor, ...], file: str
     numbers = numbers.loc[:, numbers.std() > 0]
     constant = sorted(set(names) - set(numbers))
     findings = [Finding("collinearity", file, "warning", f"{name} is the same in every row",
-                        "it tells nothing here: is it of this area?")
+                        "it holds no information here: is it of this area?")
                 for name in constant]
     if numbers.shape[1] < 2 or len(numbers) <= numbers.shape[1]:
         return pd.DataFrame(), findings

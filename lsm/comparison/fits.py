@@ -18,7 +18,8 @@ from lsm.comparison.points import Points
 from lsm.comparison.protocols import KINDS, kind_of
 from lsm.comparison.splits import SUPPORT, TRAIN, eligible_blocks
 from lsm.inputs.factor.definition import Factor
-from lsm.run.artifacts import LIBRARIES, sha256
+from lsm.run.artifacts import LIBRARIES
+from lsm.run.code import sha256
 from lsm.run.jobs import cores
 from lsm.run.paths import PROJECT, Paths, shown
 from lsm.run.settings import InputError, counted
@@ -87,7 +88,7 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
     learner  (recipe, seed) -> the constants that stages 1 and 3 would run with
     cannot   why some protocols have no split, in words
     A fit depends on the code, the versions of the libraries, the factors, the inputs, the points, the constants of this
-    stage without FREE, those of stages 1 and 3, and its split. Raises InputError.
+    stage without FREE and of stages 1 and 3, and its split. Raises InputError.
     """
     asked, named = asked_protocols(c), families(c)
     methods = tuple(name for family in FAMILIES.values() for name in family.names)

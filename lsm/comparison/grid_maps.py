@@ -9,7 +9,8 @@ from lsm.comparison.points import grid_rows
 from lsm.inputs.bands import NODATA
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Composite, inside, write_bands
-from lsm.run.paths import Paths
+from lsm.run.artifacts import discard, made_by
+from lsm.run.paths import Paths, shown
 
 
 def of_grid(paths: Paths, described: tuple[Factor, ...], methods: dict[str, Callable]) -> dict[str, np.ndarray]:
@@ -24,9 +25,10 @@ def of_grid(paths: Paths, described: tuple[Factor, ...], methods: dict[str, Call
     return out
 
 
-def write(paths: Paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -> list:
+def write_method_maps(paths: Paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -> list:
     """Writes the maps that jobs left as one raster: a band for each method of `mapped`, in this order that
-    is there. Prints which methods are missing. Returns the file in a list, or [] where there is nothing to write."""
+    is there. Prints which methods are missing. Returns the file in a list, or [] where there is nothing to write:
+    then the maps of an earlier comparison are removed."""
     where = {}
     for job in jobs:
         if job.maps:
@@ -36,6 +38,9 @@ def write(paths: Paths, jobs: list[Job], mapped: tuple[str, ...], made: tuple) -
     if missing := [name for name in mapped if name not in there]:
         print(f"no map of {'; '.join(missing) if there else 'any method'}: METHODS or PROTOCOLS leave them out")
     if not there:
+        if made_by(paths.method_maps) == made[0]:
+            print(f"{shown(paths.method_maps)}: of an earlier comparison; removed")
+            discard(paths.method_maps)
         return []
     write_bands(paths.method_maps, _bands(there, where), Composite.of(paths.composite).grid, NODATA, there, *made)
     return [paths.method_maps]

@@ -17,7 +17,7 @@ DRAWN = 20_000_000   # numbers of draws times points (or units) in memory, at mo
 SURELY = 1e-6        # log loss moves probabilities this far from 0 and 1: one landslide at 0 would make it infinite
 
 
-def scores(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+def all_measures(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
     """MEASURES of probabilities (n,) against labels (n,) of 0 and 1.
 
     The first seven count a landslide as predicted where probability >= THRESHOLD. Balanced accuracy, MCC, AUROC and
@@ -44,7 +44,7 @@ def scores(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
     }
 
 
-def reliability(label: np.ndarray, probability: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, ...]:
+def reliability_bins(label: np.ndarray, probability: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, ...]:
     """Samples, mean probability and share of landslides in equal bins of probability, each (bins,); nan where empty."""
     place = np.clip((np.asarray(probability) * bins).astype(int), 0, bins - 1)
     n = np.bincount(place, minlength=bins)
@@ -55,7 +55,7 @@ def reliability(label: np.ndarray, probability: np.ndarray, bins: int = BINS) ->
 def calibration_error(label: np.ndarray, probability: np.ndarray, bins: int = BINS) -> float:
     """Expected calibration error: the mean over bins of |mean probability - share of landslides|, weighted by their
     samples (Naeini et al. 2015, AAAI 29, 2901)."""
-    n, mean, share = reliability(label, probability, bins)
+    n, mean, share = reliability_bins(label, probability, bins)
     return float(np.nansum(n * np.abs(mean - share)) / n.sum())
 
 
@@ -65,7 +65,7 @@ def rate_curve(landslides: np.ndarray, area: np.ndarray, shares: np.ndarray) -> 
 
     landslides  (n,) their scores; area (cells,) the scores of cells of equal size; shares (k,) of the area, 0 .. 1
     Where cells tie at the limit of a share, their landslides count in proportion. The whole area holds all landslides,
-    also those that score below every cell.
+    also landslides that score below every cell.
     """
     order = np.unique(area)[::-1]  # limits, from the most susceptible
     covered = 1 - np.searchsorted(np.sort(area), order) / len(area)  # share of area at or above each limit
@@ -85,7 +85,7 @@ class Scored:
 
     @cached_property
     def level(self) -> np.ndarray:
-        """(methods, n) int32: the rank of every score among those of its method; equal scores have the same."""
+        """(methods, n) int32: the rank of every score among the scores of its method; equal scores have the same."""
         return np.stack([level_of(p) for p in self.scores])
 
 
@@ -156,5 +156,5 @@ def before_and_after(held_out: pd.DataFrame) -> pd.DataFrame:
     for name, part in [("all", held_out), *held_out.groupby("block")]:
         for adapted in ("before", "after"):
             rows.append({"block": name, "adapted": adapted, "samples": len(part), "landslides": part.label.sum()}
-                        | scores(part.label, part[f"score_{adapted}"]))
+                        | all_measures(part.label, part[f"score_{adapted}"]))
     return pd.DataFrame(rows)

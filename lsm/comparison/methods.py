@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.preprocessing import MinMaxScaler
 
-from lsm.comparison.ours.networks import MethodConstants, Stages, block_alone, fine_tuned, ours, plain_networks
-from lsm.comparison.rivals import baselines, dbn, tuned
+from lsm.comparison.ours.networks import MethodConstants, Stages, block_alone, one_network, ours, plain_networks
+from lsm.comparison.rivals import baselines, dbn
+from lsm.comparison.rivals.tuned import MEMBERS, logistic, penalised, tuned_boosting, tuned_forest
 from lsm.comparison.splits import Split
 
 
@@ -21,7 +22,7 @@ def deep_belief_network(split: Split, c: MethodConstants, stages: Stages, seed: 
 
     weights = dbn.fit(scaled(split)[split.labelled], split.label[split.labelled], c, stages.rbm,
                       np.random.default_rng(seed))
-    return (lambda rows: dbn.probability(weights, scaled(rows)),)
+    return (lambda rows: dbn.landslide_probability(weights, scaled(rows)),)
 
 
 def rival(method: Callable, form: str = "published") -> Callable:
@@ -59,33 +60,33 @@ FAMILIES = {
                    _ALL, 70.0, recipe="recommended"),
     "published_recipe": Family(("ours, published recipe", "ours, published recipe, not adapted"), ours("published"),
                                (*_FEW_SHOT, "partitions"), 25, False, "published"),
-    "logistic": Family(("logistic regression",), rival(tuned.logistic()), _ALL, 0.1),
-    "logistic_xy": Family(("logistic regression + XY",), rival(tuned.logistic("xy")), _MOST, 0.1),
-    "logistic_tuned": Family(("logistic regression, tuned",), rival(tuned.penalised(), "recommended"), _ALL, 0.5),
-    "additive": Family(("additive model, tuned",), rival(tuned.penalised(splines=True), "recommended"), _ALL, 3),
+    "logistic": Family(("logistic regression",), rival(logistic()), _ALL, 0.1),
+    "logistic_xy": Family(("logistic regression + XY",), rival(logistic("xy")), _MOST, 0.1),
+    "logistic_tuned": Family(("logistic regression, tuned",), rival(penalised(), "recommended"), _ALL, 0.5),
+    "additive": Family(("additive model, tuned",), rival(penalised(splines=True), "recommended"), _ALL, 3),
     "svm": Family(("SVM",), rival(baselines.svm), _MOST, 6, False),
     "mlp": Family(("MLP",), rival(baselines.mlp), _MOST, 7, False),
     "dbn": Family(("DBN",), deep_belief_network, _MOST, 5, False),
     "rf": Family(("RF",), rival(baselines.random_forest()), _ALL, 4.5),
     "rf_xy": Family(("RF + XY",), rival(baselines.random_forest("xy")), _MOST, 5, False),
-    "rf_tuned": Family(("RF, tuned",), rival(tuned.random_forest()), _MOST, 9.5, False),
-    "rf_tuned_xy": Family(("RF, tuned + XY",), rival(tuned.random_forest("xy")), _MOST, 12, False),
+    "rf_tuned": Family(("RF, tuned",), rival(tuned_forest()), _MOST, 9.5, False),
+    "rf_tuned_xy": Family(("RF, tuned + XY",), rival(tuned_forest("xy")), _MOST, 12, False),
     "boosting": Family(("boosting",), rival(baselines.boosting()), _MOST, 1.5),
     "boosting_xy": Family(("boosting + XY",), rival(baselines.boosting("xy")), _ALL, 1.5),
     "boosting_block": Family(("boosting + within block",), rival(baselines.boosting("block")), _FEW_SHOT, 2, False),
     "boosting_block_xy": Family(("boosting + within block + XY",), rival(baselines.boosting("block", "xy")), _ALL, 2),
-    "boosting_tuned": Family(("boosting, tuned",), rival(tuned.boosting()), _MOST, 8, False),
-    "boosting_tuned_xy": Family(("boosting, tuned + XY",), rival(tuned.boosting("xy")), _MOST, 9, False),
+    "boosting_tuned": Family(("boosting, tuned",), rival(tuned_boosting()), _MOST, 8, False),
+    "boosting_tuned_xy": Family(("boosting, tuned + XY",), rival(tuned_boosting("xy")), _MOST, 9, False),
     "boosting_tuned_block_xy": Family(("boosting, tuned + within block + XY",),
-                                      rival(tuned.boosting("block", "xy")), _MOST, 12, False),
-    "boosting_mean_xy": Family(("boosting, mean of 6, tuned + XY",), rival(tuned.boosting("xy", members=tuned.MEMBERS)),
+                                      rival(tuned_boosting("block", "xy")), _MOST, 12, False),
+    "boosting_mean_xy": Family(("boosting, mean of 6, tuned + XY",), rival(tuned_boosting("xy", members=MEMBERS)),
                                _MOST, 14, False),
     "boosting_mean_block_xy": Family(("boosting, mean of 6, tuned + within block + XY",),
-                                     rival(tuned.boosting("block", "xy", members=tuned.MEMBERS)), _MOST, 18, False),
+                                     rival(tuned_boosting("block", "xy", members=MEMBERS)), _MOST, 18, False),
     "networks": Family(("networks + XY, mean of 6",), plain_networks, _MOST, 20, False),
     "rf_block": Family(("RF per block",), rival(baselines.random_forest_of_block), _FEW_SHOT, 9, False),
     "block_alone": Family(("block alone",), block_alone, _FEW_SHOT, 1, False),
-    "fine_tuned": Family(("one network", "one network, fine-tuned"), fine_tuned, _FEW_SHOT, 2.5, False),
+    "fine_tuned": Family(("one network", "one network, fine-tuned"), one_network, _FEW_SHOT, 2.5, False),
     "knn": Family(("nearest neighbours in XY",), rival(baselines.nearest_neighbours), _MOST, 0.5),
     "block_rate": Family(("block landslide rate",), rival(baselines.block_rate), _FEW_SHOT, 0.1),
     "slope": Family(("slope alone",), rival(baselines.slope_alone), _MOST, 0.1),

@@ -55,7 +55,7 @@ def read_points(paths: Paths, described: tuple[Factor, ...], c: PointConstants) 
     """
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
     every = np.arange(len(samples["label"]))
-    same = splits.repeats(samples["factors"], every)
+    same = splits.repeated_rows(samples["factors"], every)
     kept = np.setdiff1d(every, same)
     print(f"{len(kept):,} samples, each at a place of its own (stage 2 dropped repeated places); {len(same)} more "
           "repeat the factors of another and are left out")
@@ -70,7 +70,7 @@ def read_points(paths: Paths, described: tuple[Factor, ...], c: PointConstants) 
     if told:
         named = ", ".join(f"{described[j].name} = {number:g}" for j, number in told)
         print(f"{telling.sum():,} samples hold a number that one class alone has ({named}): they are easy")
-    cell_factors, cell_xy, cell_block = draw_cells(paths, described, c)
+    cell_factors, cell_xy, cell_block = cells_of_area(paths, described, c)
     n = len(cell_xy)
     return Points(np.append(part["row"], np.full(n, -1)), np.concatenate([part["factors"], cell_factors]),
                   np.concatenate([part["xy"], cell_xy]), np.append(part["label"].astype(np.int32), np.full(n, -1)),
@@ -79,8 +79,8 @@ def read_points(paths: Paths, described: tuple[Factor, ...], c: PointConstants) 
                   np.append(telling, np.zeros(n, bool)))
 
 
-def draw_cells(paths: Paths, described: tuple[Factor, ...], c: PointConstants
-               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cells_of_area(paths: Paths, described: tuple[Factor, ...], c: PointConstants
+                  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Factors, xy and block of c.AREA_CELLS random cells of the grid; cells outside every block are left out."""
     rng, count = np.random.default_rng([c.SEED, 3]), grid_cells.count(grid_cells.grid_of(paths))
     # Without a shuffle numpy holds at most 20 numbers for each that it draws, however many cells there are
@@ -94,7 +94,7 @@ def draw_cells(paths: Paths, described: tuple[Factor, ...], c: PointConstants
     return tuple(np.concatenate(values) for values in zip(*parts, strict=True))
 
 
-def grid_rows(paths: Paths, described: tuple[Factor, ...]) -> Iterator[tuple[splits.Rows, tuple, np.ndarray]]:
+def grid_rows(paths: Paths, described: tuple[Factor, ...]) -> Iterator[tuple[splits.PredictedRows, tuple, np.ndarray]]:
     """Every cell of the grid in its block, CHUNK at a time: rows to predict, their (row, col) on the raster of blocks,
     which is read by windows, and (rows,) bool which of them lie outside every block and have the nearest block instead.
     """
@@ -103,4 +103,4 @@ def grid_rows(paths: Paths, described: tuple[Factor, ...]) -> Iterator[tuple[spl
         centres = np.column_stack([tasks["centre_row"], tasks["centre_col"]])
     for factors, xy in grid_cells.chunks(grid_cells.grid_of(paths), described, CHUNK):
         row, col, block, outside, _ = cells_of(xy, labels, centres)
-        yield splits.Rows(factors, xy, block), (row, col), outside
+        yield splits.PredictedRows(factors, xy, block), (row, col), outside

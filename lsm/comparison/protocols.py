@@ -1,4 +1,4 @@
-"""The protocols: which points teach and which are asked, under each question that the comparison puts.
+"""The protocols: which points methods learn from and which are scored, for each question of the comparison.
 
 A split is named by its protocol and a number from 1: the seed, or the fold of all repeats.
 """
@@ -45,7 +45,7 @@ def kind_of(protocol: str) -> str:
     return "partitions" if protocol == RANDOM_FOLDS else protocol.replace("_", " ").split(" ")[0]
 
 
-def of_blocks(protocol: str) -> bool:
+def holds_out_blocks(protocol: str) -> bool:
     """Whether blocks are held out, and not places or years."""
     return kind_of(protocol) in (*OF_BLOCKS, "development")
 
@@ -65,8 +65,8 @@ def cut_of(protocol: str) -> str:
 def square_sizes(xy: np.ndarray, given: tuple) -> tuple[float, ...]:
     """The sides of squares in m; xy (points, 2).
 
-    Those given, else a tenth and a fifth of the longer side of the points' extent, rounded to 1, 2 or 5 times a power
-    of ten.
+    The given sides, else a tenth and a fifth of the longer side of the points' extent, rounded to 1, 2 or 5 times a
+    power of ten.
     """
     if given:
         return tuple(given)
@@ -84,7 +84,7 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
     """
     sample = points.label >= 0
     every = {**_few_shot(points, sample, c), **_blocked(points, sample, c), **_folds(points, sample, c)}
-    cannot = [] if any(of_blocks(protocol) for protocol, _ in every) else [(
+    cannot = [] if any(holds_out_blocks(protocol) for protocol, _ in every) else [(
         (*OF_BLOCKS, "development"), f"{', '.join(OF_BLOCKS)}: fewer than {FEWEST_BLOCKS} blocks have more than "
                                      f"{c.MIN_SAMPLES} samples")]
     first = dates.newest(points.year[sample], c.NEWER)
@@ -94,14 +94,14 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
         cannot.append((("temporal",), "temporal: the landslides have no dates"))
     out = {}
     for (protocol, number), role in every.items():
-        if kind_of(protocol) in ("blocked", "spatial", "partitions") and protocol != RANDOM_FOLDS:
+        if cut_of(protocol) in ("line", "places"):  # random halves and folds lie among their query
             role = splits.without_strip(role, points.xy, c.BUFFER, sample)
         taught, asked = (points.label[sample & np.isin(role, roles)] for roles in ((TRAIN, SUPPORT), (QUERY,)))
         found = ""
         if len(np.unique(taught)) < 2:
-            found = f"{protocol} {number}: the points that teach hold {one_class(taught)}"
+            found = f"{protocol} {number}: the training points hold {one_class(taught)}"
         elif len(np.unique(asked)) < 2:
-            found = f"{protocol} {number}: the points that are asked hold {one_class(asked)}"
+            found = f"{protocol} {number}: the query points hold {one_class(asked)}"
         if found:
             cannot.append(((kind_of(protocol),), found))
         if len(asked) and len(np.unique(taught)) == 2:
@@ -109,12 +109,12 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
     return out, cannot
 
 
-def unused(points: Points, roles: dict, asked: list[str], c: SplitConstants) -> str:
+def unused_points(points: Points, roles: dict, asked: list[str], c: SplitConstants) -> str:
     """How many labelled points no method is given under the protocols asked for (members of KINDS) that hold out
     blocks, in words; "" where there are none, or no such protocol."""
-    sample, named = points.label >= 0, [name for name in asked if of_blocks(name)]
+    sample, named = points.label >= 0, [name for name in asked if holds_out_blocks(name)]
     thin = sample & ~np.isin(points.block, splits.eligible_blocks(points.block[sample], c.MIN_SAMPLES))
-    if not thin.any() or not named or not any(of_blocks(protocol) for protocol, _ in roles):
+    if not thin.any() or not named or not any(holds_out_blocks(protocol) for protocol, _ in roles):
         return ""
     return (f"{', '.join(named)}: {thin.sum():,} of {counted(int(sample.sum()), 'point')} are not used: their blocks "
             f"have no more than {c.MIN_SAMPLES} (MIN_SAMPLES)")
@@ -135,14 +135,15 @@ def _few_shot(points: Points, sample: np.ndarray, c: SplitConstants) -> dict:
     held_out = round(c.HELD_OUT_SHARE * len(eligible))
     pools = {"": np.setdiff1d(eligible, development), "development_": development}
     if min(map(len, pools.values())) < held_out or not held_out:
-        raise InputError(f"HELD_OUT_SHARE={c.HELD_OUT_SHARE} of {len(eligible)} blocks: expected 1 or more, and no "
-                         f"more than the {len(development)} of DEVELOPMENT_SHARE and the others; change either")
+        raise InputError(f"HELD_OUT_SHARE={c.HELD_OUT_SHARE} of {len(eligible)} blocks: expected 1 or more, and at "
+                         f"most {min(map(len, pools.values()))}: as many are drawn from the {len(development)} blocks "
+                         f"of DEVELOPMENT_SHARE and from the {len(pools[''])} others; change either share")
     out = {}
     for prefix, pool in pools.items():
         for name, cut in (("published", "random"), ("spatial", "line")):
             for seed in range(1, c.SEEDS + 1):  # the same blocks under both cuts
-                role = splits.few_shot(block, xy, c.MIN_SAMPLES, np.sort(pool), held_out, cut,
-                                       np.random.default_rng([c.SEED, 1, seed]))
+                role = splits.few_shot_roles(block, xy, c.MIN_SAMPLES, np.sort(pool), held_out, cut,
+                                             np.random.default_rng([c.SEED, 1, seed]))
                 held = np.unique(block[role == QUERY])
                 cell_role = np.where(np.isin(points.block[~sample], held), QUERY, UNUSED)
                 out[prefix + name, seed] = np.append(role, cell_role).astype(np.int8)
@@ -184,8 +185,8 @@ def _folds(points: Points, sample: np.ndarray, c: SplitConstants) -> dict:
 
 
 def _temporal(points: Points, sample: np.ndarray, first: float, c: SplitConstants) -> dict:
-    """Landslides before the year `first` teach, the others are asked, and absences are split at random in the same
-    proportion. Landslides without a date are in no set. Every cell is asked."""
+    """Landslides before the year `first` train, the others are the query, and absences are split at random in the same
+    proportion. Landslides without a date are in no set. Every cell is in the query."""
     landslide = sample & (points.label == 1)
     dated = landslide & np.isfinite(points.year)
     role = np.full(len(sample), UNUSED, np.int8)
@@ -213,7 +214,7 @@ def units_of(points: Points, roles: dict, c: SplitConstants) -> dict[str, np.nda
         return np.unique(np.floor(points.xy / size).astype(np.int64), axis=0, return_inverse=True)[1].ravel()
 
     by_name = {f"blocked {size / 1000:g} km": size for size in sizes}
-    return {protocol: points.block if of_blocks(protocol) else squares(by_name.get(protocol, min(sizes)))
+    return {protocol: points.block if holds_out_blocks(protocol) else squares(by_name.get(protocol, min(sizes)))
             for protocol in dict.fromkeys(protocol for protocol, _ in roles)}
 
 

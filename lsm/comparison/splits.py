@@ -23,7 +23,7 @@ UNUSED, TRAIN, SUPPORT, QUERY = range(4)
 ROLES = ("unused", "train", "support", "query")
 
 
-def repeats(factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def repeated_rows(factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Those of `rows` whose factors all equal the factors of an earlier row; factors (samples, factors).
 
     A model that saw the earlier row knows the repeated one, so they must not stand on both sides of a split.
@@ -38,8 +38,8 @@ def eligible_blocks(block: np.ndarray, min_samples: int) -> np.ndarray:
     return blocks[counts > min_samples]
 
 
-def few_shot(block: np.ndarray, xy: np.ndarray, min_samples: int, candidates: np.ndarray, held_out: int, cut: str,
-             rng: np.random.Generator) -> np.ndarray:
+def few_shot_roles(block: np.ndarray, xy: np.ndarray, min_samples: int, candidates: np.ndarray, held_out: int, cut: str,
+                   rng: np.random.Generator) -> np.ndarray:
     """Roles (samples,) int8: some blocks held out, one half of each their support and the other half the query.
 
     block       (samples,) of every sample, xy (samples, 2) its place
@@ -108,8 +108,21 @@ def without_strip(role: np.ndarray, xy: np.ndarray, buffer: float, sample: np.nd
     return out
 
 
+def without_twins(role: np.ndarray, factors: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    """Roles (points,) in which no labelled point has the very factors (points, factors) of a query sample: those are
+    unused. `repeated_rows` finds none where all factors count, but points may differ in a factor that a run leaves out.
+
+    sample (points,) bool: points with a label; a sample may have the factors of its own cell
+    """
+    query, taught = (role == QUERY) & sample, np.flatnonzero((role == TRAIN) | (role == SUPPORT))
+    _, group = np.unique(factors, axis=0, return_inverse=True)
+    out = role.copy()
+    out[taught[np.isin(group.ravel()[taught], group.ravel()[query])]] = UNUSED
+    return out
+
+
 @dataclass(frozen=True)
-class Rows:
+class PredictedRows:
     """What a fitted method predicts: factors (rows, factors) float32, xy (rows, 2) m, block (rows,)."""
 
     factors: np.ndarray
@@ -171,10 +184,10 @@ class Split:
         """(points, inputs) float32: the encoded factors."""
         return self.encoder.transform(self.factors)
 
-    def encoded(self, rows: "Rows | Split") -> np.ndarray:
+    def encoded(self, rows: "PredictedRows | Split") -> np.ndarray:
         """The encoded factors (rows, inputs) float32 of any rows."""
         return self.encoder.transform(rows.factors)
 
-    def rows(self, chosen: np.ndarray) -> Rows:
+    def rows(self, chosen: np.ndarray) -> PredictedRows:
         """The chosen points, (points,) bool."""
-        return Rows(self.factors[chosen], self.xy[chosen], self.block[chosen])
+        return PredictedRows(self.factors[chosen], self.xy[chosen], self.block[chosen])

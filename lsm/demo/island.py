@@ -63,7 +63,7 @@ def drain(elevation: np.ndarray, land: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.where(land, flow.upstream_area("cell"), 1), catchment
 
 
-def borders(field: np.ndarray) -> np.ndarray:
+def contours(field: np.ndarray) -> np.ndarray:
     """(rows, cols) bool: cells whose whole part differs from the whole part of their right or lower neighbour."""
     number, out = np.floor(field), np.zeros(field.shape, bool)
     out[:-1] |= number[:-1] != number[1:]
@@ -86,10 +86,10 @@ def make_factors(rng: np.random.Generator, c: IslandConstants) -> tuple[dict, np
     slope, aspect, curvature = surface(ground, c.CELL)
     area, catchment = drain(elevation, land)
     catchment = np.where(np.bincount(catchment.ravel())[catchment] < c.CATCHMENT, 0, catchment)
-    divide = borders(catchment) & binary_erosion(land)
+    divide = contours(catchment) & binary_erosion(land)
     row, col = np.indices(shape)
-    roads = borders(0.7 * noise(rng, shape, c.ROAD_LENGTH, 6.0))
-    faults = borders((0.8 * row + 0.6 * col) / c.FAULT_SPACING + 0.3 * noise(rng, shape, 40.0, 5.0))
+    roads = contours(0.7 * noise(rng, shape, c.ROAD_LENGTH, 6.0))
+    faults = contours((0.8 * row + 0.6 * col) / c.FAULT_SPACING + 0.3 * noise(rng, shape, 40.0, 5.0))
     land_use = classes(noise(rng, shape, 40.0, 4.0) + elevation / c.PEAK, land)  # built-up, farmed, wooded
     ndvi = 5500 + 400 * land_use + 1300 * noise(rng, shape, 8.0, 3.0)
     tangent = np.tan(np.radians(slope))

@@ -24,7 +24,7 @@ class InsarConstants(Protocol):
     DECIMALS: int
 
 
-class PointConstants(Protocol):
+class DemoPointConstants(Protocol):
     """The points drawn, as make_demo.py explains them."""
 
     ROWS: int
@@ -101,7 +101,7 @@ def make_velocity(rng: np.random.Generator, c: InsarConstants, factors: pd.DataF
     return np.where(loss > np.quantile(loss, 1 - c.GAPS), 0.0, measured)
 
 
-def draw_points(rng: np.random.Generator, c: PointConstants, grid: pd.DataFrame, probability: np.ndarray
+def draw_points(rng: np.random.Generator, c: DemoPointConstants, grid: pd.DataFrame, probability: np.ndarray
                 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The points without InSAR, and the InSAR points: factors of their cells, X, Y, label. Raises InputError where
     there are too few cells."""

@@ -3,14 +3,14 @@
 The model of a block is the mean of its members in log-odds. A factor is one player: its whole value is exchanged, all
 its inputs of the network at once. X and Y together are one more player, the place, the last one.
 
-Networks here are those of one block, `Networks` without the axis of blocks.
+Networks here belong to one block: `Networks` without the axis of blocks.
 """
 
 import numpy as np
 
 from lsm.learner.additive.direct_path import curves
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import Networks, log_odds, mean_log_odds, members_of
+from lsm.learner.prediction import Networks, log_odds, mean_log_odds, weights_of_members
 
 ROWS_AT_ONCE = 4_000  # of a network in one call: they stay in the processor's cache
 
@@ -24,13 +24,13 @@ def shap_values(networks: Networks, x: np.ndarray, background: np.ndarray, playe
                 rng: np.random.Generator) -> np.ndarray:
     """SHAP values (samples, players), in log-odds, of encoded samples x (samples, inputs).
 
-    background  encoded rows (rows, inputs) whose values replace those of absent players
+    background  encoded rows (rows, inputs) whose values replace the values of absent players
     player      of each input (inputs,)
     orders      the least number of orders in which players are exchanged, for each member; every row of the background
                 has its own order
     The SHAP values of a mean are the mean of the SHAP values (linearity, Lundberg and Lee 2017).
     """
-    each = [_of_member(weights, x, background, player, orders, rng) for weights in members_of(networks)]
+    each = [_of_member(weights, x, background, player, orders, rng) for weights in weights_of_members(networks)]
     return sum(each) / len(each)
 
 

@@ -58,7 +58,7 @@ def territory(table: pd.DataFrame, cells: np.ndarray) -> pd.DataFrame:
     return ranking
 
 
-def as_text(ranking: pd.DataFrame, agreement: np.ndarray, state: np.ndarray) -> str:
+def ranking_as_text(ranking: pd.DataFrame, agreement: np.ndarray, state: np.ndarray) -> str:
     """The ranking of `territory` for the terminal, and how well both measures agree. agreement, state (blocks,)."""
     def share(v):
         return f"{'-':>9}" if np.isnan(v) else f"{v:9.1%}"

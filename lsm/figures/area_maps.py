@@ -14,12 +14,12 @@ from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, NothingToDraw, arrays, caption, colour_bar, input_table, saved
 from lsm.figures.importance import COLUMNS, chosen_blocks
 from lsm.figures.importance import STAGE as EXPLAINING
-from lsm.figures.map_page import Ground, draw_classes, key, map_page, marks, patch, terrain
+from lsm.figures.map_page import MapTerrain, draw_classes, map_page, marks, patch, point_key, terrain
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import open_raster
 from lsm.insar.velocities import towards_satellite
 from lsm.maps.cartography import as_one_line, dimmed, grid_layers, named_classes, outlines, read_decimated
-from lsm.maps.classes import breaks_of, one_class
+from lsm.maps.classes import breaks_of, dominant_class
 from lsm.maps.counts import class_areas
 from lsm.maps.gis import forecast_of
 from lsm.run.artifacts import check
@@ -40,7 +40,7 @@ def inventory(c: FigureConstants) -> Drawn:
         chosen = points[points["kind"] == kind]
         if len(chosen):
             marks(ax, kind, chosen["X"], chosen["Y"], larger * size, c.RASTERISE)
-            handles.append(key(kind, f"{styles.NAMES[kind].replace(' (', chr(10) + '(')}: {len(chosen):,}"))
+            handles.append(point_key(kind, f"{styles.NAMES[kind].replace(' (', chr(10) + '(')}: {len(chosen):,}"))
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
     places = len(points[["X", "Y"]].drop_duplicates())
     words = f" at {counted(places, 'place')}: rows that repeat a place are drawn, but learned from once"
@@ -91,7 +91,7 @@ def enlarged(points: int) -> float:
     return float(np.clip(DENSE / max(points, 1), 1, 8))
 
 
-def cells_velocity(c: FigureConstants, ground: Ground) -> tuple[str, np.ndarray]:
+def cells_velocity(c: FigureConstants, ground: MapTerrain) -> tuple[str, np.ndarray]:
     """Name of the factor that InSAR measured, and its values in the cells drawn (rows, cols); NaN where it has none."""
     paths, velocity = Paths(c.REGION), next((factor for factor in c.factors if factor.zero_is_missing), None)
     source = grid_cells.grid_of(paths)
@@ -153,8 +153,8 @@ def blocks(c: FigureConstants) -> Drawn:
     ax.plot(*as_one_line(outlines(block, extent)), color="black", linewidth=0.45)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
     n, thin = int(tasks["label"].sum()), int(table["thin"].sum())
-    handles = [key("non-landslide", f"non-landslide: {len(tasks['label']) - n:,}"),
-               key("landslide", f"landslide: {n:,}"),
+    handles = [point_key("non-landslide", f"non-landslide: {len(tasks['label']) - n:,}"),
+               point_key("landslide", f"landslide: {n:,}"),
                Line2D([], [], color="black", linewidth=0.6, label=f"block: {len(table):,}")]
     handles += [Patch(facecolor=shaded, label=f"{c.THIN} samples or\nfewer: {thin:,}")] * (thin > 0)
     panel.legend(handles=handles, loc="upper left", borderaxespad=0)
@@ -180,7 +180,7 @@ def lsm_map(c: FigureConstants) -> Drawn:
                for colour, name, low, high, share in zip(c.CLASS_COLOURS, *columns, strict=True)]
     panel.legend(handles=handles[::-1], loc="upper left", borderaxespad=0, title="landslide\nsusceptibility",
                  alignment="left", title_fontsize=8, handleheight=1.6, handlelength=1.8, labelspacing=0.7)
-    same = one_class(table["cells"].to_numpy(), c)
+    same = dominant_class(table["cells"].to_numpy(), c)
     same = f"; {same}: BREAKS=quantile shows differences" if same and c.BREAKS == "fixed" else ""
     caption(fig, c, record, f"{table['cells'].sum():,} cells, {table['area_km2'].sum():,.1f} km²{forecast}{same}")
     return fig, table

@@ -57,7 +57,7 @@ class NothingToDraw(InputError):
 
 
 class NotCompared(InputError):
-    """The last comparison had no protocol of those that the figure shows."""
+    """The last comparison had no protocol that the figure shows."""
 
 
 def input_table(path: Path, stage: str, c: FigureConstants, names: tuple[str, ...]) -> tuple[pd.DataFrame, dict]:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, arrays, axes_at, caption, saved
-from lsm.figures.map_page import key, north_arrow, scale_bar, terrain
+from lsm.figures.map_page import north_arrow, point_key, scale_bar, terrain
 from lsm.inputs import grid_cells
 from lsm.inputs.factor.definition import codes_of_classes
 from lsm.insar.origins import origins
@@ -53,7 +53,7 @@ def factor_maps(c: FigureConstants) -> Drawn:
     unseen = sum(int((~np.isin(list(cells), classes_of(layer, f))).sum())
                  for f, cells, layer in zip(c.factors, counts, values, strict=True))
     lines = [-(-sum(1 + label.count("\n") for label in labels) // columns)
-             for labels, columns in (legend_of(in_order(words, tones)[1], wide) for words, tones in legends)]
+             for labels, columns in (legend_of(legend_order(words, tones)[1], wide) for words, tones in legends)]
     steps = [high + 0.56 + LINE * max(0, max(lines[r * across:(r + 1) * across]) - 2) for r in range(down)]
     tall = sum(steps) + 0.62
     fig = Figure(figsize=(styles.WIDTH, tall))
@@ -146,7 +146,7 @@ def is_name(word: str) -> bool:
     return not word.lstrip("-").replace(".", "", 1).isdigit()
 
 
-def in_order(words: dict, tones: dict) -> tuple[list[str], list[str]]:
+def legend_order(words: dict, tones: dict) -> tuple[list[str], list[str]]:
     """The tones and the words of the classes in the order of the legend: the largest classes, which have tones of their
     own, then the others."""
     order = sorted(words, key=lambda value: tones[value] == styles.PALE)
@@ -154,7 +154,7 @@ def in_order(words: dict, tones: dict) -> tuple[list[str], list[str]]:
 
 
 def legend_of(words: list[str], wide: float) -> tuple[list[str], int]:
-    """The labels of a legend, MOST_KEYS at most and a last one: of the one class that is left, or on the others. And
+    """The labels of a legend, MOST_KEYS at most and a last one: the only class that is left, or how many are left. And
     its columns within `wide` inches. Names too long for one column are broken into lines."""
     labels = words if len(words) <= MOST_KEYS + 1 else [*words[:MOST_KEYS], f"{len(words) - MOST_KEYS} more"]
     columns = max(1, min(5, int(wide / (KEY + LETTER * max(map(len, labels), default=1)))))
@@ -180,7 +180,7 @@ def draw_codes(fig, ax, foot: tuple, extent: tuple, code: np.ndarray, cells: dic
                      "share": cells[value] / n})
     ax.imshow(drawn, extent=extent)
     x, y, wide = foot
-    colours, names = in_order(words, tones)
+    colours, names = legend_order(words, tones)
     labels, columns = legend_of(names, wide)
     handles = [Patch(facecolor=colour, edgecolor=styles.INK, linewidth=0.3, label=label)
                for colour, label in zip(colours, labels, strict=False)]
@@ -230,8 +230,8 @@ def learned_factors(c: FigureConstants) -> Drawn:
                                         "kind": kind, "label": label}))
     counts = kind.value_counts()
     shown_kinds = [k for k in ("landslide", "InSAR", "non-landslide") if k in counts]
-    fig.legend(handles=[key(k, f"{styles.NAMES[k]}: {counts[k]:,}") for k in shown_kinds], loc="lower right", ncols=3,
-               bbox_to_anchor=(0.995, 0.085), borderaxespad=0)
+    keys = [point_key(k, f"{styles.NAMES[k]}: {counts[k]:,}") for k in shown_kinds]
+    fig.legend(handles=keys, loc="lower right", ncols=3, bbox_to_anchor=(0.995, 0.085), borderaxespad=0)
     most = label.mean()
     caption(fig, c, record, f"{len(drawn):,} held-out samples, with labels that no network has "
             f"seen; member 1 of {kind_of_member.members} ({kind_of_member.name}), not adapted;\nalike: same "

@@ -44,7 +44,7 @@ def shap_territory(c: FigureConstants) -> Drawn:
     drawn = np.sort(np.random.default_rng(c.SEED).permutation(samples)[:c.SWARM])
     words = [f"leads {n:,}" if n else "" for n in ranking["blocks_led"]]
     panels = [("Territory", ranking.assign(sd=np.nan), words, drawn)]
-    fig, points = page(values, panels, c.factors, names_of(paths, c.factors))
+    fig, points = violin_page(values, panels, c.factors, names_of(paths, c.factors))
     made = record["constants"]
     blocks = len(np.unique(values["block"][samples]))  # a block without samples has nothing to explain
     caption(fig, c, record, f"{counted(len(samples), 'sample')} of {counted(blocks, 'block')} "
@@ -74,7 +74,7 @@ def shap_blocks(c: FigureConstants) -> Drawn:
                  f"{counted(blocks.loc[block, 'landslides'], 'landslide')}, "
                  f"{len(drawn)} explained")
         panels.append((title, lines, arrows, drawn))
-    fig, points = page(values, panels, c.factors, names_of(paths, c.factors))
+    fig, points = violin_page(values, panels, c.factors, names_of(paths, c.factors))
     made = record["constants"]
     more = table["factor"].nunique() - max(len(lines) for _, lines, *_ in panels)
     caption(fig, c, record, f"{made.get('EXPLAINED')} samples a block explained at most, background "
@@ -137,8 +137,8 @@ def names_of(paths: Paths, factors: tuple[Factor, ...]) -> dict[str, dict[int, s
     return {factor: {code: name for name, code in of.items()} for factor, of in classes.items()}
 
 
-def page(values: dict, panels: list[tuple], factors: tuple[Factor, ...], names: dict[str, dict[int, str]]
-         ) -> tuple[Figure, list[pd.DataFrame]]:
+def violin_page(values: dict, panels: list[tuple], factors: tuple[Factor, ...], names: dict[str, dict[int, str]]
+                ) -> tuple[Figure, list[pd.DataFrame]]:
     """A page of panels, one below the other, and the points drawn in each.
 
     panels  title, lines, words and drawn of each, as `panel` takes them
@@ -157,8 +157,8 @@ def page(values: dict, panels: list[tuple], factors: tuple[Factor, ...], names: 
         bar.annotate(title, (0, 1), xytext=(-72 * NAMES + 6, 28), xycoords="axes fraction", fontsize=7.5,
                      textcoords="offset points", fontweight="bold", annotation_clip=False)
     drawn = [name for _, lines, *_ in panels for name in lines["factor"] if len(violins_of(values, factors, name)[1])]
-    key(fig, factors, "; beside it: the name of the class" if any(name in names for name in drawn) else
-        "; beside it: the code of the class" if drawn else "")
+    colour_legend(fig, factors, "; beside it: the name of the class" if any(name in names for name in drawn) else
+                  "; beside it: the code of the class" if drawn else "")
     return fig, points
 
 
@@ -221,13 +221,13 @@ def swarm(ax, name: str, at: float, values: dict, drawn: np.ndarray, factors: tu
     size, (missing, codes) = float(np.clip(1400 / len(drawn), 1.2, 7)), violins_of(values, factors, name)
     for k, code in enumerate(codes):
         one, middle = effect[value == code], at + CLASS * (k + 0.5 - len(codes) / 2)
-        ax.scatter(one, middle + spread(one, 0.45 * CLASS, ax, middle), s=0.7 * size, color=GREY, linewidths=0,
+        ax.scatter(one, middle + draw_violin(one, 0.45 * CLASS, ax, middle), s=0.7 * size, color=GREY, linewidths=0,
                    rasterized=True, zorder=3)
         beside(ax, one, middle, shorten(names.get(int(code), f"{code:g}"), NAME, placeholder="…"))
     if not len(codes):
         apart, missing, place = CLASS * missing.any() / 2, missing[drawn], np.empty(len(value))
         for chosen, middle, room in ((~missing, at - apart, 0.45), (missing, at + 0.5, 0.45 * CLASS)):
-            place[chosen] = middle + spread(effect[chosen], room, ax, middle)
+            place[chosen] = middle + draw_violin(effect[chosen], room, ax, middle)
         colour = np.full(len(value), GREY, object)
         if not factor or factor.kind in ("continuous", "distance"):
             rank = (rankdata(value[~missing]) - 1) / max(1, (~missing).sum() - 1)
@@ -243,7 +243,7 @@ def swarm(ax, name: str, at: float, values: dict, drawn: np.ndarray, factors: tu
                          "sample": values["row"][drawn], "value": value, "shap": effect})
 
 
-def spread(effect: np.ndarray, room: float, ax, at: float) -> np.ndarray:
+def draw_violin(effect: np.ndarray, room: float, ax, at: float) -> np.ndarray:
     """Draws the violin of SHAP values (points,) around `at`, up to `room` high on either side.
 
     Returns how far from the middle each point lies (points,): spread evenly over the violin's height at its value.
@@ -273,7 +273,7 @@ def make_room(ax) -> None:
     ax.set_xlim(low, high)
 
 
-def key(fig, factors: tuple[Factor, ...], beside_classes: str) -> None:
+def colour_legend(fig, factors: tuple[Factor, ...], beside_classes: str) -> None:
     """The legend of the points' colours, at the foot of the page; beside_classes: what stands beside their violins."""
     tall, left = fig.get_figheight(), 1.45
     ax = axes_at(fig, left, 0.47, 0.9, 0.08)

@@ -22,8 +22,8 @@ from lsm.run.settings import InputError
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What every map stands on.
+class MapTerrain:
+    """The terrain below every map.
 
     relief  the terrain in colour (rows, cols, 3); shade (rows, cols), 1 on flat ground
     extent  of both: west, east, south, north in metres
@@ -36,7 +36,7 @@ class Ground:
     words: tuple[str, ...]
 
 
-def terrain(c: FigureConstants, largest: int | None = None) -> Ground:
+def terrain(c: FigureConstants, largest: int | None = None) -> MapTerrain:
     """The terrain raster with at most `largest` cells a side; None: LARGEST. Raises InputError."""
     path = Paths(c.REGION).composite
     if not path.is_file():
@@ -51,10 +51,10 @@ def terrain(c: FigureConstants, largest: int | None = None) -> Ground:
     transform = dataset.GetGeoTransform()
     words = (crs_name(dataset.GetProjection()), f"cells {transform[1]:.4g} × {-transform[5]:.4g} m",
              *(text for region, text in c.MAP_NOTES if region == c.REGION))
-    return Ground(relief, shade, extent, words)
+    return MapTerrain(relief, shade, extent, words)
 
 
-def map_page(ground: Ground, across: float = styles.MAP, beside: float = styles.PANEL, least: float = 3.4) -> tuple:
+def map_page(ground: MapTerrain, across: float = styles.MAP, beside: float = styles.PANEL, least: float = 3.4) -> tuple:
     """A page for one map: figure, axes of the map in metres, axes of the panel beside it in inches.
 
     The panel has north arrow, scale bar, CRS and cell size at its foot and is free above.
@@ -83,7 +83,7 @@ def map_page(ground: Ground, across: float = styles.MAP, beside: float = styles.
     return fig, ax, panel
 
 
-def orientation(panel, ground: Ground, scale: float, left: float = 0.0, longest: float = 1.3) -> None:
+def orientation(panel, ground: MapTerrain, scale: float, left: float = 0.0, longest: float = 1.3) -> None:
     """North arrow, scale bar, CRS and cell size at the foot of axes in inches, from `left` on.
 
     scale  inches a metre; longest: inches of the bar, at most
@@ -113,8 +113,8 @@ def north_arrow(ax, x: float, y: float, high: float) -> None:
     ax.text(x, y + high + 0.03, "N", fontsize=8, ha="center")
 
 
-def draw_classes(ax, ground: Ground, path: Path, band: int, breaks: list[float], colours: tuple[str, ...], largest: int,
-                 line: float) -> None:
+def draw_classes(ax, ground: MapTerrain, path: Path, band: int, breaks: list[float], colours: tuple[str, ...],
+                 largest: int, line: float) -> None:
     """Draws a band of probabilities in classes over the shaded terrain, with an outline of `line` points."""
     probability, known, extent, _ = read_decimated(path, largest, average=False, band=band)
     tones = np.array([to_rgb(colour) for colour in (*colours, styles.SEA)])  # (classes + 1, 3)
@@ -149,7 +149,7 @@ def insar_points(ax, x, y, speed, size: float, pixels: bool) -> PathCollection:
                       linewidths=0.2)
 
 
-def key(kind: str, label: str) -> Line2D:
+def point_key(kind: str, label: str) -> Line2D:
     """The legend's mark for a kind of point."""
     style = styles.POINTS[kind]
     face, edge = style["facecolors"], style["edgecolors"]

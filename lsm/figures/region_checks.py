@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lsm.checks.finding import summary
+from lsm.checks.finding import counts_in_words
 from lsm.checks.table_checks import CORRELATION, VIF
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, axes_at, caption, saved, tidy
@@ -61,7 +61,7 @@ def list_of(fig, findings: pd.DataFrame, left: float) -> None:
     ax = axes_at(fig, left, 0.35, styles.WIDTH - left - 0.05, fig.get_figheight() - 0.5)
     ax.axis("off")
     ax.set(xlim=(0, 1), ylim=(LINES + 1.5, 0))
-    ax.text(0, 0.6, summary(findings), fontsize=7, fontweight="bold")
+    ax.text(0, 0.6, counts_in_words(findings), fontsize=7, fontweight="bold")
     for i, (level, text) in enumerate(lines_of(findings)):
         if level:
             mark, colour = LEVELS[level]
@@ -72,7 +72,7 @@ def list_of(fig, findings: pd.DataFrame, left: float) -> None:
 def lines_of(findings: pd.DataFrame) -> list[tuple[str, str]]:
     """The findings as at most LINES lines, each with its level; "" where a finding goes on from the line above.
 
-    First errors, then warnings, each in full; a line counts those that do not fit. Last, how many findings of each
+    First errors, then warnings, each in full; a line counts findings that do not fit. Last, how many findings of each
     topic are in order.
     """
     fine = findings[findings["level"] == "ok"]["topic"].value_counts()

@@ -18,7 +18,7 @@ DEFORMATION = ("#b35806", "#f1a340", "#f5f1e6", "#998ec3", "#542788")  # velocit
 SPEEDS = ("#9ecae1", "#2171b5", "#08306b")            # InSAR speed, low to high
 RAMP = ("#fcc35a", "#e4604e", "#8e2a86", "#1b0c41")    # any factor, low to high
 CLASS_TONES = ("#f2e3b3", "#7fb8a4", "#2f5d8a", "#b5633a", "#1f2440", "#b9a7c9", "#6f8f3a", "#8a3f4d", "#e8b02e",
-               "#9fd3f0", "#d9799f", "#5a5a5a")  # of the largest classes; those of all others are pale
+               "#9fd3f0", "#d9799f", "#5a5a5a")  # of the largest classes; all others are pale
 ASPECT_TONES = ("#1f2440", "#d9895a", "#fbe9b0", "#44689a", "#ffffff")  # north, east, south, west, flat
 THIN = "#7b3294"                                      # veil over blocks with few samples
 SEA, INK = "#eef3f7", "#333333"

@@ -22,9 +22,9 @@ DOTS = 60  # values of a line; more are drawn without dots
 # At the minimum over all samples the gradients of any two parts of them point against each other
 FITTED = ("Members start from a fit to all these samples, support and query alike. From there a step that lowers the "
           "loss of a task's support raises, on the whole, the loss of its query, and so few outer steps change little: "
-          "the loss after adaptation may lie above the one before. The figure roc shows samples that no fit saw.")
-BEFORE_RISES = ("Meta-training looks for a start that fits well after a few steps of adaptation, not for one that fits "
-                "well as it is: the loss after adaptation should fall, the loss before it may rise.")
+          "the loss after adaptation may lie above the loss before. The figure roc shows samples that no fit saw.")
+BEFORE_RISES = ("Meta-training looks for a start that fits well after a few steps of adaptation, not for a start that "
+                "fits well as it is: the loss after adaptation should fall, the loss before it may rise.")
 # As in Meta-SGD (Li and others 2017, arXiv 1707.09835)
 RATES = ("Inner rate: mean over the layers. Each weight has a rate of its own, and meta-training may make it negative: "
          "that weight then moves up the gradient of the support loss, where this lowers the query loss.")
@@ -50,7 +50,7 @@ def pretraining(c: FigureConstants) -> Drawn:
 
 
 def starts_fitted(c: FigureConstants) -> bool:
-    """Whether the members start from a fit to the samples, as those of small inventories do."""
+    """Whether the members start from a fit to the samples, as with small inventories."""
     return any(kind.bends for kind in read_kinds(arrays(Paths(c.REGION).model, STAGE, c, ("kinds",))["kinds"]))
 
 
@@ -104,7 +104,8 @@ def words_of_training(c: FigureConstants, table: pd.DataFrame, record: dict) -> 
     """The caption of `meta_training`."""
     lengths = table.groupby("kind", sort=False)["iteration"].max()
     words = " and ".join(f"{int(n):,}" + f" ({kind})" * (len(lengths) > 1) for kind, n in lengths.items())
-    said = f"{words} outer steps. A loss is the mean over the outer steps since the value before. "
+    said = f"{words} outer steps. A loss is the mean over the outer steps since the value before, of training tasks: "
+    said += "their query samples are no held-out ones. "
     said += f"{FITTED if starts_fitted(c) else BEFORE_RISES} "
     said += "" if adapts(c) else "The map uses the model before adaptation (FORECAST). "
     return said + (RATES if record["constants"].get("RATE_PER_WEIGHT") else "Inner rate: one for all weights.")

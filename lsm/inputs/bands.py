@@ -100,14 +100,14 @@ class Band:
 
 def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "point",
             remedy: str = "remove these points") -> tuple[np.ndarray, list[str]]:
-    """(values,) bool: which values, of those that a file does not declare as gaps, mark gaps; and a line on each such
-    number, and on one that may be one and is kept. where  the start of a line; what  has the values; remedy  what to do
-    about gaps, with <number> for the number
+    """(values,) bool: which values mark gaps, among the values that the file does not declare as gaps; and a line on
+    each such number, and on a number that may mark gaps and is kept. where  the start of a line; what  has the values;
+    remedy  what to do about gaps, with <number> for the number
 
-    One that `marks_gap` finds, or one of MARKS that is more than TIMES as large as 99 % of the others. Of values that
-    `vary` from place to place, also a whole number or one of nines (999.9), of 100 and more, that is TIMES as large as
-    all others and stands OFTEN times as often as any of them: what is measured is never so often the same. So often 0,
-    the smallest or the largest number is said.
+    A number marks gaps if `marks_gap` finds it, or if it is one of MARKS and more than TIMES as large as 99 % of the
+    others. Of values that `vary` from place to place, also a whole number or one of nines (999.9), of 100 and more,
+    that is TIMES as large as all others and occurs OFTEN times as often as any of them: measured values are never so
+    often the same. If 0, the smallest or the largest number occurs so often, a line says so.
     """
     marked, sizes, notes = np.isin(values, MARKS), np.abs(values), []
     others = ~marked & np.isfinite(values)
@@ -127,7 +127,7 @@ def gaps_of(values: np.ndarray, where: str, vary: bool = False, what: str = "poi
         elif mark or often:
             odd = "far from all other values" if mark else "far more frequent than any other value"
             kept.append(f"{where}: {end:g} at {counted(int(alike.sum()), what)} is {odd} and is kept; if it marks "
-                        "gaps, " + remedy.replace("<number>", written(float(end))))
+                        "gaps, " + remedy.replace("<number>", digits(float(end))))
     numbers, counts = np.unique(values[out], return_counts=True)
     return out, [*(f"{where}: {number:g} at {counted(n, what)} is taken for a gap that the file does not declare"
                    for number, n in zip(numbers, counts.tolist(), strict=True)), *kept]
@@ -143,9 +143,9 @@ def marks_gap(values: np.ndarray, of_all: Callable[[], tuple[float, ...]] | None
 
 
 def gaps_among(parts: Iterable[np.ndarray], step: int = 1) -> tuple[float, ...]:
-    """The numbers that mark gaps among the values of all parts (values,): those of SURE, and those of MARKS far from
-    all others: below 0 where these are not, or as far as these (98 % of them, of every `step`-th) are wide. -99 counts
-    in the first case alone, and not once. All of MARKS, where there are no others."""
+    """The numbers that mark gaps among the values of all parts (values,): numbers of SURE, and numbers of MARKS far
+    from all others: below 0 where these are not, or as far off as the range of these is wide (98 % of every `step`-th).
+    -99 counts in the first case alone, and only if it occurs twice or more. All of MARKS, where there are no others."""
     counts, low, high, sample = Counter(), np.inf, -np.inf, []
     for values in parts:
         marked = np.isin(values, MARKS)
@@ -173,13 +173,13 @@ def heaped(values: np.ndarray) -> bool:
 def fillers(values: np.ndarray, full: float = np.nan, shore: float = 0.0) -> list[tuple[float, float, str]]:
     """The numbers that stand in a share of APART of values (values,) and may mark gaps: each with its share, and why.
 
-    They are the least or the largest, if it lies apart from all others, as far as these (98 % of them) are wide; or, if
-    it stands OFTEN times as often as others do, one that is `full`, the largest that a file can hold, or alone below 0,
-    or, anywhere, of nines: 99, 99.99, 999. shore  how far 0 must lie apart; 0: it never counts
+    Such a number is the least or the largest and lies apart from all others, as far as these (98 % of them) are wide;
+    or it occurs OFTEN times as often as others do and is `full`, the largest number that a file can hold, or is alone
+    below 0, or, anywhere, is a number of nines: 99, 99.99, 999. shore  how far 0 must lie apart; 0: it never counts
     """
     numbers, counts = np.unique(values, return_counts=True)
     many = counts >= APART * len(values)
-    nines = [v for v in numbers[many & (np.abs(numbers) >= 99)].tolist() if set(written(abs(v))) <= {"9", "."}]
+    nines = [v for v in numbers[many & (np.abs(numbers) >= 99)].tolist() if set(digits(abs(v))) <= {"9", "."}]
     found = []
     for number in dict.fromkeys((*numbers[[0, -1]].tolist(), *nines)) if len(numbers) > 2 else ():
         others, count = numbers != number, counts[numbers == number][0]
@@ -190,13 +190,13 @@ def fillers(values: np.ndarray, full: float = np.nan, shore: float = 0.0) -> lis
         apart = end and np.abs(numbers[others] - number).min() >= width
         of = ("is the largest that the file can hold" if number == full else
               "alone is below 0" if number < 0 <= numbers[others].min() else
-              "stands far more often than others" if number in nines else "")
+              "occurs far more often than others" if number in nines else "")
         if apart or (of and count > OFTEN * np.median(counts[others])):
             found.append((number, count / len(values), "lies apart from all other values" if apart else of))
     return found
 
 
-def written(number: float) -> str:
+def digits(number: float) -> str:
     """A number with the digits that tell it from others: 99.99, also where float32 stores 99.9899979."""
     if not abs(number) < 1e15:
         return f"{number:.9g}"
@@ -206,7 +206,7 @@ def written(number: float) -> str:
 
 def bulk(values: np.ndarray) -> float:
     """The median size of the numbers other than 0 among values (values,); 0 where there are none. A number that stands
-    n times counts sqrt(n) times: neither one that marks gaps in many cells nor many odd ones in few cells move it."""
+    n times counts sqrt(n) times: neither a mark of gaps in many cells nor many odd numbers in few cells move it."""
     sizes, counts = np.unique(np.abs(values[np.isfinite(values) & (values != 0)]), return_counts=True)
     heaps = np.cumsum(np.sqrt(counts))
     return float(sizes[np.searchsorted(heaps, heaps[-1] / 2)]) if len(sizes) else 0.0
@@ -281,7 +281,7 @@ def refuse_impossible(values: np.ndarray, name: str, kind: str, where: str, decl
     bad = impossible(values, name, kind, of_all)
     if bad.any():
         wild = float(values[bad][0])
-        gap = f"if it marks gaps, declare it ({declare.replace('<number>', written(wild))}), else "
+        gap = f"if it marks gaps, declare it ({declare.replace('<number>', digits(wild))}), else "
         gap *= wild in MARKS or abs(wild) >= ENDLESS or bool((values[bad] == wild).all())
         raise InputError(f"{where}: expected {limits_of(name, kind)[2]}, found {wild:.9g} in "
                          f"{counted(int(bad.sum()), 'cell')}; {gap}"

@@ -33,7 +33,7 @@ def crs_name(wkt: str) -> str:
 
 
 def other_unit(crs: osr.SpatialReference) -> str:
-    """Name and unit of a CRS that is not a projected one in metres, for a message; "" for one that is."""
+    """Name and unit of a CRS, for a message; "" for a projected CRS in metres."""
     if crs.IsProjected() and abs(crs.GetLinearUnits() - 1) <= 1e-9:
         return ""
     return f"{crs.GetName()} in {crs.GetLinearUnitsName() if crs.IsProjected() else crs.GetAngularUnitsName()}"
@@ -51,9 +51,9 @@ def refuse_unmetric(crs: osr.SpatialReference | None, path: Path) -> None:
 
 
 def ground_scale(crs: osr.SpatialReference, x: float, y: float) -> float:
-    """Metres on the map for one metre on the ground around x, y: of four directions, the one farthest from 1.
+    """Metres on the map for one metre on the ground around x, y: of four directions, the value farthest from 1.
 
-    The ground is the ellipsoid of the CRS; distances on it are those of an equidistant projection around the point.
+    The ground is the ellipsoid of the CRS; distances on it are taken from an equidistant projection around the point.
     """
     flat, degrees = crs.Clone(), crs.CloneGeogCS()
     for each in (flat, degrees):

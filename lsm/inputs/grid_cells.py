@@ -1,7 +1,7 @@
 """The cells to predict, from a table or from a stack of rasters.
 
-The table has one row a cell (lsm/inputs/samples.py). A region without a table has a stack: a raster on the grid of
-composite.tif with a float band for each factor, described by the factor's name, with declared nodata.
+The table, csv or Parquet, has one row a cell (lsm/inputs/samples.py). A region without a table has a stack: a raster
+on the grid of composite.tif with a float band for each factor, described by the factor's name, with declared nodata.
 """
 
 from collections.abc import Iterator
@@ -20,8 +20,12 @@ from lsm.run.settings import InputError
 
 
 def grid_of(paths: Paths) -> Path:
-    """The grid table of a region, or its stack where there is a stack and no table."""
-    return paths.factor_stack if paths.factor_stack.is_file() and not paths.grid.is_file() else paths.grid
+    """The grid table of a region, csv or Parquet, or its stack where there is a stack and no table. Raises InputError
+    where there are two tables."""
+    tables = [path for path in (paths.grid, paths.grid_parquet) if path.is_file()]
+    if len(tables) > 1:
+        raise InputError(f"{shown(tables[1])}: expected one grid table, found {shown(tables[0])} beside it; remove one")
+    return tables[0] if tables else paths.factor_stack if paths.factor_stack.is_file() else paths.grid
 
 
 def count(path: Path) -> int:
@@ -102,7 +106,7 @@ def _refuse_elsewhere(dataset: gdal.Dataset, path: Path) -> None:
     if not same:
         raise InputError(f"{shown(path)}: expected the grid of {shown(beside)} ({of_composite.rows} x "
                          f"{of_composite.cols} cells, {of_composite.extent}), found {own.rows} x {own.cols} "
-                         f"({own.extent}); warp it to that, or run prepare_region.py again")
+                         f"({own.extent}); warp it to that grid, or run prepare_region.py again")
 
 
 def _bands(dataset, factors: tuple[Factor, ...], path: Path) -> list[int]:
@@ -116,7 +120,7 @@ def _bands(dataset, factors: tuple[Factor, ...], path: Path) -> list[int]:
         band = samples.find_name(found, factor.name, factor.aliases)
         if band is None:
             raise InputError(f"{shown(path)}: expected a band {factor.name!r}, found {', '.join(found)}; "
-                             "describe one so, or run prepare_region.py again")
+                             "give a band this description, or run prepare_region.py again")
         if dataset.GetRasterBand(band).GetNoDataValue() is None and Band.of(dataset, band).mask is None:
             raise InputError(f"{shown(path)}: band {band} ({factor.name}): nodata: expected a declared value, found "
                              f"none; declare one ({edit(path, '-a_nodata <number>')}), or run prepare_region.py again")

@@ -15,7 +15,7 @@ from osgeo import gdal, gdal_array
 
 from lsm.inputs import rasters
 from lsm.inputs.bands import NODATA, known
-from lsm.inputs.rasters import TILE, Composite, Grid, create, locate
+from lsm.inputs.rasters import TILE, Composite, Grid, create_raster, locate
 
 
 def read_rows(dataset: gdal.Dataset, row: int, rows: int, band: int = 1) -> np.ndarray:
@@ -30,7 +30,7 @@ def write_layer(path: Path, grid: Grid, values_of: Callable[[int, int], np.ndarr
     values_of  (row, rows) -> values of these rows (rows, cols); nan where a cell has no value
     kind       as GDAL numbers types; nodata None: every cell of the layer has a value
     """
-    target = create(path, grid, kind, nodata)
+    target = create_raster(path, grid, kind, nodata)
     for row, rows in grid.windows():
         write_rows(target, row, values_of(row, rows))
     flush(target)
@@ -72,8 +72,8 @@ def write_cells(path: Path, grid: Grid, row: np.ndarray, col: np.ndarray, values
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The first band of an open raster, of which slices of rows are read and written like those of an array."""
+class RasterRows:
+    """The first band of an open raster, of which slices of rows are read and written as in an array."""
 
     dataset: gdal.Dataset
 
@@ -163,8 +163,8 @@ def _whole_tiles(dataset: gdal.Dataset) -> int:
 
 def stack_layers(layers: dict[str, Path], units: dict[str, str], grid: Grid, mask: Path, path: Path) -> None:
     """Writes layers as the bands of one compressed GeoTIFF; nodata in all bands where the layer `mask` has nodata."""
-    target = create(path, grid, options=("COMPRESS=DEFLATE", "PREDICTOR=3", "TILED=YES", "INTERLEAVE=BAND", "ZLEVEL=1"),
-                    names=layers)
+    options = ("COMPRESS=DEFLATE", "PREDICTOR=3", "TILED=YES", "INTERLEAVE=BAND", "ZLEVEL=1")
+    target = create_raster(path, grid, options=options, names=layers)
     for i, name in enumerate(layers, start=1):
         target.GetRasterBand(i).SetUnitType(units[name])
     masking = gdal.Open(str(mask))

@@ -227,8 +227,8 @@ def known_strips(dataset: gdal.Dataset) -> Iterator[np.ndarray]:
 
 # writing ---------------------------------------------------------------------------------------------------------
 
-def create(path: Path, grid: Grid, kind: int = gdal.GDT_Float32, nodata: float | None = NODATA,
-           options: tuple[str, ...] = (), names: Iterable[str] = ("",)) -> gdal.Dataset:
+def create_raster(path: Path, grid: Grid, kind: int = gdal.GDT_Float32, nodata: float | None = NODATA,
+                  options: tuple[str, ...] = (), names: Iterable[str] = ("",)) -> gdal.Dataset:
     """An empty GeoTIFF on the grid with a band a name; kind as GDAL numbers types, options its creation options."""
     names = tuple(names)
     dataset = gdal.GetDriverByName("GTiff").Create(str(path), grid.cols, grid.rows, len(names), kind,
@@ -249,13 +249,13 @@ def write_windows(path: Path, windows: Iterable[tuple[int, int, np.ndarray]], gr
     else of it is in memory. The file's bytes depend on the order of the windows. kind as GDAL numbers types; metadata
     of the band."""
     of_numbers = "f" if kind == gdal.GDT_Float32 else "i"
-    dataset = create(path, grid, kind, nodata, _compressed(of_numbers), [description])
+    dataset = create_raster(path, grid, kind, nodata, _compressed(of_numbers), [description])
     for name, value in (metadata or {}).items():
         dataset.GetRasterBand(1).SetMetadataItem(name, value)
-    fill(dataset, windows)
+    fill_raster(dataset, windows)
 
 
-def fill(dataset: gdal.Dataset, windows: Iterable[tuple[int, int, np.ndarray]]) -> None:
+def fill_raster(dataset: gdal.Dataset, windows: Iterable[tuple[int, int, np.ndarray]]) -> None:
     """Writes windows, as `write_windows` takes them, into the first band of a new GeoTIFF, to its last byte."""
     band = dataset.GetRasterBand(1)
     for row, col, values in windows:
@@ -289,8 +289,9 @@ def write_bands(path: Path, bands: Iterable[np.ndarray], like: Grid | Raster, no
             if dataset is None:
                 if options is None:
                     options = _compressed(band.dtype.kind, len(descriptions))
-                dataset = create(temporary, Grid(*band.shape, like.geotransform, like.crs),
-                                 gdal_array.NumericTypeCodeToGDALTypeCode(band.dtype), nodata, options, descriptions)
+                grid = Grid(*band.shape, like.geotransform, like.crs)
+                kind = gdal_array.NumericTypeCodeToGDALTypeCode(band.dtype)
+                dataset = create_raster(temporary, grid, kind, nodata, options, descriptions)
             dataset.GetRasterBand(i).WriteArray(band)
         dataset.FlushCache()
         del dataset

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from lsm.inputs.bands import LOOKED_AT, SURE, gaps_among, impossible, limits_of, marks_gap, ndvi_scale
-from lsm.inputs.factor.class_words import NO_CLASS, class_word, codes_of
+from lsm.inputs.factor.class_words import NO_CLASS, class_word, codes_of_words
 from lsm.inputs.factor.definition import Factor
-from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, numbers, one_column, plain
+from lsm.inputs.tables.parquet_tables import ParquetTable, text_or_parquet
+from lsm.inputs.tables.text_tables import Table, find_columns, frame_of, numeric, one_column, plain
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -102,7 +103,7 @@ def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[
 
     @cache
     def gaps(j: int) -> tuple[float, ...]:  # in a column, by all rows: some of them cannot tell
-        parts = (numbers(part, table).iloc[:, 0].to_numpy() for part in Table(path).frames([places[j]], rows))
+        parts = (numeric(part, table).iloc[:, 0].to_numpy() for part in text_or_parquet(path).frames([places[j]], rows))
         return gaps_among(parts, 1 + count_rows(path) // LOOKED_AT)
 
     for frame in table.frames(places, rows, _in_words(places, factors)):
@@ -116,7 +117,9 @@ def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[
 def count_rows(path: Path) -> int:
     """Rows of a table below its header, about: a value in quotes may take several lines. Raises InputError where there
     is no table."""
-    _present(path, "src_data/make_demo.py")
+    table = _present(path, "src_data/make_demo.py")
+    if isinstance(table, ParquetTable):
+        return table.count
     lines, last = 0, b""
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(1 << 24), b""):
@@ -141,15 +144,14 @@ def unique_places(samples: Samples) -> tuple[np.ndarray, int, int]:
     return keep, len(place) - len(keep), conflicts
 
 
-def _present(path: Path, stage: str) -> Table:
+def _present(path: Path, stage: str) -> Table | ParquetTable:
     if not path.is_file():
         if (other := path.with_suffix(".parquet")).is_file():
             write = f"import pandas; pandas.read_parquet('{shown(other)}').to_csv('{shown(path)}', index=False)"
-            raise InputError(f"{shown(other)}: expected a csv table, found Parquet; with pyarrow installed, write it: "
-                             f'python -c "{write}"')
+            raise InputError(f"{shown(other)}: expected a csv table, found Parquet; write it: python -c \"{write}\"")
         of_demo = " for the demo area" if stage == "src_data/make_demo.py" else ""
         raise InputError(f"{shown(path)}: missing; put the table there, or run {stage}{of_demo}")
-    return Table(path)
+    return text_or_parquet(path)
 
 
 def find_name(names: dict, name: str, aliases: tuple[str, ...] = ()):
@@ -160,7 +162,7 @@ def find_name(names: dict, name: str, aliases: tuple[str, ...] = ()):
 
 
 def place_of(table: Table, name: str, aliases: tuple[str, ...] = ()) -> int:
-    """The place of the one column of a name or alias. Raises InputError."""
+    """The place of the column with a name or one of its aliases. Raises InputError where there is none, or several."""
     place = one_column(table, (name, *aliases), repr(name))
     if place is None:
         alias = "" if name in OTHER_NAMES else ", or add an alias to FACTORS in study_area.py"
@@ -191,7 +193,7 @@ def columns_of(table: Table, factors: tuple[Factor, ...], ending: tuple[str, ...
 def first_rows(path: Path, rows: int | None) -> pd.DataFrame:
     """The first rows of a table, all where None, for a look at them; of columns of the same name the first. Raises
     InputError."""
-    table = Table(path)
+    table = text_or_parquet(path)
     return frame_of(table, [i for i, name in enumerate(table.header) if table.header.index(name) == i], rows)
 
 
@@ -218,7 +220,8 @@ def _refuse(bad: np.ndarray, table: Table, column: pd.Series, expected: str, fir
         more = f" ({int(bad.sum())} such rows)" if bad.sum() > 1 else ""
         value = column.iloc[row]
         found = "nothing, or a word that stands for it like NA and None" if pd.isna(value) else repr(str(value)[:60])
-        raise InputError(f"{shown(table.path)}: line {table.line_of(first_row + row)}, column {column.name!r}: "
+        raise InputError(f"{shown(table.path)}: {table.unit} {table.line_of(first_row + row)}, column "
+                         f"{column.name!r}: "
                          f"expected {expected}, found {found}{more}; {remedy}")
 
 
@@ -234,12 +237,12 @@ def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], fir
     first_row  of this part in the table, for messages
     gaps       (number of a column) -> the numbers that mark gaps in it; None: by these rows. Raises InputError.
     """
-    values, checked = np.empty((len(frame), len(factors)), np.float32), numbers(frame, table)
+    values, checked = np.empty((len(frame), len(factors)), np.float32), numeric(frame, table)
     for j, factor in enumerate(factors):
         of_all = partial(gaps, j) if gaps else None
         v, column = checked.iloc[:, j].to_numpy(), frame.iloc[:, j]
         if factor.words:
-            v = codes_of(column, factor.words)
+            v = codes_of_words(column, factor.words)
             none = np.isnan(v) & column.where(np.isnan(v), "").map(class_word).isin(NO_CLASS[1:]).to_numpy()
             _refuse(none, table, column, "a class", first_row, "it marks gaps: remove these rows, or fill them")
             _refuse(np.isnan(v), table, column, f"a class in words, like {factor.words[0]!r}", first_row,

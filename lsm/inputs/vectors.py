@@ -11,7 +11,7 @@ from osgeo import gdal, ogr, osr
 
 from lsm.inputs.bands import NODATA, gaps_of
 from lsm.inputs.layers import flush
-from lsm.inputs.rasters import Grid, create
+from lsm.inputs.rasters import Grid, create_raster
 from lsm.run.artifacts import artifact
 from lsm.run.settings import counted
 
@@ -21,7 +21,7 @@ POINTS = (ogr.wkbPoint, ogr.wkbMultiPoint)
 
 # using ---------------------------------------------------------------------------------------------------------
 
-def kind_of(feature: ogr.Feature) -> int | None:
+def geometry_type(feature: ogr.Feature) -> int | None:
     """A feature's type of geometry as ogr numbers types; None for an empty feature."""
     shape = feature.GetGeometryRef()
     return None if shape is None or shape.IsEmpty() else ogr.GT_Flatten(shape.GetGeometryType())
@@ -31,7 +31,7 @@ def is_areal(dataset: gdal.Dataset) -> bool:
     """Whether a vector has polygons."""
     layer = dataset.GetLayer(0)
     layer.ResetReading()
-    return any(kind_of(feature) in POLYGONS for feature in layer)
+    return any(geometry_type(feature) in POLYGONS for feature in layer)
 
 
 def fields_of(layer: ogr.Layer) -> dict[str, int]:
@@ -64,7 +64,7 @@ def burn(dataset: gdal.Dataset, grid: Grid, path: Path, attribute: str | None = 
     touched  whether a polygon takes every cell that it touches, so that narrow ones have no gaps; else those whose
              centre lies inside
     """
-    target = create(path, grid, gdal.GDT_Int32 if attribute else gdal.GDT_Byte, None)
+    target = create_raster(path, grid, gdal.GDT_Int32 if attribute else gdal.GDT_Byte, None)
     options = [f"ATTRIBUTE={attribute}"] * bool(attribute) + ["ALL_TOUCHED=TRUE"] * touched
     gdal.RasterizeLayer(target, [1], dataset.GetLayer(0), burn_values=[1], options=options)
     flush(target)
@@ -73,10 +73,10 @@ def burn(dataset: gdal.Dataset, grid: Grid, path: Path, attribute: str | None = 
 
 def burn_numbers(dataset: gdal.Dataset, field: str, grid: Grid, path: Path, where: str, nodata: float | None
                  ) -> list[str]:
-    """Burns the numbers of a vector's field onto the grid as a layer; features without a number, or with one that marks
-    a gap, make none. Returns lines on such numbers and on overlaps.
+    """Burns the numbers of a vector's field onto the grid as a layer; features without a number, or with a number that
+    marks a gap, make no cells. Returns lines on such numbers and on overlaps.
 
-    nodata  a number that marks gaps, None for none beside those that always do; where  the start of a line
+    nodata  a number that marks gaps, None: only the numbers that always do; where  the start of a line
     """
     layer = dataset.GetLayer(0)
     quoted = '"' + field.replace('"', r'\"') + '"'
@@ -86,7 +86,7 @@ def burn_numbers(dataset: gdal.Dataset, field: str, grid: Grid, path: Path, wher
     gaps, notes = gaps_of(np.where(declared, np.nan, values), where, what="feature")
     layer.SetAttributeFilter(" AND ".join([f"{quoted} IS NOT NULL", *(f"{quoted} <> {number!r}" for number in
                                                                       np.unique(values[gaps | declared]).tolist())]))
-    target = create(path, grid)
+    target = create_raster(path, grid)
     target.GetRasterBand(1).Fill(NODATA)
     gdal.RasterizeLayer(target, [1], layer, options=[f"ATTRIBUTE={field}"])
     flush(target)
@@ -102,7 +102,7 @@ def overlaps(dataset: gdal.Dataset, burned: gdal.Dataset, attribute: str, grid: 
     """
     added = []
     for name, options in (("number", []), ("sum", [f"ATTRIBUTE={attribute}"])):
-        added.append(create(path.with_suffix(f".{name}.tif"), grid, gdal.GDT_Float64, None))
+        added.append(create_raster(path.with_suffix(f".{name}.tif"), grid, gdal.GDT_Float64, None))
         gdal.RasterizeLayer(added[-1], [1], dataset.GetLayer(0), burn_values=[1],
                             options=[*options, "MERGE_ALG=ADD"])
         added[-1].FlushCache()

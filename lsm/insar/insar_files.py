@@ -14,7 +14,7 @@ from lsm.inputs.bands import ENDLESS, gaps_of, heaped
 from lsm.inputs.bands import known as has_value
 from lsm.inputs.crs import crs_of, moved
 from lsm.inputs.rasters import Grid, open_raster
-from lsm.inputs.vectors import fields_of, kind_of
+from lsm.inputs.vectors import fields_of, geometry_type
 from lsm.region.points.placed_points import dropped
 from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
@@ -31,7 +31,7 @@ def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, lis
     """The points of a layer with its fields, the names of all fields, and notes.
 
     wanted  (name of a field) -> whether it is read
-    Coordinates are those of the geometry, whatever fields say. Points without geometry are dropped and counted. Raises
+    Coordinates are read from the geometry, whatever fields say. Points without geometry are dropped and counted. Raises
     InputError.
     """
     dataset, path = open_vector(name, WHAT, grid), path_of(name)
@@ -42,7 +42,7 @@ def layer_table(name: str | Path, grid: Grid, wanted) -> tuple[pd.DataFrame, lis
             if wanted(field)}  # a list of Python's numbers would take five times as much
     xy = np.full((n, 2), np.nan)
     for number, feature in enumerate(layer):
-        shape, kind = feature.GetGeometryRef(), kind_of(feature)
+        shape, kind = feature.GetGeometryRef(), geometry_type(feature)
         if kind not in (None, ogr.wkbPoint):
             raise InputError(f"{shown(path)}: {WHAT}: feature {number + 1}: expected a point, found "
                              f"{shape.GetGeometryName().lower()}; turn each into a point, or remove it")
@@ -61,7 +61,7 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
     none), and notes.
 
     key_of  (name of a band) -> what it holds, "velocity" or another, None where it does not count
-    The velocity along the line of sight is the band of that name, or the one of |band=<number>, or the first; further
+    The velocity along the line of sight is the band of that name, or of |band=<number>, or the first; further
     bands count by their names. An HDF5 file is read as MintPy writes it. Only cells around the grid are read. Raises
     InputError.
     """
@@ -83,7 +83,7 @@ def raster_table(name: str | Path, grid: Grid, key_of) -> tuple[pd.DataFrame, tu
         leave_out("nodata", (band.GetMaskBand().ReadAsArray(col, first, cols, rows) == 0) | np.isnan(v))
         if column == "velocity" and file.nodata is not None:
             leave_out(f"{file.nodata:g}", ~has_value(raw, file.nodata))
-        leave_out("of endless size", ~(np.abs(v) < ENDLESS))
+        leave_out("too large for values", ~(np.abs(v) < ENDLESS))
         if column == "velocity" and raw.dtype.kind == "f":
             leave_out("exactly 0, as no measurement is", v == 0)
         elif column == "velocity" and heaped(v[known]):

@@ -57,7 +57,7 @@ class Sieve:
 
 
 @dataclass(frozen=True)
-class Ground:
+class PointTerrain:
     """The terrain under InSAR points: the bands of TERRAIN (4, points), nan where there is none; which points (points,)
     lie inside the raster; and its crs as WKT."""
 
@@ -80,7 +80,7 @@ class Motion:
     notes: tuple[str, ...] = ()
 
 
-def find_moving(points: InsarPoints, ground: Ground, landslides: np.ndarray, factors_at,
+def find_moving(points: InsarPoints, ground: PointTerrain, landslides: np.ndarray, factors_at,
                 c: RuleConstants, path: Path) -> Motion:
     """Applies all rules.
 
@@ -122,7 +122,7 @@ def find_moving(points: InsarPoints, ground: Ground, landslides: np.ndarray, fac
     on_grid, kept = np.zeros((2, len(points.xy)), bool)
     on_grid[candidates] = np.isfinite(factors).all(axis=1)
     sieve.drop("not on the grid to predict", ~on_grid)
-    kept[sieve.left] = thin(points.xy[sieve.left], speed[sieve.left], c.SPACING)
+    kept[sieve.left] = thin_points(points.xy[sieve.left], speed[sieve.left], c.SPACING)
     sieve.drop(f"within {c.SPACING:g} m of a faster point", ~kept)
     if uphill := int((downhill[sieve.left] < 0).sum()):
         notes.append(f"weak labels that move up their slope: {uphill:,}; noise, other ground motion or, if they are "
@@ -142,8 +142,8 @@ def told_by_flat_ground(points: InsarPoints, flat: np.ndarray, steep: np.ndarray
     What the source gives is often the misfit of a straight line alone. So the errors are made wider where velocities on
     flat ground scatter wider than they say, and where the source gives none, this scatter stands for them: the median
     absolute deviation, which single fast points and a common motion do not change (the empirical null of Efron 2004,
-    Journal of the American Statistical Association 99). Where flat and steep ground move alike, it is the reference of
-    the velocities that moves, and they are counted from this ground. Each track is looked at alone.
+    Journal of the American Statistical Association 99). Where flat and steep ground move alike, the reference of the
+    velocities moves: this motion is subtracted. Each track is looked at alone.
     """
     velocity, error = points.velocity.copy(), np.zeros(len(flat)) if points.error is None else points.error.copy()
     heading, notes = np.zeros(len(flat)) if points.heading is None else points.heading, []
@@ -164,7 +164,7 @@ def told_by_flat_ground(points: InsarPoints, flat: np.ndarray, steep: np.ndarray
         if alike and abs(ground) > _scatter(velocity[here]):
             velocity[of_track] -= ground
             notes.append(f"{what}: flat and steep ground alike move by {ground:.3g} mm/yr (median), as if the "
-                         "reference moved: the rules count from there, DV does not")
+                         "reference moved: the rules subtract it, DV does not")
         for given, these in ((True, of_track & (error > 0)), (False, of_track & ~(error > 0))):
             told = these & flat
             if told.sum() < FLAT_POINTS:
@@ -198,9 +198,9 @@ def significant(velocity: np.ndarray, error: np.ndarray, tested: np.ndarray, sha
     """Which velocities (points,) are no noise, if a `share` of the points that pass may be noise after all.
 
     error  (points,) standard errors, 0 where they are not known: such points pass; tested  (points,) bool: the points
-    that are asked about; no other one passes
+    to judge; no other point passes
     Of many points some are fast by chance, however many errors that takes. Benjamini and Hochberg (1995), Journal of
-    the Royal Statistical Society B 57, bound their share of those that pass.
+    the Royal Statistical Society B 57, bound their share of the points that pass.
     """
     passes, tested = tested.copy(), tested & (error > 0)
     if tested.any() and share < 1:
@@ -265,7 +265,7 @@ def slope_velocity(velocity: np.ndarray, cosine: np.ndarray, floor: float) -> np
     return velocity / np.copysign(np.maximum(np.abs(cosine), floor), cosine)
 
 
-def thin(xy: np.ndarray, strength: np.ndarray, spacing: float) -> np.ndarray:
+def thin_points(xy: np.ndarray, strength: np.ndarray, spacing: float) -> np.ndarray:
     """Which points (points,) to keep so that no two kept ones are nearer than `spacing` m.
 
     The strongest first, of equals the first in the table; each drops the weaker ones nearer than `spacing`.

@@ -43,10 +43,10 @@ def origins(paths: Paths, samples: dict, c: OriginConstants) -> tuple[np.ndarray
     seen = places_of(paths.insar_points)
     transform = open_raster(paths.composite, "put the terrain raster there").GetGeoTransform()
     landslides, cell = np.flatnonzero(samples["label"] == 1), max(transform[1], -transform[5])
-    at, unmatched = nearest(seen, samples["xy"], landslides, cell)
+    at, unmatched = nearest_to_seen(seen, samples["xy"], landslides, cell)
     out[at] = INSAR
     return out, [f"{unmatched} of {len(seen)} rows of {shown(paths.insar_points)} have no landslide within a cell and "
-                 "count for nothing"] * (unmatched > 0)
+                 "are not used"] * (unmatched > 0)
 
 
 def table_of_origins(paths: Paths, c: OriginConstants) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def places_of(path: Path) -> np.ndarray:
     return xy.to_numpy(float)
 
 
-def nearest(seen: np.ndarray, xy: np.ndarray, rows: np.ndarray, within: float) -> tuple[np.ndarray, int]:
+def nearest_to_seen(seen: np.ndarray, xy: np.ndarray, rows: np.ndarray, within: float) -> tuple[np.ndarray, int]:
     """Which of the `rows` of xy (samples, 2) are nearest to a place seen (points, 2), at most `within` m away; and how
     many places have none."""
     if not len(rows) or not len(seen):

@@ -16,7 +16,7 @@ from lsm.inputs.rasters import TERRAIN, Composite, Grid, cell_of, centres, locat
 from lsm.inputs.samples import STORED_ZERO, columns_of, count_rows, grid_chunks, labels_of
 from lsm.inputs.tables.text_tables import Table
 from lsm.insar import velocities
-from lsm.insar.moving_slopes import Ground, Motion, Sieve, find_moving, is_near, thin
+from lsm.insar.moving_slopes import Motion, PointTerrain, Sieve, find_moving, is_near, thin_points
 from lsm.insar.rules import RuleConstants
 from lsm.run.paths import shown
 from lsm.run.progress import Progress
@@ -38,7 +38,7 @@ class RestConstants(Protocol):
     SEED: int
 
 
-def as_text(path: Path, factors: tuple[Factor, ...], ending: tuple[str, ...]) -> pd.DataFrame:
+def table_as_text(path: Path, factors: tuple[Factor, ...], ending: tuple[str, ...]) -> pd.DataFrame:
     """The columns of a table that its reader has accepted, under their published names, as text: every digit stays.
 
     ending  the columns after the factors
@@ -65,7 +65,7 @@ def published_points(path: Path, factors: tuple[Factor, ...], positive: str) -> 
     if not count_rows(path):
         raise InputError(f"{shown(path)}: expected one row an InSAR point, found none; fill it or remove it")
     values = np.concatenate([v for v, _ in grid_chunks(path, factors, 10**6)])
-    table = as_text(path, factors, ("X", "Y")).assign(label="1")
+    table = table_as_text(path, factors, ("X", "Y")).assign(label="1")
     for j in velocity:
         velocities.check_unit(values[:, j], path)
         values[:, j] = velocities.towards_satellite(values[:, j], positive)
@@ -89,16 +89,16 @@ def judged(c: WeakConstants, points: velocities.InsarPoints, composite: Composit
         return factors_at(grid, factors, composite.grid, points.xy[here], points.velocity[here], terrain[:, here],
                           c.GRID_ROWS)
 
-    return find_moving(points, Ground(terrain, inside, composite.grid.crs), landslides, factors_of, c, path)
+    return find_moving(points, PointTerrain(terrain, inside, composite.grid.crs), landslides, factors_of, c, path)
 
 
 def at_rest(motion: Motion, landslides: np.ndarray, c: RestConstants, spacing: float, grid: Grid, folder: Path
             ) -> tuple[np.ndarray, list[str]]:
     """Places (n, 2) of points at rest that become non-landslides, RATIO for each weak landslide; and a note.
 
-    With weak landslides alone whether InSAR sees a place would tell its label, and the map would show where InSAR has
-    points. So the non-landslides for them come from the same survey (Phillips et al. 2009, Ecological Applications 19,
-    on absences of the same bias as the presences).
+    With weak landslides alone, a place's label would follow from whether InSAR sees it, and the map would show where
+    InSAR has points. So the non-landslides for them come from the same survey (Phillips et al. 2009, Ecological
+    Applications 19, on absences of the same bias as the presences).
     landslides  (landslides, 2), of the inventory
     spacing     m, the least distance to landslides, weak ones too, and of each other
     folder      with the layers valid, 1 where every factor is known, and occupied, 1 in landslides and their polygons
@@ -111,7 +111,7 @@ def at_rest(motion: Motion, landslides: np.ndarray, c: RestConstants, spacing: f
     away = max(spacing, c.BUFFER) if c.STRATEGY == "buffer" else spacing
     rest = rest[~is_near(rest, np.vstack([landslides, weak]), away)]
     rest = np.random.default_rng([c.SEED, 7]).permutation(rest)  # then of points near each other the first ones stay
-    rest = rest[thin(rest, np.zeros(len(rest)), spacing)][:round(c.RATIO * len(weak))]
+    rest = rest[thin_points(rest, np.zeros(len(rest)), spacing)][:round(c.RATIO * len(weak))]
     return rest, [f"{len(rest):,} InSAR points at rest are non-landslides: RATIO for each weak landslide, as far as "
                   "there are such points"] * bool(len(weak))
 
@@ -162,7 +162,7 @@ def measured_samples(motion: Motion, factors: tuple[Factor, ...]) -> pd.DataFram
     """The points left as samples (text) with label 1."""
     left = motion.measured.iloc[motion.sieve.left]
     columns = {f.name: left["velocity"] if f.zero_is_missing else motion.factors[:, j] for j, f in enumerate(factors)}
-    text = {name: [number(v) for v in np.asarray(values)] for name, values in (columns | {
+    text = {name: [shortest_decimal(v) for v in np.asarray(values)] for name, values in (columns | {
         "X": left["X"], "Y": left["Y"]}).items()}
     for factor in (f for f in factors if f.words):
         of_code = (other_word(factor.words), *factor.words)
@@ -170,7 +170,7 @@ def measured_samples(motion: Motion, factors: tuple[Factor, ...]) -> pd.DataFram
     return pd.DataFrame(text).assign(label="1")
 
 
-def number(value) -> str:
+def shortest_decimal(value) -> str:
     """The shortest decimal that reads back as `value`; zero as published tables store it."""
     return np.format_float_positional(value if value else value.dtype.type(STORED_ZERO), trim="-")
 

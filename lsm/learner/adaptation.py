@@ -17,7 +17,7 @@ from lsm.learner.kinds import Kind
 from lsm.learner.maml import inner_step, statistics_of, task_losses
 from lsm.learner.meta_training import Training
 from lsm.learner.network import tf
-from lsm.learner.prediction import Networks, let_go, predict
+from lsm.learner.prediction import Networks, predict, release_memory
 from lsm.learner.support.supports import (
     ADAPTED,
     MOVED,
@@ -229,7 +229,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
                                                 distances[i], training.reach)
                     for network_of_blocks, w in zip(networks[kind.name], between, strict=True):
                         network_of_blocks[member, b] = w
-                let_go(networks)
+                release_memory(networks)
         each.append(state)
         own = np.array([(samples.block[r] == b).sum() for b, r in enumerate(rows)])
         counts = np.column_stack([own, [len(r) for r in rows] - own])
@@ -246,7 +246,7 @@ def _for_each_block(weights: np.ndarray, blocks: int, file: Path | None) -> np.n
     out = np.lib.format.open_memmap(file, "w+", weights.dtype, shape) if file else np.empty(shape, weights.dtype)
     for first in range(0, blocks, BLOCKS_AT_ONCE):
         out[:, first:first + BLOCKS_AT_ONCE] = weights[:, None]
-        let_go({"written": [out]})
+        release_memory({"written": [out]})
     return out
 
 

@@ -84,7 +84,7 @@ def read_kinds(text: np.ndarray | str) -> list[Kind]:
     return [Kind(**kind) for kind in json.loads(str(text))]
 
 
-def kinds_of(c: KindConstants, labelled: int) -> list[Kind]:
+def kinds_of_members(c: KindConstants, labelled: int) -> list[Kind]:
     """The kinds of members for an inventory with so many labelled points to learn from.
 
     The constants are meant for many points. Fewer points get smaller neighbourhoods, at most a quarter of the points

@@ -88,7 +88,7 @@ def stacked(states: list[dict]) -> dict:
 
 
 def unstacked(state: dict, members: int) -> list[dict]:
-    """The states of the members among those that `stacked` joined."""
+    """The states of the members that `stacked` joined."""
     return [{key: [np.asarray(array)[member] for array in arrays] for key, arrays in state.items()}
             for member in range(members)]
 

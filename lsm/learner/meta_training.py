@@ -11,7 +11,7 @@ import numpy as np
 
 from lsm.learner.additive.additive_start import start_paths
 from lsm.learner.encoder import Encoder
-from lsm.learner.kinds import Kind, KindConstants, kinds_of, read_kinds
+from lsm.learner.kinds import Kind, KindConstants, kinds_of_members, read_kinds
 from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
 from lsm.learner.network import PLACE, initial_weights, tf
 from lsm.learner.prediction import Networks
@@ -66,7 +66,7 @@ class Training:
                      tasks they draw; None: all layers start at random
         labelled     how many points there are to learn from
         """
-        kinds = kinds_of(c, labelled)
+        kinds = kinds_of_members(c, labelled)
         states = [[initial_state(initial_weights([inputs + PLACE * kind.place, *hidden], saved_model, rng, kind.direct,
                                                  inputs * kind.bends), c.INNER_LR, c.RATE_PER_WEIGHT)
                    for _ in range(kind.members)] for kind in kinds]
@@ -108,10 +108,10 @@ class Training:
 
     def fill(self, arrays: dict[str, np.ndarray]) -> None:
         """Takes the states from the arrays that `arrays` named."""
-        self.states = [states_of(kind, arrays) for kind in self.kinds]
+        self.states = [member_states(kind, arrays) for kind in self.kinds]
 
 
-def states_of(kind: Kind, arrays: dict[str, np.ndarray]) -> list[dict]:
+def member_states(kind: Kind, arrays: dict[str, np.ndarray]) -> list[dict]:
     """The states of a kind's members among the arrays that `Training.arrays` named."""
     def parts(key: str) -> list[np.ndarray]:
         count = sum(name.rpartition("_")[0] == f"{kind.name}_{key}" for name in arrays)
@@ -164,7 +164,7 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     end = max(kind.iterations for kind in training.kinds)
     # It follows from the number of points alone: a run that goes on farther has the same rows up to here
     every = max(1, c.LOG_EVERY // ROWS_OF_FEW) if any(kind.bends for kind in training.kinds) else c.LOG_EVERY
-    # once the kind with fewer steps is done, steps of the others take less time: the bar counts those of each member
+    # once the kind with fewer steps is done, steps of the others take less time: the bar counts steps of members
     bar = Progress(total=sum(kind.members * kind.iterations for kind in training.kinds), disable=not save,
                    initial=training.steps_of_members, desc="meta-training, all members", unit="step")
     with ThreadPoolExecutor(threads or cores()) as pool:

@@ -44,7 +44,7 @@ def log_odds(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 def _by_hidden_layers(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
-    """The log-odds (members, n) by each member of a kind, without those of a direct path; weights (members, ...)."""
+    """The log-odds (members, n) by each member of a kind, without the direct path; weights (members, ...)."""
     *layers, w, b = weights[:len(weights) // 2 * 2]
     layers += w[..., 1:] - w[..., :1], b[:, 1:] - b[:, :1]  # one output: the landslide's logit less the other one
     units = np.array([layers[0].shape[1], *(bias.shape[1] for bias in layers[1::2])])
@@ -113,7 +113,7 @@ def probability(log_odds: np.ndarray) -> np.ndarray:
     return expit(log_odds)
 
 
-def members_of(networks: Networks) -> Iterator[list[np.ndarray]]:
+def weights_of_members(networks: Networks) -> Iterator[list[np.ndarray]]:
     """Every member's weights, with (blocks) as first axis, kind by kind."""
     for weights in networks.values():
         for m in range(len(weights[0])):
@@ -122,11 +122,11 @@ def members_of(networks: Networks) -> Iterator[list[np.ndarray]]:
 
 def mean_log_odds(networks: Networks, x: np.ndarray) -> np.ndarray:
     """Log-odds (n,) of encoded rows x (n, inputs) by the intermediate models: `networks` without the axis of blocks."""
-    each = [log_odds(weights, x) for weights in members_of(networks)]
+    each = [log_odds(weights, x) for weights in weights_of_members(networks)]
     return sum(each) / np.float32(len(each))
 
 
-def let_go(networks: Networks) -> None:
+def release_memory(networks: Networks) -> None:
     """Gives back the memory of networks that lie in files; what is used again is read again."""
     for array in (w for weights in networks.values() for w in weights):
         if isinstance(array.base, mmap.mmap):
@@ -144,15 +144,15 @@ def rows_in_tiles(block: np.ndarray, blocks: int) -> Iterator[tuple[int, np.ndar
 
 
 def log_odds_of_block(members: list[list[np.ndarray]], b: int, x: np.ndarray) -> np.ndarray:
-    """Log-odds (members, rows) of encoded rows x (rows, inputs) of block b; members as `members_of` gives them."""
+    """Log-odds (members, rows) of encoded rows x (rows, inputs) of block b; members: `weights_of_members`."""
     return np.stack([log_odds([w[b] for w in weights], x) for weights in members])
 
 
 def predict(networks: Networks, block: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Landslide probability (rows,) float32 of encoded rows x (rows, inputs), each by the networks of its block
-    (rows,): that of the mean log-odds of all members."""
+    (rows,): the probability of the mean log-odds of all members."""
     of_tile, out = probability_of_tile(networks), np.empty(len(x), np.float32)
-    for b, rows in rows_in_tiles(block, len(next(members_of(networks))[0])):
+    for b, rows in rows_in_tiles(block, len(next(weights_of_members(networks))[0])):
         out[rows] = of_tile(b, x[rows])
     return out
 
@@ -165,7 +165,7 @@ def over_tiles(parts: Iterable[Part], encoder: Encoder, blocks: int, of_tile: Ca
 
     of_tile  of_tile(block, x) -> values (outputs, rows) of encoded rows x (rows, inputs) of one block
     threads  0: as many as cores. Each fills places of its own, so no value depends on their number
-    While one part is computed the next one is read and the one before is used; no more than these are in memory.
+    While one part is computed, the next part is read and the part before is used: only these three are in memory.
     """
     def fill(part: Part, out: np.ndarray, tiles: list) -> None:
         for b, rows in tiles:
@@ -224,7 +224,7 @@ def flag_of(part: Part, states: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class Counts:
+class GridCounts:
     """What is counted of a grid while it is predicted: cells by flag (4,), cells on the map, cells of unseen classes by
     factor."""
 
@@ -233,13 +233,13 @@ class Counts:
     unseen: dict[str, int]
 
     @classmethod
-    def of(cls, part: Part, states: np.ndarray, encoder: Encoder) -> "Counts":
-        """Those of a part of the grid; states (blocks,)."""
+    def of(cls, part: Part, states: np.ndarray, encoder: Encoder) -> "GridCounts":
+        """The counts of a part of the grid; states (blocks,)."""
         return cls(np.bincount(flag_of(part, states), minlength=4), int(part.on_map.sum()),
                    encoder.unseen(part.factors))
 
-    def add(self, other: "Counts") -> None:
-        """Adds those of another part."""
+    def add(self, other: "GridCounts") -> None:
+        """Adds the counts of another part."""
         self.flags += other.flags
         self.on_map += other.on_map
         self.unseen = {name: self.unseen.get(name, 0) + other.unseen.get(name, 0)

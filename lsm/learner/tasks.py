@@ -13,7 +13,7 @@ from lsm.learner.encoder import Encoder
 from lsm.run.settings import InputError
 
 TASKS = 2_000  # neighbourhoods for meta-training
-OTHERS = "another SEED, or META_TRAIN_SHARE=0.5"  # what holds out others where those held out are of one class
+OTHERS = "another SEED, or META_TRAIN_SHARE=0.5"  # holds out other blocks where the held-out ones have one class
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class EncodedSamples:
         factors."""
         names, known = [str(name) for name in arrays["factor_names"]], [factor.name for factor in encoder.factors]
         if names != known:
-            raise InputError(f"factors: expected those of the encoder ({', '.join(known)}), found {', '.join(names)} "
-                             "in the tasks; run DAS_pretraining.py, scene_sampling.py and meta_learner.py again")
+            raise InputError(f"factors: expected {', '.join(known)} as in the encoder, found {', '.join(names)} in "
+                             "the tasks; run DAS_pretraining.py, scene_sampling.py and meta_learner.py again")
         return cls(encoder.transform(arrays["factors"], arrays["xy"]), arrays["label"].astype(np.int32), arrays["xy"],
                    arrays["block"], arrays["weight"])
 
@@ -131,7 +131,7 @@ def _gathered(samples: EncodedSamples, fold: np.ndarray) -> str:
 
 
 def both_classes(samples: EncodedSamples, held_out: np.ndarray) -> bool:
-    """Whether the samples of the blocks `held_out` have both classes, and those of the others too."""
+    """Whether the samples of the blocks `held_out` have both classes, and the samples of the other blocks too."""
     chosen = np.isin(samples.block, held_out)
     return all(len(np.unique(samples.label[part])) == 2 for part in (chosen, ~chosen))
 

@@ -52,8 +52,8 @@ def grid_layers(source, factors, geotransform: tuple, size: tuple, shape: tuple
 
     geotransform  of the raster of `size`
     Returns (factors, rows, cols) float32, nan where no grid cell lies, one of them where several do; the number of
-    grid cells; and by factor the number of grid cells in each of its `classes_of`, by rising code, also in those that
-    no cell of the smaller raster shows. Reads the grid a chunk at a time.
+    grid cells; and by factor the number of grid cells in each of its `classes_of`, by rising code, also in classes
+    that no cell of the smaller raster shows. Reads the grid a chunk at a time.
     """
     out, n, parts = np.full((len(factors), *shape), np.nan, np.float32), 0, grid_cells.chunks(source, factors, CHUNK)
     counts = [Counter() for _ in factors]

@@ -77,7 +77,7 @@ def breaks_of(paths: Paths, dataset: gdal.Dataset, stage: str, c: ClassConstants
     return breaks, False
 
 
-def one_class(cells: np.ndarray, c: ClassConstants) -> str:
+def dominant_class(cells: np.ndarray, c: ClassConstants) -> str:
     """Says which class holds nearly all cells, where one does, or ""; cells: (classes,) their number."""
     share = cells / max(cells.sum(), 1)
     if share.max() < NEARLY_ALL:

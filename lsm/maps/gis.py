@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, ogr
 
-from lsm.inputs import rasters, vectors
-from lsm.inputs.rasters import Grid, fill, known_strips
-from lsm.run.artifacts import artifact, record_path, wrote
+from lsm.inputs import vectors
+from lsm.inputs.rasters import Grid, create_raster, fill_raster, known_strips
+from lsm.run.artifacts import artifact, discard, wrote
 from lsm.run.paths import Paths, names_of_classes, shown
 from lsm.run.settings import InputError
 from lsm.run.writing import whole
@@ -18,9 +18,9 @@ from lsm.run.writing import whole
 LEFT_OUT, AS_WITHOUT = "X, Y and adaptation left out", "made as without it"
 
 
-def create(path: Path, like: gdal.Dataset, kind: int, nodata: float) -> gdal.Dataset:
+def create_like(path: Path, like: gdal.Dataset, kind: int, nodata: float) -> gdal.Dataset:
     """A raster of one band on the grid of `like`, nodata in every cell; kind as GDAL numbers types."""
-    dataset = rasters.create(path, Grid.of(like), kind, nodata, ("TILED=YES",))
+    dataset = create_raster(path, Grid.of(like), kind, nodata, ("TILED=YES",))
     dataset.GetRasterBand(1).Fill(nodata)
     return dataset
 
@@ -84,7 +84,8 @@ def remove_product(paths: Paths, product: str, stage: str) -> None:
     if there and not wrote(path, (stage,)):
         print(f"{shown(path)}: of an earlier run, not of this map; remove it")
         return
-    for file in (path, record_path(path), *paths.beside_gis_raster(product)):
+    discard(path)
+    for file in paths.beside_gis_raster(product):
         file.unlink(missing_ok=True)
     if there:
         print(f"{shown(path)}: of an earlier run, not of this map; removed")
@@ -101,9 +102,10 @@ def write_classes(path: Path, windows: Iterable[tuple[int, int, np.ndarray]], gr
     names, colours  as `name_classes` takes them; made  stage, constants and inputs for the record
     """
     with artifact_with_names(path, *made) as temporary:
-        dataset = rasters.create(temporary, grid, gdal.GDT_Byte, 0, ("COMPRESS=DEFLATE", "TILED=YES"), [description])
+        options = ("COMPRESS=DEFLATE", "TILED=YES")
+        dataset = create_raster(temporary, grid, gdal.GDT_Byte, 0, options, [description])
         name_classes(dataset.GetRasterBand(1), names, colours)
-        fill(dataset, windows)
+        fill_raster(dataset, windows)
         del dataset
 
 

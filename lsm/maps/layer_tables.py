@@ -23,24 +23,24 @@ def how_adapted(state: np.ndarray, support: np.ndarray, share: np.ndarray, reach
             if (n := (state == which).sum())]
     adapted, partly = np.isin(state, MOVED), (state == PARTLY).sum()
     alone = (adapted & (support[:, 0] == 0)).sum()
-    in_part = [f"{partly} of the adapted ones in part, since some members find no samples near, or of one class"]
+    in_part = [f"{partly} of the adapted in part, since some members find no samples near, or samples of one class"]
     lines = ["; ".join([f"{counted(len(state), 'block')}: {adapted.sum()} adapted, {alone} of them on samples of other "
                         "blocks alone", *in_part * bool(partly), *kept])]
     if reach < np.inf and adapted.any():
         lines.append(f"how far they adapt, from 0 (they keep the intermediate model) to 1 (fully): "
-                     f"{in_short(share[adapted])}; with the distance d of a block's cells from the samples it falls as "
-                     f"exp(-d / {reach:,.0f} m)")
+                     f"{share_in_words(share[adapted])}; with the distance d of a block's cells from the samples it "
+                     f"falls as exp(-d / {reach:,.0f} m)")
     return lines
 
 
-def in_short(share: np.ndarray) -> str:
+def share_in_words(share: np.ndarray) -> str:
     """Shares of adaptation (blocks,) of adapted blocks in words."""
     low, median, high = np.quantile(share, (0, 0.5, 1))
     return f"median {median:.2f}, lowest {low:.2f}, highest {high:.2f}"
 
 
-def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataFrame | None,
-              importance: pd.DataFrame | None) -> pd.DataFrame:
+def block_table(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataFrame | None,
+                importance: pd.DataFrame | None) -> pd.DataFrame:
     """The table of the layer of blocks.
 
     blocks               the blocks table of stage 2
@@ -73,10 +73,10 @@ def of_blocks(blocks: pd.DataFrame, cell: float, models: dict, metrics: pd.DataF
 OF_GEOPACKAGE = ("fid", "geom")
 
 
-def of_samples(samples: dict, factors: tuple[Factor, ...], listed: Path) -> pd.DataFrame:
-    """The table of the layer of samples: row in the table of samples, label, block, and the factors; those called like
-    one of the three, or like a column that every GeoPackage has, have "factor" before it. Of a factor whose classes
-    have names it holds the names, and the code of a class without one, as text.
+def sample_table(samples: dict, factors: tuple[Factor, ...], listed: Path) -> pd.DataFrame:
+    """The table of the layer of samples: row in the table of samples, label, block, and the factors. A factor with the
+    name of one of these three, or of a column that every GeoPackage has, gets "factor" before its name. Of a
+    factor whose classes have names it holds the names, and the code of a class without one, as text.
 
     samples  arrays of metatask_sampling/<REGION>_tasks.npz
     listed   the region's list of factors, where there is one: it names classes, as tables in words do

@@ -76,7 +76,7 @@ def _text(root: ElementTree.Element) -> str:
     return _DOCTYPE + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def write(raster: Path, style: str) -> None:
+def write_style(raster: Path, style: str) -> None:
     """Writes a style beside its raster, under the same name, where QGIS looks for it."""
     with whole(raster.with_suffix(".qml")) as temporary:
         temporary.write_text(style, encoding="utf-8")
@@ -84,13 +84,13 @@ def write(raster: Path, style: str) -> None:
 
 # the products of export_gis.py -----------------------------------------------------------------------------------
 
-def probability(colours: tuple[str, ...]) -> str:
+def probability_style(colours: tuple[str, ...]) -> str:
     """The colours of the classes, running from 0 to 1."""
     at = np.linspace(0, 1, len(colours))
     return of_ramp([(v, colour, f"{v:g}") for v, colour in zip(at, colours, strict=True)], smooth=True)
 
 
-def susceptibility(names: tuple[str, ...], colours: tuple[str, ...], breaks: list[float]) -> str:
+def class_style(names: tuple[str, ...], colours: tuple[str, ...], breaks: list[float]) -> str:
     """The classes, each with its range of probabilities."""
     edges = [0.0, *breaks, 1.0]
     return of_palette([(i + 1, colours[i], f"{name} ({edges[i]:.3g} to {edges[i + 1]:.3g})")
@@ -112,7 +112,7 @@ def steps_of_applicability(threshold: float, inside: tuple[str, ...],
     return list(zip(limits, (*inside, *outside), labels, strict=True))
 
 
-def blocks() -> str:
+def block_style() -> str:
     """Blocks as outlines, hatched where they alone keep the intermediate model, dotted where some members keep it."""
     outline = {"outline_color": "50,50,50,255", "outline_width": "0.2", "outline_style": "solid"}
     fills = [("0,0,0,255", "no"), ("213,94,0,255", "b_diagonal"), ("0,114,178,255", "f_diagonal"), ("0,0,0,255", "no"),
@@ -122,7 +122,7 @@ def blocks() -> str:
         for i, (colour, style) in enumerate(fills)])
 
 
-def samples() -> str:
+def sample_style() -> str:
     """Samples by label, in the colours of SAMPLES."""
     slid, stable = (",".join(map(str, bytes.fromhex(colour[1:]))) + ",255" for colour in SAMPLES.values())
     circle = {"name": "circle", "color": stable, "outline_color": "90,90,90,255", "size": "1.1"}

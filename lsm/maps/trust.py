@@ -10,14 +10,21 @@ from scipy.spatial.distance import pdist
 
 from lsm.blocks.grid_parts import Part
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import Networks, let_go, log_odds_of_block, members_of, over_tiles, probability
+from lsm.learner.prediction import (
+    Networks,
+    log_odds_of_block,
+    over_tiles,
+    probability,
+    release_memory,
+    weights_of_members,
+)
 from lsm.maps.nearest import Nearest
 from lsm.run.paths import shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
 
-def spread(each: np.ndarray) -> np.ndarray:
+def spread_of_members(each: np.ndarray) -> np.ndarray:
     """Standard deviation (rows,) of landslide probability of log-odds `each` (members, rows), two members or more."""
     p = probability(each)
     mean = sum(p) / np.float32(len(p))  # not p.mean(axis=0), which sums the members of a row alone in another order
@@ -105,20 +112,20 @@ def applicability_of(encoder: Encoder, samples: dict, weight: np.ndarray, blocks
     return found
 
 
-def fill(parts: Iterable[Part], cells: int, encoder: Encoder, networks: Networks, applicable: Applicability,
-         uncertainty: gdal.Dataset | None, applicability: gdal.Dataset) -> None:
+def fill_rasters(parts: Iterable[Part], cells: int, encoder: Encoder, networks: Networks, applicable: Applicability,
+                 uncertainty: gdal.Dataset | None, applicability: gdal.Dataset) -> None:
     """Fills both rasters part by part of a grid with `cells` cells; uncertainty may be None. A cell outside every block
     takes the nearest block, as in the map."""
-    members = list(members_of(networks))
+    members = list(weights_of_members(networks))
 
     def of_tile(b: int, x: np.ndarray) -> np.ndarray:
         index = applicable.index(x)
-        return np.stack([index, spread(log_odds_of_block(members, b, x))]) if uncertainty else index[None]
+        return np.stack([index, spread_of_members(log_odds_of_block(members, b, x))]) if uncertainty else index[None]
 
     bar = Progress(total=cells, desc="grid", unit="cell", unit_scale=True, delay=1)
     for part, values in over_tiles(parts, encoder, len(members[0][0]), of_tile, 2 if uncertainty else 1):
         for dataset, v in zip((applicability, uncertainty), values, strict=False):
             part.write(dataset, v)
-        let_go(networks)
+        release_memory(networks)
         bar.update(len(part.block))
     bar.close()

@@ -16,7 +16,8 @@ from lsm.inputs.rasters import Grid
 STRATEGIES = ("random", "slope", "buffer")
 
 
-def draw_cells(rng, wanted: dict[int, int], strata, windows: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+def draw_by_stratum(rng, wanted: dict[int, int], strata, windows: list[tuple[int, int]]
+                    ) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of cells drawn without repeats, each cell of a stratum with the same chance, in two passes over
     the windows.
 
@@ -46,7 +47,7 @@ def draw_cells(rng, wanted: dict[int, int], strata, windows: list[tuple[int, int
 
 
 def strata_of(strategy: str, folder: Path, edges: np.ndarray, buffer: float) -> Callable[[int, int], np.ndarray]:
-    """The function (row, rows) -> stratum of each cell of a window, for `draw_cells`. Where a non-landslide may be
+    """The function (row, rows) -> stratum of each cell of a window, for `draw_by_stratum`. Where a non-landslide may be
     drawn, the stratum is the class of slope for the strategy "slope", else 0; -1 elsewhere."""
     names = ["valid", "occupied"] + {"slope": ["slope"], "buffer": ["away"], "random": []}[strategy]
     datasets = {name: gdal.Open(str(folder / f"{name}.tif")) for name in names}
@@ -75,7 +76,7 @@ def draw_non_landslides(rng, strategy: str, slope: np.ndarray, folder: Path, gri
     edges = np.unique(np.quantile(slope, np.linspace(0, 1, classes + 1)[1:-1]))
     each = np.bincount(np.digitize(slope, edges), minlength=1)
     wanted = {i: max(1, round(ratio * n)) for i, n in enumerate(each) if n}
-    return draw_cells(rng, wanted, strata_of(strategy, folder, edges, buffer), list(grid.windows()))
+    return draw_by_stratum(rng, wanted, strata_of(strategy, folder, edges, buffer), list(grid.windows()))
 
 
 def quick_score(x: np.ndarray, label: np.ndarray, place: np.ndarray, squares: int, seed: int) -> float:

@@ -10,7 +10,7 @@ from osgeo import gdal, ogr
 from lsm.inputs.bands import NODATA, bulk, gaps_among, in_radians, known, ndvi_scale, refuse_impossible
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer
-from lsm.inputs.rasters import Grid, create, known_strips
+from lsm.inputs.rasters import Grid, create_raster, known_strips
 from lsm.inputs.vectors import burn, burn_numbers, fields_of, is_areal, number_features, overlaps
 from lsm.region import drainage, surface, warp
 from lsm.region.points.inventory import InventoryConstants, read_inventories
@@ -18,7 +18,7 @@ from lsm.region.warp import fill_holes, to_grid
 from lsm.run.paths import edit
 from lsm.run.settings import InputError, counted
 from lsm.sources import dem_oddities
-from lsm.sources.class_codes import codes_of, names_of_raster, number_classes, recoded, whole_numbers
+from lsm.sources.class_codes import codes_by_name, names_of_raster, number_classes, recoded, whole_numbers
 from lsm.sources.files import File, path_of
 from lsm.sources.raster_files import is_raster, turning
 from lsm.sources.vector_files import only_areas, open_vector, points_among
@@ -35,7 +35,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
 
     file           a raster, whose values are the codes, or polygons
     field          of polygons, as `number_classes` takes it, or of a raster's attribute table
-    given, region  codes to keep, as `class_codes.codes_of` takes them
+    given, region  codes to keep, as `class_codes.codes_by_name` takes them
     notes          gets lines on what was guessed, and on cells without a class. Raises InputError.
     """
     path, given_file = folder / f"{name}.tif", File.of(file, name)
@@ -44,7 +44,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
         raster = to_grid(file, name, grid, path.with_suffix(".codes.tif"), notes, categorical=True)
         coded = gdal.Open(str(path.with_suffix(".codes.tif")))
         names, named = names_of_raster(raster, whole_numbers(coded, given_file), field, notes)
-        codes = codes_of(names, given, given_file.where, region, own=True) if names else {}
+        codes = codes_by_name(names, given, given_file.where, region, own=True) if names else {}
         new_of = {old: codes[text] for old, text in names.items()}
         if new_of and not named and new_of != {old: old for old in new_of} and not given:
             notes.append(f"{given_file.where}: codes up to {max(names):,} are numbered anew; factors.json has both")
@@ -130,7 +130,7 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
     else:
         marks = gdal.Open(str(folder / "streams.tif"))
     if numbers is not None:
-        marks, what = borders(numbers, grid, folder / "marks.tif", zero), "borders between polygons"
+        marks, what = write_borders(numbers, grid, folder / "marks.tif", zero), "borders between polygons"
     missing = (f"{File.of(file, name).where}: expected {what} on the grid ({grid.extent}), found none there; check the "
                "CRS and extent of the file, or leave it out" if file else
                f"CHANNEL={channel}: {name}: expected streams, found no cell that so many cells drain through; lower "
@@ -142,7 +142,7 @@ def distance_layer(name: str, file: str | None, grid: Grid, folder: Path, channe
                      "through (CHANNEL)")
 
 
-def borders(numbers: gdal.Dataset, grid: Grid, path: Path, zero: bool = False) -> gdal.Dataset:
+def write_borders(numbers: gdal.Dataset, grid: Grid, path: Path, zero: bool = False) -> gdal.Dataset:
     """Writes a layer (uint8): 1 in cells whose right or lower neighbour has another number; zero: 0 is a number too."""
     def window(row: int, rows: int) -> np.ndarray:
         n = read_rows(numbers, row, min(rows + 1, grid.rows - row))  # one row more, where there is one
@@ -159,7 +159,7 @@ def write_distance(marks: gdal.Dataset, grid: Grid, path: Path, missing: str) ->
     InputError with the message `missing` where no cell is marked."""
     if not any(read_rows(marks, *window).any() for window in grid.windows()):
         raise InputError(missing)
-    target = create(path, grid)
+    target = create_raster(path, grid)
     gdal.ComputeProximity(marks.GetRasterBand(1), target.GetRasterBand(1), ["VALUES=1", "DISTUNITS=GEO"])
     flush(target)
 
@@ -187,9 +187,9 @@ def write_ground(mask: str | None, keeps: bool, water: int, steps: tuple[bool, b
     if mask:
         masked = warp.masked(mask, grid, folder, notes)
         if not masked[known(z)].any():
-            raise InputError(f"{File.of(mask, 'MASK').where}: expected a mask on the DEM ({grid.extent}), found none: "
-                             "cells of it hold values other than 0 that are no nodata; check its CRS and nodata value, "
-                             "or leave it out")
+            raise InputError(f"{File.of(mask, 'MASK').where}: expected a mask on the DEM ({grid.extent}), found none "
+                             "there; its cells hold numbers that are neither 0 nor nodata. Check its CRS and nodata "
+                             "value, or leave it out")
         masked ^= keeps
         notes.append(f"MASK: {(masked & known(z)).sum():,} of {total:,} cells of the DEM left out of map and points")
         ground &= ~masked
@@ -257,7 +257,7 @@ class LayerConstants(InventoryConstants, Protocol):
 
 def make_layers(inputs: dict, own: dict[Factor, str], grid: Grid, folder: Path, c: LayerConstants, codes: dict,
                 step: Callable[[str], None]) -> tuple[dict, dict, list[str]]:
-    """Writes one layer for each factor but DV into the folder, those of files first: what is wrong with them is known
+    """Writes one layer for each factor but DV into the folder, first from files: what is wrong with them is known
     before the flow. Returns the classes of categorical factors, the points of `inventory.read_inventories`, and notes.
 
     inputs, own  the files there are, by the name of their constant, by factor

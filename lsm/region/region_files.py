@@ -16,12 +16,12 @@ from lsm.inputs.layers import read_rows
 from lsm.inputs.rasters import Grid, centres
 from lsm.inputs.tables.text_tables import plain
 from lsm.region.sample_tables import as_table
-from lsm.run.artifacts import artifact, record_path, write_csv, wrote
+from lsm.run.artifacts import artifact, discard, write_csv, wrote
 from lsm.run.paths import Paths, edit, root, shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 from lsm.run.writing import write_table
-from lsm.sources.files import TABLES, full_path, is_beside, is_sidecar, parts_of, path_of
+from lsm.sources.files import TABLES, files_of_data_set, full_path, is_beside, is_sidecar, path_of
 
 ASCENDING, DESCENDING = {"asc", "ascending", "a"}, {"desc", "des", "dsc", "descending", "d"}  # in names of InSAR files
 ALONE = (".json", ".dbf")  # data where no other file of the name is, else they belong to it
@@ -50,7 +50,7 @@ INPUTS = tuple(InputConstants.__annotations__)
 
 
 def find_inputs(folder: Path, c: InputConstants) -> tuple[dict[str, str], list[str]]:
-    """The raw files there are, with options behind their names: by the name of their constant, and those of InSAR
+    """The raw files there are, with options behind their names: by the name of their constant, and the files of InSAR
     points, of which there may be several.
 
     folder  where files lie that the constants do not name. A file's name tells what it is, whatever its case and
@@ -111,7 +111,7 @@ def _data(files: list[Path]) -> list[Path]:
     files = [p for p in files if p.is_file() or p.suffix.lower() == ".gdb"] or files  # a folder may be data too
     files = [p for p in files if not is_sidecar(p.name)] or [p for p in files if p.suffix.lower() in ALONE]
     files = _without_pages(files)
-    of = {p: {part.name for part in parts_of(p)} - {p.name} for p in files if len(files) > 1}
+    of = {p: {part.name for part in files_of_data_set(p)} - {p.name} for p in files if len(files) > 1}
     return [p for p in files if not any(p.name in of[q] and q.name not in of[p] for q in of)]
 
 
@@ -153,11 +153,11 @@ def find_own(folder: Path, more: tuple, known: tuple[Factor, ...]) -> dict[Facto
     return found
 
 
-def unused(folder: Path, used: list[str]) -> list[str]:
+def unused_files(folder: Path, used: list[str]) -> list[str]:
     """A note that names the files of a folder that are neither used nor belong to a used one, [] where there are none;
     of a folder within it that holds such files, the others."""
     paths = [path_of(name).resolve() for name in used]
-    parts = {part.resolve() for path in paths for part in parts_of(path)}
+    parts = {part.resolve() for path in paths for part in files_of_data_set(path)}
     there = sorted(folder.iterdir()) if folder.is_dir() else []
     holding = {part.parent for part in (*paths, *parts)}
     there = [q for p in there for q in (sorted(p.iterdir()) if p.is_dir() and p.resolve() in holding else [p])]
@@ -201,7 +201,7 @@ def refuse_to_replace(paths: Paths, overwrite: bool) -> None:
     """Raises InputError where a folder is in the way of a region's files, or, unless `overwrite`, files that another
     maker, or a person, wrote."""
     outputs = (paths.samples, paths.samples_without_insar, paths.insar_points, paths.insar_table, paths.grid,
-               paths.composite)
+               paths.grid_parquet, paths.composite)
     folder = next((path for path in (*outputs, paths.factors, paths.factor_stack, paths.samples_dates, paths.strategies)
                    if path.is_dir()), None)
     if folder:
@@ -210,8 +210,8 @@ def refuse_to_replace(paths: Paths, overwrite: bool) -> None:
         return
     foreign = [path for path in outputs if path.is_file() and not wrote(path, MAKERS)]
     if foreign:
-        raise InputError(f"{shown(foreign[0])}: expected no file of another maker in the way, found one; choose "
-                         "another REGION, or OVERWRITE=True")
+        raise InputError(f"{shown(foreign[0])}: expected none, or a file that {MAKER} wrote, found another; "
+                         "choose another REGION, or replace it with OVERWRITE=True")
 
 
 def write_region(paths: Paths, c, inputs: list[Path], folder: Path, grid: Grid, factors: tuple[Factor, ...],
@@ -240,11 +240,12 @@ def write_region(paths: Paths, c, inputs: list[Path], folder: Path, grid: Grid, 
         write(paths.grid, lambda path: write_grid(folder, [f.name for f in factors], grid, path))
     if as_stack:
         write(paths.factor_stack, lambda path: shutil.copyfile(folder / "stack.tif", path))
-    for path in (paths.grid, paths.factor_stack, paths.insar_points, paths.insar_table, paths.samples,
+    tables = (paths.grid, paths.grid_parquet)  # what is there of another maker, OVERWRITE replaces
+    for path in (*tables, paths.factor_stack, paths.insar_points, paths.insar_table, paths.samples,
                  paths.samples_origin, paths.samples_dates):
-        if path not in written and wrote(path, MAKERS):  # of other constants: a stage would take it for this run's
-            path.unlink(missing_ok=True)
-            record_path(path).unlink(missing_ok=True)
+        if path not in written and (path in tables or wrote(path, MAKERS)):
+            # of other constants: a stage would take it for this run's
+            discard(path)
     return written
 
 

@@ -90,8 +90,8 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
     """The landslides; the stable places, None where none are given; the inventory's polygons of landslides as burned,
     else None; notes. Raises InputError.
 
-    read  as `inventory.read_inventories` gives them. Stable places are those of the file STABLE and the places of the
-    inventory that its labels say did not slide.
+    read  as `inventory.read_inventories` gives them. Stable places are the places of the file STABLE, and places of the
+    inventory that did not slide by its labels.
     """
     usable, dem, notes, stable = *(gdal.Open(str(folder / f"{name}.tif")) for name in ("valid", "DEM")), [], []
     for constant in read:
@@ -113,7 +113,9 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
         notes += more
         where = f"{shown(Path(inputs[constant]))}: {what}"
     if not parts:
-        return landslides, None, given.burned, notes
+        return landslides, None, given.burned, notes + [
+            "STRATEGY=buffer: no non-landslide lies near any landslide, so X and Y alone tell something of labels: "
+            "scores of random halves and folds are too high"] * (c.STRATEGY == "buffer")
     stable = Places(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
     _, first = np.unique(stable.cell, return_index=True)  # both files may name a place
     apart = np.isin(np.arange(len(stable)), first) & ~np.isin(stable.cell, landslides.cell)
@@ -122,7 +124,7 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
         inside = apart & (take(given.burned, stable.row, stable.col) != 0)
     if not (apart & ~inside).any():
         raise InputError(f"{where}: expected places apart from landslides, found each in the cell or the polygon of "
-                         "one; is it the inventory again? leave it out, or take others")
+                         "a landslide; is it the inventory again? Leave it out, or take other places")
     notes += [f"{counted(n, 'stable place')} dropped {why}" for n, why in (
         (int((~apart).sum()), "in the cell of a landslide"), (int(inside.sum()), "inside polygons of landslides")) if n]
     apart &= ~inside
@@ -136,7 +138,7 @@ def place_points(read: dict[str, inventory.Inventory], inputs: dict, grid: Grid,
 def mark_occupied(landslides: Places, stable: Places | None, weak_xy: np.ndarray, burned: gdal.Dataset | None,
                   grid: Grid, folder: Path) -> tuple[Places | None, list[str]]:
     """Writes the layers occupied (cells with a landslide, a weak one or an inventory polygon) and away, the distance
-    (m) to occupied cells. Returns the stable places without those in the cell of a weak landslide, and notes.
+    (m) to occupied cells. Returns the stable places outside the cells of weak landslides, and notes.
 
     weak_xy  (points, 2); burned  the inventory's polygons as burned, or None
     """

@@ -10,7 +10,7 @@ from osgeo import gdal, osr
 from lsm.inputs.bands import NODATA, heaped, known
 from lsm.inputs.crs import SIDEWAYS, crs_of, ground_scale, moved, off_north, other_unit, utm_zone
 from lsm.inputs.layers import change_layer, flush, read_rows, write_layer, write_rows
-from lsm.inputs.rasters import MAX_CELLS, Grid, create, known_strips, reason
+from lsm.inputs.rasters import MAX_CELLS, Grid, create_raster, known_strips, reason
 from lsm.inputs.vectors import burn, fields_of
 from lsm.run.settings import InputError
 from lsm.sources.class_codes import NO_FIELD
@@ -138,7 +138,7 @@ def _heap_of_zeros(dataset: gdal.Dataset) -> bool:
 
 
 def _is_on(source: RasterFile, grid: Grid) -> bool:
-    """Whether the cells of a raster are those of the grid."""
+    """Whether a raster has the same cells as the grid."""
     own = source.grid
     return ((own.rows, own.cols) == (grid.rows, grid.cols)
             and np.allclose(own.geotransform, grid.geotransform, rtol=0, atol=1e-6 * grid.cell)
@@ -146,9 +146,9 @@ def _is_on(source: RasterFile, grid: Grid) -> bool:
 
 
 def masked(mask: str, grid: Grid, folder: Path, notes: list[str]) -> np.ndarray:
-    """(rows, cols) bool: the cells of a mask: of polygons those inside, of a raster those of numbers other than 0, or
-    of |value=. Where one field alone holds 0 and 1, or no and yes, polygons of 0 or no do not mask. Raises InputError
-    where numbers cover all and do not tell what is the mask."""
+    """(rows, cols) bool: the cells of a mask: the cells inside its polygons, or the cells of a raster whose number is
+    not 0, or is one of |value=. Where one field alone holds 0 and 1, or no and yes, polygons of 0 or no do not mask.
+    Raises InputError where numbers cover all and do not tell what is the mask."""
     file = File.of(mask, "MASK")
     if not is_raster(mask, "MASK"):
         vector = open_vector(mask, "MASK", grid, notes)
@@ -187,7 +187,7 @@ def fill_holes(path: Path, grid: Grid, largest: int) -> int:
                        gdal.GDT_Byte, None)
     if largest < 1 or all(read_rows(mask, *window).all() for window in grid.windows()):
         return 0
-    sieved = create(path.with_suffix(".sieved.tif"), grid, gdal.GDT_Byte, None)
+    sieved = create_raster(path.with_suffix(".sieved.tif"), grid, gdal.GDT_Byte, None)
     gdal.SieveFilter(mask.GetRasterBand(1), None, sieved.GetRasterBand(1), largest + 1, 4)
 
     def hole(row: int, rows: int) -> np.ndarray:

@@ -40,7 +40,7 @@ def boxes(cells: int, size: str, frame: Frame, found: dict, held: dict | None, w
     return [*out, ("Warnings", f"{warnings}", "see below")]
 
 
-def members_of(model: dict | None) -> int:
+def members_of_model(model: dict | None) -> int:
     """How many members the model has, 0 where it is not known."""
     return 0 if model is None else sum(kind.members for kind in read_kinds(model["kinds"]))
 
@@ -56,8 +56,8 @@ def of_run(made: dict, dataset: gdal.Dataset, forecast: str, breaks: list[float]
     members = [] if model is None else [("Members", "; ".join(
         f"{kind}, {'with' if kind.place else 'without'} X and Y" for kind in read_kinds(model["kinds"])))]
     adaptation = [] if not len(share) else [
-        ("Share of adaptation", f"{layer_tables.in_short(share)} of {len(share):,} adapted blocks (0: intermediate "
-         "model, 1: fully adapted); a click on the map tells each block's")]
+        ("Share of adaptation", f"{layer_tables.share_in_words(share)} of {len(share):,} adapted blocks (0: "
+         "intermediate model, 1: fully adapted); a click on the map tells each block's")]
     return [("Region", c.REGION), ("Recipe", made["recipe"]), ("Seed", made["seed"]), ("Grid", size_of(dataset)),
             ("Factors", ", ".join(f"{f.name} ({f.kind}, {f.unit})" for f in c.factors)),
             *[("Non-landslides", prepared["words"])] * bool(prepared["words"]),

@@ -12,7 +12,7 @@ from lsm.insar.origins import origins
 from lsm.insar.weak_samples import separations
 from lsm.learner.support.supports import MOVED, NO_SAMPLES, ONE_CLASS, PARTLY
 from lsm.learner.tasks import OTHERS
-from lsm.maps.classes import one_class
+from lsm.maps.classes import dominant_class
 from lsm.report.sources import Collector, ReportConstants
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
@@ -43,7 +43,7 @@ def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecas
     if table is not None:
         out += doubtful_labels(table, shown(paths.samples))
     if blocks is not None:
-        out += thin(blocks, c.THIN, shown(paths.blocks_table))
+        out += thin_blocks(blocks, c.THIN, shown(paths.blocks_table))
         if "unit" in blocks:
             out += [Finding("own units", shown(paths.blocks_table), "warning", *text.rsplit("; ", 1))
                     for text in doubts(blocks)]
@@ -57,7 +57,7 @@ def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecas
         out += few_held_out(held, c.REGION, shown(paths.metrics))
     if held and held["chance"]:
         out += no_better_than_chance(held, shown(paths.metrics))
-    if same := one_class(in_classes, c):
+    if same := dominant_class(in_classes, c):
         out.append(Finding("classes", shown(paths.map_raster), "warning", f"{same}, so the map in classes shows no "
                            "differences; landslides may be rare among the samples, or the factors tell little",
                            "BREAKS=quantile makes classes of equal area; the layer of probabilities shows differences"))
@@ -100,7 +100,7 @@ def doubtful_labels(samples: Samples, file: str) -> list[Finding]:
     return [f for f in of_labels(table, pd.DataFrame(samples.factors), file) if f.level != "ok"]
 
 
-def thin(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:
+def thin_blocks(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:
     """Blocks with no more than `limit` samples, and blocks with one class."""
     out = []
     few = blocks["samples"] <= limit
@@ -111,7 +111,7 @@ def thin(blocks: pd.DataFrame, limit: int, file: str) -> list[Finding]:
             share = blocks.loc[chosen, "cells"].sum() / max(blocks["cells"].sum(), 1)
             out.append(Finding("thin blocks", file, "warning",
                                f"{chosen.sum()} of {len(blocks)} blocks, {100 * share:.1f} % of the area, have {what}: "
-                               + numbers(blocks.loc[chosen, "block"]),
+                               + block_list(blocks.loc[chosen, "block"]),
                                "the map there depends on samples of other blocks; map more landslides and "
                                "non-landslides there"))
     return out
@@ -125,7 +125,7 @@ def fallen_back(state: np.ndarray, cells: np.ndarray, file: str) -> list[Finding
     share = cells[kept].sum() / max(cells.sum(), 1)
     return [Finding("intermediate model", file, "warning",
                     f"{len(kept)} of {len(state)} blocks, {100 * share:.1f} % of the area, "
-                    f"keep the intermediate model, not adapted: {numbers(kept)}",
+                    f"keep the intermediate model, not adapted: {block_list(kept)}",
                     "no samples, or one class only; add samples, or let blocks borrow (LOCAL_BORROW of "
                     "meta_learner.py)")]
 
@@ -138,7 +138,7 @@ def in_part(state: np.ndarray, cells: np.ndarray, file: str) -> list[Finding]:
     share = cells[some].sum() / max(cells.sum(), 1)
     return [Finding("intermediate model", file, "warning",
                     f"{len(some)} of {len(state)} blocks, {100 * share:.1f} % of the area, adapted in part: "
-                    f"{numbers(some)}; some members keep the intermediate model, since the samples nearest to these "
+                    f"{block_list(some)}; some members keep the intermediate model, since the samples nearest to these "
                     "blocks are of one class, or there are none",
                     "the map may step at their borders; add samples of both classes there")]
 
@@ -201,7 +201,7 @@ def of_checks(table: pd.DataFrame) -> list[Finding]:
     return [Finding(*map(str, row)) for row in rows.sort_values("level", kind="stable").itertuples(index=False)]
 
 
-def numbers(blocks) -> str:
+def block_list(blocks) -> str:
     """The numbers of blocks as text, at most LISTED of them."""
     some = ", ".join(str(b) for b in list(blocks)[:LISTED])
     return some + (f" and {len(blocks) - LISTED} more" if len(blocks) > LISTED else "")

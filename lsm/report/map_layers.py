@@ -15,13 +15,13 @@ from lsm.maps import styles_qgis
 from lsm.maps.cartography import dimmed, named_classes, read_decimated, shaded
 from lsm.maps.classes import ClassConstants
 from lsm.report.sources import ReportConstants
-from lsm.report.tables import number
+from lsm.report.tables import rounded
 from lsm.run.artifacts import check
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
 STEPS = 65_534  # between the smallest and the largest number of a raster; 65535 stands for none
-MORE = 2**32 - 2  # of whole numbers that need more steps, such as those of many blocks; 2**32 - 1 stands for none
+MORE = 2**32 - 2  # of whole numbers that need more steps, such as numbers of many blocks; 2**32 - 1 stands for none
 GREYS = 40      # steps of the hill shading
 
 
@@ -192,8 +192,8 @@ def shade_picture(path: Path, frame: Frame) -> str:
     return picture(np.where(valid, 1 + np.round(shade * (GREYS - 1)), 0), greys)
 
 
-def of_blocks(blocks: pd.DataFrame, models: dict | None, scores: pd.DataFrame | None, importance: pd.DataFrame | None,
-              leaders: int) -> list[dict]:
+def block_popups(blocks: pd.DataFrame, models: dict | None, scores: pd.DataFrame | None,
+                 importance: pd.DataFrame | None, leaders: int) -> list[dict]:
     """What a click says about each block, with at most `leaders` leading factors."""
     out = [{"samples": int(row.samples), "landslides": int(row.landslides)} for row in blocks.itertuples()]
     if "unit" in blocks:
@@ -206,7 +206,7 @@ def of_blocks(blocks: pd.DataFrame, models: dict | None, scores: pd.DataFrame | 
     if scores is not None:
         after = scores[(scores["adapted"] == "after") & (scores["block"].astype(str) != "all")]
         for row in after.itertuples():
-            out[int(row.block)] |= {"auroc": number(row.auroc), "scored": int(row.samples)}
+            out[int(row.block)] |= {"auroc": rounded(row.auroc), "scored": int(row.samples)}
     if importance is not None:
         explained = importance[importance["state"].isin(EXPLAINED) & importance["rank"].notna()]
         for b, part in explained.groupby("block"):

@@ -10,7 +10,7 @@ from xstatic.pkg import leaflet
 _HERE = Path(__file__).parent
 
 
-def fill(**values) -> str:
+def filled_page(**values) -> str:
     """The report as HTML. values  by the names in page.html; each is escaped."""
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)

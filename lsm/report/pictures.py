@@ -12,7 +12,8 @@ from lsm.maps import classes
 from lsm.report.left_out import LeftOut
 from lsm.report.map_layers import uri
 from lsm.report.sources import ReportConstants
-from lsm.run.artifacts import check, record_of, sha256
+from lsm.run.artifacts import check, record_of
+from lsm.run.code import sha256
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import DRAW
 from lsm.run.settings import InputError
@@ -58,7 +59,7 @@ def gather(paths: Paths, breaks: list[float], c: ReportConstants, left_out: Left
     """The figures of this run; the others are noted in `left_out`.
 
     A figure belongs to this run if its numbers do, if it was drawn from them by its record, and if a map in classes has
-    those of the page, with these breaks.
+    the classes of the page, with these breaks.
     """
     out, verdict = [], {}
     for name, (attribute, stage, caption) in FIGURES.items():
@@ -75,7 +76,7 @@ def gather(paths: Paths, breaks: list[float], c: ReportConstants, left_out: Left
             left_out.note(f"figure {name}", path, DRAW,
                           f"not drawn from the numbers that are there now; run {DRAW} again")
         elif name in IN_CLASSES and in_other_classes(paths.figure(name, "csv"), breaks, c):
-            left_out.note(f"figure {name}", path, DRAW, "drawn in other classes than those of this page; "
+            left_out.note(f"figure {name}", path, DRAW, "drawn in other classes than this page; "
                           f"{left_out.command(DRAW, classes.chosen(c))} draws it again")
         else:
             picture, width, height = small(path, c.FIGURE_WIDTH, c.FIGURE_QUALITY)
@@ -84,7 +85,7 @@ def gather(paths: Paths, breaks: list[float], c: ReportConstants, left_out: Left
 
 
 def drawn_from(path: Path, source: Path) -> bool:
-    """Whether a figure is the one that its record describes, drawn from the file `source` as it is now."""
+    """Whether a figure is still as its record describes, drawn from the file `source` as it is now."""
     record = record_of(path)
     return record.get("sha256") == sha256(path) and record["inputs"].get(shown(source)) == sha256(source)
 

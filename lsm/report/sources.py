@@ -42,8 +42,8 @@ class ReportConstants(ClassConstants, Protocol):
 
 
 class Collector:
-    """Reads files, remembers all that it was asked for and those that were used, and notes those that are missing or of
-    another run."""
+    """Reads files, remembers which it was asked for and which were used, and notes files that are missing or of another
+    run."""
 
     def __init__(self, region: str, takes: str = "report"):
         self.asked, self.used, self.left_out = [], [], LeftOut(region, takes)

@@ -12,7 +12,7 @@ from lsm.comparison.tables.score_tables import interval
 from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, made_by, need, read_csv, read_record
 from lsm.run.paths import Paths, root, shown
-from lsm.run.pipeline import BLOCKS, MAP, PREPARE
+from lsm.run.pipeline import BLOCKS, LEARN, MAP, PREPARE
 from lsm.run.settings import InputError, counted
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
@@ -35,10 +35,10 @@ def measures_of(names) -> list[str]:
     return [f"{MEASURES[name]} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in names]
 
 
-def held_out(table: pd.DataFrame, points: pd.DataFrame | None, provenance: dict, adapts: bool) -> dict:
+def held_out(table: pd.DataFrame, points: pd.DataFrame | None, adapts: bool) -> dict:
     """Stage 3's scores on all held-out points, before and after adaptation; then each block's, or, of more than FEW
-    blocks, the score that a share of them reaches. map_adapts: whether the map's models adapt on these points too;
-    few: whether these are too few blocks or points to judge by; one_class: what all points are, "" where they differ.
+    blocks, the score that a share of them reaches. few: whether these are too few blocks or points to judge by;
+    one_class: what all points are, "" where they differ.
 
     points  the held-out points, for the interval of the AUROC; None: without it
     adapts  whether blocks adapt; if not, scores before and after are the same
@@ -59,16 +59,25 @@ def held_out(table: pd.DataFrame, points: pd.DataFrame | None, provenance: dict,
             low, high = values.quantile(share), values.quantile(1 - share)
             lines.append((f"{what} of the blocks are as good or better{when}",
                           low.where([name in LOWER_IS_BETTER for name in MEASURES], high)))
-    rows = [[what, *(number(row[name]) for name in MEASURES)] for what, row in lines]
+    rows = [[what, *(rounded(row[name]) for name in MEASURES)] for what, row in lines]
     total, slid = int(after["samples"].sum()), int(after["landslides"].sum())
     few = len(blocks) < FEW_TO_JUDGE[0] or min(slid, total - slid) < FEW_TO_JUDGE[1]
     one_class = "non-landslides" if not slid else "landslides" if slid == total else ""
     low, high, drawn = interval_of(points) if points is not None and not one_class else (np.nan, np.nan, "")
     return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks), "samples": total,
             "landslides": slid, "few": few, "interval": f"{low:.3f} to {high:.3f}" * bool(np.isfinite(low)),
-            "drawn": drawn, "chance": bool(low <= 0.5), "auroc": number(after["auroc"].mean()), "one_class": one_class,
-            "adapts": adapts,
-            "map_adapts": adapts and provenance["constants"].get(MAP, {}).get("ADAPT_WITH") == "all"}
+            "drawn": drawn, "chance": bool(low <= 0.5), "auroc": rounded(after["auroc"].mean()), "one_class": one_class,
+            "adapts": adapts}
+
+
+def words_of_map(constants: dict, samples: int, adapts: bool) -> str:
+    """What the models of the map know of the held-out points, in a sentence; "" where nothing. constants  by stage, as
+    `provenance` has them; samples  how many the region has; adapts  as for `held_out`"""
+    learned = samples < int(constants.get(LEARN, {}).get("TRAIN_ON_ALL", 0))
+    some = {"all": "", "half": "some of "}.get(constants.get(MAP, {}).get("ADAPT_WITH")) if adapts else None
+    said = ["learned from these points"] * learned
+    said += [f"adapt on {some}{'them' if learned else 'these points'}"] * (some is not None)
+    return f"The models of the map {' and '.join(said)} too." * bool(said)
 
 
 def interval_of(points: pd.DataFrame) -> tuple[float, float, str]:
@@ -91,12 +100,12 @@ def comparison(table: pd.DataFrame) -> list[dict]:
         mean = mean.sort_values("auroc", ascending=False, kind="stable")
         best = {name: mean[name].min() if name in LOWER_IS_BETTER else mean[name].max() for name in MEASURES}
         out.append({"protocol": protocol, "head": ["Method", *measures_of(MEASURES)], "points": int(part["n"].max()),
-                    "rows": [[method, *((number(row[name]), row[name] == best[name]) for name in MEASURES)]
+                    "rows": [[method, *((rounded(row[name]), row[name] == best[name]) for name in MEASURES)]
                              for method, row in mean.iterrows()]})
     return out
 
 
-def number(value: float) -> str:
+def rounded(value: float) -> str:
     """Three decimals, or a dash for what is not defined."""
     return "–" if pd.isna(value) else f"{value:.3f}"
 
@@ -125,7 +134,8 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
         for name, version in record.get("versions", {}).items():
             versions.setdefault(name, set()).add(str(version))
     return {"files": rows,
-            "constants": {stage: {k: written(v) for k, v in values.items()} for stage, values in constants.items()},
+            "constants": {stage: {name: constant_as_text(value) for name, value in values.items()}
+                          for stage, values in constants.items()},
             "inputs": [{"file": name, "sha256": digest, "made_by": made_by(root() / name) or "given"}
                        for name, digest in sorted(inputs.items())],
             "versions": {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}}
@@ -153,8 +163,8 @@ def preparation(paths: Paths) -> dict:
              "buffer": f"cells {made.get('BUFFER')} m and more from landslides (STRATEGY=buffer)"}.get(way, str(way))
     if not len(table):
         words += ", or places that the inputs say did not slide, where there are any"
-    return {"words": words, "chosen": number(next(iter(table.loc[table["chosen"].astype(bool), "auroc"]), np.nan)),
-            "rows": [[row.strategy + " (of this map)" * bool(row.chosen), f"{row.non_landslides:,}", number(row.auroc)]
+    return {"words": words, "chosen": rounded(next(iter(table.loc[table["chosen"].astype(bool), "auroc"]), np.nan)),
+            "rows": [[row.strategy + " (of this map)" * bool(row.chosen), f"{row.non_landslides:,}", rounded(row.auroc)]
                      for row in table.itertuples()]}
 
 
@@ -168,7 +178,7 @@ def blocks_words(provenance: dict) -> str:
     return f"own units: {of_stage['BLOCKS']}" + f", sha256 {digest}" * bool(digest)
 
 
-def written(value) -> str:
+def constant_as_text(value) -> str:
     """A constant as text."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, bool)) else str(value)
 

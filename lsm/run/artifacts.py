@@ -2,7 +2,7 @@
 
 Beside every artifact lies its record, `<name>.json`: stage, region, recipe, seed, factors, constants, sha256 of the
 artifact and of every input, optional files that the stage had to do without, versions. A reader that finds another
-region, recipe, seed, list of factors or sha256 names the stage to run again.
+region, recipe, seed, list of factors or sha256, or files of two runs of a stage, names the stage to run again.
 
 The record is written first and names two digests: of the artifact it describes, and of the file that this artifact
 replaces. So no moment of a run leaves a state that cannot be told: with the first digest the artifact is whole, with
@@ -11,7 +11,6 @@ the second (or without a file) the run was stopped before its last step, and wit
 
 import contextlib
 import gzip
-import hashlib
 import json
 import os
 import platform
@@ -19,7 +18,6 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Sequence
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,13 +25,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from lsm.run.code import code_of
-from lsm.run.paths import root, shown
-from lsm.run.settings import InputError
+from lsm.run.code import code_of, sha256, state_of
+from lsm.run.paths import Paths, root, shown
+from lsm.run.settings import InputError, in_short
 from lsm.run.writing import temporary_file, to_disk, told, whole, write_table
 
 LIBRARIES = ("gdal", "numpy", "pandas", "scikit-learn", "scipy", "tensorflow")
 MAKERS = ("src_data/make_demo.py", "prepare_region.py", "augment_inventory.py")  # of inputs
+_USED: dict[tuple, dict[Path, None]] = {}  # files that this process read, and what they were made from, by _stage_of
 
 
 @contextlib.contextmanager
@@ -43,8 +42,7 @@ def artifact(path: Path, stage: str, constants, inputs: list[Path], optional: Se
     stage      the script that makes it, as it is run: "scene_sampling.py"
     constants  the stage's constants; REGION, RECIPE and SEED are lifted out of them, and the region's factors noted
     inputs     the files it is made from; a folder among them counts by the names of its files
-    optional   files that the stage takes too where it can; what it had to do without stands in the record, so that
-               `pipeline` sees when such a file comes or changes
+    optional   files that the stage takes too where it can; the record has those that it did without, for `pipeline`
     """
     path = Path(path)
     with temporary_file(path) as temporary:
@@ -64,31 +62,15 @@ def _replaced(path: Path, digest: str) -> str | None:
     return record_of(path).get("replaces") if old == digest else old
 
 
-def sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
-    state = os.stat(path)
-    return _sha256(str(path), state.st_mtime_ns, state.st_size, state.st_ino)
-
-
-@lru_cache(10_000)
-def _sha256(path: str, *state: int) -> str:
-    """As `sha256`; one run reads an unchanged file once, however many artifacts were made from it."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def state_of(path: Path) -> str | None:
-    """The sha256 of a file; of the names, without suffixes, in a folder; None where there is neither."""
-    if path.is_dir():
-        names = sorted({p.name.partition(".")[0] for p in path.iterdir()} - {""})  # "": hidden files
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()
-    return sha256(path) if path.is_file() else None
-
-
 def record_path(path: Path) -> Path:
     """The record of an artifact, beside it: <name>.json, since HK_blocks.tif and HK_blocks.csv share a stem."""
-    path = Path(path)
-    return path.with_name(path.name + ".json")
+    return Path(path).with_name(f"{Path(path).name}.json")
+
+
+def discard(path: Path) -> None:
+    """Removes an artifact, where there is one, and its record."""
+    for file in (path, record_path(path)):
+        file.unlink(missing_ok=True)
 
 
 def _record(path: Path, stage: str, constants, inputs: list[Path], without: list[Path]) -> dict:
@@ -117,8 +99,8 @@ def factor_list(constants) -> list[str] | None:
 
 
 def other_factors(record: dict, constants) -> str:
-    """How the factors of a record differ from those of these constants, in words; "" where they do not, or one has no
-    list. Older records name kind and unit only, and no more of them is compared."""
+    """How the factors of a record differ from those of these constants, in words; "" where they do not, or where
+    there is no list. Older records name kind and unit only: then these alone are compared."""
     now, then = factor_list(constants), record.get("factors")
     if None in (now, then) or then in (now, [f"{text.partition('; ')[0]})" for text in now]):
         return ""
@@ -176,7 +158,7 @@ def record_of(path: Path) -> dict:
 
 
 def stopped(path: Path) -> bool:
-    """Whether the file at `path` is the one that a run was about to replace when it was stopped."""
+    """Whether a run was about to replace the file at `path` when it was stopped."""
     return path.is_file() and sha256(path) == record_of(path).get("replaces")
 
 
@@ -187,7 +169,7 @@ def wrote(path: Path, stages: tuple[str, ...]) -> bool:
 
 
 def check(path: Path, stage: str, constants) -> dict:
-    """Checks that an artifact is this run's: same REGION, RECIPE, SEED and factors, inputs that have not changed.
+    """Checks an artifact: same REGION, RECIPE, SEED and factors, unchanged inputs, the same run as other files in use.
 
     constants  of the reading stage; of these four, those that the constants lack are not compared
     Returns its record. Raises InputError naming the stage to run again.
@@ -208,11 +190,32 @@ def check(path: Path, stage: str, constants) -> dict:
         source = root() / name
         if source.is_file() and sha256(source) != digest and not _of_another_region(source, record["region"]):
             raise InputError(f"{shown(path)}: was made from another {name} than is there now; run {stage} again")
+    _check_of_one_run(Path(path), record, stage)
     return record
 
 
-def differences(record: dict, constants, inputs: list[Path], ignore: set[str]) -> list[str]:
-    """How the run that wrote `record` differs, in words, from one with these constants (those of `ignore` aside) and
+def _check_of_one_run(path: Path, record: dict, stage: str) -> None:
+    """Refuses an artifact of another run of its stage than a file in use; of MAKERS older ones may lie there."""
+    now = SimpleNamespace(**record["constants"] | {n.upper(): record[n] for n in ("region", "recipe", "seed")})
+    for other in _USED.get(_stage_of(record), ()) if record["stage"] not in MAKERS else ():
+        if theirs := record_of(other):
+            found = changes_since(theirs, now, [], set()) + ["it was stopped"] * stopped(other)
+            found += [f"another {name}" for name, state in record["inputs"].items()
+                      if theirs["inputs"].get(name, state) != state]
+            if found:
+                raise InputError(f"{shown(other)} and {shown(path)} are of two runs of {record['stage']} "
+                                 f"({in_short(found)}); run {stage} again")
+    for used in (path, *(root() / name for name in record["inputs"])):
+        if used.is_file() and used != Paths(record["region"]).breaks:  # drawn once for many runs
+            _USED.setdefault(_stage_of(record_of(used)), {})[used] = None
+
+
+def _stage_of(record: dict) -> tuple[str, ...]:
+    return str(root()), str(record.get("stage")), str(record.get("region"))
+
+
+def changes_since(record: dict, constants, inputs: list[Path], ignore: set[str]) -> list[str]:
+    """How the run that wrote `record` differs, in words, from a run with these constants (except those in `ignore`) and
     inputs: region, recipe and seed, then inputs, then other constants."""
     now = json.loads(json.dumps(vars(constants)))
     then = record["constants"] | {"REGION": record["region"], "RECIPE": record["recipe"], "SEED": record["seed"]}
@@ -231,7 +234,7 @@ def _of_another_region(path: Path, region: str) -> bool:
 
 def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path], optional: Sequence[Path] = ()
               ) -> None:
-    """Writes arrays and their record; the same arrays give the same bytes, those of np.savez. An array too large for
+    """Writes arrays and their record; the same arrays give the same bytes, as np.savez does. An array too large for
     memory is given as the .npy file that holds it."""
     with artifact(path, stage, constants, inputs, optional) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
@@ -245,8 +248,7 @@ def write_npz(path: Path, arrays: dict, stage: str, constants, inputs: list[Path
 
 def write_csv(path: Path, table: pd.DataFrame, stage: str, constants, inputs: list[Path],
               optional: Sequence[Path] = ()) -> None:
-    """Writes a table as `write_table` does, compressed where the name ends in .gz, and its record; the same table gives
-    the same bytes."""
+    """Writes a table as `write_table` does, gzip where the name ends in .gz, and its record; same table, same bytes."""
     with artifact(path, stage, constants, inputs, optional) as temporary, open(temporary, "wb") as file, (
             gzip.GzipFile("", "wb", fileobj=file, mtime=0) if path.suffix == ".gz" else file) as out:
         write_table(table, out)  # in the archive no time and no name of the temporary file
@@ -265,8 +267,7 @@ def map_npz(path: Path, stage: str, constants) -> dict[str, np.ndarray]:
 
 
 def mapped(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file of `write_npz` that passed `check`, left on the disk: what is not used is not read. They can
-    be read in place, since the archive holds them as they are, not compressed."""
+    """The arrays of a file of `write_npz` that passed `check`, left on the disk, not compressed: read where used."""
     out = {}
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         for member in archive.infolist():
@@ -281,8 +282,7 @@ def mapped(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_csv(path: Path, stage: str, constants, columns: tuple[str, ...] = (), **options) -> pd.DataFrame:
-    """The table of an artifact that passes `check`; options are pandas.read_csv's. Raises InputError where it lacks one
-    of `columns`."""
+    """The table, with `columns`, of an artifact that passes `check`; options: of pandas.read_csv. Raises InputError."""
     check(path, stage, constants)
     try:
         table = pd.read_csv(path, **options)

@@ -1,15 +1,36 @@
-"""The code of this project: the digest of what a script runs, itself and all modules it imports; numba's compiling."""
+"""Digests: of files, and of the code that a script runs, itself and all modules it imports; numba's compiling."""
 
 import ast
 import hashlib
+import os
 from collections.abc import Callable
 from functools import lru_cache
-from os.path import relpath
 from pathlib import Path
 
 from lsm.run.paths import PROJECT
 
 OWN = ("lsm", "unsupervised_pretraining")  # packages of this project; study_area holds constants, which records have
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    state = os.stat(path)
+    return _sha256(str(path), state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(10_000)
+def _sha256(path: str, *state: int) -> str:
+    """As `sha256`; one run reads an unchanged file once, however many artifacts were made from it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_of(path: Path) -> str | None:
+    """The sha256 of a file; of the names, without suffixes, in a folder; None where there is neither."""
+    if path.is_dir():
+        names = sorted({p.name.partition(".")[0] for p in path.iterdir()} - {""})  # "": hidden files
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return sha256(path) if path.is_file() else None
 
 
 def compiled(function: Callable) -> Callable:
@@ -40,12 +61,12 @@ def code_of(script: str) -> str:
         return ""
     digest = hashlib.sha256()
     for path in sorted(seen):
-        digest.update(f"{relpath(path, PROJECT)}\n{seen[path]}\n".encode())
+        digest.update(f"{os.path.relpath(path, PROJECT)}\n{seen[path]}\n".encode())
     return digest.hexdigest()
 
 
 def _imported(tree: ast.AST) -> list[Path]:
-    """Files of this project that a module imports, those that may be packages or names in a module too."""
+    """Files of this project that a module's imports may mean; not all exist: `from a import b` may be a name in a."""
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -59,8 +59,8 @@ def processes(number: int, start: Callable, arguments: tuple) -> Iterator[Proces
 
 
 def _start_below(start: Callable, arguments: tuple) -> None:
-    """start(*arguments), in a process that ends when the one that started it has ended, killed for instance; Ctrl-C
-    ends both, and that one says so."""
+    """start(*arguments), in a process that ends when its parent process has ended, killed for instance; Ctrl-C ends
+    both, and the parent says so."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as in a shell's background
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -75,7 +75,7 @@ def _start_below(start: Callable, arguments: tuple) -> None:
 def side_by_side(items: list, work: Callable, workers: int, start: Callable, arguments: tuple,
                  cluster: "Cluster | None" = None) -> Iterator:
     """work(item) of every item, in their order, in as many processes as `workers`, or as cores where it is 0; each
-    process calls start(*arguments) first. Of one worker in this process. Where there is a cluster, its workers do it
+    process calls start(*arguments) first. With one worker: in this process. Where there is a cluster, its workers do it
     instead."""
     if cluster:
         yield from cluster.each(items, work, start, arguments)

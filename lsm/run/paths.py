@@ -25,7 +25,7 @@ def shown(path: Path) -> str:
 
 
 def other_project(script: str) -> Path | None:
-    """The folder of the project that a script lies in, where that is another copy than the one whose lsm/ runs."""
+    """The folder of the project that a script lies in, if that is another copy of the project than this module's."""
     own = next((folder for folder in Path(script).resolve().parents if (folder / "lsm" / "run").is_dir()), PROJECT)
     return None if own == PROJECT else own
 
@@ -62,6 +62,7 @@ class Paths:
     samples_without_insar = property(lambda self: self._at("src_data", f"samples_{self.region}_noTS.csv"))
     insar_points = property(lambda self: self._at("src_data", f"Ts_{self.region}.csv"))
     grid = property(lambda self: self._at("src_data", f"grid_samples_{self.region}.csv"))
+    grid_parquet = property(lambda self: self._at("src_data", f"grid_samples_{self.region}.parquet"))
     composite = property(lambda self: self._at("src_data", f"{self.region}/composite.tif"))
     insar_table = property(lambda self: self._at("src_data", f"insar_{self.region}.csv"))
     insar_layer = property(lambda self: self._at("src_data", f"insar_{self.region}.gpkg"))

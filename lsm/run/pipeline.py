@@ -15,16 +15,15 @@ from pathlib import Path
 
 from lsm.run.artifacts import (
     MAKERS,
-    differences,
+    changes_since,
     made_by,
     made_with,
     other_factors,
     read_record,
     record_of,
-    state_of,
     wrote,
 )
-from lsm.run.code import code_of
+from lsm.run.code import code_of, state_of
 from lsm.run.paths import OF_SOME, PRODUCTS, Paths, names_of_classes, root, shown
 from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults, in_short
 
@@ -37,7 +36,7 @@ class Stage:
     outputs  (paths) -> the files that every run of the stage writes, each with a record
     after    scripts of the stages whose files it reads
     free     constants that change nothing that it writes
-    some     (paths) -> the files that some runs write: those with a record must be fresh too
+    some     (paths) -> the files that some runs write: those whose record names the stage must be fresh too
     beside   (paths) -> files without a record that lie beside those, and must be there
     """
 
@@ -45,8 +44,12 @@ class Stage:
     outputs: Callable[[Paths], list[Path]]
     after: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
-    some: Callable[[Paths], list[Path]] = lambda paths: []
+    some: Callable[[Paths], list[Path]] = lambda paths: _but(paths, paths.breaks)  # drawn once for many runs
     beside: Callable[[Paths], list[Path]] = lambda paths: []
+
+
+def _but(paths: Paths, *others: Path) -> list[Path]:
+    return [path for path in paths.all() if path not in others]
 
 
 def _beside_layers(paths: Paths) -> list[Path]:
@@ -60,17 +63,19 @@ MAP, COMPARE, EXPLAIN, GIS = "predict_LSM.py", "compare_methods.py", "feature_pe
 REPORT = "report.py"
 STAGES = (
     Stage(DEMO, lambda p: [p.composite, p.samples, p.samples_without_insar, p.insar_points, p.grid]),
-    Stage(PREPARE, lambda p: [p.composite, p.factors, p.samples_without_insar], free=("OVERWRITE", "CHECK")),
+    Stage(PREPARE, lambda p: [p.composite, p.factors, p.samples_without_insar], free=("OVERWRITE", "CHECK"),
+          some=lambda p: [p.strategies]),  # a person may edit inputs, and `_gone` sees those that are missing
     Stage(AUGMENT, lambda p: [p.samples, p.samples_origin], (PREPARE,), ("OVERWRITE", "GRID_ROWS")),
     Stage(PRETRAIN, lambda p: [p.saved_model, p.encoder, p.pretraining_history], (DEMO, PREPARE, AUGMENT)),
     Stage(BLOCKS, lambda p: [p.blocks, p.tasks, p.blocks_table], (DEMO, PREPARE, AUGMENT)),
     Stage(LEARN, lambda p: [p.model, p.split, p.history, p.held_out, p.metrics], (PRETRAIN, BLOCKS), ("SAVE_EVERY",)),
     Stage(MAP, lambda p: [p.models, p.map_raster], (BLOCKS, LEARN), ("GRID_ROWS", "DASK_SCHEDULER")),
-    Stage(COMPARE, lambda p: [p.scores, p.method_metrics, p.results], (BLOCKS,), ("WORKERS", "DASK_SCHEDULER")),
+    Stage(COMPARE, lambda p: [p.scores, p.method_metrics, p.results], (BLOCKS,), ("WORKERS", "DASK_SCHEDULER"),
+          some=lambda p: _but(p, p.published_steps, p.published_steps_page)),  # of a protocol that runs alone
     Stage(EXPLAIN, lambda p: [p.importance, p.importance_territory, p.shap_values, p.leading_factor], (MAP,),
           ("WORKERS", "DASK_SCHEDULER"), beside=lambda p: [names_of_classes(p.leading_factor)]),
     Stage(GIS, lambda p: [p.gis_layers, *(p.gis_raster(name) for name in PRODUCTS if name not in OF_SOME), p.gis_table],
-          (MAP,), ("GRID_ROWS",), some=lambda p: list(map(p.gis_raster, OF_SOME)), beside=_beside_layers),
+          (MAP,), ("GRID_ROWS",), beside=_beside_layers),
     Stage(REPORT, lambda p: [p.report], (MAP,)),
 )
 CHECK = "check_region.py"
@@ -91,7 +96,7 @@ def of_region(region: str, raw: bool) -> list[Stage]:
     part where InSAR points wait for it. What PREPARE made and is gone now is PREPARE's still.
     """
     paths = Paths(region)
-    there = any(path.is_file() for path in (paths.composite, paths.samples, paths.grid))
+    there = any(path.is_file() for path in (paths.composite, paths.samples, paths.grid, paths.grid_parquet))
     made = [paths.composite] if paths.composite.is_file() else BY_SCRIPT[PREPARE].outputs(paths)
     prepared = raw or any(wrote(path, (PREPARE,)) for path in made) or (
         paths.raw.is_dir() and not there and region != "demo")
@@ -148,17 +153,16 @@ def missing_inputs(region: str, raw: bool) -> tuple[list[Path], bool]:
     if PREPARE in scripts or DEMO in scripts:
         return [], True
     samples = paths.samples_without_insar if AUGMENT in scripts else paths.samples
-    needed = ((paths.composite,), (samples,), (paths.grid, paths.factor_stack))
+    needed = ((paths.composite,), (samples,), (paths.grid, paths.grid_parquet, paths.factor_stack))
     missing = [forms[0] for forms in needed if not any(path.is_file() for path in forms)]
     return missing, len(missing) < len(needed)
 
 
 def made_files(stage: Stage, paths: Paths) -> list[Path]:
-    """The files that every run of a stage writes, there or not, and the others that it wrote: some areas have a grid as
-    a table, some InSAR points, and so on."""
+    """The files that every run of a stage writes, and the others that it wrote by their records, there or not: some
+    areas have a grid as a table, some InSAR points, and so on."""
     always = stage.outputs(paths)
-    return always + [path for path in paths.all() if path not in always and path.is_file()
-                     and made_by(path) == stage.script]
+    return always + [path for path in paths.all() if path not in always and made_by(path) == stage.script]
 
 
 def _state(stage: Stage, paths: Paths, arguments: list[str], waiting: Collection[str] = ()) -> str:
@@ -176,19 +180,20 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
     now = constants(constants_class(stage.script), arguments_of(stage.script, paths.region, arguments))
     if stage.script == PREPARE and (gone := _gone(paths)):
         return [f"{shown(gone[0])}: missing"]
-    for path in [*stage.outputs(paths), *(path for path in stage.some(paths) if made_by(path) == stage.script)]:
+    always = stage.outputs(paths)
+    for path in [*always, *(p for p in stage.some(paths) if p not in always and made_by(p) == stage.script)]:
         try:
             record = read_record(path, stage.script)
         except InputError as error:
             return [str(error).partition("; ")[0]]
         if record["region"] not in (None, paths.region):
-            return [f"its files are those of region {record['region']}, since all regions share them"]
+            return [f"its files are of region {record['region']}, since all regions share them"]
         found = ["the code has changed"] * (record.get("code") != code_of(stage.script))
         found += [f"{name} is new" for name, state in record.get("without", {}).items()
                   if state_of(root() / name) not in (None, state)]
         if stage.script in OF_FACTORS and other_factors(record, now):
             found.append("another list of factors")
-        found += differences(record, now, [root() / name for name in record["inputs"]], set(stage.free))
+        found += changes_since(record, now, [root() / name for name in record["inputs"]], set(stage.free))
         if found:
             return found
     return [f"{shown(path)}: missing" for path in stage.beside(paths) if not path.is_file()]
@@ -200,7 +205,7 @@ def _gone(paths: Paths) -> list[Path]:
     always = BY_SCRIPT[PREPARE].outputs(paths)
     gone = [path for path in paths.all() if path.is_relative_to(root() / "src_data") and not path.is_file()
             and (path in always or made_by(path) == PREPARE)]
-    for forms in ((paths.grid, paths.factor_stack), (paths.samples, *paths.insar_sources())):
+    for forms in ((paths.grid, paths.grid_parquet, paths.factor_stack), (paths.samples, *paths.insar_sources())):
         if not any(path.is_file() for path in forms) and not set(forms) & set(gone):
             gone.append(forms[0])
     return gone
@@ -238,7 +243,8 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
     OVERWRITE=True: the stage refuses to replace such a file otherwise."""
     own = arguments_of(script, region, arguments)
     if "OVERWRITE" in BY_SCRIPT[script].free and any(
-            path.is_file() and not wrote(path, (script,)) for path in BY_SCRIPT[script].outputs(Paths(region))):
+            path.is_file() and not wrote(path, (script,)) for path in made_files(BY_SCRIPT[script], Paths(region))
+            if path.is_relative_to(root() / "src_data")):
         own.append("OVERWRITE=True")
     return shlex.join([os.environ.get("PY", "python"), script, *own])
 
@@ -284,8 +290,8 @@ def check_values(region: str, arguments: list[str], raw: bool, runs: bool = True
     known = {name for script in scripts for name in defaults(constants_class(script))}
     for name in (a.partition("=")[0] for a in arguments):
         if name not in known and name in defaults(constants_class(AUGMENT)) and "INSAR_FORM=insar" not in arguments:
-            raise InputError(f"{name}: only {AUGMENT} has it, which has no part in region {region}; " + (
-                f"edit it there, {PREPARE} follows its rules; or add INSAR_FORM=insar" if PREPARE in scripts else
+            raise InputError(f"{name}: a constant of {AUGMENT}, which region {region} does not use; " + (
+                f"edit it there, since {PREPARE} takes its rules, or add INSAR_FORM=insar" if PREPARE in scripts else
                 "leave it out"))
     for script in scripts:
         cls = constants_class(script)

@@ -59,8 +59,8 @@ class Progress(tqdm):
 
 
 def say_once(notes: list[str]) -> None:
-    """Prints those of the notes that were not said yet, by this process or by the one that started it: several stages
-    that one `make` runs need not repeat each other."""
+    """Prints the notes that were not said yet, by this process or by its parent process: several stages that one `make`
+    runs need not repeat each other."""
     said = os.environ.get(SAID, "").split()
     for note in notes:
         if (checksum := f"{zlib.crc32(note.encode()):08x}") not in said:

@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from lsm.run.paths import PROJECT, other_project, regions, root, shown
-from lsm.run.writing import let_go, only_run
+from lsm.run.writing import close_files_of, only_run
 
 LONGEST = 300  # characters of an error message
 SHORT = 200    # characters of the differences between two runs in a message
@@ -111,14 +111,14 @@ def _meant(arguments: list[str], known: Iterable[str]) -> str:
     name, text = re.fullmatch(r"-*(\w*)[\s=:]*(.*)", arguments[0], re.DOTALL).groups()
     following = (word.lstrip("=") for word in arguments[1:3])
     text = text or next((word for word in following if word and "=" not in word), "")
-    near = nearest(name, known)
+    near = nearest_name(name, known)
     if not near:
         return "; --help of each script lists its constants"
     return f"; did you mean {shlex.quote(f'{near}={text}') if text else f'{near}=<value>'}?"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The one of `known` whose spelling is nearest, capitals or not; "" where none is near."""
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """The name in `known` with the nearest spelling, whatever its case; "" where none is near."""
     spelt = {one.upper(): one for one in known}
     return next((spelt[near] for near in difflib.get_close_matches(name.upper(), spelt, n=1)), "")
 
@@ -233,7 +233,7 @@ _REMEDIES = {
                  "a folder on another disk",
     **dict.fromkeys((errno.EACCES, errno.EPERM), "allow this user to read and write it, or set LSM_ROOT to another "
                                                  "folder"),
-    errno.EPIPE: "what reads these lines (head?) has ended; run this again without it",
+    errno.EPIPE: "the program that reads these lines (head?) has ended; run this again without it",
     errno.EROFS: "set LSM_ROOT to a folder that can be written",
     errno.EISDIR: "a file is expected in this place; move the folder away",
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a folder is expected in this place; move the file away"),
@@ -258,8 +258,8 @@ def check_region(region: str) -> None:
         return
     how = {"demo": "python src_data/make_demo.py makes them", "HK": "make hk HK_DATA=<folder> copies them"}.get(
         region, f"python prepare_region.py REGION={region} RAW=<folder> makes them (docs/new_region.md)")
-    near = nearest(region, there)
-    raise InputError(f"REGION={region}: expected inputs in {root() / 'src_data'}, found those of {', '.join(there)}; "
+    near = nearest_name(region, there)
+    raise InputError(f"REGION={region}: expected inputs in {root() / 'src_data'}, found inputs of {', '.join(there)}; "
                      + f"did you mean REGION={near}? If not, " * bool(near) + how)
 
 
@@ -276,7 +276,7 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
         return
     try:
         if other := other_project(sys.argv[0]):
-            raise InputError(f"{sys.argv[0]}: expected the lsm/ of its own project, found that of {PROJECT}, installed "
+            raise InputError(f"{sys.argv[0]}: expected the lsm/ of its own project, found {PROJECT}/lsm, installed "
                              f"for this Python; begin the command with PYTHONPATH={shlex.quote(str(other))}")
         c = constants(cls, arguments)
         with only_run(c.REGION) as holder:
@@ -290,7 +290,7 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
     except InputError as error:
         _stop(str(error))
     except OSError as error:
-        let_go(error)
+        close_files_of(error)
         where = f"{shown(error.filename)}: " if error.filename else ""
         _stop(one_line(f"{where}{error.strerror or error}; {_REMEDIES.get(error.errno, _OTHER)}"))
     except MemoryError:

@@ -41,7 +41,7 @@ def whole(path: Path) -> Iterator[Path]:
     OSError with the file's name where it cannot be written.
     """
     with temporary_file(path) as temporary:
-        with told(path):  # a second one: it must raise before the rename, the one of temporary_file raises after it
+        with told(path):  # here too, to raise before the rename: temporary_file raises after it
             yield temporary
         to_disk(temporary)
         temporary.replace(path)
@@ -49,7 +49,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, this process's own, removed at the end; those of killed runs are removed too."""
+    """A temporary path beside `path`, this process's own, removed at the end; what killed runs left is removed too."""
     path = Path(path)
     temporary = path.with_name(f".partial.{os.getpid()}.{path.name}")
     with told(path):
@@ -121,8 +121,8 @@ def _refuses(path: Path) -> int:
 
 def write_table(table: pd.DataFrame, out, **options) -> None:
     """Writes a table as csv to `out`, a path or an open file, floats to 9 digits, which keeps float32 exact; options
-    are those of pandas. X and Y of EIGHT_DIGITS before the point, as where a CRS puts its zone before the easting, are
-    written to mm: 9 digits would be 0.1 m."""
+    of `DataFrame.to_csv`. X and Y of EIGHT_DIGITS before the point, as where a CRS puts its zone before the easting,
+    are written to mm: 9 digits would be 0.1 m."""
     places = table[table.columns.intersection(["X", "Y"])].select_dtypes("float")
     far = places.columns[places.abs().max() >= EIGHT_DIGITS]
     table = table.assign(**{name: table[name].map("{:.12g}".format, na_action="ignore") for name in far})
@@ -183,7 +183,7 @@ def stage_1_files() -> Iterator[None]:
     while holder:
         fcntl.flock(file, fcntl.LOCK_EX)  # waits
         file.close()
-        file, holder = _locked(STAGE_1)  # the one before has removed its file, and another may have made a new one
+        file, holder = _locked(STAGE_1)  # the run before has removed its file, and another run may have made a new file
     with file:
         os.environ[HELD] = "yes"
         os.set_inheritable(file.fileno(), True)
@@ -252,7 +252,7 @@ def _give_back(file: IO) -> None:
         os.unlink(file.name)
 
 
-def let_go(error: BaseException | None) -> None:
+def close_files_of(error: BaseException | None) -> None:
     """Closes the files of the frames that an error passed through, without a word: what GDAL could not write it cannot
     close either, and Python would print that after the message."""
     before, sys.unraisablehook = sys.unraisablehook, lambda _: None

@@ -25,7 +25,7 @@ NO_FIELD = re.compile(r"gml_id|(\w+_)?fid(_\w*)?|id(_\d+)?|gid|oid_?|objectid(_\
                       r"area|perimeter|length|(\w+_)?seq|buff_dist|et_id|featureid|path", re.I)
 
 
-def codes_of(names: dict, given: dict[str, int], where: str, region: str, own: bool) -> dict[str, int]:
+def codes_by_name(names: dict, given: dict[str, int], where: str, region: str, own: bool) -> dict[str, int]:
     """The codes of classes, by name. A class that the other region has keeps its code there; new ones follow.
 
     names   of the classes by the number or text that the file stores, in order
@@ -84,7 +84,7 @@ def names_of_raster(raster: RasterFile, values: set[float], field: str = "",
     bare = [f"{code}" for code in kept if not found.get(code)]
     if found and bare and notes is not None:
         notes.append(f"{file.where}: {len(bare)} of {len(kept)} codes have no name ({', '.join(bare[:4])}"
-                     f"{', ...' * (len(bare) > 4)}); their numbers stand for it")
+                     f"{', ...' * (len(bare) > 4)}); their numbers are used as names")
     times = Counter(name.lower() for name in found.values())
     names = {code: f"{found[code]} ({code})" if code in found and times[found[code].lower()] > 1 else
              found.get(code, str(code)) for code in kept}
@@ -95,8 +95,8 @@ def _column_of_names(columns: list[str], texts: list[str], told: str, file: File
                      notes: list[str]) -> str:
     """The column of an attribute table that holds the names, "" for none.
 
-    columns  of the table; texts  those of text; told  the one whose use the table tells, "" for none; field  as
-    `names_of_raster` takes it
+    columns  of the table; texts  its columns of text; told  the column whose use the table tells, "" for none; field
+    as `names_of_raster` takes it
     """
     if field:
         name = next((name for name in columns if name.lower() == field.lower()), "")
@@ -108,18 +108,18 @@ def _column_of_names(columns: list[str], texts: list[str], told: str, file: File
     chosen = told or next(iter([*named, *texts]), "")
     if len(texts) > 1:
         others = ", ".join(name for name in texts if name != chosen)
-        notes.append(f"{file.where}: names of classes are those of the column {chosen} of its attribute table; also "
-                     f"there: {others} ({_field_constant(file)})")
+        notes.append(f"{file.where}: names of classes are read from the column {chosen} of its attribute table; "
+                     f"also there: {others} ({_field_constant(file)})")
     return chosen
 
 
 def _column_of_codes(columns: dict[str, list[str]], name: str, values: set[float], told: str, file: File,
                      notes: list[str]) -> str:
-    """The column of an attribute table that holds the codes: the one whose whole numbers hold most of `values`, the
-    numbers that occur in the raster; of equal ones the one that is `told`, or called so. "" where no column holds
-    numbers. Raises InputError where none holds the numbers that occur, or several do and none is called so.
+    """The column of an attribute table that holds the codes: the column whose whole numbers hold most of `values`, the
+    numbers that occur in the raster; of equal columns the one that is `told`, or has the name of codes. "" where no
+    column holds numbers. Raises InputError where none holds the numbers that occur, or several do and none is named so.
 
-    columns  texts of each row, by column; name  the column of names; told  the one whose use the table tells
+    columns  texts of each row, by column; name  the column of names; told  the column whose use the table tells
     """
     able = {column: [int(text) for text in texts] for column, texts in columns.items() if column != name
             and all(re.fullmatch(r"[+-]?\d{1,15}", text) for text in texts)}
@@ -138,13 +138,13 @@ def _column_of_codes(columns: dict[str, list[str]], name: str, values: set[float
                          f"({some}), found {', '.join(best or able)}; call it Value")
     chosen = told if told in best else next(iter([*plainly, *best]))
     if len(able) > 1:
-        notes.append(f"{file.where}: codes of classes are those of the column {chosen} of its attribute table")
+        notes.append(f"{file.where}: codes of classes are read from the column {chosen} of its attribute table")
     return chosen
 
 
 def _attribute_table(band: gdal.Band, values: set[float], file: File, field: str, notes: list[str]) -> dict[int, str]:
     """Name by code of a band's list of categories or attribute table, {} without names; without columns of whole
-    numbers the rows are the codes. Rows that are ranges of numbers name those of `values` in them. Raises
+    numbers the rows are the codes. Rows that are ranges of numbers name the `values` in them. Raises
     InputError."""
     names, table = band.GetCategoryNames(), band.GetDefaultRAT()
     if names and not (field and table):
@@ -204,7 +204,7 @@ def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[st
     count; empty text, null, no data and the like are no class.
 
     field          that holds the classes; "": found, where only one field can hold them
-    given, region  as `codes_of` takes them
+    given, region  as `codes_by_name` takes them
     notes          gets a line on the field taken. Returns code by class, and the name of the new field. Raises
                    InputError.
     """
@@ -214,8 +214,8 @@ def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[st
     chosen = next((name for name in texts if name.lower() == field.lower()), field) if field else _field_of(
         texts, fields_of(layer), file)
     if chosen not in texts:
-        raise InputError(f"{file.where}: expected a field {field!r}, found {', '.join(texts) or 'none'}; name the one "
-                         f"that holds the classes: {_field_constant(file)}=<field>")
+        raise InputError(f"{file.where}: expected a field {field!r}, found {', '.join(texts) or 'none'}; name the "
+                         f"field that holds the classes: {_field_constant(file)}=<field>")
     values = ["" if text.lower() in NO_CLASS else text for text in texts[chosen]]
     spelt = {}  # as the classes are written first in alphabetical order, by their names in lower case
     for text in sorted(set(values) - {""}):
@@ -227,9 +227,9 @@ def number_classes(dataset: gdal.Dataset, file: File, field: str, given: dict[st
     if not 1 <= len(names) <= most:
         raise InputError(f"{file.where}: field {chosen}: expected 1 to {most} classes, found {len(names)}; name "
                          f"another field: {_field_constant(file)}=<field>, or group the classes")
-    codes = codes_of(names, given, file.where, region, own=False)
+    codes = codes_by_name(names, given, file.where, region, own=False)
     if not field:
-        notes.append(f"{file.where}: classes are those of the field {chosen} ({_field_constant(file)})")
+        notes.append(f"{file.where}: classes are read from the field {chosen} ({_field_constant(file)})")
     return codes, add_numbers(dataset, {fid: codes.get(text, 0) for fid, text in zip(fids, values, strict=True)})
 
 
@@ -259,7 +259,7 @@ def _field_of(texts: dict[str, list[str]], kinds: dict[str, int], file: File) ->
         return words[0]
     if len(able) != 1:
         start = f"{file.where}: expected one field of classes, found "
-        end = f"; name the one that holds them: {_field_constant(file)}=<field>"
+        end = f"; name the field that holds them: {_field_constant(file)}=<field>"
         raise InputError(start + _described(texts, able or list(texts), LONGEST - len(start + end)) + end)
     return able[0]
 

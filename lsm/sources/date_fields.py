@@ -51,8 +51,8 @@ _JANUARY = re.compile(r"(?<!\d)0?1\W?jan\w*\W?(1900|1970)(?!\d)|jan\w*\W{1,2}0?1
 
 
 def date_field(table: pd.DataFrame, given: str, where: str) -> tuple[str | None, list[str]]:
-    """The field of dates of an inventory, None without one, and notes: the one `given`, else the first of DATES, else
-    the only one whose name speaks of the date of a landslide. One that was not given holds years in half of its values.
+    """The field of dates of an inventory, None without one, and notes: the field `given`, else the first of DATES, else
+    the only field whose name means the date of a landslide. A field not given must hold years in half of its values.
 
     where  the start of a message. Raises InputError where the field given is not there.
     """
@@ -71,7 +71,7 @@ def date_field(table: pd.DataFrame, given: str, where: str) -> tuple[str | None,
     found = named[0] if named else sure[0] if len(sure) == 1 else None
     rest = [name for name in able if name != found and not words[name] & _OF_WORK]
     also = f", not of {', '.join(map(repr, rest))}" * bool(rest)
-    notes = [f"{where}: years are those of the field {found!r}{also} (DATE_FIELD)"] if found else []
+    notes = [f"{where}: years are read from the field {found!r}{also} (DATE_FIELD)"] if found else []
     empty = [name for name in table if words[name] & _OF_DATES and words[name] & _OF_SLIDES and name not in able
              and words[name] <= _OF_DATES | _OF_SLIDES and table[name].astype(str).str.strip().ne("").any()
              and table[name].notna().any()]
@@ -80,8 +80,8 @@ def date_field(table: pd.DataFrame, given: str, where: str) -> tuple[str | None,
         notes.append(f"{where}: field {empty[0]!r}: fewer than half of its values hold one year of four digits, like "
                      f"{value:.20}; the landslides have no years")
     if rest and not found:
-        notes.append(f"{where}: no date is read of {', '.join(map(repr, rest))}; if it is that of the landslides: "
-                     f"DATE_FIELD={rest[0]}")
+        notes.append(f"{where}: no date is read from {', '.join(map(repr, rest))}; if it is the date of the "
+                     f"landslides: DATE_FIELD={rest[0]}")
     return found, notes
 
 
@@ -113,7 +113,7 @@ def _bare(name) -> str:
 
 
 def _dated(column: pd.Series) -> float:
-    """The share of a column's values that hold a year, of those that are not empty."""
+    """The share of a column's values, empty ones aside, that hold a year."""
     values = [value for value in column if str(value).strip() and not pd.isna(value)]
     dated = [bool(YEAR.search(str(value))) or np.isfinite(year_of(value)) for value in values]
     return float(np.mean(dated)) if values else 0.0

@@ -181,7 +181,7 @@ class File:
         return data[0]
 
 
-def parts_of(path: Path) -> list[Path]:
+def files_of_data_set(path: Path) -> list[Path]:
     """The files that GDAL reads as one data set by the name of one of them: of a virtual raster, its sources too, and
     theirs where these are virtual rasters."""
     if path.suffix.lower() in TABLES:
@@ -240,14 +240,14 @@ def full_path(given: str) -> str:
 
 
 def read_files(names: list[str]) -> list[Path]:
-    """The files on disk of names with options, and the parts of a Shapefile; of a folder that is a data set, those in
-    it."""
+    """The files on disk of names with options, and the parts of a Shapefile; of a folder that is a data set, the files
+    in it."""
     out = []
     for path in map(path_of, names):
         beside = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if path.suffix.lower() == ".shp" else []
         within = sorted(path.rglob("*")) if path.is_dir() else []
         out += [path, *(p for p in beside if p.suffix.lower() in PARTS), *within]
-        out += [p for p in parts_of(path) if p != path] if path.suffix.lower() == ".vrt" else []
+        out += [p for p in files_of_data_set(path) if p != path] if path.suffix.lower() == ".vrt" else []
     return [path for path in out if path.is_file()]
 
 

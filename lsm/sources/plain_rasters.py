@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal
 
-from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, fillers, heaped, written
+from lsm.inputs.bands import ENDLESS, HEIGHTS, MARKS, digits, fillers, heaped
 from lsm.inputs.crs import moved
 from lsm.inputs.layers import flush, write_rows
-from lsm.inputs.rasters import MAX_CELLS, Grid, create, reason
+from lsm.inputs.rasters import MAX_CELLS, Grid, create_raster, reason
 from lsm.run.paths import edit, shown
 from lsm.run.settings import InputError
 from lsm.sources.files import File
@@ -57,7 +57,7 @@ def write_plain(raster: RasterFile, path: Path, notes: list[str], grid: Grid | N
     impossible, like = 0, None
     double = gdal.GetDataTypeSize(raster.band.band.DataType) > 32 or not raster.band.is_plain or raster.metres != 1 or (
         raster.band.band.DataType in (gdal.GDT_Int32, gdal.GDT_UInt32))
-    plain = create(path, part, gdal.GDT_Float64 if double else gdal.GDT_Float32)
+    plain = create_raster(path, part, gdal.GDT_Float64 if double else gdal.GDT_Float32)
     for first, numbers, good in windows():
         good &= ~np.isin(numbers, gaps) & ~(np.abs(numbers.astype(np.float64)) >= ENDLESS)
         values = raster.band.values(numbers)
@@ -112,7 +112,8 @@ def _gaps(raster: RasterFile, windows, cells: int, notes: list[str], categorical
             notes.append(f"{where}: {mark} in {n:,} cells lies far from all other values ({left:.5g} to {right:.5g}); "
                          "taken for gaps that the file does not declare")
     if endless:
-        notes.append(f"{where}: {endless:,} cells of endless size; taken for gaps that the file does not declare")
+        notes.append(f"{where}: {endless:,} cells with numbers too large for values; taken for gaps that the "
+                         "file does not declare")
     if sample and raster.file.what != "DEM" and not categorical and heaped(np.concatenate(sample)):
         notes.append(f"{where}: exactly 0 in {zeros:,} of {total:,} cells is kept as a value; if it marks gaps, "
                      f"declare it ({_declared(raster.file, 0)})")
@@ -133,13 +134,13 @@ def _note_apart(raster: RasterFile, sample: np.ndarray, notes: list[str], catego
         stored = number
         if not raster.band.is_plain:  # without the last digits, which arithmetic made
             stored, number = (float(f"{v:.9g}") for v in ((number - raster.band.offset) / raster.band.scale, number))
-        notes.append(f"{raster.file.where}: {written(number)} in {share:.1%} of the cells {why} and is kept"
+        notes.append(f"{raster.file.where}: {digits(number)} in {share:.1%} of the cells {why} and is kept"
                      f"{' as a height' * heights}; if it marks gaps, declare it ({_declared(raster.file, stored)})")
 
 
 def _declared(file: File, number: float) -> str:
     """How a person says that a stored number marks gaps."""
-    return file.remedy(f"nodata={written(number)}")
+    return file.remedy(f"nodata={digits(number)}")
 
 
 def _check_heights(raster: RasterFile, extremes: list[float], notes: list[str]) -> None:

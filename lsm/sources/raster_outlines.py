@@ -84,7 +84,7 @@ def _refuse_background(file: File, cells: Counter, share: float, whole: float, s
     """Raises InputError where a number other than 0 covers too much to be landslides.
 
     cells  by number of the raster; share  of the DEM that numbers other than 0 cover; whole  share of these cells in
-           the largest connected area: a background hangs together, landslides do not; surrounds  as above
+           the largest connected area: a background is connected, landslides are not; surrounds  as above
     """
     most, n = max(((v, n) for v, n in cells.items() if v), key=lambda pair: pair[1])
     mostly = n > WIDE * cells.total() and len(cells) > 1  # of all cells with a value

@@ -5,7 +5,7 @@ from osgeo import gdal, ogr, osr
 from lsm.inputs.bands import UNREADABLE
 from lsm.inputs.crs import horizontal
 from lsm.inputs.rasters import Grid, reason
-from lsm.inputs.vectors import POINTS, POLYGONS, kind_of
+from lsm.inputs.vectors import POINTS, POLYGONS, geometry_type
 from lsm.run.paths import shown
 from lsm.run.settings import InputError, counted
 from lsm.sources.files import SHAPES, File
@@ -30,7 +30,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     Raises InputError.
     """
     file, said = File.of(name, what), [] if notes is None else notes
-    source = opened(file)
+    source = vector_source(file)
     file.only("a layer of shapes", "layername", "field", *able)
     layer = _layer(source, file, said)
     stated = _crs_of(layer)  # first: GDAL raises what is wrong with a .prj file at whatever reads the layer first
@@ -38,7 +38,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
         if source.GetDriver().ShortName != "ESRI Shapefile":
             raise InputError(f"{file.where}: expected text in UTF-8, found another encoding; export it as GeoPackage")
         chosen = layer.GetName()
-        source = opened(file, "ENCODING=CP1252")
+        source = vector_source(file, "ENCODING=CP1252")
         layer = source.GetLayerByName(chosen)
         _crs_of(layer)
         said.append(f"{file.where}: its text is not UTF-8 and no .cpg file names the encoding; read as Windows-1252; "
@@ -71,7 +71,7 @@ def only_areas(dataset: gdal.Dataset, where: str, notes: list[str], remedy: str 
     """Deletes the features of a layer that are no polygons; notes  gets their number. Raises InputError where no other
     is left; remedy  ends the message."""
     layer = dataset.GetLayer(0)
-    others = [feature.GetFID() for feature in layer if kind_of(feature) not in POLYGONS]
+    others = [feature.GetFID() for feature in layer if geometry_type(feature) not in POLYGONS]
     if len(others) == layer.GetFeatureCount():
         raise InputError(f"{where}: expected polygons, found lines or points; {remedy}")
     for fid in others:
@@ -82,13 +82,13 @@ def only_areas(dataset: gdal.Dataset, where: str, notes: list[str], remedy: str 
 
 def points_among(dataset: gdal.Dataset, where: str) -> list[str]:
     """A line on the points among the features of a layer of lines, [] without any; where  the start of the line."""
-    kinds = [kind_of(feature) for feature in dataset.GetLayer(0)]
+    kinds = [geometry_type(feature) for feature in dataset.GetLayer(0)]
     points = sum(kind in POINTS for kind in kinds)
     return [f"{where}: {points:,} of {counted(len(kinds), 'feature')} are points, and distances are to these too; if "
             "they only stand beside lines or along them, give the lines alone"] * (points > 0)
 
 
-def opened(file: File, *options: str) -> gdal.Dataset:
+def vector_source(file: File, *options: str) -> gdal.Dataset:
     """A vector file as GDAL opens it, with the open options of its driver. Raises InputError."""
     if file.is_table:
         options = (*options, f"GEOM_POSSIBLE_NAMES={','.join(('the_geom', *SHAPES))}", "KEEP_GEOM_COLUMNS=NO")
@@ -230,7 +230,7 @@ def _refuse_metres(file: File, layer: ogr.Layer, crs: osr.SpatialReference, driv
 
 def _drop_empty(layer: ogr.Layer, file: File, notes: list[str]) -> None:
     """Deletes the features without geometry. Raises InputError where no other is left."""
-    total, empty = layer.GetFeatureCount(), [feature.GetFID() for feature in layer if kind_of(feature) is None]
+    total, empty = layer.GetFeatureCount(), [feature.GetFID() for feature in layer if geometry_type(feature) is None]
     layer.ResetReading()
     if len(empty) == total:
         raise InputError(f"{file.where}: expected features with a geometry, found {total:,} without; export it again, "

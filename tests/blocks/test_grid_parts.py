@@ -11,7 +11,7 @@ from small_region import COLS, NODATA, PLACE, ROWS, crs_of, heights
 from lsm.blocks import grid_parts
 from lsm.inputs import rasters
 from lsm.inputs.factor.definition import Factor
-from lsm.inputs.rasters import Grid, create
+from lsm.inputs.rasters import Grid, create_raster
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 FACTORS = (Factor("DEM", "continuous", "m"), Factor("slope", "continuous", "degree"))
@@ -26,12 +26,12 @@ def region(tmp_path, monkeypatch):
     monkeypatch.setattr(rasters, "WINDOW", 20 * COLS)
     values = np.stack([heights(), heights() / 20])
     values[1, 5:9, 40:50] = NODATA
-    stack = create(tmp_path / "factors.tif", GRID, names=("DEM", "slope"))
+    stack = create_raster(tmp_path / "factors.tif", GRID, names=("DEM", "slope"))
     stack.WriteArray(values)
     stack.FlushCache()
     labels = np.tile(np.repeat(np.int32([0, 1]), COLS // 2), (ROWS, 1))
     labels[:3, :4] = -1
-    blocks = create(tmp_path / "blocks.tif", GRID, gdal.GDT_Int32, -1)
+    blocks = create_raster(tmp_path / "blocks.tif", GRID, gdal.GDT_Int32, -1)
     blocks.WriteArray(labels)
     row, col = np.nonzero(values[1] != NODATA)
     x, y = rasters.centres(PLACE, row, col)
@@ -45,7 +45,7 @@ def region(tmp_path, monkeypatch):
                                              ("factors.tif", 10**6), ("grid.csv", 700)])
 def test_every_cell_comes_once_with_its_block(region, name, cells):
     folder, blocks, values, labels = region
-    seen = create(folder / "seen.tif", GRID)
+    seen = create_raster(folder / "seen.tif", GRID)
     seen.GetRasterBand(1).Fill(NODATA)
     n = 0
     for part in grid_parts.parts_of(folder / name, FACTORS, cells, blocks, CENTRES):
@@ -95,7 +95,7 @@ def test_cells_inside_keep_their_own_block_though_another_is_nearer():
 def test_what_no_later_window_needs_is_forgotten(region, options, every):
     """every: how many windows, of three in a row, are read until GDAL's cache is emptied"""
     folder, blocks, values, _ = region
-    stack = create(folder / "other.tif", GRID, options=options, names=("DEM", "slope"))
+    stack = create_raster(folder / "other.tif", GRID, options=options, names=("DEM", "slope"))
     stack.WriteArray(values)
     stack.FlushCache()
     del stack

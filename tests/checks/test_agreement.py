@@ -44,7 +44,7 @@ def test_equal_tables_say_what_was_compared():
     (changed(3, np.flip, slice(100)), "road: 25% of the samples differ"),
     (changed(4, lambda v: (v + 3) % 360), "way: 100% of the samples differ"),
     (changed(0, lambda v: np.select([v == 1, v == 2], [2, 1], v)), r"rock: .* \(1 is 2 there, 2 is 1 there\)"),
-    (changed(1, np.negative), r"height of the samples falls where .* \(rank correlation -1.00\)"),
+    (changed(1, np.negative), r"height falls in the samples where .* \(rank correlation -1.00\)"),
     (changed(0, lambda v: v % 5 + 1, slice(60)), "rock: 15% of the samples differ")])
 def test_a_wrong_column_is_named(grid, words):
     (level, text), = found(values(), grid)
@@ -72,7 +72,7 @@ def test_velocities_of_another_sign_in_part():
 
 
 @pytest.mark.parametrize(("factor", "said"), [
-    (-1, "DV of the samples falls where"), (0.1, "DV of the samples is 0.1 times"), (1, None)])
+    (-1, "DV falls in the samples where"), (0.1, "DV of the samples is 0.1 times"), (1, None)])
 def test_velocities_of_another_sign_or_unit_where_most_points_hardly_move(factor, said):
     rng = np.random.default_rng(6)
     grid = np.where(np.arange(400) < 40, rng.normal(-8, 1, 400), rng.normal(0, 0.05, 400))[:, None]
@@ -94,7 +94,7 @@ def test_what_was_not_compared_is_said():
     few[20:] = np.nan
     (level, text), = found(values(), few)
     assert level == "warning"
-    assert text == "20 of 400 samples lie in a cell that the grid has: samples and grid were not compared"
+    assert text == "20 of 400 samples lie in a cell of the grid: samples and grid were not compared"
     (level, text), = found(values(20), values(20))
     assert text == "20 samples are too few to compare with the grid, 30 are needed"
     few = values()
@@ -102,7 +102,7 @@ def test_what_was_not_compared_is_said():
     assert found(values(), few) == [("warning", "wet: fewer than 30 samples have a value in both samples and grid; not "
                                                 "compared")]
     few[:40] = np.nan
-    assert found(values(), few)[0][1] == "360 of 400 samples lie in a cell that the grid has"
+    assert found(values(), few)[0][1] == "360 of 400 samples lie in a cell of the grid"
     still = np.c_[values(), np.r_[np.ones(12), np.zeros(388)]]
     said = of_agreement(still, still, (*FACTORS, SPEED), "s.csv")
     assert [(f.level, f.found[:3]) for f in said] == [("ok", "DV:"), ("ok", "400")]

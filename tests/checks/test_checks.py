@@ -11,7 +11,7 @@ from small_region import CELL, NORTH, WEST, crs_of
 import check_region
 import prepare_region
 from lsm.checks import inspection, raster_checks, table_checks
-from lsm.checks.finding import summary, with_verb
+from lsm.checks.finding import counts_in_words, with_verb
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import Raster
 from lsm.run.paths import Paths
@@ -85,7 +85,7 @@ FAULTS = {
     "aspect in radians": (lambda: edit(PATHS.samples, lambda t: t.assign(aspect=np.radians(t["aspect"].clip(0)))),
                           "units", "samples_own.csv", "aspect goes to .*radians", "degrees"),
     "aspect in classes": (lambda: edit(PATHS.samples, lambda t: t.assign(aspect=(t["aspect"] + 22.5) // 45 % 8 + 1)),
-                          "aspect", "samples_own.csv", "aspect lies .* from that of composite.tif", "no classes"),
+                          "aspect", "samples_own.csv", "aspect differs by .* from composite.tif", "no classes"),
     "NDVI from -1 to 1": (lambda: edit(PATHS.samples, lambda t: t.assign(NDVI=t["NDVI"] / 1e4)),
                           "units", "samples_own.csv", "scale -1 to 1", "10,000"),
     "nodata in a column": (lambda: edit(PATHS.samples, lambda t: t.assign(TWI=t["TWI"].mask(t.index < 3, -9999))),
@@ -109,7 +109,7 @@ FAULTS = {
     "few landslides": (lambda: edit(PATHS.samples, lambda t: t.sort_values("label")[:129]), "balance",
                        "samples_own.csv", "7.0% landslides", "RATIO"),
     "samples in kilometres": (lambda: edit(PATHS.samples, lambda t: t.assign(dis2road=t["dis2road"] / 1000)), "units",
-                              "samples_own.csv", "dis2road of the samples is 0.001 times that of the grid", "one unit"),
+                              "samples_own.csv", "dis2road of the samples is 0.001 times as large as in", "one unit"),
     "other class codes": (lambda: edit(PATHS.samples, lambda t: t.assign(lithology=t["lithology"] + 10)), "units",
                           "samples_own.csv", "lithology: 100% of the samples hold another class", "number the classes"),
     "a column of something else": (lambda: edit(PATHS.samples, lambda t: t.assign(TWI=t["TWI"].sort_values().values)),
@@ -120,11 +120,11 @@ FAULTS = {
     "a constant factor": (lambda: edit(PATHS.samples, lambda t: t.assign(dis2road=5)), "collinearity",
                           "samples_own.csv", "dis2road is the same in every row", "of this area"),
     "slope in low percent": (lambda: edit(PATHS.samples, lambda t: t.assign(slope=1.77 * t["slope"])),
-                             "units", "samples_own.csv", "slope is 1.7.* times that of composite.tif", "percent"),
+                             "units", "samples_own.csv", "slope is 1.7.* times as large as in comp", "percent"),
     "heights in feet": (lambda: edit(PATHS.grid, lambda t: t.assign(DEM=t["DEM"] * 3.28084)),
-                        "units", "grid_samples_own.csv", "DEM is 3.28 times that of composite.tif", "feet"),
+                        "units", "grid_samples_own.csv", "DEM is 3.28 times as large as in composite.tif", "feet"),
     "heights above another level": (lambda: edit(PATHS.samples, lambda t: t.assign(DEM=t["DEM"] + 400)), "units",
-                                    "samples_own.csv", r"DEM .*lies \+400 from", "one (?:level|layer)"),
+                                    "samples_own.csv", r"DEM .*differs by \+400 from", "one (?:level|layer)"),
     "NDVI in grey values": (lambda: edit(PATHS.samples, lambda t: t.assign(NDVI=100 + t["NDVI"] / 100)),
                             "units", "samples_own.csv", "NDVI from .*: no known scale", "10,000"),
     "a handful of points": (lambda: edit(PATHS.samples, lambda t: pd.concat([t.query("label == 1")[:3], t.query(
@@ -292,7 +292,7 @@ def test_gentle_ground_is_in_degrees_where_the_heights_say_so(rise):
 
 def test_one_of_a_kind_is_counted_as_one():
     findings = pd.DataFrame({"level": ["warning", "ok", "ok"]})
-    assert summary(findings) == "0 errors, 1 warning, 2 in order"
+    assert counts_in_words(findings) == "0 errors, 1 warning, 2 in order"
     assert [with_verb(n, "row", "hold") for n in (0, 1, 2)] == ["0 rows hold", "1 row holds", "2 rows hold"]
 
 

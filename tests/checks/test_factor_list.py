@@ -48,7 +48,7 @@ def test_foreign_names_are_known_and_values_are_read(files):
     factors, notes = factors_of(FACTORS, COMMON_NAMES, paths)
     assert [f.name for f in factors] == [f.name for f in FACTORS if f.name not in ("dis2catchment", "DV")]
     names = "src_data/samples_a.csv, src_data/grid_samples_a.csv"
-    assert notes == [f"left out, for no column of {names} holds them: dis2catchment, DV",
+    assert notes == [f"left out, since no column of {names} holds them: dis2catchment, DV",
                      "taken for factors by their names: 'LULC' is land use, 'Geology_code' is lithology, 'Altitude [m]'"
                      " is DEM, 'Slope (°)' is slope, 'Stream Power Index' is SPI, 'Dist. to road_m' is dis2road, "
                      "'Distance to rivers' is dis2drainage, 'Distance from the fault' is dis2faults",
@@ -119,8 +119,8 @@ def test_a_further_column_of_words_is_one_of_classes(files, further):
     paths = files(words, words.assign(Soil=["CLAY ", "gravel", "1"] + ["sand"] * 17))
     factors, notes = factors_of(FACTORS, COMMON_NAMES, paths, further)
     assert (factors[-1].kind, factors[-1].words) == ("categorical", ("Clay", "sand"))
-    assert notes[-2] == "Soil: classes in words; those of src_data/samples_a.csv count (Clay; sand), all others are " \
-                        "one more class"
+    assert notes[-2] == "Soil: its classes are the words in src_data/samples_a.csv (Clay; sand); any other word " \
+                        "counts as one more class"
     of_samples = read_samples(paths[0], factors).factors[:, -1]
     assert of_samples.tolist() == [2 if wet else 1 for wet in table()["rain"] > 0.5]
     assert next(grid_chunks(paths[1], factors, 99))[0][:4, -1].tolist() == [1, 0, 0, 2]
@@ -221,7 +221,7 @@ def test_a_stack_has_the_names_of_its_bands(files, tmp_path):
 def test_every_stage_gets_the_same_list_and_says_once_what_is_left_out(files, capsys):
     files()
     first = study_area.Area("a").factors
-    assert "left out, for no column" in capsys.readouterr().out
+    assert "left out, since no column" in capsys.readouterr().out
     assert study_area.StudyArea("a").factors == first == study_area.factors("a")
     assert capsys.readouterr().out == ""
     assert len(study_area.StudyArea("a", FURTHER="all").factors) == len(first) + 2
@@ -238,12 +238,12 @@ def test_a_stage_that_make_runs_does_not_repeat_what_was_said(files, tmp_path):
         return subprocess.run([sys.executable, "-c", code], cwd=PROJECT, text=True, capture_output=True, check=True,
                               env={**os.environ, "LSM_ROOT": str(tmp_path)}).stdout
 
-    assert said().startswith("left out, for no column")
+    assert said().startswith("left out, since no column")
     assert dict(os.environ) == before
     study_area.factors("a")
     assert said() == ""
     files(table().drop(columns="twi"), table().drop(columns="twi"))
-    assert said().startswith("left out, for no column")
+    assert said().startswith("left out, since no column")
 
 
 def test_common_names_stand_for_one_factor_each():

@@ -38,7 +38,7 @@ def test_learns_what_a_line_parts():
     weights = dbn.fit(x[:800], y[:800], settings(DBN_HIDDEN=(32, 32), DBN_EPOCHS=300), RBM,
                       np.random.default_rng(1))
     assert [w.shape for w in weights] == [(4, 32), (32,), (32, 32), (32,), (32, 1), (1,)]
-    p = dbn.probability(weights, x[800:])
+    p = dbn.landslide_probability(weights, x[800:])
     assert p.shape == (200,)
     assert p.min() >= 0
     assert p.max() <= 1
@@ -57,7 +57,7 @@ def test_learns_what_no_line_parts_from_the_start_that_the_machines_give():
     found = []
     for rate in (0.5, 1e-9):
         c = settings(DBN_HIDDEN=(32, 32), DBN_RBM_EPOCHS=60, DBN_RBM_LEARNING_RATE=rate, DBN_EPOCHS=60)
-        p = dbn.probability(dbn.fit(x, y, c, RBM, np.random.default_rng(1)), x)
+        p = dbn.landslide_probability(dbn.fit(x, y, c, RBM, np.random.default_rng(1)), x)
         found.append(((p >= 0.5) == y).mean())
     assert found[0] == 1
     assert found[1] < 0.6  # the same descent from the machines' random start
@@ -77,7 +77,7 @@ def test_starts_from_machines_stacked_and_a_head_of_zeros(monkeypatch):
         expected += [machine.weights.T, machine.hidden_bias]
     for found, w in zip(seen[0], [*expected, np.zeros((5, 1)), np.zeros(1)], strict=True):
         np.testing.assert_array_equal(found, w)
-    h = dbn.probability([*seen[0][:-2], np.eye(5, dtype=np.float32)[:, :1], np.zeros(1, np.float32)], x)
+    h = dbn.landslide_probability([*seen[0][:-2], np.eye(5, dtype=np.float32)[:, :1], np.zeros(1, np.float32)], x)
     np.testing.assert_allclose(h, 1 / (1 + np.exp(-values[:, 0])), rtol=1e-5)  # both go up in the same way
 
 
@@ -89,7 +89,7 @@ def test_labels_play_no_part_before_fine_tuning(monkeypatch):
 
 
 def loss(weights: list, x: np.ndarray, y: np.ndarray) -> float:
-    p = dbn.probability(weights, x)
+    p = dbn.landslide_probability(weights, x)
     return -np.mean(np.where(y == 1, np.log(p), np.log(1 - p)))
 
 
@@ -143,6 +143,6 @@ def test_weights_that_are_no_numbers_are_one_line(rate, value, where):
 def test_extreme_inputs_give_finite_probabilities():
     x, y = made_points()
     weights = dbn.fit(x, y, settings(), RBM, np.random.default_rng(7))
-    p = dbn.probability([100 * w for w in weights], np.array([[1e3] * 4, [-1e3] * 4], np.float32))
+    p = dbn.landslide_probability([100 * w for w in weights], np.array([[1e3] * 4, [-1e3] * 4], np.float32))
     assert np.isfinite(p).all()
     assert set(np.round(p, 3)) <= {0, 1}

@@ -11,11 +11,11 @@ from lsm.comparison.measures import (
     SURELY,
     THRESHOLD,
     Scored,
+    all_measures,
     bootstrap,
     calibration_error,
     rate_curve,
-    reliability,
-    scores,
+    reliability_bins,
     weighted,
 )
 
@@ -32,7 +32,7 @@ def test_equals_hand_computed_measures():
     expected = {"accuracy": 0.6, "balanced_accuracy": 0.625, "precision": 0.5, "recall": 0.75, "f1": 0.6,
                 "kappa": 0.12 / 0.52, "mcc": 6 / 24, "auroc": 18.5 / 24, "pr_auc": (2 + 0.5 + 4 / 7) / 4,
                 "brier": 0.19, "ece": 0.28, "log_loss": surprise}
-    found = scores(LABEL, SCORE)
+    found = all_measures(LABEL, SCORE)
     assert tuple(found) == MEASURES
     assert found == pytest.approx(expected, abs=1e-12)
 
@@ -40,7 +40,7 @@ def test_equals_hand_computed_measures():
 def test_better_scores_are_better_in_every_measure():
     rng = np.random.default_rng(0)
     label = rng.integers(0, 2, 500)
-    worse, better = (scores(label, np.clip(label + rng.normal(0, sd, 500), 0, 1)) for sd in (0.8, 0.3))
+    worse, better = (all_measures(label, np.clip(label + rng.normal(0, sd, 500), 0, 1)) for sd in (0.8, 0.3))
     for name in MEASURES:
         assert (better[name] < worse[name]) == (name in LOWER_IS_BETTER), name
 
@@ -48,47 +48,48 @@ def test_better_scores_are_better_in_every_measure():
 def test_flipped_labels_give_the_complement_of_auroc():
     rng = np.random.default_rng(0)
     label, score = rng.integers(0, 2, 200), rng.random(200).round(1)  # with ties
-    assert scores(1 - label, score)["auroc"] == pytest.approx(1 - scores(label, score)["auroc"], abs=1e-12)
+    assert all_measures(1 - label, score)["auroc"] == pytest.approx(1 - all_measures(label, score)["auroc"], abs=1e-12)
 
 
 @pytest.mark.parametrize("only", [0, 1])
 def test_one_class_has_no_auroc_nor_kappa(only):
     label = np.full(5, only)
-    agreeing = scores(label, np.full(5, 0.9 * only))
+    agreeing = all_measures(label, np.full(5, 0.9 * only))
     assert agreeing["accuracy"] == 1
     assert {name for name, v in agreeing.items() if math.isnan(v)} == {"balanced_accuracy", "kappa", "mcc", "auroc",
                                                                        "pr_auc"}
     assert agreeing["brier"] == pytest.approx(0.01 * only)  # of 0.9 for landslides, of 0 for others
     assert agreeing["ece"] == pytest.approx(0.1 * only)
     assert agreeing["log_loss"] == pytest.approx(-np.log(0.9) if only else 0, abs=1e-5)
-    mixed = scores(label, np.array([0.1, 0.9, 0.9, 0.1, 0.1]))
+    mixed = all_measures(label, np.array([0.1, 0.9, 0.9, 0.1, 0.1]))
     assert math.isnan(mixed["auroc"])
     assert mixed["kappa"] == pytest.approx(0)  # no better than chance
     assert mixed["accuracy"] == pytest.approx(0.4 if only else 0.6)
 
 
 def test_no_predicted_landslide_has_precision_0():
-    found = scores(LABEL, np.full(10, 0.1))
+    found = all_measures(LABEL, np.full(10, 0.1))
     assert (found["precision"], found["recall"], found["f1"]) == (0, 0, 0)
     assert found["kappa"] == pytest.approx(0)
     assert found["auroc"] == pytest.approx(0.5)
 
 
 def test_kinds_of_input_give_the_same():
-    as_lists = scores(LABEL.tolist(), SCORE.tolist())
-    assert scores(LABEL.astype(np.int32), SCORE.astype(np.float32)) == pytest.approx(as_lists)
-    assert scores(LABEL.astype(float), SCORE) == pytest.approx(as_lists)
+    as_lists = all_measures(LABEL.tolist(), SCORE.tolist())
+    assert all_measures(LABEL.astype(np.int32), SCORE.astype(np.float32)) == pytest.approx(as_lists)
+    assert all_measures(LABEL.astype(float), SCORE) == pytest.approx(as_lists)
 
 
 def test_a_wrong_never_costs_a_finite_log_loss():
-    assert scores(np.array([1, 0]), np.array([0.0, 0.0]))["log_loss"] == pytest.approx(-np.log(SURELY) / 2, rel=1e-4)
+    found = all_measures(np.array([1, 0]), np.array([0.0, 0.0]))["log_loss"]
+    assert found == pytest.approx(-np.log(SURELY) / 2, rel=1e-4)
 
 
 # calibration ----------------------------------------------------------------------------------------------------
 
 def test_reliability_equals_hand_computed():
     label, score = np.array([0, 1, 1, 1, 0, 1]), np.array([0.0, 0.2, 0.25, 0.5, 0.75, 1.0])
-    n, mean, share = reliability(label, score, bins=4)  # a limit belongs to the bin above it, 1 to the last
+    n, mean, share = reliability_bins(label, score, bins=4)  # a limit belongs to the bin above it, 1 to the last
     np.testing.assert_array_equal(n, [2, 1, 1, 2])
     np.testing.assert_allclose(mean, [0.1, 0.25, 0.5, 0.875])
     np.testing.assert_allclose(share, [0.5, 1, 1, 0.5])
@@ -96,7 +97,7 @@ def test_reliability_equals_hand_computed():
 
 
 def test_reliability_of_empty_bins():
-    n, mean, share = reliability([1, 0], [0.95, 0.95])
+    n, mean, share = reliability_bins([1, 0], [0.95, 0.95])
     np.testing.assert_array_equal(n, [0] * 9 + [2])
     assert np.isnan(mean[:9]).all()
     assert np.isnan(share[:9]).all()
@@ -184,7 +185,7 @@ def test_bootstrap_without_resamples_is_the_mean_of_the_measures():
     seeds = made_seeds()
     found = bootstrap(seeds, 0, np.random.default_rng(0))
     for name, values in found.items():
-        expected = [np.mean([scores(s.label, s.scores[m])[name] for s in seeds]) for m in range(3)]
+        expected = [np.mean([all_measures(s.label, s.scores[m])[name] for s in seeds]) for m in range(3)]
         np.testing.assert_allclose(values, [expected], rtol=1e-5, err_msg=name)
 
 
@@ -197,7 +198,7 @@ def test_bootstrap_draws_whole_blocks_the_same_for_every_method_and_seed():
         repeated = [np.concatenate([np.tile(np.flatnonzero(s.unit == b), n)
                                     for b, n in zip(blocks, drawn, strict=True)]) for s in seeds]
         for m in range(3):
-            each = [scores(s.label[rows], s.scores[m][rows]) for s, rows in zip(seeds, repeated, strict=True)]
+            each = [all_measures(s.label[rows], s.scores[m][rows]) for s, rows in zip(seeds, repeated, strict=True)]
             expected = {name: np.mean([e[name] for e in each]) for name in found}
             assert {name: v[i, m] for name, v in found.items()} == pytest.approx(expected, abs=1e-5)
 
@@ -263,5 +264,5 @@ def test_bootstrap_interval_is_wider_where_blocks_agree_within_themselves():
 
 
 def test_where_nothing_slid_and_nothing_was_predicted_the_landslide_measures_are_0():
-    found = scores(np.zeros(4, int), np.array([0.1, 0.2, 0.3, 0.4]))
+    found = all_measures(np.zeros(4, int), np.array([0.1, 0.2, 0.3, 0.4]))
     assert [found[name] for name in ("precision", "recall", "f1")] == [0, 0, 0]

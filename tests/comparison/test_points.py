@@ -13,7 +13,7 @@ from small_region import COLS, PLACE, ROWS, crs_of
 from lsm.comparison import points
 from lsm.inputs import layers, rasters
 from lsm.inputs.factor.definition import Factor
-from lsm.inputs.rasters import TERRAIN, Grid, centres, create
+from lsm.inputs.rasters import TERRAIN, Grid, centres, create_raster
 from lsm.run.artifacts import write_npz
 from lsm.run.paths import Paths
 
@@ -30,10 +30,10 @@ def region(tmp_path, monkeypatch):
     paths, c = Paths("isle"), settings()
     for path in (paths.composite, paths.blocks):
         path.parent.mkdir(parents=True)
-    create(paths.composite, GRID, names=TERRAIN).WriteArray(np.zeros((4, ROWS, COLS), np.float32))
+    create_raster(paths.composite, GRID, names=TERRAIN).WriteArray(np.zeros((4, ROWS, COLS), np.float32))
     labels = np.tile(np.repeat(np.int32([0, 1]), COLS // 2), (ROWS, 1))
     labels[:2] = -1
-    create(paths.blocks, GRID, gdal.GDT_Int32, -1).WriteArray(labels)
+    create_raster(paths.blocks, GRID, gdal.GDT_Int32, -1).WriteArray(labels)
     row, col = np.mgrid[:ROWS, :COLS].reshape(2, -1)
     x, y = centres(PLACE, row, col)
     pd.DataFrame({"X": x, "Y": y, "DEM": np.arange(len(x)), "slope": 1.0}).to_csv(paths.grid, index=False)
@@ -84,7 +84,7 @@ def test_no_number_need_tell(region):
 
 def test_cells_are_drawn_evenly_and_lie_in_their_blocks(region, monkeypatch):
     paths, labels, _ = region
-    factors, xy, block = points.draw_cells(paths, FACTORS, settings())
+    factors, xy, block = points.cells_of_area(paths, FACTORS, settings())
     number = factors[:, 0].astype(int)  # of the cell: its place in the table
     np.testing.assert_array_equal(labels.ravel()[number], block)
     np.testing.assert_allclose(xy.T, centres(PLACE, *np.divmod(number, COLS)))
@@ -93,9 +93,9 @@ def test_cells_are_drawn_evenly_and_lie_in_their_blocks(region, monkeypatch):
     assert number.min() < ROWS * COLS * 0.1
     assert number.max() > ROWS * COLS * 0.9
     monkeypatch.setattr(points, "CHUNK", 333)
-    np.testing.assert_array_equal(points.draw_cells(paths, FACTORS, settings())[0], factors)
-    assert set(points.draw_cells(paths, FACTORS, settings(SEED=2))[0][:, 0]) != set(factors[:, 0])
-    every = points.draw_cells(paths, FACTORS, settings(AREA_CELLS=10**6))[0]
+    np.testing.assert_array_equal(points.cells_of_area(paths, FACTORS, settings())[0], factors)
+    assert set(points.cells_of_area(paths, FACTORS, settings(SEED=2))[0][:, 0]) != set(factors[:, 0])
+    every = points.cells_of_area(paths, FACTORS, settings(AREA_CELLS=10**6))[0]
     np.testing.assert_array_equal(np.sort(every[:, 0]), np.flatnonzero(labels.ravel() >= 0))
 
 
@@ -106,7 +106,7 @@ def test_drawing_cells_needs_no_memory_for_the_others(region, monkeypatch):
     part = SimpleNamespace(factors=number, xy=number, block=number), (), nowhere
     monkeypatch.setattr(points, "grid_rows", lambda *_: itertools.repeat(part, 1000))
     tracemalloc.start()
-    drawn, *_ = points.draw_cells(paths, FACTORS, settings(AREA_CELLS=20_000))
+    drawn, *_ = points.cells_of_area(paths, FACTORS, settings(AREA_CELLS=20_000))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(drawn) == 20_000

@@ -128,12 +128,12 @@ def test_a_small_inventory_is_judged_by_squares_and_partitions():
 def test_points_of_thin_blocks_are_counted():
     points, c = made_points(), constants()
     roles, _ = protocols.all_splits(points, c)
-    assert protocols.unused(points, roles, ["published", "spatial"], c) == ""
+    assert protocols.unused_points(points, roles, ["published", "spatial"], c) == ""
     points.block[:5] = 25  # a block of its own
     roles, _ = protocols.all_splits(points, c)
     assert (np.stack([role[:5] for (name, _), role in roles.items() if name == "spatial"]) == UNUSED).all()
-    assert protocols.unused(points, roles, ["partitions"], c) == ""  # which use them
-    assert protocols.unused(points, roles, ["spatial", "partitions", "k-shot"], c) == (
+    assert protocols.unused_points(points, roles, ["partitions"], c) == ""  # which use them
+    assert protocols.unused_points(points, roles, ["spatial", "partitions", "k-shot"], c) == (
         "spatial, k-shot: 5 of 800 points are not used: their blocks have no more than 16 (MIN_SAMPLES)")
 
 
@@ -142,7 +142,7 @@ def test_folds_of_one_class_are_named():
     west = points.xy[:, 0] < 806_000
     points.label[west & (points.label >= 0)] = 0
     _, said = roles_of(points, SQUARES=(6000,), FOLDS=4)
-    assert "the points that are asked hold" in said
+    assert "the query points hold" in said
     assert "non-landslides only" in said
     assert "blocked 6 km" in said
 
@@ -155,7 +155,7 @@ def test_a_fold_whose_teachers_hold_one_class_is_left_out():
     roles, said = roles_of(points, FOLDS=2, REPEATS=1, SQUARES=(20_000,))
     for key, role in roles.items():
         assert len(np.unique(points.label[role == TRAIN])) == 2, key
-    assert "the points that teach hold" in said
+    assert "the training points hold" in said
 
 
 @pytest.mark.parametrize(("extent", "sizes"), [(60_970, (5000, 10_000)), (28_000, (2000, 5000)), (4_150, (500, 1000)),
@@ -179,12 +179,13 @@ def test_nothing_teaches_within_the_strip():
         taught = np.isin(before, (TRAIN, SUPPORT)) & (points.label >= 0)
         asked = (before == QUERY) & (points.label >= 0)  # cells of a held-out block lie in its support half too
         distance = np.hypot(*(points.xy[:, None] - points.xy[asked]).transpose(2, 0, 1)).min(axis=1)
-        if protocols.kind_of(key[0]) in ("blocked", "spatial", "partitions") and key[0] != protocols.RANDOM_FOLDS:
+        name = key[0].partition(" ")[0]
+        if name in ("blocked", "spatial", "development_spatial", "partitions"):
             np.testing.assert_array_equal(role[taught] == UNUSED, distance[taught] < 300)
-            cut.add(protocols.kind_of(key[0]))
+            cut.add(name)
         else:
             np.testing.assert_array_equal(role, before)
-    assert cut == {"spatial", "blocked", "partitions"}
+    assert cut == {"spatial", "development_spatial", "blocked", "partitions"}
 
 
 # what the bootstrap draws ---------------------------------------------------------------------------------------

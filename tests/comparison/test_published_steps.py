@@ -45,7 +45,7 @@ def stages():
 @pytest.fixture(scope="module")
 def found(stages) -> dict:
     """The scores of the inventory under the first seed."""
-    return steps.scores(made_inventory(), stages, 1)
+    return steps.steps_scores(made_inventory(), stages, 1)
 
 
 def made_inventory() -> steps.PublishedTable:
@@ -114,7 +114,7 @@ def test_every_step_scores_the_query_and_what_changes_is_what_it_says(found):
 def test_query_labels_are_not_read(stages, found):
     inventory = made_inventory()
     label = np.where(found["role"] == QUERY, 1 - inventory.label, inventory.label)
-    again = steps.scores(replace(inventory, label=label), stages, 1)
+    again = steps.steps_scores(replace(inventory, label=label), stages, 1)
     for name in found:
         np.testing.assert_array_equal(again[name], found[name], err_msg=name)
 
@@ -166,7 +166,7 @@ def test_table_and_page():
     table = steps.table(inventory, runs)
     assert list(table) == ["step", "run", "n", *steps.MEASURES]
     assert len(table) == 2 * len(steps.WHAT)
-    text = steps.page(table)
+    text = steps.steps_page(table)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["in the paper", *steps.WHAT]
     assert "0.971" in lines[2]

@@ -120,7 +120,7 @@ def test_measures_of_subsets(measured, subset, landslides):
         kept = part[part.origin.isin((*landslides, "absence"))]
         found = seeds[(seeds.protocol == protocol) & (seeds.seed == seed) & (seeds.method == method)
                       & (seeds.subset == subset) & (seeds.measure != "top_tenth")]
-        expected = measures.scores(kept.label.to_numpy(), kept.score.to_numpy())
+        expected = measures.all_measures(kept.label.to_numpy(), kept.score.to_numpy())
         assert dict(zip(found.measure, found.value, strict=True)) == pytest.approx(expected, abs=1e-5)
         assert set(found.n) == {len(kept)}
 
@@ -283,7 +283,7 @@ def test_tables_of_one_protocol(tmp_path, monkeypatch, kept):
     assert set(table.protocol) == {kept}
     for path in set(written) - {paths.results}:
         assert len(path.read_text().splitlines()[0].split(",")) > 4, f"{path.name} without a header"
-    said = pages.summary(paths)
+    said = pages.measures_in_words(paths)
     how_often = "1 fold" if kept == "blocked 5 km" else "1 repeat"
     assert said.startswith(f"{kept}: mean (sd) of {how_often}\n") if kept != "k-shot" else said == ""
     assert ("\ntop_tenth: share of the scored landslides in the tenth of the area" in said) == (kept != "k-shot")

@@ -25,16 +25,26 @@ def held_out(block, role) -> list:
 
 def test_repeats_are_the_later_ones_of_equal_rows():
     factors = np.array([[1, 2], [3, 4], [1, 2], [1, 2.5], [3, 4], [1, 2]], np.float32)
-    np.testing.assert_array_equal(splits.repeats(factors, np.arange(6)), [2, 4, 5])
-    np.testing.assert_array_equal(splits.repeats(factors, np.array([5, 2, 3])), [2])  # "earlier" is by `rows`
-    assert len(splits.repeats(factors, np.array([0, 1, 3]))) == 0
+    np.testing.assert_array_equal(splits.repeated_rows(factors, np.arange(6)), [2, 4, 5])
+    np.testing.assert_array_equal(splits.repeated_rows(factors, np.array([5, 2, 3])), [2])  # "earlier" is by `rows`
+    assert len(splits.repeated_rows(factors, np.array([0, 1, 3]))) == 0
 
 
 def test_repeats_leave_every_row_once():
     rng = np.random.default_rng(0)
     factors = rng.integers(0, 3, (300, 4)).astype(np.float32)
-    kept = np.setdiff1d(np.arange(300), splits.repeats(factors, np.arange(300)))
+    kept = np.setdiff1d(np.arange(300), splits.repeated_rows(factors, np.arange(300)))
     assert len(np.unique(factors[kept], axis=0)) == len(kept) == len(np.unique(factors, axis=0)) < 300
+
+
+def test_nothing_teaches_that_has_the_factors_of_a_query_sample():
+    factors = np.array([[1, 0], [2, 0], [1, 0], [2, 0], [3, 0], [3, 0], [4, 0], [4, 0], [5, 0]], np.float32)
+    role = np.array([QUERY, TRAIN, TRAIN, SUPPORT, SUPPORT, QUERY, QUERY, QUERY, TRAIN], np.int8)
+    sample = np.array([1, 1, 1, 1, 1, 0, 1, 1, 1], bool)  # the sixth is a cell, that of the fifth
+    expected = [QUERY, TRAIN, UNUSED, SUPPORT, SUPPORT, QUERY, QUERY, QUERY, TRAIN]
+    np.testing.assert_array_equal(splits.without_twins(role, factors, sample), expected)
+    alone = factors + [[0, i] for i in range(9)]
+    np.testing.assert_array_equal(splits.without_twins(role, alone, sample), role)
 
 
 def test_eligible_blocks_have_more_than_the_minimum():
@@ -47,7 +57,7 @@ def test_few_shot_roles(cut, seed):
     block, xy = made_blocks(seed)
     eligible = splits.eligible_blocks(block, 16)
     candidates = eligible[::2]
-    role = splits.few_shot(block, xy, 16, candidates, 5, cut, np.random.default_rng(seed))
+    role = splits.few_shot_roles(block, xy, 16, candidates, 5, cut, np.random.default_rng(seed))
     drawn = held_out(block, role)
     assert len(drawn) == 5
     assert set(drawn) <= set(candidates)
@@ -64,7 +74,7 @@ def test_few_shot_roles(cut, seed):
 def test_both_cuts_hold_out_the_same_blocks():
     block, xy = made_blocks()
     eligible = splits.eligible_blocks(block, 16)
-    drawn = [[held_out(block, splits.few_shot(block, xy, 16, eligible, 6, cut, np.random.default_rng(seed)))
+    drawn = [[held_out(block, splits.few_shot_roles(block, xy, 16, eligible, 6, cut, np.random.default_rng(seed)))
               for cut in ("random", "line")] for seed in range(5)]
     assert all(a == b for a, b in drawn)
     assert len({tuple(a) for a, _ in drawn}) > 1
@@ -75,7 +85,7 @@ def test_every_block_is_held_out_as_often():
     eligible = splits.eligible_blocks(block, 0)
     rng, counts = np.random.default_rng(0), dict.fromkeys(eligible, 0)
     for _ in range(400):
-        for b in held_out(block, splits.few_shot(block, xy, 0, eligible, 2, "random", rng)):
+        for b in held_out(block, splits.few_shot_roles(block, xy, 0, eligible, 2, "random", rng)):
             counts[b] += 1
     assert np.abs(np.array(list(counts.values())) - 100).max() < 4 * np.sqrt(400 * 0.25 * 0.75)
 

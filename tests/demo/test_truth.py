@@ -13,7 +13,7 @@ from lsm.run.paths import PROJECT
 
 @pytest.mark.parametrize(("region", "words"), [
     ("", "src_data/demo/truth/probability.tif: missing; make the demo area: python src_data/make_demo.py"),
-    ("none", "REGION=none: expected inputs in .*, found those of other; python prepare_region.py REGION=none"),
+    ("none", "REGION=none: expected inputs in .*, found inputs of other; python prepare_region.py REGION=none"),
     ("other", "src_data/other/composite.tif: missing; put it there")])
 def test_a_region_that_is_not_there(tmp_path, monkeypatch, capsys, region, words):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))

@@ -11,7 +11,7 @@ from lsm.explanation import block_models
 from lsm.explanation.block_models import permutation, players_of, shap_values
 from lsm.inputs.factor.definition import Factor
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import mean_log_odds, members_of, predict
+from lsm.learner.prediction import mean_log_odds, predict, weights_of_members
 
 FACTORS = (Factor("cover", "categorical", "class"), Factor("slope", "continuous", "degree"),
            Factor("aspect", "circular", "degree"), Factor("road", "distance", "m"),
@@ -109,7 +109,7 @@ def test_values_of_the_block_are_the_mean_over_its_members(networks):
     found = shap_values(networks, x, background, PLAYER, 5, np.random.default_rng(0))
     rng = np.random.default_rng(0)
     each = [shap_values({"one": [w[None] for w in member]}, x, background, PLAYER, 5, rng)
-            for member in members_of(networks)]
+            for member in weights_of_members(networks)]
     assert len(each) == 4
     np.testing.assert_allclose(found, np.mean(each, axis=0))
     assert np.ptp(each, axis=0).max() > 0.5

@@ -238,6 +238,7 @@ def test_the_caption_says_why_a_fitted_start_may_lose_by_adapting(tmp_path, monk
     for bends in (False, True):
         artifacts.write_npz(paths.model, model(900.0, bends), LEARNER, CONSTANTS, [])
         said = caption(training.meta_training(c)[0]).replace("\n", " ")
+        assert "of training tasks: their query samples are no held-out ones." in said
         assert ("start from a fit" in said) == bends
         assert ("the loss after adaptation should fall, the loss before it may rise" in said) != bends
 
@@ -365,7 +366,7 @@ def test_only_draws_one_and_refuses_what_it_cannot(tmp_path, monkeypatch):
 def test_northings_stand_in_full(north, expected):
     """In metres on a small map and in kilometres on a large one."""
     extent = (712_000, 716_000, 9_557_000, north)
-    ground = map_page.Ground(np.zeros((2, 2, 3)), np.ones((2, 2)), extent, ("CRS", "cells"))
+    ground = map_page.MapTerrain(np.zeros((2, 2, 3)), np.ones((2, 2)), extent, ("CRS", "cells"))
     _, ax, _ = map_page.map_page(ground)
     ax.figure.canvas.draw()
     assert expected in [label.get_text() for label in ax.get_yticklabels()]

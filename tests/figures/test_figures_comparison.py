@@ -56,7 +56,7 @@ def make_tables():
                 scores.append(pd.DataFrame(key | {"point": np.arange(n), "block": block, "label": label,
                                                   "origin": "inventory", "score": p}))
                 scores.append(scores[-1].assign(with_dv=False, score=1 - p))  # must not be drawn
-                found = measures.scores(label, p) | {"top_tenth": 0.3}
+                found = measures.all_measures(label, p) | {"top_tenth": 0.3}
                 seeds += [key | {"subset": s, "with_dv": dv, "measure": m, "value": v - 0.01 * (not dv), "n": n}
                           for s in (*measure_bars.SUBSETS, *measure_bars.QUARTERS) for dv in (True, False)
                           for m, v in found.items()]
@@ -152,7 +152,7 @@ def test_one_repeat_has_no_standard_deviation(drawn):
     (5, ["blocked 5 km", "partitions"], "5 folds"), (1, ["published"], "1 repeat"),
     ([3, 5], ["published", "blocked 2 km"], "3 to 5 repeats or folds"), (20, ["random folds"], "20 folds")])
 def test_folds_are_not_called_repeats(numbers, protocols, words):
-    assert method_panels.repeats(numbers, protocols) == words
+    assert method_panels.repeats_in_words(numbers, protocols) == words
 
 
 @pytest.mark.slow
@@ -335,7 +335,7 @@ def test_every_method_has_a_style_of_its_own():
     assert set(compare_methods.Constants.MAPPED) <= set(styles.METHODS)
     assert len({colour for colour, _, _ in styles.METHODS.values()}) == len(styles.METHODS)
     assert len({style[1:] for style in styles.METHODS.values()}) > len(styles.METHODS) / 2
-    assert method_panels.in_order(["new", "RF", "ours"]) == ["ours", "RF", "new"]
+    assert method_panels.ordered_methods(["new", "RF", "ours"]) == ["ours", "RF", "new"]
     assert method_panels.style_of("new")["color"] == styles.OTHER[0]
     for name in styles.METHODS:
         shade = np.dot(method_panels.dark_of(name), (0.3, 0.59, 0.11))
@@ -373,7 +373,7 @@ def test_kinds_are_the_planted_ones_and_named_by_what_leads_them():
     np.testing.assert_allclose(statistics["DV"], [*(speed - 3) / speed.std(), 0])
     planted = pd.DataFrame({"slope": [3, 3.1, -1, -1, -1, -1], "dis2road": [1, 1, 1.1, 1, -2, -2.1],
                             "new": [0, 0.1, 0, 0, 0, 0]})
-    found, names = block_kinds.kinds_of(planted, 3, seed=1)
+    found, names = block_kinds.kinds_of_blocks(planted, 3, seed=1)
     assert len(set(found[:2])) == len(set(found[2:4])) == len(set(found[4:])) == 1
     assert {names[k] for k in found[:2]} == {"steep, far from roads"}
     assert {names[k] for k in found[4:]} == {"near roads, gentle"}

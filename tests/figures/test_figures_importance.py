@@ -28,6 +28,7 @@ from lsm.run.paths import Paths
 from lsm.run.settings import InputError, constants
 
 CONSTANTS = SimpleNamespace(REGION="small", SEED=1)
+OF_EXPLANATION = SimpleNamespace(**vars(CONSTANTS), EXPLAINED=9, BACKGROUND=20, BACKGROUND_FROM="block")
 FACTORS = (Factor("cover", "categorical", "class"), Factor("slope", "continuous", "degree"),
            Factor("aspect", "circular", "degree"), Factor("dis2road", "distance", "m"),
            Factor("DV", "continuous", "mm/yr", zero_is_missing=True))
@@ -82,8 +83,7 @@ def paths(tmp_path, monkeypatch):
 
 def write_importance(paths, like, block, tasks, rng):
     """What feature_permutation.py writes: SHAP values, largest for the leader of each block."""
-    stage, c = "feature_permutation.py", SimpleNamespace(**vars(CONSTANTS), EXPLAINED=9, BACKGROUND=20,
-                                                         BACKGROUND_FROM="block")
+    stage, c = "feature_permutation.py", OF_EXPLANATION
     first = np.concatenate([[0], np.cumsum(SAMPLES)])
     rows = np.concatenate([first[b] + np.arange(n) for b, n in enumerate(EXPLAINED)])
     of = tasks["block"][rows]
@@ -174,7 +174,7 @@ def test_negative_permutation_importance_stays_right_of_the_names(paths):
     table = pd.read_csv(paths.importance).astype({"rank": "Int64", "sign": "Int64"})
     table.loc[table["block"] == 2, "permutation"] = np.linspace(-0.09, 0.05, 5)
     table.loc[table["block"] == 1, "permutation"] = -0.04  # nothing above 0
-    artifacts.write_csv(paths.importance, table, "feature_permutation.py", CONSTANTS, [])
+    artifacts.write_csv(paths.importance, table, "feature_permutation.py", OF_EXPLANATION, [])
     drawn, _ = importance.shap_blocks(constants(figure.Constants, ["REGION=small"]))
     for bar, other, block in zip(drawn.axes[0:9:3], drawn.axes[2:9:3], (2, 1, 3), strict=True):
         of = table[table["block"] == block]
@@ -189,7 +189,7 @@ def test_negative_permutation_importance_stays_right_of_the_names(paths):
 def test_a_block_without_samples_is_not_counted_as_explained(paths):
     saved = artifacts.read_npz(paths.shap_values, "feature_permutation.py", CONSTANTS)
     saved["state"] = np.zeros(6, np.int8)  # the sixth adapted on samples of others
-    artifacts.write_npz(paths.shap_values, saved, "feature_permutation.py", CONSTANTS, [])
+    artifacts.write_npz(paths.shap_values, saved, "feature_permutation.py", OF_EXPLANATION, [])
     drawn, _ = importance.shap_territory(constants(figure.Constants, ["REGION=small"]))
     assert "37 samples of 5 blocks explained" in drawn.texts[-1].get_text()
 
@@ -211,7 +211,7 @@ def test_leading_factors_are_those_of_the_table(paths):
 
 def test_leaders_of_another_run_are_refused(paths):
     table = pd.read_csv(paths.importance).replace({"factor": {"slope": "steepness"}})
-    artifacts.write_csv(paths.importance, table, "feature_permutation.py", CONSTANTS, [])
+    artifacts.write_csv(paths.importance, table, "feature_permutation.py", OF_EXPLANATION, [])
     with pytest.raises(InputError, match=re.escape("run feature_permutation.py again")):
         draw(paths, "leading_factor")
     assert not paths.figure("leading_factor", "png").exists()
@@ -266,7 +266,7 @@ def test_no_two_classes_of_a_legend_share_a_tone():
 
 def test_a_legend_has_the_largest_classes_first_and_room_for_its_own_lines():
     words = {1.0: "a rare class with a very long name", 2.0: "b", 3.0: "c"}
-    colours, names = factors.in_order(words, {1.0: styles.PALE, 2.0: "#000000", 3.0: "#111111"})
+    colours, names = factors.legend_order(words, {1.0: styles.PALE, 2.0: "#000000", 3.0: "#111111"})
     assert (colours, names) == (["#000000", "#111111", styles.PALE], ["b", "c", "a rare class with a very long name"])
 
 
@@ -384,12 +384,12 @@ def test_neighbours_alike():
 def test_points_lie_inside_their_violin():
     ax = Figure().subplots()
     effect = np.random.default_rng(2).normal(size=500)
-    across = importance.spread(effect, 0.4, ax, 3)
+    across = importance.draw_violin(effect, 0.4, ax, 3)
     assert np.abs(across).max() <= 0.4
     assert np.abs(across[np.abs(effect) > 2]).max() < 0.15 < np.abs(across[np.abs(effect) < 0.5]).max()
     assert abs(across.mean()) < 0.02
     assert len(ax.collections) == 1
-    assert (importance.spread(np.ones(5), 0.4, ax, 0) == 0).all()
+    assert (importance.draw_violin(np.ones(5), 0.4, ax, 0) == 0).all()
 
 
 def test_the_name_of_a_violin_stands_beside_it():

@@ -7,7 +7,7 @@ from small_region import COLS, NODATA, PLACE, ROWS, crs_of, heights
 
 from lsm.inputs import grid_cells
 from lsm.inputs.factor.definition import Factor
-from lsm.inputs.rasters import Grid, create, read_composite
+from lsm.inputs.rasters import Grid, create_raster, read_composite
 from lsm.run.settings import InputError
 
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
@@ -19,7 +19,7 @@ FACTORS = (Factor("DEM", "continuous", "m"), Factor("slope", "continuous", "degr
 def write(path, change=lambda values: None, grid=GRID, names=tuple(f.name for f in FACTORS), **options):
     values = np.stack([heights(), heights() / 20, heights() % 360, heights() / 30, heights(), heights() // 100])
     change(values)
-    dataset = create(path, grid, names=names, **options)
+    dataset = create_raster(path, grid, names=names, **options)
     for i, _ in enumerate(names):
         dataset.GetRasterBand(i + 1).WriteArray(values[i, :grid.rows, :grid.cols])
     dataset.FlushCache()

@@ -48,7 +48,7 @@ def test_values_at_cells(tmp_path, monkeypatch):
 
 def test_terrain_at_points_reads_only_windows_that_hold_them(tmp_path, monkeypatch):
     monkeypatch.setattr(rasters, "WINDOW", COLS * 7)
-    dataset = rasters.create(tmp_path / "composite.tif", GRID, names=rasters.TERRAIN)
+    dataset = rasters.create_raster(tmp_path / "composite.tif", GRID, names=rasters.TERRAIN)
     bands = np.random.default_rng(0).uniform(0, 80, (4, ROWS, COLS)).astype(np.float32)
     bands[2, 20, 7] = NODATA
     dataset.WriteArray(bands)
@@ -69,7 +69,7 @@ def test_terrain_at_points_reads_only_windows_that_hold_them(tmp_path, monkeypat
 @pytest.mark.parametrize("options", [(), ("TILED=YES", "BLOCKXSIZE=16", "BLOCKYSIZE=16", "COMPRESS=DEFLATE")])
 def test_a_thinned_raster_keeps_none_of_its_windows(tmp_path, monkeypatch, options):
     values = np.arange(1_000_000, dtype=np.float32).reshape(1000, 1000)
-    written = rasters.create(tmp_path / "v.tif", Grid(1000, 1000, PLACE, GRID.crs), options=options)
+    written = rasters.create_raster(tmp_path / "v.tif", Grid(1000, 1000, PLACE, GRID.crs), options=options)
     written.WriteArray(values)
     layers.flush(written)
     dataset = gdal.Open(str(tmp_path / "v.tif"))

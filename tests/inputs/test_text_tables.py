@@ -5,7 +5,7 @@ import pytest
 
 from lsm.inputs.samples import first_rows
 from lsm.inputs.tables import text_tables
-from lsm.inputs.tables.text_tables import Table, numbers
+from lsm.inputs.tables.text_tables import Table, numeric
 from lsm.run.settings import InputError
 
 
@@ -19,7 +19,7 @@ def read(path, content: bytes):
     path.write_bytes(content)
     table = Table(path)
     frame = pd.concat(table.frames(list(range(len(table.header)))))
-    return table, numbers(frame, table).to_numpy().tolist()
+    return table, numeric(frame, table).to_numpy().tolist()
 
 
 @pytest.mark.parametrize("content", [

@@ -12,14 +12,14 @@ from lsm.inputs.crs import crs_of
 from lsm.insar.moving_slopes import (
     NOTE,
     WEAK,
-    Ground,
+    PointTerrain,
     Sieve,
     find_moving,
     is_near,
     significant,
     slope_cosine,
     slope_velocity,
-    thin,
+    thin_points,
     told_by_flat_ground,
 )
 from lsm.insar.velocities import InsarPoints
@@ -95,7 +95,7 @@ def thinned_by_loop(xy, strength, spacing) -> set:
 def test_thinning_against_a_loop(seed):
     rng = np.random.default_rng(seed)
     xy, strength = rng.uniform(0, 900, (200, 2)), rng.integers(0, 30, 200).astype(float)
-    keep = thin(xy, strength, 80.0)
+    keep = thin_points(xy, strength, 80.0)
     assert set(np.flatnonzero(keep)) == thinned_by_loop(xy, strength, 80.0)
     kept = xy[keep]
     assert min(np.hypot(*(a - b)) for a, b in itertools.combinations(kept, 2)) >= 80
@@ -106,13 +106,14 @@ def test_thinning_against_a_loop(seed):
 
 def test_thinning_keeps_what_is_just_far_enough():
     xy = np.array([(x, y) for x in range(0, 400, 80) for y in range(0, 400, 80)], float)
-    assert thin(xy, np.ones(25), 80.0).all()
-    assert thin(xy, np.ones(25), 80.001).sum() < 25
-    assert thin(xy, np.ones(25), 0.0).all()
+    assert thin_points(xy, np.ones(25), 80.0).all()
+    assert thin_points(xy, np.ones(25), 80.001).sum() < 25
+    assert thin_points(xy, np.ones(25), 0.0).all()
 
 
 def test_of_points_at_one_place_the_strongest_stays():
-    np.testing.assert_array_equal(thin(np.zeros((4, 2)), np.array([1.0, 5, 5, 2]), 80), [False, True, False, False])
+    keep = thin_points(np.zeros((4, 2)), np.array([1.0, 5, 5, 2]), 80)
+    np.testing.assert_array_equal(keep, [False, True, False, False])
 
 
 def test_nearness():
@@ -142,7 +143,7 @@ def judge(velocity, *settings, slope=30, epsg=32650, west=0.0, north=0.0, **colu
     n = len(velocity)
     terrain = np.empty((4, n), np.float32)  # DEM, aspect, curvature, slope
     terrain[0], terrain[1], terrain[2], terrain[3] = 100, 90, 0, slope
-    ground = Ground(terrain, np.ones(n, bool), crs_of(epsg).ExportToWkt())
+    ground = PointTerrain(terrain, np.ones(n, bool), crs_of(epsg).ExportToWkt())
     xy = np.column_stack([west + np.arange(n) * 100 + 50.0, np.full(n, north - 50.0)])
     points = InsarPoints(xy, np.array(velocity), **columns)
     c = constants(augment_inventory.Constants, ["REGION=isle", *settings])

@@ -32,7 +32,7 @@ def test_landslides_within_a_cell_of_an_insar_point_are_insar_and_the_rest_is_co
     put_points([XY[0] + (0.004, 0), XY[2] + (0, -3), XY[3] + (5 * CELL, 0)])
     found, notes = origins.origins(PATHS, SAMPLES, C)
     assert found.tolist() == ["insar", "inventory", "absence", "inventory"]
-    assert notes == ["2 of 3 rows of src_data/Ts_own.csv have no landslide within a cell and count for nothing"]
+    assert notes == ["2 of 3 rows of src_data/Ts_own.csv have no landslide within a cell and are not used"]
     put_points([XY[0], XY[1] + (0, -CELL / 2)])
     found, notes = origins.origins(PATHS, SAMPLES, C)
     assert found.tolist() == ["insar", "insar", "absence", "inventory"]

@@ -199,7 +199,7 @@ def test_egms_tables_have_their_own_crs(path, epsg):
 def test_a_crs_that_puts_points_on_the_area_is_named(path, epsg, x, y):
     grid = Grid(1200, 1200, (490000.0, 30.0, 0.0, 5015000.0, 0.0, -30.0), wkt(32632))
     table = TABLE.assign(x=[x, x + 5, x + 9], y=[y, y + 5, y])
-    with pytest.raises(InputError, match=rf"; in EPSG:{epsg} they lie on it: if it is theirs, \|epsg={epsg} behind"):
+    with pytest.raises(InputError, match=rf"; in EPSG:{epsg} they lie on it: if it is right, \|epsg={epsg} behind"):
         read_insar(write(path, table), grid)
     right = read_insar(write(path, table), grid, epsg)[0].xy
     for name, columns in ((f"{path}|epsg={epsg}", {}), (path, {"epsg": epsg})):  # the remedies

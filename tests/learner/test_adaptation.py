@@ -18,7 +18,7 @@ from lsm.learner.adaptation import (
 )
 from lsm.learner.kinds import Kind
 from lsm.learner.meta_training import HISTORY, Training
-from lsm.learner.prediction import let_go, log_odds, mean_log_odds
+from lsm.learner.prediction import log_odds, mean_log_odds, release_memory
 from lsm.learner.prediction import probability as of_log_odds
 from lsm.learner.support import supports
 from lsm.learner.support.supports import Supports, places_of_blocks, places_of_samples
@@ -491,7 +491,7 @@ def test_some_blocks_at_a_time_and_networks_in_files_are_the_same(monkeypatch, t
         for a, b in zip(others, found[0][1:], strict=True):
             np.testing.assert_array_equal(a, b)
     before = in_files["local"][0].copy()
-    let_go(in_files)
+    release_memory(in_files)
     np.testing.assert_array_equal(in_files["local"][0], before)
 
 

@@ -3,13 +3,13 @@ from types import SimpleNamespace
 import pytest
 
 import meta_learner
-from lsm.learner.kinds import Kind, kinds_of
+from lsm.learner.kinds import Kind, kinds_of_members
 from lsm.run.settings import constants
 
 
 def of(labelled: int, *arguments: str) -> list[Kind]:
     """The kinds of an inventory, by the constants of stage 3."""
-    return kinds_of(constants(meta_learner.Constants, list(arguments)), labelled)
+    return kinds_of_members(constants(meta_learner.Constants, list(arguments)), labelled)
 
 
 def test_a_large_inventory_gets_the_constants():
@@ -18,13 +18,13 @@ def test_a_large_inventory_gets_the_constants():
                         REGIONAL_BORROW=200, PLACE=True, PLACE_FROM=2000, NORMALISE=True, DIRECT=True,
                         CURVES_BELOW=2000, SUPPORT=12, QUERY=14, ADAPT_STEPS=9, ADAPT_BATCH=5,
                         NORMALISE_FROM=2000, DECAY=500.0)
-    assert kinds_of(c, 100_000) == [
+    assert kinds_of_members(c, 100_000) == [
         Kind("local", members=4, neighbourhood=90, support=12, query=14, iterations=3000, normalise=True, place=False,
              direct=True, borrow=70, steps=9, batch=5, decay=0.005),
         Kind("regional", members=2, neighbourhood=500, support=24, query=24, iterations=1000, normalise=False,
              place=True, direct=True, borrow=200, steps=9, batch=5, decay=0.005)]
     c.PLACE = c.NORMALISE = c.DIRECT = False
-    for kind in kinds_of(c, 100_000):
+    for kind in kinds_of_members(c, 100_000):
         assert (kind.place, kind.normalise, kind.direct) == (False,) * 3
 
 

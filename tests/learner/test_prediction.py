@@ -7,12 +7,11 @@ import tensorflow as tf
 from lsm.blocks.grid_parts import Part
 from lsm.learner import network, prediction
 from lsm.learner.prediction import (
-    Counts,
+    GridCounts,
     Networks,
     log_odds,
     log_odds_of_block,
     mean_log_odds,
-    members_of,
     named,
     over_tiles,
     predict,
@@ -20,6 +19,7 @@ from lsm.learner.prediction import (
     probability_of_tile,
     rows_in_tiles,
     unnamed,
+    weights_of_members,
 )
 from lsm.run.settings import InputError
 
@@ -123,7 +123,7 @@ def test_inputs_are_left_alone():
 
 def each_member(networks, block, x):
     """Log-odds (members, rows) by every member of the block of each row, one row at a time."""
-    members = list(members_of(networks))
+    members = list(weights_of_members(networks))
     return np.column_stack([log_odds_of_block(members, b, row[None]) for b, row in zip(block, x, strict=True)])
 
 
@@ -133,7 +133,7 @@ def test_members_apart_and_their_mean():
     assert each.shape == (sum(MEMBERS.values()), len(x))
     for b in np.unique(block):
         own = block == b
-        for m, weights in enumerate(members_of(networks)):  # kind by kind
+        for m, weights in enumerate(weights_of_members(networks)):  # kind by kind
             np.testing.assert_array_equal(each[m, own], log_odds([w[b] for w in weights], x[own]))
         of_block = {kind: [w[:, b] for w in weights] for kind, weights in networks.items()}
         np.testing.assert_allclose(mean_log_odds(of_block, x[own]), each[:, own].mean(axis=0), rtol=1e-5, atol=1e-5)
@@ -168,7 +168,7 @@ def test_cutting_a_block_s_rows_changes_no_digit():
     x = rng.standard_normal((2 * prediction.TILE + 1001, INPUTS + network.PLACE)).astype(np.float32)
     tiles = [rows for _, rows in rows_in_tiles(np.zeros(len(x), int), BLOCKS)]
     assert [len(rows) for rows in tiles] == [prediction.TILE, prediction.TILE, 1001]
-    for weights in members_of(networks):
+    for weights in weights_of_members(networks):
         of_block = [w[0] for w in weights]
         np.testing.assert_array_equal(np.concatenate([log_odds(of_block, x[rows]) for rows in tiles]),
                                       log_odds(of_block, x))
@@ -222,11 +222,11 @@ def test_networks_by_name_and_back(kinds):
 def test_a_grid_of_another_area_or_with_other_classes_is_refused(tmp_path, monkeypatch, on_map, unseen, words):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     with pytest.raises(InputError, match=words):
-        Counts(np.array([3, 2, 0, 0]), on_map, unseen).refuse_other_area(tmp_path / "g.csv", tmp_path / "c.tif")
+        GridCounts(np.array([3, 2, 0, 0]), on_map, unseen).refuse_other_area(tmp_path / "g.csv", tmp_path / "c.tif")
 
 
 def test_counts_add_up_and_some_other_classes_are_no_reason_to_refuse(tmp_path):
-    counts = Counts(np.array([1, 0, 0, 0]), 1, {"soil": 1})
-    counts.add(Counts(np.array([2, 2, 0, 0]), 4, {"soil": 3, "lithology": 1}))
+    counts = GridCounts(np.array([1, 0, 0, 0]), 1, {"soil": 1})
+    counts.add(GridCounts(np.array([2, 2, 0, 0]), 4, {"soil": 3, "lithology": 1}))
     assert (counts.flags.tolist(), counts.on_map, counts.unseen) == ([3, 2, 0, 0], 5, {"soil": 4, "lithology": 1})
     assert counts.refuse_other_area(tmp_path / "g.csv", tmp_path / "c.tif") is None

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,9 +16,10 @@ from lsm.learner.encoder import Encoder
 from lsm.learner.meta_training import Training
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import log_odds
-from lsm.learner.transfer.source_model import begun, read_source, shared_columns, source_for, started
+from lsm.learner.transfer.source_model import begun, read_source, same_ground, shared_columns, source_for, started
+from lsm.learner.transfer.start_file import source_path
 from lsm.run.artifacts import write_npz
-from lsm.run.paths import START_MODEL, Paths
+from lsm.run.paths import START_MODEL, Paths, root
 from lsm.run.settings import InputError, of_stage
 
 use_one_thread()  # before any test runs an operator
@@ -26,8 +29,9 @@ USE, DV = Factor("land use", "categorical", "class"), Factor("DV", "continuous",
 THERE, HIDDEN, POINTS = (SLOPE, USE, DV, ASPECT, DEM, ROAD), (8, 8, 4), 60
 
 
-def encoder_of(factors: tuple[Factor, ...], form: str = "recommended") -> Encoder:
-    return Encoder.fit(values_of(factors, 0), factors, form, np.random.default_rng(1).uniform(0, 900, (POINTS, 2)))
+def encoder_of(factors: tuple[Factor, ...], form: str = "recommended", west: float = 0.0) -> Encoder:
+    xy = np.random.default_rng(1).uniform(0, 900, (POINTS, 2))
+    return Encoder.fit(values_of(factors, 0), factors, form, xy + np.array([west, 0]))
 
 
 def values_of(factors: tuple[Factor, ...], seed: int) -> np.ndarray:
@@ -42,9 +46,10 @@ def settings(**values) -> SimpleNamespace:
                                   "NORMALISE_FROM": 0, "NORMALISE": False} | values)
 
 
-def write_model(region: str, factors=THERE, form: str = "recommended", **values) -> None:
+def write_model(region: str, factors=THERE, form: str = "recommended", west: float = 5000.0, inputs=(), **values
+                ) -> None:
     """A model as stage 3 writes it, with weights, biases and rates that are all different."""
-    c, encoder = settings(REGION=region, LOCAL_MEMBERS=2, **values), encoder_of(factors, form)
+    c, encoder = settings(REGION=region, LOCAL_MEMBERS=2, **values), encoder_of(factors, form, west)
     rng = np.random.default_rng(2)
     training = Training.start(len(encoder.columns), HIDDEN, None, c, 500, rng)
     for state in (state for states in training.states for state in states):
@@ -53,7 +58,8 @@ def write_model(region: str, factors=THERE, form: str = "recommended", **values)
     pooled = pooled_members(training, encoder.transform(values_of(factors, 3), np.zeros((POINTS, 2))))
     arrays = training.arrays() | {f"{kind}_pooled_{i}": w for kind, ws in pooled.items() for i, w in enumerate(ws)} | {
         "encoder": np.array(encoder.to_json()), "kinds": np.array(json.dumps([asdict(k) for k in training.kinds]))}
-    write_npz(Paths(region).model, arrays, "meta_learner.py", SimpleNamespace(REGION=region, RECIPE=form, SEED=1), [])
+    write_npz(Paths(region).model, arrays, "meta_learner.py", SimpleNamespace(REGION=region, RECIPE=form, SEED=1),
+              inputs)
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +186,61 @@ def test_what_cannot_be_used_is_told(start_from, factors, form, message):
     write_model("there")
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         source_for(settings(START_FROM=start_from), encoder_of(factors, form), 10)
+
+
+def samples_of(region: str, text: str) -> Path:
+    """A samples table, and what stage 2 makes of it."""
+    paths = Paths(region)
+    paths.samples.parent.mkdir(exist_ok=True)
+    paths.samples.write_text(text)
+    write_npz(paths.tasks, {"label": np.frombuffer(region.encode(), np.int8)}, "scene_sampling.py",
+              SimpleNamespace(REGION=region, RECIPE=None, SEED=1), [paths.samples])
+    return paths.tasks
+
+
+def test_a_model_that_learned_from_the_region_s_samples_is_refused():
+    tasks = {region: samples_of(region, text) for region, text in (("here", "a"), ("copy", "a"), ("there", "bc"))}
+    for region, inputs in (("here", [tasks["here"]]), ("copy", [tasks["copy"]]), ("there", [tasks["there"]]),
+                           ("after", [tasks["there"], Paths("here").model])):
+        write_model(region, inputs=inputs)
+    for suffix in ("", ".json"):
+        shutil.copy(f"{Paths('here').model}{suffix}", root() / f"renamed.npz{suffix}")
+    for named, found in (("checkpoint_dir/here_model.npz", "metatask_sampling/here_tasks.npz"),
+                         ("renamed.npz", "metatask_sampling/here_tasks.npz"),
+                         ("copy", "src_data/samples_copy.csv"), ("after", "checkpoint_dir/here_model.npz")):
+        with pytest.raises(InputError, match=rf"^START_FROM={named}: .* made from {found}, a file of this region or a "
+                                             "copy of one: it may have learned from the samples that are scored; "):
+            source_path(named, "here")
+    assert source_path("there", "here") == Paths("there").model
+    assert source_path("here", "there") == Paths("here").model
+
+
+def test_a_start_of_the_model_s_own_is_looked_at_too():
+    write_model("here", inputs=[samples_of("copy", "a")])
+    shutil.copy(Paths("copy").samples, Paths("mine").samples)
+    write_model("there", inputs=[Paths("here").model])
+    with pytest.raises(InputError, match=r"made from src_data/samples_copy\.csv"):
+        source_path("there", "mine")
+    write_model("here", inputs=[], NORMALISE=True)  # anew: what it is made of now says nothing of what it was then
+    assert source_path("there", "mine") == Paths("there").model
+
+
+@pytest.mark.parametrize(("west", "same"), [(0.0, True), (400.0, True), (900.0, False), (-900.0, False)])
+def test_a_model_of_the_same_ground_is_refused(west, same):
+    write_model("there", west=west)
+    if same:
+        with pytest.raises(InputError, match=r"^START_FROM=there: .* around X \d+, Y \d+, where this area's points"):
+            source_for(settings(), encoder_of((SLOPE,)), 10)
+    else:
+        assert source_for(settings(), encoder_of((SLOPE,)), 10).path == Paths("there").model
+
+
+def test_hong_kong_may_not_start_from_the_model_of_the_project():
+    place = read_source(START_MODEL).encoder.place
+    assert same_ground(place, (830_000.0, 820_000.0, 3000.0, 3000.0))  # a part of Hong Kong, in its CRS
+    assert not same_ground(place, (790_244.0, 2_491_907.0, 4772.0, 3660.0))  # the demo
+    assert not same_ground(place, (351_066.0, 3_831_153.0, 6105.0, 7423.0))  # Kaghan
+    assert not same_ground(place, ())
 
 
 def test_a_file_that_is_no_model_is_told():

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,7 +12,11 @@ from lsm.inputs.factor.definition import Factor
 from lsm.learner import tasks
 from lsm.learner.encoder import Encoder
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, held_out_roles, neighbourhoods, rows_by_block
+from lsm.run.paths import PROJECT
 from lsm.run.settings import InputError
+
+sys.path.append(str(PROJECT / "benchmarks"))
+import precision
 
 
 def test_tasks_of_other_factors_than_the_encoder():
@@ -21,7 +26,7 @@ def test_tasks_of_other_factors_than_the_encoder():
     arrays = {"factors": values, "label": np.array([0, 1]), "xy": values, "block": np.array([0, 0]),
               "weight": np.ones(2, np.float32)}
     assert len(EncodedSamples.of_file(arrays | {"factor_names": np.array(["slope", "rain"])}, encoder).x) == 2
-    with pytest.raises(InputError, match=r"expected those of the encoder \(slope, rain\), found rain, slope"):
+    with pytest.raises(InputError, match="expected slope, rain as in the encoder, found rain, slope"):
         EncodedSamples.of_file(arrays | {"factor_names": np.array(["rain", "slope"])}, encoder)
 
 
@@ -236,6 +241,15 @@ def test_blocks_are_held_out_where_they_are_thick():
     np.testing.assert_array_equal(np.unique(samples.block[published == "unused"]), blocks[counts <= 16])
     used = published != "unused"
     np.testing.assert_array_equal(published[used], role[used])
+
+
+def test_the_benchmark_of_precision_scores_no_twin_of_a_known_sample():
+    samples = made_samples(600, blocks=20)
+    factors = np.repeat(np.arange(300), 2)[:, None].astype(np.float32)  # each row twice
+    role = precision.roles_of({"factors": factors}, samples, holding_out())
+    assert (role == "unused").sum() == 300
+    assert len(np.unique(factors[role != "unused"])) == 300
+    np.testing.assert_array_equal(role[::2], roles_of(samples)[::2])  # the first of each
 
 
 @pytest.mark.parametrize("seed", range(1, 6))

@@ -108,7 +108,7 @@ def test_constants_that_give_no_classes_are_refused(setting, message):
 
 def test_a_map_of_one_class_is_named():
     c = constants(study_area.MappedArea, [])
-    found = classes.one_class(np.array([4, 96, 0, 0, 0]), c)
+    found = classes.dominant_class(np.array([4, 96, 0, 0, 0]), c)
     assert found == f"96.0% of the cells are in one class, {c.CLASS_NAMES[1]}"
-    assert not classes.one_class(np.array([6, 94, 0, 0, 0]), c)
-    assert not classes.one_class(np.zeros(5, int), c)
+    assert not classes.dominant_class(np.array([6, 94, 0, 0, 0]), c)
+    assert not classes.dominant_class(np.zeros(5, int), c)

@@ -53,7 +53,7 @@ def test_write_classes_keeps_names_and_colours(tmp_path):
 
 def test_cells_are_set_and_read_back(numbers, tmp_path, monkeypatch):
     monkeypatch.setattr(rasters, "WINDOW", 300 * 900)  # three windows
-    dataset = gis.create(tmp_path / "new.tif", numbers[0], gdal.GDT_Float32, -1.0)
+    dataset = gis.create_like(tmp_path / "new.tif", numbers[0], gdal.GDT_Float32, -1.0)
     row, col = np.array([5, 3, 699]), np.array([0, 899, 7])
     layers.put(dataset, row, col, np.array([1, 2, 3], np.float32))
     assert layers.take(dataset, row, col).tolist() == [1, 2, 3]
@@ -126,7 +126,7 @@ def test_styles_say_values_colours_and_labels(tmp_path):
     assert [e.get("value") for e in ramp.iter("item")] == ["0.5", "inf"]
     smooth = ElementTree.fromstring(styles_qgis.of_ramp([(0, "#000000", "a"), (2, "#ffffff", "b")], smooth=True))
     assert smooth.find(".//rasterrenderer").get("classificationMax") == "2"
-    styles_qgis.write(tmp_path / "map.tif", styles_qgis.of_palette([(1, "#ff0000", "µ")]))
+    styles_qgis.write_style(tmp_path / "map.tif", styles_qgis.of_palette([(1, "#ff0000", "µ")]))
     assert "µ" in (tmp_path / "map.qml").read_text(encoding="utf-8")
 
 

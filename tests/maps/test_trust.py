@@ -4,7 +4,7 @@ from scipy.spatial.distance import cdist
 
 from lsm.inputs.factor.definition import Factor
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import log_odds_of_block, members_of, predict, probability
+from lsm.learner.prediction import log_odds_of_block, predict, probability, weights_of_members
 from lsm.maps import trust
 
 
@@ -55,8 +55,8 @@ def test_spread_is_the_sd_over_the_members_of_all_kinds():
                        for shape in [(inputs, 6), (6,), (6, 2), (2,), (inputs, 2)]]
                 for kind, members, inputs in (("local", 3, 5), ("regional", 2, 7))}
     x, block = rng.normal(size=(30, 7)).astype(np.float32), rng.integers(0, blocks, 30)
-    members = list(members_of(networks))
-    found = np.concatenate([trust.spread(log_odds_of_block(members, b, row[None]))
+    members = list(weights_of_members(networks))
+    found = np.concatenate([trust.spread_of_members(log_odds_of_block(members, b, row[None]))
                             for b, row in zip(block, x, strict=True)])
     for i in range(30):
         each = []

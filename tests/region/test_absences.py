@@ -1,6 +1,6 @@
 import numpy as np
 
-from lsm.region.absences import draw_cells, quick_score
+from lsm.region.absences import draw_by_stratum, quick_score
 
 STRATA = np.random.default_rng(0).integers(-1, 3, (40, 30))
 WINDOWS = [(0, 15), (15, 15), (30, 10)]
@@ -11,27 +11,27 @@ def strata(row: int, rows: int) -> np.ndarray:
 
 
 def test_as_many_as_wanted_of_each_stratum_none_twice():
-    row, col = draw_cells(np.random.default_rng(1), {0: 20, 2: 50}, strata, WINDOWS)
+    row, col = draw_by_stratum(np.random.default_rng(1), {0: 20, 2: 50}, strata, WINDOWS)
     assert len(set(zip(row.tolist(), col.tolist(), strict=True))) == 70
     np.testing.assert_array_equal(np.bincount(STRATA[row, col], minlength=3), [20, 0, 50])
 
 
 def test_a_small_stratum_gives_all_it_has():
-    row, col = draw_cells(np.random.default_rng(1), {1: 10**6}, strata, WINDOWS)
+    row, col = draw_by_stratum(np.random.default_rng(1), {1: 10**6}, strata, WINDOWS)
     np.testing.assert_array_equal(np.sort(row * 30 + col), np.flatnonzero(STRATA == 1))
-    assert len(draw_cells(np.random.default_rng(1), {7: 5}, strata, WINDOWS)[0]) == 0
+    assert len(draw_by_stratum(np.random.default_rng(1), {7: 5}, strata, WINDOWS)[0]) == 0
 
 
 def test_windows_do_not_change_the_draw():
-    one = draw_cells(np.random.default_rng(1), {0: 60}, strata, [(0, 40)])
-    many = draw_cells(np.random.default_rng(1), {0: 60}, strata, WINDOWS)
+    one = draw_by_stratum(np.random.default_rng(1), {0: 60}, strata, [(0, 40)])
+    many = draw_by_stratum(np.random.default_rng(1), {0: 60}, strata, WINDOWS)
     np.testing.assert_array_equal(one, many)
 
 
 def test_every_cell_is_as_likely():
     rng, counts, draws = np.random.default_rng(2), np.zeros(STRATA.shape), 2000
     for _ in range(draws):
-        counts[draw_cells(rng, {0: 30}, strata, WINDOWS)] += 1
+        counts[draw_by_stratum(rng, {0: 30}, strata, WINDOWS)] += 1
     free = STRATA == 0
     assert (counts[~free] == 0).all()
     p = 30 / free.sum()

@@ -35,7 +35,7 @@ def test_borders_lie_between_polygons(tmp_path, monkeypatch):
     vector = open_vector(tmp_path / "c.gpkg", "catchments", GRID)
     assert vectors.is_areal(vector)
     numbers = vectors.burn(vector, GRID, tmp_path / "n.tif", vectors.number_features(vector))
-    found = factor_layers.borders(numbers, GRID, tmp_path / "borders.tif").ReadAsArray()
+    found = factor_layers.write_borders(numbers, GRID, tmp_path / "borders.tif").ReadAsArray()
     expected = np.zeros((ROWS, COLS))
     expected[27] = 1  # its lower neighbour is another catchment; below row 47 there is none
     np.testing.assert_array_equal(found, expected)
@@ -102,7 +102,7 @@ def test_what_no_ndvi_has_is_a_gap_and_said(tmp_path, filler, scale):
     assert gaps[:4].all() == (scale == 1)
     assert not gaps[4:].any()
     said = f"320 cells hold values that no NDVI has, like {filler:g}; taken for gaps" if scale == 1 else (
-        f"{filler} in 6.7% of the cells stands far more often than others and is kept; if it marks gaps, declare it")
+        f"{filler} in 6.7% of the cells occurs far more often than others and is kept; if it marks gaps, declare it")
     assert any(said in note for note in notes)
     factor_layers.ndvi_layer(f"{tmp_path}/n.tif|nodata={filler}", 0, GRID, tmp_path / "NDVI.tif", notes := [])
     np.testing.assert_array_equal(gdal.Open(str(tmp_path / "NDVI.tif")).ReadAsArray()[:4], bands.NODATA)

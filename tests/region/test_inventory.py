@@ -9,7 +9,7 @@ from small_region import CELL, COLS, NORTH, PLACE, ROWS, WEST, crs_of, heights, 
 
 from lsm.inputs import layers, rasters
 from lsm.inputs.crs import moved
-from lsm.inputs.rasters import Grid, create
+from lsm.inputs.rasters import Grid, create_raster
 from lsm.region.points import inventory
 from lsm.region.points.inventory import on_grid
 from lsm.region.sample_tables import Places, table_of_dates
@@ -233,6 +233,8 @@ def test_points_of_polygons(tmp_path, dem, how, each):
     assert [first.sum(), second.sum()] == each
     assert (first | second).all()
     np.testing.assert_array_equal(years, np.where(first, 2004, 2011))
+    said = "polygons with several points: 1; in random halves and folds such a polygon both teaches and is scored"
+    assert (said in " ".join(found.notes)) == (how == "every")
     if how != "centroid":
         z = heights()[row.astype(int), col.astype(int)]
         assert z[first].max() == heights()[10:14, 10:15].max()
@@ -386,7 +388,7 @@ def test_kilometres_are_told(dem):
 @pytest.mark.parametrize("epsg", [32651, 4326])
 def test_a_crs_that_puts_points_on_the_dem_is_told(dem, epsg):
     xy = moved(np.array([[WEST + 100, NORTH - 100]]), GRID.crs, crs_of(epsg))
-    with pytest.raises(InputError, match=rf"; in EPSG:{epsg} they lie on it: if it is theirs, \|epsg={epsg} behind"):
+    with pytest.raises(InputError, match=rf"; in EPSG:{epsg} they lie on it: if it is right, \|epsg={epsg} behind"):
         inventory.on_grid(xy, dem, GRID, "i.csv")
 
 
@@ -446,7 +448,7 @@ def test_stable_places_may_cover_most_and_a_partition_is_said(tmp_path, dem):
 
 def test_longitude_and_latitude_that_are_swapped_are_named(tmp_path):
     grid = Grid(300, 300, (660000.0, 30.0, 0.0, 5100000.0, 0.0, -30.0), crs_of(32632).ExportToWkt())  # 11 E, 46 N
-    ground = create(tmp_path / "ground.tif", grid)
+    ground = create_raster(tmp_path / "ground.tif", grid)
     ground.GetRasterBand(1).Fill(500)
     right = np.array([[11.1, 45.99], [11.12, 46.0]])
     assert on_grid(transform(right, 4326, grid, ""), ground, grid, "i.csv").all()

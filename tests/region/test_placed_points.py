@@ -251,7 +251,7 @@ def test_a_crs_of_a_column_is_stated_also_of_points_that_reach_beyond_the_grid(r
 
 
 @pytest.mark.parametrize(("own", "code", "words"), [
-    (23032, 25832, "found none: of ETRS89 / UTM zone 32N .* and of ED50 / UTM zone 32N .*, the DEM's, they lie on"),
+    (23032, 25832, "found none: ETRS89 / UTM zone 32N .* and ED50 / UTM zone 32N .*, the DEM's, both put"),
     (32650, 32649, "")])
 def test_a_table_without_a_crs_beside_a_dem_that_was_warped(tmp_path, own, code, words):
     warped = Grid(400, 400, PLACE, crs_of(code).ExportToWkt(), crs_of(own).ExportToWkt())

@@ -9,7 +9,7 @@ from small_region import NORTH, WEST, heights, obeyed, write_raster, write_vecto
 
 import prepare_region
 from lsm.inputs.rasters import Grid
-from lsm.region.region_files import INPUTS, find_inputs, refuse_to_replace, unused, without_layer
+from lsm.region.region_files import INPUTS, find_inputs, refuse_to_replace, unused_files, without_layer
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, constants
 from lsm.sources.files import File, below_root
@@ -29,7 +29,7 @@ def test_files_of_one_data_set_are_one_input(tmp_path, name, driver):
                  shape_type=ogr.wkbPoint)
     found, _ = find_inputs(tmp_path, NOTHING)
     assert found == {"DEM": str(tmp_path / "dem.vrt"), "INVENTORY": str(tmp_path / name)}
-    assert unused(tmp_path, list(found.values())) == []
+    assert unused_files(tmp_path, list(found.values())) == []
 
 
 def test_a_folder_is_an_input_where_no_file_is(tmp_path, monkeypatch):
@@ -150,7 +150,7 @@ def test_insar_files_by_their_tracks(tmp_path, names, taken):
     found, insar = find_inputs(folder, NOTHING)
     assert insar == [str(folder / name) for name in taken]
     assert "INSAR" not in found
-    said = "".join(unused(folder, [*found.values(), *insar]))
+    said = "".join(unused_files(folder, [*found.values(), *insar]))
     assert all((name in said) == (name not in taken) for name in names)
 
 

@@ -16,11 +16,12 @@ from lsm.run.settings import InputError
 GRID = Grid(ROWS, COLS, PLACE, crs_of(32650).ExportToWkt())
 
 
-def placed(folder, how="highest", valid=None, **files):
+def placed(folder, how="highest", valid=None, strategy="random", **files):
     """Rows and columns of landslides and of stable places (places, 2), and the notes in one text."""
     write_raster(folder / "DEM.tif", heights())
     write_raster(folder / "valid.tif", np.ones((ROWS, COLS)) if valid is None else valid, None, kind=gdal.GDT_Byte)
-    c = SimpleNamespace(DATE_FIELD="", POINTS_EPSG=0, POLYGON_CELLS=how, EVERY=5, RATIO=99.0)
+    c = SimpleNamespace(DATE_FIELD="", POINTS_EPSG=0, POLYGON_CELLS=how, EVERY=5, RATIO=99.0,
+                        STRATEGY=strategy)
     inputs = {name: str(folder / file) for name, file in files.items()}
     landslides, stable, burned, notes = place_points(read_inventories(inputs, GRID, folder, c), inputs, GRID, folder, c)
     cells = [np.column_stack([p.row, p.col]).tolist() if p else [] for p in (landslides, stable)]
@@ -47,6 +48,15 @@ def test_stable_places_inside_polygons_of_landslides_are_dropped(tmp_path):
     write_vector(tmp_path / "s.gpkg", inside)
     with pytest.raises(InputError, match="expected places apart from landslides, found each in the cell or the polygo"):
         placed(tmp_path, INVENTORY="i.gpkg", STABLE="s.gpkg")
+
+
+def test_a_strategy_by_which_places_tell_labels_is_said(tmp_path):
+    write_vector(tmp_path / "i.gpkg", SLIDES)
+    write_vector(tmp_path / "s.gpkg", [point(50, 50)])
+    said = "STRATEGY=buffer: no non-landslide lies near any landslide, so X and Y alone tell"
+    assert said in placed(tmp_path, strategy="buffer", INVENTORY="i.gpkg")[-1]
+    assert said not in placed(tmp_path, strategy="slope", INVENTORY="i.gpkg")[-1]
+    assert said not in placed(tmp_path, strategy="buffer", INVENTORY="i.gpkg", STABLE="s.gpkg")[-1]  # none are drawn
 
 
 @pytest.mark.parametrize("labels", [["1", "0"], ["0", "1"]])
@@ -86,7 +96,7 @@ def test_a_polygon_whose_cell_cannot_be_used_gives_another_one(tmp_path, how):
     valid[tuple(np.array(lost).T)] = valid[55, 5] = 0
     after, _, _, notes = placed(tmp_path, how, valid, INVENTORY="i.gpkg")
     assert "of 1 polygon the" in notes
-    assert "with every factor is taken: where POLYGON_CELLS = " + how in notes
+    assert "with every factor is taken: POLYGON_CELLS = " + how in notes
     first, second = ([cell for cell in cells if 30 <= cell[0] < 40] for cells in (before, after))
     assert first == second
     (row, col), = (cell for cell in after if cell[0] < 20)

@@ -6,7 +6,7 @@ from small_region import CELL, PLACE, crs_of, heights
 from lsm.inputs import layers, rasters
 from lsm.inputs.bands import NODATA
 from lsm.inputs.layers import read_rows
-from lsm.inputs.rasters import Grid, create
+from lsm.inputs.rasters import Grid, create_raster
 from lsm.region import drainage, surface
 from lsm.sources import dem_oddities
 
@@ -19,7 +19,7 @@ def grid_of(values) -> Grid:
 
 def layer(folder, values):
     grid = grid_of(values)
-    dataset = create(folder / "DEM.tif", grid)
+    dataset = create_raster(folder / "DEM.tif", grid)
     dataset.GetRasterBand(1).WriteArray(values.astype(np.float32))
     dataset.FlushCache()
     return folder / "DEM.tif", grid

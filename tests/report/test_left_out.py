@@ -10,7 +10,7 @@ import report
 from lsm.report.left_out import LeftOut
 from lsm.report.sources import Collector
 from lsm.run import pipeline
-from lsm.run.artifacts import artifact, check, write_csv
+from lsm.run.artifacts import artifact, check, record_of, write_csv
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, of_stage
 
@@ -87,3 +87,17 @@ def test_of_a_model_with_one_member_no_command_makes_uncertainty(monkeypatch, tm
     assert got.left_out.lines()[0] == (
         "uncertainty: the model has one member, and uncertainty is how far members disagree; "
         "figs/isle_uncertainty.tif is of an earlier run: remove it")
+
+
+def test_scores_of_another_run_than_the_model_of_the_map_are_left_out(copy_of_demo):
+    """As a run of meta_learner.py with other constants leaves them that was killed before it wrote the model."""
+    paths, got, c = Paths("demo"), Collector("demo"), report.Constants(REGION="demo")
+    model = record_of(paths.model)
+    of_map = SimpleNamespace(**{**model["constants"], "REGION": "demo", "RECIPE": model["recipe"], "SEED": 1})
+    of_map.LOCAL_MEMBERS += 2
+    write_csv(paths.metrics, pd.read_csv(paths.metrics), pipeline.LEARN, of_map,
+              [copy_of_demo / name for name in model["inputs"]])
+    assert got.sources(paths, c)["metrics"] is None
+    words = " are of two runs of meta_learner.py (LOCAL_MEMBERS = "
+    assert f"held-out scores: checkpoint_dir/demo_model.npz and checkpoint_dir/demo_metrics.csv{words}" in "".join(
+        got.left_out.lines())

@@ -80,7 +80,7 @@ def test_the_highest_class_comes_first_in_legends_as_in_the_figures():
 
 
 def test_samples_have_one_colour_in_the_report_and_in_qgis():
-    root = ElementTree.fromstring(styles_qgis.samples())
+    root = ElementTree.fromstring(styles_qgis.sample_style())
     fills = [option.get("value") for option in root.iter("Option") if option.get("name") == "color"]
     assert fills == [",".join(map(str, bytes.fromhex(colour[1:]))) + ",255" for colour in SAMPLES.values()]
 
@@ -125,11 +125,11 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
         "landslides lie within 25% of the extent of all points", "60.0% landslides: 3, and 2 non-landslides"]
     blocks = pd.DataFrame({"block": [0, 1, 2], "cells": [10, 30, 60], "samples": [16, 17, 40],
                            "landslides": [8, 17, 20]})
-    few, one = (f.found for f in findings.thin(blocks, 16, "b"))
+    few, one = (f.found for f in findings.thin_blocks(blocks, 16, "b"))
     assert few == "1 of 3 blocks, 10.0 % of the area, have 16 samples or fewer: 0"
     assert one == "1 of 3 blocks, 30.0 % of the area, have samples of one class only: 1"
     blocks.loc[3], blocks.loc[4] = [3, 0, 0, 0], [4, 0, 5, 0]  # without samples; few, and of one class
-    few, one = (f.found for f in findings.thin(blocks, 16, "b"))
+    few, one = (f.found for f in findings.thin_blocks(blocks, 16, "b"))
     assert few == "3 of 5 blocks, 10.0 % of the area, have 16 samples or fewer: 0, 3, 4"
     assert one.startswith("2 of 5 blocks, 30.0 % of the area, have samples of one class only (1 of them also "
                           "16 samples or fewer): 1, 4")
@@ -139,7 +139,7 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
 
 def test_own_units_are_named():
     blocks = pd.DataFrame({"samples": [3, 40], "landslides": [1, 9], "unit": ["Kaghan", "Swat"]})
-    assert [one["unit"] for one in map_layers.of_blocks(blocks, None, None, None, 5)] == ["Kaghan", "Swat"]
+    assert [one["unit"] for one in map_layers.block_popups(blocks, None, None, None, 5)] == ["Kaghan", "Swat"]
     inputs = [{"file": "maps/units.shp", "sha256": "0123456789abcdef"}]
     for given, words in (("maps/units.shp|field=cat", "own units: maps/units.shp|field=cat, sha256 0123456789ab"),
                          ("", "superpixels of the terrain (SLIC)")):
@@ -154,10 +154,8 @@ def test_few_blocks_are_shown_one_by_one_and_many_by_what_a_share_reaches(blocks
             for when in ("before", "after")]
     rows += [{"block": str(b), "adapted": when, "samples": 10, "landslides": 1} | one
              | dict.fromkeys(("auroc", "brier"), b / 10) for b in range(blocks) for when in ("before", "after")]
-    provenance = {"constants": {"predict_LSM.py": {"ADAPT_WITH": "all"}}}
-    found = tables.held_out(pd.DataFrame(rows), None, provenance, True)
-    assert (found["blocks"], found["samples"], found["landslides"], found["map_adapts"]) == (
-        blocks, 10 * blocks, blocks, True)
+    found = tables.held_out(pd.DataFrame(rows), None, True)
+    assert (found["blocks"], found["samples"], found["landslides"]) == (blocks, 10 * blocks, blocks)
     brier = 1 + list(tables.MEASURES).index("brier")
     shown = {row[0]: (row[1], row[brier]) for row in found["rows"][2:]}  # AUROC comes first
     assert [row[0] for row in found["rows"][:2]] == ["all points, before adaptation", "all points, after adaptation"]
@@ -165,9 +163,20 @@ def test_few_blocks_are_shown_one_by_one_and_many_by_what_a_share_reaches(blocks
     many = {f"{what} of the blocks are as good or better, after": values for what, values in (
         ("a quarter", ("0.450", "0.150")), ("half", ("0.300", "0.300")), ("three quarters", ("0.150", "0.450")))}
     assert shown == (few if blocks == 2 else many)
-    forecast = tables.held_out(pd.DataFrame(rows), None, provenance, False)
-    assert (forecast["adapts"], forecast["map_adapts"]) == (False, False)
+    forecast = tables.held_out(pd.DataFrame(rows), None, False)
+    assert not forecast["adapts"]
     assert not any("adaptation" in row[0] or "after" in row[0] for row in forecast["rows"])
+
+
+@pytest.mark.parametrize(("how", "samples", "adapts", "words"), [
+    ("all", 4999, True, " learned from these points and adapt on them too."),
+    ("half", 4999, True, " learned from these points and adapt on some of them too."),
+    ("all", 4999, False, " learned from these points too."), ("all", 5000, True, " adapt on these points too."),
+    ("half", 5000, True, " adapt on some of these points too."), ("half", 5000, False, "")])
+def test_what_the_map_knows_of_the_held_out_points_is_said(how, samples, adapts, words):
+    constants = {"predict_LSM.py": {"ADAPT_WITH": how}, "meta_learner.py": {"TRAIN_ON_ALL": "5000"}}
+    assert tables.words_of_map(constants, samples, adapts) == "The models of the map" * bool(words) + words
+    assert tables.words_of_map({}, samples, adapts) == ""
 
 
 @pytest.mark.parametrize(("blocks", "drawn"), [(2, "points"), (40, "blocks")])
@@ -193,7 +202,7 @@ def test_scores_of_few_blocks_or_points_are_called_rough():
     def held(blocks: int, landslides: int) -> dict:
         rows = [{"block": name, "adapted": when, "samples": 200, "landslides": landslides} | one
                 for name in ("all", *map(str, range(blocks))) for when in ("before", "after")]
-        return tables.held_out(pd.DataFrame(rows), None, {"constants": {}}, True)
+        return tables.held_out(pd.DataFrame(rows), None, True)
 
     assert [held(*given)["few"] for given in ((10, 100), (9, 100), (10, 49), (10, 151))] == [False, True, True, True]
     few, = findings.few_held_out(held(2, 41), "andes", "m.csv")
@@ -208,7 +217,7 @@ def test_scores_of_guesses_are_called_so():
 
     def held(score: np.ndarray) -> dict:
         points = pd.DataFrame({"block": np.arange(400) % 20, "label": label, "score_after": score})
-        return tables.held_out(pd.DataFrame(rows), points, {"constants": {}}, True)
+        return tables.held_out(pd.DataFrame(rows), points, True)
 
     assert not held(0.4 + 0.2 * label + rng.normal(0, 0.2, 400))["chance"]
     guessed = held(rng.uniform(size=400))
@@ -230,7 +239,7 @@ def test_held_out_points_of_one_class_are_named(label, what):
     rows = [{"block": b, "adapted": when, "samples": n, "landslides": n * label, **dict.fromkeys(tables.MEASURES, 0.5),
              "auroc": np.nan} for b, n in (("all", 9), ("3", 4), ("5", 5)) for when in ("before", "after")]
     points = pd.DataFrame({"block": [3, 5], "label": label, "score_after": [0.2, 0.3]})
-    held = tables.held_out(pd.DataFrame(rows), points, {"constants": {}}, True)
+    held = tables.held_out(pd.DataFrame(rows), points, True)
     assert (held["one_class"], held["interval"], held["auroc"], held["chance"]) == (what, "", "–", False)
     found, = findings.of_one_class(held, "m")
     assert found.found.startswith(f"the 9 held-out points in 2 blocks are all {what}: no score tells")
@@ -242,10 +251,10 @@ def test_blocks_that_adapted_in_part_are_named():
     assert found.found.startswith("2 of 5 blocks, 20.0 % of the area, adapted in part: 1, 3; some members keep the")
     assert not findings.in_part(np.array([0, 2]), np.ones(2), "m")
     line, *_ = layer_tables.how_adapted(state, support, np.array([1, 0.5, 0, 0.5, 0]), np.inf)
-    assert line == ("5 blocks: 3 adapted, 1 of them on samples of other blocks alone; 2 of the adapted ones in part, "
-                    "since some members find no samples near, or of one class; not adapted, since no samples are near: "
-                    "1; not adapted, since their samples are of one class: 1")
-    assert styles_qgis.blocks().count("adapted in part") == 1  # a style for each state
+    assert line == ("5 blocks: 3 adapted, 1 of them on samples of other blocks alone; 2 of the adapted in part, "
+                    "since some members find no samples near, or samples of one class; not adapted, since no samples "
+                    "are near: 1; not adapted, since their samples are of one class: 1")
+    assert styles_qgis.block_style().count("adapted in part") == 1  # a style for each state
 
 
 def test_every_figure_there_is_has_a_caption():
@@ -274,7 +283,7 @@ def test_a_map_in_other_classes_is_not_shown(change, more, tmp_path, monkeypatch
     found = pictures.gather(paths, breaks, c, left_out)
     reason = " ".join(left_out.lines())
     assert [figure["name"] for figure in found] == ["lsm_map"] * (more is None)
-    assert ("lsm_map: drawn in other classes than those of this page" in reason) == (more is not None)
+    assert ("lsm_map: drawn in other classes than this page" in reason) == (more is not None)
     assert more is None or f"make figures REGION=demo {more}" in reason
 
 
@@ -430,6 +439,7 @@ def test_scores_figures_and_constants_are_in(reported):
         assert f'<code>{name}</code></th><td><code>{value}</code>' in text
     assert "land use (categorical, class), lithology (categorical, class), DEM (continuous, m)" in text
     assert "The points that a held-out block adapts on lie among the points it is scored on" in text
+    assert "The encoder and the pretraining saw the factors of these points. The models of the map " in text
     assert "A quick model on whole squares" not in text  # prepare_region.py did not make the demo
 
 

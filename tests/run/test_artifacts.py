@@ -1,3 +1,4 @@
+import contextlib
 import gzip
 import hashlib
 import json
@@ -13,8 +14,8 @@ import pytest
 from lsm.inputs.factor.definition import Factor
 from lsm.run import artifacts
 from lsm.run.artifacts import (
+    changes_since,
     check,
-    differences,
     map_npz,
     read_csv,
     read_npz,
@@ -252,11 +253,11 @@ def test_what_an_artifact_had_to_do_without(root, source):
     write_csv(root / "t.csv", pd.DataFrame({"a": [1]}), STAGE, C, [source, folder], [source, there, absent])
     record = read_record(root / "t.csv", STAGE)
     assert record["without"] == {"there.csv": hashlib.sha256(b"of another run").hexdigest(), "absent.csv": None}
-    assert differences(record, C, [source, folder], set()) == []
+    assert changes_since(record, C, [source, folder], set()) == []
     (folder / "dem.tif.aux.xml").touch()  # what GDAL leaves beside a raster is no new layer
-    assert differences(record, C, [source, folder], set()) == []
+    assert changes_since(record, C, [source, folder], set()) == []
     (folder / "roads.gpkg").touch()
-    assert differences(record, C, [source, folder], set()) == ["other files in raw"]
+    assert changes_since(record, C, [source, folder], set()) == ["other files in raw"]
 
 
 def test_changed_artifact(made):
@@ -283,13 +284,89 @@ def test_record_that_is_none(made, text):
 
 def test_differences(made, source):
     record = read_record(made, STAGE)
-    assert differences(record, C, [source], set()) == []
-    assert differences(record, but(K=65, SEED=5), [source], {"K"}) == ["SEED = 4, now 5"]
-    assert differences(record, but(NEW=1), [source], set()) == ["NEW = None, now 1"]
+    assert changes_since(record, C, [source], set()) == []
+    assert changes_since(record, but(K=65, SEED=5), [source], {"K"}) == ["SEED = 4, now 5"]
+    assert changes_since(record, but(NEW=1), [source], set()) == ["NEW = None, now 1"]
     source.write_text("a\n2\n")
-    assert differences(record, but(WEIGHTS=(0.3, 0.7)), [source], set()) == ["another src_data/in.csv"]
-    assert differences(record, but(K=65, SEED=5), [source], set()) == [
+    assert changes_since(record, but(WEIGHTS=(0.3, 0.7)), [source], set()) == ["another src_data/in.csv"]
+    assert changes_since(record, but(K=65, SEED=5), [source], set()) == [
         "SEED = 4, now 5", "another src_data/in.csv", "K = 64, now 65"]
+
+
+@pytest.fixture
+def two(root, source):
+    """Two artifacts of one stage, and one of a later stage that was made from the first."""
+    paths = [root / "out" / f"isle_{name}.csv" for name in ("first", "second", "later")]
+    table = pd.DataFrame({"a": [1]})
+    for path in paths[:2]:
+        write_csv(path, table, STAGE, C, [source])
+    write_csv(paths[2], table, "later.py", C, [paths[0]])
+    return paths
+
+
+def write_again(path: Path, **values) -> None:
+    write_csv(path, pd.DataFrame({"a": [1, 2]}), STAGE, but(**values), [])
+
+
+@pytest.mark.parametrize("first", [0, 2], ids=["itself", "by what was made from it"])
+def test_files_of_two_runs_of_a_stage_are_refused(two, first):
+    """A run with other constants was killed between its two files: the record of each is right."""
+    write_again(two[1], K=24, WEIGHTS=[0.5])
+    check(two[first], STAGE, C)
+    with pytest.raises(InputError) as caught:
+        check(two[1], STAGE, C)
+    assert str(caught.value) == ("out/isle_first.csv and out/isle_second.csv are of two runs of maker.py (K = 64, now "
+                                 "24; WEIGHTS = [0.3, 0.7], now [0.5]); run maker.py again")
+    write_again(two[0], K=24, WEIGHTS=[0.5])
+    check(two[1], STAGE, C)
+
+
+def test_files_of_one_stage_made_from_other_inputs_are_of_two_runs(two, source):
+    check(two[0], STAGE, C)
+    record = json.loads(record_path(two[1]).read_text())
+    source.unlink()  # which tells no longer which of them is right
+    record_path(two[1]).write_text(json.dumps(record | {"inputs": {"src_data/in.csv": "0"}}))
+    with pytest.raises(InputError, match=r"are of two runs of maker\.py \(another src_data/in\.csv\); run maker"):
+        check(two[1], STAGE, C)
+
+
+def test_a_file_whose_stage_was_stopped_is_of_another_run_than_the_next_file(two, monkeypatch):
+    """The record of the first is new, the file is still the old one, which the later stage was made from."""
+    replace = Path.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda self, to: replace(self, to) if to.suffix == ".json" else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_again(two[0], K=24)
+    write_again(two[1], K=24)
+    check(two[2], "later.py", C)
+    with pytest.raises(InputError, match=r"are of two runs of maker\.py \(it was stopped\); run maker\.py again"):
+        check(two[1], STAGE, C)
+
+
+def test_files_of_other_stages_roots_and_makers_may_have_other_constants(two, tmp_path_factory, monkeypatch):
+    check(two[0], STAGE, C)
+    write_csv(two[1], pd.DataFrame({"a": [1]}), "another.py", but(K=24), [])
+    check(two[1], "another.py", C)
+    for k in (64, 24):
+        path = two[0].with_name(f"isle_{k}.csv")
+        write_csv(path, pd.DataFrame({"a": [1]}), "augment_inventory.py", but(K=k), [])
+        check(path, "augment_inventory.py", C)
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path_factory.mktemp("other")))
+    write_again(Path(os.environ["LSM_ROOT"]) / "isle_first.csv", K=24)
+    check(Path(os.environ["LSM_ROOT"]) / "isle_first.csv", STAGE, C)
+
+
+@pytest.mark.parametrize(("values", "refused"), [
+    ({"stage": ["x"]}, False), ({"region": {}}, False), ({"inputs": {"/": "x"}}, False),
+    ({"constants": {"REGION": 1, "K": 64, "WEIGHTS": [0.3, 0.7]}}, False), ({"inputs": {"src_data/in.csv": []}}, True)])
+def test_a_foreign_record_beside_another_is_no_traceback(two, source, values, refused):
+    source.unlink()
+    record = json.loads(record_path(two[1]).read_text())
+    record_path(two[1]).write_text(json.dumps(record | values))
+    no_region = SimpleNamespace(SEED=4)
+    for path, raises in ((two[0], False), (two[1], refused), (two[0], False)):
+        with pytest.raises(InputError, match="are of two runs of") if raises else contextlib.nullcontext():
+            check(path, STAGE, no_region)
 
 
 # bytes ----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import feature_permutation
 import predict_LSM
 import study_area
 from lsm.inputs.bands import NODATA
-from lsm.inputs.rasters import Grid, create, locate, open_raster
+from lsm.inputs.rasters import Grid, create_raster, locate, open_raster
 from lsm.run import jobs, pipeline
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, run
@@ -62,7 +62,7 @@ def stack_of_table(paths: Paths) -> None:
     factors, table = study_area.factors("demo"), pd.read_csv(paths.grid)
     grid = Grid.of(open_raster(paths.composite, ""))
     row, col, _ = locate(grid.geotransform, (grid.rows, grid.cols), table[["X", "Y"]].to_numpy())
-    stack = create(paths.factor_stack, grid, names=[factor.name for factor in factors])
+    stack = create_raster(paths.factor_stack, grid, names=[factor.name for factor in factors])
     for band, factor in enumerate(factors, start=1):
         values = np.full((grid.rows, grid.cols), NODATA, np.float32)
         values[row, col] = table[factor.name]

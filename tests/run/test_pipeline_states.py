@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -93,6 +94,88 @@ def test_a_lost_artifact_and_a_lost_record(finished):
     assert states(arguments)[pipeline.BLOCKS] == "stale: metatask_sampling/demo_tasks.npz: missing"
     record_path(Paths("demo").blocks).unlink()
     assert states(arguments)[pipeline.BLOCKS].startswith("stale: metatask_sampling/demo_blocks.tif.json: missing")
+
+
+@pytest.mark.parametrize(("change", "state", "mark"), [
+    ("remove", "missing", "missing"), ("edit", "is not the file its record describes", "edited since")])
+@pytest.mark.parametrize(("script", "name"), [
+    (pipeline.MAP, "map_table"), (pipeline.CHECK, "correlation"), (pipeline.AUGMENT, "augmentation"),
+    (pipeline.AUGMENT, "augmentation_points"), (pipeline.PREPARE, "strategies"),
+    *((pipeline.COMPARE, name) for name in ("splits", "block_metrics", "method_differences", "rates", "method_maps"))])
+def test_every_file_that_a_stage_wrote_is_seen(tmp_path, monkeypatch, script, name, change, state, mark, capsys):
+    """Also one that only some runs write; its record tells that the last one did."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, stage = Paths("isle"), pipeline.BY_SCRIPT.get(script, pipeline.CHECKS)
+    path, c = getattr(paths, name), of_stage(script, REGION="isle")
+    factors = of_stage(pipeline.CHECK, REGION="isle").factors
+    for file in (*stage.outputs(paths), path, *[paths.insar_points] * (script == pipeline.AUGMENT)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with artifact(file, script, c, []) as temporary:
+            temporary.write_text("as written")
+            if file == paths.factors:
+                write_factors(temporary, factors, {})
+    monkeypatch.setattr(pipeline, "_gone", lambda paths: [])
+    assert pipeline._reasons(stage, paths, []) == []
+    path.unlink()
+    if change == "edit":
+        path.write_text("edited")
+    assert pipeline._reasons(stage, paths, []) == [f"{path.relative_to(tmp_path)}: {state}"]
+    assert f"      {path.relative_to(tmp_path)}  ({mark})\n" in said_of("isle", capsys)
+
+
+def test_the_steps_of_the_published_recipe_are_shown_but_make_no_comparison_stale(finished, capsys):
+    """They are of a protocol that no other comparison runs."""
+    paths = Paths("demo")
+    for path in pipeline.BY_SCRIPT[pipeline.COMPARE].outputs(paths):
+        with artifact(path, pipeline.COMPARE, of_stage(pipeline.COMPARE), [paths.samples]) as temporary:
+            temporary.write_text("compared")
+    for path in (paths.published_steps, paths.published_steps_page):
+        with artifact(path, pipeline.COMPARE, of_stage(pipeline.COMPARE, PROTOCOLS="published-steps"), []) as temporary:
+            temporary.write_text("step by step")
+    paths.published_steps.unlink()
+    assert pipeline.states_of("demo", finished[1])[pipeline.COMPARE] == "fresh"
+    said = said_of("demo", capsys, *finished[1])
+    assert "      tmp/demo_published_steps.csv  (missing)\n      tmp/demo_published_steps.md\n" in said
+
+
+def test_a_stage_that_was_killed_is_stale_until_it_has_run_again(finished, monkeypatch):
+    """Before each rename of its three files and their records, in a run with another constant."""
+    (_, arguments), paths, replace_ = finished, Paths("demo"), Path.replace
+    other = ["K=32" if argument == K else argument for argument in arguments]
+    before = {path: path.read_bytes() for p in pipeline.BY_SCRIPT[pipeline.BLOCKS].outputs(paths)
+              for path in (p, record_path(p))}
+    inputs, found = [finished[0] / name for name in json.loads(before[record_path(paths.tasks)])["inputs"]], []
+    for last in range(6):
+        left = [None] * last
+
+        def killed(self, target, left=left):
+            if not left:
+                raise KeyboardInterrupt
+            left.pop()
+            return replace_(self, target)
+
+        for path, data in before.items():
+            path.write_bytes(data)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            with pytest.raises(KeyboardInterrupt):
+                run_of_stage_2(paths, inputs)
+        now = states(other)
+        found.append(now[pipeline.BLOCKS])
+        assert states(arguments)[pipeline.BLOCKS].startswith("stale: ") == (last > 0)
+        assert now[pipeline.LEARN] == "stale: scene_sampling.py must run first"
+    stopped = "stale: metatask_sampling/demo_{}: of an earlier run, since scene_sampling.py was stopped before its end"
+    assert found == ["stale: K = 64, now 32", stopped.format("blocks.tif"), "stale: K = 64, now 32",
+                     stopped.format("tasks.npz"), "stale: K = 64, now 32", stopped.format("blocks.csv")]
+    run_of_stage_2(paths, inputs)
+    assert states(other)[pipeline.BLOCKS] == "fresh"
+
+
+def run_of_stage_2(paths: Paths, inputs: list[Path]) -> None:
+    """Files as scene_sampling.py K=32 leaves them, in its order."""
+    for path in pipeline.BY_SCRIPT[pipeline.BLOCKS].outputs(paths):
+        with artifact(path, pipeline.BLOCKS, of_stage(pipeline.BLOCKS, K=32), inputs) as temporary:
+            temporary.write_text("32 blocks")
 
 
 def export_layers(paths: Paths, optional=()) -> None:
@@ -215,6 +298,22 @@ def test_make_hands_values_on_as_they_were_typed(finished):
     assert set(typed) < set(last)
 
 
+@pytest.mark.parametrize(("end", "code", "said"), [
+    ("kill -9 $$", 137, "signal 9 (Killed; perhaps for want of memory)"),
+    ("kill -6 $$", 134, "signal 6 (Aborted; perhaps for want of memory)"),
+    ("kill -15 $$", 143, "signal 15 (Terminated)"), ("kill -2 $$", 130, ""), ("exit 2", 2, "")])
+def test_a_stage_that_a_signal_ends_is_one_line(tmp_path, monkeypatch, capfd, end, code, said):
+    """But for Ctrl-C, of which the stage itself tells."""
+    (tmp_path / "python").write_text(f"#!/bin/bash\n{end}\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["run"](pipeline.DEMO, "demo", [])
+    assert ended.value.code == code
+    line = f"{pipeline.DEMO} was ended by {said}: run the same command again, it goes on\n"
+    assert capfd.readouterr().err == line * bool(said)
+
+
 def test_names_that_no_stage_knows():
     with pytest.raises(InputError, match=r"argument 'ITERATION=3': .*did you mean"):
         pipeline.read_arguments(["ITERATION=3"])
@@ -297,6 +396,22 @@ def test_a_comparison_that_somebody_chose_is_up_to_date_as_chosen(finished, caps
     assert said()[0].startswith("  compare: out of date")
 
 
+def test_the_command_for_a_lost_file_of_a_chosen_comparison_makes_no_bigger_one(finished, capsys, monkeypatch):
+    paths, chosen = Paths("demo"), "PROTOCOLS=partitions METHODS=ours,logistic REPEATS=1"
+    monkeypatch.delenv("PY", raising=False)
+    c = of_stage(pipeline.COMPARE, **dict(pair.split("=") for pair in chosen.split()) | {"REPEATS": 1})
+    for path in (paths.scores, paths.method_metrics, paths.results, paths.method_differences):
+        with artifact(path, pipeline.COMPARE, c, [paths.samples]) as temporary:
+            temporary.write_text("compared")
+    export_layers(paths)
+    paths.gis_table.unlink()
+    paths.method_differences.unlink()
+    said, given = said_of("demo", capsys, *finished[1]), shlex.join(["REGION=demo", *finished[1]])
+    assert "  compare: out of date: tmp/demo_differences.csv: missing\n" in said
+    assert f"      make compare {given} {chosen}\n" in said
+    assert said.endswith(f"to make them: make compare {given} {chosen} && make gis {given}\n")  # which has REPEATS too
+
+
 def test_figures_are_fresh_by_their_records_and_drawn_again_else(finished, capsys, monkeypatch):
     paths, tool = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))
     monkeypatch.delenv("PY", raising=False)
@@ -362,22 +477,24 @@ def test_stage_1_files_of_another_region_are_named(finished):
     record = record_path(Paths("demo").saved_model)
     record.write_text(json.dumps(json.loads(record.read_text()) | {"region": "isle"}))
     found = states(finished[1])
-    assert found[pipeline.PRETRAIN] == "stale: its files are those of region isle, since all regions share them"
+    assert found[pipeline.PRETRAIN] == "stale: its files are of region isle, since all regions share them"
     assert found[pipeline.LEARN] == f"stale: {pipeline.PRETRAIN} must run first"
 
 
-def test_the_command_replaces_what_somebody_edited(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("edited", "replaces"), [("samples_without_insar", True), ("samples", True),
+                                                  ("strategies", False)])  # which prepare_region.py writes again anyway
+def test_the_command_replaces_what_somebody_edited(tmp_path, monkeypatch, edited, replaces):
     """prepare_region.py refuses to, without OVERWRITE=True; which is for that run alone."""
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths, c = Paths("isle"), SimpleNamespace(REGION="isle", SEED=1, RAW="raw data", OVERWRITE=True)
-    for path in (paths.composite, paths.factors, paths.samples_without_insar):
+    for path in (paths.composite, paths.factors, paths.samples_without_insar, paths.samples, paths.strategies):
         path.parent.mkdir(parents=True, exist_ok=True)
         with artifact(path, pipeline.PREPARE, c, []) as temporary:
             temporary.write_text("as written")
     plain = "python prepare_region.py REGION=isle 'RAW=raw data'"
     assert pipeline.command_of(pipeline.PREPARE, "isle", []) == plain
-    paths.samples_without_insar.write_text("edited")
-    assert pipeline.command_of(pipeline.PREPARE, "isle", []) == f"{plain} OVERWRITE=True"
+    getattr(paths, edited).write_text("edited")
+    assert pipeline.command_of(pipeline.PREPARE, "isle", []) == plain + " OVERWRITE=True" * replaces
 
 
 @pytest.fixture
@@ -481,7 +598,7 @@ def test_status_of_an_area_without_inputs_names_them_and_how_to_make_them(tmp_pa
     with pytest.raises(InputError, match="expected no error"):
         write_checks(c, stop=True)
     last = said_of("isle", capsys).splitlines()[-1]
-    assert last.startswith("to make the map, first mend what the checks found (or")
+    assert last.startswith("to make the map, first correct what the checks found (or")
     assert "first" not in said_of("isle", capsys, "STOP_AT_ERRORS=False").splitlines()[-1]
 
 

@@ -216,11 +216,11 @@ def test_a_region_without_inputs_is_refused(tmp_path, monkeypatch):
     (tmp_path / "src_data/samples_coast_noTS.csv").touch()
     check_region("isle")
     check_region("coast")
-    with pytest.raises(InputError, match=r"REGION=demo: expected .*, found those of coast, isle; python src_d"):
+    with pytest.raises(InputError, match=r"REGION=demo: expected .*, found inputs of coast, isle; python src_d"):
         check_region("demo")
     with pytest.raises(InputError, match=r"mean REGION=coast\? If not, python prepare_region.py REGION=Coast"):
         check_region("Coast")
-    said = (f"REGION=nosuch: expected inputs in {tmp_path}/src_data, found those of coast, isle; "
+    said = (f"REGION=nosuch: expected inputs in {tmp_path}/src_data, found inputs of coast, isle; "
             "python prepare_region.py REGION=nosuch RAW=<folder> makes them (docs/new_region.md)\n")
     for command in (["scene_sampling.py"], ["tools/pipeline.py", "status"]):
         done = subprocess.run([sys.executable, *command, "REGION=nosuch"], cwd=PROJECT, text=True, capture_output=True)
@@ -338,7 +338,7 @@ def test_what_the_system_refuses_is_one_line(number, words, monkeypatch, capsys)
 
 @pytest.mark.parametrize(("error", "said"), [
     (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device; free space on this disk"),
-    (BrokenPipeError(errno.EPIPE, "Broken pipe"), "Broken pipe; what reads these lines (head?) has ended; run this"),
+    (BrokenPipeError(errno.EPIPE, "Broken pipe"), "Broken pipe; the program that reads these lines (head?) has ended"),
     (FileNotFoundError("No usable temporary directory found"), "No usable temporary directory found; check the disk"),
     (BrokenExecutor("A process died"), "a process of this run was killed, most likely for want of memory; set WORK")])
 def test_failures_without_a_file_are_one_line(error, said, monkeypatch, capsys):
@@ -362,7 +362,7 @@ def test_the_last_line_into_a_pipe_that_nobody_reads(monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         run(lambda c: None, Script, makes_region=True)
     assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith("script.py: Broken pipe; what reads these lines (head?) has ended")
+    assert capsys.readouterr().err.startswith("script.py: Broken pipe; the program that reads these lines")
 
 
 def test_too_little_memory_is_one_line(monkeypatch, capsys):

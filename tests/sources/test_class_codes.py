@@ -5,7 +5,7 @@ from small_region import COLS, PLACE, ROWS, crs_of, square, write_raster, write_
 
 from lsm.inputs.rasters import Grid
 from lsm.run.settings import InputError
-from lsm.sources.class_codes import _described, codes_of, names_of_raster, number_classes, recoded, text_of
+from lsm.sources.class_codes import _described, codes_by_name, names_of_raster, number_classes, recoded, text_of
 from lsm.sources.files import File
 from lsm.sources.raster_files import open_raster_file
 from lsm.sources.vector_files import open_vector
@@ -32,7 +32,7 @@ def test_blanks_do_not_count_and_empty_text_is_no_class(tmp_path):
     codes, numbers, notes = classes_of(tmp_path / "l.gpkg")
     assert codes == {"tuff": 1}
     assert numbers == [1, 1, 0, 0]
-    assert notes == [f"{tmp_path / 'l.gpkg'}: lithology: classes are those of the field rock (LITHOLOGY_FIELD)"]
+    assert notes == [f"{tmp_path / 'l.gpkg'}: lithology: classes are read from the field rock (LITHOLOGY_FIELD)"]
 
 
 def test_upper_case_does_not_count_and_words_for_gaps_are_no_class(tmp_path):
@@ -56,7 +56,7 @@ def two_fields(path, unit: list[int], note: list[str]) -> None:
 def test_it_asks_where_two_fields_could_be_meant(tmp_path):
     two_fields(tmp_path / "l.gpkg", [10, 20, 30, 40], ["", "checked", "", ""])
     with pytest.raises(InputError, match=r"lithology: expected one field of classes, found note \(1 class: checked\), "
-                       r"UNIT \(4 classes: 10, 20, …\); name the one that holds them: LITHOLOGY_FIELD=<field>"):
+                       r"UNIT \(4 classes: 10, 20, …\); name the field that holds them: LITHOLOGY_FIELD=<field>"):
         classes_of(tmp_path / "l.gpkg")
     assert classes_of(tmp_path / "l.gpkg", "unit")[0] == {"10": 1, "20": 2, "30": 3, "40": 4}
     two_fields(tmp_path / "both.gpkg", [7, 8, 7, 9], ["tuff", "marl", "tuff", "sand"])  # names and their numbers
@@ -77,18 +77,18 @@ def test_codes_and_names_are_matched_never_numbers_alone():
     given = {"alluvium": 1, "granite": 2}
     with pytest.raises(InputError, match=r"b.tif: expected class names as CODES_OF=t has \(alluvium, granite, ...\), "
                                          r"found numbers \(1, 2, ...\); name the classes alike"):
-        codes_of({1: "1", 2: "2"}, given, "b.tif", "t", own=True)
+        codes_by_name({1: "1", 2: "2"}, given, "b.tif", "t", own=True)
     with pytest.raises(InputError, match=r"expected class numbers as CODES_OF=t has"):
-        codes_of({"tuff": "tuff"}, {"1": 1}, "b.tif", "t", own=False)
-    assert codes_of({1: "granite", 2: "marl"}, given, "b.tif", "t", own=True) == {"granite": 2, "marl": 3}
-    assert codes_of({3: "3", 1: "1"}, {"1": 1, "2": 2}, "b.tif", "t", own=True) == {"1": 1, "3": 3}
+        codes_by_name({"tuff": "tuff"}, {"1": 1}, "b.tif", "t", own=False)
+    assert codes_by_name({1: "granite", 2: "marl"}, given, "b.tif", "t", own=True) == {"granite": 2, "marl": 3}
+    assert codes_by_name({3: "3", 1: "1"}, {"1": 1, "2": 2}, "b.tif", "t", own=True) == {"1": 1, "3": 3}
 
 
 @pytest.mark.parametrize("codes", [[20000001, 20000002], [1, 2**31 - 1], [2**24 + 1]])
 def test_codes_beyond_float32_are_numbered_by_name(codes):
-    found = codes_of({code: str(code) for code in codes}, {}, "l.tif", "", own=True)
+    found = codes_by_name({code: str(code) for code in codes}, {}, "l.tif", "", own=True)
     assert found == {str(code): number for number, code in enumerate(codes, start=1)}
-    assert codes_of({5: "5", 2**24: "x"}, {}, "l.tif", "", own=True) == {"5": 5, "x": 2**24}
+    assert codes_by_name({5: "5", 2**24: "x"}, {}, "l.tif", "", own=True) == {"5": 5, "x": 2**24}
     values = np.array(codes, np.float64)
     np.testing.assert_array_equal(recoded(values, {c: i for i, c in enumerate(codes)}), np.arange(len(codes)))
 
@@ -172,7 +172,7 @@ def test_codes_are_the_column_that_holds_the_numbers_of_the_raster(tmp_path, col
             names_of_raster(raster, {10.0, 20.0, 30.0})
     else:
         assert names_of_raster(raster, {10.0, 20.0, 30.0}, "", notes)[0] == codes
-        assert any(f"codes of classes are those of the column {name} of" in note for note in notes)
+        assert any(f"codes of classes are read from the column {name} of" in note for note in notes)
 
 
 def test_ranges_of_an_attribute_table_name_the_codes_in_them(tmp_path):
@@ -189,7 +189,7 @@ def test_ranges_of_an_attribute_table_name_the_codes_in_them(tmp_path):
     assert names == {1: "sand (1)", 2: "sand (2)", 3: "marl", 7: "7"}
     where = f"{tmp_path / 'l.tif'}: land use:"
     assert notes == [f"{where} classes are named by the ranges of numbers (from, to) of its attribute table",
-                     f"{where} 1 of 4 codes have no name (7); their numbers stand for it"]
+                     f"{where} 1 of 4 codes have no name (7); their numbers are used as names"]
 
 
 def test_the_names_of_arcgis(tmp_path):
@@ -213,8 +213,8 @@ def test_the_names_of_arcgis(tmp_path):
 
 def test_upper_case_does_not_count_beside_codes_of_another_region(tmp_path):
     given = {"Qa": 3, "granite": 7}
-    assert codes_of({1: "QA", 2: "Granite", 5: "marl"}, given, "b.tif", "t", own=True) == {"QA": 3, "Granite": 7,
-                                                                                           "marl": 8}
+    assert codes_by_name({1: "QA", 2: "Granite", 5: "marl"}, given, "b.tif", "t", own=True) == {"QA": 3, "Granite": 7,
+                                                                                                "marl": 8}
     assert classes_of_raster(tmp_path / "l.tif", [("Name", ["Qa", "QA", "tuff"])])[0] == {
         1: "Qa (1)", 2: "QA (2)", 3: "tuff"}  # codes tell apart what polygons cannot
 
@@ -240,7 +240,7 @@ def test_the_column_of_names_is_said_or_named(tmp_path):
     texts = [("source", ["a", "a", "b"]), ("CLASS_EN", ["wood", "road", "lake"]), ("CLASS_DE", ["Wald", "Weg", "See"])]
     names, (note,) = classes_of_raster(tmp_path / "l.tif", texts)
     assert names == {1: "wood", 2: "road", 3: "lake"}
-    assert note.endswith("land use: names of classes are those of the column CLASS_EN of its attribute table; also "
+    assert note.endswith("land use: names of classes are read from the column CLASS_EN of its attribute table; also "
                          "there: source, CLASS_DE (LAND_USE_FIELD)")
     assert classes_of_raster(tmp_path / "l.tif", texts, "class_de") == ({1: "Wald", 2: "Weg", 3: "See"}, [])
     with pytest.raises(InputError, match=r"attribute table: expected a column 'when', found Value, source, CLASS_EN, "

@@ -73,8 +73,8 @@ def fields(names: list[str], values=("2003", "2010-05-01")) -> pd.DataFrame:
 
 def test_the_field_of_dates():
     assert date_fields.date_field(fields(["name", "Date", "Year_obs"]), "", "i") == (
-        "Date", ["i: years are those of the field 'Date', not of 'Year_obs' (DATE_FIELD)"])
-    assert date_fields.date_field(fields(["Year"]), "", "i")[1] == ["i: years are those of the field 'Year' "
+        "Date", ["i: years are read from the field 'Date', not of 'Year_obs' (DATE_FIELD)"])
+    assert date_fields.date_field(fields(["Year"]), "", "i")[1] == ["i: years are read from the field 'Year' "
                                                                       "(DATE_FIELD)"]
     assert date_fields.date_field(fields(["name", "OCCURRED"]), "occurred", "i") == ("OCCURRED", [])
     assert date_fields.date_field(fields(["name"]), "", "i") == (None, [])
@@ -97,7 +97,7 @@ def test_fields_of_dates_in_other_languages(name):
 def test_a_date_of_something_else_is_said_and_not_read(name):
     field, (note,) = date_fields.date_field(fields(["note", name]), "", "i")
     assert field is None
-    assert note == f"i: no date is read of {name!r}; if it is that of the landslides: DATE_FIELD={name}"
+    assert note == f"i: no date is read from {name!r}; if it is the date of the landslides: DATE_FIELD={name}"
     assert date_fields.date_field(fields(["data"], ("poor", "good")), "", "i") == (None, [])
     assert date_fields.date_field(fields(["survey_year"]), "", "i") == (None, [])
     for other in ("update", "UpdatedDate", "birthdate", "landslidei"):

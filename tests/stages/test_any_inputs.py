@@ -123,7 +123,7 @@ def test_stable_areas_give_as_many_places_as_there_are_landslides(raw, capsys):
 
 def test_a_mask_that_marks_nothing(raw):
     write_raster(raw / "mask.tif", np.zeros((ROWS, COLS)))
-    with pytest.raises(InputError, match=r"expected a mask on the DEM .*, found none: cells of it hold values oth"):
+    with pytest.raises(InputError, match=r"expected a mask on the DEM .*, found none there; its cells hold num"):
         area.prepare(prepare_region)
 
 

@@ -317,7 +317,7 @@ def test_hong_kong_gives_the_published_table(tmp_path, monkeypatch, capsys):
     origin = pd.read_csv(paths.samples_origin)["origin"].value_counts().to_dict()
     assert origin == {"inventory": 8_459, "absence": 8_634, "insar": 2_805}
     said = capsys.readouterr().out
-    warned = re.findall(r"^warning: alone tells the weak labels .*: (.+) \(AUROC (.+?)\)\.", said, re.MULTILINE)
+    warned = re.findall(r"^warning: one factor alone separates .*: (.+) \(AUROC (.+?)\)\.", said, re.MULTILINE)
     assert [name for name, _ in warned] == ["DV"]
     assert float(warned[0][1]) == pytest.approx(0.02, abs=0.005)  # away from the satellite: the lower the likelier
 
@@ -344,7 +344,7 @@ def test_a_factor_that_separates_is_named(area, capsys):
     table.assign(SPI=["5", "5", "301", "302", "303"], DV="0.000001").to_csv(PATHS.samples_without_insar, index=False)
     run_here()
     said = capsys.readouterr().out
-    assert re.search(r"^warning: alone tells .*: .*SPI \(AUROC 0\.000\), .*DV \(AUROC [01]\.000\)\.", said, re.M)
+    assert re.search(r"^warning: one factor alone .*: .*SPI \(AUROC 0\.000\), .*DV \(AUROC [01]\.000\)\.", said, re.M)
     run_here("SEPARATES=1.0")
     assert "warning" not in capsys.readouterr().out
 

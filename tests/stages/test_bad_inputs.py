@@ -14,13 +14,16 @@ import pytest
 from conftest import TRAINING, contents, run_stage
 from osgeo import gdal, osr
 
+import export_gis
+import feature_permutation
 import meta_learner
 import predict_LSM
 import scene_sampling
-from lsm.learner.kinds import kinds_of
+from lsm.learner.kinds import kinds_of_members
 from lsm.learner.meta_training import HISTORY, Training
 from lsm.learner.network import use_one_thread
-from lsm.run.artifacts import record_path, sha256
+from lsm.run.artifacts import record_path, write_csv
+from lsm.run.code import sha256
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, constants
 from unsupervised_pretraining import DAS_pretraining
@@ -279,7 +282,7 @@ def test_stage_1_ran_again(copy_of_demo, capsys):
 def found_by_go_on(*arguments: str) -> Training:
     """What training of the demo area would go on from; it has not read anything where `done` is 0."""
     c = constants(meta_learner.Constants, [*TRAINING, *arguments])
-    training = Training(kinds_of(c, 1500), [], 0, np.empty((0, len(HISTORY))))
+    training = Training(kinds_of_members(c, 1500), [], 0, np.empty((0, len(HISTORY))))
     meta_learner.go_on(training, PATHS, c, [PATHS.tasks, PATHS.encoder, PATHS.saved_model])
     assert bool(training.states) == (training.done > 0)
     return training
@@ -327,8 +330,18 @@ def test_stage_2_ran_again(copy_of_demo):
          "metatask_sampling/demo_tasks.npz than is there now; run meta_learner.py again$")
     for path, data in before.items():  # now the block raster alone is the other one
         path.write_bytes(data)
-    says(refused(copy_of_demo, predict_LSM), "^metatask_sampling/demo_blocks.tif: expected the constants of "
-         "metatask_sampling/demo_tasks.npz", "found .*'K': 32", "run scene_sampling.py")
+    says(refused(copy_of_demo, predict_LSM), "^metatask_sampling/demo_tasks.npz and metatask_sampling/demo_blocks.tif "
+         r"are of two runs of scene_sampling.py \(K = 64, now 32\); run scene_sampling.py again$")
+
+
+@pytest.mark.parametrize("stage", [export_gis, feature_permutation])
+def test_a_table_of_blocks_that_a_killed_run_left(copy_of_demo, stage):
+    """Its own record is right, but scene_sampling.py ran with another K, and was killed before it wrote this table."""
+    record, table = json.loads(record_path(PATHS.blocks_table).read_text()), pd.read_csv(PATHS.blocks_table)
+    write_csv(PATHS.blocks_table, table[:5], "scene_sampling.py", constants(scene_sampling.Constants, ["K=24"]),
+              [copy_of_demo / name for name in record["inputs"]])
+    says(refused(copy_of_demo, stage), "^metatask_sampling/demo_tasks.npz and metatask_sampling/demo_blocks.csv are of "
+         r"two runs of scene_sampling.py \(K = 64, now 24\); run scene_sampling.py again$")
 
 
 @pytest.mark.parametrize(("stage", "name", "maker"), [

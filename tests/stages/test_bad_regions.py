@@ -218,7 +218,7 @@ def test_refused(tmp_path, raw, change, settings, expected):
 
 def test_tables_of_others_stay(tmp_path, raw):
     PATHS.samples.write_text("by hand\n")
-    assert re.search("^src_data/samples_own.csv: .*; choose another REGION, or OVERWRITE=True", refused(tmp_path))
+    assert re.search("^src_data/samples_own.csv: .*; choose another REGION, or replace it with OVER", refused(tmp_path))
     area.prepare(prepare_region, "OVERWRITE=True")
     area.prepare(prepare_region)  # its own it replaces
     assert len(pd.read_csv(PATHS.samples)) == 240

@@ -6,10 +6,11 @@ import small_region as area
 from conftest import contents, run_stage, succeed
 
 import prepare_region
-from lsm.checks.finding import summary
-from lsm.run.artifacts import check
+from lsm.checks.finding import counts_in_words
+from lsm.checks.inspection import write_checks
+from lsm.run.artifacts import check, write_csv
 from lsm.run.paths import Paths
-from lsm.run.settings import of_stage
+from lsm.run.settings import InputError, of_stage
 
 PATHS, STAGE = Paths("own"), "check_region.py"
 
@@ -30,7 +31,7 @@ def test_what_it_prints_and_writes(region):
         printed = f"{row.level:8}{row.topic:13}{row.file}: {row.found}" in said
         assert printed == (row.level != "ok")
     assert {"ok", "warning"} <= set(found["level"])
-    assert summary(found) in said
+    assert counts_in_words(found) in said
     assert not (found["level"] == "error").any()
     table = pd.read_csv(PATHS.correlation)
     assert list(table) == ["factor", *table["factor"], "VIF"]
@@ -64,16 +65,27 @@ def test_errors_stop_make_before_stage_1(region):
     grid.assign(DEM=3.28 * grid["DEM"]).to_csv(PATHS.grid, index=False)
     done = run_stage(region, "tools/pipeline.py", "run", "REGION=own")
     assert done.returncode == 2
-    assert "own_checks.csv: expected no error, found 1; mend" in done.stderr
+    assert "own_checks.csv: expected no error, found 1; correct" in done.stderr
     assert not (region / "unsupervised_pretraining").exists()
 
 
 def test_statistics_are_of_the_first_rows_of_a_grid(region):
     grid = pd.read_csv(PATHS.grid)
     grid.assign(DEM=grid["DEM"].mask(grid.index >= 50, 3 * grid["DEM"])).to_csv(PATHS.grid, index=False)
-    words = "grid_samples_own.csv: DEM is 3 times that of composite.tif"
+    words = "grid_samples_own.csv: DEM is 3 times as large as in composite.tif"
     assert words not in run_stage(region, STAGE, "REGION=own", "SAMPLE_ROWS=50").stdout
     assert words in run_stage(region, STAGE, "REGION=own").stdout
     done = run_stage(region, STAGE, "REGION=own", "SAMPLE_ROWS=0")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("SAMPLE_ROWS=0: expected 1 or more\n")
+
+
+def test_a_table_of_correlations_that_these_checks_do_not_make_is_removed(tmp_path, monkeypatch, capsys):
+    """Else the checks would be out of date for ever."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    c = of_stage(STAGE, REGION="own")
+    write_csv(PATHS.correlation, pd.DataFrame({"factor": ["slope"], "VIF": [1.0]}), STAGE, c, [])
+    with pytest.raises(InputError, match="missing, and so are all inputs"):
+        write_checks(c, stop=False)
+    assert sorted(path.name for path in (tmp_path / "tmp").iterdir()) == ["own_checks.csv", "own_checks.csv.json"]
+    assert "tmp/own_correlation.csv: of earlier inputs; removed\n" in capsys.readouterr().out

@@ -21,7 +21,8 @@ from small_split import MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_split, 
 
 import compare_methods as stage
 import study_area
-from lsm.comparison import fits, methods, splits
+from lsm.comparison import fits, grid_maps, methods, splits
+from lsm.comparison.fit_jobs import Job
 from lsm.comparison.ours import networks
 from lsm.comparison.points import read_points
 from lsm.comparison.protocols import all_splits
@@ -31,8 +32,9 @@ from lsm.inputs.rasters import cell_of, read_composite
 from lsm.learner.meta_training import tasks_of
 from lsm.learner.network import use_one_thread
 from lsm.run import jobs
+from lsm.run.artifacts import artifact
 from lsm.run.paths import PROJECT, Paths
-from lsm.run.settings import constants, of_stage, run
+from lsm.run.settings import InputError, constants, of_stage, run
 from unsupervised_pretraining.rbm import RBM
 
 use_one_thread()  # before any test runs an operator
@@ -230,6 +232,32 @@ def test_ours_starts_from_the_model_of_the_project_where_points_are_few(tiny, mo
     np.testing.assert_array_equal(of_family("ours", split)["ours, not adapted"], nothing)
 
 
+def test_points_that_differ_in_the_factor_left_out_do_not_teach_each_other(monkeypatch, tmp_path):
+    made, dv = made_split(), [factor.name == "DV" for factor in made_split().described]
+    twins = np.flatnonzero(made.role == QUERY)[:9], np.flatnonzero(made.role == SUPPORT)[:9]
+    made.factors[twins[1]] = made.factors[twins[0]]
+    made.factors[np.ix_(twins[1], dv)] += 1
+    points = SimpleNamespace(**{name: getattr(made, name) for name in ("factors", "xy", "label", "block")}, blocks=24,
+                             year=None)
+    points.label[twins[0]] = 1  # no cells
+    c = SimpleNamespace(REGION="demo", factors=made.described, WITHOUT="DV")
+    monkeypatch.setattr(stage, "use_one_thread", lambda: None)
+    stage.start_worker(points, {("published", 1): made.role}, None, c)
+    np.testing.assert_array_equal(stage.split_of(SimpleNamespace(protocol="published", seed=1, with_dv=True)).role,
+                                  made.role)
+    without = stage.split_of(SimpleNamespace(protocol="published", seed=1, with_dv=False))
+    np.testing.assert_array_equal(np.flatnonzero(without.role != made.role), twins[1])
+    assert set(without.role[twins[1]]) == {UNUSED}
+    stage.work(Job("published", 1, False, "knn", tmp_path / "knn.npz", ""))
+    with np.load(tmp_path / "knn.npz") as kept:
+        assert len(kept["nearest neighbours in XY"]) == made.asked.sum()  # the same points as with the factor
+    assert stage.twins(points, c).startswith("9 samples repeat another in all factors but DV: ")
+    assert stage.twins(points, SimpleNamespace(factors=made.described, WITHOUT="")) == ""
+    points.factors[:, ~np.array(dv)] = 7
+    with pytest.raises(InputError, match=r"^WITHOUT=DV: published 1: expected both classes .* point has, found n"):
+        stage.split_of(SimpleNamespace(protocol="published", seed=1, with_dv=False))
+
+
 @pytest.mark.parametrize(("family", "supports"), [("ours", True), ("published_recipe", False), ("k-shot", False)])
 def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, supports):
     split, seen = made_split(), []
@@ -249,7 +277,7 @@ def test_tasks_of_meta_training_hold_no_query_point(tiny, monkeypatch, family, s
 
 def test_one_network_is_the_same_before_and_without_fine_tuning(tiny):
     split, c = made_split(), settings("TUNING_STEPS=0")
-    one, tuned = (predict(split.rows(split.asked)) for predict in networks.fine_tuned(split, c, stages(c), 1))
+    one, tuned = (predict(split.rows(split.asked)) for predict in networks.one_network(split, c, stages(c), 1))
     np.testing.assert_allclose(tuned, one, atol=1e-5)
 
 
@@ -467,6 +495,20 @@ def test_maps_are_of_the_models_whose_scores_are_quoted(compared, paths):
     assert record["stage"] == "compare_methods.py"
     assert "tmp/demo_splits.csv.gz" in record["inputs"]
     assert "wrote tmp/demo_method_maps.tif" in compared[1]
+
+
+@pytest.mark.parametrize(("maker", "removed"), [("compare_methods.py", True), ("", False)])
+def test_maps_of_an_earlier_comparison_are_removed_where_this_one_has_none(tmp_path, monkeypatch, maker, removed):
+    """Beside scores of other methods they would be of another run; a file that no comparison made stays."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    path, made = Paths("isle").method_maps, ("compare_methods.py", SimpleNamespace(REGION="isle"), [])
+    path.parent.mkdir()
+    path.write_text("maps")
+    if maker:
+        with artifact(path, *made) as temporary:
+            temporary.write_text("maps")
+    assert grid_maps.write(Paths("isle"), [], (), made) == []
+    assert (list(path.parent.iterdir()) == []) == removed
 
 
 @pytest.mark.slow

@@ -122,7 +122,7 @@ def test_the_same_seed_gives_the_same_bytes_and_breaks_are_kept(exported, tmp_pa
     root = tmp_path / "root"
     shutil.copytree(exported[0], root)
     before = contents(root)
-    assert "fixed breaks, those of earlier figures and layers" in succeed(root, "export_gis.py", "GRID_ROWS=1777")
+    assert "fixed breaks, kept from earlier figures and layers" in succeed(root, "export_gis.py", "GRID_ROWS=1777")
     after = {name: data.replace(b'"GRID_ROWS": 1777', b'"GRID_ROWS": 100000') if name.endswith(".json") else data
              for name, data in contents(root).items()}
     assert set(after) == set(before)

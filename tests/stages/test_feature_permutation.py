@@ -101,7 +101,7 @@ def test_a_block_is_the_same_alone_and_again(explained, monkeypatch):
     saved = np.load(root / "tmp/demo_shap.npz")
     samples = dict(np.load(root / "metatask_sampling/demo_tasks.npz"))
     c = constants(stage.Constants, [*QUICK_EXPLANATION])
-    stage.start_worker(root / "models_of_blocks/demo_models.npz", samples, c)
+    stage.start_explaining(root / "models_of_blocks/demo_models.npz", samples, c)
     for block in (11, 3):
         _, rows, values, place, log_odds, base = stage.explain_block(block)
         own = saved["block"] == block
@@ -111,7 +111,7 @@ def test_a_block_is_the_same_alone_and_again(explained, monkeypatch):
         assert base == saved["base"][block]
     first = int(np.searchsorted(samples["block"], 11))
     alone = {name: v[first:first + 1] if len(v) == len(samples["block"]) else v for name, v in samples.items()}
-    stage.start_worker(root / "models_of_blocks/demo_models.npz", alone, c)
+    stage.start_explaining(root / "models_of_blocks/demo_models.npz", alone, c)
     table = stage.explain_block(11)[0]  # one sample is its own background
     assert (table["mean_abs_shap"] == 0).all()
     assert table["rank"].isna().all()

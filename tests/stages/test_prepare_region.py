@@ -115,7 +115,7 @@ def test_stack_and_table_are_the_same(made):
 
 def test_what_it_says(made):
     text = made[1]
-    for part in ("120 x 160 cells of 50 m, WGS 84 / UTM zone 50N (EPSG:32650): those of the DEM", "14 factors",
+    for part in ("120 x 160 cells of 50 m, WGS 84 / UTM zone 50N (EPSG:32650): the cells of the DEM", "14 factors",
                  "NDVI multiplied by 10000", "AUROC of a quick model", "given", "random", "slope", "buffer", "(chosen)",
                  "wrote src_data/samples_demo_raw.csv"):
         assert part in text
@@ -145,7 +145,9 @@ def test_the_pipeline_follows(made):
     stack.WriteArray(stack.ReadAsArray().astype(float).round(4).astype(np.float32))  # as the table has them
     stack = None
     PATHS.grid.unlink()  # the stack is read where there is no table
+    assert PATHS.map_table.exists()
     predict_LSM.main(constants(predict_LSM.Constants, ["REGION=demo_raw"]))
+    assert not PATHS.map_table.exists()  # of the map before
     np.testing.assert_allclose(read_band(PATHS.map_raster), p, rtol=0, atol=1e-6)
 
 

@@ -11,8 +11,8 @@ import pytest
 from osgeo import gdal, osr
 from small_region import write_raster
 
-from lsm.inputs.layers import Rows
-from lsm.inputs.rasters import Grid, create, read_composite
+from lsm.inputs.layers import RasterRows
+from lsm.inputs.rasters import Grid, create_raster, read_composite
 from lsm.run import pipeline
 from lsm.run.artifacts import check, read_csv, read_npz, read_record
 from lsm.run.paths import PROJECT, Paths
@@ -174,7 +174,7 @@ def test_a_point_belongs_to_the_cell_it_lies_in(place, cell, tmp_path):
     for row, col in HOLES.values():
         labels[row : row + 3, col : col + 3] = -1
     grid = Grid(ROWS, COLS, (WEST, WIDTH, 0, NORTH, 0, -HEIGHT), "")
-    rows = Rows(create(tmp_path / "labels.tif", grid, gdal.GDT_Int32, -1))
+    rows = RasterRows(create_raster(tmp_path / "labels.tif", grid, gdal.GDT_Int32, -1))
     rows[0:ROWS] = labels
     block = scene_sampling.block_of(rows, grid, np.array([place]))
     assert block[0] == cell if cell is not None else block[0] < 0

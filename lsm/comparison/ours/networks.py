@@ -1,6 +1,6 @@
 """Networks of blocks: ours, the published recipe, few samples, and networks that differ from ours in where they start.
 
-A fitted method is a function (rows of splits.Rows) -> landslide probabilities (rows,). lsm imports no stage: what the
+A fitted method is a function (splits.PredictedRows) -> landslide probabilities (rows,). lsm imports no stage: what the
 methods need of stages 1 and 3 comes in as `Stages`.
 """
 
@@ -124,7 +124,7 @@ def on_own_points(training: Training, pooled: Networks, split: Split, seed: int,
 
 
 def by_networks(networks_for: Callable, split: Split, kind: str = "") -> Callable:
-    """A fitted method: each block predicted by its networks, or by those of one kind of member alone."""
+    """A fitted method: each block predicted by its networks, or by the networks of one kind of member alone."""
     def predicted(rows) -> np.ndarray:
         networks = networks_for(rows)
         chosen = {kind: networks[kind]} if kind else networks
@@ -172,7 +172,7 @@ def block_alone(split: Split, c: MethodConstants, stages: Stages, seed: int) -> 
     return (from_one_network(weights, c.ALONE_LR, split, c.ALONE_STEPS, alone=True),)
 
 
-def fine_tuned(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable, Callable]:
+def one_network(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable, Callable]:
     """One network for all blocks, fitted to all labelled points; and the same fine-tuned to each block."""
     one, _ = stages.constants("recommended", seed)
     network = MLPClassifier(one.HIDDEN, batch_size=128, max_iter=baselines.EPOCHS, random_state=seed)

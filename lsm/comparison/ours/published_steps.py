@@ -2,9 +2,9 @@
 
 Published: a block with more than MIN_SAMPLES samples is a task; three quarters of them train, the others are held out.
 A held-out block adapts on one half of its samples, in batches of 8 that are drawn anew for each step, and is scored on
-the other half. Places that stand twice in the table are kept, so a place may be learned from and asked. The encoder and
-the pretraining see the factors of all samples. The asked half is normalised by its own statistics, so a score depends
-on which other points are asked with it.
+the other half. Places that stand twice in the table are kept, so a place may be learned from and scored. The encoder
+and the pretraining see the factors of all samples. The scored half is normalised by its own statistics, so a score
+depends on which other points are scored with it.
 """
 
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def read_published(paths: Paths, described: tuple[Factor, ...]) -> PublishedTabl
     block[inside] = take(labels, row[inside], col[inside])
     keep, *_ = unique_places(samples)
     once = np.zeros(len(block), bool)
-    once[np.setdiff1d(keep, splits.repeats(samples.factors, keep))] = True
+    once[np.setdiff1d(keep, splits.repeated_rows(samples.factors, keep))] = True
     kept = block >= 0
     return PublishedTable(samples.factors[kept], described, samples.xy[kept], samples.label[kept].astype(np.int32),
                      block[kept], ~once[kept])
@@ -85,11 +85,11 @@ def roles_of(inventory: PublishedTable, min_samples: int, share: float, seed: in
     """The role (rows,) of every row in one run: `share` of the eligible blocks train, the others are held out."""
     rng = np.random.default_rng([seed, 8])
     eligible = splits.eligible_blocks(inventory.block, min_samples)
-    return splits.few_shot(inventory.block, inventory.xy, min_samples, eligible,
-                           len(eligible) - round(share * len(eligible)), "random", rng)
+    return splits.few_shot_roles(inventory.block, inventory.xy, min_samples, eligible,
+                                 len(eligible) - round(share * len(eligible)), "random", rng)
 
 
-def scores(inventory: PublishedTable, stages: Stages, seed: int) -> dict[str, np.ndarray]:
+def steps_scores(inventory: PublishedTable, stages: Stages, seed: int) -> dict[str, np.ndarray]:
     """{step: landslide probability (rows,)} of the query of one run, nan elsewhere, and "role" (rows,)."""
     one, three = stages.constants("published", seed)
     role = roles_of(inventory, three.MIN_SAMPLES, three.META_TRAIN_SHARE, seed)
@@ -151,12 +151,12 @@ def table(inventory: PublishedTable, runs: dict[int, dict[str, np.ndarray]]) -> 
         for step in WHAT:
             asked = np.isfinite(found[step])
             if 0 < inventory.label[asked].mean() < 1:
-                values = measures.scores(inventory.label[asked], found[step][asked])
+                values = measures.all_measures(inventory.label[asked], found[step][asked])
                 rows.append({"step": step, "run": run, "n": int(asked.sum())} | {m: values[m] for m in MEASURES})
     return pd.DataFrame(rows, columns=["step", "run", "n", *MEASURES])
 
 
-def page(table: pd.DataFrame) -> str:
+def steps_page(table: pd.DataFrame) -> str:
     """The table as Markdown: mean (sd) over the runs, the published number first."""
     groups = table.groupby("step", sort=False)[list(MEASURES)]
     text = groups.mean().map("{:.3f}".format) + groups.std().map(lambda v: "" if np.isnan(v) else f" ({v:.3f})")
@@ -170,7 +170,7 @@ def page(table: pd.DataFrame) -> str:
             + tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True) + "\n")
 
 
-def write(paths: Paths, inventory: PublishedTable, jobs: list[Job], made: tuple) -> list:
+def write_steps(paths: Paths, inventory: PublishedTable, jobs: list[Job], made: tuple) -> list:
     """Writes the table and the page of finished jobs; returns the files. made: stage, constants and inputs."""
     runs = {}
     for job in jobs:
@@ -179,6 +179,6 @@ def write(paths: Paths, inventory: PublishedTable, jobs: list[Job], made: tuple)
     found = table(inventory, runs)
     write_csv(paths.published_steps, found, *made)
     with artifact(paths.published_steps_page, *made) as temporary:
-        temporary.write_text(page(found))
-    print(page(found))
+        temporary.write_text(steps_page(found))
+    print(steps_page(found))
     return [paths.published_steps, paths.published_steps_page]

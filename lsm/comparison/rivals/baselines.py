@@ -1,8 +1,9 @@
 """The published baselines and simple methods, each fitted on the labelled points of a split.
 
-Each method is a function (split, rng) -> predict, and predict is a function (splits.Rows) -> landslide probabilities.
-The same fitted model scores the asked points of the split and predicts the cells of a map. SVM, MLP and RF have the
-published settings. Scalers, block statistics, calibration and hyper-parameters come from labelled points alone.
+Each method is a function (split, rng) -> predict, and predict is a function (splits.PredictedRows) -> landslide
+probabilities. The same fitted model scores the asked points of the split and predicts the cells of a map. SVM, MLP and
+RF have the published settings. Scalers, block statistics, calibration and hyper-parameters come from labelled points
+alone.
 """
 
 import warnings
@@ -22,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from lsm.comparison.rivals.boosting import boosted, within_block
-from lsm.comparison.splits import Rows, Split
+from lsm.comparison.splits import PredictedRows, Split
 
 TREES = 200          # of the random forests; published 200
 EPOCHS = 60          # of networks trained by scikit-learn, at most; not published
@@ -54,7 +55,7 @@ def features_of(parts: tuple[str, ...], split: Split, known: np.ndarray | None =
     if "block" in parts:
         scaled = within_block(split.factors, split.block, split.labelled if known is None else known, split.block_count)
 
-    def features(rows: Rows | Split) -> np.ndarray:
+    def features(rows: PredictedRows | Split) -> np.ndarray:
         more = {"xy": lambda: rows.xy, "block": lambda: scaled(rows.factors, rows.block)}
         return np.column_stack([rows.factors, *(more[part]() for part in parts)])
 

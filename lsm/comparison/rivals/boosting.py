@@ -27,7 +27,7 @@ def boosted(features: np.ndarray, label: np.ndarray, seed: int, rate: float = 0.
 def within_block(factors: np.ndarray, block: np.ndarray, known: np.ndarray, blocks: int) -> Callable:
     """The function (factors, block) -> factors minus their block's mean, divided by its standard deviation.
 
-    Both are of the known samples of each of the `blocks` blocks; a block without any has those of all known samples.
+    Both are of the known samples of each of the `blocks` blocks; a block without any takes mean and deviation of all.
     factors (samples, factors), block (samples,), known (samples,) bool
     """
     mean = np.tile(factors[known].mean(axis=0), (blocks, 1))

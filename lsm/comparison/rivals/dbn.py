@@ -87,7 +87,7 @@ def _descend(weights, x, y, seed, rate, dropout, steps):
     return weights
 
 
-def probability(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+def landslide_probability(weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:
     """Landslide probability (samples,) of x (samples, inputs)."""
     for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
         x = expit(x @ w + b)

@@ -74,7 +74,7 @@ def penalised(splines: bool = False) -> Callable:
 
 def folds_like_the_query(split: Split, rng) -> np.ndarray:
     """The fold (labelled points,) of each labelled point: cut at random, by a line through each block, or by k-means of
-    places, as split.cut says. Cut by years the newest landslides are the one fold, with as large a share of the other
+    places, as split.cut says. Cut by years, the newest landslides are the only fold, with as large a share of the other
     points; -1: older, in no fold."""
     rows = np.flatnonzero(split.labelled)
     if split.cut == "years":
@@ -94,10 +94,10 @@ def folds_like_the_query(split: Split, rng) -> np.ndarray:
 
 
 def validation(split: Split, features_by: Callable, rng) -> Iterator[tuple]:
-    """Features and labels of the points that teach, then of those that are predicted, of every fold in turn. A fold
-    whose teaching points hold one class is left out.
+    """Features and labels of the training points, then of the points to predict, of every fold in turn. A fold whose
+    training points hold one class is left out.
 
-    features_by  (points that teach, (points,) bool) -> (rows) -> features
+    features_by  (training points, (points,) bool) -> (rows) -> features
     """
     rows, fold = np.flatnonzero(split.labelled), folds_like_the_query(split, rng)
     for k in range(fold.max() + 1):
@@ -125,7 +125,7 @@ def best(settings: list, split: Split, features_by: Callable, predicted: Callabl
     return settings[int(np.argmin(losses))]
 
 
-def random_forest(*parts: str) -> Callable:
+def tuned_forest(*parts: str) -> Callable:
     """A random forest of 200 trees; the validation chooses the least number of samples of a leaf."""
     def method(split: Split, rng) -> Callable:
         state = int(rng.integers(1 << 31))
@@ -141,7 +141,7 @@ def random_forest(*parts: str) -> Callable:
     return method
 
 
-def boosting(*parts: str, members: int = 1) -> Callable:
+def tuned_boosting(*parts: str, members: int = 1) -> Callable:
     """Gradient boosting whose learning rate and number of trees the validation chooses; of several members, which see
     half of the features at each split and have an L2 penalty, the mean."""
     def method(split: Split, rng) -> Callable:

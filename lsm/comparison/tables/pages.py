@@ -22,7 +22,7 @@ FIRST = ("auroc", "brier", "kappa")  # of the table that comes first
 
 
 def results(paths: Paths, made_by: str) -> str:
-    """The tables of docs/results.md as Markdown: every protocol, subsets, differences, k-shot. made_by: the command."""
+    """The tables of docs/tables/ as Markdown: every protocol, subsets, differences, k-shot. made_by: the command."""
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     gains, own = pd.read_csv(paths.method_differences), pd.read_csv(paths.intervals)
     out = [f"Made by `{made_by}`. Mean, with the standard deviation over repeats or folds in brackets.",
@@ -92,7 +92,7 @@ def _strongest(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mean_and_sd(part: pd.DataFrame, wanted: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Methods by those of the wanted measures that are there: as text, "mean (sd)", and the means."""
+    """Methods by the wanted measures, as far as they are there: as text, "mean (sd)", and the means."""
     mean, sd = (_wide(part, "method", "measure", values) for values in ("mean", "sd"))
     mean = mean[[m for m in wanted if m in mean]]
     return mean.map("{:.3f}".format) + sd[mean.columns].map(lambda v: "" if np.isnan(v) else f" ({v:.3f})"), mean
@@ -117,7 +117,7 @@ def _markdown(table: pd.DataFrame) -> str:
     return re.sub(r"[ ]{2,}|-{4,}", lambda run: run[0][:3].strip() or " ", text)  # no padding: hundreds of lines
 
 
-def summary(paths: Paths) -> str:
+def measures_in_words(paths: Paths) -> str:
     """The measures that matter most as text, for all factors and all points: a table for each protocol."""
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     table = table[(table.subset == "all") & table.with_dv & (table.protocol != "k-shot")]

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from lsm.comparison import measures, splits
 from lsm.comparison.fit_jobs import Job
 from lsm.comparison.points import Points
-from lsm.comparison.protocols import of_blocks
+from lsm.comparison.protocols import holds_out_blocks
 from lsm.comparison.tables.pages import OURS, PLAIN, QUARTERS, SUBSETS, results
 from lsm.run.artifacts import artifact, write_csv
 from lsm.run.paths import Paths
@@ -75,7 +75,7 @@ def measure(results: dict, points: Points, roles: dict, units: dict | None = Non
             p = values[query]
             for subset, chosen in subsets.items():
                 if 0 < label[chosen].mean() < 1:
-                    found = measures.scores(label[chosen], p[chosen])
+                    found = measures.all_measures(label[chosen], p[chosen])
                     seeds += [row | {"subset": subset, "measure": m, "value": v, "n": int(chosen.sum())}
                               for m, v in found.items()]
             if protocol != "k-shot":
@@ -84,7 +84,7 @@ def measure(results: dict, points: Points, roles: dict, units: dict | None = Non
                 if cell.any():
                     rates += _rates(row, values, cell, {"success": support & (points.label[asked] == 1),
                                                         "prediction": query & (points.label[asked] == 1)}, seeds)
-            if of_blocks(protocol):
+            if holds_out_blocks(protocol):
                 for b in np.unique(block):
                     own = block == b
                     found = measures.weighted(label[own], p[own], np.ones((1, own.sum())))
@@ -157,7 +157,7 @@ def interval(values: np.ndarray) -> np.ndarray:
     return np.nanpercentile(values, [2.5, 97.5]) if np.isfinite(values).any() else np.full(2, np.nan)
 
 
-def command_of(stage: str, c) -> str:
+def comparison_command(stage: str, c) -> str:
     """The call of the stage that asks for the same protocols, methods, seeds and repeats, as a shell reads it."""
     asked = {name: getattr(c, name, "") for name in ("REGION", "PROTOCOLS", "METHODS", "SEEDS", "REPEATS")}
     return shlex.join(["python", stage, *(f"{name}={value}" for name, value in asked.items() if value)])
@@ -178,5 +178,5 @@ def write_tables(paths: Paths, jobs: list[Job], points: Points, roles: dict, uni
     for path, table in out:
         write_csv(path, table, *made)
     with artifact(paths.results, *made) as temporary:
-        temporary.write_text(results(paths, command_of(*made[:2])))
+        temporary.write_text(results(paths, comparison_command(*made[:2])))
     return [*(path for path, _ in out), paths.results]

@@ -32,10 +32,10 @@ def block_kinds(c: FigureConstants) -> Drawn:
     if len(numbers) < c.KINDS:
         raise InputError(f"KINDS={c.KINDS}: expected no more than the {len(numbers)} blocks with more than {c.THIN} "
                          f"samples of {shown(paths.tasks)}; lower it")
-    kind, names = kinds_of(statistics, c.KINDS, c.SEED)
+    kind, names = kinds_of_blocks(statistics, c.KINDS, c.SEED)
     table = table.assign(kind=table["block"].map(pd.Series(kind, numbers))).dropna(subset="kind")
     order = [k for k in range(c.KINDS) if (table["kind"] == k).any()]
-    methods = panels.in_order(table["method"].unique())
+    methods = panels.ordered_methods(table["method"].unique())
     fig, axes = panels.rows_of_methods(panels.ROW * len(methods), len(order), len(protocols), top=0.5, gap=0.22,
                                        between=0.75, bottom=0.72)
     rows = []
@@ -55,7 +55,7 @@ def block_kinds(c: FigureConstants) -> Drawn:
         panels.name_band(band, protocol)
     for ax in axes[-1]:
         ax.set_xlabel("accuracy of a block", fontsize=7)
-    often = panels.repeats(table["seed"].nunique(), protocols)
+    often = panels.repeats_in_words(table["seed"].nunique(), protocols)
     caption(fig, c, record, f"line: mean; box: sd; whisker: smallest to largest; held-out blocks of {often}; kinds: "
             f"KMeans of {len(numbers)} blocks, seed {c.SEED}")
     return fig, pd.DataFrame(rows)
@@ -99,7 +99,7 @@ def block_statistics(tasks: dict, factors, thin: int) -> tuple[np.ndarray, pd.Da
     return numbers, ((mean - mean.mean()) / spread[mean.columns]).fillna(0)
 
 
-def kinds_of(statistics: pd.DataFrame, kinds: int, seed: int) -> tuple[np.ndarray, list[str]]:
+def kinds_of_blocks(statistics: pd.DataFrame, kinds: int, seed: int) -> tuple[np.ndarray, list[str]]:
     """The kind of every block (blocks,), and a name for each kind.
 
     A name has the LEADING factors in which the kind differs most from all blocks, and more factors where two kinds

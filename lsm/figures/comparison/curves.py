@@ -14,7 +14,14 @@ from lsm.comparison import measures
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, caption, tidy, where
 from lsm.figures.comparison import method_panels as panels
-from lsm.figures.comparison.method_panels import STAGE, in_colour, in_order, protocols_of, repeats, style_of
+from lsm.figures.comparison.method_panels import (
+    STAGE,
+    in_colour,
+    ordered_methods,
+    protocols_of,
+    repeats_in_words,
+    style_of,
+)
 from lsm.run.artifacts import check, need
 from lsm.run.paths import Paths
 from lsm.run.settings import counted
@@ -55,10 +62,10 @@ def scored_curves(c: FigureConstants, curve, measure: str, words: tuple[str, str
         lines_of_repeats(ax, lines, chosen)
         labels = [(m, f"{m}  {mean:.3f}" + (f" ± {sd:.3f}" if np.isfinite(sd) else ""))
                   for m, mean, sd in area.loc[chosen].itertuples()]
-        legend(ax, labels, len(area) - len(chosen), measure, corner)
+        method_legend(ax, labels, len(area) - len(chosen), measure, corner)
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=words[0], ylabel=words[1], aspect="equal")
         n = where(table, protocol=protocol).groupby(["method", "seed"], observed=True).size()
-        often = repeats(lines["repeat"].nunique(), [protocol])
+        often = repeats_in_words(lines["repeat"].nunique(), [protocol])
         ax.set_title(f"{protocol}: {often}, {panels.span(n.min(), n.max())} points each", loc="left")
         tidy(ax)
     caption(fig, c, record, "lines: mean; thin lines: each repeat or fold; numbers: mean ± sd")
@@ -122,7 +129,7 @@ def lines_of_repeats(ax, table: pd.DataFrame, chosen: list[str]) -> None:
     table   method, repeat, x, y
     chosen  methods in their style, the best on top; the others are pale
     """
-    for method in [m for m in in_order(pd.unique(table["method"])) if m not in chosen] + chosen[::-1]:
+    for method in [m for m in ordered_methods(pd.unique(table["method"])) if m not in chosen] + chosen[::-1]:
         wide = table[table["method"] == method].pivot(index="x", columns="repeat", values="y")
         if method in chosen:
             if wide.shape[1] > 1:
@@ -133,7 +140,7 @@ def lines_of_repeats(ax, table: pd.DataFrame, chosen: list[str]) -> None:
             ax.plot(wide.index, wide.mean(axis=1), linewidth=0.8, color=styles.PALE, zorder=1)
 
 
-def legend(ax, labels: list[tuple[str, str]], others: int, title: str, corner: str) -> None:
+def method_legend(ax, labels: list[tuple[str, str]], others: int, title: str, corner: str) -> None:
     """Legend of the methods with their numbers, best first, in the colours of their lines, and how many are pale."""
     handles = [Line2D([], [], label=text, linewidth=1.3, **marked(method)) for method, text in labels]
     if others:
@@ -163,11 +170,11 @@ def method_rates(c: FigureConstants) -> Drawn:
         lines_of_repeats(ax, part, chosen)
         ax.plot((0, 1), (0, 1), color="#b0b0b0", linewidth=0.7)
         ax.axvline(0.1, color=styles.INK, linewidth=0.6, linestyle=(0, (2, 2)))
-        legend(ax, [(m, f"{m}  {top[m]:.2f}") for m in chosen], len(top) - len(chosen),
-               "share on the top 10 % (dashed)", "lower right")
+        method_legend(ax, [(m, f"{m}  {top[m]:.2f}") for m in chosen], len(top) - len(chosen),
+                      "share on the top 10 % (dashed)", "lower right")
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of the area, most susceptible first",
                ylabel="share of landslides")
-        ax.set_title(f"{protocol}: {kind} rate, {repeats(part['repeat'].nunique(), [protocol])}", loc="left")
+        ax.set_title(f"{protocol}: {kind} rate, {repeats_in_words(part['repeat'].nunique(), [protocol])}", loc="left")
         tidy(ax)
     words = {"success": "success: landslides that a method learned from",
              "prediction": "prediction: landslides that it did not learn from"}
@@ -183,13 +190,13 @@ def reliability(c: FigureConstants, protocol: str) -> Drawn:
     rows, error = [], {}
     groups = where(table, protocol=protocols).groupby(["protocol", "method"], observed=True, sort=False)
     for (name, method), part in groups:
-        n, mean, share = measures.reliability(part["label"].to_numpy(), part["score"].to_numpy(float))
+        n, mean, share = measures.reliability_bins(part["label"].to_numpy(), part["score"].to_numpy(float))
         error[name, method] = np.mean([measures.calibration_error(one["label"].to_numpy(), one["score"].to_numpy(float))
                                        for _, one in part.groupby("seed")])
         rows.append(pd.DataFrame({"protocol": name, "method": method, "bin": np.arange(len(n)), "points": n,
                                   "predicted": mean, "observed": share}))
     drawn = pd.concat(rows, ignore_index=True)
-    methods = in_order(drawn["method"].unique())
+    methods = ordered_methods(drawn["method"].unique())
     fig, axes = panels.panel_each(methods, 1.5, 0.82, left=0.065, bottom=0.72, gap=0.25)
     for ax, method in zip(axes, methods, strict=True):
         ax.plot((0, 1), (0, 1), color=styles.INK, linewidth=0.6, linestyle=":")
@@ -214,7 +221,7 @@ def reliability(c: FigureConstants, protocol: str) -> Drawn:
     which = f"{protocols[0]} (solid, bars) and {protocols[1]} (dashed)" if len(protocols) == 2 else protocols[0]
     first = where(table, protocol=protocols[0])
     n = first.groupby("method", observed=True).size().max()
-    often = repeats(first["seed"].nunique(), protocols[:1])
+    often = repeats_in_words(first["seed"].nunique(), protocols[:1])
     caption(fig, c, record, f"{which}, {n:,} points of {often}; bars: points in each tenth; error: expected "
             "calibration error")
     return fig, drawn

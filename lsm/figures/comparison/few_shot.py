@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, caption, tidy, where
 from lsm.figures.comparison.block_kinds import candle
-from lsm.figures.comparison.method_panels import compared, means_of, protocols_of, repeats
+from lsm.figures.comparison.method_panels import compared, means_of, protocols_of, repeats_in_words
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, counted
 
@@ -108,7 +108,7 @@ def few_shot_blocks(c: FigureConstants) -> Drawn:
     tidy(ax)
     gain = wide["after"] - wide["before"]
     caption(fig, c, record, f"line: mean, box: sd, whisker: least and most; {len(wide)} blocks of "
-            f"{repeats(wide['seed'].nunique(), table.protocol)}, area: query points; {(gain > 0).sum()} gain, "
+            f"{repeats_in_words(wide['seed'].nunique(), table.protocol)}, area: query points; {(gain > 0).sum()} gain, "
             f"{(gain == 0).sum()} stay equal, {(gain < 0).sum()} lose")
     candles = pd.DataFrame(rows).assign(part="candle")
     points = wide.assign(part="point", k=most, steps=c.SHOT_STEPS)

@@ -157,7 +157,7 @@ def distance(c: FigureConstants) -> Drawn:
     if not len(table):
         raise InputError(f"{shown(Paths(c.REGION).method_metrics)}: column 'subset': expected quarters of distance, "
                          f"found none; run {panels.STAGE} again")
-    methods = panels.in_order(table["method"].unique())
+    methods = panels.ordered_methods(table["method"].unique())
     fig, axes = panels.panel_each(methods, 1.3, 0.87, left=0.07, bottom=0.85, gap=0.28)
     tall = fig.get_figheight()
     mean = table.pivot_table(index=["protocol", "subset"], columns="method", values="mean").max(axis=1)

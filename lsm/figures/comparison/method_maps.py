@@ -9,7 +9,7 @@ from osgeo import gdal
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, axes_at, caption, where
 from lsm.figures.comparison.method_panels import STAGE, compared, dark_of
-from lsm.figures.map_page import Ground, draw_classes, orientation, patch, terrain
+from lsm.figures.map_page import MapTerrain, draw_classes, orientation, patch, terrain
 from lsm.inputs.bands import known
 from lsm.inputs.rasters import open_raster, strips
 from lsm.maps.classes import breaks_of
@@ -36,7 +36,7 @@ def method_maps(c: FigureConstants) -> Drawn:
     if missing := set(names) - set(scores["method"]):
         raise InputError(f"{shown(paths.scores)}: expected scores of {', '.join(sorted(missing))} under {PROTOCOL}, "
                          f"found none; run {STAGE} again")
-    table = classes_of(c, dataset, names, breaks, scores)
+    table = class_rows(c, dataset, names, breaks, scores)
     ground = terrain(c, c.METHOD_CELLS)
     west, east, south, north = ground.extent
     widest = (styles.WIDTH - 0.1 - (MAPS - 1) * GAP) / MAPS
@@ -56,7 +56,7 @@ def method_maps(c: FigureConstants) -> Drawn:
             ax.spines[:].set_linewidth(0.4)
             ax.set_title(name, fontsize=8, pad=3, color=dark_of(name))
         else:
-            legend(ax, ground, table, c.CLASS_COLOURS, scale, (wide, high))
+            class_legend(ax, ground, table, c.CLASS_COLOURS, scale, (wide, high))
     for i, name in enumerate(names):
         x, y = 0.72 + i % BARS * 1.72, FOOT + below - 0.4 - (i // BARS + 1) * (BAR_HIGH + 0.42) + 0.42
         ax = axes_at(fig, x, y, 1.38, BAR_HIGH)
@@ -75,7 +75,7 @@ def method_maps(c: FigureConstants) -> Drawn:
     return fig, table
 
 
-def classes_of(c: FigureConstants, dataset: gdal.Dataset, names: list[str], breaks: list[float],
+def class_rows(c: FigureConstants, dataset: gdal.Dataset, names: list[str], breaks: list[float],
                scores: pd.DataFrame) -> pd.DataFrame:
     """A row a method and class: cells of the map, cells of the held-out blocks, query points by their own score.
 
@@ -127,7 +127,8 @@ def counts_of_classes(dataset: gdal.Dataset, block: gdal.Dataset, held_out: np.n
     return everywhere, within
 
 
-def legend(ax, ground: Ground, table: pd.DataFrame, colours: tuple[str, ...], scale: float, size: tuple) -> None:
+def class_legend(ax, ground: MapTerrain, table: pd.DataFrame, colours: tuple[str, ...], scale: float,
+                 size: tuple) -> None:
     """The legend of the classes, north arrow and scale bar, in the place of one more map; size in inches."""
     ax.set(xlim=(0, size[0]), ylim=(0, size[1]))
     ax.axis("off")

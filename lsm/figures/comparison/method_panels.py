@@ -44,7 +44,7 @@ def measured(c: FigureConstants, *starts: str) -> tuple[pd.DataFrame, dict, list
 
 
 def protocols_of(table: pd.DataFrame, path, start: str = "") -> list[str]:
-    """The protocols of a table, in its order, whose names begin with `start`; without `start`, those in COMPARING.
+    """The protocols of a table, in its order, whose names begin with `start`; without `start`, all in COMPARING.
 
     COMPARING leaves out k-shot and augmentation, which answer other questions, and the blocks for development, on which
     settings were chosen. Raises NotCompared where the table has no such protocol.
@@ -69,7 +69,7 @@ def dark_of(method: str) -> tuple[float, float, float]:
     return tuple(v * min(1, 0.45 / max(brightness, 1e-9)) for v in colour)
 
 
-def in_order(methods) -> list[str]:
+def ordered_methods(methods) -> list[str]:
     """Methods in the order of styles.METHODS, unknown methods last."""
     known = list(styles.METHODS)
     return sorted(methods, key=lambda m: (known.index(m) if m in known else len(known), m))
@@ -175,7 +175,7 @@ def span(low: int, high: int) -> str:
     return f"{high:,}" if low == high else f"{low:,}–{high:,}"
 
 
-def repeats(numbers, protocols) -> str:
+def repeats_in_words(numbers, protocols) -> str:
     """How often protocols were scored, in words: "1 repeat", "5 folds", "3 to 5 repeats or folds".
 
     numbers  one number or a column; protocols  their names, once or often
@@ -186,9 +186,9 @@ def repeats(numbers, protocols) -> str:
 
 
 def means_of(numbers, protocols) -> str:
-    """What marks and whiskers show, in words; numbers, protocols  as `repeats` takes them. One repeat has no standard
+    """What marks and whiskers show, in words; arguments as of `repeats_in_words`. One repeat has no standard
     deviation."""
-    return f"mean{' and sd' * bool(np.max(numbers) > 1)} of {repeats(numbers, protocols)}"
+    return f"mean{' and sd' * bool(np.max(numbers) > 1)} of {repeats_in_words(numbers, protocols)}"
 
 
 def signed(change: float) -> str:

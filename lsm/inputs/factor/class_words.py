@@ -24,7 +24,7 @@ def other_word(words: tuple[str, ...]) -> str:
     return word
 
 
-def codes_of(column: pd.Series, words: tuple[str, ...]) -> np.ndarray:
+def codes_of_words(column: pd.Series, words: tuple[str, ...]) -> np.ndarray:
     """The codes (rows,) float64 of classes in words, by `Factor.words`; nan for words of NO_CLASS, and where the column
     holds numbers alone and none of the words: these are codes of somebody else."""
     texts = column.dropna() if column.dtype.kind not in "iuf" else column.dropna().map("{:g}".format)

@@ -20,7 +20,7 @@ class Factor:
                      categorical (whole-number codes)
     zero_is_missing  a stored zero means "not measured" (InSAR velocity where there is no InSAR point)
     words            of a categorical factor that the tables write in words, its classes: the code of a class is its
-                     place here, from 1 up, and 0 that of every other word
+                     place here, from 1 up; 0 is the code of every other word
     """
 
     name: str

@@ -27,7 +27,7 @@ from lsm.inputs.tables.lines import (
     text_in_quotes,
     with_commas,
 )
-from lsm.inputs.tables.unpacking import DAMAGED, decoded, opened
+from lsm.inputs.tables.unpacking import DAMAGED, decoded, open_table
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -53,16 +53,17 @@ class Table:
     """
 
     __iter__ = None  # pandas asks whether a file has it
+    unit = "line"    # what `line_of` counts
 
     def __init__(self, path: Path, what: str = "", member: str = ""):
-        """`what` the table is, for messages; member  as `opened` takes it. Raises InputError without a header."""
+        """`what` the table is, for messages; member  as `open_table` takes it. Raises InputError without a header."""
         self.path, self.where, self.notes = path, f"{shown(path)}: {what}" if what else shown(path), []
         self._member = member
         self._rest, self._pending, self._line, self._passed_over, self._by_blanks = b"", deque(), 0, [], False
         if not path.is_file():
             raise InputError(f"{self.where}: missing; put it there, or name another file")
         try:
-            self._file = opened(path, member)
+            self._file = open_table(path, member)
         except DAMAGED as error:
             raise self._damaged(error) from None
         except OSError as error:
@@ -80,8 +81,8 @@ class Table:
 
     def frames(self, columns: list[int], rows: int | None = None, text: bool | list[int] = False
                ) -> Iterator[pd.DataFrame]:
-        """The columns at these places, `rows` rows at a time, all where None; may be called once. text  True: values
-        stay text; places: those of these columns do. Raises InputError."""
+        """The columns at these places, `rows` rows at a time, all where None; may be called once. text  True: all
+        values stay text; places: the values of these columns do. Raises InputError."""
         self._columns, names = columns, range(len(self.header))
         parts = pd.read_csv(self, sep=self.separator, header=None, names=names, usecols=columns, index_col=False,
                             low_memory=False, dtype=str if text is True else dict.fromkeys(text or (), str),
@@ -91,7 +92,7 @@ class Table:
 
     @cached_property
     def commas(self) -> set[str]:
-        """The columns, of those that `frames` reads, whose commas are decimal, by all rows: the file is read again.
+        """The columns that `frames` reads and whose commas are decimal, by all rows: the file is read again.
         `1,234` may mean 1234. Its comma is decimal beside `12,5` in its column, or in a table that separates columns by
         another sign and writes no decimal points; never beside `12.5` in its column."""
         again, found = Table(self.path, member=self._member), defaultdict(set)
@@ -252,7 +253,7 @@ def find_columns(header: list[str], names: tuple[str, ...]) -> list[int]:
 
 
 def one_column(table: Table, names: tuple[str, ...], what: str) -> int | None:
-    """The place of the one column of these names, None without one; `what` it holds. Raises InputError for two."""
+    """The place of the column with one of these names, None without; `what` it holds. Raises InputError for two."""
     found = find_columns(table.header, names)
     if len(found) > 1:
         raise InputError(f"{shown(table.path)}: header: expected one column for {what}, found "
@@ -260,7 +261,7 @@ def one_column(table: Table, names: tuple[str, ...], what: str) -> int | None:
     return found[0] if found else None
 
 
-def numbers(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+def numeric(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     """The columns of rows of a table as numbers, nan where a value is no number; `commas` of the table count."""
     out = {}
     for column, values in frame.items():
@@ -280,6 +281,6 @@ def frame_of(table: Table, columns: list[int], rows: int | None = None) -> pd.Da
     parts = table.frames(columns, chunk)
     parts = list(parts) if rows is None else [part for part in [next(parts, None)] if part is not None]
     frame = pd.concat(parts or [pd.DataFrame(columns=[table.header[i] for i in columns], dtype=float)])
-    as_numbers = numbers(frame, table)
+    as_numbers = numeric(frame, table)
     right = as_numbers.notna().any() & (as_numbers.notna() | frame.isna()).all()
     return pd.DataFrame({name: (as_numbers if good else frame)[name] for name, good in right.items()}, frame.index)

@@ -21,10 +21,10 @@ _BOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how spreadsheets begin; some pr
 DAMAGED = (BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError, RuntimeError, UnicodeError)
 
 
-def opened(path: Path, member: str) -> IO[bytes]:
+def open_table(path: Path, member: str) -> IO[bytes]:
     """A table, open for its bytes, unpacked and in UTF-8. Raises OSError, one of DAMAGED or InputError.
 
-    member  the file within an archive, or the sheet of a spreadsheet; "": the one sheet that has rows
+    member  the file within an archive, or the sheet of a spreadsheet; "": the only sheet that has rows
     """
     def bare():
         if path.suffix.lower() in SHEETS and _begins(path) in _BOOKS:
@@ -77,7 +77,7 @@ def sheet_as_csv(book: str, name: str, path: Path) -> bytes:
     """A sheet of a spreadsheet as csv in UTF-8, values as they are stored, its first row as the header. Raises
     RuntimeError where GDAL cannot read it, InputError where several sheets may be meant, or none.
 
-    book  as GDAL opens it; name  of the sheet, "": the one that has rows; path  of the file, for messages
+    book  as GDAL opens it; name  of the sheet, "": the only sheet that has rows; path  of the file, for messages
     """
     copy, options = f"/vsimem/{id(path)}.csv", ("OGR_XLSX_HEADERS", "OGR_ODS_HEADERS")
     before = [gdal.GetConfigOption(option) for option in options]

@@ -2,8 +2,8 @@
 
 Few outer steps cannot find, say, that landslides lie between two heights; a convex fit finds it at once. Its weights
 have normal priors: one variance for the classes and flags together, one for the slopes of all numbers, and one for the
-bends of each number, so that a curve that the points do not ask for stays straight. The variances are those that make
-the labels most likely, found by expectation and maximisation with a normal approximation of the posterior (MacKay 1992,
+bends of each number, so that a curve that the points do not ask for stays straight. The variances make the labels
+most likely; they are found by expectation and maximisation with a normal approximation of the posterior (MacKay 1992,
 Neural Computation 4, 720; for additive models Wood 2011, Journal of the Royal Statistical Society B 73, 3).
 
 Points near each other tell much the same, and the likelihood takes each for a witness of its own. Only a share of them
@@ -39,7 +39,7 @@ FEWEST = 50                  # points that count; a share that leaves fewer is n
 def start_paths(kinds: list, states: list, samples: EncodedSamples, known: np.ndarray, rng: np.random.Generator
                 ) -> float:
     """Changes the direct paths, and the biases of the logits, in the `states` of all members whose kind bends: the mean
-    log-odds of a kind's members then are those of the fitted model. "fitted" of a state keeps these weights.
+    log-odds of a kind's members then equal the log-odds of the fitted model. "fitted" of a state keeps these weights.
 
     known  (samples,) bool: the samples to fit to; no other sample is read
     Returns the share of them that counts, the mean over fits; 0 where nothing is fitted. Raises InputError where the
@@ -129,7 +129,7 @@ def _most_likely(parts: np.ndarray, group: np.ndarray, sign: np.ndarray, weight:
                  ) -> np.ndarray:
     """Weights (columns,) of `parts` (n, columns), the last of which is the bias and has no prior.
 
-    group  (columns - 1,) of each other weight: its variance is that of its group
+    group  (columns - 1,) of each other weight: weights of a group share a variance
     """
     size = np.maximum(np.bincount(group, minlength=1), 1)
     variance, w, bias = np.full(len(size), FIRST), np.zeros(parts.shape[1]), np.zeros(1)

@@ -1,8 +1,8 @@
-"""What the dates of landslides tell: the year of each, which are the newest, and whether older ones tell their places.
+"""The dates of landslides: the year of each, which are the newest, and whether older ones predict their places.
 
 Newer landslides need not lie near older ones: another earthquake or another storm makes them elsewhere. What networks
-have learned of places, from X and Y and by adapting to blocks, then misleads, and factors alone forecast better. Older
-and newer landslides of the inventory at hand say which holds (prediction in time: Chung and Fabbri 2003, Natural
+have learned of places, from X and Y and by adapting to blocks, then misleads, and factors alone forecast better. The
+older and newer landslides of the inventory show whether this is so (prediction in time: Chung and Fabbri 2003, Natural
 Hazards 30, 451).
 """
 
@@ -19,7 +19,7 @@ from lsm.run.artifacts import check, record_path
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
-NEWER = 0.3   # of the landslides: the newest, which older ones are to tell
+NEWER = 0.3   # of the landslides: the newest, which older ones are to predict
 FEWEST = 20   # landslides, older and newer each; fewer tell nothing
 TREES = 200
 COLUMNS = ("X", "Y", "year")  # of the table of dates
@@ -112,7 +112,7 @@ def place_counts(paths: Paths, table: dict, samples: EncodedSamples, known: np.n
     if not found:
         print(f"FORECAST: fewer than {FEWEST} older or newer landslides with a year: the map is made as without it")
         return True
-    print(f"FORECAST: older landslides tell those of {newest(year[known], NEWER):.0f} and later with AUROC "
+    print(f"FORECAST: older landslides predict the landslides of {newest(year[known], NEWER):.0f} and later with AUROC "
           f"{found[0]:.3f} where X and Y are known, with {found[1]:.3f} where they are not: "
           + ("the map is made as without FORECAST" if found[0] >= found[1] else
              "X and Y are left out, and all blocks keep the intermediate model"))
@@ -120,14 +120,14 @@ def place_counts(paths: Paths, table: dict, samples: EncodedSamples, known: np.n
 
 
 def place_tells(samples: EncodedSamples, known: np.ndarray, year: np.ndarray, seed: int) -> bool:
-    """Whether who knows the places of older landslides tells newer ones as well as who knows factors alone, or nothing
-    can be said. Arguments as of `aurocs`."""
+    """Whether a model that knows the places of older landslides predicts newer ones at least as well as a model of the
+    factors alone; True where this cannot be measured. Arguments as of `aurocs`."""
     found = aurocs(samples, known, year, seed)
     return not found or found[0] >= found[1]
 
 
 def aurocs(samples: EncodedSamples, known: np.ndarray, year: np.ndarray, seed: int) -> tuple[float, float] | None:
-    """How well older landslides tell the newest: AUROC with X and Y, and without. None with too few dated landslides.
+    """How well older landslides predict the newest: AUROC with X and Y, and without. None with too few of them dated.
 
     known  (samples,) bool: the samples to look at; no other label is read
     year   (samples,) of a landslide, nan where it is not known

@@ -1,6 +1,6 @@
-"""The level of the intermediate models: the mean probability that they give is made that of the labels.
+"""The level of the intermediate models: their mean probability is set to the share of landslides.
 
-The outer loop makes a network good after it has adapted; before, its level is anybody's guess. Where a twentieth of the
+The outer loop makes a network good after it has adapted; before, its level is arbitrary. Where a twentieth of the
 points are landslides it was found to call every third one a landslide. A block that does not adapt, or whose samples
 lie far, is predicted by the intermediate model, so a constant is added to the log-odds of each kind of member until the
 mean probability of the labelled points is the share of landslides among them: calibration in the large (Steyerberg
@@ -36,5 +36,5 @@ def levelled(pooled: Networks, training: Training, samples: EncodedSamples, know
 
 
 def _shift(log_odds: np.ndarray, label: np.ndarray, weight: np.ndarray) -> float:
-    """What to add to log-odds (n,) so that their mean probability is that of label (n,), each by its weight (n,)."""
+    """What to add to log-odds (n,) so that their mean probability is the mean label (n,), each by its weight (n,)."""
     return brentq(lambda shift: (weight * (expit(log_odds + shift) - label)).sum(), -WIDEST, WIDEST)

@@ -18,7 +18,7 @@ from lsm.inputs.factor.definition import Factor
 from lsm.inputs.tables.text_tables import plain
 from lsm.learner.additive.direct_path import BENDS
 from lsm.learner.encoder import NOT_MEASURED, Encoder
-from lsm.learner.kinds import Kind, kinds_of
+from lsm.learner.kinds import Kind, kinds_of_members
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import HISTORY, Training, TrainingConstants, pooled_of
 from lsm.learner.network import PLACE, parts_of_curves, tf
@@ -58,7 +58,7 @@ def source_for(c: StartConstants, encoder: Encoder, labelled: int) -> Source | N
     """The model that an area with so many labelled points and this encoder starts from; None: it starts from nothing.
 
     Areas of START_BELOW points or more need no start. Nor can an area use the project's model that has no factor of it.
-    Raises InputError for a model that was asked for and cannot be used.
+    Raises InputError for a model that was asked for and cannot be used, or may know the samples that are scored.
     """
     path = source_path(c.START_FROM, c.REGION)
     if path is None or labelled >= c.START_BELOW:
@@ -67,6 +67,11 @@ def source_for(c: StartConstants, encoder: Encoder, labelled: int) -> Source | N
                   f"{c.START_BELOW:,})")
         return None
     source = read_source(path)
+    if same_ground(source.encoder.place, encoder.place):
+        x, y = source.encoder.place[:2]
+        raise InputError(f"START_FROM={c.START_FROM}: expected a model of other areas, found one of points around X "
+                         f"{x:.0f}, Y {y:.0f}, where this area's points lie too: it may have learned from the "
+                         "samples that are scored; START_FROM= starts from nothing")
     if encoder.form != source.encoder.form or encoder.form == "published":
         raise InputError(f"START_FROM={c.START_FROM}: expected a model and a run of RECIPE=recommended, found "
                          f"{source.encoder.form} and {encoder.form}; START_FROM= starts from nothing")
@@ -89,6 +94,13 @@ def read_source(path: Path) -> Source:
                          "name another file")
     training = Training.of_file(arrays)
     return Source(path, Encoder.from_json(str(arrays["encoder"])), training, pooled_of(training, arrays))
+
+
+def same_ground(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether the middle of either area lies among the points of the other, each as Encoder.place has it: within two
+    standard deviations in X and in Y, about half the width of an area of even points. The CRS is not looked at."""
+    return bool(one and other) and all(abs(a - b) < 2 * max(spread) for a, b, *spread in zip(
+        one[:2], other[:2], one[2:], other[2:], strict=True))
 
 
 def shared_columns(source: Encoder, target: Encoder) -> list[tuple[int, int]]:
@@ -114,11 +126,11 @@ def started(source: Source, encoder: Encoder, c: TrainingConstants, labelled: in
     """Members that start from the source's members of the same kind, or of its first kind; see the module.
 
     encoder, labelled  of this area: its columns, and how many labelled points it learns from
-    They are not normalised: a source that is enters as its folded networks, the same function on its own points. Inner
-    rates are the source's too where it was not normalised; those of columns that it does not have start at INNER_LR.
+    They are not normalised. A normalised source enters as its folded networks, the same function on its own points.
+    Inner rates are the source's too if it was not normalised; rates of columns that it lacks start at INNER_LR.
     """
     pairs, kinds, states = shared_columns(source.encoder, encoder), [], []
-    for kind in kinds_of(c, labelled):
+    for kind in kinds_of_members(c, labelled):
         of = _kind_of(source.training.kinds, kind.name)
         there = source.training.kinds[of]
         kind = replace(kind, normalise=False, direct=there.direct, bends=there.direct and kind.bends)

@@ -19,7 +19,7 @@ LEAST_SHARE = 0.1  # of the rarer class in a window
 
 def windows(samples: Samples, factors: tuple[Factor, ...], count: int, points: tuple[int, int], missing: float,
             rng: np.random.Generator) -> list[EncodedSamples]:
-    """`count` windows of an area, less those with hardly any point of one class.
+    """`count` windows of an area, without windows that have hardly any point of one class.
 
     samples  factors (samples, factors) described by `factors`, without categories
     points   the fewest and the most of a window; its number is drawn evenly on a scale of logarithms
@@ -41,7 +41,7 @@ def windows(samples: Samples, factors: tuple[Factor, ...], count: int, points: t
 
 
 def together(parts: list[EncodedSamples]) -> EncodedSamples:
-    """All windows as one set of samples, each APART from the one before; block: the number of the window."""
+    """All windows as one set of samples, each APART from the window before; block: the number of the window."""
     return EncodedSamples(
         np.concatenate([part.x for part in parts]), np.concatenate([part.label for part in parts]),
         np.concatenate([part.xy + np.array([APART * i, 0]) for i, part in enumerate(parts)]),

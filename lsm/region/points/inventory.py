@@ -13,7 +13,7 @@ from osgeo import gdal, ogr
 from lsm.inputs.bands import known
 from lsm.inputs.layers import change_layer, flush, read_rows, take, values_at
 from lsm.inputs.rasters import Grid, centres, locate
-from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, kind_of, points
+from lsm.inputs.vectors import POLYGONS, add_numbers, burn, fields_of, geometry_type, points
 from lsm.region import surface
 from lsm.region.points.labels_of_slides import is_empty, slid_of
 from lsm.region.points.placed_points import dropped, holds_shapes, points_of, remedy_off_grid
@@ -114,7 +114,7 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     dataset = (outlines_of(name, what, grid, dem, folder, outlined) if is_raster(name, what) else
                open_vector(name, what, grid))
     layer = dataset.GetLayer(0)
-    features = [(f.GetFID(), kind_of(f), f.GetGeometryRef().Clone() if kind_of(f) else None) for f in layer]
+    features = [(f.GetFID(), geometry_type(f), f.GetGeometryRef().Clone() if geometry_type(f) else None) for f in layer]
     fields = list(fields_of(layer))
     table = pd.DataFrame([[f.GetField(i) for i in range(len(fields))] for f in layer], columns=fields)
     labels, years, notes = _labels_and_years(table, file, date)
@@ -149,16 +149,19 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
         slid = np.array([place for place in (*places, *polygons.values()) if place[2] == 1])
         _refuse_study_area(areas, slid[:, :2], dem, grid, where, notes)
     if polygons:
-        path = folder / f"{what}.polygons.tif"  # those of INVENTORY and of STABLE are in use together
+        path = folder / f"{what}.polygons.tif"  # INVENTORY and STABLE are in use together
         of_polygons, number, burned, rough = _polygon_points(dataset, polygons, grid, dem, how, every, path)
         notes += [f"{where}: {rough}"] * bool(rough)
         covered = share_of(burned, dem, grid) if what == "inventory" else 0
         if covered > WIDE:
             notes.append(f"{where}: landslides cover {covered:.0%} of the DEM; if these are units of a partition, mark "
-                         "those without landslides: 0 in a column label")
+                         "units without landslides by 0 in a column label")
         of_points, numbers = np.concatenate([of_points, of_polygons]), np.r_[numbers, number]
         notes.append(f"{where}: {counted(len(of_polygons), 'point')} of {counted(len(polygons), 'polygon')} "
                      f"(POLYGON_CELLS = {how})")
+        if several := int((np.bincount(number) > 1).sum()):
+            notes.append(f"{where}: polygons with several points: {several:,}; in random halves and folds such a "
+                         "polygon both teaches and is scored, and these scores are too high")
     return Inventory(of_points[:, :2], of_points[:, 2] == 1, of_points[:, 3], burned,
                      (*outlined, *notes, *unlabelled), True, dataset.GetMetadataItem("CRS") or "", numbers, how)
 
@@ -188,8 +191,8 @@ def on_usable_cells(given: Inventory, usable: gdal.Dataset, dem: gdal.Dataset, g
     best = order[np.unique(number[order], return_index=True)[1]]
     xy[point[best]] = places[best]
     return replace(given, xy=xy), [
-        f"{name}: of {counted(len(best), 'polygon')} the {which} with every factor is taken: where POLYGON_CELLS = "
-        f"{given.how} puts the point a factor is missing, or it is water or under MASK"] * bool(len(best))
+        f"{name}: of {counted(len(best), 'polygon')} the {which} with every factor is taken: POLYGON_CELLS = "
+        f"{given.how} gives a place without some factor, on water or under MASK"] * bool(len(best))
 
 
 def _refuse_study_area(shapes: list[ogr.Geometry], xy: np.ndarray, dem: gdal.Dataset, grid: Grid, where: str,

@@ -9,8 +9,8 @@ from lsm.inputs.samples import DENIED, OTHER_NAMES, labels_of, words_of
 from lsm.inputs.tables.text_tables import plain
 from lsm.run.settings import InputError, counted
 
-# words of the names of columns that may hold labels, beside those of sample tables; with any other word beside them, as
-# in landslide_active, a column is an attribute
+# words in the names of columns that may hold labels, beside the names in sample tables; with any other word beside
+# them, as in landslide_active, a column is an attribute
 _LIKE_LABELS = {"landslide", "landslides", "slide", "slides", "ls", "label", "labels", "class", "stability", "presence",
                 "occurrence", "value", "failure", "is", "or", "not", "yes", "no", "y", "n", "binary"}
 # of STABLE: in a column of another name they may mean anything, that water is absent, say
@@ -72,7 +72,7 @@ def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.n
         elif others.any() or not (alike or clear_words(table[name])):
             if pair and (both or alike or not re.search(r"\d", pair)):
                 notes.append(f"{where}: column {name!r} ({pair}) is not read as labels; if it marks places that did "
-                             "not slide, call it label, and these 0")
+                             "not slide, rename it label and write 0 for them")
             elif not stable:
                 notes += _in_doubt(table[name], where)
             continue
@@ -95,8 +95,8 @@ def slid_of(table: pd.DataFrame, where: str, stable: bool = False) -> tuple[np.n
     if plain(name) != "label" and (types := _types_beside(table, name, labels)):
         notes = [note for note in notes if not any(note.startswith(f"{where}: column {t!r} (") for t in types)]
         return np.ones(len(table)), [*notes, f"{where}: column {name!r} is not read as labels: with {', '.join(types)} "
-                                     "it tells types of landslides, one a row; if it does tell landslides from other "
-                                     "places, call it label"]
+                                     "it tells types of landslides, one a row; if it tells landslides from other "
+                                     "places, rename it label"]
     return labels, [*notes, f"{where}: column {name!r} tells {(labels == 1).sum():,} landslides from "
                     f"{(labels == 0).sum():,} places that did not slide; these serve as non-landslides"]
 

@@ -110,7 +110,7 @@ def _stated(column: pd.Series, path: Path, grid: Grid) -> list[int]:
 
 def _off_the_earth(xy: np.ndarray, codes: set[int], grid: Grid) -> np.ndarray:
     """(points,) bool: which longitudes and latitudes (points, 2) no place has, like -999, among others that are places.
-    None are where half have none, as other coordinates do, or where they are places if they are swapped.
+    None where half of them are no places: these are other coordinates; and none where they are places if swapped.
 
     codes  the CRS that the points may be in. Raises InputError for a code of none
     """
@@ -121,9 +121,9 @@ def _off_the_earth(xy: np.ndarray, codes: set[int], grid: Grid) -> np.ndarray:
 
 def _pair_of(frame: pd.DataFrame, pairs: list[list[str]], path: Path, grid: Grid, epsg: int
              ) -> tuple[list[str], list[str]]:
-    """The pair of columns whose points lie on the grid: the first that puts half of them there and is not rounded to
-    less than half as many places as another, else the one that puts most of them there; and a note where there are
-    several. epsg  as `_on_the_grid` takes it"""
+    """The pair of columns whose points lie on the grid: the first pair that puts half of them there and is not rounded
+    to less than half as many places as another, else the pair that puts most of them there; and a note where there are
+    several pairs. epsg  as `_on_the_grid` takes it"""
     if len(pairs) == 1:
         return pairs[0], []
     share, many, places = [0.0] * len(pairs), [0] * len(pairs), {}
@@ -193,7 +193,7 @@ def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid,
     whether a column does. Raises InputError.
 
     The CRS is the first of these in which half of the points lie on the grid: what the columns say (`stated`), `asked`,
-    the grid's; else of the first two the one that puts most of them there. 0 stands for the grid's.
+    the CRS of the grid; else, of the first two, the CRS that puts most points there. 0 stands for the CRS of the grid.
     """
     west, south, east, north = grid.bounds
     where = f"{shown(path)}: columns {', '.join(names)}"
@@ -228,7 +228,7 @@ def _on_the_grid(xy: np.ndarray, path: Path, names: tuple[str, str], grid: Grid,
 
 
 def _without_crs(xy: np.ndarray, path: Path, where: str, grid: Grid) -> tuple[np.ndarray, list[str]]:
-    """Points of which nothing says the CRS: they are in the grid's. Beside a DEM that was warped they may also be in
+    """Points whose CRS nothing states: they are in the grid's. Beside a DEM that was warped they may also be in
     the DEM's own; then a note says which of the two puts half of them on the grid. Raises InputError where both do, at
     different places."""
     if not grid.warped_from:
@@ -241,8 +241,8 @@ def _without_crs(xy: np.ndarray, path: Path, where: str, grid: Grid) -> tuple[np
     apart = float(np.median(np.hypot(*(moved - xy).T)))
     here, there = share_on(xy, grid) >= 0.5, share_on(moved, grid) >= 0.5
     if here and there and apart > grid.cell:
-        raise InputError(f"{where}: expected the CRS of X and Y, found none: of {own} and of {of_dem}, the DEM's, they "
-                         f"lie on the DEM, {apart:.0f} m apart; say which: |epsg=<code> behind the file")
+        raise InputError(f"{where}: expected the CRS of X and Y, found none: {own} and {of_dem}, the DEM's, both put "
+                         f"them on the DEM, {apart:.0f} m apart; say which: |epsg=<code> behind the file")
     name, place = (of_dem, moved) if there and not here else (own, xy)
     return place, [f"{shown(path)}: names no CRS, taken for {name} (POINTS_EPSG)"]
 
@@ -271,7 +271,7 @@ def swapped_degrees(xy: np.ndarray, grid: Grid) -> str:
 
 def remedy_off_grid(xy: np.ndarray, grid: Grid, source: str = "") -> str:
     """What to do about points (points, 2) most of which lie off the grid, by what would put most of them there; ""
-    where nothing is found that would. The CRS tried are degrees, those of Europe and of web maps, and UTM zones around.
+    where nothing is found that would. The CRS tried: degrees, the CRS of Europe and of web maps, and UTM zones around.
 
     source  the CRS (WKT) that their file states, from which they were transformed; "": they are as in the file
     """
@@ -291,5 +291,5 @@ def remedy_off_grid(xy: np.ndarray, grid: Grid, source: str = "") -> str:
                  *((zone + step - first) % 60 + first for step in (-1, 1))):
         with contextlib.suppress(RuntimeError):
             if share_on(transform(xy, code, grid, ""), grid) > 0.5:
-                return f"in EPSG:{code} they lie on it: if it is theirs, |epsg={code} behind the file, or a column epsg"
+                return f"in EPSG:{code} they lie on it: if it is right, |epsg={code} behind the file, or a column epsg"
     return ""
