@@ -72,4 +72,5 @@ def test_spread_is_the_sd_over_the_members_of_all_kinds():
 
 def test_no_spread_depends_on_the_other_cells():
     each = np.random.default_rng(6).normal(size=(9, 40)).astype(np.float32)  # NumPy sums 8 or more in another order
-    np.testing.assert_array_equal([trust.spread_of_members(z[:, None])[0] for z in each.T], trust.spread_of_members(each))
+    alone = [trust.spread_of_members(z[:, None])[0] for z in each.T]
+    np.testing.assert_array_equal(alone, trust.spread_of_members(each))
