@@ -23,7 +23,7 @@ from lsm.run.artifacts import (
     record_of,
     wrote,
 )
-from lsm.run.code import code_of, state_of
+from lsm.run.code import code_of, come_since
 from lsm.run.paths import OF_SOME, PRODUCTS, Paths, names_of_classes, root, shown
 from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults, in_short
 
@@ -189,8 +189,7 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
         if record["region"] not in (None, paths.region):
             return [f"its files are of region {record['region']}, since all regions share them"]
         found = ["the code has changed"] * (record.get("code") != code_of(stage.script))
-        found += [f"{name} is new" for name, state in record.get("without", {}).items()
-                  if state_of(root() / name) not in (None, state)]
+        found += [f"{name} is new" for name in come_since(record)]
         if stage.script in OF_FACTORS and other_factors(record, now):
             found.append("another list of factors")
         found += changes_since(record, now, [root() / name for name in record["inputs"]], set(stage.free))
