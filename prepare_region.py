@@ -104,7 +104,7 @@ class Constants(Area):
     NDVI_SCALE: float = 0.0                   # factor that makes NDVI x 10,000 of the values; 0: found from them
     FACTORS_MORE: tuple = ()                  # (("rainfall", "rain.tif", "continuous", "mm"), ...); kinds: continuous,
                                               #   distance, circular, categorical
-    TERRAIN_MORE: tuple = ()                  # names of lsm/region/surface.py: ("TPI", "relief", "HAND", ...)
+    TERRAIN_MORE: tuple[str, ...] = ()        # names of lsm/region/surface.py: ("TPI", "relief", "HAND", ...)
     RELIEF_CELLS: int = 5                     # cells that the relief looks to each side
 
     # points; none of it published
