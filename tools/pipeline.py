@@ -231,7 +231,7 @@ def main(arguments: list[str]) -> None:
     if target in ("run", "figures", "compare", "explain") and (
             given.get("ONLY") or pipeline.state_of_figures(region, arguments) != "fresh"):
         ran = run(pipeline.DRAW, region, arguments)
-    if target == "run":
+    if target == "run" and (ran or pipeline.states_of(region, arguments, "RAW" in given)[pipeline.REPORT] != "fresh"):
         ran = run(pipeline.REPORT, region, arguments)
     if not ran:
         print(f"{target} of region {region}: up to date")

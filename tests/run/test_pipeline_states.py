@@ -450,6 +450,26 @@ def test_figures_are_fresh_by_their_records_and_drawn_again_else(finished, capsy
     assert ran == [pipeline.DRAW] * 2
 
 
+def test_a_run_with_nothing_to_do_writes_no_report(finished, monkeypatch, capsys):
+    paths, tool = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))
+    monkeypatch.delenv("PY", raising=False)
+    monkeypatch.setenv(tool["FOLLOWS"], "")  # which the run sets
+    ran = []
+    monkeypatch.setitem(tool["main"].__globals__, "run", lambda script, *_: ran.append(script) or True)
+    save(of_stage(pipeline.DRAW), "lsm_map", Figure(), pd.DataFrame({"name": ["lsm_map"]}))
+    with artifact(paths.report, pipeline.REPORT, of_stage(pipeline.REPORT), [paths.map_raster]) as page:
+        page.write_text("page")
+    tool["main"](["run", *finished[1]])
+    assert ran == []
+    assert capsys.readouterr().out.endswith("run of region demo: up to date\n")
+    tool["main"](["run", "BREAKS=equal", *finished[1]])  # of figures and report alike
+    assert ran == [pipeline.DRAW, pipeline.REPORT]
+    tool["main"](["run", "LEADERS=3", *finished[1]])  # of the report alone
+    assert ran[2:] == [pipeline.REPORT]
+    tool["main"](["report", *finished[1]])  # asked for, it is always written
+    assert ran[3:] == [pipeline.REPORT]
+
+
 def test_a_factor_that_is_read_in_another_way_makes_the_checks_stale(finished):
     paths, factors = Paths("demo"), constants(constants_class(pipeline.CHECK), ["REGION=demo"]).factors
     with artifact(paths.checks, pipeline.CHECK, of_stage(pipeline.CHECK), [paths.samples]) as temporary:
