@@ -24,7 +24,7 @@ from lsm.run.artifacts import (
     wrote,
 )
 from lsm.run.code import code_of, come_since
-from lsm.run.paths import OF_SOME, PRODUCTS, Paths, names_of_classes, root, shown
+from lsm.run.paths import OF_SOME, PRODUCTS, Paths, names_of_classes, python, root, shown
 from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults, in_short
 
 
@@ -245,7 +245,7 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
             path.is_file() and not wrote(path, (script,)) for path in made_files(BY_SCRIPT[script], Paths(region))
             if path.is_relative_to(root() / "src_data")):
         own.append("OVERWRITE=True")
-    return shlex.join([os.environ.get("PY", "python"), script, *own])
+    return shlex.join([python(), script, *own])
 
 
 def made_so(region: str) -> list[str]:
@@ -266,8 +266,8 @@ def make_command(targets: str, region: str, arguments: Sequence[str] = ()) -> st
     """The call of make for a target, or several with blanks between them, as a shell reads it, with the PY that make
     was called with now."""
     own = [a for a in arguments if not a.startswith("REGION=")]
-    python = [f"PY={os.environ['PY']}"] if "PY" in os.environ else []
-    return shlex.join(["make", *targets.split(), f"REGION={region}", *own, *python])
+    given = [f"PY={os.environ['PY']}"] if "PY" in os.environ else []
+    return shlex.join(["make", *targets.split(), f"REGION={region}", *own, *given])
 
 
 def _tuples(value):

@@ -17,7 +17,7 @@ from functools import lru_cache
 from time import perf_counter
 from typing import TypeVar
 
-from lsm.run.paths import PROJECT, other_project, regions, root, shown
+from lsm.run.paths import PROJECT, other_project, python, regions, root, shown
 from lsm.run.writing import close_files_of, only_run
 
 LONGEST = 300  # characters of an error message
@@ -256,8 +256,8 @@ def check_region(region: str) -> None:
     there = regions()
     if not there or region in there:
         return
-    how = {"demo": "python src_data/make_demo.py makes them", "HK": "make hk HK_DATA=<folder> copies them"}.get(
-        region, f"python prepare_region.py REGION={region} RAW=<folder> makes them (docs/new_region.md)")
+    how = {"demo": f"{python()} src_data/make_demo.py makes them", "HK": "make hk HK_DATA=<folder> copies them"}.get(
+        region, f"{python()} prepare_region.py REGION={region} RAW=<folder> makes them (docs/new_region.md)")
     near = nearest_name(region, there)
     raise InputError(f"REGION={region}: expected inputs in {root() / 'src_data'}, found inputs of {', '.join(there)}; "
                      + f"did you mean REGION={near}? If not, " * bool(near) + how)

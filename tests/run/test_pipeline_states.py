@@ -296,6 +296,7 @@ def test_make_hands_values_on_as_they_were_typed(finished):
     assert done.returncode == 0, done.stderr
     last = shlex.split(done.stdout.splitlines()[-1].partition("to make the map: ")[2])
     assert set(typed) < set(last)
+    assert f"      {sys.executable} check_region.py REGION=demo" in done.stdout  # the Python that make uses
 
 
 @pytest.mark.parametrize(("end", "code", "said"), [
