@@ -15,7 +15,7 @@ EXPLAINED = (*MOVED, FORECAST)  # states of a block whose model is explained: ad
 
 # factors with a direction, what their sign says: larger values raise the susceptibility, or lower it
 SIGNED = {"DV": ("motion towards the satellite raises it", "motion away from the satellite raises it")}
-NOTE = "; larger DV: motion towards the satellite, not faster motion"
+NOTE = "; DV: + is towards the satellite"
 
 
 def check_sums(values: np.ndarray, base: float, log_odds: np.ndarray, tolerance: float, block: int,

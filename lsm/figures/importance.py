@@ -80,7 +80,7 @@ def shap_blocks(c: FigureConstants) -> Drawn:
     caption(fig, c, record, f"{made.get('EXPLAINED')} samples a block explained at most, background "
             f"{made.get('BACKGROUND')} of the {made.get('BACKGROUND_FROM')}"
             + (f"; {more} weaker factors of each block are in the csv" if more else "")
-            + ";\nbars: mean |SHAP|; ↑ larger values raise the log-odds of landslide, ↓ lower them; "
+            + ";\nbars: mean |SHAP|; ↑ larger values raise the log-odds, ↓ lower them; "
             "line: sd over shuffles" + NOTE * any(set(SIGNED) & set(lines["factor"]) for _, lines, *_ in panels))
     return fig, pd.concat([*(where(table, block=block).assign(part="bar") for block in chosen), *points])
 
