@@ -41,7 +41,8 @@ quoted = $(foreach v,$(1),'$(v)=$(subst ','\'',$(value $(v)))')
 ARGS := $(call quoted,$(GIVEN))
 # a Python may have another copy of the project installed
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
-PIPELINE = $(PY) tools/pipeline.py
+# commands that it prints have this Python
+PIPELINE = LSM_PYTHON="$(PY)" $(PY) tools/pipeline.py
 
 help:
 	@sed -n 's/^#   //p' Makefile

@@ -82,10 +82,10 @@ def check_constants(c: Constants) -> None:
         raise InputError(f"SPREADS={c.SPREADS}: expected ascending numbers, one fewer than SPREAD_COLOURS")
 
 
-def export(c: Constants, product: str, raster: gdal.Dataset, text: str, style: str, inputs: list, **options) -> None:
-    """Writes a cloud-optimised raster and its style; text  what it shows; options  of `gis.write_cog`."""
+def export(c: Constants, product: str, raster: gdal.Dataset, text: str, style: str, *files: list, **options) -> None:
+    """Writes a cloud-optimised raster and its style; files  inputs, then optional ones; options  of `gis.write_cog`."""
     path = Paths(c.REGION).gis_raster(product)
-    gis.write_cog(path, raster, text, (_STAGE, c, inputs), **options)
+    gis.write_cog(path, raster, text, (_STAGE, c, *files), **options)
     styles_qgis.write_style(path, style)
 
 
@@ -127,7 +127,7 @@ def write_rasters(c: Constants, found: gdal.Dataset, labels: gdal.Dataset, model
         steps = styles_qgis.steps_of_applicability(threshold, c.INSIDE_COLOURS, c.OUTSIDE_COLOURS)
         export(c, "applicability", applicability, f"dissimilarity to the samples, applicable up to {threshold:.3g}",
                styles_qgis.of_ramp(steps, smooth=False), [paths.models, paths.tasks, source, *used],
-               metadata={"THRESHOLD": f"{threshold:.9g}"})
+               [paths.importance_territory], metadata={"THRESHOLD": f"{threshold:.9g}"})
         if members < 2:
             return Counted(cells, outside)
         spread, shares = counts.above(uncertainty, c.SPREADS)

@@ -5,12 +5,12 @@ factors.json says which factors there are. How to get the data, and what the con
 
 Reads   below RAW, src_data/<REGION>/raw/ unless named, each found by its name, in any format that GDAL opens or CSV:
         dem                             elevation (m, or the unit it states), any CRS that EPSG can warp
-        inventory                       landslides, points or polygons
+        inventory                       landslides: points, polygons, or a raster of numbers other than 0
         stable                          places known not to slide, in the same forms (optional, as all that follow)
         land_use, lithology             classes, raster or polygons
         ndvi                            raster, -1 to 1 or -10,000 to 10,000
         roads, rivers, faults           lines; without rivers, streams are where CHANNEL cells drain through
-        catchments                      polygons or lines
+        catchments                      polygons, lines, or a raster of their numbers
         insar                           velocities, points (CSV: X, Y) or a raster; or two: insar_asc, insar_desc
         mask                            polygons or raster: no points and no map there (water, glaciers)
 Writes  src_data/<REGION>/composite.tif         DEM, aspect, curvature, slope
@@ -104,7 +104,7 @@ class Constants(Area):
     NDVI_SCALE: float = 0.0                   # factor that makes NDVI x 10,000 of the values; 0: found from them
     FACTORS_MORE: tuple = ()                  # (("rainfall", "rain.tif", "continuous", "mm"), ...); kinds: continuous,
                                               #   distance, circular, categorical
-    TERRAIN_MORE: tuple = ()                  # names of lsm/region/surface.py: ("TPI", "relief", "HAND", ...)
+    TERRAIN_MORE: tuple[str, ...] = ()        # names of lsm/region/surface.py: ("TPI", "relief", "HAND", ...)
     RELIEF_CELLS: int = 5                     # cells that the relief looks to each side
 
     # points; none of it published

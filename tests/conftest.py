@@ -14,7 +14,8 @@ from lsm.run.progress import SAID
 
 # pytest runs a worker a core (pyproject.toml; -n 0: none): more threads each would spin for each other's cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.pop("PY", None)  # of make test PY=python: commands that stages name would have it
+for name in ("PY", "LSM_PYTHON"):  # of make test PY=python: commands that stages name would have it
+    os.environ.pop(name, None)
 
 AREA = ("ROWS=120", "COLS=160", "INVENTORY=600", "ABSENCE=660", "INSAR=180")
 TRAINING = ("LOCAL_ITERATIONS=60", "REGIONAL_ITERATIONS=40", "LOG_EVERY=20", "SAVE_EVERY=20")

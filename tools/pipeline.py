@@ -24,7 +24,7 @@ try:
     from lsm.report.left_out import FOLLOWS
     from lsm.run import pipeline
     from lsm.run.artifacts import MAKERS, made_by, made_with, wrote
-    from lsm.run.paths import PROJECT, Paths, root, shown
+    from lsm.run.paths import PROJECT, Paths, python, root, shown
     from lsm.run.settings import (
         InputError,
         check_region,
@@ -93,7 +93,7 @@ def run(script: str, region: str, arguments: list[str]) -> bool:
         c = constants(constants_class(script), pipeline.arguments_of(script, region, arguments))
         factors(region, c.FURTHER)
     command = [script, *pipeline.arguments_of(script, region, arguments)]
-    print(f"-- {shlex.join(['python', *command])}", flush=True)
+    print(f"-- {shlex.join([python(), *command])}", flush=True)
     before = signal.getsignal(signal.SIGINT)
     if before != signal.SIG_IGN:  # else it is ignored below too, as in a shell's background
         signal.signal(signal.SIGINT, lambda *_: None)
@@ -154,7 +154,7 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
         say(script, states[script], pipeline.made_files(pipeline.BY_SCRIPT[script], paths),
             pipeline.command_of(script, region, arguments))
     print("optional")
-    check = [os.environ.get("PY", "python"), pipeline.CHECK, *pipeline.arguments_of(pipeline.CHECK, region, arguments)]
+    check = [python(), pipeline.CHECK, *pipeline.arguments_of(pipeline.CHECK, region, arguments)]
     of_checks = pipeline.state_of_checks(region, arguments)
     errors = pipeline.errors_of_checks(region) if of_checks == "fresh" else []
     say("checks of the inputs", f"{counted(len(errors), 'error')}: {in_short(errors)}" if errors else of_checks,
@@ -231,7 +231,7 @@ def main(arguments: list[str]) -> None:
     if target in ("run", "figures", "compare", "explain") and (
             given.get("ONLY") or pipeline.state_of_figures(region, arguments) != "fresh"):
         ran = run(pipeline.DRAW, region, arguments)
-    if target == "run":
+    if target == "run" and (ran or pipeline.states_of(region, arguments, "RAW" in given)[pipeline.REPORT] != "fresh"):
         ran = run(pipeline.REPORT, region, arguments)
     if not ran:
         print(f"{target} of region {region}: up to date")

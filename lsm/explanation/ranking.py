@@ -13,6 +13,10 @@ from lsm.run.settings import InputError, counted
 
 EXPLAINED = (*MOVED, FORECAST)  # states of a block whose model is explained: adapted; kept on purpose
 
+# factors with a direction, what their sign says: larger values raise the susceptibility, or lower it
+SIGNED = {"DV": ("motion towards the satellite raises it", "motion away from the satellite raises it")}
+NOTE = "; DV: + is towards the satellite"
+
 
 def check_sums(values: np.ndarray, base: float, log_odds: np.ndarray, tolerance: float, block: int,
                models: Path) -> None:
@@ -38,6 +42,13 @@ def sign(value: np.ndarray, shap_value: np.ndarray, factor: Factor, least: float
         return np.nan
     correlation = spearmanr(value, shap_value).statistic
     return float(np.sign(correlation)) if abs(correlation) >= least else 0.0
+
+
+def effect(factor: str, sign: float) -> str:
+    """What raises the susceptibility, in words, by the `sign` of a factor; "" where there is none. A velocity has two
+    directions: smaller is not slower."""
+    raises, lowers = SIGNED.get(factor, ("larger values raise it", "larger values lower it"))
+    return {1: raises, -1: lowers}.get(sign, "")
 
 
 def territory(table: pd.DataFrame, cells: np.ndarray) -> pd.DataFrame:
@@ -70,6 +81,7 @@ def ranking_as_text(ranking: pd.DataFrame, agreement: np.ndarray, state: np.ndar
               for r in ranking.itertuples()]
     low, middle, high = np.nanquantile(agreement[explained], (0.25, 0.5, 0.75))
     return "\n".join([*lines, "mean |SHAP| in log-odds, permutation in log loss, both weighted by area over "
-                      "the explained blocks; raises, lowers: share of blocks where larger values do so",
+                      "the explained blocks; raises, lowers: share of blocks where larger values do so"
+                      + NOTE * bool(set(SIGNED) & set(ranking["factor"])),
                       f"rank correlation of |SHAP| and permutation in a block: median {middle:.2f}, half of the blocks "
                       f"{low:.2f} .. {high:.2f}"])

@@ -205,10 +205,10 @@ def leading_factor(c: FigureConstants) -> Drawn:
     if not set(order.index) <= set(names):
         raise InputError(f"{shown(paths.leading_factor)}: expected the factors of {shown(paths.importance)} as names, "
                          f"found {', '.join(names[1:])}; run {EXPLAINING} again")
-    colours = np.array([to_rgb(colour) for colour in (styles.SEA, *of_factors)])
+    colours = np.array([to_rgb(colour) for colour in ("white", *of_factors)])  # factors may be pale blue, as SEA
     block, land, _, _ = read_decimated(paths.blocks, c.LARGEST, average=False)
     drawn = colours[np.where(known, leader, 0)]  # (rows, cols, 3)
-    drawn[land & ~known] = to_rgb("white")
+    drawn[land & ~known] = to_rgb(styles.PALE)
     if ground.shade.shape == known.shape:
         drawn[known] *= dimmed(ground.shade)[known, None]
     fig, ax, side = map_page(ground, least=2.2 + 0.17 * len(order))
@@ -227,7 +227,7 @@ def leading_factor(c: FigureConstants) -> Drawn:
                      f"{number[name]}  {name}  {f'{share:.0%}' if share >= 0.005 else '< 1%'}, {count[name]}")
                for name, share in (order / order.sum()).items()]
     if (land & ~known).any():
-        handles.append(patch("white", "none explained"))
+        handles.append(patch(styles.PALE, "none explained"))
     handles.append(Line2D([], [], color="black", linewidth=1.4, label="in shap_blocks"))
     side.legend(handles=handles, loc="upper left", borderaxespad=0, alignment="left",
                 title="leading factor\n(share of area, blocks)", title_fontsize=7.5, fontsize=6.5, handleheight=1,

@@ -30,6 +30,7 @@ STAGE, LEARNER = "prepare_region.py", "meta_learner.py"
 ASPECTS = ("N", "E", "S", "W", "flat")
 UNITS = {"degree": "°", "-": "", "1e-4": "× 10⁻⁴", "class": ""}
 ACROSS = 4       # maps a row
+AROUND_0 = ("curvature", "profile curvature", "plan curvature", "TPI")  # hollows below 0, ridges above it
 KEY, LETTER, LINE = 0.17, 0.05, 0.125  # inches that a key of a legend, a letter beside it and a line take at 6 points
 MOST_KEYS = len(styles.CLASS_TONES)  # of a legend: the classes with the largest shares
 
@@ -87,17 +88,17 @@ def factor_maps(c: FigureConstants) -> Drawn:
 
 
 def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) -> dict:
-    """Draws a numeric factor, dark where it is high or, of a velocity, far from 0, with its scale. Returns its row of
-    the csv.
+    """Draws a numeric factor, dark where it is high or, of a velocity and AROUND_0, far from 0, with its scale. Returns
+    its row of the csv.
 
     foot  left, bottom and width in inches of the place for the scale
     """
     missing = (layer == 0) & factor.zero_is_missing
     known = layer[np.isfinite(layer) & ~missing]
     low, high = np.percentile(known, (2, 98)) if len(known) else (0, 1)
-    most = max(abs(low), abs(high))
-    first, last = (-most, most) if factor.zero_is_missing else (low, high)
-    ramp = LinearSegmentedColormap.from_list("ramp", styles.DEFORMATION if factor.zero_is_missing else styles.RAMP)
+    most, two_sided = max(abs(low), abs(high)), factor.zero_is_missing or factor.name in AROUND_0
+    first, last = (-most, most) if two_sided else (low, high)
+    ramp = LinearSegmentedColormap.from_list("ramp", styles.DEFORMATION if two_sided else styles.RAMP)
     drawn = ax.imshow(np.where(missing, np.nan, layer), extent=extent, cmap=ramp, norm=PowerNorm(
         0.5 if factor.kind == "distance" else 1, first, last if last > first else first + 1))
     x, y, wide = foot

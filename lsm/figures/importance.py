@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import gaussian_kde, rankdata
 
-from lsm.explanation.ranking import EXPLAINED
+from lsm.explanation.ranking import EXPLAINED, NOTE, SIGNED
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, arrays, axes_at, caption, saved, where
 from lsm.figures.comparison.block_kinds import block_statistics, end_of
@@ -80,8 +80,8 @@ def shap_blocks(c: FigureConstants) -> Drawn:
     caption(fig, c, record, f"{made.get('EXPLAINED')} samples a block explained at most, background "
             f"{made.get('BACKGROUND')} of the {made.get('BACKGROUND_FROM')}"
             + (f"; {more} weaker factors of each block are in the csv" if more else "")
-            + ";\nbars: mean |SHAP|; ↑ larger values raise the log-odds of landslide, ↓ lower them; "
-            "line: sd over shuffles")
+            + ";\nbars: mean |SHAP|; ↑ larger values raise the log-odds, ↓ lower them; "
+            "line: sd over shuffles" + NOTE * any(set(SIGNED) & set(lines["factor"]) for _, lines, *_ in panels))
     return fig, pd.concat([*(where(table, block=block).assign(part="bar") for block in chosen), *points])
 
 

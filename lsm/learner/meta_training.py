@@ -184,7 +184,8 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
             _log(training, shares, [rows for _, rows in found])
             if save and (training.done % c.SAVE_EVERY < c.LOG_EVERY or training.done == end):
                 save(training)
-            bar.set_postfix_str(f"query loss {training.history[-1, 2]:.3f} -> {training.history[-1, 3]:.3f}",
+            _, k, pre, post, _ = training.history[-1]  # of the kind that is left, once the others are done
+            bar.set_postfix_str(f"query loss of {training.kinds[int(k)].name} members {pre:.3f} -> {post:.3f}",
                                 refresh=False)
             bar.update(training.steps_of_members - bar.n)
     bar.close()

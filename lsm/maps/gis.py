@@ -48,7 +48,7 @@ def write_cog(path: Path, source: gdal.Dataset, description: str, made: tuple, n
     names, colours  of a raster of classes, as `name_classes` takes them. An overview's cell is the most
                     frequent of the classes it covers; of numbers it is the mean
     metadata        of the band, beside its description
-    made            stage, constants and inputs for the record
+    made            stage, constants, inputs and, where there are some, optional files for the record
     """
     copy = gdal.GetDriverByName("VRT").CreateCopy("", source)  # describes the source without touching it
     copy.SetMetadata({})

@@ -1,6 +1,5 @@
 """What a run did without, in words, with commands that bring it."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from functools import cached_property
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from lsm.run import pipeline
 from lsm.run.artifacts import made_with
-from lsm.run.paths import Paths
+from lsm.run.paths import Paths, python
 from lsm.run.settings import constants_class, defaults
 
 OPTIONAL = {  # what the map does without: what that is, and what of it stands in the report
@@ -59,8 +58,7 @@ class LeftOut:
         target = next((target for target, of in pipeline.TARGETS.items() if of == script), "map")
         if script in pipeline.BY_SCRIPT and self._states.get(script) != "fresh":
             return pipeline.make_command(target, self.region, self._made_so)
-        return shlex.join([os.environ.get("PY", "python"), script,
-                           *pipeline.arguments_of(script, self.region, self._made_so)])
+        return shlex.join([python(), script, *pipeline.arguments_of(script, self.region, self._made_so)])
 
     def lines(self, commands_too: bool = True) -> list[str]:
         """A line for each reason; then one for each command that no reason names, and for the command that takes over

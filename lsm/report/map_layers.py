@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageColor
 
-from lsm.explanation.ranking import EXPLAINED
+from lsm.explanation.ranking import EXPLAINED, effect
 from lsm.maps import styles_qgis
 from lsm.maps.cartography import dimmed, named_classes, read_decimated, shaded
 from lsm.maps.classes import ClassConstants
@@ -212,7 +212,8 @@ def block_popups(blocks: pd.DataFrame, models: dict | None, scores: pd.DataFrame
         for b, part in explained.groupby("block"):
             total = part["mean_abs_shap"].sum() or 1.0
             out[int(b)]["leaders"] = [
-                [str(row.factor), None if pd.isna(row.sign) else int(row.sign), round(row.mean_abs_shap / total, 4)]
+                [str(row.factor), "" if pd.isna(row.sign) else effect(row.factor, row.sign),
+                 round(row.mean_abs_shap / total, 4)]
                 for row in part.sort_values("rank").head(leaders).itertuples()]
     return out
 

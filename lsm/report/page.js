@@ -144,8 +144,8 @@
       "intermediate model, as in all blocks: a forecast", "adapted in part: for some members one class only,"][block.state]
       + (block.state === 0 || block.state === 4 ? ` by a share of ${block.share}, on ${block.own} samples of its own, ${block.borrowed} of others` : "")]);
     if (block.auroc) out.push(["Held out", `AUROC ${block.auroc} on ${block.scored} points`]);
-    (block.leaders || []).forEach(([name, sign, share], k) => out.push([k ? "" : "Led by",
-      `${name}, ${percent(share)} of |SHAP|` + ({"1": "; larger values raise it", "-1": "; larger values lower it"}[sign] || "")]));
+    (block.leaders || []).forEach(([name, effect, share], k) => out.push([k ? "" : "Led by",
+      `${name}, ${percent(share)} of |SHAP|` + (effect && `; ${effect}`)]));
     return out;
   }
   function ask(x, y) {

@@ -5,8 +5,7 @@ artifact and of every input, optional files that the stage had to do without, ve
 region, recipe, seed, list of factors or sha256, or files of two runs of a stage, names the stage to run again.
 
 The record is written first and names two digests: of the artifact it describes, and of the file that this artifact
-replaces. So no moment of a run leaves a state that cannot be told: with the first digest the artifact is whole, with
-the second (or without a file) the run was stopped before its last step, and with any other somebody changed the file.
+replaces. With the first the file is whole; with the second, or no file, the run was stopped; with others it was edited.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from lsm.run.code import code_of, sha256, state_of
+from lsm.run.code import code_of, come_since, sha256, state_of
 from lsm.run.paths import Paths, root, shown
 from lsm.run.settings import InputError, in_short
 from lsm.run.writing import temporary_file, to_disk, told, whole, write_table
@@ -169,7 +168,7 @@ def wrote(path: Path, stages: tuple[str, ...]) -> bool:
 
 
 def check(path: Path, stage: str, constants) -> dict:
-    """Checks an artifact: same REGION, RECIPE, SEED and factors, unchanged inputs, the same run as other files in use.
+    """Checks an artifact: same REGION, RECIPE, SEED and factors, the inputs that are there now, files of one run.
 
     constants  of the reading stage; of these four, those that the constants lack are not compared
     Returns its record. Raises InputError naming the stage to run again.
@@ -184,12 +183,13 @@ def check(path: Path, stage: str, constants) -> dict:
             asked = " ".join(dict.fromkeys((f"REGION={constants.REGION}", f"{name}={expected}")))
             raise InputError(f"{shown(path)}: expected {name.lower()} {expected}, found {found}; run {stage} {asked} "
                              "again")
-    if differ := other_factors(record, constants):
-        raise InputError(f"{shown(path)}: {differ}; run {stage} again")
-    for name, digest in record["inputs"].items():
-        source = root() / name
-        if source.is_file() and sha256(source) != digest and not _of_another_region(source, record["region"]):
-            raise InputError(f"{shown(path)}: was made from another {name} than is there now; run {stage} again")
+    differ = [words] if (words := other_factors(record, constants)) else []
+    differ += [f"was made from another {name} than is there now" for name, digest in record["inputs"].items()
+               if (source := root() / name).is_file() and sha256(source) != digest
+               and not _of_another_region(source, record["region"])]
+    differ += [f"was made without the {name} that is there now" for name in come_since(record)]
+    if differ:
+        raise InputError(f"{shown(path)}: {differ[0]}; run {stage} again")
     _check_of_one_run(Path(path), record, stage)
     return record
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from lsm.run.paths import PROJECT
+from lsm.run.paths import PROJECT, root
 
 OWN = ("lsm", "unsupervised_pretraining")  # packages of this project; study_area holds constants, which records have
 
@@ -31,6 +31,11 @@ def state_of(path: Path) -> str | None:
         names = sorted({p.name.partition(".")[0] for p in path.iterdir()} - {""})  # "": hidden files
         return hashlib.sha256("\n".join(names).encode()).hexdigest()
     return sha256(path) if path.is_file() else None
+
+
+def come_since(record: dict) -> list[str]:
+    """The optional files, by name, that a run had to do without by its record, and that came or changed since."""
+    return [name for name, state in record.get("without", {}).items() if state_of(root() / name) not in (None, state)]
 
 
 def compiled(function: Callable) -> Callable:

@@ -24,6 +24,11 @@ def shown(path: Path) -> str:
     return str(path.relative_to(root())) if path.is_relative_to(root()) else str(path)
 
 
+def python() -> str:
+    """The Python of the commands in messages: the one that make runs stages with, else the one of the shell."""
+    return os.environ.get("LSM_PYTHON", "python")
+
+
 def other_project(script: str) -> Path | None:
     """The folder of the project that a script lies in, if that is another copy of the project than this module's."""
     own = next((folder for folder in Path(script).resolve().parents if (folder / "lsm" / "run").is_dir()), PROJECT)

@@ -23,8 +23,8 @@ from lsm.run.artifacts import (
     record_of,
     wrote,
 )
-from lsm.run.code import code_of, state_of
-from lsm.run.paths import OF_SOME, PRODUCTS, Paths, names_of_classes, root, shown
+from lsm.run.code import code_of, come_since
+from lsm.run.paths import OF_SOME, PRODUCTS, Paths, names_of_classes, python, root, shown
 from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults, in_short
 
 
@@ -189,8 +189,7 @@ def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
         if record["region"] not in (None, paths.region):
             return [f"its files are of region {record['region']}, since all regions share them"]
         found = ["the code has changed"] * (record.get("code") != code_of(stage.script))
-        found += [f"{name} is new" for name, state in record.get("without", {}).items()
-                  if state_of(root() / name) not in (None, state)]
+        found += [f"{name} is new" for name in come_since(record)]
         if stage.script in OF_FACTORS and other_factors(record, now):
             found.append("another list of factors")
         found += changes_since(record, now, [root() / name for name in record["inputs"]], set(stage.free))
@@ -246,7 +245,7 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
             path.is_file() and not wrote(path, (script,)) for path in made_files(BY_SCRIPT[script], Paths(region))
             if path.is_relative_to(root() / "src_data")):
         own.append("OVERWRITE=True")
-    return shlex.join([os.environ.get("PY", "python"), script, *own])
+    return shlex.join([python(), script, *own])
 
 
 def made_so(region: str) -> list[str]:
@@ -267,8 +266,8 @@ def make_command(targets: str, region: str, arguments: Sequence[str] = ()) -> st
     """The call of make for a target, or several with blanks between them, as a shell reads it, with the PY that make
     was called with now."""
     own = [a for a in arguments if not a.startswith("REGION=")]
-    python = [f"PY={os.environ['PY']}"] if "PY" in os.environ else []
-    return shlex.join(["make", *targets.split(), f"REGION={region}", *own, *python])
+    given = [f"PY={os.environ['PY']}"] if "PY" in os.environ else []
+    return shlex.join(["make", *targets.split(), f"REGION={region}", *own, *given])
 
 
 def _tuples(value):

@@ -17,7 +17,7 @@ from functools import lru_cache
 from time import perf_counter
 from typing import TypeVar
 
-from lsm.run.paths import PROJECT, other_project, regions, root, shown
+from lsm.run.paths import PROJECT, other_project, python, regions, root, shown
 from lsm.run.writing import close_files_of, only_run
 
 LONGEST = 300  # characters of an error message
@@ -41,8 +41,7 @@ def one_line(text: str) -> str:
 
 
 def in_short(found: list[str]) -> str:
-    """The first of these differences, as many as SHORT characters hold but one at least, and how many more there are.
-    """
+    """The first of these differences, one or as many as SHORT characters hold, and how many more there are."""
     some = next(n for n in range(len(found), 0, -1) if n == 1 or len("; ".join(found[:n])) <= SHORT)
     return one_line("; ".join(found[:some])) + f"; and {len(found) - some} more" * (some < len(found))
 
@@ -75,12 +74,12 @@ def constants(cls: type[Constants], arguments: list[str]) -> Constants:
     """The constants of a stage for one run.
 
     cls        the stage's dataclass of constants
-    arguments  "NAME=value" each; the value is read as a Python literal and must have the type of the default
-    Returns an instance in which ByRecipe constants hold the value of RECIPE. Raises InputError for an unknown name, a
-    value of another type or a recipe that does not exist.
+    arguments  "NAME=value" each; the value is a Python literal of the default's type, or, of texts, words with commas
+    Returns an instance; ByRecipe constants have the value of RECIPE. Raises InputError for what is none of these.
     """
     values = defaults(cls)
-    values |= {name: _parse(name, text, values[name]) for name, text in by_name(arguments, values).items()}
+    kinds = {field.name: field.type for field in fields(cls)}
+    values |= {name: _parse(name, text, values[name], kinds[name]) for name, text in by_name(arguments, values).items()}
     recipe = values.get("RECIPE")
     if "RECIPE" in values and recipe not in RECIPES:
         raise InputError(f"RECIPE={recipe}: expected one of {', '.join(RECIPES)}")
@@ -124,8 +123,7 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
 
 
 def explained(cls: type) -> str:
-    """The constants of a stage with their comments, as the constants blocks of study_area.py and of the stage have
-    them."""
+    """The constants of a stage with their comments, as the blocks of study_area.py and of the stage have them."""
     text = ""
     for block in reversed(cls.__mro__[:-1]):
         _, _, body = inspect.getsource(block).split('"""', 2)
@@ -191,11 +189,13 @@ _YES_OR_NO = {**dict.fromkeys(("yes", "y", "true", "1", "on"), True),
               **dict.fromkeys(("no", "n", "false", "0", "off", "none", ""), False)}
 
 
-def _parse(name: str, text: str, default):
+def _parse(name: str, text: str, default, kind: type):
     """`text` as a value of the type of `default` (of any recipe's value, for a ByRecipe)."""
     examples = tuple(default.values.values()) if isinstance(default, ByRecipe) else (default,)
     if isinstance(examples[0], str):
         return text
+    if kind == tuple[str, ...] and text.strip(", ") and not set(text) & set("[](){}'\""):  # words, no Python
+        return tuple(word.strip() for word in text.split(",") if word.strip())
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two of brackets within brackets
@@ -256,8 +256,8 @@ def check_region(region: str) -> None:
     there = regions()
     if not there or region in there:
         return
-    how = {"demo": "python src_data/make_demo.py makes them", "HK": "make hk HK_DATA=<folder> copies them"}.get(
-        region, f"python prepare_region.py REGION={region} RAW=<folder> makes them (docs/new_region.md)")
+    how = {"demo": f"{python()} src_data/make_demo.py makes them", "HK": "make hk HK_DATA=<folder> copies them"}.get(
+        region, f"{python()} prepare_region.py REGION={region} RAW=<folder> makes them (docs/new_region.md)")
     near = nearest_name(region, there)
     raise InputError(f"REGION={region}: expected inputs in {root() / 'src_data'}, found inputs of {', '.join(there)}; "
                      + f"did you mean REGION={near}? If not, " * bool(near) + how)

@@ -26,7 +26,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     notes  gets a line on what was left out or guessed; None: empty features stay, for callers that count them
     parts  False: a feature keeps its parts together, and only features that meet the grid are read
     able   further options that the caller takes
-    Its metadata item CRS holds the CRS (WKT) that the features were transformed from.
+    Its metadata items: CRS, the CRS (WKT) that the features were transformed from; FEATURES, how many the file has.
     Raises InputError.
     """
     file, said = File.of(name, what), [] if notes is None else notes
@@ -64,6 +64,7 @@ def open_vector(name: str, what: str, grid: Grid, notes: list[str] | None = None
     if notes is not None:
         _drop_empty(read.GetLayer(0), file, notes)
     read.SetMetadataItem("CRS", horizontal(crs).ExportToWkt())
+    read.SetMetadataItem("FEATURES", str(layer.GetFeatureCount()))
     return read
 
 

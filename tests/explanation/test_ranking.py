@@ -36,6 +36,12 @@ def test_sign():
     assert np.isnan(ranking.sign(np.zeros(60), v, VELOCITY, 0.3))
 
 
+def test_less_of_a_velocity_is_the_other_direction_and_not_slower():
+    assert [ranking.effect("DV", sign) for sign in (1.0, -1, 0, np.nan)] == [
+        "motion towards the satellite raises it", "motion away from the satellite raises it", "", ""]
+    assert ranking.effect("slope", -1) == "larger values lower it"
+
+
 def test_territory_weighs_blocks_by_area_and_leaves_out_those_without_a_model():
     table = pd.DataFrame({
         "block": [0, 0, 1, 1, 2, 2], "factor": ["a", "b"] * 3, "mean_abs_shap": [1.0, 2.0, 3.0, 1.0, 90.0, 99.0],

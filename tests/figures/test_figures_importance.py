@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from osgeo import gdal
 from small_region import crs_of
 
 import figure
 from lsm.explanation import ranking
-from lsm.figures import factors, importance, styles
+from lsm.figures import area_maps, factors, importance, styles
 from lsm.inputs import rasters
 from lsm.inputs.factor.definition import Factor, write_factors
 from lsm.insar.origins import origins
@@ -209,6 +211,17 @@ def test_leading_factors_are_those_of_the_table(paths):
     assert shown.loc[0, "number"] == shown.loc[1, "number"] == 1  # slope leads two blocks: the largest share of area
 
 
+def test_the_sea_beside_leading_factors_has_the_colour_of_none(paths):
+    fig, _ = area_maps.leading_factor(constants(figure.Constants, ["REGION=small"]))
+    drawn = fig.axes[0].get_images()[-1].get_array()
+    known = gdal.Open(str(paths.leading_factor)).ReadAsArray() > 0
+    assert drawn.shape[:2] == known.shape
+    land = gdal.Open(str(paths.blocks)).ReadAsArray() >= 0
+    assert (~land).any()
+    assert (drawn[~land] == 1).all()  # white; some factors are pale blue
+    assert np.allclose(drawn[land & ~known], to_rgb(styles.PALE))
+
+
 def test_leaders_of_another_run_are_refused(paths):
     table = pd.read_csv(paths.importance).replace({"factor": {"slope": "steepness"}})
     artifacts.write_csv(paths.importance, table, "feature_permutation.py", OF_EXPLANATION, [])
@@ -230,6 +243,19 @@ def test_factor_maps_count_classes_and_ranges_of_the_grid(paths):
     assert speed["share"] == pytest.approx((grid["DV"] != 0).mean())
     known = grid.loc[grid["DV"] != 0, "DV"]
     np.testing.assert_allclose(speed[["low", "high"]].astype(float), np.percentile(known, (2, 98)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "two_sided"), [("curvature", True), ("TPI", True), ("DEM", False)])
+def test_what_lies_around_0_is_pale_there(name, two_sided):
+    fig = Figure(figsize=(styles.WIDTH, 3))
+    ax, layer = fig.add_subplot(), np.linspace(-1, 4, 400).reshape(20, 20)
+    row = factors.draw_ramp(fig, ax, (1, 1, 2), (0, 20, 0, 20), layer, Factor(name, "continuous", "m"))
+    image, = ax.get_images()
+    low, high = np.percentile(layer, (2, 98))
+    assert (row["low"], row["high"]) == (low, high)
+    assert image.get_clim() == ((-high, high) if two_sided else (low, high))
+    if two_sided:
+        np.testing.assert_allclose(image.cmap(image.norm(0.0))[:3], to_rgb(styles.DEFORMATION[2]), atol=0.01)
 
 
 @pytest.mark.parametrize(("first", "last", "ticks"), [

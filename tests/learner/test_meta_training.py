@@ -334,6 +334,14 @@ def test_progress_is_shown_where_models_are_saved_alone(monkeypatch):
     assert shown == [True, False]
 
 
+def test_progress_names_the_kind_of_member_that_its_losses_are_of(monkeypatch):
+    said = []
+    monkeypatch.setattr(meta_training.Progress, "set_postfix_str", lambda bar, text, **_: said.append(text))
+    trained(made_split(), settings(LOCAL_ITERATIONS=20, REGIONAL_ITERATIONS=10), save=lambda training: None)
+    kinds = [re.fullmatch(r"query loss of (\w+) members \d\.\d{3} -> \d\.\d{3}", text)[1] for text in said]
+    assert kinds == ["regional", "local"]  # of the second kind alone once the first is done
+
+
 def test_a_meta_batch_takes_the_tasks_there_are(monkeypatch):
     split, c, asked = made_split(), blocks(META_BATCH=100, LOCAL_ITERATIONS=10), []
     drawn = meta_training.draw

@@ -290,6 +290,17 @@ def test_points_and_polygons_in_one_layer_and_empty_ones(tmp_path, dem):
     assert "left out: 1 feature without points and areas" in notes[0]
 
 
+def test_parts_of_a_feature_count_each_and_are_said(tmp_path, dem):
+    areas = [square(10, 5 + 10 * i, 2, 2) for i in range(3)]
+    parts = [area.removeprefix("POLYGON ") for area in areas]
+    write_vector(tmp_path / "i.gpkg", [f"MULTIPOLYGON ({parts[0]}, {parts[1]})", f"MULTIPOLYGON ({parts[2]})"])
+    found = read(tmp_path / "i.gpkg", dem, tmp_path)
+    assert len(found.xy) == 3
+    assert any("i.gpkg: inventory: 2 features of 3 parts; each part counts as one" in note for note in found.notes)
+    write_vector(tmp_path / "j.gpkg", areas)
+    assert not any(" parts; " in note for note in read(tmp_path / "j.gpkg", dem, tmp_path).notes)
+
+
 def test_points_off_the_grid(dem):
     xy = np.array([[WEST + 5, NORTH - 5], [WEST + 50, NORTH - 50], [WEST - 5, NORTH]])
     assert inventory.on_grid(xy, dem, GRID, "points").tolist() == [True, True, False]

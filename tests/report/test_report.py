@@ -137,6 +137,15 @@ def test_repeats_conflicts_and_thin_blocks_are_counted():
     assert kept.found.startswith("1 of 3 blocks, 30.0 % of the area, keep the intermediate model")
 
 
+def test_leading_factors_are_told_with_what_raises_the_susceptibility():
+    blocks = pd.DataFrame({"samples": [3], "landslides": [1]})
+    found = pd.DataFrame({"block": 0, "state": 0, "factor": ["DV", "slope", "aspect"], "rank": [1, 2, 3],
+                          "sign": pd.array([-1, 1, None], "Int64"), "mean_abs_shap": [2.0, 1.0, 1.0]})
+    block, = map_layers.block_popups(blocks, None, None, found, 5)
+    assert block["leaders"] == [["DV", "motion away from the satellite raises it", 0.5],
+                                ["slope", "larger values raise it", 0.25], ["aspect", "", 0.25]]
+
+
 def test_own_units_are_named():
     blocks = pd.DataFrame({"samples": [3, 40], "landslides": [1, 9], "unit": ["Kaghan", "Swat"]})
     assert [one["unit"] for one in map_layers.block_popups(blocks, None, None, None, 5)] == ["Kaghan", "Swat"]

@@ -260,6 +260,15 @@ def test_what_an_artifact_had_to_do_without(root, source):
     assert changes_since(record, C, [source, folder], set()) == ["other files in raw"]
 
 
+def test_what_was_made_without_a_file_that_came_since_is_refused(root, source):
+    absent = root / "absent.csv"
+    write_csv(root / "t.csv", pd.DataFrame({"a": [1]}), STAGE, C, [source], [absent])
+    assert check(root / "t.csv", STAGE, C)["without"] == {"absent.csv": None}
+    absent.write_text("there now")
+    with pytest.raises(InputError, match=rf"t\.csv: was made without the absent\.csv that .* now; run {STAGE} again"):
+        check(root / "t.csv", STAGE, C)
+
+
 def test_changed_artifact(made):
     made.write_bytes(made.read_bytes() + b" ")
     for read in (check, read_npz, read_csv):

@@ -296,6 +296,7 @@ def test_make_hands_values_on_as_they_were_typed(finished):
     assert done.returncode == 0, done.stderr
     last = shlex.split(done.stdout.splitlines()[-1].partition("to make the map: ")[2])
     assert set(typed) < set(last)
+    assert f"      {sys.executable} check_region.py REGION=demo" in done.stdout  # the Python that make uses
 
 
 @pytest.mark.parametrize(("end", "code", "said"), [
@@ -448,6 +449,26 @@ def test_figures_are_fresh_by_their_records_and_drawn_again_else(finished, capsy
     assert state().startswith("out of date: tmp/demo_scores.csv.gz is new\n")
     tool["main"](["figures", *finished[1]])
     assert ran == [pipeline.DRAW] * 2
+
+
+def test_a_run_with_nothing_to_do_writes_no_report(finished, monkeypatch, capsys):
+    paths, tool = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))
+    monkeypatch.delenv("PY", raising=False)
+    monkeypatch.setenv(tool["FOLLOWS"], "")  # which the run sets
+    ran = []
+    monkeypatch.setitem(tool["main"].__globals__, "run", lambda script, *_: ran.append(script) or True)
+    save(of_stage(pipeline.DRAW), "lsm_map", Figure(), pd.DataFrame({"name": ["lsm_map"]}))
+    with artifact(paths.report, pipeline.REPORT, of_stage(pipeline.REPORT), [paths.map_raster]) as page:
+        page.write_text("page")
+    tool["main"](["run", *finished[1]])
+    assert ran == []
+    assert capsys.readouterr().out.endswith("run of region demo: up to date\n")
+    tool["main"](["run", "BREAKS=equal", *finished[1]])  # of figures and report alike
+    assert ran == [pipeline.DRAW, pipeline.REPORT]
+    tool["main"](["run", "LEADERS=3", *finished[1]])  # of the report alone
+    assert ran[2:] == [pipeline.REPORT]
+    tool["main"](["report", *finished[1]])  # asked for, it is always written
+    assert ran[3:] == [pipeline.REPORT]
 
 
 def test_a_factor_that_is_read_in_another_way_makes_the_checks_stale(finished):

@@ -49,6 +49,7 @@ class Script(Place):
                    #   and of none else
     RATE: float = 0.5
     WEIGHTS: tuple[float, ...] = (0.3, 0.7)
+    LAYERS: tuple[str, ...] = ()
     NESTED: tuple = ((("slope", 1.0),), (("DEM", 2.0),))
     FIRST_ORDER: bool = False
     BATCH: int = ByRecipe(published=8, recommended=16)
@@ -59,7 +60,8 @@ class Script(Place):
 
 
 def test_the_defaults_are_the_constants_and_nothing_else():
-    assert list(defaults(Script)) == ["REGION", "RECIPE", "SEED", "RATE", "WEIGHTS", "NESTED", "FIRST_ORDER", "BATCH"]
+    assert list(defaults(Script)) == ["REGION", "RECIPE", "SEED", "RATE", "WEIGHTS", "LAYERS", "NESTED",
+                                      "FIRST_ORDER", "BATCH"]
 
 
 @pytest.mark.parametrize(("recipe", "batch"), [("published", 8), ("recommended", 16)])
@@ -155,6 +157,24 @@ def test_other_words_for_true_and_false(text, meant):
 def test_a_script_without_recipes_says_so():
     with pytest.raises(InputError, match=r"^argument 'RECIPE=published': .*has no RECIPE; leave it out$"):
         by_name(["RECIPE=published"], ("REPEATS", "REGION"))
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("TPI", ("TPI",)), ("TPI, profile curvature,", ("TPI", "profile curvature")), ("('TPI', 'HAND')", ("TPI", "HAND")),
+    ("()", ()), ("#fff,#d0301f", ("#fff", "#d0301f")), ("1,2", ("1", "2"))])
+def test_a_tuple_of_texts_may_be_given_as_words(text, value):
+    assert value == constants(Script, [f"LAYERS={text}"]).LAYERS
+
+
+@pytest.mark.parametrize("argument", ["LAYERS=('TPI'", "LAYERS=['TPI']", "LAYERS='TPI'", "NESTED=slope",
+                                      "WEIGHTS=slope"])
+def test_words_are_no_other_tuple(argument):
+    with pytest.raises(InputError, match=r".*expected a value like"):
+        constants(Script, [argument])
+
+
+def test_names_of_terrain_may_be_given_as_words():
+    assert of_stage("prepare_region.py", TERRAIN_MORE="TPI,HAND").TERRAIN_MORE == ("TPI", "HAND")
 
 
 @pytest.mark.parametrize("argument", ["WEIGHTS=('a', 'b')", "WEIGHTS=(0.3, None)", "WEIGHTS=((1,), 0.3)"])

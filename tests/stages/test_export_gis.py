@@ -170,6 +170,8 @@ def test_without_what_is_optional_it_says_which_stage_to_run(copy_of_demo):
     assert record["without"] == dict.fromkeys((
         "tmp/demo_importance_territory.csv", "tmp/demo_importance.csv", "figs/demo_leading_factor.tif",
         "checkpoint_dir/demo_metrics.csv"))
+    of_raster = json.loads((copy_of_demo / "figs/demo_applicability.tif.json").read_text())
+    assert of_raster["without"] == {"tmp/demo_importance_territory.csv": None}  # an explanation brings other weights
 
 
 def test_with_what_is_optional_its_record_says_so(exported):

@@ -118,6 +118,8 @@ def read_inventory(name: str | Path, what: str, grid: Grid, dem: gdal.Dataset, e
     fields = list(fields_of(layer))
     table = pd.DataFrame([[f.GetField(i) for i in range(len(fields))] for f in layer], columns=fields)
     labels, years, notes = _labels_and_years(table, file, date)
+    if (whole := int(dataset.GetMetadataItem("FEATURES") or len(features))) < len(features):
+        notes.append(f"{where}: {counted(whole, 'feature')} of {len(features):,} parts; each part counts as one")
     shapes = np.array([kind in (ogr.wkbPoint, *POLYGONS) for _, kind, _ in features], bool)
     kept, unlabelled = dropped(np.isnan(labels) & shapes, where, "have no label")
     places, polygons, areas = [], {}, []  # places: x, y, label, year; polygons: of a point inside, by feature id
