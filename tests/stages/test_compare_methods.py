@@ -507,7 +507,7 @@ def test_maps_of_an_earlier_comparison_are_removed_where_this_one_has_none(tmp_p
     if maker:
         with artifact(path, *made) as temporary:
             temporary.write_text("maps")
-    assert grid_maps.write(Paths("isle"), [], (), made) == []
+    assert grid_maps.write_method_maps(Paths("isle"), [], (), made) == []
     assert (list(path.parent.iterdir()) == []) == removed
 
 
