@@ -1,10 +1,10 @@
-"""How far each stage is from its bound: its processor time, what of it is start-up, and what its products alone would
-take as products of large matrices.
+"""How far each stage is from its bound: its wall and processor time, what of it is start-up, and what its products alone
+would take as products of large matrices.
 
-Stages 1 to 4 and 6 to 9 run once on a region that was mapped before, each as a process of its own. Start-up is the
-processor time of `--help`: imports. The bound counts the multiply-adds that the method needs (pretraining,
-meta-training with second derivatives, prediction, SHAP values) and divides them by the speed of one core in single
-precision on matrices of 2048 x 2048. Cutting blocks, drawing and writing have no such bound.
+Stages 1 to 4 and 6 to 9 run once on a region that was mapped before, meta-training from its start, each as a process
+of its own. Start-up is the processor time of `--help`: imports. The bound counts the multiply-adds that the method
+needs (pretraining, meta-training with second derivatives, prediction, SHAP values) and divides them by the speed of one
+core in single precision on matrices of 2048 x 2048. Cutting blocks, drawing and writing have no such bound.
 
 Multiply-adds of a network are those of its weights, W in all. A gradient takes 3 W a row: the product and its two
 derivatives. The gradient through an inner step takes twice as many again. SHAP values need the layers after the first:
@@ -37,13 +37,13 @@ STAGES = ("unsupervised_pretraining/DAS_pretraining.py", "scene_sampling.py", "m
 SIDE = 2048
 
 
-def processor_time(*arguments: str) -> float:
-    """Processor seconds of a stage and the processes that it starts."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def seconds_of(*arguments: str) -> tuple[float, float]:
+    """Processor seconds of a stage and the processes that it starts, and its wall seconds."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([sys.executable, *arguments], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL,
                    env=os.environ | {"PYTHONPATH": str(PROJECT)})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - start
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, wall
 
 
 def speed() -> float:
@@ -100,10 +100,12 @@ def main(region: str) -> None:
     paths, one_core = Paths(region), speed()
     bound, rows = needed(paths), []
     for script in STAGES:
-        start_up = processor_time(script, "--help")
-        spent = processor_time(script, f"REGION={region}")
+        start_up, _ = seconds_of(script, "--help")
+        for checkpoint in paths.checkpoints():  # else meta-training would go on where it ended
+            checkpoint.unlink()
+        spent, wall = seconds_of(script, f"REGION={region}")
         least = bound[script] / one_core if script in bound else np.nan
-        rows.append({"stage": script, "processor s": spent, "start-up s": start_up, "bound s": least,
+        rows.append({"stage": script, "wall s": wall, "processor s": spent, "start-up s": start_up, "bound s": least,
                      "times the bound": (spent - start_up) / least})
         print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1, float_format="%.2f"), flush=True)
     print(f"one core: {one_core / 1e9:.0f} billion multiply-adds a second in products of {SIDE} x {SIDE}")
