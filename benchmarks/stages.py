@@ -1,5 +1,5 @@
-"""How far each stage is from its bound: its wall and processor time, what of it is start-up, and what its products alone
-would take as products of large matrices.
+"""How far each stage is from its bound: its wall and processor time, what of it is start-up, and what its products
+alone would take as products of large matrices.
 
 Stages 1 to 4 and 6 to 9 run once on a region that was mapped before, meta-training from its start, each as a process
 of its own. Start-up is the processor time of `--help`: imports. The bound counts the multiply-adds that the method
