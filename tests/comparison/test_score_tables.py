@@ -209,6 +209,23 @@ def test_held_out_points_of_one_class_have_no_rows(only):
     assert tables["blocks"].auroc.isna().all()
 
 
+def test_the_bootstrap_draws_the_units_of_a_protocol_else_blocks():
+    points = made_points()
+    roles = {(protocol, 1): made_role(points, 1, support=False) for protocol in ("published", "blocked 5 km")}
+    squares = 100 + np.arange(len(points.label)) % 7
+    scores = score_tables.measure(made_results(points, roles), points, roles, {"blocked 5 km": squares})["scores"]
+    for protocol, unit in (("published", points.block), ("blocked 5 km", squares)):
+        found = scores[scores.protocol == protocol]
+        np.testing.assert_array_equal(found.unit, unit[found.point - 1000])
+    _, own = score_tables.resampled(scores, 20, np.random.default_rng(0))
+    assert own.groupby("protocol").units.unique().str[0].to_dict() == {"published": 2, "blocked 5 km": 7}
+
+
+def test_the_interval_of_values_of_which_none_is_a_number():
+    np.testing.assert_array_equal(score_tables.interval(np.full(9, np.nan)), [np.nan, np.nan])
+    np.testing.assert_allclose(score_tables.interval(np.append(np.arange(101.0), np.nan)), [2.5, 97.5])
+
+
 # over seeds -----------------------------------------------------------------------------------------------------
 
 def test_over_seeds_equals_hand_computed():

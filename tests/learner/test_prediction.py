@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from lsm.learner.prediction import (
     unnamed,
     weights_of_members,
 )
+from lsm.learner.support.supports import MOVED
 from lsm.run.settings import InputError
 
 network.use_one_thread()  # before any test runs an operator
@@ -230,3 +232,9 @@ def test_counts_add_up_and_some_other_classes_are_no_reason_to_refuse(tmp_path):
     counts.add(GridCounts(np.array([2, 2, 0, 0]), 4, {"soil": 3, "lithology": 1}))
     assert (counts.flags.tolist(), counts.on_map, counts.unseen) == ([3, 2, 0, 0], 5, {"soil": 4, "lithology": 1})
     assert counts.refuse_other_area(tmp_path / "g.csv", tmp_path / "c.tif") is None
+
+
+def test_the_flag_of_a_cell():
+    states, block, outside = np.array([*MOVED, max(MOVED) + 9]), np.array([0, 0, len(MOVED), len(MOVED)]), [0, 1, 0, 1]
+    part = SimpleNamespace(block=block, outside=np.array(outside, bool))
+    assert prediction.flag_of(part, states).tolist() == [0, 2, 1, 3]  # 1: kept the intermediate model; 2: outside
