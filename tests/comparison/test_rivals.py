@@ -306,3 +306,12 @@ def test_slope_alone_uses_slope_alone():
     model = LogisticRegression().fit(scaler.transform(slope[split.labelled]), split.label[split.labelled])
     np.testing.assert_allclose(p, model.predict_proba(scaler.transform(slope[split.asked]))[:, 1], rtol=1e-6)
     assert (np.diff(p[np.argsort(slope[split.asked, 0])]) >= 0).all()
+
+
+def test_factors_within_a_block_are_those_less_the_mean_of_its_known_samples_by_their_deviation():
+    factors, block = np.array([[1.0, 5], [3, 5], [7, 5], [90, 5]]), np.array([0, 0, 2, 0])
+    known = np.array([True, True, True, False])
+    relative = boosting.within_block(factors, block, known, 3)
+    np.testing.assert_allclose(relative(factors, block), [[-1, 0], [1, 0], [0, 0], [88, 0]])
+    mean, sd = np.mean([1, 3, 7]), np.std([1, 3, 7])  # of all known samples, for a block without any
+    np.testing.assert_allclose(relative(np.array([[9.0, 6]]), np.array([1])), [[(9 - mean) / sd, 1]])
