@@ -353,16 +353,19 @@ def test_a_file_whose_stage_was_stopped_is_of_another_run_than_the_next_file(two
 
 
 def test_files_of_other_stages_roots_and_makers_may_have_other_constants(two, tmp_path_factory, monkeypatch):
-    check(two[0], STAGE, C)
+    def found(path, stage):
+        return check(path, stage, C)["constants"]["K"]
+
+    assert found(two[0], STAGE) == 64
     write_csv(two[1], pd.DataFrame({"a": [1]}), "another.py", but(K=24), [])
-    check(two[1], "another.py", C)
+    assert found(two[1], "another.py") == 24
     for k in (64, 24):
         path = two[0].with_name(f"isle_{k}.csv")
         write_csv(path, pd.DataFrame({"a": [1]}), "augment_inventory.py", but(K=k), [])
-        check(path, "augment_inventory.py", C)
+        assert found(path, "augment_inventory.py") == k
     monkeypatch.setenv("LSM_ROOT", str(tmp_path_factory.mktemp("other")))
     write_again(Path(os.environ["LSM_ROOT"]) / "isle_first.csv", K=24)
-    check(Path(os.environ["LSM_ROOT"]) / "isle_first.csv", STAGE, C)
+    assert found(Path(os.environ["LSM_ROOT"]) / "isle_first.csv", STAGE) == 24
 
 
 @pytest.mark.parametrize(("values", "refused"), [
