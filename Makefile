@@ -88,6 +88,7 @@ start_model: $(READY)
 test: $(READY)
 	bash tools/browser.sh
 	$(PY) -m ruff check .
+	$(PY) tools/compile.py  # once, and not in every process of the tests
 	$(PY) -m pytest $(TESTS)
 test-all: TESTS := -m "slow or not slow"
 test-all: test

@@ -21,8 +21,8 @@ import meta_learner
 from lsm.comparison import splits
 from lsm.learner import adaptation, network
 from lsm.learner.encoder import Encoder
-from lsm.learner.maml import stacked, unstacked
-from lsm.learner.meta_training import Training, prepared, tasks_of
+from lsm.learner.lanes.outer_steps import outer_steps
+from lsm.learner.meta_training import Training, batches_of, tasks_of
 from lsm.learner.network import tf
 from lsm.learner.prediction import log_odds, probability
 from lsm.learner.support.supports import Supports
@@ -47,14 +47,16 @@ def roles_of(table: dict, samples: EncodedSamples, c) -> np.ndarray:
 def trained(training: Training, samples: EncodedSamples, known: np.ndarray, c, dtype) -> Training:
     """Meta-training of all members to the end in `dtype`."""
     for k, kind in enumerate(training.kinds):
-        tasks, state = tasks_of(kind, samples, known, c), stacked(training.states[k])
-        state = {key: cast(parts, dtype) for key, parts in state.items()}
+        tasks = tasks_of(kind, samples, known, c)
+        states = [{key: cast(parts, dtype) for key, parts in state.items() if key != "fitted"}
+                  for state in training.states[k]]
         for done in range(0, kind.iterations, c.LOG_EVERY):
-            training.done = done
-            run, batches = prepared(training, k, samples, tasks, c)
-            state, *_ = run(state, tf.constant(done), tf.constant(min(c.LOG_EVERY, kind.iterations - done)),
-                            cast(batches, dtype), tf.constant(kind.decay, dtype))
-        training.states[k] = unstacked(state, kind.members)
+            training.done, steps = done, min(c.LOG_EVERY, kind.iterations - done)
+            for m, state in enumerate(states):
+                batches = [batch[:steps] for batch in cast(batches_of(training, k, samples, tasks, c, [m]), dtype)]
+                states[m], *_ = outer_steps(state, done, batches, c.INNER_STEPS, c.META_LR, kind.normalise,
+                                            c.FIRST_ORDER, kind.decay)
+        training.states[k] = states
     return training
 
 

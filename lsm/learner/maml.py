@@ -4,9 +4,10 @@
     outer step   (w, inner_lr) <- Adam(d mean_i L_query,i(w_i) / d(w, inner_lr))
 
 Every array has the tasks as first axis: the meta-batches of all members are one program of batched products, not a map
-over tasks. The state of a member is a dict of lists of float32 arrays: "weights" (see network.py), "inner_lr" (one
-scalar, or one array for each array of weights: Meta-SGD, Li et al. 2017, arXiv 1707.09835), and Adam's "m" and "v" for
-both.
+over tasks. A GPU runs this outer loop; lsm/learner/lanes/outer_steps.py has its form for processor cores.
+
+The state of a member is a dict of lists of float32 arrays: "weights" (see network.py), "inner_lr" (one scalar, or one
+array for each array of weights: Meta-SGD, Li et al. 2017, arXiv 1707.09835), and Adam's "m" and "v" for both.
 """
 
 from collections.abc import Callable

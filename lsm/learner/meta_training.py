@@ -12,17 +12,15 @@ import numpy as np
 from lsm.learner.additive.additive_start import start_paths
 from lsm.learner.encoder import Encoder
 from lsm.learner.kinds import Kind, KindConstants, kinds_of_members, read_kinds
+from lsm.learner.lanes.outer_steps import outer_steps
 from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
-from lsm.learner.network import PLACE, initial_weights, tf
+from lsm.learner.network import PLACE, initial_weights, on_gpu, tf
 from lsm.learner.prediction import Networks
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, neighbourhoods, rows_by_block
 from lsm.run.jobs import cores
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
-# Members of a kind that are one program. More are faster on one core, fewer keep more cores busy; never the number of
-# cores itself, on which the last digit would then depend
-TOGETHER = 2
 ROWS_OF_FEW = 20  # rows of history for LOG_EVERY outer steps where points, and with them steps, are few
 HISTORY = ("iteration", "kind", "pre_loss", "post_loss", "inner_lr")  # columns; kind as its number
 
@@ -169,8 +167,8 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
                    initial=training.steps_of_members, desc="meta-training, all members", unit="step")
     with ThreadPoolExecutor(threads or cores()) as pool:
         while training.done < end:
-            shares = [(k, range(first, min(first + TOGETHER, kind.members))) for k, kind in enumerate(training.kinds)
-                      if training.done < kind.iterations for first in range(0, kind.members, TOGETHER)]
+            shares = [(k, members) for k, kind in enumerate(training.kinds) if training.done < kind.iterations
+                      for members in ([range(kind.members)] if on_gpu() else [[m] for m in range(kind.members)])]
             found = list(pool.map(lambda share: _some_steps(training, *share, samples, tasks[share[0]], c, every),
                                   shares))
             for (k, _), (states, rows) in zip(shares, found, strict=True):
@@ -197,36 +195,47 @@ def _some_steps(training: Training, k: int, members: Sequence[int], samples: Enc
     """LOG_EVERY outer steps of some members of a kind, or as many as are left: their states; and after `every` steps
     the number of steps done, the query losses before and after the inner loop (members,) and the mean inner rates
     (members, arrays)."""
-    kind, (run, batches) = training.kinds[k], prepared(training, k, samples, tasks, c, members)
-    state, rows = stacked([training.states[k][m] for m in members]), []
+    kind, batches = training.kinds[k], batches_of(training, k, samples, tasks, c, members)
+    states, rows = [training.states[k][m] for m in members], []
     end = min(training.done + c.LOG_EVERY, kind.iterations)
     for done in range(training.done, end, every):
-        state, pre, post = run(state, tf.constant(done), tf.constant(min(every, end - done)),
-                               [np.roll(batch, training.done - done, axis=0) for batch in batches],
+        steps = min(every, end - done)
+        states, pre, post = _taken(states, done, steps, batches, done - training.done, kind, c)
+        rates = [[np.mean(rate) for rate in state["inner_lr"]] for state in states]
+        rows.append((done + steps, pre, post, rates))
+    return states, rows
+
+
+def _taken(states: list[dict], done: int, steps: int, batches: list[np.ndarray], first: int, kind: Kind,
+           c: TrainingConstants) -> tuple[list[dict], np.ndarray, np.ndarray]:
+    """The states of members after some outer steps, number `done` on, by the batches from the `first` on; and the query
+    losses before and after the inner loop (members,)."""
+    if on_gpu():
+        run = outer_loop(c.INNER_STEPS, c.META_LR, kind.normalise, c.FIRST_ORDER, True)
+        state, pre, post = run(stacked(states), tf.constant(done), tf.constant(steps),
+                               [np.roll(batch, -first, axis=0) for batch in batches],  # of the shape that is compiled
                                tf.constant(kind.decay))
-        rates = [[np.mean(rate) for rate in member["inner_lr"]] for member in unstacked(state, len(members))]
-        rows.append((min(done + every, end), pre.numpy(), post.numpy(), rates))
-    return unstacked(state, len(members)), rows
+        return unstacked(state, len(states)), pre.numpy(), post.numpy()
+    some = [np.split(batch[first:first + steps], len(states), axis=1) for batch in batches]
+    new, pre, post = zip(*(outer_steps(state, done, of_member, c.INNER_STEPS, c.META_LR, kind.normalise, c.FIRST_ORDER,
+                                       kind.decay) for state, *of_member in zip(states, *some, strict=True)),
+                         strict=True)
+    return list(new), np.array(pre), np.array(post)
 
 
-def prepared(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants,
-             members: Sequence[int] | None = None) -> tuple:
-    """The compiled loop of a kind's members, and what the next LOG_EVERY outer steps of `members` (None: of all) learn
-    from."""
-    kind, done, states = training.kinds[k], training.done, training.states[k]
-    # One member alone is fastest compiled by XLA; several fill the batched products of plain TensorFlow, which needs
-    # a third of the time to compile.
-    run = outer_loop(c.INNER_STEPS, c.META_LR, kind.normalise, c.FIRST_ORDER, kind.members == 1)
-    drawn = []
-    for member in range(kind.members) if members is None else members:
+def batches_of(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants,
+             members: Sequence[int]) -> list[np.ndarray]:
+    """What the next LOG_EVERY outer steps of some members of a kind learn from, as maml.outer_loop reads it."""
+    kind, done, states, drawn = training.kinds[k], training.done, training.states[k], []
+    for member in members:
         # A new generator for each call: training that goes on from a checkpoint draws what it would have drawn.
         seed = [c.SEED, member, done] if kind.name == "blocks" else [c.SEED, member, done, k]
         drawn.append(draw(tasks, np.random.default_rng(seed), c.LOG_EVERY, min(c.META_BATCH, len(tasks.sizes)),
                           kind.support, kind.query, samples.xy, c.LINE_SHARE))
     support, support_mask, query, query_mask = (np.concatenate(parts, axis=1) for parts in zip(*drawn, strict=True))
     inputs = len(states[0]["weights"][0])
-    return run, [a for rows, mask in ((support, support_mask), (query, query_mask))
-                 for a in (samples.x[rows, :inputs], samples.label[rows], mask * samples.weight[rows])]
+    return [a for rows, mask in ((support, support_mask), (query, query_mask))
+            for a in (samples.x[rows, :inputs], samples.label[rows], mask * samples.weight[rows])]
 
 
 def not_finite(state: dict, pre: float, post: float) -> str:
@@ -242,14 +251,11 @@ def not_finite(state: dict, pre: float, post: float) -> str:
 
 def _first_fault(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants) -> str:
     """The message on a kind of which a member diverged in the next steps: they are taken one at a time."""
-    kind, (run, batches) = training.kinds[k], prepared(training, k, samples, tasks, c)
-    state = stacked(training.states[k])
+    kind, states = training.kinds[k], training.states[k]
+    batches = batches_of(training, k, samples, tasks, c, range(kind.members))
     for i in range(c.LOG_EVERY):
-        state, pre, post = run(state, tf.constant(training.done + i), tf.constant(1),
-                               [np.roll(batch, -i, axis=0) for batch in batches],  # of the shape that is compiled
-                               tf.constant(kind.decay))
-        faults = map(not_finite, unstacked(state, kind.members), pre.numpy(), post.numpy())
-        for member, fault in enumerate(faults, start=1):
+        states, pre, post = _taken(states, training.done + i, 1, batches, i, kind, c)
+        for member, fault in enumerate(map(not_finite, states, pre, post), start=1):
             if fault:
                 return (f"outer step {training.done + i + 1}, {kind.name} member {member}: expected finite numbers, "
                         f"found {fault}; lower META_LR or INNER_LR")

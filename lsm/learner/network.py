@@ -13,6 +13,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
@@ -66,6 +67,12 @@ def use_one_thread() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(-1)
     with quietly():
         tf.config.list_logical_devices()
+
+
+@cache
+def on_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.Generator,
