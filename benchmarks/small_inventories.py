@@ -18,7 +18,7 @@ from lsm.run.paths import PROJECT, Paths
 
 PARTS = {"west": ("X", 0, 1 / 3), "east": ("X", 2 / 3, 1), "south": ("Y", 0, 1 / 3), "north": ("Y", 2 / 3, 1),
          "all": ("X", 0, 1)}  # coordinate, and between which of its quantiles
-METHODS = "ours,logistic_tuned,additive,rf,rf_xy,rf_tuned_xy,boosting_xy,boosting_mean_xy"
+METHODS = "ours,logistic_tuned,additive,rf,rf_xy,boosting_xy,boosting_tuned_xy"
 
 
 def drawn(samples: pd.DataFrame, part: str, each: int) -> pd.DataFrame:

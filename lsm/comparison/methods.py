@@ -9,7 +9,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from lsm.comparison.ours.networks import MethodConstants, Stages, block_alone, one_network, ours, plain_networks
 from lsm.comparison.rivals import baselines, dbn
-from lsm.comparison.rivals.tuned import MEMBERS, logistic, penalised, tuned_boosting, tuned_forest
+from lsm.comparison.rivals.tuned import logistic, penalised, tuned_boosting, tuned_forest
 from lsm.comparison.splits import Split
 
 
@@ -28,6 +28,11 @@ def deep_belief_network(split: Split, c: MethodConstants, stages: Stages, seed: 
 def rival(method: Callable, form: str = "published") -> Callable:
     """A method of lsm/comparison/rivals/ as `Family.fit`."""
     return lambda split, c, stages, seed: (method(replace(split, form=form), np.random.default_rng(seed)),)
+
+
+def rivals(method: Callable) -> Callable:
+    """A method that gives a predictor for each of a family's names, as `Family.fit`."""
+    return lambda split, c, stages, seed: method(replace(split, form="published"), np.random.default_rng(seed))
 
 
 class Family(NamedTuple):
@@ -68,21 +73,19 @@ FAMILIES = {
     "mlp": Family(("MLP",), rival(baselines.mlp), _MOST, 7, False),
     "dbn": Family(("DBN",), deep_belief_network, _MOST, 5, False),
     "rf": Family(("RF",), rival(baselines.random_forest()), _ALL, 4.5),
-    "rf_xy": Family(("RF + XY",), rival(baselines.random_forest("xy")), _MOST, 5, False),
-    "rf_tuned": Family(("RF, tuned",), rival(tuned_forest()), _MOST, 9.5, False),
-    "rf_tuned_xy": Family(("RF, tuned + XY",), rival(tuned_forest("xy")), _MOST, 12, False),
+    "rf_tuned": Family(("RF, tuned",), rival(lambda *given: tuned_forest()(*given)[1]), _MOST, 9.5, False),
+    "rf_xy": Family(("RF + XY", "RF, tuned + XY"), rivals(tuned_forest("xy")), _MOST, 12, False),
     "boosting": Family(("boosting",), rival(baselines.boosting()), _MOST, 1.5),
     "boosting_xy": Family(("boosting + XY",), rival(baselines.boosting("xy")), _ALL, 1.5),
     "boosting_block": Family(("boosting + within block",), rival(baselines.boosting("block")), _FEW_SHOT, 2, False),
     "boosting_block_xy": Family(("boosting + within block + XY",), rival(baselines.boosting("block", "xy")), _ALL, 2),
-    "boosting_tuned": Family(("boosting, tuned",), rival(tuned_boosting()), _MOST, 8, False),
-    "boosting_tuned_xy": Family(("boosting, tuned + XY",), rival(tuned_boosting("xy")), _MOST, 9, False),
-    "boosting_tuned_block_xy": Family(("boosting, tuned + within block + XY",),
-                                      rival(tuned_boosting("block", "xy")), _MOST, 12, False),
-    "boosting_mean_xy": Family(("boosting, mean of 6, tuned + XY",), rival(tuned_boosting("xy", members=MEMBERS)),
-                               _MOST, 14, False),
-    "boosting_mean_block_xy": Family(("boosting, mean of 6, tuned + within block + XY",),
-                                     rival(tuned_boosting("block", "xy", members=MEMBERS)), _MOST, 18, False),
+    "boosting_tuned": Family(("boosting, tuned",), rival(lambda *given: tuned_boosting(members=1)(*given)[0]), _MOST,
+                             8, False),
+    "boosting_tuned_xy": Family(("boosting, tuned + XY", "boosting, mean of 6, tuned + XY"),
+                                rivals(tuned_boosting("xy")), _MOST, 14, False),
+    "boosting_tuned_block_xy": Family(("boosting, tuned + within block + XY",
+                                       "boosting, mean of 6, tuned + within block + XY"),
+                                      rivals(tuned_boosting("block", "xy")), _MOST, 18, False),
     "networks": Family(("networks + XY, mean of 6",), plain_networks, _MOST, 20, False),
     "rf_block": Family(("RF per block",), rival(baselines.random_forest_of_block), _FEW_SHOT, 9, False),
     "block_alone": Family(("block alone",), block_alone, _FEW_SHOT, 1, False),

@@ -21,9 +21,12 @@ METHODS = {"svm": baselines.svm, "mlp": baselines.mlp, "random_forest": baseline
            "boosting block": baselines.boosting("block"), "boosting block xy": baselines.boosting("block", "xy"),
            "of block": baselines.random_forest_of_block, "neighbours": baselines.nearest_neighbours,
            "block rate": baselines.block_rate, "slope": baselines.slope_alone, "logistic": tuned.logistic(),
-           "logistic xy": tuned.logistic("xy"), "tuned forest": tuned.tuned_forest("block", "xy"),
-           "tuned boosting": tuned.tuned_boosting("block", "xy"), "penalised": tuned.penalised(),
-           "additive": tuned.penalised(splines=True), "mean of boosting": tuned.tuned_boosting("xy", members=2)}
+           "logistic xy": tuned.logistic("xy"),
+           "forest": lambda *given: tuned.tuned_forest("xy")(*given)[0],
+           "tuned forest": lambda *given: tuned.tuned_forest("block", "xy")(*given)[1],
+           "penalised": tuned.penalised(), "additive": tuned.penalised(splines=True),
+           "tuned boosting": lambda *given: tuned.tuned_boosting("block", "xy", members=2)(*given)[0],
+           "mean of boosting": lambda *given: tuned.tuned_boosting("xy", members=2)(*given)[1]}
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 
@@ -249,15 +252,15 @@ def test_tuned_trees_take_the_setting_the_validation_names(monkeypatch):
     monkeypatch.setattr(tuned, "best", lambda settings, *rest: settings[1])
     original = tuned.RandomForestClassifier
     monkeypatch.setattr(tuned, "RandomForestClassifier", lambda *a, **s: made.append((a, s)) or original(*a, **s))
-    scored(tuned.tuned_forest(), split)
+    scored(lambda *given: tuned.tuned_forest()(*given)[1], split)
     assert made[-1][0] == (8,)
     assert made[-1][1]["min_samples_leaf"] == tuned.LEAVES[1]
     boosted = []
     monkeypatch.setattr(tuned, "best", lambda settings, *rest: settings[-2])
     original_boosted = boosting.boosted
     monkeypatch.setattr(tuned.trees, "boosted", lambda *a, **s: boosted.append(s) or original_boosted(*a, **s))
-    scored(tuned.tuned_boosting(), split)
-    assert boosted[-1] == {"rate": tuned.RATES[-1], "trees": tuned.NUMBERS[-2]}
+    scored(lambda *given: tuned.tuned_boosting()(*given)[0], split)
+    assert (boosted[-1]["rate"], boosted[-1]["trees"]) == (tuned.RATES[-1], tuned.NUMBERS[-2])
 
 
 def test_random_forest_of_a_block_learns_from_the_block_alone():

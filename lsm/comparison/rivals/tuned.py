@@ -7,7 +7,7 @@ settings with the lowest log loss over all these predictions are taken. No query
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
@@ -26,7 +26,7 @@ FOLDS = 3                        # of the validation; 2 where blocks are cut by 
 PENALTIES = (0.003, 0.03, 0.3, 3.0)  # C of logistic regression: small is strong
 KNOTS = np.linspace(-3, 3, 7)    # of splines, in standard deviations
 MEMBERS = 6                      # of a mean of boosting models, as many as networks make the map
-LEAVES = (1, 5, 20)              # least samples of a leaf, of random forests
+LEAVES = (1, 5, 20)              # least samples of a leaf, of random forests; scikit-learn's own is the first
 TRIED = 50                       # trees of a forest that is only tried
 RATES = (0.03, 0.1)              # learning rates of boosting
 NUMBERS = (25, 50, 100, 200, 350, 500)  # of trees of boosting
@@ -126,27 +126,34 @@ def best(settings: list, split: Split, features_by: Callable, predicted: Callabl
 
 
 def tuned_forest(*parts: str) -> Callable:
-    """A random forest of 200 trees; the validation chooses the least number of samples of a leaf."""
-    def method(split: Split, rng) -> Callable:
+    """A random forest of 200 trees as scikit-learn grows it, and one whose least number of samples of a leaf the
+    validation chooses: (split, rng) -> (predict by the first, predict by the second)."""
+    def method(split: Split, rng) -> tuple[Callable, Callable]:
         state = int(rng.integers(1 << 31))
 
         def predicted(x, y, asked) -> dict:
             return {leaf: RandomForestClassifier(TRIED, min_samples_leaf=leaf, random_state=state).fit(
                 x, y).predict_proba(asked)[:, 1] for leaf in LEAVES}
 
+        @cache
+        def forest(leaf: int) -> Callable:
+            model = RandomForestClassifier(TREES, min_samples_leaf=leaf, random_state=state)
+            return fitted(model, features_of(parts, split), split)
+
         leaf = best(list(LEAVES), split, partial(features_of, parts, split), predicted, rng)
-        model = RandomForestClassifier(TREES, min_samples_leaf=leaf, random_state=state)
-        return fitted(model, features_of(parts, split), split)
+        return lambda rows: forest(LEAVES[0])(rows), forest(leaf)
 
     return method
 
 
-def tuned_boosting(*parts: str, members: int = 1) -> Callable:
-    """Gradient boosting whose learning rate and number of trees the validation chooses; of several members, which see
-    half of the features at each split and have an L2 penalty, the mean."""
-    def method(split: Split, rng) -> Callable:
+def tuned_boosting(*parts: str, members: int = MEMBERS) -> Callable:
+    """Gradient boosting whose learning rate and number of trees the validation chooses, and the mean of several such
+    models: (split, rng) -> (predict by the first, predict by the mean). They see half of the features at each split and
+    have an L2 penalty, as models to be averaged have."""
+    more = {"max_features": 0.5, "l2_regularization": 1.0}
+
+    def method(split: Split, rng) -> tuple[Callable, Callable]:
         state = int(rng.integers(1 << 31))
-        more = {"max_features": 0.5, "l2_regularization": 1.0} if members > 1 else {}
 
         def predicted(x, y, asked) -> dict:
             out = {}
@@ -162,6 +169,10 @@ def tuned_boosting(*parts: str, members: int = 1) -> Callable:
                             predicted, rng)
         x, y = features(split)[split.labelled], split.label[split.labelled]
         models = [trees.boosted(x, y, state + m, rate=rate, trees=number, **more) for m in range(members)]
-        return lambda rows: np.mean([model.predict_proba(features(rows))[:, 1] for model in models], axis=0)
+
+        def mean_of(some: list, rows) -> np.ndarray:
+            return np.mean([model.predict_proba(features(rows))[:, 1] for model in some], axis=0)
+
+        return partial(mean_of, models[:1]), partial(mean_of, models)
 
     return method
