@@ -1,9 +1,10 @@
-"""Times lsm/learner/maml.py's outer loop against tf.map_fn over the tasks with Keras's Adam, drawing batches included.
+"""Times the outer loop of one member, as meta_learner.py runs it on a core (lsm/learner/lanes/outer_steps.py), against
+tf.map_fn over the tasks with Keras's Adam, and against the batched form of GPUs (lsm/learner/maml.py) on the same core.
 
-Both run in one process, in turn, several turns; first both must give the same losses and weights from the same
-batches. The plain form (benchmarks/reference_maml.py) is one tf.function call an outer step of one member. Ours makes
-CALL outer steps of all members in one call, as meta_learner.py does; a step of each member counts. Compiling, or
-tracing, is timed apart. Bar: 15 times at the published size.
+All run in one process, in turn, several turns, on one thread, drawing batches included; first ours and the plain form
+must give the same losses and gradients from the same batches. The plain form (benchmarks/reference_maml.py) is one
+tf.function call an outer step; ours makes CALL of them in one call. Compiling, or tracing, is timed apart. Bar: 15
+times at the published size.
 
 Run     python benchmarks/meta_training.py [seconds of each timing, 3]
 """
@@ -18,19 +19,20 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
-from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
+from lsm.learner.lanes.outer_steps import outer_steps
+from lsm.learner.maml import initial_state, outer_loop, stacked
 from lsm.learner.network import initial_weights, tf, use_one_thread
 from lsm.learner.tasks import Tasks, draw
 
 TASKS, META_BATCH, INNER_STEPS, OUTER_LR = 180, 16, 5, 1e-3
-CALL, TURNS, CHECKED = 100, 5, 20  # outer steps a call of ours; turns; outer steps compared before timing
+CALL, FEW, TURNS, CHECKED = 100, 10, 5, 20  # outer steps a call of ours, of the plain form; turns; steps compared
 FORMS = {  # sizes, support = query, samples of a task (0: as many as blocks have), normalisation, an inner rate a
-    #        weight, a direct path, members
-    "published             14-32-32-16-2, 8+8, batch normalisation": ([14, 32, 32, 16], 8, 0, True, False, False, 1),
-    "recommended local     23-32-32-16-2 and a direct path, 16+16, batch normalisation, a rate a weight, 3 members":
-        ([23, 32, 32, 16], 16, 80, True, True, True, 3),
-    "recommended regional  25-32-32-16-2 and a direct path, 32+32, a rate a weight, 3 members":
-        ([25, 32, 32, 16], 32, 400, False, True, True, 3),
+    #        weight, a direct path
+    "published             14-32-32-16-2, 8+8, batch normalisation": ([14, 32, 32, 16], 8, 0, True, False, False),
+    "recommended local     23-32-32-16-2 and a direct path, 16+16, batch normalisation, a rate a weight":
+        ([23, 32, 32, 16], 16, 80, True, True, True),
+    "recommended regional  25-32-32-16-2 and a direct path, 32+32, a rate a weight":
+        ([25, 32, 32, 16], 32, 400, False, True, True),
 }
 
 
@@ -47,8 +49,8 @@ def made_tasks(inputs: int, size: int, rng) -> tuple:
 
 
 def compare(name: str, sizes: list, shots: int, size: int, normalise: bool, per_weight: bool, direct: bool,
-            members: int, seconds: float) -> None:
-    """Checks that the two forms agree, then prints outer steps of a member a second of both and their ratios turn by
+            seconds: float) -> None:
+    """Checks that ours and the plain form agree, then prints outer steps a second of all forms and their ratios turn by
     turn."""
     rng = np.random.default_rng(1)
     x, y, tasks = made_tasks(sizes[0], size, rng)
@@ -61,72 +63,77 @@ def compare(name: str, sizes: list, shots: int, size: int, normalise: bool, per_
     def of_step(batches, i):
         return tuple(tf.constant(batches[j][i]) for j in (0, 1, 3, 4))  # every task is large enough: no mask
 
-    run = outer_loop(INNER_STEPS, OUTER_LR, normalise, False, members == 1)
-    all_start = stacked([start] * members)
-
-    def of_members(batches):  # every member the same: what they learn changes no time
-        return [np.concatenate([b] * members, axis=1) for b in batches]
-
-    step, variables = reference_maml.trainer(start["weights"], start["inner_lr"], OUTER_LR, INNER_STEPS, normalise)
-    batches = drawn(CALL, 0)
+    def ours(state, done, batches):
+        return outer_steps(state, done, batches, INNER_STEPS, OUTER_LR, normalise, False, 0.0)
 
     def first_call(function):
         began = time.perf_counter()
         function()
         return time.perf_counter() - began
 
-    kept = [v.numpy() for v in variables]
-    ours_first = first_call(lambda: run(all_start, tf.constant(0), tf.constant(1), of_members(batches))[1].numpy())
+    batched = outer_loop(INNER_STEPS, OUTER_LR, normalise, False, True)
+    step, variables = reference_maml.trainer(start["weights"], start["inner_lr"], OUTER_LR, INNER_STEPS, normalise)
+    batches, kept = drawn(CALL, 0), [v.numpy() for v in variables]
+    ours_first = first_call(lambda: ours(start, 0, [b[:1] for b in batches]))
     with tf.GradientTape() as tape:
         values = [tf.constant(v) for v in kept]
         tape.watch(values)
         n = len(start["weights"])
         _, post = reference_maml.meta_loss(values[:n], values[n:], of_step(batches, 0), INNER_STEPS, normalise)
     expected = tape.gradient(post, values)
-    first = run(all_start, tf.constant(0), tf.constant(1), of_members(batches))[0]
-    found = [m / 0.1 for m in unstacked(first, members)[-1]["m"]]  # Adam's first m
+    found = [m / 0.1 for m in ours(start, 0, [b[:1] for b in batches])[0]["m"]]  # Adam's first m
     largest = max(float(tf.reduce_max(abs(e))) for e in expected)
     gradient = max(float(tf.reduce_max(abs(e - f))) for e, f in zip(expected, found, strict=True)) / largest
 
     theirs_first = first_call(lambda: step(of_step(batches, 0))[0].numpy())
     theirs = [float(step(of_step(batches, i))[1]) for i in range(1, CHECKED)]
-    state, ours = all_start, []
+    state, losses = start, []
     for i in range(CHECKED):
-        rolled = of_members([np.roll(b, -i, axis=0) for b in batches])
-        state, _, post = run(state, tf.constant(i), tf.constant(1), rolled)
-        ours.append(float(post[-1]))
-    loss = np.abs(np.array(ours[1:]) - theirs).max()
+        state, _, post = ours(state, i, [b[i:i + 1] for b in batches])
+        losses.append(float(post))
+    loss = np.abs(np.array(losses[1:]) - theirs).max()
     assert gradient < 1e-4, f"gradients differ by {gradient}"
     assert loss < 1e-3, f"losses differ by {loss}"
 
-    run(all_start, tf.constant(0), tf.constant(CALL), of_members(batches))  # another number of steps compiles again
-    rates = np.empty((TURNS, 2))
-    for turn in range(TURNS):
-        done, began = 0, time.perf_counter()
-        while (spent := time.perf_counter() - began) < seconds:
-            parts = [drawn(CALL, done + member) for member in range(members)]
-            batches = [np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)]
-            state, _, post = run(state, tf.constant(done), tf.constant(CALL), batches)
+    class Forms:
+        """One call of each form: outer steps from number `done` on."""
+
+        state, together = state, stacked([start])
+
+        def ours(self, done):
+            self.state, *_ = ours(self.state, done, drawn(CALL, done))
+            return CALL
+
+        def batched(self, done):
+            self.together, _, post = batched(self.together, tf.constant(done), tf.constant(CALL), drawn(CALL, done))
             post.numpy()
-            done += CALL
-        rates[turn, 0] = done * members / spent
-        done, began = 0, time.perf_counter()
-        while (spent := time.perf_counter() - began) < seconds:
+            return CALL
+
+        def plain(self, done):
             batches = drawn(CALL, done)
-            for i in range(CALL):
+            for i in range(FEW):
                 post = step(of_step(batches, i))[1]
-                done += 1
-                if time.perf_counter() - began > seconds:
-                    break
             post.numpy()
-        rates[turn, 1] = done / spent
-    ratio = rates[:, 0] / rates[:, 1]
+            return FEW
+
+    forms = Forms()
+    forms.batched(0)  # compiles
+    calls = {"ours": forms.ours, "batched, as a GPU runs it": forms.batched, "tf.map_fn": forms.plain}
+    rates = {label: np.empty(TURNS) for label in calls}
+    for turn in range(TURNS):
+        for label, call in calls.items():
+            done, began = 0, time.perf_counter()
+            while (spent := time.perf_counter() - began) < seconds:
+                done += call(done)
+            rates[label][turn] = done / spent
     print(f"\n{name}: {META_BATCH} tasks, {INNER_STEPS} inner steps, second order; {TURNS} turns of {seconds:g} s")
     print(f"  agree: gradients to {gradient:.0e} of the largest, query losses of {CHECKED} outer steps to {loss:.0e}")
-    for label, r in (("ours", rates[:, 0]), ("tf.map_fn", rates[:, 1])):
-        print(f"  {label:12}{np.median(r):8.1f} outer steps/s ({r.min():.1f} .. {r.max():.1f})")
-    print(f"  ratio       {np.median(ratio):8.1f} ({ratio.min():.1f} .. {ratio.max():.1f})")
-    print(f"  first call, with compiling: ours {ours_first:.1f} s, tf.map_fn {theirs_first:.1f} s")
+    for label, r in rates.items():
+        ratio = rates["ours"] / r
+        print(f"  {label:28}{np.median(r):8.1f} outer steps/s ({r.min():.1f} .. {r.max():.1f})"
+              + f"   ours is {np.median(ratio):.1f} times as fast ({ratio.min():.1f} .. {ratio.max():.1f})"
+              * (label != "ours"))
+    print(f"  first call: ours {ours_first:.1f} s, tf.map_fn {theirs_first:.1f} s")
 
 
 def main():

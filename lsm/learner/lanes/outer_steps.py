@@ -1,7 +1,7 @@
 """The outer loop of maml.py on processor cores: the same formulas, derived by hand, for LANES tasks in lockstep.
 
-TensorFlow's form is what a GPU runs, and what this one is tested against. The meta-gradient goes backwards
-through the inner loop (Finn et al. 2017, arXiv 1703.03400, section 2.2):
+TensorFlow's form is what a GPU runs, and what this one is tested against. The meta-gradient goes backwards through the
+inner loop (Finn et al. 2017, arXiv 1703.03400, section 2.2):
 
     g = dL_query / dw_K, and for every inner step from the last to the first:
     d inner_lr -= g * dL_support / dw_k,   g -= (d2 L_support / dw_k2) (inner_lr * g)
@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numba import njit
 
 from lsm.learner.lanes.passes import add_lanes, aligned, backward, forward, hessian_product, losses_of
 from lsm.learner.lanes.products import LANES, TILE
@@ -19,6 +20,70 @@ from lsm.learner.network import parts_of_curves
 from lsm.run.code import compiled, sha256
 
 BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-7  # of Adam, as in maml.py
+
+
+@njit(nogil=True)
+def _lay_out(i, task, support, query, net, n, h, path, share, counts, sign, wide, wide_of_both):
+    """Puts LANES tasks of the outer step i, from number `task` on, into lanes: the samples of the support, `n` with
+    padding, then those of the query."""
+    sizes, _, path_rows, _ = net
+    lanes = min(LANES, support[0].shape[1] - task)  # the others count nothing
+    h[:len(counts) * sizes[0]] = 0
+    path[:], counts[:], sign[:] = 0, 0, 1
+    for begin, (x, path_x, label, mask) in ((0, support), (n, query)):
+        for t in range(lanes):
+            total = mask[i, task + t].sum()
+            for s in range(x.shape[2]):
+                sign[begin + s, t] = 1 - 2 * label[i, task + t, s]
+                counts[begin + s, t] = mask[i, task + t, s] / total
+        for s in range(x.shape[2]):
+            for j in range(x.shape[3]):
+                for t in range(lanes):
+                    h[(begin + s) * sizes[0] + j, t] = x[i, task + t, s, j]
+            for j in range(path_x.shape[3]):
+                for t in range(lanes):
+                    path[(begin + s) * path_rows + j, t] = path_x[i, task + t, s, j]
+    if path_rows and not support[1].shape[3]:
+        path[:] = h[:len(counts) * path_rows]
+    share[:] = counts[:n]  # the query is normalised by the support, and the support counts in no loss of the query
+    counts[:n] = 0
+    for s in range(n):
+        for k in range(wide.shape[1]):
+            wide[s, k] = share[s, k % LANES]
+    wide_of_both[:n] = wide
+
+
+@njit(nogil=True)
+def _take_step(w, rates, g, to):
+    """Sets `to` to the weights w (weights, LANES) after an inner step along the gradient g."""
+    for p in range(len(w)):
+        rate = rates[p if len(rates) > 1 else 0]
+        for t in range(LANES):
+            to[p, t] = w[p, t] - rate * g[p, t]
+
+
+@njit(nogil=True)
+def _through_step(along, rates, g, of_rates, direction):
+    """What the inner rates of a step get, of the derivatives `along` by the weights after it; sets the direction along
+    which the step's gradient moves them."""
+    for p in range(len(along)):
+        rate = rates[p if len(rates) > 1 else 0]
+        for t in range(LANES):
+            of_rates[p, t] -= along[p, t] * g[p, t]
+            direction[p, t] = rate * along[p, t]
+
+
+@njit(nogil=True)
+def _adam(values, first, m, v, gradient, shrinks, rate):
+    """A step of Adam on values, whose moments begin at `first` of m and v; gradient (values,). shrinks (values,) is
+    what of a value is kept before, or empty."""
+    kind = values.dtype.type
+    for p in range(len(values)):
+        q = first + p
+        m[q] = kind(BETA_1) * m[q] + kind(1 - BETA_1) * gradient[p]
+        v[q] = kind(BETA_2) * v[q] + kind(1 - BETA_2) * gradient[p] * gradient[p]
+        kept = values[p] * shrinks[p] if len(shrinks) else values[p]
+        values[p] = kept - rate * m[q] / (np.sqrt(v[q]) + kind(TINY))
 
 
 @lru_cache
@@ -32,18 +97,17 @@ def _loop() -> Callable:
         m and v (both,), and sets losses (steps, 2): of the query before and after the inner loop.
 
         shrinks         (weights,) what of a weight a step keeps
-        support, query  (x (steps, tasks, samples, inputs), path_x (steps, tasks, samples, path_rows), or
-                        without columns where the path takes x itself, label (steps,
-                        tasks, samples), mask (steps, tasks, samples))
+        support, query  x (steps, tasks, samples, inputs), what the direct path multiplies (no columns: x itself), label
+                        and mask (steps, tasks, samples)
         """
         code  # noqa: B018  numba keeps what it compiles for this text: anew, where the passes have changed
         sizes, _, path_rows, _ = net
-        kind, size = weights.dtype, len(weights)
-        tasks, given, asked = support[0].shape[1], support[0].shape[2], query[0].shape[2]
-        n, widest, units, many = -(-given // TILE) * TILE, sizes.max(), sizes[1:].sum(), sizes.sum()
-        both = n + -(-asked // TILE) * TILE  # the query's samples behind the support's
+        kind, size, tasks = weights.dtype, len(weights), support[0].shape[1]
+        n = -(-support[0].shape[2] // TILE) * TILE
+        both = n + -(-query[0].shape[2] // TILE) * TILE
+        widest, units, rows, rows_of_both = sizes.max(), sizes[1:].sum(), n * sizes.sum(), both * sizes.sum()
 
-        rows, rows_of_both = n * many, both * many
+        # of each inner step, for the way back
         w, g = aligned(inner_steps + 1, size, kind), aligned(inner_steps, size, kind)
         h, zh, da, dz = (aligned(inner_steps, rows, kind), aligned(inner_steps, rows, kind),
                          aligned(inner_steps, rows, kind), aligned(inner_steps, rows, kind))
@@ -51,90 +115,50 @@ def _loop() -> Callable:
         do, bend = aligned(inner_steps, 2 * n, kind), aligned(inner_steps, n, kind)
         scratch = (aligned(1, rows, kind)[0], aligned(1, rows, kind)[0], aligned(1, rows, kind)[0],
                    aligned(1, units, kind)[0])
+        # the support and the query together
         qh, qz, qa, qd = (aligned(1, rows_of_both, kind)[0], aligned(1, rows_of_both, kind)[0],
                           aligned(1, rows_of_both, kind)[0], aligned(1, rows_of_both, kind)[0])
         qr, qt, qo, qb = (aligned(1, units, kind)[0], aligned(1, units, kind)[0], aligned(1, 2 * both, kind)[0],
                           aligned(1, both, kind)[0])
-        path, qpath = aligned(1, n * path_rows, kind)[0], aligned(1, both * path_rows, kind)[0]
+        path = aligned(1, both * path_rows, kind)[0]
         share, counts, sign = aligned(1, n, kind)[0], aligned(1, both, kind)[0], aligned(1, both, kind)[0]
         wide, qwide = aligned(n, widest, kind).reshape(n, -1), aligned(both, widest, kind).reshape(both, -1)
         along, direction, of_weights, of_rates = (aligned(1, size, kind)[0], aligned(1, size, kind)[0],
                                                   aligned(1, size, kind)[0], aligned(1, size, kind)[0])
         sums, unused = aligned(1, 2, kind)[0], aligned(1, 1, kind)[0, 0]
-        one = kind.type(1)
 
         for i in range(len(losses)):
             of_weights[:], of_rates[:], sums[:] = 0, 0, 0
             for task in range(0, tasks, LANES):
-                lanes = min(LANES, tasks - task)
-                qh[:both * sizes[0]], qpath[:], counts[:], sign[:] = 0, 0, 0, one
-                for begin, (x, path_x, label, mask) in ((0, support), (n, query)):
-                    for t in range(lanes):
-                        total = mask[i, task + t].sum()
-                        for s in range(x.shape[2]):
-                            sign[begin + s, t] = 1 - 2 * label[i, task + t, s]
-                            counts[begin + s, t] = mask[i, task + t, s] / total
-                    for s in range(x.shape[2]):
-                        for j in range(x.shape[3]):
-                            for t in range(lanes):
-                                qh[(begin + s) * sizes[0] + j, t] = x[i, task + t, s, j]
-                        for j in range(path_x.shape[3]):
-                            for t in range(lanes):
-                                qpath[(begin + s) * path_rows + j, t] = path_x[i, task + t, s, j]
-                if path_rows and not support[1].shape[3]:
-                    qpath[:] = qh[:both * path_rows]
-                share[:] = counts[:n]  # the query is normalised by the support, and the support counts in no query loss
-                counts[:n] = 0
-                for s in range(n):
-                    for u in range(widest):
-                        for t in range(LANES):
-                            wide[s, u * LANES + t] = share[s, t]
-                qwide[:n] = wide
-                path[:] = qpath[:n * path_rows]
+                _lay_out(i, task, support, query, net, n, qh, path, share, counts, sign, wide, qwide)
                 for p in range(size):
                     for t in range(LANES):
                         w[0, p, t] = weights[p]
-                losses_of(forward(w[0], net, qh, qz, qr, qwide, qpath, both), sign, counts, sums[0], qo, qb, True)
+                losses_of(forward(w[0], net, qh, qz, qr, qwide, path, both), sign, counts, sums[0], qo, qb, True)
                 for k in range(inner_steps):
                     h[k, :n * sizes[0]] = qh[:n * sizes[0]]
                     o = forward(w[k], net, h[k], zh[k], r[k], wide, path, n)
                     losses_of(o, sign[:n], share, unused, do[k], bend[k], False)
                     backward(w[k], net, h[k], zh[k], r[k], wide, path, do[k], n, g[k], da[k], dz[k], tied[k])
-                    for p in range(size):
-                        rate = rates[p if len(rates) > 1 else 0]
-                        for t in range(LANES):
-                            w[k + 1, p, t] = w[k, p, t] - rate * g[k, p, t]
-                o = forward(w[inner_steps], net, qh, qz, qr, qwide, qpath, both)
+                    _take_step(w[k], rates, g[k], w[k + 1])
+                o = forward(w[inner_steps], net, qh, qz, qr, qwide, path, both)
                 losses_of(o, sign, counts, sums[1], qo, qb, True)
-                backward(w[inner_steps], net, qh, qz, qr, qwide, qpath, qo, both, along, qa, qd, qt)
+                backward(w[inner_steps], net, qh, qz, qr, qwide, path, qo, both, along, qa, qd, qt)
                 for k in range(inner_steps - 1, -1, -1):
-                    for p in range(size):
-                        rate = rates[p if len(rates) > 1 else 0]
-                        for t in range(LANES):
-                            of_rates[p, t] -= along[p, t] * g[k, p, t]
-                            direction[p, t] = rate * along[p, t]
+                    _through_step(along, rates, g[k], of_rates, direction)
                     if not first_order:
                         hessian_product(w[k], direction, net, h[k], zh[k], r[k], wide, path, do[k], bend[k], da[k],
                                         dz[k], tied[k], n, w[k + 1], *scratch)  # w[k + 1] is free again
                         along -= w[k + 1]
                 of_weights += along
 
-            # Adam; weights (not biases, not inner rates) shrink, too
-            t = step + i + 1
-            rate = kind.type(outer_lr * np.sqrt(1 - BETA_2 ** t) / (1 - BETA_1 ** t))
             add_lanes(of_weights)
             add_lanes(of_rates)
-            if len(rates) == 1:
-                of_rates[0, 0] = of_rates[:, 0].sum()
-            for p in range(size + len(rates)):
-                slope = (of_weights[p, 0] if p < size else of_rates[p - size, 0]) / kind.type(tasks)
-                m[p] = kind.type(BETA_1) * m[p] + kind.type(1 - BETA_1) * slope
-                v[p] = kind.type(BETA_2) * v[p] + kind.type(1 - BETA_2) * slope * slope
-                moved = rate * m[p] / (np.sqrt(v[p]) + kind.type(TINY))
-                if p < size:
-                    weights[p] = weights[p] * shrinks[p] - moved
-                else:
-                    rates[p - size] -= moved
+            of_all = of_rates[:, 0] if len(rates) > 1 else of_rates[:, 0].sum() * np.ones(1, kind)
+            t = step + i + 1
+            rate = kind.type(outer_lr * np.sqrt(1 - BETA_2 ** t) / (1 - BETA_1 ** t))
+            _adam(weights, 0, m, v, of_weights[:, 0] / kind.type(tasks), shrinks, rate)
+            _adam(rates, size, m, v, of_all / kind.type(tasks), shrinks[:0], rate)
             losses[i] = sums[0].sum() / kind.type(tasks), sums[1].sum() / kind.type(tasks)
 
     return loop
