@@ -75,6 +75,8 @@ FAMILIES = {
     "rf": Family(("RF",), rival(baselines.random_forest()), _ALL, 3.5),
     "rf_tuned": Family(("RF, tuned",), rival(lambda *given: tuned_forest()(*given)[1]), _MOST, 8, False),
     "rf_xy": Family(("RF + XY", "RF, tuned + XY"), rivals(tuned_forest("xy")), _MOST, 10, False),
+    "rf_tuned_block_xy": Family(("RF, tuned + within block + XY",),
+                                rival(lambda *given: tuned_forest("block", "xy")(*given)[1]), _MOST, 11, False),
     "boosting": Family(("boosting",), rival(baselines.boosting()), _MOST, 1),
     "boosting_xy": Family(("boosting + XY",), rival(baselines.boosting("xy")), _ALL, 1),
     "boosting_block": Family(("boosting + within block",), rival(baselines.boosting("block")), _FEW_SHOT, 1.5, False),
