@@ -118,13 +118,13 @@ def _logits(o, w, net, h, here, path_x, samples):
 def losses_of(o, sign, counts, losses, do, bend, wanted):
     """do (samples * 2, LANES) is set to the derivatives of each task's loss by the logits, bend (samples, LANES) to the
     second one by the margin; where it is wanted, the loss is added to losses (LANES,)."""
-    one = o.dtype.type(1)
+    zero, one = o.dtype.type(0), o.dtype.type(1)
     for s in range(len(sign)):
         for t in range(LANES):
             margin = sign[s, t] * (o[2 * s + 1, t] - o[2 * s, t])
             e = np.exp(-abs(margin))
             if wanted:
-                losses[t] += counts[s, t] * (max(margin, margin * 0) + np.log1p(e))
+                losses[t] += counts[s, t] * (max(margin, zero) + np.log1p(e))
             share = (one if margin >= 0 else e) / (one + e)  # the logistic function of the margin
             do[2 * s + 1, t] = counts[s, t] * sign[s, t] * share
             do[2 * s, t] = -do[2 * s + 1, t]
