@@ -14,6 +14,7 @@ LOWER_IS_BETTER = ("brier", "ece", "log_loss")
 BINS = 10            # of the reliability diagram and of the calibration error
 AT_ONCE = 1000       # draws of the bootstrap in memory, at most
 DRAWN = 20_000_000   # numbers of draws times points (or units) in memory, at most
+PAIRS = 4_000_000    # pairs of units, up to which these are counted instead of points
 SURELY = 1e-6        # log loss moves probabilities this far from 0 and 1: one landslide at 0 would make it infinite
 
 
@@ -117,14 +118,36 @@ def _under(times: np.ndarray, units: np.ndarray, seeds: list[Scored]) -> dict[st
     """The measures, each (resamples, methods), when every unit counts so often: times (resamples, units)."""
     sums, counts = (dict.fromkeys(("kappa", "auroc", "brier", "accuracy"), 0.0) for _ in range(2))
     for s in seeds:
-        weight = times[:, np.searchsorted(units, s.unit)].astype(np.float32)  # (resamples, n)
-        each = [weighted(s.label, p, weight, level) for p, level in zip(s.scores, s.level, strict=True)]
+        own, of_unit = np.unique(np.searchsorted(units, s.unit), return_inverse=True)
+        if len(own) ** 2 <= PAIRS:
+            each = [_by_units(s.label, p, of_unit, times[:, own]) for p in s.scores]
+        else:
+            weight = times[:, own[of_unit]].astype(np.float32)  # (resamples, n)
+            each = [weighted(s.label, p, weight, level) for p, level in zip(s.scores, s.level, strict=True)]
         for name in sums:
             values = np.stack([m[name] for m in each], axis=1)
             sums[name] = sums[name] + np.nan_to_num(values)
             counts[name] = counts[name] + np.isfinite(values)
     with np.errstate(invalid="ignore"):
         return {name: sums[name] / counts[name] for name in sums}
+
+
+def _by_units(label: np.ndarray, probability: np.ndarray, unit: np.ndarray, times: np.ndarray) -> dict[str, np.ndarray]:
+    """As `weighted`, where all points of a unit count alike: times (resamples, units), unit (n,) from 0 on.
+
+    A draw then costs units squared, however many points there are: how often a landslide of one unit scores above a
+    non-landslide of another is counted once.
+    """
+    units, predicted = times.shape[1], probability >= THRESHOLD
+    cell = {(t, p): times @ np.bincount(unit[(label == t) & (predicted == p)], minlength=units)
+            for t in (0, 1) for p in (False, True)}
+    pairs, landslide = np.empty((units, units)), label == 1
+    for u in range(units):
+        lower = np.sort(probability[~landslide & (unit == u)])
+        below = sum(np.searchsorted(lower, probability[landslide], side) for side in ("left", "right")) / 2
+        pairs[:, u] = np.bincount(unit[landslide], below, units)
+    errors = times @ np.bincount(unit, (probability - label) ** 2, units)
+    return _of_sums(cell, errors, ((times @ pairs) * times).sum(axis=1))
 
 
 def weighted(label: np.ndarray, probability: np.ndarray, weight: np.ndarray, level: np.ndarray | None = None
@@ -135,19 +158,25 @@ def weighted(label: np.ndarray, probability: np.ndarray, weight: np.ndarray, lev
     (resamples,) equals scikit-learn's with this sample_weight, and is nan for kappa and AUROC where one class has all
     the weight; scikit-learn would sort the points again for every weighting.
     """
-    predicted, total = probability >= THRESHOLD, weight.sum(axis=1)
+    predicted = probability >= THRESHOLD
     cell = {(t, p): weight @ ((label == t) & (predicted == p)) for t in (0, 1) for p in (False, True)}
     level = level_of(probability) if level is None else level
     positive, negative = (np.stack([np.bincount(level, w * (label == t)) for w in weight]) for t in (1, 0))
-    below = np.cumsum(negative, axis=1) - negative
+    below = np.cumsum(negative, axis=1) - negative / 2
+    return _of_sums(cell, weight @ (probability - label) ** 2, (positive * below).sum(axis=1))
+
+
+def _of_sums(cell: dict, errors: np.ndarray, above: np.ndarray) -> dict[str, np.ndarray]:
+    """The measures of sums of weights, each (resamples,): by label and prediction, of squared errors, and of the pairs
+    in which a landslide scores above a non-landslide, ties half."""
+    landslides, others = cell[1, False] + cell[1, True], cell[0, False] + cell[0, True]
+    total = landslides + others
     with np.errstate(invalid="ignore", divide="ignore"):  # of one class, or weighted 0 throughout
         agree = (cell[0, False] + cell[1, True]) / total
-        truly, said = (cell[1, False] + cell[1, True]) / total, (cell[0, True] + cell[1, True]) / total
+        truly, said = landslides / total, (cell[0, True] + cell[1, True]) / total
         chance = truly * said + (1 - truly) * (1 - said)
-        auroc = (positive * (below + negative / 2)).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1))
         kappa = np.where((truly > 0) & (truly < 1), (agree - chance) / (1 - chance), np.nan)
-        brier = weight @ (probability - label) ** 2 / total
-    return {"kappa": kappa, "auroc": auroc, "brier": brier, "accuracy": agree}
+        return {"kappa": kappa, "auroc": above / (landslides * others), "brier": errors / total, "accuracy": agree}
 
 
 def before_and_after(held_out: pd.DataFrame) -> pd.DataFrame:

@@ -206,6 +206,7 @@ def test_bootstrap_draws_whole_blocks_the_same_for_every_method_and_seed():
 def test_the_bootstrap_keeps_few_draws_of_many_points_in_memory(monkeypatch):
     """And draws the same ones: the memory bounds how many are looked at together, no more."""
     seeds, sizes, real = made_seeds(), [], measures.weighted
+    monkeypatch.setattr(measures, "PAIRS", 0)
     expected = bootstrap(seeds, 50, np.random.default_rng(3))
     monkeypatch.setattr(measures, "weighted", lambda label, p, weight, *rest: sizes.append(weight.size) or real(
         label, p, weight, *rest))
@@ -218,6 +219,17 @@ def test_the_bootstrap_keeps_few_draws_of_many_points_in_memory(monkeypatch):
         np.testing.assert_allclose(found[name], values, rtol=1e-5)
     monkeypatch.setattr(measures, "DRAWN", 1)  # less than one draw: one at a time
     np.testing.assert_allclose(bootstrap(seeds, 5, np.random.default_rng(3))["auroc"], expected["auroc"][:5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("digits", [1, 9])
+def test_pairs_of_units_give_what_points_give(monkeypatch, digits):
+    """Units that are drawn often, once and never, scores with ties and without, and a seed of one class."""
+    seeds = [Scored(s.unit, s.label, s.scores.round(digits)) for s in made_seeds()]
+    seeds.append(Scored(np.full(3, 7), np.ones(3, int), np.array([[0.2, 0.7, 0.9]] * 3)))
+    by_units = bootstrap(seeds, 100, np.random.default_rng(8))
+    monkeypatch.setattr(measures, "PAIRS", 0)
+    for name, values in bootstrap(seeds, 100, np.random.default_rng(8)).items():
+        np.testing.assert_allclose(by_units[name], values, atol=1e-6, err_msg=name)
 
 
 def test_bootstrap_of_identical_methods_differs_by_exactly_0():
