@@ -95,30 +95,26 @@ def compare(name: str, sizes: list, shots: int, size: int, normalise: bool, per_
     assert gradient < 1e-4, f"gradients differ by {gradient}"
     assert loss < 1e-3, f"losses differ by {loss}"
 
-    class Forms:
-        """One call of each form: outer steps from number `done` on."""
+    latest = {"ours": state, "batched": stacked([start])}
 
-        state, together = state, stacked([start])
+    def of_ours(done):
+        latest["ours"], *_ = ours(latest["ours"], done, drawn(CALL, done))
+        return CALL
 
-        def ours(self, done):
-            self.state, *_ = ours(self.state, done, drawn(CALL, done))
-            return CALL
+    def of_batched(done):
+        latest["batched"], _, post = batched(latest["batched"], tf.constant(done), tf.constant(CALL), drawn(CALL, done))
+        post.numpy()
+        return CALL
 
-        def batched(self, done):
-            self.together, _, post = batched(self.together, tf.constant(done), tf.constant(CALL), drawn(CALL, done))
-            post.numpy()
-            return CALL
+    def of_plain(done):
+        batches = drawn(CALL, done)
+        for i in range(FEW):
+            post = step(of_step(batches, i))[1]
+        post.numpy()
+        return FEW
 
-        def plain(self, done):
-            batches = drawn(CALL, done)
-            for i in range(FEW):
-                post = step(of_step(batches, i))[1]
-            post.numpy()
-            return FEW
-
-    forms = Forms()
-    forms.batched(0)  # compiles
-    calls = {"ours": forms.ours, "batched, as a GPU runs it": forms.batched, "tf.map_fn": forms.plain}
+    of_batched(0)  # compiles
+    calls = {"ours": of_ours, "batched, as a GPU runs it": of_batched, "tf.map_fn": of_plain}
     rates = {label: np.empty(TURNS) for label in calls}
     for turn in range(TURNS):
         for label, call in calls.items():
