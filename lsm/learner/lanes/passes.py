@@ -132,6 +132,16 @@ def losses_of(o, sign, counts, losses, do, bend, wanted):
 
 
 @njit(nogil=True)
+def _through_relu(d, out, total):
+    """Keeps of the derivatives d (samples, width) those of units that gave something (out > 0); adds them up in total
+    (width,), which are the derivatives by the bias."""
+    for s in range(len(d)):
+        for k in range(len(total)):
+            d[s, k] = d[s, k] if out[s, k] > 0 else 0
+            total[k] += d[s, k]
+
+
+@njit(nogil=True)
 def backward(w, net, h, zh, r, share, path_x, do, samples, g, da, dz, tied):
     """Sets g (weights, LANES) to the gradient of the losses whose derivatives by the logits are do.
 
@@ -154,10 +164,7 @@ def backward(w, net, h, zh, r, share, path_x, do, samples, g, da, dz, tied):
         x, z = _matrix(zh, here, samples, units), _matrix(dz, here, samples, units)
         total, both, scale = _row(g, at[2 * layer + 1], units), _row(tied, unit, units), _row(r, unit, units)
         both[:] = 0
-        for s in range(samples):
-            for k in range(len(total)):
-                d[s, k] = d[s, k] if out[s, k] > 0 else 0
-                total[k] += d[s, k]
+        _through_relu(d, out, total)
         if normalise:
             for s in range(samples):
                 for k in range(len(total)):
@@ -245,10 +252,7 @@ def hessian_product(w, v, net, h, zh, r, share, path_x, do, bend, da, dz, tied, 
             rz, here, samples, units)
         total, moved = _row(out, at[2 * layer + 1], units), np.zeros(units * LANES, w.dtype)
         both, q, scale = _row(tied, unit, units), _row(rq, unit, units), _row(r, unit, units)
-        for s in range(samples):
-            for k in range(len(total)):
-                rda[s, k] = rda[s, k] if a[s, k] > 0 else 0
-                total[k] += rda[s, k]
+        _through_relu(rda, a, total)
         if normalise:
             for s in range(samples):
                 for k in range(len(total)):
