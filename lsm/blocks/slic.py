@@ -118,7 +118,7 @@ def slic_in_strips(read: Callable[[int, int], tuple[np.ndarray, np.ndarray]], la
             terrain, valid = terrain_of(row, n)
             here, nearest = np.empty((n, cols), np.int32), np.empty((n, cols), np.float32)
             _assign(here, nearest, valid, terrain.features, terrain.aspect_weight, centres, step, row)
-            _add(sums, here, terrain.features, terrain.facing(), row)
+            _add_cells(sums, here, terrain.features, terrain.facing(), row)
             if loop == loops - 1:
                 labels[row:row + n] = here
         centres, cells = _means(sums, centres)
@@ -132,7 +132,7 @@ def slic_in_strips(read: Callable[[int, int], tuple[np.ndarray, np.ndarray]], la
         unreached = np.nonzero(valid & (here < 0))
         here[unreached] = nearest_block(unreached[0] + row, unreached[1], centres[kept, :2])
         labels[row:row + n] = here
-        _add(sums, here, terrain.features, terrain.facing(), row)
+        _add_cells(sums, here, terrain.features, terrain.facing(), row)
     return _means(sums, centres[kept])[0][:, :2]
 
 
@@ -248,7 +248,7 @@ def _assign(labels, nearest, valid, features, aspect_weight, centres, step, firs
 
 
 @compiled
-def _add(sums, labels, features, facing, first):
+def _add_cells(sums, labels, features, facing, first):
     """Adds each cluster's cells to its sums (clusters, 8) float64: 1, row, col, the three features, sine and cosine of
     aspect; in the order of the raster, so that they are the same each time. The arrays hold its rows from `first` on.
     """
@@ -268,7 +268,7 @@ def _add(sums, labels, features, facing, first):
 
 def _means(sums: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The clusters' mean row, column, features and aspect, (clusters, 6) float32, and their numbers of cells, of the
-    sums that `_add` makes.
+    sums that `_add_cells` makes.
 
     Aspects are averaged as directions; a cluster of flat cells, or one whose aspects cancel, has none. A cluster
     without cells keeps the centre it had.

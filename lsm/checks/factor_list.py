@@ -66,7 +66,7 @@ def factors_of(known: tuple[Factor, ...], common: dict[str, tuple[str, ...]], ta
     offered, words = [], []
     with contextlib.suppress(InputError) if further in ("none", "") else contextlib.nullcontext():
         offered, words = _offered(headers, factors)  # reads rows; the reader of a damaged table says what is wrong
-    taken = _taken(offered, words, further, headers)
+    taken = _asked_factors(offered, words, further, headers)
     names = ", ".join(map(shown, headers))
     notes = [f"left out, since no column of {names} holds them: {', '.join(left_out)}"] if left_out else []
     notes += [f"taken for factors by their names: {', '.join(renamed)}"] * bool(renamed)
@@ -177,7 +177,7 @@ def _counts(column: pd.Series) -> bool:
     return len(column) > 2 and column.dtype.kind in "iuf" and bool((column.diff().iloc[1:] == 1).all())
 
 
-def _taken(offered: list[str], words: list[str], further: str, headers: dict[Path, list[str]]) -> list[Factor]:
+def _asked_factors(offered: list[str], words: list[str], further: str, headers: dict[Path, list[str]]) -> list[Factor]:
     """The further factors that a person asks for; a column of words is one of classes. Raises InputError for a name
     that is not offered."""
     if further in ("none", ""):

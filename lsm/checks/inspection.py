@@ -67,7 +67,7 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
 
     rows  of a grid table that statistics are made of; its reader sees every row
     """
-    findings, correlation, raster, samples = [], pd.DataFrame(), None, _table(paths.samples)
+    findings, correlation, raster, samples = [], pd.DataFrame(), None, _readable_rows(paths.samples)
     try:
         raster = read_composite(paths.composite)
         findings += of_composite(raster, shown(paths.composite))
@@ -77,7 +77,7 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
     for path in (paths.samples, paths.samples_without_insar):
         if path != paths.samples and not path.is_file():  # it is optional
             continue
-        table = samples if path == paths.samples else _table(path)
+        table = samples if path == paths.samples else _readable_rows(path)
         if path != paths.samples and len(table) and table.equals(samples):
             findings.append(Finding("table", shown(path), "ok", f"the same rows as {shown(paths.samples)}, see there"))
             continue
@@ -109,7 +109,7 @@ def check_inputs(paths: Paths, factors: tuple[Factor, ...], rows: int) -> tuple[
         findings.append(Finding("table", shown(grid), "error", "missing, and no factors.tif either",
                                 "run prepare_region.py, or put the grid table there"))
     if grid.is_file() and grid.suffix != ".tif":
-        table = _table(grid, rows)
+        table = _readable_rows(grid, rows)
         findings += _of_columns(table, factor_columns(table, factors), factors, raster, grid, is_grid=True)
     if paths.factor_stack.is_file() and raster is not None:
         findings += _refusal(paths.factor_stack,
@@ -153,7 +153,7 @@ def _refusal(path: Path, read) -> list[Finding]:
     return []
 
 
-def _table(path: Path, rows: int | None = None) -> pd.DataFrame:
+def _readable_rows(path: Path, rows: int | None = None) -> pd.DataFrame:
     """The first rows of a table, None: all; empty where it cannot be read. In X, Y and label, what is no finite number
     is nan. `_refusal` says what is wrong with such a table."""
     try:

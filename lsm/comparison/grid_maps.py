@@ -42,11 +42,11 @@ def write_method_maps(paths: Paths, jobs: list[Job], mapped: tuple[str, ...], ma
             print(f"{shown(paths.method_maps)}: of an earlier comparison; removed")
             discard(paths.method_maps)
         return []
-    write_bands(paths.method_maps, _bands(there, where), Composite.of(paths.composite).grid, NODATA, there, *made)
+    write_bands(paths.method_maps, _map_bands(there, where), Composite.of(paths.composite).grid, NODATA, there, *made)
     return [paths.method_maps]
 
 
-def _bands(names: list[str], where: dict) -> Iterator[np.ndarray]:
+def _map_bands(names: list[str], where: dict) -> Iterator[np.ndarray]:
     """The map (rows, cols) float32 of each method in turn."""
     for name in names:
         with np.load(where[name], allow_pickle=False) as file:

@@ -65,7 +65,7 @@ class Stack:
     def of(cls, path: Path, factors: tuple[Factor, ...]) -> "Stack":
         """Opens the stack at `path`; raises InputError as `chunks` says."""
         dataset = open_raster(path, "run prepare_region.py again")
-        bands = _bands(dataset, factors, path)
+        bands = _band_numbers(dataset, factors, path)
         _refuse_elsewhere(dataset, path)
         return cls(path, Grid.of(dataset), factors, [Band.of(dataset, b) for b in bands])
 
@@ -109,7 +109,7 @@ def _refuse_elsewhere(dataset: gdal.Dataset, path: Path) -> None:
                          f"({own.extent}); warp it to that grid, or run prepare_region.py again")
 
 
-def _bands(dataset, factors: tuple[Factor, ...], path: Path) -> list[int]:
+def _band_numbers(dataset, factors: tuple[Factor, ...], path: Path) -> list[int]:
     """The number (from 1) of each factor's band."""
     found = {dataset.GetRasterBand(b).GetDescription().strip().lower(): b for b in range(1, dataset.RasterCount + 1)}
     out = []

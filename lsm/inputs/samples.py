@@ -62,7 +62,7 @@ def read_samples(path: Path, factors: tuple[Factor, ...], stage: str = "src_data
     table = _present(path, stage)
     _, places = columns_of(table, factors, ("X", "Y", "label"))
     frame = next(table.frames(places, text=_in_words(places, factors)))
-    values, xy = _checked(table, frame, factors, first_row=0)
+    values, xy = _checked_rows(table, frame, factors, first_row=0)
     for j in (j for j, factor in enumerate(factors) if factor.name == "NDVI" and ndvi_scale(values[:, j]) != 1):
         wild = np.abs(values[:, j]) > 10  # the bulk is -1 to 1, or standardised
         _refuse(wild, table, frame.iloc[:, j], "NDVI from -1 to 1, as in the other rows", 0)
@@ -108,7 +108,7 @@ def grid_chunks(path: Path, factors: tuple[Factor, ...], rows: int) -> Iterator[
 
     for frame in table.frames(places, rows, _in_words(places, factors)):
         if len(frame):
-            yield _checked(table, frame, factors, first, gaps)
+            yield _checked_rows(table, frame, factors, first, gaps)
         first += len(frame)
     if first == 0:
         raise InputError(f"{shown(path)}: expected one row a grid cell, found none; write the grid table again")
@@ -230,7 +230,7 @@ def _in_words(places: list[int], factors: tuple[Factor, ...]) -> list[int]:
     return [place for place, factor in zip(places, factors, strict=False) if factor.words]
 
 
-def _checked(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], first_row: int, gaps=None):
+def _checked_rows(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...], first_row: int, gaps=None):
     """Factors (rows, factors) float32 and coordinates (rows, 2), every value finite and as its kind asks.
 
     frame      columns of the factors, then X and Y, of a part of the table

@@ -218,7 +218,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
                           ADAPTED if one_class or 0 < samples.label[r].mean() < 1 else ONE_CLASS for r in rows])
         networks[kind.name] = [_for_each_block(w, len(rows), folder and folder / f"{kind.name}_{i}.npy")
                                for i, w in enumerate(pooled[kind.name])]
-        for some in _alike(rows, np.flatnonzero(state == ADAPTED)):
+        for some in _of_like_size(rows, np.flatnonzero(state == ADAPTED)):
             tasks = Tasks.of([rows[b] for b in some])
             distances = [distance_to(samples.xy[rows[b]], places[b]) for b in some]
             share[some] += [len(states) / members * share_of_adapted(d, training.reach) for d in distances]
@@ -250,7 +250,7 @@ def _for_each_block(weights: np.ndarray, blocks: int, file: Path | None) -> np.n
     return out
 
 
-def _alike(rows: list[np.ndarray], blocks: np.ndarray) -> Iterator[np.ndarray]:
+def _of_like_size(rows: list[np.ndarray], blocks: np.ndarray) -> Iterator[np.ndarray]:
     """The blocks, some at a time: as many of the smallest left as BLOCKS_AT_ONCE and PADDED allow; rows of all."""
     sizes = np.array([len(rows[b]) for b in blocks], np.int64)
     order = np.argsort(sizes, kind="stable")

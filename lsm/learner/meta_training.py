@@ -200,13 +200,13 @@ def _some_steps(training: Training, k: int, members: Sequence[int], samples: Enc
     end = min(training.done + c.LOG_EVERY, kind.iterations)
     for done in range(training.done, end, every):
         steps = min(every, end - done)
-        states, pre, post = _taken(states, done, steps, batches, done - training.done, kind, c)
+        states, pre, post = _take_steps(states, done, steps, batches, done - training.done, kind, c)
         rates = [[np.mean(rate) for rate in state["inner_lr"]] for state in states]
         rows.append((done + steps, pre, post, rates))
     return states, rows
 
 
-def _taken(states: list[dict], done: int, steps: int, batches: list[np.ndarray], first: int, kind: Kind,
+def _take_steps(states: list[dict], done: int, steps: int, batches: list[np.ndarray], first: int, kind: Kind,
            c: TrainingConstants) -> tuple[list[dict], np.ndarray, np.ndarray]:
     """The states of members after some outer steps, number `done` on, by the batches from the `first` on; and the query
     losses before and after the inner loop (members,)."""
@@ -254,7 +254,7 @@ def _first_fault(training: Training, k: int, samples: EncodedSamples, tasks: Tas
     kind, states = training.kinds[k], training.states[k]
     batches = batches_of(training, k, samples, tasks, c, range(kind.members))
     for i in range(c.LOG_EVERY):
-        states, pre, post = _taken(states, training.done + i, 1, batches, i, kind, c)
+        states, pre, post = _take_steps(states, training.done + i, 1, batches, i, kind, c)
         for member, fault in enumerate(map(not_finite, states, pre, post), start=1):
             if fault:
                 return (f"outer step {training.done + i + 1}, {kind.name} member {member}: expected finite numbers, "

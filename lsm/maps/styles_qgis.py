@@ -21,7 +21,7 @@ def of_palette(classes: list[tuple[int, str, str]]) -> str:
     entries = ElementTree.SubElement(renderer, "colorPalette")
     for value, colour, label in classes:
         ElementTree.SubElement(entries, "paletteEntry", value=str(value), color=colour, alpha="255", label=label)
-    return _text(root)
+    return _style_text(root)
 
 
 def of_ramp(stops: list[tuple[float, str, str]], smooth: bool) -> str:
@@ -37,7 +37,7 @@ def of_ramp(stops: list[tuple[float, str, str]], smooth: bool) -> str:
         colorRampType="INTERPOLATED" if smooth else "DISCRETE", minimumValue=low, maximumValue=high)
     for value, colour, label in stops:
         ElementTree.SubElement(shader, "item", value=f"{value:.9g}", color=colour, alpha="255", label=label)
-    return _text(root)
+    return _style_text(root)
 
 
 def of_categories(kind: str, field: str, categories: list[tuple[int, str, tuple[str, dict]]]) -> str:
@@ -61,7 +61,7 @@ def of_categories(kind: str, field: str, categories: list[tuple[int, str, tuple[
         for name, text in properties.items():
             ElementTree.SubElement(options, "Option", type="QString", name=name, value=text)
             ElementTree.SubElement(drawn, "prop", k=name, v=text)  # QGIS before 3.20 reads this form
-    return _text(root)
+    return _style_text(root)
 
 
 def _raster(attributes: dict[str, str]) -> tuple[ElementTree.Element, ElementTree.Element]:
@@ -71,7 +71,7 @@ def _raster(attributes: dict[str, str]) -> tuple[ElementTree.Element, ElementTre
     return root, renderer
 
 
-def _text(root: ElementTree.Element) -> str:
+def _style_text(root: ElementTree.Element) -> str:
     ElementTree.indent(root, " ")
     return _DOCTYPE + ElementTree.tostring(root, encoding="unicode") + "\n"
 

@@ -62,7 +62,7 @@ def find_inputs(folder: Path, c: InputConstants) -> tuple[dict[str, str], list[s
     found = {}
     for name in INPUTS:
         if given := getattr(c, name):
-            found[name] = _named(name, given, folder) if given != "none" else []
+            found[name] = _files_named(name, given, folder) if given != "none" else []
             continue
         mine = _without_pages([p for p in there if "insar" in words_of_name(p)]) if name == "INSAR" else there
         tracks = [_data([p for p in mine if track & words_of_name(p)]) for track in (ASCENDING, DESCENDING)
@@ -83,7 +83,7 @@ def find_inputs(folder: Path, c: InputConstants) -> tuple[dict[str, str], list[s
     return {name: files[0] for name, files in found.items() if files}, insar
 
 
-def _named(constant: str, given: str, folder: Path) -> list[str]:
+def _files_named(constant: str, given: str, folder: Path) -> list[str]:
     """The files that a constant names, in the folder or the root; several of INSAR, separated by commas. Raises
     InputError where one is missing, or named twice."""
     names = [given] if constant != "INSAR" or ("," in str(path_of(given)) and _there(given, folder)) else [

@@ -42,7 +42,7 @@ def grid_for(dem: RasterFile, epsg: int, cell: float) -> tuple[Grid, bool]:
                and abs(place[1] + place[5]) <= 1e-6 * place[1] and cell in (0, place[1]))
     if aligned:  # GDAL warns of cells that are not square to the last digit
         place = (*place[:5], -place[1])
-        return _checked(Grid(dem.grid.rows, dem.grid.cols, place, crs.ExportToWkt()), crs, where, dem), True
+        return _checked_grid(Grid(dem.grid.rows, dem.grid.cols, place, crs.ExportToWkt()), crs, where, dem), True
     options = {"format": "VRT", "srcSRS": own.ExportToWkt(), "dstSRS": crs.ExportToWkt()}
     try:
         warped = gdal.Warp("", dem.band.dataset, **options)
@@ -54,10 +54,10 @@ def grid_for(dem: RasterFile, epsg: int, cell: float) -> tuple[Grid, bool]:
                          f"{reason(error, dem.file.path)}; check EPSG, CELL and the CRS of the DEM") from None
     grid = Grid(warped.RasterYSize, warped.RasterXSize, warped.GetGeoTransform(), crs.ExportToWkt(),
                 "" if own.IsSame(crs) else own.ExportToWkt())
-    return _checked(grid, crs, where, dem), False
+    return _checked_grid(grid, crs, where, dem), False
 
 
-def _checked(grid: Grid, crs: osr.SpatialReference, where: str, dem: RasterFile) -> Grid:
+def _checked_grid(grid: Grid, crs: osr.SpatialReference, where: str, dem: RasterFile) -> Grid:
     """Returns the grid. Raises InputError where it has too few cells for a slope, or too many to work with, or where
     its metres are no metres on the ground or its Y does not run north: slopes, distances or aspects would be wrong."""
     if min(grid.rows, grid.cols) < 3 or grid.rows * grid.cols > MAX_CELLS:

@@ -118,7 +118,7 @@ class Cluster:
 
         self.calls += 1
         setup = self.folder / f"{self.calls}.pickle"
-        setup.write_bytes(dumps((_named(work), _named(start), dumps(arguments), self.expected, str(root()))))
+        setup.write_bytes(dumps((_module_of(work), _module_of(start), dumps(arguments), self.expected, str(root()))))
         waiting = deque()
         with self._told():
             for item in items:
@@ -215,7 +215,7 @@ def _address(scheduler: str) -> str:
                          "scheduler --scheduler-file wrote, found neither") from None
 
 
-def _named(function: Callable) -> tuple[str, str]:
+def _module_of(function: Callable) -> tuple[str, str]:
     """The module and the name by which a worker finds a function; a stage that runs is a module there."""
     module = function.__module__
     return Path(sys.modules[module].__file__).stem if module == "__main__" else module, function.__name__

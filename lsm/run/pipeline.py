@@ -116,19 +116,19 @@ def states_of(region: str, arguments: list[str], raw: bool = False, made: Collec
     paths, out = Paths(region), {}
     for stage in of_region(region, raw):
         waiting = [script for script in stage.after if out.get(script, "fresh") != "fresh"]
-        out[stage.script] = "fresh" if stage.script in made else _state(stage, paths, arguments, waiting)
+        out[stage.script] = "fresh" if stage.script in made else _state_of(stage, paths, arguments, waiting)
     return out
 
 
 def state_of_checks(region: str, arguments: list[str]) -> str:
     """Whether the last checks of a region are of its inputs, of these constants and of this code: as `states_of`."""
-    return _state(CHECKS, Paths(region), arguments)
+    return _state_of(CHECKS, Paths(region), arguments)
 
 
 def state_of_figures(region: str, arguments: list[str], waiting: Collection[str] = ()) -> str:
     """Whether all figures of a region that were drawn are of the files, constants and code that there are now: as
     `states_of`; waiting: the scripts that must run first."""
-    return _state(DRAWN, Paths(region), arguments, waiting)
+    return _state_of(DRAWN, Paths(region), arguments, waiting)
 
 
 def figures_of(paths: Paths) -> list[Path]:
@@ -165,7 +165,7 @@ def made_files(stage: Stage, paths: Paths) -> list[Path]:
     return always + [path for path in paths.all() if path not in always and made_by(path) == stage.script]
 
 
-def _state(stage: Stage, paths: Paths, arguments: list[str], waiting: Collection[str] = ()) -> str:
+def _state_of(stage: Stage, paths: Paths, arguments: list[str], waiting: Collection[str] = ()) -> str:
     """The state of a stage, as `states_of` gives it; waiting: the scripts that must run first."""
     if not any(path.is_file() for path in stage.outputs(paths)):
         return "missing"

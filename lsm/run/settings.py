@@ -204,7 +204,7 @@ def _parse(name: str, text: str, default, kind: type):
         word = _YES_OR_NO.get(text.lower())
         raise InputError(f"{name}={text}: expected True or False"
                          + f"; did you mean {name}={word}?" * (word is not None))
-    if not _alike(value, examples[0]):
+    if not _same_type(value, examples[0]):
         raise InputError(f"{name}={text}: expected a value like {examples[0]!r} ({type(examples[0]).__name__})")
     most = MOST_WHOLE if isinstance(examples[0], int) and name != "SEED" else MOST
     if not all(abs(number) <= most for number in _numbers(value)):  # nan compares with nothing
@@ -212,10 +212,10 @@ def _parse(name: str, text: str, default, kind: type):
     return float(value) if isinstance(examples[0], float) else value
 
 
-def _alike(value, example) -> bool:
+def _same_type(value, example) -> bool:
     """Same type, and tuples of the same kind of things, in any number; a whole number may stand for a float in one."""
     if isinstance(example, tuple) and example:
-        return type(value) is tuple and all(any(_alike(v, e) for e in example) for v in value)
+        return type(value) is tuple and all(any(_same_type(v, e) for e in example) for v in value)
     return type(value) is type(example) or (type(value), type(example)) == (int, float)
 
 

@@ -164,8 +164,8 @@ def _attribute_table(band: gdal.Band, values: set[float], file: File, field: str
         low, high = table.GetNameOfCol(first), table.GetNameOfCol(last)
         columns[low] = [text_of(v) for v in within]
         notes.append(f"{file.where}: classes are named by the ranges of numbers ({low}, {high}) of its attribute table")
-    return _named(columns, of_text, of_use.get(gdal.GFU_Name, ""), next(filter(None, map(of_use.get, _USES)), ""),
-                  values, file, field, notes)
+    return _code_names(columns, of_text, of_use.get(gdal.GFU_Name, ""), next(filter(None, map(of_use.get, _USES)), ""),
+                       values, file, field, notes)
 
 
 def _vat(file: File, values: set[float], field: str, notes: list[str]) -> dict[int, str]:
@@ -182,11 +182,11 @@ def _vat(file: File, values: set[float], field: str, notes: list[str]) -> dict[i
     fields = fields_of(layer)
     columns = {name: [text_of(f.GetField(name)) for f in layer] for name in fields}
     of_text = [name for name, kind in fields.items() if kind == ogr.OFTString]
-    return _named(columns, of_text, "", "", values, file, field, notes)
+    return _code_names(columns, of_text, "", "", values, file, field, notes)
 
 
-def _named(columns: dict[str, list[str]], of_text: list[str], told_name: str, told_code: str, values: set[float],
-           file: File, field: str, notes: list[str]) -> dict[int, str]:
+def _code_names(columns: dict[str, list[str]], of_text: list[str], told_name: str, told_code: str, values: set[float],
+                file: File, field: str, notes: list[str]) -> dict[int, str]:
     """Name by code of an attribute table; columns  texts of each row, by column; the rest as the functions above.
     Columns of text that hold colours or numbers alone are no names."""
     texts = [name for name in of_text if not all(_COLOUR.fullmatch(text) or re.fullmatch(r"[+-]?\d*", text)

@@ -125,7 +125,7 @@ def years_of(column: pd.Series, where: str, latest: int) -> tuple[np.ndarray, li
     latest  the last year that a landslide can have happened in; later ones, and what programs write for a date that is
             not known, count as unknown
     """
-    texts = [_text(value) for value in column]
+    texts = [_date_text(value) for value in column]
     years = np.array([year_of(text) for text in texts], float)
     unknown = np.array([bool(_PLACEHOLDER.search(text) or _JANUARY.search(text)) for text in texts], bool)
     late = years > latest
@@ -150,7 +150,7 @@ def year_of(value) -> float:
     """The year in a date as people write it, with a time or without; nan where there is none, or several: "2010-2014",
     or one that only bounds the date: "before 2008". Eight digits are read as year, month, day or else as day, month,
     year, or month, day, year."""
-    text = _text(value)
+    text = _date_text(value)
     if _BOUND.search(text) and len(YEAR.findall(text)) < 2:  # 1.5.2008 until 3.6.2008 is of 2008
         return np.nan
     if whole := {next(filter(None, found.group("first", "last", "end"))) for found in _WHOLE.finditer(text)}:
@@ -162,7 +162,7 @@ def year_of(value) -> float:
     return float(found.pop()) if len(found) == 1 else np.nan
 
 
-def _text(value) -> str:
+def _date_text(value) -> str:
     """A date as text, "" for None; digits as wide as Chinese characters become usual ones."""
     return "" if value is None else unicodedata.normalize("NFKC", str(value)).strip()
 

@@ -178,7 +178,7 @@ def _metres(file: File, band: gdal.Band, crs: osr.SpatialReference, unit: str, n
                          "their sign and give a CRS of heights")
     found = {}
     if stated:
-        found["its band"] = _named(stated)
+        found["its band"] = _metres_of_unit(stated)
         if found["its band"] is None:
             raise InputError(f"{file.where}: unit of the band: expected one of {', '.join(METRES)}, found {stated!r}; "
                              f"convert the values to metres, or, if they are of one of these, {_say_unit(file)}")
@@ -187,7 +187,7 @@ def _metres(file: File, band: gdal.Band, crs: osr.SpatialReference, unit: str, n
     names = {"the name of its band": band.GetDescription(), "its name": Path(file.member or file.path.name).stem}
     for who, name in names.items():
         if not found and (unit_of_name := _UNIT_OF_NAME.search(name)):
-            found[who] = _named(next(filter(None, unit_of_name.groups())))
+            found[who] = _metres_of_unit(next(filter(None, unit_of_name.groups())))
         elif not found and (unclear := _OR_COUNTRY.search(name)):
             raise InputError(f"{file.where}: expected the unit of its values, found none but the end of {who}, "
                              f"{unclear[1]}, which may be a country; {_say_unit(file)}")
@@ -211,7 +211,7 @@ def _say_unit(file: File) -> str:
     return "say which it is: DEM_UNIT=<unit>" if file.what == "DEM" else f"set it: {edit(file.path, '-units m')}"
 
 
-def _named(text: str) -> float | None:
+def _metres_of_unit(text: str) -> float | None:
     """The metres of a unit as files spell it: "US survey foot", "metre", "ft". None for another, and where a number or
     a word stands beside it that may change it: "0.1 m", "tenths of metres"."""
     bare = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode().replace("_", " ")

@@ -126,7 +126,7 @@ def test_opposite_aspects_have_no_mean_aspect():
         bands[1] = aspects
         cells = slic.Terrain.of(bands, labels == 0, WEIGHTS, 500)
         sums = np.zeros((1, 8))
-        slic._add(sums, labels.astype(np.int32), cells.features, cells.facing(), 0)
+        slic._add_cells(sums, labels.astype(np.int32), cells.features, cells.facing(), 0)
         means, number = slic._means(sums, np.zeros((1, 6), np.float32))
         assert means[0, -1] == pytest.approx(expected, abs=1e-4)
         assert number == [4]

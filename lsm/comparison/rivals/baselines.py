@@ -43,7 +43,7 @@ def fitted_network(model, features: Callable, split: Split) -> Callable:
         return fitted(model, features, split)
 
 
-def _state(rng) -> int:
+def _drawn_seed(rng) -> int:
     return int(rng.integers(1 << 31))
 
 
@@ -69,20 +69,20 @@ def svm(split: Split, rng) -> Callable:
     Halves in the order of the points would lie in different blocks; a machine of one half that ranks the other half
     the wrong way round would invert the sigmoid, and with it every score.
     """
-    machine = SVC(C=1, gamma=1 / (2 * split.x[split.labelled].var()), cache_size=1000, random_state=_state(rng))
-    halves = StratifiedKFold(2, shuffle=True, random_state=_state(rng))
+    machine = SVC(C=1, gamma=1 / (2 * split.x[split.labelled].var()), cache_size=1000, random_state=_drawn_seed(rng))
+    halves = StratifiedKFold(2, shuffle=True, random_state=_drawn_seed(rng))
     return fitted(CalibratedClassifierCV(machine, cv=halves, ensemble=False), split.encoded, split)
 
 
 def mlp(split: Split, rng) -> Callable:
     """32-32-16, ReLU, Adam, alpha .01, batches of 32, as published."""
-    network = MLPClassifier((32, 32, 16), alpha=0.01, batch_size=32, max_iter=EPOCHS, random_state=_state(rng))
+    network = MLPClassifier((32, 32, 16), alpha=0.01, batch_size=32, max_iter=EPOCHS, random_state=_drawn_seed(rng))
     return fitted_network(network, split.encoded, split)
 
 
 def random_forest(*parts: str) -> Callable:
     """200 trees, as published; "xy" adds X and Y."""
-    return lambda split, rng: fitted(RandomForestClassifier(TREES, random_state=_state(rng)),
+    return lambda split, rng: fitted(RandomForestClassifier(TREES, random_state=_drawn_seed(rng)),
                                      features_of(parts, split), split)
 
 
@@ -90,7 +90,7 @@ def boosting(*parts: str) -> Callable:
     """Gradient boosting on the factors and, of the parts named, "xy" and "block" (factors within the block)."""
     def method(split: Split, rng) -> Callable:
         features = features_of(parts, split)
-        model = boosted(features(split)[split.labelled], split.label[split.labelled], _state(rng))
+        model = boosted(features(split)[split.labelled], split.label[split.labelled], _drawn_seed(rng))
         return lambda rows: model.predict_proba(features(rows))[:, 1]
 
     return method
@@ -106,7 +106,7 @@ def random_forest_of_block(split: Split, rng) -> Callable:
         own = (split.block == b) & split.labelled
         if not own.any():
             return None
-        return RandomForestClassifier(TREES, random_state=_state(rng)).fit(split.factors[own], split.label[own])
+        return RandomForestClassifier(TREES, random_state=_drawn_seed(rng)).fit(split.factors[own], split.label[own])
 
     def predict(rows) -> np.ndarray:
         out = np.full(len(rows.block), everywhere)
@@ -122,7 +122,7 @@ def random_forest_of_block(split: Split, rng) -> Callable:
 
 def nearest_neighbours(split: Split, rng) -> Callable:
     """k nearest labelled points by X and Y alone, weighted by distance; k by cross-validation."""
-    folds = StratifiedKFold(5, shuffle=True, random_state=_state(rng))
+    folds = StratifiedKFold(5, shuffle=True, random_state=_drawn_seed(rng))
     search = GridSearchCV(KNeighborsClassifier(weights="distance"), {"n_neighbors": NEIGHBOURS}, cv=folds,
                           scoring="neg_log_loss")
     return fitted(search, lambda rows: rows.xy, split)

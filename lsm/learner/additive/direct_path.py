@@ -48,7 +48,7 @@ def add_curves(z: np.ndarray, x: np.ndarray, path: np.ndarray) -> None:
 
     path  (rows,) float32: the landslide's column of w5 less the other one
     """
-    _add(z, x, *_levels_and_slopes(path, x.shape[1]))
+    _add_curves(z, x, *_levels_and_slopes(path, x.shape[1]))
 
 
 def _levels_and_slopes(path: np.ndarray, inputs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +64,7 @@ def _levels_and_slopes(path: np.ndarray, inputs: int) -> tuple[np.ndarray, np.nd
 
 
 @compiled
-def _add(z, x, levels, slopes):
+def _add_curves(z, x, levels, slopes):
     """z + the sum over inputs of levels + slopes * x, each of its piece of the curve. Knots lie 1 apart."""
     last = levels.shape[0] - 1
     for i in range(x.shape[0]):

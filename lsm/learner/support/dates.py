@@ -46,13 +46,13 @@ def years(paths: Paths, samples: dict, c: Constants) -> np.ndarray:
     """
     if not paths.samples_dates.is_file():
         return np.full(len(samples["label"]), np.nan)
-    dated = _table(paths, c).round({"X": 2, "Y": 2}).drop_duplicates(["X", "Y"])
+    dated = _dates_table(paths, c).round({"X": 2, "Y": 2}).drop_duplicates(["X", "Y"])
     places = pd.DataFrame(samples["xy"].round(2), columns=["X", "Y"])
     found = places.merge(dated, how="left", on=["X", "Y"])["year"].to_numpy(float)
     return np.where(samples["label"] == 1, found, np.nan)
 
 
-def _table(paths: Paths, c: Constants) -> pd.DataFrame:
+def _dates_table(paths: Paths, c: Constants) -> pd.DataFrame:
     """The table of dates: X, Y and year, nan where it is not known. Raises InputError."""
     path = paths.samples_dates
     if record_path(path).is_file():
@@ -68,7 +68,7 @@ def _table(paths: Paths, c: Constants) -> pd.DataFrame:
 
 def check_dates(paths: Paths, c: Constants) -> None:
     """Refuses FORECAST=True where the region's landslides have no dates. Raises InputError."""
-    _need_two(paths, _table(paths, c)["year"].to_numpy() if paths.samples_dates.is_file() else np.empty(0))
+    _need_two(paths, _dates_table(paths, c)["year"].to_numpy() if paths.samples_dates.is_file() else np.empty(0))
 
 
 def _need_two(paths: Paths, year: np.ndarray) -> None:

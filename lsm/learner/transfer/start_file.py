@@ -12,7 +12,7 @@ PROJECT_MODEL = "project"  # of START_FROM: the model that comes with the projec
 def source_path(start_from: str, region: str) -> Path | None:
     """The file that START_FROM names for a region; None for "". Raises InputError where there is none, and for a model
     that learned from this region's samples."""
-    path = _named(start_from, region)
+    path = _source_named(start_from, region)
     if path and (own := own_inputs(path, region)):
         raise InputError(f"START_FROM={start_from}: expected a model of other areas, found one made from {own}, a "
                          "file of this region or a copy of one: it may have learned from the samples that are scored; "
@@ -38,7 +38,7 @@ def own_inputs(path: Path, region: str) -> str:
     return ""
 
 
-def _named(start_from: str, region: str) -> Path | None:
+def _source_named(start_from: str, region: str) -> Path | None:
     if not start_from:
         return None
     if start_from == region:

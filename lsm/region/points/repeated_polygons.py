@@ -29,11 +29,11 @@ def same_polygons(shapes: list[ogr.Geometry], labels: np.ndarray, cell: float) -
         if number[i] == i:  # else it is another drawing of one before it
             near = tree.query_ball_point(tree.data[i], CLOSE * cell, p=np.inf)
             number[[j for j in near if j > i and number[j] == j and labels[one[i]] == labels[one[j]]
-                    and _alike(shapes[one[i]], shapes[one[j]])]] = i
+                    and _same_ground(shapes[one[i]], shapes[one[j]])]] = i
     return number[exact]
 
 
-def _alike(a: ogr.Geometry, b: ogr.Geometry) -> bool:
+def _same_ground(a: ogr.Geometry, b: ogr.Geometry) -> bool:
     """Whether two shapes cover the same ground, nearly."""
     if not (a.IsValid() and b.IsValid()):
         a, b = a.MakeValid(), b.MakeValid()
