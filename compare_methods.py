@@ -53,7 +53,7 @@ from lsm.comparison.methods import FAMILIES
 from lsm.comparison.ours import published_steps
 from lsm.comparison.ours.networks import Stages, k_shot
 from lsm.comparison.points import Points, read_points
-from lsm.comparison.protocols import all_splits, cut_of, one_class, units_of, unused_points, write_splits
+from lsm.comparison.protocols import all_splits, cut_of, one_class, side_of, units_of, unused_points, write_splits
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, Split, repeated_rows, without_twins
 from lsm.comparison.tables import pages, score_tables
 from lsm.inputs import grid_cells
@@ -169,7 +169,8 @@ def split_of(job: Job) -> Split:
                              f"whose other factors no scored point has, found {one_class(taught)}; WITHOUT= leaves "
                              "none out")
     return Split(factors, tuple(_C.factors[j] for j in used), _POINTS.xy, _POINTS.label, _POINTS.block, role,
-                 "recommended", _POINTS.blocks, cut, _POINTS.year if cut == "years" else None)
+                 "recommended", _POINTS.blocks, cut, side_of(job.protocol), _C.FOLDS,
+                 _POINTS.year if cut == "years" else None)
 
 
 def twins(points: Points, c: Constants) -> str:

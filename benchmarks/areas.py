@@ -42,12 +42,13 @@ def read_areas(roots: list[Path], protocol: str) -> dict[str, pd.DataFrame]:
 
 def east_of(folder: Path, region: str, protocol: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Differences from ours and intervals (score_tables.resampled) of one protocol, all factors, on the samples of the
-    region whose X is not below the median of all samples."""
+    region whose X is not below the median of all samples. Folds were cut in the whole region, so that some hold few of
+    these samples: each fold counts as many times as it has some of them."""
     places = pd.read_csv(folder / f"{region}_splits.csv.gz", usecols=["sample", "x"])
     east = places.loc[places.x >= places.x.median(), "sample"]
     scores = pd.read_csv(folder / f"{region}_scores.csv.gz")
     kept = scores.with_dv.astype(bool) & (scores.protocol == protocol) & scores.point.isin(east)
-    return resampled(scores[kept], DRAWS, np.random.default_rng(0))
+    return resampled(scores[kept], DRAWS, np.random.default_rng(0), by_points=True)
 
 
 def leads_of(differences: pd.DataFrame) -> str:

@@ -95,26 +95,29 @@ def level_of(probability: np.ndarray) -> np.ndarray:
     return np.unique(probability, return_inverse=True)[1].astype(np.int32)
 
 
-def bootstrap(seeds: list[Scored], resamples: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def bootstrap(seeds: list[Scored], resamples: int, rng: np.random.Generator, by_points: bool = False
+              ) -> dict[str, np.ndarray]:
     """kappa, auroc, brier and accuracy of every method under resampled units, each (resamples, methods).
 
     Units (blocks, or squares) are drawn with replacement, the same ones for every method and seed: points of a unit are
     not independent, and a unit may be held out under several seeds. A measure is the mean over the seeds that have it:
-    a seed (or fold) with none of the drawn units, or with one class among them, has no AUROC and no kappa. With
+    a seed (or fold) with none of the drawn units, or with one class among them, has no AUROC and no kappa. `by_points`:
+    each seed counts as many times as it has points, for folds that differ much in size. With
     resamples = 0 every unit counts once: one row, the measures themselves. However many points there are, DRAWN bounds
     the memory.
     """
     units = np.unique(np.concatenate([s.unit for s in seeds]))
     n = len(units)
     if not resamples:
-        return _under(np.ones((1, n)), units, seeds)
+        return _under(np.ones((1, n)), units, seeds, by_points)
     at_once = max(1, min(AT_ONCE, DRAWN // max(n, *(len(s.unit) for s in seeds))))
-    some = [_under(rng.multinomial(n, np.full(n, 1 / n), size=min(at_once, resamples - done)), units, seeds)
+    some = [_under(rng.multinomial(n, np.full(n, 1 / n), size=min(at_once, resamples - done)), units, seeds,
+                   by_points)
             for done in range(0, resamples, at_once)]
     return {name: np.concatenate([values[name] for values in some]) for name in some[0]}
 
 
-def _under(times: np.ndarray, units: np.ndarray, seeds: list[Scored]) -> dict[str, np.ndarray]:
+def _under(times: np.ndarray, units: np.ndarray, seeds: list[Scored], by_points: bool) -> dict[str, np.ndarray]:
     """The measures, each (resamples, methods), when every unit counts so often: times (resamples, units)."""
     sums, counts = (dict.fromkeys(("kappa", "auroc", "brier", "accuracy"), 0.0) for _ in range(2))
     for s in seeds:
@@ -124,10 +127,11 @@ def _under(times: np.ndarray, units: np.ndarray, seeds: list[Scored]) -> dict[st
         else:
             weight = times[:, own[of_unit]].astype(np.float32)  # (resamples, n)
             each = [weighted(s.label, p, weight, level) for p, level in zip(s.scores, s.level, strict=True)]
+        points = (times[:, own] @ np.bincount(of_unit))[:, None] if by_points else 1
         for name in sums:
             values = np.stack([m[name] for m in each], axis=1)
-            sums[name] = sums[name] + np.nan_to_num(values)
-            counts[name] = counts[name] + np.isfinite(values)
+            sums[name] = sums[name] + np.nan_to_num(values) * points
+            counts[name] = counts[name] + np.isfinite(values) * points
     with np.errstate(invalid="ignore"):
         return {name: sums[name] / counts[name] for name in sums}
 

@@ -59,7 +59,12 @@ def cut_of(protocol: str) -> str:
     """How the query is cut off, as `splits.Split.cut` has it."""
     name = protocol.removeprefix("development_")
     return {"published": "random", "augmentation": "random", "k-shot": "random", RANDOM_FOLDS: "random",
-            "spatial": "line", "temporal": "years"}.get(name, "places")
+            "spatial": "line", "temporal": "years"}.get(name, "squares" if kind_of(name) == "blocked" else "places")
+
+
+def side_of(protocol: str) -> float:
+    """The side in m of the squares that a protocol holds out; 0 where it holds out none."""
+    return 1000 * float(protocol.split(" ")[1]) if kind_of(protocol) == "blocked" else 0.0
 
 
 def square_sizes(xy: np.ndarray, given: tuple) -> tuple[float, ...]:
@@ -94,7 +99,7 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
         cannot.append((("temporal",), "temporal: the landslides have no dates"))
     out = {}
     for (protocol, number), role in every.items():
-        if cut_of(protocol) in ("line", "places"):  # random halves and folds lie among their query
+        if cut_of(protocol) in ("line", "places", "squares"):  # random halves and folds lie among their query
             role = splits.without_strip(role, points.xy, c.BUFFER, sample)
         taught, asked = (points.label[sample & np.isin(role, roles)] for roles in ((TRAIN, SUPPORT), (QUERY,)))
         found = ""

@@ -138,8 +138,10 @@ class Split:
     xy       (points, 2) m; label (points,) int32; block (points,); role (points,): UNUSED, TRAIN, SUPPORT or QUERY
     form     of the encoder
     blocks   how many there are, also those without any point; 0: the highest block of the points and all below it
-    cut      how the query was cut off: at "random", by a "line" through each block, by "places" as a whole, or by
-             "years", the newest; methods that validate do it in the same way
+    cut      how the query was cut off: at "random", by a "line" through each block, by k-means of "places", by
+             "squares", or by "years", the newest; methods that validate do it in the same way
+    side     of these squares, m
+    folds    of places or squares
     year     (points,) of a landslide, nan where it is not known; None where the cut is not by years
     """
 
@@ -152,6 +154,8 @@ class Split:
     form: str
     blocks: int = 0
     cut: str = "places"
+    side: float = 0.0
+    folds: int = 5
     year: np.ndarray | None = None
 
     @property

@@ -189,6 +189,22 @@ def test_bootstrap_without_resamples_is_the_mean_of_the_measures():
         np.testing.assert_allclose(values, [expected], rtol=1e-5, err_msg=name)
 
 
+def test_folds_may_count_as_their_points():
+    """A fold of few points decides as little as its points would in one large fold."""
+    few, many = made_seeds(seeds=2)
+    few = Scored(few.unit[:9], few.label[:9], few.scores[:, :9])
+    found = bootstrap([few, many], 0, np.random.default_rng(0), by_points=True)
+    for name, values in found.items():
+        expected = [np.average([all_measures(s.label, s.scores[m])[name] for s in (few, many)], weights=[9, 150])
+                    for m in range(3)]
+        np.testing.assert_allclose(values, [expected], rtol=1e-5, err_msg=name)
+    joined = Scored(*(np.concatenate([getattr(few, key), getattr(many, key)], axis=-1)
+                      for key in ("unit", "label", "scores")))
+    draws = [bootstrap(seeds, 40, np.random.default_rng(5), by_points=True)["brier"]
+             for seeds in ([few, many], [joined])]
+    np.testing.assert_allclose(*draws, rtol=1e-6)  # the mean over all points does not depend on folds
+
+
 def test_bootstrap_draws_whole_blocks_the_same_for_every_method_and_seed():
     seeds = made_seeds()
     found = bootstrap(seeds, 15, np.random.default_rng(4))

@@ -168,6 +168,13 @@ def test_squares_follow_the_extent(extent, sizes):
 
 # the strip ------------------------------------------------------------------------------------------------------
 
+@pytest.mark.parametrize(("protocol", "cut", "side"), [
+    ("published", "random", 0), ("development_spatial", "line", 0), ("blocked 0.5 km", "squares", 500),
+    ("partitions", "places", 0), ("random folds", "random", 0), ("temporal", "years", 0)])
+def test_methods_are_told_how_the_query_was_cut(protocol, cut, side):
+    assert (protocols.cut_of(protocol), protocols.side_of(protocol)) == (cut, side)
+
+
 def test_nothing_teaches_within_the_strip():
     points = made_points()
     plain, _ = roles_of(points)

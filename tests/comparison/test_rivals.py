@@ -209,6 +209,22 @@ def test_the_validation_cuts_as_the_query_was_cut():
             assert ((low.max(axis=0) <= high.min(axis=0)) | (high.max(axis=0) <= low.min(axis=0))).any()
 
 
+def test_places_and_squares_are_validated_in_folds_as_many_and_as_large_as_the_query():
+    """Validated in larger pieces, a rival would be tuned for places farther away than those that are scored."""
+    split, rng = made_split(), np.random.default_rng(2)
+    places = split.xy[split.labelled]
+    side = np.ptp(places, axis=0).max() / 6
+    fold = tuned.folds_like_the_query(replace(split, cut="squares", side=side, folds=4), rng)
+    assert set(fold) == set(range(4))
+    square = np.unique(np.floor(places / side), axis=0, return_inverse=True)[1].ravel()
+    assert all(len(set(fold[square == s])) == 1 for s in range(square.max() + 1))
+    assert len(set(square[fold == 0])) > 1
+    parts = tuned.folds_like_the_query(replace(split, cut="places", folds=5), rng)
+    assert set(parts) == set(range(5))
+    one = replace(split, cut="squares", side=1e9, folds=4)
+    assert not list(tuned.validation(one, lambda known: lambda s: s.xy, rng))  # nothing is left to learn from
+
+
 def test_the_newest_landslides_validate_where_the_newest_are_asked():
     split = made_split()
     year = np.where(split.label == 1, np.random.default_rng(3).integers(2000, 2010, len(split.label)), np.nan)

@@ -84,6 +84,12 @@ def test_too_few_samples_measure_nothing(rows):
     assert measured_reach(*untrained(samples), samples, known, 1) == np.inf
 
 
+def test_one_block_alone_measures_nothing():
+    """No other block can teach it, so no reach is better than another."""
+    samples = replace(area(3_000), block=np.zeros(1500, int))
+    assert measured_reach(*untrained(samples), samples, np.ones(1500, bool), 1) == np.inf
+
+
 def test_a_network_lies_between_the_intermediate_model_and_the_adapted_one():
     pooled, adapted = [np.float32([0, 2])], [np.float32([4, -2])]
     assert nearer_to_adapted(pooled, adapted, 0, 500)[0].tolist() == [4, -2]

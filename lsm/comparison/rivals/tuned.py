@@ -19,10 +19,10 @@ from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScal
 
 from lsm.comparison.rivals import boosting as trees
 from lsm.comparison.rivals.baselines import TREES, features_of, fitted
-from lsm.comparison.splits import Split, along_a_line, partition
+from lsm.comparison.splits import Split, along_a_line, partition, squares
 from lsm.learner.support.dates import NEWER, newest
 
-FOLDS = 3                        # of the validation; 2 where blocks are cut by a line
+FOLDS = 3                        # of the validation by random folds; 2 where blocks are cut by a line
 PENALTIES = (0.003, 0.03, 0.3, 3.0)  # C of logistic regression: small is strong
 KNOTS = np.linspace(-3, 3, 7)    # of splines, in standard deviations
 MEMBERS = 6                      # of a mean of boosting models, as many as networks make the map
@@ -73,9 +73,10 @@ def penalised(splines: bool = False) -> Callable:
 
 
 def folds_like_the_query(split: Split, rng) -> np.ndarray:
-    """The fold (labelled points,) of each labelled point: cut at random, by a line through each block, or by k-means of
-    places, as split.cut says. Cut by years, the newest landslides are the only fold, with as large a share of the other
-    points; -1: older, in no fold."""
+    """The fold (labelled points,) of each labelled point: cut at random, by a line through each block, by k-means of
+    places or by squares, as split.cut says; places and squares into as many folds as the query's, since fewer and
+    larger ones would lie farther from their training points than the query does. Cut by years, the newest landslides
+    are the only fold, with as large a share of the other points; -1: older, in no fold."""
     rows = np.flatnonzero(split.labelled)
     if split.cut == "years":
         year, absent = split.year[rows], split.label[rows] == 0
@@ -85,7 +86,9 @@ def folds_like_the_query(split: Split, rng) -> np.ndarray:
     if split.cut == "random":
         return rng.permutation(len(rows)) % FOLDS
     if split.cut == "places":
-        return partition(split.xy[rows], min(FOLDS, len(rows)), rng)
+        return partition(split.xy[rows], min(split.folds, len(rows)), rng)
+    if split.cut == "squares":
+        return squares(split.xy[rows], np.ones(len(rows), bool), split.side, split.folds, rng)
     fold = np.zeros(len(rows), int)
     for block in np.unique(split.block[rows]):
         own = np.flatnonzero(split.block[rows] == block)
@@ -95,14 +98,14 @@ def folds_like_the_query(split: Split, rng) -> np.ndarray:
 
 def validation(split: Split, features_by: Callable, rng) -> Iterator[tuple]:
     """Features and labels of the training points, then of the points to predict, of every fold in turn. A fold whose
-    training points hold one class is left out.
+    training points hold one class, or none, is left out.
 
     features_by  (training points, (points,) bool) -> (rows) -> features
     """
     rows, fold = np.flatnonzero(split.labelled), folds_like_the_query(split, rng)
     for k in range(fold.max() + 1):
         known, asked = (np.isin(np.arange(len(split.role)), rows[of]) for of in (fold != k, fold == k))
-        if 0 < split.label[known].mean() < 1:
+        if known.any() and 0 < split.label[known].mean() < 1:
             x = features_by(known)(split)
             yield x[known], split.label[known], x[asked], split.label[asked]
 

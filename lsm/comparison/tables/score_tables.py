@@ -125,9 +125,10 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
                       seeds=("seed", "nunique")).reset_index()
 
 
-def resampled(scores: pd.DataFrame, resamples: int, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+def resampled(scores: pd.DataFrame, resamples: int, rng: np.random.Generator, by_points: bool = False
+              ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables differences (ours minus every other method) and intervals (every method), with 95 % intervals, by the
-    same draws of units (`measures.bootstrap`)."""
+    same draws of units (`measures.bootstrap`, also for by_points)."""
     gains, own = [], []
     for (protocol, with_dv), part in scores.groupby(["protocol", "with_dv"], sort=False):
         key, by_seed = {"protocol": protocol, "with_dv": with_dv}, [one for _, one in part.groupby("seed")]
@@ -137,7 +138,7 @@ def resampled(scores: pd.DataFrame, resamples: int, rng: np.random.Generator) ->
             of_method = [one[one.method == name] for name in names]
             seeds.append(measures.Scored(of_method[0].unit.to_numpy(), of_method[0].label.to_numpy(),
                                          np.stack([rows.score.to_numpy(float) for rows in of_method])))
-        drawn, plain = measures.bootstrap(seeds, resamples, rng), measures.bootstrap(seeds, 0, rng)
+        drawn, plain = (measures.bootstrap(seeds, n, rng, by_points) for n in (resamples, 0))
         units = len(np.unique(part.unit))
         for name, values in drawn.items():
             for j, method in enumerate(names):

@@ -16,7 +16,7 @@ from numba import njit
 
 from lsm.learner.lanes.passes import add_lanes, aligned, backward, forward, hessian_product, losses_of
 from lsm.learner.lanes.products import LANES, TILE
-from lsm.learner.network import parts_of_curves
+from lsm.learner.network import EPSILON, parts_of_curves
 from lsm.run.code import compiled, sha256
 
 BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-7  # of Adam, as in maml.py
@@ -89,7 +89,7 @@ def _adam(values, first, m, v, gradient, shrinks, rate):
 @lru_cache
 def _loop() -> Callable:
     """The compiled outer loop of one member."""
-    code = "".join(sha256(Path(__file__).with_name(name)) for name in ("passes.py", "products.py"))
+    code = "".join(sha256(Path(__file__).with_name(name)) for name in ("passes.py", "products.py")) + f" {EPSILON}"
 
     @compiled
     def loop(weights, rates, m, v, shrinks, net, inner_steps, first_order, outer_lr, step, support, query, losses):

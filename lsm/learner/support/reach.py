@@ -81,7 +81,7 @@ def measured_reach(training: Training, pooled: Networks, samples: EncodedSamples
         if adapts:
             loss += _losses(training, pooled, samples, [chosen[b] for b in adapts],
                             [[s[b] for b in adapts] for s in supports], reaches)
-    return float(reaches[loss.argmin()])
+    return float(reaches[loss.argmin()]) if loss.any() else np.inf
 
 
 def _losses(training: Training, pooled: Networks, samples: EncodedSamples, asked: list, supports: list,
