@@ -252,15 +252,16 @@ def not_finite(state: dict, pre: float, post: float) -> str:
 def _first_fault(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants) -> str:
     """The message on a kind of which a member diverged in the next steps: they are taken one at a time."""
     kind, states = training.kinds[k], training.states[k]
+    steps_too_long = "META_LR, INNER_LR or DECAY" if kind.decay else "META_LR or INNER_LR"
     batches = batches_of(training, k, samples, tasks, c, range(kind.members))
     for i in range(c.LOG_EVERY):
         states, pre, post = _take_steps(states, training.done + i, 1, batches, i, kind, c)
         for member, fault in enumerate(map(not_finite, states, pre, post), start=1):
             if fault:
                 return (f"outer step {training.done + i + 1}, {kind.name} member {member}: expected finite numbers, "
-                        f"found {fault}; lower META_LR or INNER_LR")
+                        f"found {fault}; lower {steps_too_long}")
     return (f"outer steps {training.done + 1} to {training.done + c.LOG_EVERY}, {kind.name} members: expected finite "
-            "numbers, found others; lower META_LR or INNER_LR")
+            f"numbers, found others; lower {steps_too_long}")
 
 
 def _log(training: Training, shares: list[tuple], found: list[list[tuple]]) -> None:

@@ -12,7 +12,7 @@ from math import ceil, sqrt
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lsm.blocks.slic import compiled
+from lsm.run.code import compiled
 
 LEAF = 64  # samples; a multiple of what a vector instruction takes
 FIRST = 8  # axes

@@ -1,6 +1,7 @@
 """Digests: of files, and of the code that a script runs, itself and all modules it imports; numba's compiling."""
 
 import ast
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -39,13 +40,32 @@ def come_since(record: dict) -> list[str]:
 
 
 def compiled(function: Callable) -> Callable:
-    """The function compiled by numba; the compiled code is kept for the next run where its folder can be written."""
-    from numba import njit  # here: most stages compile nothing
+    """The function compiled by numba; the compiled code is kept for the next run where its folder can be written.
 
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # neither __pycache__ nor the user's own cache folder can be written
-        return njit(nogil=True)(function)
+    Kept code that cannot be read, as after a power cut, is compiled anew. On a full disk nothing is kept.
+    """
+    from numba import njit  # here: most stages compile nothing
+    from numba.core.caching import FunctionCache
+
+    class Kept(FunctionCache):
+        """As numba keeps compiled code by cache=True, which stops with a traceback in both cases."""
+
+        def load_overload(self, *of):
+            try:
+                return super().load_overload(*of)
+            except Exception:  # a damaged pickle raises any
+                with contextlib.suppress(OSError):
+                    self.flush()
+                return None
+
+        def save_overload(self, *of):
+            with contextlib.suppress(OSError):
+                super().save_overload(*of)
+
+    out = njit(nogil=True)(function)
+    with contextlib.suppress(RuntimeError):  # neither __pycache__ nor the user's own cache folder can be written
+        out._cache = Kept(function)
+    return out
 
 
 @lru_cache

@@ -363,11 +363,12 @@ def test_a_meta_batch_takes_the_tasks_there_are(monkeypatch):
     assert set(asked) == {(19, 19)}
 
 
-def test_divergence_is_told_with_its_step():
+@pytest.mark.parametrize(("decay", "lower"), [(0, "META_LR or INNER_LR"), (500, "META_LR, INNER_LR or DECAY")])
+def test_divergence_is_told_with_its_step(decay, lower):
     """The steps before it are well: training that ends there is finite, and one more step is refused."""
-    split, c = made_split(), blocks(META_LR=1e30, LOCAL_ITERATIONS=100)
+    split, c = made_split(), blocks(META_LR=1e30, LOCAL_ITERATIONS=100, DECAY=decay)
     message = (r"^outer step (\d+), blocks member [12]: expected finite numbers, found a query loss (before|after) the "
-               r"inner loop of \S+; lower META_LR or INNER_LR$")
+               rf"inner loop of \S+; lower {lower}$")
     with pytest.raises(InputError, match=message) as caught:
         trained(split, c)
     step = int(re.match(message, str(caught.value))[1])

@@ -12,12 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 
 from lsm.learner.lanes.passes import add_lanes, aligned, backward, forward, hessian_product, losses_of
 from lsm.learner.lanes.products import LANES, TILE
 from lsm.learner.network import EPSILON, parts_of_curves
 from lsm.run.code import compiled, sha256
+from lsm.run.settings import InputError
 
 BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-7  # of Adam, as in maml.py
 
@@ -89,6 +90,8 @@ def _adam(values, first, m, v, gradient, shrinks, rate):
 @lru_cache
 def _loop() -> Callable:
     """The compiled outer loop of one member."""
+    if config.DISABLE_JIT:
+        raise InputError("NUMBA_DISABLE_JIT: expected 0, since meta-training is compiled, found 1; unset it")
     code = "".join(sha256(Path(__file__).with_name(name)) for name in ("passes.py", "products.py")) + f" {EPSILON}"
 
     @compiled
