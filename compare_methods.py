@@ -60,8 +60,10 @@ from lsm.inputs import grid_cells
 from lsm.learner.network import use_one_thread
 from lsm.learner.transfer.start_file import source_path
 from lsm.run.artifacts import check
+from lsm.run.code import with_constants_of
 from lsm.run.jobs import cluster_of
 from lsm.run.paths import Paths, shown
+from lsm.run.pipeline import BY_SCRIPT
 from lsm.run.settings import InputError, at_least, counted, of_stage, run
 from study_area import Area, Spread
 from unsupervised_pretraining.rbm import RBM
@@ -120,8 +122,7 @@ _STAGE = "compare_methods.py"
 
 def constants_of_stages(c: Constants, recipe: str, seed: int) -> list:
     """The constants that stages 1 and 3 would run with."""
-    return [of_stage(script, REGION=c.REGION, RECIPE=recipe, SEED=seed)
-            for script in ("unsupervised_pretraining/DAS_pretraining.py", "meta_learner.py")]
+    return [of_stage(script, REGION=c.REGION, RECIPE=recipe, SEED=seed) for script in BY_SCRIPT[_STAGE].does]
 
 
 def pretrained(inputs: np.ndarray, one, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -218,12 +219,13 @@ def main(c: Constants) -> None:
         print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))
         folder.mkdir(parents=True, exist_ok=True)
         run_jobs(jobs, work, c.WORKERS, start_fitting, (points, roles, inventory, c), cluster)
-    made, written = (_STAGE, c, [*inputs, paths.splits]), []
+    recorded = with_constants_of(BY_SCRIPT[_STAGE].does, c)
+    made, written = (_STAGE, recorded, [*inputs, paths.splits]), []
     steps, jobs = ([job for job in jobs if (job.family == fits.STEPS) == own] for own in (True, False))
     if steps:
-        written += published_steps.write_steps(paths, inventory, steps, (_STAGE, c, [*inputs, paths.samples]))
+        written += published_steps.write_steps(paths, inventory, steps, (_STAGE, recorded, [*inputs, paths.samples]))
     if jobs:  # the files of an earlier comparison are of one run until here
-        write_splits(paths.splits, points, roles, (_STAGE, c, inputs))
+        write_splits(paths.splits, points, roles, (_STAGE, recorded, inputs))
         written.append(paths.splits)
         units = units_of(points, roles, c)
         written += score_tables.write_tables(paths, jobs, points, roles, units, c.RESAMPLES, c.SEED,

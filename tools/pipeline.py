@@ -15,6 +15,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -106,6 +107,13 @@ def run(script: str, region: str, arguments: list[str]) -> bool:
     if code:
         sys.exit(code if code > 0 else 128 - code)  # of a signal, as shells have it
     return True
+
+
+def for_the_map_alone(names: Iterable[str]) -> list[str]:
+    """Those of the constants that a comparison takes from the scripts of stages 1 and 3, whatever the command says."""
+    stages = [defaults(constants_class(script)) for script in pipeline.BY_SCRIPT[pipeline.COMPARE].does]
+    own = defaults(constants_class(pipeline.COMPARE))
+    return [name for name in names if name not in own and any(name in stage for stage in stages) and name != "RECIPE"]
 
 
 def chosen_of(region: str, arguments: list[str]) -> list[str]:
@@ -225,6 +233,9 @@ def main(arguments: list[str]) -> None:
     if target == "status":
         status(region, arguments, "RAW" in given)
         return
+    if target == "compare" and (beyond := for_the_map_alone(given)):
+        print(f"{', '.join(beyond)}: the map alone is made so; a comparison takes the constants of "
+              f"{' and '.join(pipeline.BY_SCRIPT[pipeline.COMPARE].does)} from these scripts: edit them there")
     if target == "run":
         os.environ[FOLLOWS] = "yes"  # report.py names what is left out; figure.py need not
     ran = make("map" if target in ("run", "figures") else target, region, arguments, "RAW" in given)

@@ -128,7 +128,8 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
             continue
         rows.append({"file": shown(path), "stage": record["stage"], "recipe": record["recipe"], "seed": record["seed"],
                      "sha256": record["sha256"], "verdict": ""})
-        constants.setdefault(record["stage"], {}).update(record["constants"])
+        own = {name: value for name, value in record["constants"].items() if " OF " not in name}  # of other stages
+        constants.setdefault(record["stage"], {}).update(own)
         inputs |= {name: digest for name, digest in record["inputs"].items()
                    if name.startswith("src_data/") or record["stage"] in (BLOCKS, PREPARE)}
         for name, version in record.get("versions", {}).items():

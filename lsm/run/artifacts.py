@@ -217,7 +217,7 @@ def _stage_of(record: dict) -> tuple[str, ...]:
 def changes_since(record: dict, constants, inputs: list[Path], ignore: set[str]) -> list[str]:
     """How the run that wrote `record` differs, in words, from a run with these constants (except those in `ignore`) and
     inputs: region, recipe and seed, then inputs, then other constants."""
-    now = json.loads(json.dumps(vars(constants)))
+    now = json.loads(json.dumps({name: value for name, value in vars(constants).items() if name.isupper()}))
     then = record["constants"] | {"REGION": record["region"], "RECIPE": record["recipe"], "SEED": record["seed"]}
     changed = {name: f"{name} = {then.get(name)!r}, now {now[name]!r}"
                for name in now if name not in ignore and then.get(name) != now[name]}

@@ -1,15 +1,19 @@
-"""Digests: of files, and of the code that a script runs, itself and all modules it imports; numba's compiling."""
+"""What a result depends on: digests of files and of the code that a script runs, itself and all modules it imports;
+constants of other stages. And numba's compiling."""
 
 import ast
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 from lsm.run.paths import PROJECT, root
+from lsm.run.settings import of_stage
 
+FREE = ("REGION", "RECIPE", "SEED", "FURTHER", "SAVE_EVERY")  # constants that `with_constants_of` leaves out
 OWN = ("lsm", "unsupervised_pretraining")  # packages of this project; study_area holds constants, which records have
 
 
@@ -37,6 +41,15 @@ def state_of(path: Path) -> str | None:
 def come_since(record: dict) -> list[str]:
     """The optional files, by name, that a run had to do without by its record, and that came or changed since."""
     return [name for name, state in record.get("without", {}).items() if state_of(root() / name) not in (None, state)]
+
+
+def with_constants_of(scripts: Sequence[str], c):
+    """The constants `c` of a stage for its record and, beside them, those of the stages that it does the work of, by
+    both recipes, as "ADAPT_STEPS OF META_LEARNER.PY, RECOMMENDED"; `c` itself where there are no such stages."""
+    more = {f"{name} OF {script.upper()}, {recipe.upper()}": value
+            for script in scripts for recipe in ("recommended", "published")
+            for name, value in vars(of_stage(script, REGION=c.REGION, RECIPE=recipe)).items() if name not in FREE}
+    return SimpleNamespace(**vars(c), factors=c.factors, **more) if more else c
 
 
 def compiled(function: Callable) -> Callable:

@@ -13,17 +13,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsm.run.artifacts import (
-    MAKERS,
-    changes_since,
-    made_by,
-    made_with,
-    other_factors,
-    read_record,
-    record_of,
-    wrote,
-)
-from lsm.run.code import code_of, come_since
+from lsm.run.artifacts import MAKERS, changes_since, made_by, made_with, other_factors, read_record, record_of, wrote
+from lsm.run.code import code_of, come_since, with_constants_of
 from lsm.run.paths import OF_SOME, PRODUCTS, Paths, names_of_classes, python, root, shown
 from lsm.run.settings import InputError, by_name, check_of_stage, constants, constants_class, defaults, in_short
 
@@ -38,6 +29,7 @@ class Stage:
     free     constants that change nothing that it writes
     some     (paths) -> the files that some runs write: those whose record names the stage must be fresh too
     beside   (paths) -> files without a record that lie beside those, and must be there
+    does     scripts whose work it does too, by their constants
     """
 
     script: str
@@ -46,6 +38,7 @@ class Stage:
     free: tuple[str, ...] = ()
     some: Callable[[Paths], list[Path]] = lambda paths: _but(paths, paths.breaks)  # drawn once for many runs
     beside: Callable[[Paths], list[Path]] = lambda paths: []
+    does: tuple[str, ...] = ()
 
 
 def _but(paths: Paths, *others: Path) -> list[Path]:
@@ -71,7 +64,8 @@ STAGES = (
     Stage(LEARN, lambda p: [p.model, p.split, p.history, p.held_out, p.metrics], (PRETRAIN, BLOCKS), ("SAVE_EVERY",)),
     Stage(MAP, lambda p: [p.models, p.map_raster], (BLOCKS, LEARN), ("GRID_ROWS", "DASK_SCHEDULER")),
     Stage(COMPARE, lambda p: [p.scores, p.method_metrics, p.results], (BLOCKS,), ("WORKERS", "DASK_SCHEDULER"),
-          some=lambda p: _but(p, p.published_steps, p.published_steps_page)),  # of a protocol that runs alone
+          some=lambda p: _but(p, p.published_steps, p.published_steps_page),  # of a protocol that runs alone
+          does=(PRETRAIN, LEARN)),
     Stage(EXPLAIN, lambda p: [p.importance, p.importance_territory, p.shap_values, p.leading_factor], (MAP,),
           ("WORKERS", "DASK_SCHEDULER"), beside=lambda p: [names_of_classes(p.leading_factor)]),
     Stage(GIS, lambda p: [p.gis_layers, *(p.gis_raster(name) for name in PRODUCTS if name not in OF_SOME), p.gis_table],
@@ -178,6 +172,7 @@ def _state_of(stage: Stage, paths: Paths, arguments: list[str], waiting: Collect
 def _reasons(stage: Stage, paths: Paths, arguments: list[str]) -> list[str]:
     """Why a stage must run again; [] where it need not. The first artifact that is not fresh gives the reasons."""
     now = constants(constants_class(stage.script), arguments_of(stage.script, paths.region, arguments))
+    now = with_constants_of(stage.does, now)
     if stage.script == PREPARE and (gone := _gone(paths)):
         return [f"{shown(gone[0])}: missing"]
     always = stage.outputs(paths)

@@ -23,6 +23,7 @@ from lsm.inputs.factor.definition import write_factors
 from lsm.maps.gis import remove_product
 from lsm.run import pipeline
 from lsm.run.artifacts import artifact, record_path
+from lsm.run.code import with_constants_of
 from lsm.run.paths import OF_SOME, PRODUCTS, PROJECT, Paths
 from lsm.run.settings import InputError, constants, constants_class, of_stage
 
@@ -38,6 +39,11 @@ def finished(copy_of_demo):
     arguments = [K, *(f"{name}={value}" for name, value in made.items() if "ITERATIONS" in name), *TRAINING]
     arguments += [f"{name}={area[name]}" for name in ("ROWS", "COLS", "INVENTORY", "ABSENCE", "INSAR")]
     return copy_of_demo, arguments
+
+
+def compared(**given) -> SimpleNamespace:
+    """What a comparison writes into its records for these constants."""
+    return with_constants_of(pipeline.BY_SCRIPT[pipeline.COMPARE].does, of_stage(pipeline.COMPARE, **given))
 
 
 def states(arguments) -> dict[str, str]:
@@ -106,7 +112,7 @@ def test_every_file_that_a_stage_wrote_is_seen(tmp_path, monkeypatch, script, na
     """Also one that only some runs write; its record tells that the last one did."""
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths, stage = Paths("isle"), pipeline.BY_SCRIPT.get(script, pipeline.CHECKS)
-    path, c = getattr(paths, name), of_stage(script, REGION="isle")
+    path, c = getattr(paths, name), with_constants_of(stage.does, of_stage(script, REGION="isle"))
     factors = of_stage(pipeline.CHECK, REGION="isle").factors
     for file in (*stage.outputs(paths), path, *[paths.insar_points] * (script == pipeline.AUGMENT)):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -127,10 +133,10 @@ def test_the_steps_of_the_published_recipe_are_shown_but_make_no_comparison_stal
     """They are of a protocol that no other comparison runs."""
     paths = Paths("demo")
     for path in pipeline.BY_SCRIPT[pipeline.COMPARE].outputs(paths):
-        with artifact(path, pipeline.COMPARE, of_stage(pipeline.COMPARE), [paths.samples]) as temporary:
+        with artifact(path, pipeline.COMPARE, compared(), [paths.samples]) as temporary:
             temporary.write_text("compared")
     for path in (paths.published_steps, paths.published_steps_page):
-        with artifact(path, pipeline.COMPARE, of_stage(pipeline.COMPARE, PROTOCOLS="published-steps"), []) as temporary:
+        with artifact(path, pipeline.COMPARE, compared(PROTOCOLS="published-steps"), []) as temporary:
             temporary.write_text("step by step")
     paths.published_steps.unlink()
     assert pipeline.states_of("demo", finished[1])[pipeline.COMPARE] == "fresh"
@@ -381,7 +387,7 @@ def test_status_says_when_the_checks_are_out_of_date(finished, capsys):
 
 def test_a_comparison_that_somebody_chose_is_up_to_date_as_chosen(finished, capsys):
     paths, tool = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))
-    c = of_stage(pipeline.COMPARE, PROTOCOLS="partitions", METHODS="ours,logistic")
+    c = compared(PROTOCOLS="partitions", METHODS="ours,logistic")
     for path in (paths.scores, paths.method_metrics, paths.results):
         with artifact(path, pipeline.COMPARE, c, [paths.samples]) as temporary:
             temporary.write_text("compared")
@@ -397,10 +403,24 @@ def test_a_comparison_that_somebody_chose_is_up_to_date_as_chosen(finished, caps
     assert said()[0].startswith("  compare: out of date")
 
 
+def test_a_comparison_is_stale_once_a_constant_of_the_stages_it_repeats_is_another(finished, capsys):
+    """It trains ours itself, as stages 1 and 3 would; the map may have come from another number since."""
+    paths, c = Paths("demo"), compared()
+    vars(c)["ADAPT_STEPS OF META_LEARNER.PY, RECOMMENDED"] += 1
+    for path in pipeline.BY_SCRIPT[pipeline.COMPARE].outputs(paths):
+        with artifact(path, pipeline.COMPARE, c, [paths.samples]) as temporary:
+            temporary.write_text("compared")
+    now = of_stage(pipeline.LEARN).ADAPT_STEPS
+    assert pipeline.states_of("demo", finished[1])[pipeline.COMPARE] == (
+        f"stale: ADAPT_STEPS OF META_LEARNER.PY, RECOMMENDED = {now + 1}, now {now}")
+    tool = runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))
+    assert tool["for_the_map_alone"](["ADAPT_STEPS", "SEEDS", "REGION", "K", "HIDDEN"]) == ["ADAPT_STEPS", "HIDDEN"]
+
+
 def test_the_command_for_a_lost_file_of_a_chosen_comparison_makes_no_bigger_one(finished, capsys, monkeypatch):
     paths, chosen = Paths("demo"), "PROTOCOLS=partitions METHODS=ours,logistic REPEATS=1"
     monkeypatch.delenv("PY", raising=False)
-    c = of_stage(pipeline.COMPARE, **dict(pair.split("=") for pair in chosen.split()) | {"REPEATS": 1})
+    c = compared(**dict(pair.split("=") for pair in chosen.split()) | {"REPEATS": 1})
     for path in (paths.scores, paths.method_metrics, paths.results, paths.method_differences):
         with artifact(path, pipeline.COMPARE, c, [paths.samples]) as temporary:
             temporary.write_text("compared")
