@@ -69,7 +69,7 @@ def category_layer(name: str, file: str, field: str, given: dict[str, int], regi
     if without == ground:
         raise InputError(f"{given_file.where}: expected classes on the DEM ({grid.extent}), found none there; check "
                          "the CRS and extent of the file, or leave it out")
-    notes += [f"{without / ground:.1%} of the DEM's cells have no class of {name}: code 0"] * (without > 0)
+    notes += [f"{without:,} of the DEM's {ground:,} cells have no class of {name}: code 0"] * (without > 0)
     if new := sorted(text for text, code in codes.items() if given and code not in given.values()):
         notes.append(f"classes of {name} that {region} does not have: {', '.join(new)}")
     return codes
