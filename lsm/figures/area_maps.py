@@ -14,7 +14,7 @@ from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, NothingToDraw, arrays, caption, colour_bar, input_table, saved
 from lsm.figures.importance import COLUMNS, chosen_blocks
 from lsm.figures.importance import STAGE as EXPLAINING
-from lsm.figures.map_page import MapTerrain, draw_classes, map_page, marks, patch, point_key, terrain
+from lsm.figures.map_page import MapTerrain, draw_classes, map_page, map_with_legend, marks, patch, point_key, terrain
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import open_raster
 from lsm.insar.velocities import towards_satellite
@@ -27,21 +27,21 @@ from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, counted, of_stage
 
 DENSE = 12_000  # points of a map from which on their marks are smallest
+SIZES = {"non-landslide": 0.9, "landslide": 1.8, "InSAR": 1.8}  # of the inventory's marks there, in points squared
 
 
 def inventory(c: FigureConstants) -> Drawn:
     """Landslides, non-landslides and InSAR points over the terrain."""
     ground = terrain(c)
     points, record = inventory_points(c)
-    fig, ax, panel = map_page(ground)
+    larger, of_kind = enlarged(len(points)), dict(list(points.groupby("kind")))
+    sizes = {kind: size for kind, size in SIZES.items() if kind in of_kind}
+    fig, ax = map_with_legend(ground, [
+        point_key(kind, f"{styles.NAMES[kind].replace(' (', chr(10) + '(')}: {len(of_kind[kind]):,}")
+        for kind in sizes])
     ax.imshow(0.5 + 0.5 * ground.relief, extent=ground.extent)  # paler, so that points stand out
-    handles, larger = [], enlarged(len(points))
-    for kind, size in (("non-landslide", 0.9), ("landslide", 1.8), ("InSAR", 1.8)):
-        chosen = points[points["kind"] == kind]
-        if len(chosen):
-            marks(ax, kind, chosen["X"], chosen["Y"], larger * size, c.RASTERISE)
-            handles.append(point_key(kind, f"{styles.NAMES[kind].replace(' (', chr(10) + '(')}: {len(chosen):,}"))
-    panel.legend(handles=handles, loc="upper left", borderaxespad=0)
+    for kind, size in sizes.items():
+        marks(ax, kind, of_kind[kind]["X"], of_kind[kind]["Y"], larger * size, c.RASTERISE)
     places = len(points[["X", "Y"]].drop_duplicates())
     words = f" at {counted(places, 'place')}: rows that repeat a place are drawn, but learned from once"
     caption(fig, c, record, counted(len(points), "row") + words if places < len(points) else
@@ -142,9 +142,14 @@ def blocks(c: FigureConstants) -> Drawn:
     tasks = arrays(paths.tasks, "scene_sampling.py", c, ("xy", "label"))
     block, _, extent, _ = read_decimated(paths.blocks, c.LARGEST, average=False)  # (rows, cols)
     table = table.assign(thin=table["samples"] <= c.THIN)
-    fig, ax, panel = map_page(ground)
-    ax.imshow(0.5 + 0.5 * ground.relief, extent=ground.extent)  # paler, so that thin blocks stand out
     shaded, veil = (*to_rgb(styles.THIN), 0.4), np.zeros((*block.shape, 4))
+    n, thin = int(tasks["label"].sum()), int(table["thin"].sum())
+    handles = [point_key("non-landslide", f"non-landslide: {len(tasks['label']) - n:,}"),
+               point_key("landslide", f"landslide: {n:,}"),
+               Line2D([], [], color="black", linewidth=0.6, label=f"block: {len(table):,}")]
+    handles += [Patch(facecolor=shaded, label=f"{c.THIN} samples or\nfewer: {thin:,}")] * (thin > 0)
+    fig, ax = map_with_legend(ground, handles)
+    ax.imshow(0.5 + 0.5 * ground.relief, extent=ground.extent)  # paler, so that thin blocks stand out
     veil[np.isin(block, table.loc[table["thin"], "block"])] = shaded
     ax.imshow(veil, extent=extent)
     larger = enlarged(len(tasks["label"]))
@@ -152,12 +157,6 @@ def blocks(c: FigureConstants) -> Drawn:
         marks(ax, kind, *tasks["xy"][tasks["label"] == (kind == "landslide")].T, larger * size, c.RASTERISE)
     ax.plot(*as_one_line(outlines(block, extent)), color="black", linewidth=0.45)
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
-    n, thin = int(tasks["label"].sum()), int(table["thin"].sum())
-    handles = [point_key("non-landslide", f"non-landslide: {len(tasks['label']) - n:,}"),
-               point_key("landslide", f"landslide: {n:,}"),
-               Line2D([], [], color="black", linewidth=0.6, label=f"block: {len(table):,}")]
-    handles += [Patch(facecolor=shaded, label=f"{c.THIN} samples or\nfewer: {thin:,}")] * (thin > 0)
-    panel.legend(handles=handles, loc="upper left", borderaxespad=0)
     weak = "; weak landslides (InSAR) among the landslides" * paths.insar_points.is_file()
     caption(fig, c, record, f"{counted(len(table), 'block')}, {counted(len(tasks['label']), 'sample')}: places, each "
             f"counted once{weak}")
@@ -173,13 +172,12 @@ def lsm_map(c: FigureConstants) -> Drawn:
     forecast = f"; FORECAST=True: {forecast_of(found)}" if forecast_of(found) else ""
     ground = terrain(c)
     table = class_areas(path, breaks, list(c.CLASS_NAMES))
-    fig, ax, panel = map_page(ground)
-    draw_classes(ax, ground, path, 1, breaks, c.CLASS_COLOURS, c.LARGEST, 0.3)
     columns = (table[name] for name in ("class", "from", "to", "share"))
     handles = [patch(colour, f"{name}  {low:.3g}–{high:.3g}\n{share:.1%} of area")
                for colour, name, low, high, share in zip(c.CLASS_COLOURS, *columns, strict=True)]
-    panel.legend(handles=handles[::-1], loc="upper left", borderaxespad=0, title="landslide\nsusceptibility",
-                 alignment="left", title_fontsize=8, handleheight=1.6, handlelength=1.8, labelspacing=0.7)
+    fig, ax = map_with_legend(ground, handles[::-1], title="landslide\nsusceptibility", alignment="left",
+                              title_fontsize=8, handleheight=1.6, handlelength=1.8, labelspacing=0.7)
+    draw_classes(ax, ground, path, 1, breaks, c.CLASS_COLOURS, c.LARGEST, 0.3)
     same = dominant_class(table["cells"].to_numpy(), c)
     same = f"; {same}: BREAKS=quantile shows differences" if same and c.BREAKS == "fixed" else ""
     caption(fig, c, record, f"{table['cells'].sum():,} cells, {table['area_km2'].sum():,.1f} km²{forecast}{same}")
@@ -211,7 +209,15 @@ def leading_factor(c: FigureConstants) -> Drawn:
     drawn[land & ~known] = to_rgb(styles.PALE)
     if ground.shade.shape == known.shape:
         drawn[known] *= dimmed(ground.shade)[known, None]
-    fig, ax, side = map_page(ground, least=2.2 + 0.17 * len(order))
+    count = leads["factor"].value_counts()
+    handles = [patch(colours[names.index(name)],
+                     f"{number[name]}  {name}  {f'{share:.0%}' if share >= 0.005 else '< 1%'}, {count[name]}")
+               for name, share in (order / order.sum()).items()]
+    if (land & ~known).any():
+        handles.append(patch(styles.PALE, "none explained"))
+    handles.append(Line2D([], [], color="black", linewidth=1.4, label="shown one by one in the\nfigure shap_blocks"))
+    fig, ax = map_with_legend(ground, handles, alignment="left", title="leading factor\n(share of area, blocks)",
+                              title_fontsize=7.5, fontsize=6.5, handleheight=1, handlelength=1.5, labelspacing=0.45)
     ax.imshow(drawn, extent=extent)
     lines = [(block, "white", 0.5, 2), (land, styles.INK, 0.3, 2)]
     for b in chosen_blocks(table, blocks.set_index("block")["samples"], c.SHAP_BLOCKS):
@@ -222,16 +228,6 @@ def leading_factor(c: FigureConstants) -> Drawn:
         ax.text(x, y, number[factor], fontsize=5, ha="center", va="center", zorder=4,
                 path_effects=[withStroke(linewidth=1.1, foreground="white")])
     ax.set(xlim=ground.extent[:2], ylim=ground.extent[2:])
-    count = leads["factor"].value_counts()
-    handles = [patch(colours[names.index(name)],
-                     f"{number[name]}  {name}  {f'{share:.0%}' if share >= 0.005 else '< 1%'}, {count[name]}")
-               for name, share in (order / order.sum()).items()]
-    if (land & ~known).any():
-        handles.append(patch(styles.PALE, "none explained"))
-    handles.append(Line2D([], [], color="black", linewidth=1.4, label="in shap_blocks"))
-    side.legend(handles=handles, loc="upper left", borderaxespad=0, alignment="left",
-                title="leading factor\n(share of area, blocks)", title_fontsize=7.5, fontsize=6.5, handleheight=1,
-                handlelength=1.5, labelspacing=0.45)
     caption(fig, c, record, f"factor with the largest mean |SHAP| in each of {len(leads):,} explained blocks; "
             f"it has {leads['share_of_shap'].median():.0%} of the block's sum (median)")
     return fig, leads[["block", "factor", "sign", "mean_abs_shap", "share_of_shap", "explained", "samples", "cells",

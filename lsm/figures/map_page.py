@@ -20,6 +20,10 @@ from lsm.maps.cartography import as_one_line, dimmed, outlines, read_decimated, 
 from lsm.run.paths import Paths, edit, shown
 from lsm.run.settings import InputError
 
+WIDE = 1.8          # times as wide as high; such a map has its legend below
+FURNITURE = 1.75    # inches of height that north arrow, scale bar and words take above each other
+FLAT = (1.95, 0.95)  # inches of width and height that they take where the arrow stands beside the bar
+
 
 @dataclass(frozen=True)
 class MapTerrain:
@@ -54,19 +58,65 @@ def terrain(c: FigureConstants, largest: int | None = None) -> MapTerrain:
     return MapTerrain(relief, shade, extent, words)
 
 
-def map_page(ground: MapTerrain, across: float = styles.MAP, beside: float = styles.PANEL, least: float = 3.4) -> tuple:
-    """A page for one map: figure, axes of the map in metres, axes of the panel beside it in inches.
+def map_page(ground: MapTerrain, across: float = styles.MAP, beside: float = styles.PANEL, least: float = 3.4,
+             below: float = 0.0) -> tuple:
+    """A page for one map: figure, axes of the map in metres, axes of the panel beside or below it in inches.
 
-    The panel has north arrow, scale bar, CRS and cell size at its foot and is free above.
+    The panel has north arrow, scale bar, CRS and cell size at its foot, or, below the map, on its right; the rest is
+    free.
     across  inches of the map, at most; beside: inches of the panel; least: inches of height, at least
+    below   inches of height of a panel below the map; 0: the panel is beside it
     """
     west, east, south, north = ground.extent
     scale = min(across / (east - west), 7.5 / (north - south))  # inches a metre
     wide, tall = scale * (east - west), scale * (north - south)
-    high = max(tall, least)
-    fig = Figure(figsize=(styles.WIDTH, high + 0.87))  # the topmost tick label is wider than the frame is high there
-    ax = axes_at(fig, 0.5, 0.65 + high - tall, wide, tall)
-    unit, metres = ("km", 1000) if max(east - west, north - south) > 5000 else ("m", 1)
+    high = tall if below else max(tall, least)
+    foot = 0.42 + below + 0.5 if below else 0.65  # of the map's axis lies between map and panel
+    fig = Figure(figsize=(styles.WIDTH, high + foot + 0.22))  # the topmost tick label is wider than the frame is high
+    ax = axes_at(fig, 0.5, foot + high - tall, wide, tall)
+    name_axes(ax, ground.extent)
+    panel = axes_at(fig, 0.5, 0.42, wide, below) if below else axes_at(fig, 0.65 + wide, 0.65, beside, high)
+    panel.set(xlim=(0, wide if below else beside), ylim=(0, below or high))
+    panel.axis("off")
+    if below:
+        flat_orientation(panel, ground, scale, wide - FLAT[0], below)
+    else:
+        orientation(panel, ground, scale)
+    return fig, ax, panel
+
+
+def map_with_legend(ground: MapTerrain, handles: list, **options) -> tuple:
+    """A page for one map with a legend, which has the room that it needs: figure, axes of the map in metres.
+
+    The legend is beside the map. Of a map much wider than high it is below: beside, it would leave the page half empty.
+    options  of Matplotlib's legend
+    """
+    west, east, south, north = ground.extent
+    options = {"loc": "upper left", "borderaxespad": 0} | options
+    if east - west < WIDE * (north - south):
+        fig, ax, panel = map_page(ground, least=legend_size(handles, options)[1] + FURNITURE)
+    else:
+        across = styles.WIDTH - 0.65
+        options["ncols"] = next((n for n in range(len(handles), 1, -1)
+                                 if legend_size(handles, options | {"ncols": n})[0] < across - FLAT[0]), 1)
+        fig, ax, panel = map_page(ground, across, below=max(FLAT[1], legend_size(handles, options)[1]))
+    panel.legend(handles=handles, **options)
+    return fig, ax
+
+
+def legend_size(handles: list, options: dict) -> tuple[float, float]:
+    """Width and height of a legend in inches, found by drawing it on a page that is thrown away."""
+    page = Figure(figsize=(styles.WIDTH, styles.WIDTH))
+    legend = page.legend(handles=handles, **options)
+    page.draw_without_rendering()
+    box = legend.get_window_extent()
+    return box.width / page.dpi, box.height / page.dpi
+
+
+def name_axes(ax, extent: tuple[float, float, float, float]) -> None:
+    """Sets the axes of a map to its extent, with ticks in kilometres, or in metres where the map is small."""
+    west, east, south, north = extent
+    unit, metres = ("km", 1000) if in_kilometres(extent) else ("m", 1)
     ax.set(xlim=(west, east), ylim=(south, north), aspect="equal", xlabel=f"easting ({unit})",
            ylabel=f"northing ({unit})")
     prune = "lower" if unit == "m" else None  # long numbers would meet in the corner
@@ -76,11 +126,6 @@ def map_page(ground: MapTerrain, across: float = styles.MAP, beside: float = sty
     for label in ax.get_yticklabels():
         label.set(rotation=90, va="center")
     ax.tick_params(labelsize=7)
-    panel = axes_at(fig, 0.65 + wide, 0.65, beside, high)
-    panel.set(xlim=(0, beside), ylim=(0, high))
-    panel.axis("off")
-    orientation(panel, ground, scale)
-    return fig, ax, panel
 
 
 def orientation(panel, ground: MapTerrain, scale: float, left: float = 0.0, longest: float = 1.3) -> None:
@@ -88,11 +133,27 @@ def orientation(panel, ground: MapTerrain, scale: float, left: float = 0.0, long
 
     scale  inches a metre; longest: inches of the bar, at most
     """
-    west, east, south, north = ground.extent
-    words = "\n".join(line for text in ground.words for line in textwrap.wrap(text, 24))
-    panel.text(left + 0.05, 0, words, fontsize=7, color=styles.INK, va="bottom")
-    scale_bar(panel, left + 0.05, 0.75, scale, longest, kilometres=max(east - west, north - south) > 5000)
+    panel.text(left + 0.05, 0, map_words(ground), fontsize=7, color=styles.INK, va="bottom")
+    scale_bar(panel, left + 0.05, 0.75, scale, longest, kilometres=in_kilometres(ground.extent))
     north_arrow(panel, left + 0.3, 1.1, 0.4)
+
+
+def flat_orientation(panel, ground: MapTerrain, scale: float, left: float, top: float) -> None:
+    """The same as `orientation`, from `top` down, with the arrow beside the bar: FLAT inches in all."""
+    north_arrow(panel, left + 0.15, top - 0.55, 0.4)
+    scale_bar(panel, left + 0.5, top - 0.22, scale, 1.3, kilometres=in_kilometres(ground.extent))
+    panel.text(left + 0.5, top - 0.3, map_words(ground), fontsize=7, color=styles.INK, va="top")
+
+
+def map_words(ground: MapTerrain) -> str:
+    """What a map says of itself, in short lines."""
+    return "\n".join(line for text in ground.words for line in textwrap.wrap(text, 24))
+
+
+def in_kilometres(extent: tuple[float, float, float, float]) -> bool:
+    """Whether lengths on the map are in kilometres, not in metres."""
+    west, east, south, north = extent
+    return max(east - west, north - south) > 5000
 
 
 def scale_bar(ax, x: float, y: float, scale: float, longest: float, kilometres: bool) -> None:
