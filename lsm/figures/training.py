@@ -19,15 +19,14 @@ from lsm.run.settings import InputError, counted
 
 STAGE = "meta_learner.py"
 DOTS = 60  # values of a line; more are drawn without dots
-# At the minimum over all samples the gradients of any two parts of them point against each other
-FITTED = ("Members start from a fit to all these samples, support and query alike. From there a step that lowers the "
-          "loss of a task's support raises, on the whole, the loss of its query, and so few outer steps change little: "
-          "the loss after adaptation may lie above the loss before. The figure roc shows samples that no fit saw.")
-BEFORE_RISES = ("Meta-training looks for a start that fits well after a few steps of adaptation, not for a start that "
-                "fits well as it is: the loss after adaptation should fall, the loss before it may rise.")
-# As in Meta-SGD (Li and others 2017, arXiv 1707.09835)
-RATES = ("Inner rate: mean over the layers. Each weight has a rate of its own, and meta-training may make it negative: "
-         "that weight then moves up the gradient of the support loss, where this lowers the query loss.")
+# At the minimum over all samples the gradients of any two parts of them point against each other: a step that lowers
+# the loss of a task's support then raises, on the whole, the loss of its query.
+FITTED = ("Members start from a fit to these samples, so there is little left to learn: the loss after adaptation may "
+          "lie above the loss before. See the figure roc for samples that no fit saw.")
+BEFORE_RISES = "The loss after adaptation should fall; the loss before it may rise."
+# Each weight has a rate of its own, as in Meta-SGD (Li and others 2017, arXiv 1707.09835). Below 0 the weight moves up
+# the gradient of the support loss, where this lowers the query loss.
+RATES = "Inner rate: mean over all layers; rates of single weights may be below 0."
 
 
 def pretraining(c: FigureConstants) -> Drawn:
@@ -104,8 +103,7 @@ def words_of_training(c: FigureConstants, table: pd.DataFrame, record: dict) -> 
     """The caption of `meta_training`."""
     lengths = table.groupby("kind", sort=False)["iteration"].max()
     words = " and ".join(f"{int(n):,}" + f" ({kind})" * (len(lengths) > 1) for kind, n in lengths.items())
-    said = f"{words} outer steps. A loss is the mean over the outer steps since the value before, of training tasks: "
-    said += "their query samples are no held-out ones. "
+    said = f"{words} outer steps. Losses are of training tasks, not of held-out samples. "
     said += f"{FITTED if starts_fitted(c) else BEFORE_RISES} "
     said += "" if adapts(c) else "The map uses the model before adaptation (FORECAST). "
     return said + (RATES if record["constants"].get("RATE_PER_WEIGHT") else "Inner rate: one for all weights.")
@@ -141,13 +139,13 @@ def adaptation(c: FigureConstants) -> Drawn:
     ax.set(xlim=(low, 1), ylim=(low, 1), xlabel="accuracy before adaptation", ylabel="accuracy after adaptation",
            aspect="equal")
     tidy(ax)
-    # The legend shows a small, a middle and a large block, of more than three sizes rounded to one digit.
-    sizes = sorted(set(each["samples"]))
-    if len(sizes) > 3:
-        sizes = sorted({int(float(f"{n:.0e}")) for n in np.percentile(each["samples"], (0, 75, 100))})
+    least, most = int(each["samples"].min()), int(each["samples"].max())
+    sizes = {least: f"block, {counted(least, 'sample')}", most: f"block, {counted(most, 'sample')}"}
+    if least < most < 1.25 * least:  # two circles that look the same
+        sizes = {most: f"block, {least:,} to {counted(most, 'sample')}"}
     handles = [Line2D([], [], linestyle="", marker="o", markersize=np.sqrt(area(n)), markeredgewidth=0.6,
                       markerfacecolor=(*to_rgb(styles.AFTER["color"]), 0.35), markeredgecolor=styles.AFTER["color"],
-                      label=f"block, {counted(n, 'sample')}") for n in sizes]
+                      label=words) for n, words in sizes.items()]
     handles += [Line2D([], [], linestyle="", marker="D", markersize=np.sqrt(60), markerfacecolor="#fec44f",
                        markeredgecolor="black", markeredgewidth=0.9, label="all samples"),
                 Line2D([], [], color=styles.INK, linewidth=0.7, linestyle=":", label="no change")]

@@ -221,15 +221,19 @@ def test_legends_and_captions_of_points_agree(tmp_path, monkeypatch):
     assert "401 rows at 400 places: rows that repeat a place are drawn" in caption(area_maps.inventory(c)[0])
 
 
-def test_a_few_sizes_of_blocks_stand_in_the_legend_as_they_are(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("sizes", "expected"), [
+    ((29, 31, 62), ["block, 29 samples", "block, 62 samples"]), ((29, 31, 30), ["block, 29 to 31 samples"]),
+    ((29, 29, 29), ["block, 29 samples"])])
+def test_the_legend_shows_the_smallest_and_the_largest_block(tmp_path, monkeypatch, sizes, expected):
+    """One circle alone where both would look the same."""
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths, c = make_inputs(), settings.constants(figure.Constants, ["REGION=small"])
     table = pd.read_csv(paths.metrics, dtype={"block": str})
-    table = table[table["block"].isin(["all", "5", "6"])].assign(samples=table["block"].map({"5": 27, "6": 37}).fillna(
-        64).astype(int))
-    artifacts.write_csv(paths.metrics, table, LEARNER, CONSTANTS, [])
+    samples = dict(zip(("5", "6", "9"), sizes, strict=True)) | {"all": sum(sizes)}
+    table = table[table["block"].isin(list(samples))]
+    artifacts.write_csv(paths.metrics, table.assign(samples=table["block"].map(samples)), LEARNER, CONSTANTS, [])
     labels = [text.get_text() for text in training.adaptation(c)[0].axes[0].get_legend().get_texts()]
-    assert labels[:2] == ["block, 27 samples", "block, 37 samples"]
+    assert labels == [*expected, "all samples", "no change"]
 
 
 def test_the_caption_says_why_a_fitted_start_may_lose_by_adapting(tmp_path, monkeypatch):
@@ -238,9 +242,9 @@ def test_the_caption_says_why_a_fitted_start_may_lose_by_adapting(tmp_path, monk
     for bends in (False, True):
         artifacts.write_npz(paths.model, model(900.0, bends), LEARNER, CONSTANTS, [])
         said = caption(training.meta_training(c)[0]).replace("\n", " ")
-        assert "of training tasks: their query samples are no held-out ones." in said
+        assert "Losses are of training tasks, not of held-out samples." in said
         assert ("start from a fit" in said) == bends
-        assert ("the loss after adaptation should fall, the loss before it may rise" in said) != bends
+        assert ("The loss after adaptation should fall; the loss before it may rise" in said) != bends
 
 
 def lab(rgb: np.ndarray) -> np.ndarray:
