@@ -13,6 +13,7 @@ from sklearn.manifold import TSNE, Isomap
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
+from lsm.blocks.round_numbers import round_numbers
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, arrays, axes_at, caption, saved
 from lsm.figures.map_page import north_arrow, point_key, scale_bar, terrain
@@ -28,10 +29,12 @@ from lsm.run.settings import InputError
 
 STAGE, LEARNER = "prepare_region.py", "meta_learner.py"
 ASPECTS = ("N", "E", "S", "W", "flat")
-UNITS = {"degree": "°", "-": "", "1e-4": "× 10⁻⁴", "class": ""}
+UNITS = {"degree": "°", "-": "", "class": ""}
+NO_CLASS = "no class"  # code 0 of a factor whose classes have names
 ACROSS = 4       # maps a row
 AROUND_0 = ("curvature", "profile curvature", "plan curvature", "TPI")  # hollows below 0, ridges above it
 KEY, LETTER, LINE = 0.17, 0.05, 0.125  # inches that a key of a legend, a letter beside it and a line take at 6 points
+ROUND = (1, 2, 2.5, 5, 10)  # steps of ticks
 MOST_KEYS = len(styles.CLASS_TONES)  # of a legend: the classes with the largest shares
 
 
@@ -63,8 +66,7 @@ def factor_maps(c: FigureConstants) -> Drawn:
         x, y = 0.05 + i % across * (wide + 0.12), tall - 0.22 - sum(steps[:i // across]) - high
         ax = axes_at(fig, x, y, wide, high)
         foot = (x, y - 0.14, wide)
-        unit = "codes" if unnamed[i] else UNITS.get(factor.unit, factor.unit)
-        ax.set_title(factor.name + (f" ({unit})" if unit else ""), fontsize=7.5, pad=2.5)
+        ax.set_title(title_of(factor, unnamed[i]), fontsize=7.5, pad=2.5)
         back = np.where(land[..., None], to_rgb("white"), to_rgb(styles.SEA))
         ax.imshow(back, extent=extent)
         if factor.kind in ("categorical", "circular"):
@@ -85,6 +87,15 @@ def factor_maps(c: FigureConstants) -> Drawn:
             + "; codes: classes without names in the inputs" * any(unnamed)
             + f"; classes too small to be drawn: {unseen}" * (unseen > 0) + "\n" + ", ".join(ground.words))
     return fig, pd.DataFrame(rows)
+
+
+def title_of(factor, unnamed: bool) -> str:
+    """Name and unit of a factor. Numbers in parts of 10,000 are the factor times 10,000: as a unit, "× 10⁻⁴", that may
+    be read either way. unnamed: whether it has classes without names."""
+    if factor.unit == "1e-4":
+        return f"{factor.name} × 10,000"
+    unit = "codes" if unnamed else UNITS.get(factor.unit, factor.unit)
+    return factor.name + (f" ({unit})" if unit else "")
 
 
 def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) -> dict:
@@ -109,9 +120,9 @@ def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) ->
     fig.colorbar(drawn, cax=bar, orientation="horizontal", extend=beyond).outline.set_linewidth(0.4)
     bar.tick_params(labelsize=6, length=1.5, pad=1.5)
     if factor.kind == "distance":
-        bar.set_xticks(ticks := even_ticks(drawn.norm.vmin, drawn.norm.vmax), [f"{tick:g}" for tick in ticks])
+        bar.set_xticks(ticks := root_ticks(drawn.norm.vmin, drawn.norm.vmax), [f"{tick:g}" for tick in ticks])
     else:
-        bar.xaxis.set_major_locator(MaxNLocator(4))
+        bar.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
     if missing.any():
         veil = np.zeros((*missing.shape, 4))
         veil[missing] = (*to_rgb(styles.PALE), 1)
@@ -123,12 +134,20 @@ def draw_ramp(fig, ax, foot: tuple, extent: tuple, layer: np.ndarray, factor) ->
     return row | ({"low": low, "high": high, "mean": known.mean(dtype=float)} if len(known) else {})
 
 
-def even_ticks(first: float, last: float) -> np.ndarray:
-    """Five values between `first` and `last` for ticks, even along a bar whose colours go by the square root, each
-    rounded to two digits, or to two digits of the range where that is finer."""
-    values = first + (last - first) * np.linspace(0, 1, 5) ** 2
-    step = 10.0 ** (np.floor(np.log10(np.clip(np.abs(values), 1e-9, last - first))) - 1)
-    return step * [round_(v) for round_, v in zip((np.ceil, *3 * (np.round,), np.floor), values / step, strict=True)]
+def root_ticks(first: float, last: float) -> list[float]:
+    """Round numbers between `first` and `last` for ticks along a bar whose colours go by the square root: from the
+    largest down, as many as have room for their digits, and 0 where the bar begins there."""
+    def place(value: float) -> float:
+        return ((value - first) / (last - first)) ** 0.5
+
+    apart, found = max(0.19, 0.048 * len(f"{last:.0f}")), []  # of the bar's length
+    for value in round_numbers(max(first, (last - first) / 1000), last)[::-1]:
+        beside_zero = first == 0 and place(value) < apart
+        if not beside_zero and (not found or place(found[-1]) - place(value) >= apart):
+            found.append(value)
+    if len(found) < 2:  # of a narrow range that begins far from 0
+        return [v for v in MaxNLocator(4, steps=ROUND).tick_values(first, last) if first <= v <= last]
+    return [0.0] * (first == 0) + found[::-1]
 
 
 def classes_of_factor(cells: dict[float, int], factor, names: dict) -> tuple[dict, dict]:
@@ -139,7 +158,7 @@ def classes_of_factor(cells: dict[float, int], factor, names: dict) -> tuple[dic
     given = {float(v): k for k, v in names.items()}
     largest = sorted(sorted(cells, key=cells.get, reverse=True)[:MOST_KEYS])
     tones = dict.fromkeys(cells, styles.PALE) | dict(zip(largest, styles.CLASS_TONES, strict=False))
-    return {v: given.get(v, f"{v:g}") for v in cells}, tones
+    return {v: given.get(v, NO_CLASS if given and v == 0 else f"{v:g}") for v in cells}, tones
 
 
 def is_name(word: str) -> bool:

@@ -259,13 +259,27 @@ def test_what_lies_around_0_is_pale_there(name, two_sided):
 
 
 @pytest.mark.parametrize(("first", "last", "ticks"), [
-    (0, 502, [0, 31, 130, 280, 500]), (38.2, 2290, [39, 180, 600, 1300, 2200]), (0, 0.5, [0, 0.031, 0.12, 0.28, 0.5]),
-    (1000, 1010, [1000, 1001, 1002, 1006, 1010])])
-def test_ticks_of_distances_are_even_along_their_bar(first, last, ticks):
-    found = factors.even_ticks(first, last)
+    (0, 350, [0, 20, 100, 200]), (0, 502, [0, 50, 200, 500]), (38.2, 2290, [100, 500, 1000, 2000]),
+    (0, 0.5, [0, 0.05, 0.2, 0.5]), (0, 47_000, [0, 5000, 20_000]), (1000, 1010, [1000, 1002.5, 1005, 1007.5, 1010])])
+def test_ticks_of_distances_are_round_and_apart_along_their_bar(first, last, ticks):
+    found = np.array(factors.root_ticks(first, last))
     np.testing.assert_allclose(found, ticks)
     places = ((found - first) / (last - first)) ** 0.5  # as PowerNorm has them
-    np.testing.assert_allclose(places, (0, 0.25, 0.5, 0.75, 1), atol=0.07)
+    assert np.diff(places).min() > 0.13
+
+
+def test_ndvi_is_named_as_the_manual_names_it():
+    assert factors.title_of(Factor("NDVI", "continuous", "1e-4"), unnamed=False) == "NDVI × 10,000"
+    assert factors.title_of(Factor("slope", "continuous", "degree"), unnamed=False) == "slope (°)"
+    assert factors.title_of(Factor("cover", "categorical", "class"), unnamed=True) == "cover (codes)"
+
+
+def test_code_0_beside_named_classes_is_called_no_class():
+    """Where no class has a name, 0 may be a class as well as any other code."""
+    cells, cover = {0.0: 5, 1.0: 3}, SimpleNamespace(kind="categorical")
+    assert factors.classes_of_factor(cells, cover, {"rock": 1})[0] == {0.0: "no class", 1.0: "rock"}
+    assert factors.classes_of_factor(cells, cover, {"sea": 0, "rock": 1})[0] == {0.0: "sea", 1.0: "rock"}
+    assert factors.classes_of_factor(cells, cover, {})[0] == {0.0: "0", 1.0: "1"}
 
 
 @pytest.mark.parametrize(("words", "columns", "last"), [
