@@ -113,16 +113,26 @@ def axes_at(fig: Figure, left: float, bottom: float, wide: float, high: float) -
     return fig.add_axes((left / width, bottom / height, wide / width, high / height))
 
 
-def caption(fig, c: FigureConstants, record: dict, numbers: str) -> None:
-    """The line under a figure: region, recipe and seed in the record of its numbers, and `numbers` in words."""
+def caption(fig, c: FigureConstants, record: dict, numbers: str, seeds: int = 1) -> None:
+    """The line under a figure: region, recipe and seed in the record of its numbers, and `numbers` in words.
+
+    seeds  of repeats that the numbers are from: compare_methods.py counts them from 1 on
+    """
     words = [record.get("region") or c.REGION]
     words += [f"recipe {record['recipe']}"] if record.get("recipe") else []
-    words += [f"seed {record['seed']}"] if record.get("seed") is not None else []
+    words += [seeds_in_words(record["seed"], seeds)] if record.get("seed") is not None else []
     text = " · ".join([*words, numbers])
     if len(text) > 17 * fig.get_figwidth():  # characters an inch at this size
         text = " · ".join(words) + "\n" + numbers
     fig.text(0.08 / fig.get_figwidth(), 0.08 / fig.get_figheight(), text, fontsize=6.5, linespacing=1.3,
              color="#555555", va="bottom")
+
+
+def seeds_in_words(seed: int, repeats: int) -> str:
+    """The seed of a run, or the seeds of its repeats; these count from 1 on, whatever the run's own seed."""
+    if repeats == 1:
+        return f"seed {seed}"
+    return f"seeds 1 {'and' if repeats == 2 else 'to'} {repeats}" + f" of SEED={seed}" * (seed != 1)
 
 
 def save(c: FigureConstants, name: str, fig, table: pd.DataFrame) -> None:

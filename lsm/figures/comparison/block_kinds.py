@@ -57,7 +57,8 @@ def block_kinds(c: FigureConstants) -> Drawn:
         ax.set_xlabel("accuracy of a block", fontsize=7)
     often = panels.repeats_in_words(table["seed"].nunique(), protocols)
     caption(fig, c, record, f"line: mean; box: sd; whisker: smallest to largest; held-out blocks of {often}; kinds: "
-            f"KMeans of {len(numbers)} blocks, seed {c.SEED}")
+            f"KMeans of {len(numbers)} blocks, seed {c.SEED}",
+            panels.seeds_of(table.groupby("protocol")["seed"].nunique()))
     return fig, pd.DataFrame(rows)
 
 

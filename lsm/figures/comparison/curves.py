@@ -27,6 +27,9 @@ from lsm.run.paths import Paths
 from lsm.run.settings import counted
 
 GRID = np.unique(np.concatenate([np.linspace(0, 0.1, 101), np.linspace(0.1, 1, 181)]))  # finer where curves bend
+FEW = 5     # repeats or folds that are drawn as lines of their own; more lines would hide each other
+BANDED, BAND = "ours", (0.1, 0.9)  # of more, one band shows the spread, between these quantiles: bands of all methods
+                                   # would lie on each other
 MARK = 4.8  # points, of marks on lines, for readers who do not see the colours
 
 
@@ -68,7 +71,8 @@ def scored_curves(c: FigureConstants, curve, measure: str, words: tuple[str, str
         often = repeats_in_words(lines["repeat"].nunique(), [protocol])
         ax.set_title(f"{protocol}: {often}, {panels.span(n.min(), n.max())} points each", loc="left")
         tidy(ax)
-    caption(fig, c, record, "lines: mean; thin lines: each repeat or fold; numbers: mean ± sd")
+    caption(fig, c, record, f"{words_of_lines(drawn)}; numbers: mean ± sd",
+            panels.seeds_of(drawn.groupby("protocol")["repeat"].nunique()))
     mean = drawn.groupby(["protocol", "method", "x"], sort=False)["y"].mean().reset_index().assign(repeat="mean")
     return fig, pd.concat([mean[drawn.columns], drawn]).round(6)
 
@@ -101,13 +105,13 @@ def precision_on_grid(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray,
     return precision[:-1][::-1][at], average_precision_score(label, score)
 
 
-def panels_of(n: int) -> tuple:
-    """A page of n panels, two a row; one alone stands in the middle."""
+def panels_of(n: int, foot: float = 0.68) -> tuple:
+    """A page of n panels, two a row; one alone stands in the middle. foot: inches of caption and labels."""
     rows, height = (n + 1) // 2, 3.1  # inches
-    tall = rows * height + (rows - 1) * 0.68 + 0.9
+    tall = rows * height + (rows - 1) * 0.68 + foot + 0.22
     fig = Figure(figsize=(styles.WIDTH, tall))
     axes = fig.subplots(rows, min(2, n), squeeze=False).ravel()
-    fig.subplots_adjust(left=0.07, right=0.985, top=1 - 0.22 / tall, bottom=0.68 / tall, wspace=0.17,
+    fig.subplots_adjust(left=0.07, right=0.985, top=1 - 0.22 / tall, bottom=foot / tall, wspace=0.17,
                         hspace=0.68 / height)
     for ax in axes[n:]:
         ax.axis("off")
@@ -124,7 +128,8 @@ def marked(method: str) -> dict:
 
 
 def lines_of_repeats(ax, table: pd.DataFrame, chosen: list[str]) -> None:
-    """Draws means over the repeats of every method, and each repeat as a thin line.
+    """Draws means over the repeats of every method, and each repeat as a thin line, or, of more than FEW, a band
+    for the method BANDED alone.
 
     table   method, repeat, x, y
     chosen  methods in their style, the best on top; the others are pale
@@ -132,12 +137,26 @@ def lines_of_repeats(ax, table: pd.DataFrame, chosen: list[str]) -> None:
     for method in [m for m in ordered_methods(pd.unique(table["method"])) if m not in chosen] + chosen[::-1]:
         wide = table[table["method"] == method].pivot(index="x", columns="repeat", values="y")
         if method in chosen:
-            if wide.shape[1] > 1:
-                ax.plot(wide.index, wide, color=style_of(method)["color"], linewidth=0.35, alpha=0.35)
+            colour = style_of(method)["color"]
+            if wide.shape[1] > FEW and method == BANDED:
+                ax.fill_between(wide.index, *wide.quantile(BAND, axis=1).to_numpy(), color=colour, alpha=0.15,
+                                linewidth=0)
+            elif 1 < wide.shape[1] <= FEW:
+                ax.plot(wide.index, wide, color=colour, linewidth=0.35, alpha=0.35)
             ax.plot(wide.index, wide.mean(axis=1), linewidth=1.3, zorder=3, **marked(method),
                     markevery=(0.05 + 0.02 * chosen.index(method), 0.2))
         else:
             ax.plot(wide.index, wide.mean(axis=1), linewidth=0.8, color=styles.PALE, zorder=1)
+
+
+def words_of_lines(table: pd.DataFrame) -> str:
+    """What `lines_of_repeats` draws of panels, in words for the caption. table: protocol, method, repeat."""
+    repeats = table.groupby(["protocol", "method"], observed=True)["repeat"].nunique()
+    words = ["lines: mean"]
+    words += ["thin lines: each repeat or fold"] * bool(((repeats > 1) & (repeats <= FEW)).any())
+    banded = repeats[repeats.index.get_level_values("method") == BANDED]
+    words += [f"band: {BANDED}, from 10 to 90 % of its repeats or folds"] * bool((banded > FEW).any())
+    return "; ".join(words)
 
 
 def method_legend(ax, labels: list[tuple[str, str]], others: int, title: str, corner: str) -> None:
@@ -160,7 +179,7 @@ def method_rates(c: FigureConstants) -> Drawn:
     table = table[table["with_dv"]]
     protocols = protocols_of(table, path)
     pairs = [(p, k) for p in protocols for k in ("success", "prediction") if len(where(table, protocol=p, kind=k))]
-    fig, axes = panels_of(len(pairs))
+    fig, axes = panels_of(len(pairs), foot=0.82)  # the caption has a line more
     for ax, (protocol, kind) in zip(axes, pairs, strict=True):
         part = where(table, protocol=protocol, kind=kind).rename(
             columns={"area": "x", "landslides": "y", "seed": "repeat"})
@@ -178,8 +197,11 @@ def method_rates(c: FigureConstants) -> Drawn:
         tidy(ax)
     words = {"success": "success: landslides that a method learned from",
              "prediction": "prediction: landslides that it did not learn from"}
-    caption(fig, c, record, "; ".join([*(words[k] for k in words if k in {k for _, k in pairs}), "grey line: chance"]))
-    return fig, where(table, protocol=protocols)[["protocol", "kind", "method", "seed", "area", "landslides"]]
+    table = where(table, protocol=protocols)
+    lines = words_of_lines(table.rename(columns={"seed": "repeat"}))
+    caption(fig, c, record, "; ".join([*(words[k] for k in words if k in {k for _, k in pairs}), "grey line: chance"])
+            + "\n" + lines, panels.seeds_of(table.groupby("protocol")["seed"].nunique()))
+    return fig, table[["protocol", "kind", "method", "seed", "area", "landslides"]]
 
 
 def reliability(c: FigureConstants, protocol: str) -> Drawn:
@@ -223,5 +245,6 @@ def reliability(c: FigureConstants, protocol: str) -> Drawn:
     n = first.groupby("method", observed=True).size().max()
     often = repeats_in_words(first["seed"].nunique(), protocols[:1])
     caption(fig, c, record, f"{which}, {n:,} points of {often}; bars: points in each tenth; error: expected "
-            "calibration error")
+            "calibration error", panels.seeds_of(where(table, protocol=protocols).groupby(
+                "protocol", observed=True)["seed"].nunique()))
     return fig, drawn

@@ -11,7 +11,14 @@ from matplotlib.patches import Patch
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, caption, tidy, where
 from lsm.figures.comparison.block_kinds import candle
-from lsm.figures.comparison.method_panels import compared, means_of, protocols_of, repeats_in_words
+from lsm.figures.comparison.method_panels import (
+    compared,
+    means_of,
+    protocols_of,
+    repeats_in_words,
+    seeds_of,
+    seeds_of_means,
+)
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, counted
 
@@ -44,7 +51,7 @@ def few_shot(c: FigureConstants) -> Drawn:
     handles, labels = axes[1].get_legend_handles_labels()
     axes[1].legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
     caption(fig, c, record, f"{table['method'].iloc[0]}; {means_of(table.seeds, table.protocol)}, "
-            f"{int(table['n'].max()):,} query points together")
+            f"{int(table['n'].max()):,} query points together", seeds_of_means(table))
     return fig, table[["k", "steps", "mean", "sd", "n", "seeds"]]
 
 
@@ -109,7 +116,8 @@ def few_shot_blocks(c: FigureConstants) -> Drawn:
     gain = wide["after"] - wide["before"]
     caption(fig, c, record, f"line: mean, box: sd, whisker: least and most; {len(wide)} blocks of "
             f"{repeats_in_words(wide['seed'].nunique(), table.protocol)}, area: query points; {(gain > 0).sum()} gain, "
-            f"{(gain == 0).sum()} stay equal, {(gain < 0).sum()} lose")
+            f"{(gain == 0).sum()} stay equal, {(gain < 0).sum()} lose",
+            seeds_of(table.groupby("protocol")["seed"].nunique()))
     candles = pd.DataFrame(rows).assign(part="candle")
     points = wide.assign(part="point", k=most, steps=c.SHOT_STEPS)
     return fig, pd.concat([candles, points[["part", "k", "steps", "seed", "block", "n", "before", "after"]]])

@@ -33,16 +33,17 @@ def bars(c: FigureConstants, protocol: str) -> Drawn:
             ax.errorbar(one["mean"], y, xerr=one["sd"], fmt="none", ecolor="black", elinewidth=0.7,
                         capsize=1.2, capthick=0.7, zorder=3)
             for i, value in zip(y, one["mean"], strict=True):
-                if np.isfinite(value):
-                    ax.text(1.06 * end, i, f"{value:.3f}".replace("0.", "."), fontsize=5.8, va="center")
-            ax.set_xlim(0, 1.48 * end)
+                if np.isfinite(value):  # in a column after the longest whisker and its cap
+                    ax.annotate(f"{value:.3f}".replace("0.", "."), (end, i), xytext=(4, 0),
+                                textcoords="offset points", fontsize=5.8, va="center")
+            ax.set_xlim(0, 1.6 * end)
             ax.set_xticks([0, *round_numbers(end / 10, end)[-1:]])
         panels.name_rows(band, methods[p])
         panels.name_band(band, p)
     for ax, measure in zip(axes[0], measures, strict=True):
         ax.set_title(heading(measure), fontsize=7, pad=4)
     caption(fig, c, record, f"{means_of(table.seeds, table.protocol)}, {counts(where(table, measure='auroc'))} "
-            "points together; best AUROC first; ↓: less is better")
+            "points together; best AUROC first; ↓: less is better", panels.seeds_of_means(table))
     return fig, table[["protocol", "method", "measure", "mean", "sd", "n", "seeds"]]
 
 
@@ -75,7 +76,8 @@ def differences(c: FigureConstants) -> Drawn:
     first = where(table, protocol=protocols[0], measure=measures[0])
     rivals = list(first.sort_values("difference", kind="stable")["rival"])
     rivals += [r for r in pd.unique(table["rival"]) if r not in rivals]
-    fig, axes = panels.rows_of_methods((0.1 + 0.075 * len(protocols)) * len(rivals), len(measures), 1, bottom=0.95)
+    fig, axes = panels.rows_of_methods((0.1 + 0.075 * len(protocols)) * len(rivals), len(measures), 1, bottom=0.95,
+                                       gap=0.34)  # so that the last number of one axis does not touch the next axis's
     for ax, measure in zip(axes[0], measures, strict=True):
         ax.axvline(0, color="black", linewidth=0.7)
         for i in range(1, len(rivals), 2):
@@ -100,7 +102,8 @@ def differences(c: FigureConstants) -> Drawn:
     fig.legend(handles=marks, loc="lower left", bbox_to_anchor=(0.005, 0.36 / fig.get_figheight()), fontsize=6.5,
                borderaxespad=0, labelspacing=0.2, handletextpad=0.2, ncols=1 + (len(marks) > 3))
     caption(fig, c, record, "95 % intervals of a paired bootstrap over blocks or squares; filled: the interval "
-            "excludes zero; axes in square roots")
+            "excludes zero; axes in square roots",
+            panels.seeds_of(pd.Series(record["constants"].get("SEEDS", 1), index=protocols)))
     return fig, table[["protocol", "rival", "measure", "difference", "low", "high"]]
 
 
@@ -146,7 +149,8 @@ def gap(c: FigureConstants) -> Drawn:
     panels.name_rows(axes[0], methods)
     panels.foot_legend(fig, [panels.hollow("published: random halves", "white"),
                              panels.hollow("spatial: halves on both sides of a line", styles.INK, "s")], "right")
-    caption(fig, c, record, f"numbers: published minus spatial; {means_of(table.seeds, CUTS)}; ↓: less is better")
+    caption(fig, c, record, f"numbers: published minus spatial; {means_of(table.seeds, CUTS)}; ↓: less is better",
+            panels.seeds_of_means(table))
     return fig, pd.DataFrame(rows)
 
 
@@ -184,7 +188,7 @@ def distance(c: FigureConstants) -> Drawn:
                   y=0.47 / tall)
     fig.supylabel("AUROC", fontsize=7.5, x=0.005)
     caption(fig, c, record, f"{means_of(table.seeds, table.protocol)}; {counts(table)} points in each quarter "
-            "together; whiskers end at 1 at the latest")
+            "together; whiskers end at 1 at the latest", panels.seeds_of_means(table))
     return fig, table[["protocol", "method", "subset", "mean", "sd", "n", "seeds"]]
 
 
@@ -221,5 +225,6 @@ def subsets(c: FigureConstants) -> Drawn:
         ax.set_xlabel("AUROC", fontsize=7)
     panels.foot_legend(fig, [panels.hollow("with DV", styles.INK)]
                        + [panels.hollow("without DV", "white")] * (not table["with_dv"].all()), "left")
-    caption(fig, c, record, f"{means_of(table.seeds, table.protocol)}, n points together")
+    caption(fig, c, record, f"{means_of(table.seeds, table.protocol)}, n points together",
+            panels.seeds_of_means(table))
     return fig, table[["protocol", "subset", "with_dv", "method", "mean", "sd", "n", "seeds"]]

@@ -191,6 +191,20 @@ def means_of(numbers, protocols) -> str:
     return f"mean{' and sd' * bool(np.max(numbers) > 1)} of {repeats_in_words(numbers, protocols)}"
 
 
+def seeds_of(numbers: pd.Series) -> int:
+    """How many seeds a figure shows, for its caption: the most of those protocols whose splits are repeats. Folds are
+    parts of one draw.
+
+    numbers  of splits, by the protocol's name
+    """
+    return max([1, *(int(n) for name, n in numbers.items() if number_of(name) == "repeat")])
+
+
+def seeds_of_means(table: pd.DataFrame) -> int:
+    """The same from a table of means over splits, with columns protocol and seeds."""
+    return seeds_of(table.groupby("protocol")["seeds"].max())
+
+
 def signed(change: float) -> str:
     """A difference of measures with its sign: "+.012"; ".000" has none."""
     text = f"{change:+.3f}"

@@ -111,5 +111,6 @@ def weak_label_worth(c: FigureConstants) -> Drawn:
         column[0].set_title(f"{styles.MEASURES[measure]}\n{TESTED[subset]}", fontsize=7, pad=4)
     panels.foot_legend(fig, [panels.hollow(text, face or styles.INK) for text, face in LEARNED.values()], "right")
     caption(fig, c, record, f"numbers: what InSAR landslides add; {panels.means_of(table.seeds, table.protocol)}; "
-            f"{counts(table)} points together, each kind of landslide with all non-landslides")
+            f"{counts(table)} points together, each kind of landslide with all non-landslides",
+            panels.seeds_of_means(table))
     return fig, table[list(panels.COLUMNS)]
