@@ -34,12 +34,12 @@ MARK = 4.8  # points, of marks on lines, for readers who do not see the colours
 
 
 def method_roc(c: FigureConstants) -> Drawn:
-    """ROC of every method under every protocol: the mean over repeats or folds, and each."""
+    """ROC of every method under every protocol: the mean over repeats or folds, and its spread."""
     return scored_curves(c, roc_on_grid, "AUROC", ("false positive rate", "true positive rate"), "lower right")
 
 
 def method_precision_recall(c: FigureConstants) -> Drawn:
-    """Precision against recall of every method under every protocol: the mean over repeats or folds, and each."""
+    """Precision against recall of every method under every protocol: the mean over repeats or folds, and its spread."""
     return scored_curves(c, precision_on_grid, "PR-AUC", ("recall", "precision"), "lower left")
 
 
