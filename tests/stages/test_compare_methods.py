@@ -240,7 +240,7 @@ def test_points_that_differ_in_the_factor_left_out_do_not_teach_each_other(monke
     points = SimpleNamespace(**{name: getattr(made, name) for name in ("factors", "xy", "label", "block")}, blocks=24,
                              year=None)
     points.label[twins[0]] = 1  # no cells
-    c = SimpleNamespace(REGION="demo", factors=made.described, WITHOUT="DV")
+    c = SimpleNamespace(REGION="demo", factors=made.described, WITHOUT="DV", FOLDS=5)
     monkeypatch.setattr(stage, "use_one_thread", lambda: None)
     stage.start_fitting(points, {("published", 1): made.role}, None, c)
     np.testing.assert_array_equal(stage.split_of(SimpleNamespace(protocol="published", seed=1, with_dv=True)).role,
