@@ -178,11 +178,11 @@ def test_logistic_regression_is_glm_on_raw_factors_and_classes():
 def test_settings_are_chosen_on_places_apart_inside_the_labelled_points():
     split = made_split()
     folds = list(tuned.validation(split, partial(baselines.features_of, ("xy",), split), np.random.default_rng(1)))
-    assert len(folds) == tuned.FOLDS
+    assert len(folds) == split.folds
     places, means = [], []
     for x, y, asked, truth in folds:
         assert len(x) + len(asked) == split.labelled.sum()
-        assert len(y), len(truth) == (len(x), len(asked))
+        assert (len(y), len(truth)) == (len(x), len(asked))
         assert not {tuple(p) for p in x[:, -2:]} & {tuple(p) for p in asked[:, -2:]}
         places.append(asked[:, -2:])
         means.append(asked[:, -2:].mean(axis=0))
