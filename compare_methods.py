@@ -93,7 +93,8 @@ class Constants(Spread, Area):
                                                     #   first year that it scores
     WITHOUT: str = "DV"                             # methods are fitted once more without this factor, which defines
                                                     #   the weak labels; "": not
-    AREA_CELLS: int = 20_000                        # cells drawn from the grid, for curves over area
+    AREA_CELLS: int = 20_000                        # cells drawn from the grid, for curves over area; which
+                                                    #   squares share a fold of blocked depends on them too
     SHOTS: tuple[int, ...] = (0, 1, 3, 5, 8, 16)    # of k-shot: k samples of a held-out block
     TWELFTHS: tuple[int, ...] = (1, 2, 3, 4, 5, 6)  # of k-shot: twelfths of a held-out block's samples, as published; 6
                                                     #   is the whole support
