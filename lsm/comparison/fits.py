@@ -27,7 +27,7 @@ from lsm.run.settings import InputError, counted
 STEPS = "published-steps"    # a protocol of its own: the published recipe step by step
 STEPS_COST = 60.0            # processor seconds of one run of it
 SHOTS_COST = 2.0             # of k-shot, in fits of our networks
-LEAST = 0.1                  # of the cost of 10,000 points: what a fit costs however few points there are
+LEAST = 0.15                 # of the cost of 10,000 points: what a fit costs however few points there are
 LATER_ROOMS = ("explanation", "maps", "figures", "report")  # rooms below this one: no score depends on them
 # constants that change no fit
 FREE = {"PROTOCOLS", "METHODS", "SEEDS", "MAPPED", "RESAMPLES", "WORKERS", "DASK_SCHEDULER"}
