@@ -11,6 +11,7 @@ from lsm.comparison.measures import LOWER_IS_BETTER, Scored, bootstrap
 from lsm.comparison.tables.score_tables import interval
 from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, made_by, need, read_csv, read_record
+from lsm.run.code import OF_STAGE
 from lsm.run.paths import Paths, root, shown
 from lsm.run.pipeline import BLOCKS, LEARN, MAP, PREPARE
 from lsm.run.settings import InputError, counted
@@ -128,7 +129,7 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
             continue
         rows.append({"file": shown(path), "stage": record["stage"], "recipe": record["recipe"], "seed": record["seed"],
                      "sha256": record["sha256"], "verdict": ""})
-        own = {name: value for name, value in record["constants"].items() if " OF " not in name}  # of other stages
+        own = {name: value for name, value in record["constants"].items() if OF_STAGE not in name}  # of other stages
         constants.setdefault(record["stage"], {}).update(own)
         inputs |= {name: digest for name, digest in record["inputs"].items()
                    if name.startswith("src_data/") or record["stage"] in (BLOCKS, PREPARE)}

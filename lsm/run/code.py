@@ -14,6 +14,7 @@ from lsm.run.paths import PROJECT, root
 from lsm.run.settings import of_stage
 
 FREE = ("REGION", "RECIPE", "SEED", "FURTHER", "SAVE_EVERY")  # constants that `with_constants_of` leaves out
+OF_STAGE = " OF "  # between a constant and its stage, in the names of `with_constants_of`
 OWN = ("lsm", "unsupervised_pretraining")  # packages of this project; study_area holds constants, which records have
 
 
@@ -46,7 +47,7 @@ def come_since(record: dict) -> list[str]:
 def with_constants_of(scripts: Sequence[str], c):
     """The constants `c` of a stage for its record and, beside them, those of the stages that it does the work of, by
     both recipes, as "ADAPT_STEPS OF META_LEARNER.PY, RECOMMENDED"; `c` itself where there are no such stages."""
-    more = {f"{name} OF {script.upper()}, {recipe.upper()}": value
+    more = {f"{name}{OF_STAGE}{script.upper()}, {recipe.upper()}": value
             for script in scripts for recipe in ("recommended", "published")
             for name, value in vars(of_stage(script, REGION=c.REGION, RECIPE=recipe)).items() if name not in FREE}
     return SimpleNamespace(**vars(c), factors=c.factors, **more) if more else c
