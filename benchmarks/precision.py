@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import meta_learner
 from lsm.comparison import splits
-from lsm.learner import adaptation, network
+from lsm.learner import network
 from lsm.learner.encoder import Encoder
+from lsm.learner.lanes.inner_steps import inner_steps
 from lsm.learner.lanes.outer_steps import outer_steps
 from lsm.learner.meta_training import Training, batches_of, tasks_of
-from lsm.learner.network import tf
 from lsm.learner.prediction import log_odds, probability
 from lsm.learner.support.supports import Supports
 from lsm.learner.tasks import EncodedSamples, Tasks, held_out_roles
@@ -71,11 +71,9 @@ def scores(training: Training, samples: EncodedSamples, known: np.ndarray, asked
             for state in states:
                 x = samples.x[:, :len(state["weights"][0])].astype(dtype)
                 mask = (task.mask() * samples.weight[task.members]).astype(dtype)
-                adapted = adaptation._adapt_on_support(
-                    [tf.constant(w, dtype) for w in state["weights"]],
-                    [tf.constant(r, dtype) for r in state["inner_lr"]], x[task.members], samples.label[task.members],
-                    mask, tf.constant(kind.steps), kind.normalise)
-                weights = [w[0] for w in network.folded(*adapted)]
+                weights = [w[0] for w in inner_steps({key: cast(state[key], dtype) for key in ("weights", "inner_lr")},
+                                                     x[task.members], samples.label[task.members], mask, task.sizes,
+                                                     kind.steps, kind.normalise)]
                 each.append(log_odds(weights, x[rows]))
         out[rows] = probability(np.mean(each, axis=0))
     return out[asked]

@@ -1,6 +1,7 @@
-"""Compiles the outer loop of meta-training, which numba keeps, so that the first run of stage 3 need not wait for it.
+"""Compiles the loops of meta-training and of adaptation, which numba keeps, so that the first run of stages 3 and 4
+need not wait for them.
 
-Run     python tools/compile.py     20 s the first time, and after a change of lsm/learner/lanes/
+Run     python tools/compile.py     half a minute the first time, and after a change of lsm/learner/lanes/
 """
 
 import sys
@@ -10,16 +11,18 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lsm.learner.lanes.inner_steps import inner_steps
 from lsm.learner.lanes.outer_steps import outer_steps
 from lsm.learner.maml import initial_state
 from lsm.learner.network import initial_weights
 
 
 def main() -> None:
-    """Takes one outer step of a small network on zeros."""
+    """Takes one outer step of a small network, and no step of adaptation, on zeros."""
     state = initial_state(initial_weights([4, 4], None, np.random.default_rng(0)), 0.1, False)
     x, label, mask = np.zeros((1, 1, 4, 4), np.float32), np.zeros((1, 1, 4), np.int32), np.ones((1, 1, 4), np.float32)
     outer_steps(state, 0, [x, label, mask] * 2, 1, 1e-3, True, False, 0.0)
+    inner_steps(state, x[0], label[0], mask[0], np.array([4]), 0, True)
 
 
 if __name__ == "__main__":

@@ -95,10 +95,11 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
     _refuse_unknown("MAPPED", c.MAPPED, methods, f"methods of {LISTED}")
     learner = cache(learner)
     factor_left_out = [True, False] if any(f.name == c.WITHOUT for f in c.factors) else [True]
-    parts = [(protocol, seed, with_dv, name) for name in named for with_dv in factor_left_out
-             for protocol, seed in roles if kind_of(protocol) in asked and _compared(protocol, FAMILIES[name], with_dv)]
-    if "k-shot" in asked:
-        parts += [(protocol, seed, True, "k-shot") for protocol, seed in roles if protocol == "published"]
+    # k-shot, the longest, first: no core waits for it at the end
+    parts = [(protocol, seed, True, "k-shot") for protocol, seed in roles if protocol == "published"
+             and "k-shot" in asked]
+    parts += [(protocol, seed, with_dv, name) for name in named for with_dv in factor_left_out for protocol, seed in
+              roles if kind_of(protocol) in asked and _compared(protocol, FAMILIES[name], with_dv)]
     if STEPS in asked:
         parts += [(STEPS, seed, True, STEPS) for seed in range(1, c.SEEDS + 1)]
     if not parts:

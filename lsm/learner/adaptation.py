@@ -7,14 +7,14 @@ keeps the intermediate model. The farther its samples lie, the less it moves awa
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from lsm.learner import network
 from lsm.learner.kinds import Kind
-from lsm.learner.maml import inner_step, statistics_of, task_losses
+from lsm.learner.lanes.inner_steps import inner_steps
+from lsm.learner.maml import statistics_of
 from lsm.learner.meta_training import Training
 from lsm.learner.network import tf
 from lsm.learner.prediction import Networks, predict, release_memory
@@ -34,83 +34,18 @@ from lsm.learner.tasks import EncodedSamples, Tasks
 from lsm.run.jobs import Cluster, cores
 from lsm.run.settings import InputError
 
-ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call. Bounds memory whatever the number of blocks, and
-#                     keeps small blocks from being padded to the largest (six times faster than all 250 in one call)
+ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call, or on one worker: bounds memory whatever the blocks
 BLOCKS_AT_ONCE, PADDED = 10_000, 4_000_000  # blocks, and padded support rows, that are in memory at once
-LARGEST = 1e6         # weight of a step that is kept; products of larger ones through four layers overflow float32
-
-
-# ----------------------------------------------------------------------------------------- the inner loop, compiled
-@lru_cache
-def _program(adapt, weights: tuple, rates: tuple, normalise: bool):
-    """`adapt` for networks and inner rates of these shapes, as one graph for any number of tasks and samples.
-
-    tf.function alone would make other graphs for some sizes. They round differently in the last digit, and which of
-    them exist would depend on everything that the process has adapted before.
-    """
-    def of(*shape, dtype=tf.float32):
-        return tf.TensorSpec(shape, dtype)
-
-    steps = of(None, None, None) if adapt is _adapt_on_batches else of(dtype=tf.int32)
-    return tf.function(lambda *given: adapt(*given, normalise), input_signature=[
-        [of(*shape) for shape in weights], [of(*shape) for shape in rates], of(None, None, weights[0][0]),
-        of(None, None, dtype=tf.int32), of(None, None), steps])
-
-
-def _adapt_on_batches(weights, inner_lr, x, y, mask, step_masks, normalise):
-    """The inner loop of all tasks; step_masks (steps, tasks, n) chooses the samples of each step. The last stays."""
-    now = _for_each_task(weights, x)
-    for step in tf.range(tf.shape(step_masks)[0]):
-        now, _ = inner_step(now, inner_lr, x, y, step_masks[step], normalise, True)
-    return now, statistics_of(now, x, mask, normalise)
-
-
-def _adapt_on_support(weights, inner_lr, x, y, mask, steps, normalise):
-    """The inner loop of all tasks, every step on the whole support.
-
-    A task ends with the weights, of all its steps, that fit its support best. Rates learned for a few steps can
-    overshoot in a block unlike the others. A step that diverged is not kept, even if its loss is 0: weights of 1e12 can
-    fit a single sample, and give no number for others.
-    """
-    now = _for_each_task(weights, x)
-    best, lowest = now, tf.fill([tf.shape(x)[0]], tf.constant(np.inf, x.dtype))
-    for _ in tf.range(steps):
-        after, loss = inner_step(now, inner_lr, x, y, mask, normalise, True)
-        best, lowest = _better(best, lowest, now, loss)
-        now = after
-    best, _ = _better(best, lowest, now, task_losses(now, x, y, mask, statistics_of(now, x, mask, normalise)))
-    return best, statistics_of(best, x, mask, normalise)
-
-
-def _for_each_task(weights: list, x) -> list:
-    return [tf.tile(w[None], tf.concat([[tf.shape(x)[0]], tf.ones(len(w.shape), tf.int32)], 0)) for w in weights]
-
-
-def _better(best: list, lowest, weights: list, loss) -> tuple[list, tf.Tensor]:
-    """`best`, with `weights` instead for the tasks whose loss is lower than ever before (a loss of nan never is)."""
-    largest = [tf.reduce_max(abs(w), axis=list(range(1, len(w.shape)))) for w in weights]
-    lower = (loss < lowest) & (tf.reduce_max(largest, axis=0) < LARGEST)  # (tasks,)
-    kept = [tf.where(tf.reshape(lower, [-1] + [1] * (len(w.shape) - 1)), w, b)
-            for w, b in zip(weights, best, strict=True)]
-    return kept, tf.where(lower, loss, lowest)
 
 
 def adapt_group(given: tuple) -> list[np.ndarray]:
-    """The folded networks of a group of tasks, (tasks, ...) float32.
-
-    given  state and kind of a member, x (tasks, n, inputs), labels and mask (tasks, n), and the samples of each step
-           (steps, tasks, n) or, where every step takes all, the number of steps
-    """
-    state, kind, *group = given
-    start_state = [[tf.constant(w, tf.float32) for w in state[key]] for key in ("weights", "inner_lr")]
-    shapes = (tuple(tuple(w.shape) for w in part) for part in start_state)
-    adapt = _program(_adapt_on_batches if kind.batch else _adapt_on_support, *shapes, kind.normalise)
-    return network.folded(*adapt(*start_state, *group))
+    """The folded networks of a group of tasks, (tasks, ...) float32: `inner_steps` of given."""
+    return inner_steps(*given)
 
 
 def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind, rng: np.random.Generator,
                  cluster: Cluster | None = None, threads: int = 1) -> list[np.ndarray]:
-    """The folded networks of all tasks after kind.steps inner steps, as one batched program.
+    """The folded networks of all tasks after kind.steps inner steps.
 
     tasks    the support of each block; every task needs a sample
     threads  groups that adapt side by side; 0: as many as cores. The numbers do not depend on it
@@ -132,11 +67,11 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
         longest = tasks.sizes[group[0]]
         part = Tasks(tasks.members[group, :longest], tasks.sizes[group])
         mask = part.mask() * samples.weight[part.members].astype(np.float32)
-        steps = np.int32(kind.steps)
+        steps = kind.steps
         if kind.batch:
             steps = np.stack([_batches(s, n, longest, kind.steps, kind.batch)
                               for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1) * mask
-        return state, kind, x[part.members], label[part.members], mask, steps
+        return state, x[part.members], label[part.members], mask, part.sizes, steps, kind.normalise
 
     given = map(of_group, groups)
     adapted = (cluster.each(given, adapt_group, network.use_one_thread, ()) if cluster else

@@ -18,6 +18,7 @@ from functools import cache
 import numpy as np
 
 from lsm.learner.additive.direct_path import KNOTS, bending, nearest_to_zero, rows_of_path
+from lsm.learner.lanes.passes import EPSILON
 
 NOTE = re.compile(rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d:")  # as TensorFlow's libraries begin
 
@@ -51,7 +52,6 @@ with quietly():
 
 tf.get_logger().setLevel("ERROR")  # it warns of a new graph for other shapes; members and inputs have few of them
 
-EPSILON = 1e-3      # of batch normalisation; published
 HEAD_SD = 0.01      # of the head's truncated normal start; published
 PLACE = 2           # inputs that tell the place, X and Y; always the last ones
 

@@ -111,10 +111,10 @@ def test_a_recipe_of_blocks_needs_a_batch_of_them(tmp_path, blocks, batch, fitte
         PROTOCOLS="published,k-shot", METHODS="published_recipe,rf", WITHOUT=""), [], of_blocks)
     assert {job.family for job in jobs} == {"rf", *({"published_recipe", "k-shot"} if fitted else ())}
     assert cannot == ([] if fitted else [
-        f"ours, published recipe, ours, published recipe, not adapted under published: meta-training needs {batch} "
-        "blocks with more than 99 samples (META_BATCH, MIN_SAMPLES of meta_learner.py)",
         f"k-shot under published: meta-training needs {batch} blocks with more than 99 samples (META_BATCH, "
-        "MIN_SAMPLES of meta_learner.py)"])
+        "MIN_SAMPLES of meta_learner.py)",
+        f"ours, published recipe, ours, published recipe, not adapted under published: meta-training needs {batch} "
+        "blocks with more than 99 samples (META_BATCH, MIN_SAMPLES of meta_learner.py)"])
 
 
 def test_a_fit_depends_on_the_stages_constants_of_its_seed(tmp_path):

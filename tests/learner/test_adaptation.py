@@ -17,6 +17,8 @@ from lsm.learner.adaptation import (
     pooled_members,
 )
 from lsm.learner.kinds import Kind
+from lsm.learner.lanes.inner_steps import LARGEST, keep_better
+from lsm.learner.lanes.products import LANES
 from lsm.learner.meta_training import HISTORY, Training
 from lsm.learner.prediction import log_odds, mean_log_odds, release_memory
 from lsm.learner.prediction import probability as of_log_odds
@@ -102,7 +104,7 @@ def test_a_block_ends_with_the_step_that_fits_its_support_best(rate):
     for i, own in enumerate(rows):
         paths = [reference_maml.adapt(weights, state["inner_lr"], x[own], y[own], steps, False) for steps in range(7)]
         largest = [max(float(tf.reduce_max(abs(w))) for w in weights) for weights in paths]
-        losses = [float(reference_maml.loss_of(w, x[own], y[own], None)) if size < adaptation.LARGEST else np.nan
+        losses = [float(reference_maml.loss_of(w, x[own], y[own], None)) if size < LARGEST else np.nan
                   for w, size in zip(paths, largest, strict=True)]
         reached = float(reference_maml.loss_of([w[i] for w in found], x[own], y[own], None))
         assert reached == pytest.approx(np.nanmin(losses), rel=1e-3, abs=1e-5)
@@ -114,15 +116,14 @@ def test_a_block_ends_with_the_step_that_fits_its_support_best(rate):
 def test_a_step_that_fits_better_is_kept():
     """Not one that fits as well, nor one that diverged: a loss of nan, weights of LARGEST or more."""
     loss, lowest = [0.4, 0.5, np.nan, 0.0, 0.0, 0.1], [0.5, 0.5, 0.5, 0.5, 0.5, np.inf]
-    largest = [1, 1, 1, adaptation.LARGEST, -2 * adaptation.LARGEST, 0.99 * adaptation.LARGEST]
-    w, b = np.zeros((6, 3, 2), np.float32), np.ones((6, 2), np.float32)
-    w[:, 1, 1] = largest
-    best, reached = adaptation._better([tf.constant(w - 7), tf.constant(b - 7)], tf.constant(lowest),
-                                       [tf.constant(w), tf.constant(b)], tf.constant(loss))
-    kept = np.array([True, False, False, False, False, True])
-    np.testing.assert_array_equal(best[0], np.where(kept[:, None, None], w, w - 7))
-    np.testing.assert_array_equal(best[1], np.where(kept[:, None], b, b - 7))
-    np.testing.assert_array_equal(reached, np.where(kept, loss, lowest).astype(np.float32))
+    largest = [1, 1, 1, LARGEST, -2 * LARGEST, 0.99 * LARGEST]
+    w, losses, reached = np.zeros((7, LANES), np.float32), np.ones(LANES, np.float32), np.zeros(LANES, np.float32)
+    w[3, :6], losses[:6], reached[:6] = largest, loss, lowest
+    best = w - 7
+    keep_better(best, reached, w, losses)
+    kept = np.isin(np.arange(LANES), (0, 5))
+    np.testing.assert_array_equal(best, np.where(kept, w, w - 7))
+    np.testing.assert_array_equal(reached[:6], np.where(kept[:6], loss, lowest).astype(np.float32))
 
 
 def test_a_single_sample_gives_numbers_everywhere_at_any_rate():
@@ -167,7 +168,7 @@ def test_adapted_blocks_do_not_depend_on_the_grouping(normalise, batch, monkeypa
     for at_once in (1, 70):  # block by block; a few at a time
         monkeypatch.setattr(adaptation, "ROWS_AT_ONCE", at_once)
         for a, b in zip(together, found(), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-5)
+            np.testing.assert_array_equal(a, b)
     assert np.ptp(together[0], axis=0).max() > 1e-2  # blocks do differ
 
 
@@ -186,7 +187,7 @@ def test_groups_hold_no_more_rows_than_fit(monkeypatch):
     state, shapes = state_of(), []
     monkeypatch.setattr(adaptation, "ROWS_AT_ONCE", 35)
     monkeypatch.setattr(adaptation, "adapt_group", lambda given: (
-        shapes.append(given[2].shape[:2]), [np.zeros((len(given[2]), *w.shape)) for w in state["weights"]])[1])
+        shapes.append(given[1].shape[:2]), [np.zeros((len(given[1]), *w.shape)) for w in state["weights"]])[1])
     adapted(state, x, y, Tasks.of(rows), 2, 0)
     assert shapes == [(1, 40), (1, 33), (2, 17), (3, 9)]
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lsm.learner import maml, network
-from lsm.learner.lanes import outer_steps as lanes
+from lsm.learner.lanes import inner_steps as inner_loops
+from lsm.learner.lanes import outer_steps as outer_loops
 from lsm.learner.lanes.outer_steps import outer_steps
 from lsm.learner.network import tf
 from lsm.run.code import sha256
@@ -105,8 +106,9 @@ def test_what_is_no_number_comes_out_as_none():
     assert np.isnan(new["weights"][0]).any()
 
 
-def test_numba_keeps_the_loop_by_the_text_of_all_its_files():
+@pytest.mark.parametrize("loop", [outer_loops._loop, inner_loops._loop])
+def test_numba_keeps_a_loop_by_the_text_of_all_its_files(loop):
     """So that a change of one of them is never missed."""
-    folder = PROJECT / "lsm/learner/lanes"
-    of_files = [cell.cell_contents for cell in lanes._loop().py_func.__closure__]
-    assert of_files == [sha256(folder / "passes.py") + sha256(folder / "products.py") + f" {network.EPSILON}"]
+    of_files = [cell.cell_contents for cell in loop().py_func.__closure__]
+    assert of_files == ["".join(sha256(PROJECT / f"lsm/learner/lanes/{name}.py")
+                                for name in ("layout", "passes", "products"))]

@@ -20,8 +20,8 @@ from scipy.special import expit
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from lsm.learner.additive.direct_path import BENDS, KNOTS, bending
-from lsm.learner.network import PLACE, parts_of_curves, tf
+from lsm.learner.additive.direct_path import BENDS, KNOTS, bending, inputs_of_path
+from lsm.learner.network import PLACE
 from lsm.learner.prediction import log_odds
 from lsm.learner.tasks import EncodedSamples
 from lsm.run.settings import InputError
@@ -84,7 +84,7 @@ def trust_in_shares(x: np.ndarray, xy: np.ndarray, rows: int, place: int, label:
             teach, ask = fold != k, fold == k
             if len(np.unique(label[teach])) < 2:
                 continue
-            parts, sign = parts_of_curves(tf.constant(x[ask]), rows).numpy(), np.where(label[ask] == 1, 1, -1)
+            parts, sign = inputs_of_path(x[ask], rows), np.where(label[ask] == 1, 1, -1)
             for i, share in enumerate(tried):
                 curves, bias = fitted_curves(x[teach], rows, place, label[teach], weight[teach], offset[teach], share)
                 loss[k, i] = weight[ask] @ np.logaddexp(0, -sign * (offset[ask] + parts @ curves + bias))
@@ -107,7 +107,7 @@ def fitted_curves(x: np.ndarray, rows: int, place: int, label: np.ndarray, weigh
     number = np.array([len(np.unique(column)) > len(KNOTS) for column in x.T])  # not a class, not a flag
     group = np.where(number[of_input], 1, 0)
     group[inputs:] = 2 + bends
-    parts = parts_of_curves(tf.constant(x), rows).numpy()
+    parts = inputs_of_path(x, rows)
     used = (of_input < inputs - place) & (np.ptp(parts, axis=0) > 0) & (number[of_input] | (np.arange(rows) < inputs))
     curves = np.zeros(rows, np.float32)
     _, group = np.unique(group[used], return_inverse=True)

@@ -31,6 +31,13 @@ def nearest_to_zero(a: float, b: float) -> float:
     return min(max(0.0, a), b)
 
 
+def inputs_of_path(x: np.ndarray, rows: int) -> np.ndarray:
+    """What the rows of w5 are multiplied with, (..., rows) in x's float type, of x (..., inputs)."""
+    bends = x[..., :bending(x.shape[-1], rows)]
+    return np.concatenate([x] + [np.clip(bends, a, b) - x.dtype.type(nearest_to_zero(a, b))
+                                 for a, b in itertools.pairwise(KNOTS)], axis=-1)
+
+
 # What each bend counts at each knot, (knots, BENDS)
 _AT_KNOTS = np.array([[np.clip(knot, a, b) - nearest_to_zero(a, b) for a, b in itertools.pairwise(KNOTS)]
                       for knot in KNOTS])

@@ -9,58 +9,43 @@ inner loop (Finn et al. 2017, arXiv 1703.03400, section 2.2):
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
-from numba import config, njit
+from numba import njit
 
-from lsm.learner.lanes.passes import add_lanes, aligned, backward, forward, hessian_product, losses_of
+from lsm.learner.lanes.layout import (
+    add_lanes,
+    aligned,
+    code_of_lanes,
+    direct_inputs,
+    flat,
+    lay_out,
+    shapes_and_net,
+    take_step,
+    unflat,
+    weigh,
+    widen,
+)
+from lsm.learner.lanes.passes import backward, forward, hessian_product, losses_of
 from lsm.learner.lanes.products import LANES, TILE
-from lsm.learner.network import EPSILON, parts_of_curves
-from lsm.run.code import compiled, sha256
-from lsm.run.settings import InputError
+from lsm.run.code import compiled
 
 BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-7  # of Adam, as in maml.py
 
 
 @njit(nogil=True)
-def _lay_out(i, task, support, query, net, n, h, path, share, counts, sign, wide, wide_of_both):
-    """Puts LANES tasks of the outer step i, from number `task` on, into lanes: the samples of the support, `n` with
+def _lay_out(task, support, query, net, n, h, path, share, counts, sign, wide, wide_of_both):
+    """Puts LANES tasks of an outer step, from number `task` on, into lanes: the samples of the support, `n` with
     padding, then those of the query."""
-    sizes, _, path_rows, _ = net
-    lanes = min(LANES, support[0].shape[1] - task)  # the others count nothing
+    sizes, _, _, _ = net
     h[:len(counts) * sizes[0]] = 0
     path[:], counts[:], sign[:] = 0, 0, 1
-    for begin, (x, path_x, label, mask) in ((0, support), (n, query)):
-        for t in range(lanes):
-            total = mask[i, task + t].sum()
-            for s in range(x.shape[2]):
-                sign[begin + s, t] = 1 - 2 * label[i, task + t, s]
-                counts[begin + s, t] = mask[i, task + t, s] / total
-        for s in range(x.shape[2]):
-            for j in range(x.shape[3]):
-                for t in range(lanes):
-                    h[(begin + s) * sizes[0] + j, t] = x[i, task + t, s, j]
-            for j in range(path_x.shape[3]):
-                for t in range(lanes):
-                    path[(begin + s) * path_rows + j, t] = path_x[i, task + t, s, j]
-    if path_rows and not support[1].shape[3]:
-        path[:] = h[:len(counts) * path_rows]
-    share[:] = counts[:n]  # the query is normalised by the support, and the support counts in no loss of the query
-    counts[:n] = 0
-    for s in range(n):
-        for k in range(wide.shape[1]):
-            wide[s, k] = share[s, k % LANES]
+    lay_out(support, task, 0, net, h, path, sign[:n])
+    lay_out(query, task, n, net, h, path, sign)
+    weigh(support[3], task, share)  # the query is normalised by the support, too
+    weigh(query[3], task, counts[n:])  # the support counts in no loss of the query
+    widen(share, wide)
     wide_of_both[:n] = wide
-
-
-@njit(nogil=True)
-def _take_step(w, rates, g, to):
-    """Sets `to` to the weights w (weights, LANES) after an inner step along the gradient g."""
-    for p in range(len(w)):
-        rate = rates[p if len(rates) > 1 else 0]
-        for t in range(LANES):
-            to[p, t] = w[p, t] - rate * g[p, t]
 
 
 @njit(nogil=True)
@@ -90,9 +75,7 @@ def _adam(values, first, m, v, gradient, shrinks, rate):
 @lru_cache
 def _loop() -> Callable:
     """The compiled outer loop of one member."""
-    if config.DISABLE_JIT:
-        raise InputError("NUMBA_DISABLE_JIT: expected 0, since meta-training is compiled, found 1; unset it")
-    code = "".join(sha256(Path(__file__).with_name(name)) for name in ("passes.py", "products.py")) + f" {EPSILON}"
+    code = code_of_lanes()
 
     @compiled
     def loop(weights, rates, m, v, shrinks, net, inner_steps, first_order, outer_lr, step, support, query, losses):
@@ -132,8 +115,10 @@ def _loop() -> Callable:
 
         for i in range(len(losses)):
             of_weights[:], of_rates[:], sums[:] = 0, 0, 0
+            support_now = support[0][i], support[1][i], support[2][i], support[3][i]
+            query_now = query[0][i], query[1][i], query[2][i], query[3][i]
             for task in range(0, tasks, LANES):
-                _lay_out(i, task, support, query, net, n, qh, path, share, counts, sign, wide, qwide)
+                _lay_out(task, support_now, query_now, net, n, qh, path, share, counts, sign, wide, qwide)
                 for p in range(size):
                     for t in range(LANES):
                         w[0, p, t] = weights[p]
@@ -143,7 +128,7 @@ def _loop() -> Callable:
                     o = forward(w[k], net, h[k], zh[k], r[k], wide, path, n)
                     losses_of(o, sign[:n], share, unused, do[k], bend[k], False)
                     backward(w[k], net, h[k], zh[k], r[k], wide, path, do[k], n, g[k], da[k], dz[k], tied[k])
-                    _take_step(w[k], rates, g[k], w[k + 1])
+                    take_step(w[k], rates, g[k], w[k + 1])
                 o = forward(w[inner_steps], net, qh, qz, qr, qwide, path, both)
                 losses_of(o, sign, counts, sums[1], qo, qb, True)
                 backward(w[inner_steps], net, qh, qz, qr, qwide, path, qo, both, along, qa, qd, qt)
@@ -167,27 +152,6 @@ def _loop() -> Callable:
     return loop
 
 
-def _padded(count: int) -> int:
-    return -(-count // TILE) * TILE
-
-
-def _flat(arrays: list[np.ndarray], shapes: list[tuple]) -> np.ndarray:
-    """The arrays one after the other, each padded with zeros to its shape; an inner rate for all stays one number."""
-    if arrays[0].ndim == 0:
-        return np.reshape(arrays[0], 1).copy()
-    return np.concatenate([np.pad(a, [(0, to - now) for to, now in zip(shape, a.shape, strict=True)]).ravel()
-                           for a, shape in zip(arrays, shapes, strict=True)])
-
-
-def _unflat(flat: np.ndarray, like: list[np.ndarray], shapes: list[tuple]) -> list[np.ndarray]:
-    """The arrays that `_flat` joined, without their padding."""
-    if like[0].ndim == 0:
-        return [flat[0]]
-    ends = np.cumsum([np.prod(shape) for shape in shapes])
-    return [part.reshape(shape)[tuple(map(slice, a.shape))].copy()
-            for part, shape, a in zip(np.split(flat, ends[:-1]), shapes, like, strict=True)]
-
-
 def outer_steps(state: dict, step: int, batches: list[np.ndarray], inner_steps: int, outer_lr: float, normalise: bool,
                 first_order: bool, decay: float) -> tuple[dict, np.ndarray, np.ndarray]:
     """Outer steps of one member, as many as the batches have, starting with number `step` (from 0).
@@ -197,26 +161,19 @@ def outer_steps(state: dict, step: int, batches: list[np.ndarray], inner_steps: 
     Returns the new state and the query losses before and after the inner loop, means over the steps.
     """
     arrays = state["weights"]
-    layers, direct = len(arrays) // 2 - 1, len(arrays) % 2
-    shapes = [tuple(map(_padded, w.shape)) if i < 2 * layers else (*map(_padded, w.shape[:-1]), 2)
-              for i, w in enumerate(arrays)]
-    sizes = np.array([shapes[0][0], *(shape[0] for shape in shapes[1:2 * layers:2])])
-    net = sizes, np.cumsum([0, *map(np.prod, shapes)]), shapes[-1][0] if direct else 0, normalise
-    kind = arrays[0].dtype
-    weights, rates = _flat(arrays, shapes), _flat(state["inner_lr"], shapes)
-    n = len(arrays)
-    m, v = (np.concatenate([_flat(state[key][:n], shapes), _flat(state[key][n:], shapes)]) for key in "mv")
-    shrinks = _flat([np.full(w.shape, 1 - outer_lr * decay if w.ndim == 2 else 1, kind) for w in arrays], shapes)
+    shapes, net = shapes_and_net(arrays, normalise)
+    kind, n = arrays[0].dtype, len(arrays)
+    weights, rates = flat(arrays, shapes), flat(state["inner_lr"], shapes)
+    m, v = (np.concatenate([flat(state[key][:n], shapes), flat(state[key][n:], shapes)]) for key in "mv")
+    shrinks = flat([np.full(w.shape, 1 - outer_lr * decay if w.ndim == 2 else 1, kind) for w in arrays], shapes)
     parts = []
     for x, label, mask in (batches[:3], batches[3:]):
         x = np.ascontiguousarray(x, kind)
-        bends = direct and arrays[-1].shape[0] > x.shape[-1]
-        path = parts_of_curves(x, arrays[-1].shape[0]).numpy() if bends else x[..., :0]
-        parts.append((x, np.ascontiguousarray(path), np.ascontiguousarray(label), np.ascontiguousarray(mask, kind)))
+        parts.append((x, direct_inputs(arrays, x), np.ascontiguousarray(label), np.ascontiguousarray(mask, kind)))
     losses = np.zeros((len(batches[0]), 2), kind)
     _loop()(weights, rates, m, v, shrinks, net, inner_steps, first_order, outer_lr, step, *parts, losses)
     size = len(weights)
-    moments = {key: _unflat(a[:size], arrays, shapes) + _unflat(a[size:], state["inner_lr"], shapes)
+    moments = {key: unflat(a[:size], arrays, shapes) + unflat(a[size:], state["inner_lr"], shapes)
                for key, a in (("m", m), ("v", v))}
-    new = {"weights": _unflat(weights, arrays, shapes), "inner_lr": _unflat(rates, state["inner_lr"], shapes)} | moments
+    new = {"weights": unflat(weights, arrays, shapes), "inner_lr": unflat(rates, state["inner_lr"], shapes)} | moments
     return new, *losses.mean(axis=0)

@@ -1,7 +1,6 @@
 """Forward, backward and second-order passes of a network (network.py) for LANES tasks in lockstep.
 
-    net       (sizes, at, path_rows, normalise): widths of the inputs and the hidden layers, multiples of TILE; the
-              first row of each array of weights; rows of the direct path, 0 for none; whether layers are normalised
+    net       as layout.py has it
     w, v      (weights, LANES) weights; a direction in their space
     h         (samples * all widths, LANES) the inputs, then what each layer gives
     zh, r     what each layer normalises, as h; (units, LANES) 1 / standard deviation
@@ -12,24 +11,16 @@
     da, dz    derivatives of the loss behind and before the normalisation, as h
     do, bend  (samples * 2, LANES) derivatives by the logits; (samples, LANES) second ones by the margin
 
-Padding is zero and stays zero. These functions are compiled as parts of the outer loop (outer_steps.py), which keeps
-the compiled code: numba would not see that another file has changed.
+Padding is zero and stays zero. These functions are compiled as parts of the loops of inner_steps.py and outer_steps.py,
+which keep the compiled code: numba would not see that another file has changed.
 """
 
 import numpy as np
 from numba import njit
 
 from lsm.learner.lanes.products import LANES, add_backward, add_forward, add_gradient
-from lsm.learner.network import EPSILON
 
-
-@njit(nogil=True)
-def aligned(count, rows, kind):
-    """Zeros (count, rows, LANES) that begin where a vector does: a load across two lines of the cache takes twice as
-    long."""
-    a = np.zeros((count * rows + 1) * LANES, kind)
-    begin = -(a.ctypes.data // a.itemsize) % LANES
-    return a[begin:begin + count * rows * LANES].reshape(count, rows, LANES)
+EPSILON = 1e-3  # of batch normalisation; published
 
 
 @njit(nogil=True)
@@ -42,17 +33,6 @@ def _matrix(a, first, samples, units):
 def _row(a, first, units):
     """(units * LANES,), a view of a (rows, LANES)."""
     return a[first:first + units].reshape(units * LANES)
-
-
-@njit(nogil=True)
-def add_lanes(a):
-    """Sets the first lane of a (rows, LANES) to the sum of all; the others are lost."""
-    for p in range(len(a)):
-        for t in range(8):
-            a[p, t] += a[p, t + 8]
-        for t in range(4):
-            a[p, t] += a[p, t + 4]
-        a[p, 0] = a[p, 0] + a[p, 2] + (a[p, 1] + a[p, 3])
 
 
 @njit(nogil=True)

@@ -16,12 +16,12 @@ import numpy as np
 
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.tables.text_tables import plain
-from lsm.learner.additive.direct_path import BENDS
+from lsm.learner.additive.direct_path import BENDS, inputs_of_path
 from lsm.learner.encoder import NOT_MEASURED, Encoder
 from lsm.learner.kinds import Kind, kinds_of_members
 from lsm.learner.maml import initial_state
 from lsm.learner.meta_training import HISTORY, Training, TrainingConstants, pooled_of
-from lsm.learner.network import PLACE, parts_of_curves, tf
+from lsm.learner.network import PLACE
 from lsm.learner.transfer.start_file import PROJECT_MODEL, source_path
 from lsm.run.artifacts import read_record
 from lsm.run.paths import START_MODEL, shown
@@ -169,7 +169,7 @@ def _carried(source: Source, k: int, member: int, pairs: list[tuple[int, int]], 
     absent[0, nowhere] = 1
     start["weights"][1] += (absent @ weights[0])[0]
     if kind.direct:
-        start["weights"][-2] += (parts_of_curves(tf.constant(absent), len(weights[-1])).numpy() @ weights[-1])[0]
+        start["weights"][-2] += (inputs_of_path(absent, len(weights[-1])) @ weights[-1])[0]
     if not kind.normalise and len(rates) == len(start["inner_lr"]):
         start["inner_lr"] = onto(rates, c.INNER_LR) if len(rates) > 1 else [np.float32(rates[0])]
     return start
