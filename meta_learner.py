@@ -34,7 +34,8 @@ import pandas as pd
 from lsm.comparison import measures, splits
 from lsm.learner.adaptation import adapted_scores
 from lsm.learner.encoder import Encoder
-from lsm.learner.meta_training import HISTORY, Training, meta_train
+from lsm.learner.members import HISTORY, Training
+from lsm.learner.meta_training import meta_train
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import mean_log_odds, probability
 from lsm.learner.support import dates
@@ -59,7 +60,7 @@ class Constants(StudyArea):
     MIN_SAMPLES: int = 16           # a block with more may be held out; a task of the published recipe; published 16
     META_TRAIN_SHARE: float = 0.75  # share of these blocks that meta-training learns from; published 0.75
     FOLDS: int = 5                  # folds of places, of which one is held out
-    # members of two kinds. Sizes are for large inventories; lsm/learner/kinds.py says what smaller ones get
+    # members of two kinds. Sizes are for large inventories; lsm/learner/members.py says what smaller ones get
     LOCAL_MEMBERS: int = ByRecipe(published=1, recommended=3)          # networks trained separately
     LOCAL_NEIGHBOURHOOD: int = ByRecipe(published=0, recommended=80)   # labelled points of a task; 0: tasks are blocks
     LOCAL_ITERATIONS: int = ByRecipe(published=5000, recommended=3000)  # outer steps; the paper has one more
@@ -206,8 +207,7 @@ def main(c: Constants) -> None:
             print(f"reach of adaptation {goal}: {training.reach:,.0f} m; blocks adapt less, the farther samples are")
         return pooled
 
-    training = untrained()
-    print(*training.kinds, sep="\n")
+    print(*(training := untrained()).kinds, sep="\n")
     go_on(training, paths, c, inputs)
     meta_train(training, samples, taught, c, save)
     if training.fitted_share:
@@ -242,8 +242,8 @@ def main(c: Constants) -> None:
     print(how if place else "held-out samples of all years, no test of landslides to come; no block adapts")
     print(overall.rename_axis(None).to_string(float_format="%.4f"))
     print("The encoder and the pretraining saw the factors of all samples, held-out ones too, never a label.")
-    written = (paths.split, paths.history, paths.held_out, paths.metrics, paths.model)
-    print(*(f"wrote {shown(path)}" for path in written), sep="\n")
+    for path in (paths.split, paths.history, paths.held_out, paths.metrics, paths.model):
+        print(f"wrote {shown(path)}")
 
 
 if __name__ == "__main__":

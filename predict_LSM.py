@@ -38,8 +38,7 @@ from lsm.inputs.bands import NODATA
 from lsm.inputs.rasters import WINDOW, Grid, open_raster, write_windows
 from lsm.learner.adaptation import models_of_blocks
 from lsm.learner.encoder import Encoder
-from lsm.learner.meta_training import Training, pooled_of
-from lsm.learner.network import use_one_thread
+from lsm.learner.members import Training, pooled_of
 from lsm.learner.prediction import GridCounts, flag_of, named, over_tiles, probability_of_tile, release_memory, unnamed
 from lsm.learner.support.supports import FORECAST, places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
@@ -165,7 +164,6 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     if fitted != there:
         raise InputError(f"{shown(paths.model)}: expected the factors of the tables ({', '.join(there)}), found "
                          f"{', '.join(fitted)}; run stages 1 to 3 again")
-    use_one_thread()
 
     training = Training.of_file(model)
     pooled = pooled_of(training, model)

@@ -18,9 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
 from lsm.learner.adaptation import adapt_blocks
-from lsm.learner.kinds import Kind
-from lsm.learner.maml import initial_state
-from lsm.learner.network import initial_weights, tf, use_one_thread
+from lsm.learner.members import Kind, initial_state, initial_weights
+from lsm.learner.network import tf, use_one_thread
 from lsm.learner.prediction import log_odds, probability
 from lsm.learner.tasks import EncodedSamples, Tasks
 

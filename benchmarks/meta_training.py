@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_maml
 
 from lsm.learner.lanes.outer_steps import outer_steps
-from lsm.learner.maml import initial_state, outer_loop, stacked
-from lsm.learner.network import initial_weights, tf, use_one_thread
+from lsm.learner.maml import outer_loop, stacked
+from lsm.learner.members import initial_state, initial_weights
+from lsm.learner.network import tf, use_one_thread
 from lsm.learner.tasks import Tasks, draw
 
 TASKS, META_BATCH, INNER_STEPS, OUTER_LR = 180, 16, 5, 1e-3

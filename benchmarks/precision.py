@@ -23,7 +23,8 @@ from lsm.learner import network
 from lsm.learner.encoder import Encoder
 from lsm.learner.lanes.inner_steps import inner_steps
 from lsm.learner.lanes.outer_steps import outer_steps
-from lsm.learner.meta_training import Training, batches_of, tasks_of
+from lsm.learner.members import Training
+from lsm.learner.meta_training import batches_of, tasks_of
 from lsm.learner.prediction import log_odds, probability
 from lsm.learner.support.supports import Supports
 from lsm.learner.tasks import EncodedSamples, Tasks, held_out_roles

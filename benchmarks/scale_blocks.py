@@ -25,6 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from lsm.learner.members import Training
 from lsm.learner.prediction import named, unnamed
 from lsm.learner.tasks import EncodedSamples
 from lsm.run import settings
@@ -53,10 +54,7 @@ def made(blocks: int, of_each: int) -> tuple[EncodedSamples, list[np.ndarray]]:
 def one(folder: Path, blocks: int, of_each: int, *steps: int) -> dict:
     """Adapts one made region in this process, in so many steps or in as many as the stage takes: a row of the table."""
     from lsm.learner.adaptation import models_of_blocks, pooled_members
-    from lsm.learner.meta_training import Training
-    from lsm.learner.network import use_one_thread
 
-    use_one_thread()
     c = settings.of_stage("meta_learner.py", REGION="demo", **dict(zip(["ADAPT_STEPS"], steps, strict=False)))
     hidden = settings.of_stage("unsupervised_pretraining/DAS_pretraining.py", REGION="demo").HIDDEN
     samples, places = made(blocks, of_each)

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from lsm.inputs import grid_cells
 from lsm.learner.encoder import Encoder
-from lsm.learner.kinds import read_kinds
+from lsm.learner.members import read_kinds
 from lsm.run import settings
 from lsm.run.paths import PROJECT, Paths
 

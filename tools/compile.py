@@ -13,8 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lsm.learner.lanes.inner_steps import inner_steps
 from lsm.learner.lanes.outer_steps import outer_steps
-from lsm.learner.maml import initial_state
-from lsm.learner.network import initial_weights
+from lsm.learner.members import initial_state, initial_weights
 
 
 def main() -> None:

@@ -28,10 +28,9 @@ from lsm.demo.landslides import make_probability
 from lsm.inputs.samples import Samples, read_samples, unique_places
 from lsm.learner.adaptation import pooled_members
 from lsm.learner.encoder import Encoder
-from lsm.learner.kinds import Kind
-from lsm.learner.maml import initial_state
-from lsm.learner.meta_training import HISTORY, Training, meta_train
-from lsm.learner.network import initial_weights, use_one_thread
+from lsm.learner.members import HISTORY, Kind, Training, initial_state, initial_weights
+from lsm.learner.meta_training import meta_train
+from lsm.learner.network import use_one_thread
 from lsm.learner.transfer.windows import together, windows
 from lsm.run.artifacts import write_npz
 from lsm.run.paths import START_MODEL, shown

@@ -21,7 +21,7 @@ from lsm.inputs import grid_cells
 from lsm.inputs.factor.definition import codes_of_classes
 from lsm.insar.origins import origins
 from lsm.learner.encoder import Encoder
-from lsm.learner.kinds import read_kinds
+from lsm.learner.members import read_kinds
 from lsm.maps.cartography import as_one_line, classes_of, grid_layers, outlines, read_decimated
 from lsm.run.artifacts import check, record_path
 from lsm.run.paths import Paths, shown

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, NothingToDraw, arrays, caption, saved, tidy
-from lsm.learner.kinds import read_kinds
+from lsm.learner.members import read_kinds
 from lsm.learner.tasks import OTHERS
 from lsm.run.artifacts import need
 from lsm.run.paths import Paths, shown

@@ -10,13 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from lsm.learner import network
-from lsm.learner.kinds import Kind
 from lsm.learner.lanes.inner_steps import inner_steps
-from lsm.learner.maml import statistics_of
-from lsm.learner.meta_training import Training
-from lsm.learner.network import tf
+from lsm.learner.lanes.passes import EPSILON
+from lsm.learner.members import Kind, Training
 from lsm.learner.prediction import Networks, predict, release_memory
 from lsm.learner.support.supports import (
     ADAPTED,
@@ -41,6 +39,10 @@ BLOCKS_AT_ONCE, PADDED = 10_000, 4_000_000  # blocks, and padded support rows, t
 def adapt_group(given: tuple) -> list[np.ndarray]:
     """The folded networks of a group of tasks, (tasks, ...) float32: `inner_steps` of given."""
     return inner_steps(*given)
+
+
+def no_start() -> None:
+    """What a cluster's worker does before `adapt_group`."""
 
 
 def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind, rng: np.random.Generator,
@@ -74,7 +76,7 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
         return state, x[part.members], label[part.members], mask, part.sizes, steps, kind.normalise
 
     given = map(of_group, groups)
-    adapted = (cluster.each(given, adapt_group, network.use_one_thread, ()) if cluster else
+    adapted = (cluster.each(given, adapt_group, no_start, ()) if cluster else
                _side_by_side(adapt_group, given, threads or cores()))
     for group, networks in zip(groups, adapted, strict=True):
         for target, w in zip(out, networks, strict=True):
@@ -114,15 +116,23 @@ def pooled_members(training: Training, x: np.ndarray) -> Networks:
     adapted, not before, and from few points it takes more from the fit than it brings (docs/trials.md).
     x  (samples, inputs): its rows give the statistics of a normalisation
     """
-    out = {}
-    for kind, states in zip(training.kinds, training.states, strict=True):
-        each = []
-        for state in states:
-            weights = [tf.constant(w)[None] for w in state.get("fitted", state["weights"])]
-            rows = tf.constant(x[None, :, :len(state["weights"][0])])
-            statistics = statistics_of(weights, rows, tf.ones((1, len(x))), kind.normalise)
-            each.append([w[0] for w in network.folded(weights, statistics)])
-        out[kind.name] = [np.stack(weights) for weights in zip(*each, strict=True)]
+    with threadpool_limits(1):  # the last digit must not depend on the threads of a product
+        return {kind.name: [np.stack(weights) for weights in zip(
+            *(_folded_over(state.get("fitted", state["weights"]), x, kind.normalise) for state in states), strict=True)]
+            for kind, states in zip(training.kinds, training.states, strict=True)}
+
+
+def _folded_over(weights: list[np.ndarray], x: np.ndarray, normalise: bool) -> list[np.ndarray]:
+    """A network (network.py) that is normalised over the rows of x, without normalisation: its scale is in w, its shift
+    in b."""
+    out = [np.array(w) for w in weights]
+    h = x[:, :len(weights[0])]
+    for i in range(0, len(weights) // 2 * 2 - 2 if normalise else 0, 2):
+        z = h @ weights[i]
+        scale = (1 / np.sqrt(z.var(axis=0, dtype=np.float64) + EPSILON)).astype(z.dtype)
+        out[i] *= scale
+        out[i + 1] -= z.mean(axis=0, dtype=np.float64).astype(z.dtype) * scale
+        h = np.maximum(h @ out[i] + out[i + 1], 0)
     return out
 
 

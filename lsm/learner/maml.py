@@ -6,8 +6,7 @@
 Every array has the tasks as first axis: the meta-batches of all members are one program of batched products, not a map
 over tasks. A GPU runs this outer loop; lsm/learner/lanes/outer_steps.py has its form for processor cores.
 
-The state of a member is a dict of lists of float32 arrays: "weights" (see network.py), "inner_lr" (one scalar, or one
-array for each array of weights: Meta-SGD, Li et al. 2017, arXiv 1707.09835), and Adam's "m" and "v" for both.
+The state of a member is as `members.initial_state` makes it.
 """
 
 from collections.abc import Callable
@@ -72,13 +71,6 @@ def meta_loss(weights, inner_lr, support, query, inner_steps: int, normalise: bo
         if step < inner_steps:
             adapted, _ = inner_step(adapted, rates, *support, normalise, first_order)
     return losses[0], losses[-1]
-
-
-def initial_state(weights: list[np.ndarray], inner_lr: float, per_weight: bool) -> dict:
-    """The state before the first outer step."""
-    rates = [np.full(w.shape, inner_lr, np.float32) for w in weights] if per_weight else [np.float32(inner_lr)]
-    zeros = [np.zeros_like(p) for p in weights + rates]
-    return {"weights": weights, "inner_lr": rates, "m": zeros, "v": zeros}
 
 
 def stacked(states: list[dict]) -> dict:

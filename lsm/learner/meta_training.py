@@ -1,128 +1,36 @@
 """Meta-training of the intermediate models: the outer loop over all steps, for all members of all kinds."""
 
-import json
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
 
 from lsm.learner.additive.additive_start import start_paths
-from lsm.learner.encoder import Encoder
-from lsm.learner.kinds import Kind, KindConstants, kinds_of_members, read_kinds
 from lsm.learner.lanes.outer_steps import outer_steps
-from lsm.learner.maml import initial_state, outer_loop, stacked, unstacked
-from lsm.learner.network import PLACE, initial_weights, on_gpu, tf
-from lsm.learner.prediction import Networks
+from lsm.learner.maml import outer_loop, stacked, unstacked
+from lsm.learner.members import Kind, MemberConstants, Training
+from lsm.learner.network import on_gpu, tf
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, neighbourhoods, rows_by_block
 from lsm.run.jobs import cores
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
 ROWS_OF_FEW = 20  # rows of history for LOG_EVERY outer steps where points, and with them steps, are few
-HISTORY = ("iteration", "kind", "pre_loss", "post_loss", "inner_lr")  # columns; kind as its number
 
 
-class TrainingConstants(KindConstants, Protocol):
+class TrainingConstants(MemberConstants, Protocol):
     """The constants that meta-training needs. meta_learner.py has and explains them."""
 
     SEED: int
     MIN_SAMPLES: int
     LINE_SHARE: float
     INNER_STEPS: int
-    INNER_LR: float
-    RATE_PER_WEIGHT: bool
     FIRST_ORDER: bool
     META_BATCH: int
     META_LR: float
     LOG_EVERY: int
     SAVE_EVERY: int
-
-
-@dataclass
-class Training:
-    """Members on their way: the kinds, the states of each kind's members, outer steps done, history (rows, 5); the
-    reach in m of adapted networks (support/reach.py), inf where distance does not count; and, where curves were fitted
-    before the first step, the share of the samples that counted (additive_start.py)."""
-
-    kinds: list[Kind]
-    states: list[list[dict]]
-    done: int
-    history: np.ndarray
-    reach: float = np.inf
-    fitted_share: float = 0.0
-
-    @classmethod
-    def start(cls, inputs: int, hidden: tuple[int, ...], saved_model: dict | None, c: TrainingConstants, labelled: int,
-              rng: np.random.Generator) -> "Training":
-        """Before the first outer step.
-
-        inputs       of the networks without X and Y; hidden  widths of the hidden layers
-        saved_model  the pretrained hidden layers, which all members start from: they differ in the head and in the
-                     tasks they draw; None: all layers start at random
-        labelled     how many points there are to learn from
-        """
-        kinds = kinds_of_members(c, labelled)
-        states = [[initial_state(initial_weights([inputs + PLACE * kind.place, *hidden], saved_model, rng, kind.direct,
-                                                 inputs * kind.bends), c.INNER_LR, c.RATE_PER_WEIGHT)
-                   for _ in range(kind.members)] for kind in kinds]
-        return cls(kinds, states, 0, np.empty((0, len(HISTORY))))
-
-    @classmethod
-    def of_file(cls, model: dict[str, np.ndarray]) -> "Training":
-        """From the arrays of checkpoint_dir/<REGION>_model.npz: trained members, ready to adapt."""
-        training = cls(read_kinds(model["kinds"]), [], 0, np.empty((0, len(HISTORY))),
-                       float(model.get("reach", np.inf)))
-        training.fill(model)
-        return training
-
-    def for_file(self, pooled: Networks, encoder: Encoder) -> dict[str, np.ndarray]:
-        """The arrays of checkpoint_dir/<REGION>_model.npz, as `of_file` and `pooled_of` read them.
-
-        The moments of Adam are left out, which training alone needs, and what was fitted before it: `pooled` has it.
-        """
-        states = {name: w for name, w in self.arrays().items() if not re.search("_(m|v|fitted)_[0-9]+$", name)}
-        return states | {f"{kind}_pooled_{i}": w for kind, ws in pooled.items() for i, w in enumerate(ws)} | {
-            "reach": np.array(self.reach), "encoder": np.array(encoder.to_json()),
-            "kinds": np.array(json.dumps([asdict(kind) for kind in self.kinds]))}
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The states as named arrays for a file, members as first axis: local_weights_0, ..., local_inner_lr_0, ..."""
-        return {f"{kind.name}_{key}_{i}": np.stack([state[key][i] for state in states])
-                for kind, states in zip(self.kinds, self.states, strict=True)
-                for key, parts in states[0].items() for i in range(len(parts))}
-
-    @property
-    def steps(self) -> np.ndarray:
-        """Outer steps that each kind has taken, (kinds,)."""
-        return np.array([min(self.done, kind.iterations) for kind in self.kinds])
-
-    @property
-    def steps_of_members(self) -> int:
-        """Outer steps that all members together have taken."""
-        return int(self.steps @ [kind.members for kind in self.kinds])
-
-    def fill(self, arrays: dict[str, np.ndarray]) -> None:
-        """Takes the states from the arrays that `arrays` named."""
-        self.states = [member_states(kind, arrays) for kind in self.kinds]
-
-
-def member_states(kind: Kind, arrays: dict[str, np.ndarray]) -> list[dict]:
-    """The states of a kind's members among the arrays that `Training.arrays` named."""
-    def parts(key: str) -> list[np.ndarray]:
-        count = sum(name.rpartition("_")[0] == f"{kind.name}_{key}" for name in arrays)
-        return [arrays[f"{kind.name}_{key}_{i}"] for i in range(count)]
-
-    keys = {key: parts(key) for key in ("weights", "inner_lr", "m", "v", "fitted")}
-    return [{key: [w[member] for w in ws] for key, ws in keys.items() if ws} for member in range(kind.members)]
-
-
-def pooled_of(training: Training, model: dict[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
-    """The folded intermediate models among the arrays of checkpoint_dir/<REGION>_model.npz, by kind of member."""
-    return {kind.name: [model[f"{kind.name}_pooled_{i}"] for i in range(len(states[0]["weights"]))]
-            for kind, states in zip(training.kinds, training.states, strict=True)}
 
 
 def tasks_of(kind: Kind, samples: EncodedSamples, known: np.ndarray, c: TrainingConstants) -> Tasks:

@@ -17,7 +17,7 @@ from functools import cache
 
 import numpy as np
 
-from lsm.learner.additive.direct_path import KNOTS, bending, nearest_to_zero, rows_of_path
+from lsm.learner.additive.direct_path import KNOTS, bending, nearest_to_zero
 from lsm.learner.lanes.passes import EPSILON
 
 NOTE = re.compile(rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d:")  # as TensorFlow's libraries begin
@@ -52,8 +52,6 @@ with quietly():
 
 tf.get_logger().setLevel("ERROR")  # it warns of a new graph for other shapes; members and inputs have few of them
 
-HEAD_SD = 0.01      # of the head's truncated normal start; published
-PLACE = 2           # inputs that tell the place, X and Y; always the last ones
 
 
 def use_one_thread() -> None:
@@ -73,42 +71,6 @@ def use_one_thread() -> None:
 def on_gpu() -> bool:
     """Whether TensorFlow sees a GPU."""
     return bool(tf.config.list_logical_devices("GPU"))
-
-
-def initial_weights(sizes: list[int], hidden_start: dict | None, rng: np.random.Generator,
-                    direct: bool = False, bend: int = 0) -> list[np.ndarray]:
-    """The weights meta-training starts from, float32.
-
-    sizes         widths from the inputs to the last hidden layer: [14, 32, 32, 16]
-    direct        adds the weights of a direct path from the inputs to the logits, all zero, whose first `bend` inputs
-                  bend
-    hidden_start  the arrays of savedmodel.npz (arr_0.. = w1, b1, ..., w as (out, in)), or None: hidden layers from
-                  He's truncated normal, sd sqrt(2 / inputs) (He et al. 2015, arXiv 1502.01852), biases zero. Inputs
-                  that the saved first layer does not have (X and Y, the last two) start from the same normal
-    Raises ValueError when the saved arrays have other shapes.
-    """
-    weights = []
-    for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
-        if hidden_start is None:
-            w, b = truncated_normal(rng, (inputs, outputs), np.sqrt(2 / inputs)), np.zeros(outputs)
-        else:
-            w, b = hidden_start[f"arr_{2 * i}"].T, hidden_start[f"arr_{2 * i + 1}"]
-            if i == 0 and len(w) == inputs - PLACE:
-                w = np.concatenate([w, truncated_normal(rng, (PLACE, outputs), np.sqrt(2 / inputs))])
-        if w.shape != (inputs, outputs) or b.shape != (outputs,):
-            raise ValueError(f"layer {i + 1}: expected w {(outputs, inputs)}, found {w.T.shape}")
-        weights += [w, b]
-    weights += [truncated_normal(rng, (sizes[-1], 2), HEAD_SD), np.zeros(2)]
-    weights += [np.zeros((rows_of_path(sizes[0], bend), 2))] * direct
-    return [np.ascontiguousarray(w, np.float32) for w in weights]
-
-
-def truncated_normal(rng: np.random.Generator, shape: tuple[int, ...], sd: float) -> np.ndarray:
-    """Normal draws of standard deviation `sd`; draws beyond two standard deviations are drawn again."""
-    draws = rng.standard_normal(shape)
-    while (far := np.abs(draws) > 2).any():
-        draws[far] = rng.standard_normal(far.sum())
-    return sd * draws
 
 
 def masked_moments(z: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

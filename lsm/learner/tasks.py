@@ -5,7 +5,6 @@ from typing import Protocol
 
 import numpy as np
 from scipy.spatial import cKDTree
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from lsm.blocks.block_numbers import too_few_tasks
@@ -99,6 +98,8 @@ def held_out_roles(samples: EncodedSamples, c: HoldingOut, rng: np.random.Genera
         raise InputError(lacking)
     role = np.full(len(samples.block), "meta-train", dtype="<U10")
     if neighbours_teach and (len(held_out) < 2 or 2 * counts[thick].sum() < counts.sum()):
+        from sklearn.cluster import KMeans  # here: it takes half a second, and stage 4 does without
+
         with threadpool_limits(1):  # the same sums in the same order, whatever the number of threads
             fold = KMeans(c.FOLDS, n_init=10, random_state=c.SEED).fit_predict(samples.xy)
         whole = [k for k in range(c.FOLDS)

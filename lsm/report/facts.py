@@ -4,7 +4,7 @@ import numpy as np
 from osgeo import gdal
 
 from lsm.inputs.crs import crs_name
-from lsm.learner.kinds import read_kinds
+from lsm.learner.members import read_kinds
 from lsm.learner.support.supports import MOVED
 from lsm.maps import layer_tables
 from lsm.report import tables

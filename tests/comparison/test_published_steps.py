@@ -17,9 +17,8 @@ from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
 from lsm.inputs import layers, rasters
 from lsm.inputs.factor.definition import Factor
 from lsm.inputs.rasters import centres
-from lsm.learner.maml import initial_state
-from lsm.learner.meta_training import Training
-from lsm.learner.network import EPSILON, initial_weights, use_one_thread
+from lsm.learner.members import Training, initial_state, initial_weights
+from lsm.learner.network import EPSILON, use_one_thread
 from lsm.run.paths import Paths
 from lsm.run.settings import constants, of_stage
 from unsupervised_pretraining.rbm import RBM

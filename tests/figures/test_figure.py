@@ -23,7 +23,7 @@ import figure
 from lsm.figures import area_maps, common, map_page, training
 from lsm.figures.common import NothingToDraw
 from lsm.inputs import rasters
-from lsm.learner.kinds import Kind
+from lsm.learner.members import Kind
 from lsm.maps import cartography, gis
 from lsm.report import pictures
 from lsm.run import artifacts, settings

@@ -23,7 +23,7 @@ from lsm.inputs.factor.definition import Factor, write_factors
 from lsm.insar.origins import origins
 from lsm.learner import prediction
 from lsm.learner.encoder import Encoder
-from lsm.learner.kinds import Kind
+from lsm.learner.members import Kind
 from lsm.maps import cartography, gis
 from lsm.run import artifacts
 from lsm.run.paths import Paths

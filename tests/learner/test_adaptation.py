@@ -9,17 +9,16 @@ from small_split import BARE, MIXED, NO_LANDSLIDE, ONLY_LANDSLIDES, THIN, made_s
 
 from lsm.comparison.ours.networks import samples_of
 from lsm.inputs import rasters
-from lsm.learner import adaptation, maml, network
+from lsm.learner import adaptation, members, network
 from lsm.learner.adaptation import (
     adapt_blocks,
     adapted_scores,
     models_of_blocks,
     pooled_members,
 )
-from lsm.learner.kinds import Kind
 from lsm.learner.lanes.inner_steps import LARGEST, keep_better
 from lsm.learner.lanes.products import LANES
-from lsm.learner.meta_training import HISTORY, Training
+from lsm.learner.members import HISTORY, Kind, Training
 from lsm.learner.prediction import log_odds, mean_log_odds, release_memory
 from lsm.learner.prediction import probability as of_log_odds
 from lsm.learner.support import supports
@@ -72,7 +71,7 @@ def ragged_blocks(seed: int = 0, sizes=(5, 40, 17, 9, 33, 1, 16)) -> tuple:
 def state_of(per_weight: bool = False, direct: bool = False) -> dict:
     rng = np.random.default_rng(0)
     weights = [rng.normal(0, 0.7, w.shape).astype(np.float32)
-               for w in network.initial_weights(SIZES, None, rng, direct, SIZES[0] - 1)]
+               for w in members.initial_weights(SIZES, None, rng, direct, SIZES[0] - 1)]
     rates = [rng.uniform(0.05, 0.15, w.shape).astype(np.float32) for w in weights] if per_weight else [np.float32(0.1)]
     return {"weights": weights, "inner_lr": rates}
 
@@ -277,8 +276,8 @@ def started(split, local: Kind | None = None, regional: Kind | None = None) -> T
     """Two members of each kind, not trained; by default three steps on the whole support, nothing borrowed."""
     rng = np.random.default_rng(3)
     kinds = [local or kind_of(), *[regional] * bool(regional)]
-    return training_of(*[(kind, [maml.initial_state(network.initial_weights(
-        [split.x.shape[1] + network.PLACE * kind.place, 8, 8, 4], None, rng, kind.place), 0.1, True) for _ in range(2)])
+    return training_of(*[(kind, [members.initial_state(members.initial_weights(
+        [split.x.shape[1] + members.PLACE * kind.place, 8, 8, 4], None, rng, kind.place), 0.1, True) for _ in range(2)])
         for kind in kinds])
 
 
@@ -366,7 +365,7 @@ def made_blocks(seed: int = 5, kind: Kind | None = None):
     label[block == 2], label[block == 3] = 0, 1
     x = rng.standard_normal((60, SIZES[0])).astype(np.float32)
     states = [{"weights": [rng.normal(0, 0.7, w.shape).astype(np.float32) for w in
-                           network.initial_weights(SIZES, None, rng)], "inner_lr": [np.float32(0.1)]} for _ in range(2)]
+                           members.initial_weights(SIZES, None, rng)], "inner_lr": [np.float32(0.1)]} for _ in range(2)]
     centres = np.column_stack([np.arange(5) * 100.0, np.zeros(5)])
     samples = EncodedSamples(x, label.astype(np.int32), centres[block] + rng.uniform(-20, 20, (60, 2)), block,
                              np.ones(60, np.float32))
@@ -456,7 +455,7 @@ def test_each_kind_adapts_in_its_own_way():
     rng = np.random.default_rng(0)
     samples = replace(samples, x=np.concatenate([samples.x, rng.standard_normal((60, 2)).astype(np.float32)], axis=1))
     regional = kind_of(5, borrow=45, name="regional", place=True)
-    states = {kind.name: [{"weights": [rng.normal(0, 0.7, w.shape).astype(np.float32) for w in network.initial_weights(
+    states = {kind.name: [{"weights": [rng.normal(0, 0.7, w.shape).astype(np.float32) for w in members.initial_weights(
         [SIZES[0] + 2 * kind.place, *SIZES[1:]], None, rng, kind.place)], "inner_lr": [np.float32(0.1)]}
         for _ in range(2)] for kind in (kind_of(), regional)}
     training = training_of((kind_of(), states["local"]), (regional, states["regional"]))

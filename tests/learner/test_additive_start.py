@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from lsm.learner import network
+from lsm.learner import members, network
 from lsm.learner.additive import additive_start
 from lsm.learner.additive.additive_start import SHARES, fitted_curves, start_paths, trust_in_shares
 from lsm.learner.additive.direct_path import BENDS, curves, rows_of_path
-from lsm.learner.kinds import Kind
-from lsm.learner.maml import initial_state
+from lsm.learner.members import Kind, initial_state
 from lsm.learner.prediction import log_odds
 from lsm.learner.tasks import EncodedSamples
 from lsm.run.settings import InputError
@@ -39,7 +38,7 @@ def fit(samples: EncodedSamples, offset: float = 0.0, place: int = 2) -> tuple[n
 
 def states(place: bool = False, direct: bool = True) -> list[dict]:
     inputs = 5 + 2 * place
-    return [initial_state(network.initial_weights([inputs, 8, 8, 4], None, np.random.default_rng(m), direct, 5),
+    return [initial_state(members.initial_weights([inputs, 8, 8, 4], None, np.random.default_rng(m), direct, 5),
                           0.1, True) for m in range(2)]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_reach import KIND, area, untrained
 
-from lsm.learner.meta_training import Training
+from lsm.learner.members import Training
 from lsm.learner.prediction import mean_log_odds, probability
 from lsm.learner.support.level import levelled
 from lsm.learner.support.reach import intermediate_models

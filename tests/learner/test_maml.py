@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lsm.learner import maml, network
+from lsm.learner import maml, members, network
 from lsm.run.paths import PROJECT
 
 sys.path.append(str(PROJECT / "benchmarks"))
@@ -18,7 +18,7 @@ SIZES, TASKS = [4, 6, 5, 3], 3
 def start(per_weight: bool, dtype=np.float32, seed: int = 0, direct: bool = False) -> tuple[list, list]:
     """Weights far from zero and inner rates large enough that the inner loop matters."""
     rng = np.random.default_rng(seed)
-    weights = [rng.normal(0, 0.7, w.shape).astype(dtype) for w in network.initial_weights(SIZES, None, rng, direct,
+    weights = [rng.normal(0, 0.7, w.shape).astype(dtype) for w in members.initial_weights(SIZES, None, rng, direct,
                                                                                          SIZES[0] - 1)]
     rates = [rng.uniform(0.05, 0.15, w.shape).astype(dtype) for w in weights] if per_weight else [dtype(0.1)]
     return weights, rates
@@ -180,7 +180,7 @@ def made_batches(steps: int = STEPS) -> list:
 
 def begin(per_weight: bool = False) -> dict:
     weights, _ = start(False)
-    return maml.initial_state(weights, 0.1, per_weight)
+    return members.initial_state(weights, 0.1, per_weight)
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,7 @@ def test_a_rate_a_weight_trains_every_rate():
 @pytest.mark.parametrize("per_weight", [False, True])
 def test_members_of_one_program_are_trained_apart(plain, per_weight):
     others = [10 * b if b.dtype == np.float32 else 1 - b for b in made_batches()]  # masks weigh ten times: no change
-    states = [begin(per_weight), maml.initial_state([w + 0.1 for w in start(False)[0]], 0.05, per_weight)]
+    states = [begin(per_weight), members.initial_state([w + 0.1 for w in start(False)[0]], 0.05, per_weight)]
     alone = [plain(state, tf.constant(0), tf.constant(STEPS), batches)
              for state, batches in zip(states, (made_batches(), others), strict=True)]
     both = [np.concatenate(pair, axis=1) for pair in zip(made_batches(), others, strict=True)]

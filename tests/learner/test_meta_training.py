@@ -11,7 +11,8 @@ from lsm.comparison.splits import TRAIN
 from lsm.learner import meta_training
 from lsm.learner.adaptation import pooled_members
 from lsm.learner.encoder import Encoder
-from lsm.learner.meta_training import Training, batches_of, meta_train, not_finite, pooled_of, tasks_of
+from lsm.learner.members import Training, pooled_of
+from lsm.learner.meta_training import batches_of, meta_train, not_finite, tasks_of
 from lsm.learner.network import use_one_thread
 from lsm.learner.tasks import rows_by_block
 from lsm.run.settings import InputError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lsm.learner import network, prediction
+from lsm.learner import members, network, prediction
 
 network.use_one_thread()  # before any test runs an operator
 
@@ -110,7 +110,7 @@ def test_probability_at_the_extremes_is_finite():
 
 
 def test_truncated_normal_bounds_and_spread():
-    draws = network.truncated_normal(np.random.default_rng(0), (300, 400), 0.5)
+    draws = members.truncated_normal(np.random.default_rng(0), (300, 400), 0.5)
     assert draws.shape == (300, 400)
     assert 0.99 < np.abs(draws).max() <= 1  # two standard deviations
     # a normal cut at two standard deviations: variance 1 - 4 phi(2) / (2 Phi(2) - 1) = 0.77374
@@ -119,15 +119,15 @@ def test_truncated_normal_bounds_and_spread():
 
 
 def test_initial_weights_at_random():
-    weights = network.initial_weights([14, 320, 32, 16], None, np.random.default_rng(0))
+    weights = members.initial_weights([14, 320, 32, 16], None, np.random.default_rng(0))
     assert [w.shape for w in weights] == [(14, 320), (320,), (320, 32), (32,), (32, 16), (16,), (16, 2), (2,)]
     assert all(w.dtype == np.float32 and w.flags.c_contiguous for w in weights)
     assert not any(b.any() for b in weights[1::2])
     for w in weights[:-2:2]:
         assert w.std() == pytest.approx(np.sqrt(0.77374 * 2 / len(w)), rel=0.1)
         assert np.abs(w).max() <= 2 * np.sqrt(2 / len(w)) * (1 + 1e-6)
-    assert np.abs(weights[6]).max() <= 2 * network.HEAD_SD * (1 + 1e-6)
-    again = network.initial_weights([14, 320, 32, 16], None, np.random.default_rng(0))
+    assert np.abs(weights[6]).max() <= 2 * members.HEAD_SD * (1 + 1e-6)
+    again = members.initial_weights([14, 320, 32, 16], None, np.random.default_rng(0))
     assert all(np.array_equal(a, b) for a, b in zip(weights, again, strict=True))
 
 
@@ -140,7 +140,7 @@ def saved_arrays() -> dict:
 
 def test_initial_weights_from_saved_layers():
     saved = saved_arrays()
-    weights = network.initial_weights(SIZES, saved, np.random.default_rng(0))
+    weights = members.initial_weights(SIZES, saved, np.random.default_rng(0))
     for layer in range(3):
         np.testing.assert_array_equal(weights[2 * layer], saved[f"arr_{2 * layer}"].T.astype(np.float32))
         np.testing.assert_array_equal(weights[2 * layer + 1], saved[f"arr_{2 * layer + 1}"].astype(np.float32))
@@ -150,7 +150,7 @@ def test_initial_weights_from_saved_layers():
 
 
 def test_a_direct_path_starts_at_zero_and_changes_nothing():
-    plain, direct = (network.initial_weights(SIZES, None, np.random.default_rng(0), on) for on in (False, True))
+    plain, direct = (members.initial_weights(SIZES, None, np.random.default_rng(0), on) for on in (False, True))
     assert [w.shape for w in direct[8:]] == [(SIZES[0], 2)]
     assert direct[8].dtype == np.float32
     assert not direct[8].any()
@@ -168,15 +168,15 @@ def test_a_direct_path_starts_at_zero_and_changes_nothing():
 
 def test_regional_weights_have_two_more_rows_than_the_pretrained_ones():
     saved = saved_arrays()
-    inputs = SIZES[0] + network.PLACE
-    weights = network.initial_weights([inputs, *SIZES[1:]], saved, np.random.default_rng(0), True)
+    inputs = SIZES[0] + members.PLACE
+    weights = members.initial_weights([inputs, *SIZES[1:]], saved, np.random.default_rng(0), True)
     assert [w.shape for w in weights] == [(inputs, 8), (8,), (8, 7), (7,), (7, 4), (4,), (4, 2), (2,),
                                           (inputs, 2)]
     np.testing.assert_array_equal(weights[0][:-2], saved["arr_0"].T.astype(np.float32))
     place = weights[0][-2:]
     assert (place != 0).all()
     assert np.abs(place).max() <= 2 * np.sqrt(2 / inputs) * (1 + 1e-6)
-    many = network.initial_weights([6, 4000, 8], {f"arr_{i}": np.zeros(shape) for i, shape in enumerate(
+    many = members.initial_weights([6, 4000, 8], {f"arr_{i}": np.zeros(shape) for i, shape in enumerate(
         [(4000, 4), (4000,), (8, 4000), (8,)])}, np.random.default_rng(0))
     assert many[0][-2:].std() == pytest.approx(np.sqrt(0.77374 * 2 / 6), rel=0.05)
     for layer in (1, 2):
@@ -187,10 +187,10 @@ def test_initial_weights_refuse_other_shapes():
     saved = saved_arrays()
     saved["arr_2"] = saved["arr_2"].T
     with pytest.raises(ValueError, match=r"layer 2: expected w \(7, 8\), found \(8, 7\)"):
-        network.initial_weights(SIZES, saved, np.random.default_rng(0))
+        members.initial_weights(SIZES, saved, np.random.default_rng(0))
     with pytest.raises(ValueError, match="layer 1"):
-        network.initial_weights([6, 8, 7, 4], saved_arrays(), np.random.default_rng(0))
+        members.initial_weights([6, 8, 7, 4], saved_arrays(), np.random.default_rng(0))
     saved = saved_arrays()
     saved["arr_5"] = np.zeros(3)
     with pytest.raises(ValueError, match="layer 3"):
-        network.initial_weights(SIZES, saved, np.random.default_rng(0))
+        members.initial_weights(SIZES, saved, np.random.default_rng(0))

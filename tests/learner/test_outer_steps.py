@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lsm.learner import maml, network
+from lsm.learner import maml, members, network
 from lsm.learner.lanes import inner_steps as inner_loops
 from lsm.learner.lanes import outer_steps as outer_loops
 from lsm.learner.lanes.outer_steps import outer_steps
@@ -19,8 +19,8 @@ STEPS, OUTER_LR = 3, 1e-3
 def begin(sizes: list, per_weight: bool, direct: bool, bend: int, rng) -> dict:
     """Weights far from zero, the direct path's too, and inner rates large enough that the inner loop matters."""
     weights = [(w + 0.3 * rng.standard_normal(w.shape)).astype(np.float32)
-               for w in network.initial_weights(sizes, None, rng, direct, bend)]
-    return maml.initial_state(weights, 0.1, per_weight)
+               for w in members.initial_weights(sizes, None, rng, direct, bend)]
+    return members.initial_state(weights, 0.1, per_weight)
 
 
 def made_batches(inputs: int, tasks: int, support: int, query: int, rng, steps: int = STEPS) -> list:

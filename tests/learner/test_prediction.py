@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from lsm.blocks.grid_parts import Part
 from lsm.learner import network, prediction
+from lsm.learner.members import PLACE
 from lsm.learner.prediction import (
     GridCounts,
     Networks,
@@ -34,7 +35,7 @@ def networks_of_blocks(seed: int = 0) -> Networks:
     """Local members read the factors; regional ones the place too. Both have a direct path."""
     rng, out = np.random.default_rng(seed), {}
     for kind, members in MEMBERS.items():
-        inputs = INPUTS + network.PLACE * (kind == "regional")
+        inputs = INPUTS + PLACE * (kind == "regional")
         shapes = [s for a, b in itertools.pairwise([inputs, *WIDTHS, 2]) for s in ((a, b), (b,))] + [(inputs, 2)]
         out[kind] = [rng.normal(0, 1, (members, BLOCKS, *shape)).astype(np.float32) for shape in shapes]
     return out
@@ -44,7 +45,7 @@ def cells_to_predict(seed: int, rows: int = 500) -> tuple[np.ndarray, np.ndarray
     """Blocks in a mixed order, block 4 nowhere, and encoded rows with the place."""
     rng = np.random.default_rng(seed)
     block = rng.choice([0, 1, 2, 3, 5, 6], rows)
-    return block, rng.standard_normal((rows, INPUTS + network.PLACE)).astype(np.float32)
+    return block, rng.standard_normal((rows, INPUTS + PLACE)).astype(np.float32)
 
 
 # predict --------------------------------------------------------------------------------------------------------
@@ -55,7 +56,7 @@ def test_each_row_by_the_networks_of_its_block():
     each = []
     for kind, weights in networks.items():
         inputs = x[:, None, :len(weights[0][0, 0])]
-        assert inputs.shape[-1] == INPUTS + network.PLACE * (kind == "regional")
+        assert inputs.shape[-1] == INPUTS + PLACE * (kind == "regional")
         for m in range(MEMBERS[kind]):
             z = network.logits([tf.constant(w[m, block]) for w in weights], tf.constant(inputs), [])[:, 0]
             each.append(np.asarray(z[:, 1] - z[:, 0], np.float64))
@@ -92,7 +93,7 @@ def test_networks_of_any_widths_whatever_the_number_of_cells(inputs, widths):
     rng = np.random.default_rng(inputs)
     weights = [rng.normal(0, 0.5, shape).astype(np.float32)
                for a, b in itertools.pairwise([inputs, *widths, 2]) for shape in ((a, b), (b,))]
-    h = x = rng.standard_normal((2500, inputs + network.PLACE)).astype(np.float32)
+    h = x = rng.standard_normal((2500, inputs + PLACE)).astype(np.float32)
     for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
         h = np.maximum(h[:, :len(w)].astype(float) @ w + b, 0)
     found = log_odds(weights, x)
@@ -167,7 +168,7 @@ def test_tiles_are_the_rows_of_one_block_each(monkeypatch):
 
 def test_cutting_a_block_s_rows_changes_no_digit():
     networks, rng = networks_of_blocks(), np.random.default_rng(8)
-    x = rng.standard_normal((2 * prediction.TILE + 1001, INPUTS + network.PLACE)).astype(np.float32)
+    x = rng.standard_normal((2 * prediction.TILE + 1001, INPUTS + PLACE)).astype(np.float32)
     tiles = [rows for _, rows in rows_in_tiles(np.zeros(len(x), int), BLOCKS)]
     assert [len(rows) for rows in tiles] == [prediction.TILE, prediction.TILE, 1001]
     for weights in weights_of_members(networks):

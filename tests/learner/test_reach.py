@@ -6,10 +6,7 @@ import pytest
 
 from lsm.learner import network
 from lsm.learner.adaptation import models_of_blocks, pooled_members
-from lsm.learner.kinds import Kind
-from lsm.learner.maml import initial_state
-from lsm.learner.meta_training import HISTORY, Training
-from lsm.learner.network import initial_weights
+from lsm.learner.members import HISTORY, Kind, Training, initial_state, initial_weights
 from lsm.learner.support import reach
 from lsm.learner.support.reach import measured_reach
 from lsm.learner.support.supports import distance_to, nearer_to_adapted

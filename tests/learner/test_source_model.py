@@ -13,7 +13,7 @@ import pytest
 from lsm.inputs.factor.definition import Factor
 from lsm.learner.adaptation import pooled_members
 from lsm.learner.encoder import Encoder
-from lsm.learner.meta_training import Training
+from lsm.learner.members import Training
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import log_odds
 from lsm.learner.transfer.source_model import begun, read_source, same_ground, shared_columns, source_for, started

@@ -19,8 +19,7 @@ import feature_permutation
 import meta_learner
 import predict_LSM
 import scene_sampling
-from lsm.learner.kinds import kinds_of_members
-from lsm.learner.meta_training import HISTORY, Training
+from lsm.learner.members import HISTORY, Training, kinds_of_members
 from lsm.learner.network import use_one_thread
 from lsm.run.artifacts import record_path, write_csv
 from lsm.run.code import sha256

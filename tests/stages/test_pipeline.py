@@ -23,7 +23,7 @@ import scene_sampling
 from lsm.inputs.rasters import cell_of
 from lsm.learner.adaptation import adapted_scores, pooled_members
 from lsm.learner.encoder import Encoder
-from lsm.learner.meta_training import Training
+from lsm.learner.members import Training
 from lsm.learner.network import use_one_thread
 from lsm.learner.prediction import mean_log_odds, probability
 from lsm.learner.tasks import EncodedSamples

@@ -16,10 +16,8 @@ from sklearn.neural_network import MLPClassifier
 from lsm.comparison.rivals import baselines, dbn
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, UNUSED, Split
 from lsm.learner.adaptation import adapted_scores, models_of_blocks, pooled_members
-from lsm.learner.kinds import Kind
-from lsm.learner.maml import initial_state
-from lsm.learner.meta_training import HISTORY, Training, meta_train
-from lsm.learner.network import initial_weights
+from lsm.learner.members import HISTORY, Kind, Training, initial_state, initial_weights
+from lsm.learner.meta_training import meta_train
 from lsm.learner.prediction import Networks, mean_log_odds, predict, probability
 from lsm.learner.support.dates import place_tells
 from lsm.learner.support.reach import intermediate_models

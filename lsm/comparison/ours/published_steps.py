@@ -25,7 +25,7 @@ from lsm.inputs.rasters import locate, open_raster
 from lsm.inputs.samples import read_samples, unique_places
 from lsm.learner.adaptation import adapted_scores
 from lsm.learner.maml import inner_step
-from lsm.learner.meta_training import Training
+from lsm.learner.members import Training
 from lsm.learner.network import batch_statistics, logits, tf
 from lsm.learner.prediction import probability
 from lsm.learner.tasks import Tasks, rows_by_block

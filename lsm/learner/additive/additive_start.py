@@ -21,7 +21,7 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from lsm.learner.additive.direct_path import BENDS, KNOTS, bending, inputs_of_path
-from lsm.learner.network import PLACE
+from lsm.learner.members import PLACE
 from lsm.learner.prediction import log_odds
 from lsm.learner.tasks import EncodedSamples
 from lsm.run.settings import InputError

@@ -156,7 +156,7 @@ def outer_steps(state: dict, step: int, batches: list[np.ndarray], inner_steps: 
                 first_order: bool, decay: float) -> tuple[dict, np.ndarray, np.ndarray]:
     """Outer steps of one member, as many as the batches have, starting with number `step` (from 0).
 
-    state    as maml.initial_state makes it; it is not changed
+    state    as members.initial_state makes it; it is not changed
     batches  [x, label, mask] of the support, then of the query: (steps, tasks, samples, ...)
     Returns the new state and the query losses before and after the inner loop, means over the steps.
     """

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from lsm.learner.meta_training import Training
+from lsm.learner.members import Training
 from lsm.learner.prediction import Networks, mean_log_odds
 from lsm.learner.tasks import EncodedSamples
 

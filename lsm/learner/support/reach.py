@@ -15,7 +15,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from lsm.learner.adaptation import adapt_blocks, pooled_members
-from lsm.learner.meta_training import Training
+from lsm.learner.members import Training
 from lsm.learner.prediction import Networks, log_odds
 from lsm.learner.support.level import levelled
 from lsm.learner.support.supports import distance_to, nearer_to_adapted

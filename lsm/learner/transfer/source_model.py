@@ -18,10 +18,8 @@ from lsm.inputs.factor.definition import Factor
 from lsm.inputs.tables.text_tables import plain
 from lsm.learner.additive.direct_path import BENDS, inputs_of_path
 from lsm.learner.encoder import NOT_MEASURED, Encoder
-from lsm.learner.kinds import Kind, kinds_of_members
-from lsm.learner.maml import initial_state
-from lsm.learner.meta_training import HISTORY, Training, TrainingConstants, pooled_of
-from lsm.learner.network import PLACE
+from lsm.learner.members import HISTORY, PLACE, Kind, Training, initial_state, kinds_of_members, pooled_of
+from lsm.learner.meta_training import TrainingConstants
 from lsm.learner.transfer.start_file import PROJECT_MODEL, source_path
 from lsm.run.artifacts import read_record
 from lsm.run.paths import START_MODEL, shown

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 import meta_learner
-from lsm.learner.kinds import Kind, kinds_of_members
+from lsm.learner.members import Kind, kinds_of_members
 from lsm.run.settings import constants
 
 
