@@ -9,7 +9,6 @@ from small_split import parted_by_a_line
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from lsm.inputs.factor.definition import Factor
-from lsm.learner import tasks
 from lsm.learner.encoder import Encoder
 from lsm.learner.tasks import EncodedSamples, Tasks, draw, held_out_roles, neighbourhoods, rows_by_block
 from lsm.run.paths import PROJECT
@@ -276,7 +275,7 @@ def test_the_fold_held_out_is_the_same_with_any_number_of_threads(monkeypatch):
             seen.append({library["num_threads"] for library in threadpool_info()})
             return super().fit_predict(*given)
 
-    monkeypatch.setattr(tasks, "KMeans", Told)
+    monkeypatch.setattr("sklearn.cluster.KMeans", Told)
     for threads in (1, 2):
         with threadpool_limits(threads):
             found.append(roles_of(samples))
