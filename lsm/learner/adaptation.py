@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from lsm.learner.lanes.inner_steps import inner_steps
 from lsm.learner.lanes.passes import EPSILON
+from lsm.learner.lanes.products import LANES
 from lsm.learner.members import Kind, Training
 from lsm.learner.prediction import Networks, predict, release_memory
 from lsm.learner.support.supports import (
@@ -32,7 +33,7 @@ from lsm.learner.tasks import EncodedSamples, Tasks
 from lsm.run.jobs import Cluster, cores
 from lsm.run.settings import InputError
 
-ROWS_AT_ONCE = 4_000  # padded support rows that adapt in one call, or on one worker: bounds memory whatever the blocks
+ROWS_AT_ONCE = 8_000  # padded support rows that adapt in one call, or on one worker, or LANES tasks of more rows
 BLOCKS_AT_ONCE, PADDED = 10_000, 4_000_000  # blocks, and padded support rows, that are in memory at once
 
 
@@ -52,8 +53,8 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
     tasks    the support of each block; every task needs a sample
     threads  groups that adapt side by side; 0: as many as cores. The numbers do not depend on it
     A step takes kind.batch samples of a task, drawn anew for each step, or half of the task where it has no more than
-    two batches; with a batch of 0 it takes the whole support. Tasks are grouped by size, as many at once as fit
-    ROWS_AT_ONCE padded rows. The result of a task does not depend on the other tasks of its group.
+    two batches; with a batch of 0 it takes the whole support. Tasks are grouped by size, as many LANES at once as fit
+    ROWS_AT_ONCE padded rows. The result of a task does not depend on the other tasks of its group, to the last bit.
     Returns a list of arrays with the tasks as first axis, float32.
     Raises InputError where steps on batches diverge; on the whole support the last good step is kept.
     """
@@ -62,7 +63,7 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
     out = [np.empty((len(tasks.sizes), *np.shape(w)), np.float32) for w in state["weights"]]
     groups, by_size = [], np.argsort(tasks.sizes, kind="stable")[::-1]
     while len(by_size):
-        groups.append(by_size[:max(1, ROWS_AT_ONCE // tasks.sizes[by_size[0]])])
+        groups.append(by_size[:LANES * max(1, ROWS_AT_ONCE // tasks.sizes[by_size[0]] // LANES)])
         by_size = by_size[len(groups[-1]):]
 
     def of_group(group: np.ndarray) -> tuple:

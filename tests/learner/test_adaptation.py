@@ -164,6 +164,7 @@ def test_adapted_blocks_do_not_depend_on_the_grouping(normalise, batch, monkeypa
         return adapted(state_of(), x, y, Tasks.of(rows), 3, batch, normalise, seed=4)
 
     together = found()
+    monkeypatch.setattr(adaptation, "LANES", 1)
     for at_once in (1, 70):  # block by block; a few at a time
         monkeypatch.setattr(adaptation, "ROWS_AT_ONCE", at_once)
         for a, b in zip(together, found(), strict=True):
@@ -173,6 +174,7 @@ def test_adapted_blocks_do_not_depend_on_the_grouping(normalise, batch, monkeypa
 
 def test_threads_give_the_same_bytes(monkeypatch):
     monkeypatch.setattr(adaptation, "ROWS_AT_ONCE", 20)  # more groups than threads
+    monkeypatch.setattr(adaptation, "LANES", 1)
     x, y, rows = ragged_blocks()
     samples = EncodedSamples(x, y, np.zeros((len(x), 2)), np.zeros(len(x), int), np.ones(len(x), np.float32))
     one, three = (adapt_blocks(state_of(), samples, Tasks.of(rows), kind_of(4, 0, 0, True),
@@ -181,14 +183,15 @@ def test_threads_give_the_same_bytes(monkeypatch):
 
 
 def test_groups_hold_no_more_rows_than_fit(monkeypatch):
-    """The largest block first, and alone where it has more."""
+    """The largest blocks first; whole registers of lanes, one at least."""
     x, y, rows = ragged_blocks()
     state, shapes = state_of(), []
-    monkeypatch.setattr(adaptation, "ROWS_AT_ONCE", 35)
+    monkeypatch.setattr(adaptation, "ROWS_AT_ONCE", 70)
+    monkeypatch.setattr(adaptation, "LANES", 2)
     monkeypatch.setattr(adaptation, "adapt_group", lambda given: (
         shapes.append(given[1].shape[:2]), [np.zeros((len(given[1]), *w.shape)) for w in state["weights"]])[1])
     adapted(state, x, y, Tasks.of(rows), 2, 0)
-    assert shapes == [(1, 40), (1, 33), (2, 17), (3, 9)]
+    assert shapes == [(2, 40), (4, 17), (1, 1)]
 
 
 def test_few_groups_are_in_memory_at_a_time():
