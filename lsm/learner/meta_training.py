@@ -16,6 +16,7 @@ from lsm.run.jobs import cores
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
 
+MOST_AT_ONCE = 5_000  # outer steps whose batches are drawn at once, about 0.25 GB a member
 ROWS_OF_FEW = 20  # rows of history for LOG_EVERY outer steps where points, and with them steps, are few
 
 
@@ -59,6 +60,9 @@ def meta_train(training: Training, samples: EncodedSamples, known: np.ndarray, c
     threads  members trained side by side; 0: as many as cores. The numbers do not depend on it
     Raises InputError, with the outer step and the member, when anything is no finite number any more.
     """
+    if c.LOG_EVERY > MOST_AT_ONCE:
+        raise InputError(f"LOG_EVERY={c.LOG_EVERY}: expected {MOST_AT_ONCE:,} or fewer, since the batches of so many "
+                         "outer steps are in memory at once")
     if not np.isfinite(samples.x[known]).all():
         raise InputError(f"network inputs: expected finite numbers, found others in row "
                          f"{np.flatnonzero(known & ~np.isfinite(samples.x).all(axis=1))[0]} of the samples by block; "

@@ -393,6 +393,7 @@ def test_argument(copy_of_demo, stage, argument, parts):
     (DAS_pretraining, "HIDDEN=(32, 32)"), (DAS_pretraining, "RBM_BATCH=0"), (DAS_pretraining, "DAE_EPOCHS=0"),
     (scene_sampling, "K=-1"), (scene_sampling, "M=0"), (scene_sampling, "LOOPS=0"), (scene_sampling, "WEIGHTS=(1.0,)"),
     (meta_learner, "BASE_MODEL=CNN"), (meta_learner, "META_BATCH=0"), (meta_learner, "LOG_EVERY=0"),
+    (meta_learner, "LOG_EVERY=5001"),
     (meta_learner, "SAVE_EVERY=0"), (meta_learner, "SUPPORT=0"), (meta_learner, "QUERY=0"),
     (meta_learner, "INNER_STEPS=0"), (meta_learner, "LOCAL_ITERATIONS=0"), (meta_learner, "REGIONAL_ITERATIONS=0"),
     (meta_learner, "META_TRAIN_SHARE=1.5"), (meta_learner, "ADAPT_STEPS=-1"), (meta_learner, "LOCAL_MEMBERS=0"),
