@@ -1,4 +1,4 @@
-"""Stage 4: adapts the intermediate model to every block, all blocks in one batched program, and predicts every cell.
+"""Stage 4: adapts the intermediate model to every block, and predicts every cell.
 
 A cell's susceptibility depends only on the cell's own factors and place and on its block's model: any order and any
 part of the grid give the same number. The grid goes from disk to disk part by part, on all cores; memory does not grow

@@ -1,4 +1,4 @@
-"""Times lsm/learner/adaptation.py's adapt_blocks, all blocks in one program, against one block at a time.
+"""Times adapt_blocks of lsm/learner/adaptation.py, all blocks in one call, against one block at a time.
 
 Three forms in one process, in turn: all blocks in one call; the same function called once a block; and a plain loop
 (benchmarks/reference_maml.py) that adapts one block at a time, operator by operator, as one would first write it. All
@@ -92,7 +92,7 @@ def compare(name: str, widths: list, normalise: bool, per_weight: bool, direct: 
         ratio = s / seconds[:, 0]
         print(f"  {label:12}{np.median(s):8.3f} s ({s.min():.3f} .. {s.max():.3f}) = {np.median(ratio):.1f} times "
               f"({ratio.min():.1f} .. {ratio.max():.1f})")
-    print(f"  first call of all in one, with tracing: {first:.1f} s")
+    print(f"  first call of all in one, with loading or compiling: {first:.1f} s")
 
 
 def main():

@@ -21,7 +21,7 @@ AREA = ("ROWS=120", "COLS=160", "INVENTORY=600", "ABSENCE=660", "INSAR=180")
 TRAINING = ("LOCAL_ITERATIONS=60", "REGIONAL_ITERATIONS=40", "LOG_EVERY=20", "SAVE_EVERY=20")
 STAGES = (("src_data/make_demo.py", AREA), ("unsupervised_pretraining/DAS_pretraining.py", ()),
           ("scene_sampling.py", ("K=64",)), ("meta_learner.py", TRAINING), ("predict_LSM.py", ()))
-# Of stage 6, in this process: each other one would load TensorFlow.
+# Of stage 6, in this process: each other one takes seconds to import.
 QUICK_EXPLANATION = ("EXPLAINED=6", "BACKGROUND=8", "ORDERS=2", "REPEATS=3", "WORKERS=1")
 START_UP = ("I0000", "W0000", "E0000", "WARNING:", "To enable the following instructions")  # TensorFlow's own notes
 

@@ -65,7 +65,7 @@ def project():
 def test_environment_repeats_the_bounds_of_pyproject(project):
     listed = yaml.safe_load((PROJECT / "environment.yml").read_text())["dependencies"]
     from_pip, = (entry["pip"] for entry in listed if isinstance(entry, dict))
-    assert from_pip[-1] == "-e .[test]"
+    assert from_pip[-1] == "-e .[test,benchmark]"
     conda = [entry for entry in listed if isinstance(entry, str)]
     named = bounds([*conda, *from_pip[:-1]])
     assert len(named) == len(conda) + len(from_pip) - 1  # none stands twice

@@ -41,5 +41,5 @@ step "installs all other packages, TensorFlow among them: a minute, several on a
     echo "setup: osgeo.gdal_array does not import: remove $VENV, check that 'gdal-config --version' is the version of libgdal-dev, and run make setup again" >&2
     exit 2
 }
-step "compiles the outer loop of meta-training: about 20 s" env PYTHONPATH=. "$VENV/bin/python" tools/compile.py
+step "compiles the loops of meta-training and adaptation: half a minute" env PYTHONPATH=. "$VENV/bin/python" tools/compile.py
 echo "setup: $VENV is ready"

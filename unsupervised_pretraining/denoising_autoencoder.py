@@ -19,7 +19,7 @@ class DenoisingAutoencoder:
     """
 
     def __init__(self, inputs: int, code: int, learning_rate: float, noise: float, rng: np.random.Generator):
-        from keras.optimizers import Adam  # here, since it takes a second and no other stage needs it
+        from keras.optimizers import Adam  # here, since it takes a second and stage 3 does without
 
         self.noise, self.rng = noise, rng
         limit = np.sqrt(6 / (inputs + code))  # Glorot and Bengio 2010; the decoder starts at zero: nothing to unlearn

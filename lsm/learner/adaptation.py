@@ -1,4 +1,4 @@
-"""Adaptation: from the meta-trained states to the networks of all blocks, by the inner loop of maml.py.
+"""Adaptation: from the meta-trained states to the networks of all blocks, by the inner loop of lanes/inner_steps.py.
 
 A block adapts on its own samples and on the nearest samples of other blocks, if they hold both classes. Otherwise it
 keeps the intermediate model. The farther its samples lie, the less it moves away from it (support/reach.py).
@@ -33,7 +33,7 @@ from lsm.learner.tasks import EncodedSamples, Tasks
 from lsm.run.jobs import Cluster, cores
 from lsm.run.settings import InputError
 
-ROWS_AT_ONCE = 8_000  # padded support rows that adapt in one call, or on one worker, or LANES tasks of more rows
+ROWS_AT_ONCE = 8_000  # padded support rows of one group; a group has LANES tasks at least, however many rows these have
 BLOCKS_AT_ONCE, PADDED = 10_000, 4_000_000  # blocks, and padded support rows, that are in memory at once
 
 
@@ -56,7 +56,7 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
     two batches; with a batch of 0 it takes the whole support. Tasks are grouped by size, as many LANES at once as fit
     ROWS_AT_ONCE padded rows. The result of a task does not depend on the other tasks of its group, to the last bit.
     Returns a list of arrays with the tasks as first axis, float32.
-    Raises InputError where steps on batches diverge; on the whole support the last good step is kept.
+    Raises InputError where steps on batches diverge; on the whole support the best step is kept.
     """
     x, label = samples.x[:, :len(state["weights"][0])], samples.label.astype(np.int32)
     seeds = rng.integers(1 << 63, size=len(tasks.sizes))

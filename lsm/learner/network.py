@@ -15,8 +15,6 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 
-import numpy as np
-
 from lsm.learner.additive.direct_path import KNOTS, bending, nearest_to_zero
 from lsm.learner.lanes.passes import EPSILON
 
@@ -118,13 +116,3 @@ def batch_statistics(weights: list, x: tf.Tensor, mask: tf.Tensor) -> list[tuple
         statistics.append((mean, variance))
         h = tf.nn.relu((z - mean) * tf.math.rsqrt(variance + EPSILON) + weights[2 * layer + 1][:, None])
     return statistics
-
-
-def folded(weights: list, statistics: list) -> list[np.ndarray]:
-    """The same function without normalisation: its scale goes into w, its shift into b. Leading task axes kept."""
-    out = [np.array(w) for w in weights]
-    for layer, (mean, variance) in enumerate(statistics):
-        scale = 1 / np.sqrt(np.asarray(variance) + EPSILON)  # (tasks, 1, units)
-        out[2 * layer] = out[2 * layer] * scale
-        out[2 * layer + 1] = out[2 * layer + 1] - (np.asarray(mean) * scale)[:, 0]
-    return out

@@ -1,6 +1,6 @@
-"""From the networks of blocks to landslide probabilities, in NumPy. No TensorFlow: prediction needs no gradient.
+"""From the networks of blocks to landslide probabilities, in compiled loops.
 
-A folded network is a list of weights [w1, b1, ..., w4, b4] without normalisation, as network.folded leaves them, with
+A folded network is a list of weights [w1, b1, ..., w4, b4] without normalisation, as adaptation.py leaves them, with
 w5 where it has a direct path. The networks of all blocks are `Networks`: for each kind of member such a list, whose
 arrays have (members, blocks) as first axes. The map's log-odds are the mean over all members of all kinds.
 """

@@ -423,10 +423,10 @@ def test_user_sees_one_line(copy_of_demo):
     assert contents(copy_of_demo) == before
 
 
-def test_user_sees_one_line_from_tensorflow_stages(copy_of_demo):
-    PATHS.grid.unlink()
+def test_user_sees_one_line_from_a_tensorflow_stage(copy_of_demo):
+    PATHS.tasks.unlink()
     before = contents(copy_of_demo)
-    done = run_stage(copy_of_demo, "predict_LSM.py")
+    done = run_stage(copy_of_demo, "meta_learner.py")
     assert done.returncode == 2
-    assert re.fullmatch(r"\S*predict_LSM.py: src_data/grid_samples_demo.csv: missing; [^\n]*\n", done.stderr)
+    assert re.fullmatch(r"\S*meta_learner.py: metatask_sampling/demo_tasks.npz: missing; [^\n]*\n", done.stderr)
     assert contents(copy_of_demo) == before

@@ -1,1 +1,1 @@
-"""The outer loop compiled for processor cores: many tasks in lockstep, one a lane of a vector register."""
+"""Inner and outer loop compiled for processor cores: many tasks in lockstep, one a lane of a vector register."""
