@@ -179,7 +179,7 @@ def say(c: Constants, counted: Counted, jumps: pd.DataFrame, threshold: float, m
           f"{jumps.loc['across', 'median']:.3f} and {jumps.loc['inside', 'median']:.3f}")
     print(f"{counted.outside:.1%} of cells outside the area of applicability (dissimilarity above {threshold:.3g}"
           + ", all factors weighing the same" * alike + ")")
-    print(f"standard deviation of probability over {members} members, few of them: mean {counted.spread:.3f}, above "
+    print(f"deviation of {members} members' probabilities, less than the map's error: mean {counted.spread:.3f}, above "
           + ", ".join(f"{s:g} in {v:.1%}" for s, v in zip(c.SPREADS, counted.shares, strict=True)) + " of cells"
           if members > 1 else "no raster of uncertainty: the model has one member only; see LOCAL_MEMBERS and "
           "REGIONAL_MEMBERS of meta_learner.py")

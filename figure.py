@@ -140,6 +140,9 @@ def main(c: Constants) -> None:
             areas = table if name == "lsm_map" else areas
     if lines := left_out.lines(commands_too=FOLLOWS not in os.environ):
         print("left out:", *lines, sep="\n  ")
+    earlier = [name for name in FIGURES if name not in drawn and Paths(c.REGION).figure(name, SUFFIXES[0]).is_file()]
+    if earlier and not c.ONLY:
+        print(f"figures of an earlier run, still in the folder: {', '.join(earlier)}")
     if areas is not None:
         print(areas.to_string(index=False, float_format="{:.4g}".format, formatters={
             "area_km2": "{:.2f}".format, "share": "{:.1%}".format}))

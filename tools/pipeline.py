@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 try:
     from lsm.learner.transfer.start_file import source_path
-    from lsm.report.left_out import FOLLOWS
+    from lsm.report.left_out import FOLLOWS, chosen_of
     from lsm.run import pipeline
-    from lsm.run.artifacts import MAKERS, made_by, made_with, wrote
+    from lsm.run.artifacts import MAKERS, made_by, wrote
     from lsm.run.paths import PROJECT, Paths, python, root, shown
     from lsm.run.settings import (
         InputError,
@@ -114,13 +114,6 @@ def for_the_map_alone(names: Iterable[str]) -> list[str]:
     stages = [defaults(constants_class(script)) for script in pipeline.BY_SCRIPT[pipeline.COMPARE].does]
     own = defaults(constants_class(pipeline.COMPARE))
     return [name for name in names if name not in own and any(name in stage for stage in stages) and name != "RECIPE"]
-
-
-def chosen_of(region: str, arguments: list[str]) -> list[str]:
-    """NAME=value of what somebody chose for the last comparison, in place of all methods, protocols and repeats."""
-    given, known = {a.partition("=")[0] for a in arguments}, defaults(constants_class(pipeline.COMPARE))
-    return [f"{name}={value}" for name, value in made_with(Paths(region).method_metrics).items()
-            if name in ("PROTOCOLS", "METHODS", "SEEDS", "REPEATS") and name not in given and value != known[name]]
 
 
 def status(region: str, arguments: list[str], raw: bool) -> None:

@@ -29,6 +29,8 @@ def all_measures(label: np.ndarray, probability: np.ndarray) -> dict[str, float]
     formulas give 0 / 0 there.
     """
     label, probability = np.asarray(label), np.asarray(probability, float)
+    if not len(label) or not ((probability >= 0) & (probability <= 1)).all():
+        raise ValueError("probabilities: expected one or more from 0 to 1, found others or none")
     predicted, landslide, nan = probability >= THRESHOLD, label == 1, float("nan")
     (hits, misses), (alarms, rejected) = ([int((of & p).sum()) for p in (predicted, ~predicted)]
                                           for of in (landslide, ~landslide))

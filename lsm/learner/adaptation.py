@@ -74,6 +74,8 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
         if kind.batch:
             steps = np.stack([_batches(s, n, longest, kind.steps, kind.batch)
                               for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1) * mask
+        if not (mask.sum(axis=1) > 0).all() or (kind.batch and not (steps.sum(axis=2) > 0).all()):
+            raise InputError("adaptation: expected samples that weigh more than 0 in each block and batch, found none")
         return state, x[part.members], label[part.members], mask, part.sizes, steps, kind.normalise
 
     given = map(of_group, groups)

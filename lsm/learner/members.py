@@ -93,7 +93,8 @@ class Kind:
     def __str__(self) -> str:
         kind, tasks = ((f"{self.name} member", f"neighbourhoods of {counted(self.neighbourhood, 'sample')}")
                        if self.neighbourhood else ("member", "blocks"))
-        return f"{counted(self.members, kind)}: {counted(self.iterations, 'outer step')} on {tasks}"
+        return (f"{counted(self.members, kind)}: {counted(self.iterations, 'outer step')} on {tasks}"
+                + ", which know X and Y" * self.place)
 
 
 def read_kinds(text: np.ndarray | str) -> list[Kind]:

@@ -11,7 +11,8 @@ from lsm.learner.support.supports import MOVED, NO_SAMPLES, ONE_CLASS, PARTLY
 from lsm.maps.styles_qgis import STATES
 from lsm.run.settings import counted
 
-LEADERS = 3  # leading factors named for each block
+LEADERS = 3   # leading factors named for each block
+LITTLE = 0.5  # share of adaptation below which a map is more the intermediate model's than its blocks'
 
 
 def how_adapted(state: np.ndarray, support: np.ndarray, share: np.ndarray, reach: float) -> list[str]:
@@ -30,6 +31,8 @@ def how_adapted(state: np.ndarray, support: np.ndarray, share: np.ndarray, reach
         lines.append(f"how far they adapt, from 0 (they keep the intermediate model) to 1 (fully): "
                      f"{share_in_words(share[adapted])}; with the distance d of a block's cells from the samples it "
                      f"falls as exp(-d / {reach:,.0f} m)")
+        if np.median(share[adapted]) < LITTLE:
+            lines.append("so the map is more that of the one intermediate model than of its blocks")
     return lines
 
 

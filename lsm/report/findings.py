@@ -13,6 +13,7 @@ from lsm.insar.weak_samples import separations
 from lsm.learner.support.supports import MOVED, NO_SAMPLES, ONE_CLASS, PARTLY
 from lsm.learner.tasks import OTHERS
 from lsm.maps.classes import dominant_class
+from lsm.maps.layer_tables import LITTLE
 from lsm.report.sources import Collector, ReportConstants
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
@@ -20,7 +21,6 @@ from lsm.run.pipeline import BLOCKS, CHECK
 from lsm.run.settings import counted
 
 LISTED = 12  # blocks named in a finding, at most
-LITTLE = 0.5  # share of adaptation below which a map is more the intermediate model's than its blocks'
 COLUMNS = ("topic", "file", "level", "found", "remedy")  # of the table of check_region.py
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lsm.run import pipeline
 from lsm.run.artifacts import made_with
 from lsm.run.paths import Paths, python
-from lsm.run.settings import constants_class, defaults
+from lsm.run.settings import constants_class, counted, defaults
 
 OPTIONAL = {  # what the map does without: what that is, and what of it stands in the report
     pipeline.COMPARE: "other methods", pipeline.EXPLAIN: "leading factors",
@@ -16,7 +16,39 @@ OPTIONAL = {  # what the map does without: what that is, and what of it stands i
 OTHERS = "methods and protocols that the last comparison left out"  # what COMPARE adds where there was a comparison
 WRITES = {"report": "the report", "gis": "rasters and layers"}  # what a target of make writes
 FOLLOWS = "LSM_REPORT_FOLLOWS"  # in the environment of figure.py: a report follows, which names all these commands
+OTHER_RUN, AGAIN = "was made from another ", " makes it again"  # of a reason: a file is of an earlier run; its remedy
+MANY = 3         # figures that are named; more are counted
 RUN = "; run "  # begins the remedy of a message that names a script
+
+
+def chosen_of(region: str, arguments: Sequence[str]) -> list[str]:
+    """NAME=value of what somebody chose for the last comparison, in place of all methods, protocols and repeats."""
+    given, known = {a.partition("=")[0] for a in arguments}, defaults(constants_class(pipeline.COMPARE))
+    return [f"{name}={value}" for name, value in made_with(Paths(region).method_metrics).items()
+            if name in ("PROTOCOLS", "METHODS", "SEEDS", "REPEATS") and name not in given and value != known[name]]
+
+
+def _joined(reasons: dict[str, list[str]]) -> list[str]:
+    """A line for each reason with what was left out for it; one for all that the same command makes again since it is
+    of an earlier run, with figures counted where they are many."""
+    lines, earlier = [], {}
+    for reason, names in reasons.items():
+        if OTHER_RUN in reason and reason.endswith(AGAIN):
+            earlier.setdefault(reason.rpartition("; ")[2], []).append((names, reason))
+        else:
+            lines.append(f"{', '.join(names)}: {reason}")
+    for remedy, found in earlier.items():
+        if len(found) == 1:
+            (names, reason), = found
+            lines.append(f"{', '.join(names)}: {reason}")
+            continue
+        names = [name for names, _ in found for name in names]
+        figures = [name for name in names if name.startswith("figure ")]
+        words = [name for name in names if name not in figures] + (
+            figures if len(figures) <= MANY else [counted(len(figures), "figure")])
+        lines.append(f"{', '.join(words)}: of an earlier run than the map; {remedy.removesuffix(AGAIN)} makes them "
+                     "again")
+    return lines
 
 
 class LeftOut:
@@ -46,7 +78,11 @@ class LeftOut:
         """The reason, the remedy in it as a command: a script alone would run on another region, or with constants
         that make another map."""
         found, run, remedy = reason.partition(f"{RUN}{script}")
-        return f"{found}; {self.command(script)} makes it{' again' * ('again' in remedy)}" if run and script else reason
+        if not run or not script:
+            return reason
+        again = "again" in remedy
+        chosen = chosen_of(self.region, self._made_so) if script == pipeline.COMPARE and again else []
+        return f"{found}; {' '.join([self.command(script), *chosen])} makes it{' again' * again}"
 
     def command(self, script: str, more: Sequence[str] = ()) -> str:
         """The command that runs a script, with the constants of the map. It is make's where a stage is not up to date,
@@ -63,7 +99,7 @@ class LeftOut:
     def lines(self, commands_too: bool = True) -> list[str]:
         """A line for each reason; then one for each command that no reason names, and for the command that takes over
         what these add."""
-        out, commands = [f"{', '.join(names)}: {reason}" for reason, names in self.reasons.items()], []
+        out, commands = _joined(self.reasons), []
         if not commands_too:
             return out
         for script, what in OPTIONAL.items():

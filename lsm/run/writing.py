@@ -54,7 +54,8 @@ def temporary_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".partial.{os.getpid()}.{path.name}")
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".partial.*.{glob.escape(path.name)}"):
+        here = f".partial.*.{glob.escape(path.name)}"
+        for left in [*path.parent.glob(here), *path.parent.glob(f"{here}-*")]:  # SQLite's journal, of a GeoPackage
             if not _alive(left.name.split(".")[2]):
                 left.unlink(missing_ok=True)
         try:

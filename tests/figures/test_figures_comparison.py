@@ -298,6 +298,8 @@ def test_what_is_not_there_is_named_with_the_stage_to_run(drawn, tmp_path, monke
     artifacts.write_csv(paths.block_metrics, pd.read_csv(paths.block_metrics)[:0], STAGE, CONSTANTS, [])
     figure.main(constants(figure.Constants, ["REGION=small", "DPI=40"]))
     said = capsys.readouterr().out  # what was not asked for is no fault, and gets no line for each file
+    said, earlier = (said.partition("figures of an earlier run, still in the folder: ")[i] for i in (0, 2))
+    assert "few_shot" in earlier.partition("\n")[0].split(", ")
     assert "among PROTOCOLS" not in said
     assert "block_kinds" not in said  # its table has no rows
     assert said.count("make compare REGION=small") == 1

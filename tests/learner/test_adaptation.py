@@ -125,6 +125,22 @@ def test_a_step_that_fits_better_is_kept():
     np.testing.assert_array_equal(reached[:6], np.where(kept[:6], loss, lowest).astype(np.float32))
 
 
+def test_a_step_counts_though_the_loss_is_tiny():
+    """A loss near 1e-8 is compared as it is: beside 1 it would be lost in float32."""
+    x, y = np.ones((1, SIZES[0]), np.float32), np.array([1])
+    weights = [np.zeros_like(w) for w in state_of()["weights"]]
+    weights[-1][:] = -9, 9
+    found = adapted({"weights": weights, "inner_lr": [np.float32(1e5)]}, x, y, Tasks.of([np.array([0])]), 3, 0)
+    assert found[-1][0, 1] > 9 + 1e-4
+
+
+@pytest.mark.parametrize("batch", [0, 4])
+def test_samples_that_weigh_nothing_are_refused(batch):
+    x, y, rows = ragged_blocks()
+    with pytest.raises(InputError, match="expected samples that weigh more than 0"):
+        adapted(state_of(), x, y, Tasks.of(rows), 3, batch, weight=np.zeros(len(x), np.float32))
+
+
 def test_a_single_sample_gives_numbers_everywhere_at_any_rate():
     x, y, _ = ragged_blocks(4)
     tasks, kept = Tasks.of([np.array([i]) for i in range(len(x))]), []
@@ -151,7 +167,7 @@ def test_steps_on_batches_end_with_the_last_one():
 
 def test_steps_on_batches_that_diverge_are_refused():
     x, y, rows = ragged_blocks(3)
-    with pytest.raises(InputError, match=r"[1-6] blocks that diverged; lower INNER_LR"):
+    with pytest.raises(InputError, match=r"7 blocks that diverged; lower INNER_LR"):
         adapted(state_of() | {"inner_lr": [np.float32(1e30)]}, x, y, Tasks.of(rows), 6, 8)
 
 

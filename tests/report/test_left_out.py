@@ -101,3 +101,20 @@ def test_scores_of_another_run_than_the_model_of_the_map_are_left_out(copy_of_de
     words = " are of two runs of meta_learner.py (LOCAL_MEMBERS = "
     assert f"held-out scores: checkpoint_dir/demo_model.npz and checkpoint_dir/demo_metrics.csv{words}" in "".join(
         got.left_out.lines())
+
+
+def test_what_one_command_makes_again_has_one_line(monkeypatch, tmp_path):
+    """With the methods and protocols of the last comparison; many figures are counted."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    monkeypatch.delenv("PY", raising=False)
+    path, c = Paths("alps").method_metrics, of_stage(pipeline.COMPARE)
+    write_csv(path, pd.DataFrame({"protocol": ["partitions"]}), pipeline.COMPARE, replace(c, METHODS="rf"), [])
+    left_out = LeftOut("alps")
+    left_out.note("other methods", path, pipeline.COMPARE, "tmp/a.csv: was made from another b than is there now; run "
+                  "compare_methods.py again")
+    for name in ("gap", "subsets", "roc", "rates"):
+        left_out.note(f"figure {name}", path, pipeline.COMPARE, "tmp/d.csv: was made from another b than is there now; "
+                      "run compare_methods.py again")
+    assert left_out.lines(commands_too=False) == [
+        "other methods, 4 figures: of an earlier run than the map; make compare REGION=alps METHODS=rf makes them "
+        "again"]

@@ -230,11 +230,11 @@ def test_a_broken_record_is_one_line(made, text):
 def test_temporary_files_of_dead_processes_are_removed_and_of_living_ones_kept(root):
     (root / "out").mkdir()
     dead, living = (root / "out" / f".partial.{process}.x.csv" for process in (2**22 + 1, 1))
-    for path in (dead, living):
+    journals = [path.with_name(f"{path.name}-journal") for path in (dead, living)]  # as SQLite's of a GeoPackage
+    for path in (dead, living, *journals):
         path.touch()
     write_csv(root / "out" / "x.csv", pd.DataFrame({"a": [1]}), STAGE, C, [])
-    assert not dead.exists()
-    assert living.exists()
+    assert [path.exists() for path in (dead, living, *journals)] == [False, True, False, True]
 
 
 def test_a_compressed_table_says_nothing_of_the_clock_or_the_process(root):

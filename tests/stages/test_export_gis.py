@@ -83,7 +83,7 @@ def test_uncertainty_and_applicability_stand_wherever_the_map_does(exported):
     outside = (dataset.ReadAsArray()[known] > threshold).mean()
     assert f"{outside:.1%} of cells outside the area of applicability" in printed
     assert 0 < opened(root, "uncertainty").ReadAsArray()[known].max() <= 0.58
-    assert "over 6 members, few of them" in printed
+    assert "deviation of 6 members' probabilities" in printed
     assert not (root / "tmp/demo_gis").exists()
 
 

@@ -39,6 +39,18 @@ def keep_better(best, lowest, w, losses):
 
 
 @njit(nogil=True)
+def lose_diverged(w):
+    """Makes all weights of a lane nan where one is LARGEST or more: of larger ones rows of padding overflow, too, and
+    what becomes of the task would depend on how many it has."""
+    for t in range(LANES):
+        lost = False
+        for p in range(len(w)):
+            lost |= not abs(w[p, t]) < LARGEST
+        if lost:
+            w[:, t] = np.nan
+
+
+@njit(nogil=True)
 def _fold(w, net, h, r, counts):
     """Takes the normalisation into the weights w, after `forward` by them: its scale, r, into w, its shift into b."""
     sizes, at, _, _ = net
@@ -108,6 +120,8 @@ def _loop() -> Callable:
                 if step < steps:
                     backward(w, net, h, zh, r, wide[:n], path, do[:2 * n], n, g, da, dz, tied)
                     take_step(w, rates, g, w)
+                if batches:
+                    lose_diverged(w)
             if not batches:
                 w[:] = best
             if normalise:
@@ -130,9 +144,11 @@ def inner_steps(state: dict, x: np.ndarray, label: np.ndarray, mask: np.ndarray,
     steps  how many, each on the whole task: of all steps a task keeps the weights that fit it best, since rates that
            were learned for a few steps can overshoot in a block unlike the others. A step that diverged is not kept,
            even if its loss is 0: weights of 1e12 can fit a single sample, and give no number for others.
-           Or masks (steps, tasks, samples) of the samples of each step: the last weights stay
-    The networks of a task do not depend on the other tasks, to the last bit.
+           Or masks (steps, tasks, samples) of the samples of each step: the last weights stay, nan where they diverged
+    The networks of a task do not depend on the other tasks, to the last bit. Raises ValueError where sizes rise.
     """
+    if (np.diff(sizes) > 0).any():
+        raise ValueError(f"sizes: expected none larger than the one before, found {list(sizes)}")
     arrays = state["weights"]
     shapes, net = shapes_and_net(arrays, normalise)
     kind = arrays[0].dtype
