@@ -22,7 +22,7 @@ SURELY = 1e-6        # log loss moves probabilities this far from 0 and 1: one l
 def all_measures(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
     """MEASURES of probabilities (n,) against labels (n,) of 0 and 1.
 
-    Their formulas are written out: scikit-learn's functions, which the tests compare with, take thirty times as long,
+    Their formulas are written out: scikit-learn's functions, which the tests compare with, take fifteen times as long,
     nearly all of it for looking at their arguments, and there are thousands of blocks.
     The first seven count a landslide as predicted where probability >= THRESHOLD. Balanced accuracy, MCC, AUROC and
     PR-AUC are nan where only one class is present, and kappa where labels and predictions are all of one class: their
