@@ -294,3 +294,27 @@ def test_bootstrap_interval_is_wider_where_blocks_agree_within_themselves():
 def test_where_nothing_slid_and_nothing_was_predicted_the_landslide_measures_are_0():
     found = all_measures(np.zeros(4, int), np.array([0.1, 0.2, 0.3, 0.4]))
     assert [found[name] for name in ("precision", "recall", "f1")] == [0, 0, 0]
+
+
+def test_all_measures_are_those_of_scikit_learn():
+    """Few points, with ties, of one class now and then, and probabilities of exactly 0, .5 and 1."""
+    rng, m, nan = np.random.default_rng(5), sklearn_metrics, float("nan")
+    for case in range(60):
+        n = rng.integers(1, 12)
+        label, p = rng.integers(0, 2, n), rng.choice([0, 0.2, 0.5, 1], n) if case % 3 else rng.random(n)
+        said, both = (p >= 0.5).astype(int), len(np.unique(label)) == 2
+        expected = {
+            "accuracy": m.accuracy_score(label, said),
+            "balanced_accuracy": m.balanced_accuracy_score(label, said) if both else nan,
+            "precision": m.precision_score(label, said, zero_division=0),
+            "recall": m.recall_score(label, said, zero_division=0), "f1": m.f1_score(label, said, zero_division=0),
+            "kappa": m.cohen_kappa_score(label, said) if len({*label, *said}) == 2 else nan,
+            "mcc": m.matthews_corrcoef(label, said) if both else nan,
+            "auroc": m.roc_auc_score(label, p) if both else nan,
+            "pr_auc": m.average_precision_score(label, p) if both else nan,
+            "brier": m.brier_score_loss(label, p, pos_label=1),
+            "log_loss": m.log_loss(label, np.clip(p, SURELY, 1 - SURELY), labels=[0, 1])}
+        found = all_measures(label, p)
+        assert set(found) == {*expected, "ece"}
+        for name, value in expected.items():
+            assert found[name] == pytest.approx(value, abs=1e-9, nan_ok=True), (name, label, p)
