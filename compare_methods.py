@@ -4,7 +4,8 @@ published   some blocks are held out; a random half of each is its support, the 
 spatial     the same, the halves lying on opposite sides of a line through the block
 blocked     whole squares are held out without any support: what a method is worth where nobody has mapped
 partitions  the area is cut by k-means of the points' places, and each part is held out in turn, as the spatial
-            cross-validation of R's sperrorest and mlr3 does; beside it random folds
+            cross-validation of R's sperrorest and mlr3 does; beside it random folds, unless published scores
+            random halves
 temporal    learned from the older landslides, scored on the newer ones, where the inventory has dates
 k-shot      ours with k samples of a held-out block and some adaptation steps
 augmentation  as published, but no method sees the label of an InSAR point: what the weak labels are worth
@@ -47,13 +48,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from lsm.comparison import fits, grid_maps
+from lsm.comparison import fits, grid_maps, protocols
 from lsm.comparison.fit_jobs import Job, keep, run_jobs
 from lsm.comparison.methods import FAMILIES
 from lsm.comparison.ours import published_steps
 from lsm.comparison.ours.networks import Stages, k_shot
 from lsm.comparison.points import Points, read_points
-from lsm.comparison.protocols import all_splits, cut_of, one_class, side_of, units_of, unused_points, write_splits
 from lsm.comparison.splits import QUERY, SUPPORT, TRAIN, Split, repeated_rows, without_twins
 from lsm.comparison.tables import pages, score_tables
 from lsm.inputs import grid_cells
@@ -163,15 +163,15 @@ def work(job: Job) -> None:
 def split_of(job: Job) -> Split:
     """What every method of the job is given. Raises InputError where too little is left to learn from."""
     used = [j for j, factor in enumerate(_C.factors) if job.with_dv or factor.name != _C.WITHOUT]
-    factors, role, cut = _POINTS.factors[:, used], _ROLES[job.protocol, job.seed], cut_of(job.protocol)
+    factors, role, cut = _POINTS.factors[:, used], _ROLES[job.protocol, job.seed], protocols.cut_of(job.protocol)
     if not job.with_dv:
         role = without_twins(role, factors, _POINTS.label >= 0)
         if len(np.unique(taught := _POINTS.label[np.isin(role, (TRAIN, SUPPORT))])) < 2:
             raise InputError(f"WITHOUT={_C.WITHOUT}: {job.protocol} {job.seed}: expected both classes among points "
-                             f"whose other factors no scored point has, found {one_class(taught)}; WITHOUT= leaves "
-                             "none out")
+                             f"whose other factors no scored point has, found {protocols.one_class(taught)}; WITHOUT= "
+                             "leaves none out")
     return Split(factors, tuple(_C.factors[j] for j in used), _POINTS.xy, _POINTS.label, _POINTS.block, role,
-                 "recommended", _POINTS.blocks, cut, side_of(job.protocol), _C.FOLDS,
+                 "recommended", _POINTS.blocks, cut, protocols.side_of(job.protocol), _C.FOLDS,
                  _POINTS.year if cut == "years" else None)
 
 
@@ -200,7 +200,7 @@ def main(c: Constants) -> None:
     check(paths.blocks, "scene_sampling.py", c)
     asked = fits.asked_protocols(c)
     points = read_points(paths, c.factors, c)
-    roles, cannot = all_splits(points, c)
+    roles, cannot = protocols.all_splits(points, c)
     inventory = published_steps.read_published(paths, c.factors) if fits.STEPS in asked else None
     inputs = [paths.tasks, paths.blocks, grid_cells.grid_of(paths)]
     optional = [paths.samples_origin, paths.insar_points, paths.samples_dates]
@@ -214,8 +214,10 @@ def main(c: Constants) -> None:
     jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c), named)
     if named + more:
         print("cannot be scored: " + "; ".join(named + more))
-    for words in filter(None, (unused_points(points, roles, asked, c), twins(points, c))):
-        print(words)
+    for words in (protocols.unused_points(points, roles, asked, c), protocols.without_random_folds(roles, asked),
+                  twins(points, c)):
+        if words:
+            print(words)
     with cluster_of(c) as cluster:
         print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))
         folder.mkdir(parents=True, exist_ok=True)
@@ -226,9 +228,9 @@ def main(c: Constants) -> None:
     if steps:
         written += published_steps.write_steps(paths, inventory, steps, (_STAGE, recorded, [*inputs, paths.samples]))
     if jobs:  # the files of an earlier comparison are of one run until here
-        write_splits(paths.splits, points, roles, (_STAGE, recorded, inputs))
+        protocols.write_splits(paths.splits, points, roles, (_STAGE, recorded, inputs))
         written.append(paths.splits)
-        units = units_of(points, roles, c)
+        units = protocols.units_of(points, roles, c)
         written += score_tables.write_tables(paths, jobs, points, roles, units, c.RESAMPLES, c.SEED,
                                              (*made, optional))
         written += grid_maps.write_method_maps(paths, jobs, c.MAPPED, made)

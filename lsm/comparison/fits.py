@@ -15,7 +15,7 @@ import numpy as np
 from lsm.comparison.fit_jobs import Job
 from lsm.comparison.methods import FAMILIES, LEFT_OUT, Family
 from lsm.comparison.points import Points
-from lsm.comparison.protocols import KINDS, kind_of
+from lsm.comparison.protocols import KINDS, RANDOM_FOLDS, kind_of, without_random_folds
 from lsm.comparison.splits import SUPPORT, TRAIN, eligible_blocks
 from lsm.inputs.factor.definition import Factor
 from lsm.run.artifacts import LIBRARIES
@@ -98,8 +98,10 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
     # k-shot, the longest, first: no core waits for it at the end
     parts = [(protocol, seed, True, "k-shot") for protocol, seed in roles if protocol == "published"
              and "k-shot" in asked]
-    parts += [(protocol, seed, with_dv, name) for name in named for with_dv in factor_left_out for protocol, seed in
-              roles if kind_of(protocol) in asked and _compared(protocol, FAMILIES[name], with_dv)]
+    left_out = [RANDOM_FOLDS] if without_random_folds(roles, asked) else []
+    scored = [key for key in roles if kind_of(key[0]) in asked and key[0] not in left_out]
+    parts += [(protocol, seed, with_dv, name) for name in named for with_dv in factor_left_out
+              for protocol, seed in scored if _compared(protocol, FAMILIES[name], with_dv)]
     if STEPS in asked:
         parts += [(STEPS, seed, True, STEPS) for seed in range(1, c.SEEDS + 1)]
     if not parts:

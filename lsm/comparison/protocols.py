@@ -3,6 +3,7 @@
 A split is named by its protocol and a number from 1: the seed, or the fold of all repeats.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -48,6 +49,17 @@ def kind_of(protocol: str) -> str:
 def holds_out_blocks(protocol: str) -> bool:
     """Whether blocks are held out, and not places or years."""
     return kind_of(protocol) in (*OF_BLOCKS, "development")
+
+
+def without_random_folds(roles: dict, asked: Sequence[str]) -> str:
+    """Why partitions come without random folds, in words; "" where they come with them. Random halves of blocks say the
+    same: how good a method is between its labelled points.
+
+    asked  members of KINDS
+    """
+    halves = "published" in asked and any(protocol == "published" for protocol, _ in roles)
+    return (f"{RANDOM_FOLDS}: not scored, since published scores random halves of blocks (PROTOCOLS=partitions scores "
+            "them)") * ("partitions" in asked and halves)
 
 
 def number_of(protocol: str) -> str:

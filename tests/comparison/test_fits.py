@@ -70,6 +70,14 @@ def test_what_is_fitted(tmp_path):
     assert len({job.made_of for job in jobs}) == len(jobs)
 
 
+def test_random_folds_are_fitted_where_no_random_halves_are(tmp_path):
+    points, roles = made()
+    roles |= {("partitions", 1): roles["published", 1], ("random folds", 1): roles["published", 2]}
+    for protocols, without in (("partitions", set()), ("partitions,published", {"random folds"})):
+        jobs, _ = fits.jobs_of(tmp_path, points, roles, Constants(PROTOCOLS=protocols), [], learner)
+        assert {job.protocol for job in jobs} == {"random folds", *protocols.split(",")} - without
+
+
 def test_a_factor_that_is_not_there_is_not_left_out(tmp_path):
     jobs, _ = asked(tmp_path, WITHOUT="rain")
     assert all(job.with_dv for job in jobs)

@@ -125,6 +125,16 @@ def test_a_small_inventory_is_judged_by_squares_and_partitions():
     assert "K" not in said.split("k-shot")[1]
 
 
+def test_random_folds_are_left_out_where_random_halves_are_scored():
+    large, small = roles_of(made_points())[0], roles_of(made_points(n=200))[0]
+    said = protocols.without_random_folds(large, ["published", "partitions"])
+    assert said.startswith("random folds: not scored, since published scores random halves")
+    assert "PROTOCOLS=partitions" in said
+    assert protocols.without_random_folds(large, ["partitions", "blocked"]) == ""
+    assert protocols.without_random_folds(large, ["published"]) == ""
+    assert protocols.without_random_folds(small, ["published", "partitions"]) == ""
+
+
 def test_points_of_thin_blocks_are_counted():
     points, c = made_points(), constants()
     roles, _ = protocols.all_splits(points, c)

@@ -253,26 +253,53 @@ def test_the_better_setting_is_taken():
     split = made_split()
     truth = {tuple(f): y for f, y in zip(split.factors, split.label, strict=True)}
 
-    def predicted(x, y, asked) -> dict:
+    def tried(x, y, asked):
         label = np.array([truth[tuple(f)] for f in asked.astype(np.float32)])
-        return {"blind": np.full(len(asked), 0.5), "good": 0.2 + 0.6 * label, "wrong": 0.8 - 0.6 * label}
+        return {"blind": np.full(len(asked), 0.5), "good": 0.2 + 0.6 * label, "wrong": 0.8 - 0.6 * label}.get
 
     by, rng = factors_of(split), np.random.default_rng(0)
-    assert tuned.best(["blind", "good", "wrong"], split, by, predicted, rng) == "good"
+    assert tuned.best([["blind", "good", "wrong"]], split, by, tried, rng) == "good"
+    assert tuned.best([["blind", "wrong"], ["wrong", "blind"], ["good"]], split, by, tried, rng) == "good"
     one_class = replace(split, label=np.where(split.label == 0, 1, split.label))
-    assert tuned.best(["a", "b", "c"], one_class, factors_of(one_class), predicted, np.random.default_rng(0)) == "b"
+    paths = ["a", "b", "c"], ["d", "e", "f"], ["g", "h", "i"]
+    assert tuned.best(paths, one_class, factors_of(one_class), tried, np.random.default_rng(0)) == "e"
+
+
+def test_a_path_is_searched_until_the_loss_rises():
+    split, asked_for = made_split(), []
+
+    def tried(x, y, asked):
+        def predict(setting):
+            asked_for.append(setting)
+            return np.full(len(asked), abs(setting - split.label[split.labelled].mean()))  # worse the farther from 0
+        return predict
+
+    assert tuned.best([[0, 0.2, 0.3], [0.1, 0.4]], split, factors_of(split), tried, np.random.default_rng(0)) == 0
+    assert 0.3 not in asked_for
+    assert {0, 0.1, 0.2, 0.4} == set(asked_for)  # the first that rises ends a path; the others are searched
+
+
+def test_trees_that_are_added_are_the_trees_of_one_fit():
+    rng = np.random.default_rng(0)
+    x, more = rng.normal(size=(300, 4)), {"rate": 0.03, "max_features": 0.5, "l2_regularization": 1.0}
+    y = (x[:, 0] + rng.normal(size=300) > 0).astype(int)
+    grown = boosting.unfitted(1, warm_start=True, **more)
+    for number in (5, 20, 60):
+        grown = boosting.fit_on_one_thread(grown.set_params(max_iter=number), x, y)
+        at_once = boosting.boosted(x, y, 1, trees=number, **more)
+        np.testing.assert_array_equal(grown.predict_proba(x), at_once.predict_proba(x))
 
 
 def test_tuned_trees_take_the_setting_the_validation_names(monkeypatch):
     split, made = made_split(), []
-    monkeypatch.setattr(tuned, "best", lambda settings, *rest: settings[1])
+    monkeypatch.setattr(tuned, "best", lambda paths, *rest: paths[0][1])
     original = tuned.RandomForestClassifier
     monkeypatch.setattr(tuned, "RandomForestClassifier", lambda *a, **s: made.append((a, s)) or original(*a, **s))
     scored(lambda *given: tuned.tuned_forest()(*given)[1], split)
     assert made[-1][0] == (8,)
     assert made[-1][1]["min_samples_leaf"] == tuned.LEAVES[1]
     boosted = []
-    monkeypatch.setattr(tuned, "best", lambda settings, *rest: settings[-2])
+    monkeypatch.setattr(tuned, "best", lambda paths, *rest: paths[-1][-2])
     original_boosted = boosting.boosted
     monkeypatch.setattr(tuned.trees, "boosted", lambda *a, **s: boosted.append(s) or original_boosted(*a, **s))
     scored(lambda *given: tuned.tuned_boosting()(*given)[0], split)

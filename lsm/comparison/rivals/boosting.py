@@ -9,19 +9,28 @@ from threadpoolctl import threadpool_limits
 TREES = 500    # not published
 
 
-def boosted(features: np.ndarray, label: np.ndarray, seed: int, rate: float = 0.1, trees: int | None = None, **more
-            ) -> HistGradientBoostingClassifier:
-    """The fitted model of features (samples, columns) and label (samples,); the same seed gives the same model.
+def unfitted(seed: int, rate: float = 0.1, trees: int | None = None, **more) -> HistGradientBoostingClassifier:
+    """A model to fit.
 
     rate   learning rate
     trees  how many; None: TREES. All are grown: unless told, scikit-learn holds back 10 % of more than 10,000 samples
            and stops where these no longer gain
     more   other arguments of HistGradientBoostingClassifier
     """
-    model = HistGradientBoostingClassifier(max_iter=trees or TREES, learning_rate=rate, early_stopping=False,
-                                           random_state=seed, **more)
+    return HistGradientBoostingClassifier(max_iter=trees or TREES, learning_rate=rate, early_stopping=False,
+                                          random_state=seed, **more)
+
+
+def fit_on_one_thread(model: HistGradientBoostingClassifier, features: np.ndarray, label: np.ndarray
+        ) -> HistGradientBoostingClassifier:
+    """The model, fitted to features (samples, columns) and label (samples,); the same seed gives the same model."""
     with threadpool_limits(1):  # several threads add up gradients in a varying order, which changes the last digits
         return model.fit(features, label)
+
+
+def boosted(features: np.ndarray, label: np.ndarray, seed: int, **more) -> HistGradientBoostingClassifier:
+    """The model `unfitted` with these arguments, after `fit_on_one_thread`."""
+    return fit_on_one_thread(unfitted(seed, **more), features, label)
 
 
 def within_block(factors: np.ndarray, block: np.ndarray, known: np.ndarray, blocks: int) -> Callable:

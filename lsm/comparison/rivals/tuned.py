@@ -6,8 +6,9 @@ are cut into folds in the way in which the query was cut off, each fold is predi
 settings with the lowest log loss over all these predictions are taken. No query point takes part.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
+from itertools import product
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
@@ -63,11 +64,11 @@ def penalised(splines: bool = False) -> Callable:
         def model(penalty: float):
             return make_pipeline(*[bent] * bool(splines and many.any()), LogisticRegression(C=penalty, max_iter=1000))
 
-        def predicted(x, y, asked) -> dict:
-            return {c: model(c).fit(x, y).predict_proba(asked)[:, 1] for c in PENALTIES}
+        def tried(x, y, asked) -> Callable:
+            return lambda penalty: model(penalty).fit(x, y).predict_proba(asked)[:, 1]
 
-        return fitted(model(best(list(PENALTIES), split, lambda known: split.encoded, predicted, rng)), split.encoded,
-                      split)
+        penalty = best([PENALTIES], split, lambda known: split.encoded, tried, rng)
+        return fitted(model(penalty), split.encoded, split)
 
     return method
 
@@ -110,22 +111,28 @@ def validation(split: Split, features_by: Callable, rng) -> Iterator[tuple]:
             yield x[known], split.label[known], x[asked], split.label[asked]
 
 
-def best(settings: list, split: Split, features_by: Callable, predicted: Callable, rng):
-    """The setting with the lowest log loss; the middle one where no fold can be predicted.
+def best(paths: Sequence[Sequence], split: Split, features_by: Callable, tried: Callable, rng):
+    """The setting with the lowest log loss over all folds; the middle one of the middle path where no fold can be
+    predicted. A path lists settings that grow; its search ends where the loss rises.
 
     features_by  as of `validation`
-    predicted    (features, label, features of the asked) -> {setting: probabilities of the asked}
+    tried        (features, label, features of the asked) -> a function (setting) -> probabilities of the asked, which
+                 is called with the settings of a path in their order
     """
-    label, found = [], {setting: [] for setting in settings}
-    for x, y, asked, truth in validation(split, features_by, rng):
-        label.append(truth)
-        for setting, p in predicted(x, y, asked).items():
-            found[setting].append(p)
-    if not label:
-        return settings[len(settings) // 2]
-    label = np.concatenate(label)
-    losses = [log_loss(label, np.clip(np.concatenate(p), SURELY, 1 - SURELY), labels=[0, 1]) for p in found.values()]
-    return settings[int(np.argmin(losses))]
+    folds = list(validation(split, features_by, rng))
+    if not folds:
+        path = paths[len(paths) // 2]
+        return path[len(path) // 2]
+    truth, losses = np.concatenate([label for *_, label in folds]), {}
+    for path in paths:
+        models, lowest = [tried(*fold) for *fold, _ in folds], np.inf
+        for setting in path:
+            p = np.clip(np.concatenate([predict(setting) for predict in models]), SURELY, 1 - SURELY)
+            losses[setting] = log_loss(truth, p, labels=[0, 1])
+            if losses[setting] > lowest:
+                break
+            lowest = losses[setting]
+    return min(losses, key=losses.get)
 
 
 def tuned_forest(*parts: str) -> Callable:
@@ -134,16 +141,16 @@ def tuned_forest(*parts: str) -> Callable:
     def method(split: Split, rng) -> tuple[Callable, Callable]:
         state = int(rng.integers(1 << 31))
 
-        def predicted(x, y, asked) -> dict:
-            return {leaf: RandomForestClassifier(TRIED, min_samples_leaf=leaf, random_state=state).fit(
-                x, y).predict_proba(asked)[:, 1] for leaf in LEAVES}
+        def tried(x, y, asked) -> Callable:
+            return lambda leaf: RandomForestClassifier(TRIED, min_samples_leaf=leaf, random_state=state).fit(
+                x, y).predict_proba(asked)[:, 1]
 
         @cache
         def forest(leaf: int) -> Callable:
             model = RandomForestClassifier(TREES, min_samples_leaf=leaf, random_state=state)
             return fitted(model, features_of(parts, split), split)
 
-        leaf = best(list(LEAVES), split, partial(features_of, parts, split), predicted, rng)
+        leaf = best([LEAVES], split, partial(features_of, parts, split), tried, rng)
         return lambda rows: forest(LEAVES[0])(rows), forest(leaf)
 
     return method
@@ -158,18 +165,20 @@ def tuned_boosting(*parts: str, members: int = MEMBERS) -> Callable:
     def method(split: Split, rng) -> tuple[Callable, Callable]:
         state = int(rng.integers(1 << 31))
 
-        def predicted(x, y, asked) -> dict:
-            out = {}
-            for rate in RATES:
-                model = trees.boosted(x, y, state, rate=rate, trees=max(NUMBERS), **more)
-                for number, p in enumerate(model.staged_predict_proba(asked), start=1):
-                    if number in NUMBERS:
-                        out[rate, number] = p[:, 1]
-            return out
+        def tried(x, y, asked) -> Callable:
+            @cache
+            def model(rate: float):
+                return trees.unfitted(state, rate, warm_start=True, **more)
+
+            def grown(setting: tuple[float, int]) -> np.ndarray:
+                rate, number = setting
+                return trees.fit_on_one_thread(model(rate).set_params(max_iter=number), x, y).predict_proba(asked)[:, 1]
+
+            return grown
 
         features = features_of(parts, split)
-        rate, number = best([(r, n) for r in RATES for n in NUMBERS], split, partial(features_of, parts, split),
-                            predicted, rng)
+        paths = [list(product([rate], NUMBERS)) for rate in RATES]
+        rate, number = best(paths, split, partial(features_of, parts, split), tried, rng)
         x, y = features(split)[split.labelled], split.label[split.labelled]
         models = [trees.boosted(x, y, state + m, rate=rate, trees=number, **more) for m in range(members)]
 
