@@ -8,14 +8,14 @@ partitions  the area is cut by k-means of the points' places, and each part is h
             random halves
 temporal    learned from the older landslides, scored on the newer ones, where the inventory has dates
 k-shot      ours with k samples of a held-out block and some adaptation steps
-augmentation  as published, but no method sees the label of an InSAR point: what the weak labels are worth
+augmentation  as published, but no method sees a weak landslide: what the weak labels are worth
 published-steps  the published recipe under the published protocol, then made honest step by step: a table of its own
 
 Every method learns from the labelled points outside the held-out blocks and from their supports. Encoder, pretraining,
-scalers, settings and thresholds are fitted on these alone, anew for each split. A part of the blocks is for
-development: choices were settled there (PROTOCOLS=development). Published, spatial, k-shot and augmentation never hold
-these out. What an area is too small for is left out, and named. The tables hold what the last call asked for; its fits
-are kept, so a call that asks for more computes the new ones alone.
+scalers and settings are fitted on these alone, anew for each split. A part of the blocks is for development: choices
+were settled there (PROTOCOLS=development). Published, spatial, k-shot and augmentation never hold these out. What an
+area is too small for is left out, and named. The tables hold what the last call asked for; its fits are kept, so a call
+that asks for more computes the new ones alone.
 
 Reads   metatask_sampling/<REGION>_tasks.npz, <REGION>_blocks.tif   samples by block, the block of every cell
         src_data/grid_samples_<REGION>.csv, or <REGION>/factors.tif cells, for curves over area, and maps

@@ -46,11 +46,6 @@ class Constants(StudyArea):
 # ----------------------------------------------------------------------------------------------------------------
 
 
-def first_row_of_places(xy: np.ndarray) -> np.ndarray:
-    """The first row of every place, in order. Unlike lsm.inputs.samples.unique_places, it does not use the labels."""
-    return np.sort(np.unique(xy, axis=0, return_index=True)[1])
-
-
 def check_constants(c: Constants) -> None:
     """Raises InputError for constants that make no network."""
     if len(c.HIDDEN) != 3 or not all(type(n) is int and n > 0 for n in c.HIDDEN):
@@ -66,7 +61,7 @@ def main(c: Constants) -> None:
     samples = read_samples(paths.samples, c.factors)
     use_one_thread()
 
-    rows = first_row_of_places(samples.xy)
+    rows = np.sort(np.unique(samples.xy, axis=0, return_index=True)[1])  # the first of each place, whatever its label
     repeated = len(samples.xy) - len(rows)
     print(f"{len(samples.xy):,} rows; left out since they repeat a place: {repeated:,}")
     factors = samples.factors[rows]

@@ -104,9 +104,7 @@ def slic_in_strips(read: Callable[[int, int], tuple[np.ndarray, np.ndarray]], la
         bands, valid = read(row, n)
         return Terrain.of(bands, valid, weights, compactness), valid
 
-    step = _step(labels.shape, weights, compactness, clusters, loops)
-    if not any(read(row, n)[1].any() for row, n in strips):
-        raise InputError("terrain: expected cells with a value in every band, found none; check the nodata value")
+    step = _step(labels.shape, clusters)
     centres = _seeds(terrain_of, labels.shape, step)
     if len(centres) == 0:
         raise InputError(f"K={clusters}: expected seeds on valid cells, found none of those {step} cells apart; raise "
@@ -157,16 +155,10 @@ def or_nearest(block: np.ndarray, row: np.ndarray, col: np.ndarray, centres: np.
     return outside
 
 
-def _step(shape: tuple[int, int], weights: tuple[float, ...], compactness: float, clusters: int, loops: int) -> int:
-    """S, after checking the settings; shape (rows, cols) of the raster."""
-    if len(weights) != len(TERRAIN) or min(weights) < 0 or max(weights) <= 0:
-        raise InputError(f"WEIGHTS={weights}: expected {len(TERRAIN)} weights of 0 or more ({', '.join(TERRAIN)}), not "
-                         "all 0")
-    for name, value, least in (("K", clusters, 1), ("LOOPS", loops, 1)):
-        if value < least:
-            raise InputError(f"{name}={value}: expected {least} or more")
-    if not 0 < compactness < np.inf:
-        raise InputError(f"M={compactness}: expected a number above 0")
+def _step(shape: tuple[int, int], clusters: int) -> int:
+    """S; shape (rows, cols) of the raster. Raises InputError for a K that makes no blocks."""
+    if clusters < 1:
+        raise InputError(f"K={clusters}: expected 1 or more")
     size = shape[0] * shape[1]
     step = floor(sqrt(size / clusters))
     if step < 2:

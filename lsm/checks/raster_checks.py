@@ -29,7 +29,7 @@ def of_composite(raster: Raster, file: str) -> list[Finding]:
     share = raster.valid.mean()
     findings.append(graded("nodata", file, "ok" if share > 0.05 else "warning", f"{share:.1%} of the cells are valid",
                            "check the declared nodata value, or crop the raster"))
-    findings += [_scale(raster, file), *_north(raster, file)]
+    findings += _scale_and_north(raster, file)
     dem, aspect, _, slope = raster.bands
     south, east = np.gradient(np.where(raster.valid, dem, np.nan), -height, width)
     tangent = np.hypot(south, east)
@@ -60,29 +60,21 @@ def _steepness(slope: np.ndarray, file: str) -> Finding:
                   "prepare_region.py DEM_UNIT=<unit>; heights scaled to 0 to 1 cannot be used")
 
 
-def _scale(raster: Raster, file: str) -> Finding:
-    """Whether the metres of the map are metres on the ground."""
+def _scale_and_north(raster: Raster, file: str) -> list[Finding]:
+    """Whether the metres of the map are metres on the ground, and its way up is north, from which aspects count."""
     west, south, east, north = Grid(*raster.valid.shape, raster.geotransform, raster.crs).bounds
+    middle = (west + east) / 2, (south + north) / 2
     try:
-        scale = ground_scale(osr.SpatialReference(wkt=raster.crs), (west + east) / 2, (south + north) / 2)
+        scale, turned = ground_scale(osr.SpatialReference(wkt=raster.crs), *middle), off_north(raster.crs, *middle)
     except RuntimeError:
-        return Finding("CRS", file, "error", f"{crs_name(raster.crs)} has no place at {west:.0f}, {south:.0f}",
-                       f"set the right CRS: {edit(file, '-a_srs EPSG:<code>')}")
-    return graded("CRS", file, "ok" if abs(scale - 1) <= 0.01 else "error",
-                  f"{scale:.4f} m of the map stand for 1 m on the ground",
-                  "slopes and distances are wrong: warp to a CRS true to scale there, like UTM, and make the tables "
-                  "again")
-
-
-def _north(raster: Raster, file: str) -> list[Finding]:
-    """Whether the way up on the map is north, from which aspects count."""
-    west, south, east, north = Grid(*raster.valid.shape, raster.geotransform, raster.crs).bounds
-    try:
-        turned = off_north(raster.crs, (west + east) / 2, (south + north) / 2)
-    except RuntimeError:  # no such place, which `_scale` says
-        return []
+        return [Finding("CRS", file, "error", f"{crs_name(raster.crs)} has no place at {west:.0f}, {south:.0f}",
+                        f"set the right CRS: {edit(file, '-a_srs EPSG:<code>')}")]
     found = f"the way up on the map, from which aspects count, is {f'{turned:.0f} degrees off ' * bool(turned)}north"
-    return [graded("CRS", file, "warning" if abs(turned) > SIDEWAYS else "ok", found,
+    return [graded("CRS", file, "ok" if abs(scale - 1) <= 0.01 else "error",
+                   f"{scale:.4f} m of the map stand for 1 m on the ground",
+                   "slopes and distances are wrong: warp to a CRS true to scale there, like UTM, and make the tables "
+                   "again"),
+            graded("CRS", file, "warning" if abs(turned) > SIDEWAYS else "ok", found,
                    "warp to a CRS whose Y runs north, like UTM, and make the tables again")]
 
 

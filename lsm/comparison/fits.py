@@ -19,16 +19,15 @@ from lsm.comparison.protocols import KINDS, RANDOM_FOLDS, kind_of, without_rando
 from lsm.comparison.splits import SUPPORT, TRAIN, eligible_blocks
 from lsm.inputs.factor.definition import Factor
 from lsm.run.artifacts import LIBRARIES
-from lsm.run.code import sha256
+from lsm.run.code import code_of, sha256
 from lsm.run.jobs import cores
-from lsm.run.paths import PROJECT, Paths, shown
+from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, counted
 
 STEPS = "published-steps"    # a protocol of its own: the published recipe step by step
 STEPS_COST = 60.0            # processor seconds of one run of it
 SHOTS_COST = 2.0             # of k-shot, in fits of our networks
 LEAST = 0.15                 # of the cost of 10,000 points: what a fit costs however few points there are
-LATER_ROOMS = ("explanation", "maps", "figures", "report")  # rooms below this one: no score depends on them
 # constants that change no fit
 FREE = {"PROTOCOLS", "METHODS", "SEEDS", "MAPPED", "RESAMPLES", "WORKERS", "DASK_SCHEDULER"}
 LISTED = "docs/tables/methods.md"  # every family with its methods
@@ -71,16 +70,6 @@ def _refuse_unknown(name: str, wanted: Sequence[str], known: Iterable[str], expe
         raise InputError(f"{name}: expected {expected}, found {found}{'; the nearest: ' * bool(near)}{', '.join(near)}")
 
 
-@cache
-def code() -> str:
-    """The sha256 of all source files that a score may depend on."""
-    rooms = [folder for folder in (PROJECT / "lsm").iterdir() if folder.is_dir() and folder.name not in LATER_ROOMS]
-    files = [PROJECT / "compare_methods.py", *(PROJECT / "unsupervised_pretraining").glob("*.py"),
-             *(path for room in rooms for path in room.rglob("*.py"))]
-    text = [f"{path.relative_to(PROJECT)} {sha256(path)}" for path in sorted(files)]
-    return hashlib.sha256("\n".join(text).encode()).hexdigest()
-
-
 def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: list[Path], learner: Callable,
             cannot: Sequence[str] = ()) -> tuple[list[Job], list[str]]:
     """Every fit the constants ask for, the fits of one family next to each other, and in words what cannot be fitted.
@@ -110,7 +99,7 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
                          "scores small areas")
     mapped = [name for name, family in FAMILIES.items() if set(family.names) & set(c.MAPPED)]
     base = {k: v for k, v in vars(c).items() if k not in FREE} | {shown(p): sha256(p) for p in inputs} | {
-        "code": code(), "factors": [vars(f) for f in c.factors],
+        "code": code_of("compare_methods.py"), "factors": [vars(f) for f in c.factors],
         "points": _digest(points.factors, points.xy, points.label, points.block),
         "versions": [platform.python_version(), *(version(name) for name in LIBRARIES)]}
     out, cannot = [], {}

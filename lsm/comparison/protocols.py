@@ -114,13 +114,10 @@ def all_splits(points: Points, c: SplitConstants) -> tuple[dict[tuple[str, int],
         if cut_of(protocol) in ("line", "places", "squares"):  # random halves and folds lie among their query
             role = splits.without_strip(role, points.xy, c.BUFFER, sample)
         taught, asked = (points.label[sample & np.isin(role, roles)] for roles in ((TRAIN, SUPPORT), (QUERY,)))
-        found = ""
-        if len(np.unique(taught)) < 2:
-            found = f"{protocol} {number}: the training points hold {one_class(taught)}"
-        elif len(np.unique(asked)) < 2:
-            found = f"{protocol} {number}: the query points hold {one_class(asked)}"
-        if found:
-            cannot.append(((kind_of(protocol),), found))
+        for label, what in ((taught, "training"), (asked, "query")):
+            if len(np.unique(label)) < 2:
+                cannot.append(((kind_of(protocol),), f"{protocol} {number}: the {what} points hold {one_class(label)}"))
+                break
         if len(asked) and len(np.unique(taught)) == 2:
             out[protocol, number] = role
     return out, cannot

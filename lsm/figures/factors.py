@@ -18,7 +18,7 @@ from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, arrays, axes_at, caption, saved
 from lsm.figures.map_page import north_arrow, point_key, scale_bar, terrain
 from lsm.inputs import grid_cells
-from lsm.inputs.factor.definition import codes_of_classes
+from lsm.inputs.factor.definition import words_of_classes
 from lsm.insar.origins import origins
 from lsm.learner.encoder import Encoder
 from lsm.learner.members import read_kinds
@@ -47,7 +47,7 @@ def factor_maps(c: FigureConstants) -> Drawn:
     made = check(source, STAGE, c) if record_path(source).is_file() else {}
     values, n, counts = grid_layers(source, c.factors, dataset.GetGeoTransform(),
                                     (dataset.RasterYSize, dataset.RasterXSize), land.shape)
-    classes = codes_of_classes(paths.factors, c.factors)
+    classes = words_of_classes(paths.factors, c.factors)
     across, down = ACROSS, -(-len(c.factors) // ACROSS)
     wide = (styles.WIDTH - 0.1 - 0.12 * (across - 1)) / across
     high = min(wide * (extent[3] - extent[2]) / (extent[1] - extent[0]), 2.4)
@@ -155,10 +155,9 @@ def classes_of_factor(cells: dict[float, int], factor, names: dict) -> tuple[dic
     counts them. Directions have four quarters and flat ground; of a numeric factor nothing is returned."""
     if factor.kind == "circular":
         return {v: ASPECTS[int(v)] for v in cells}, dict(enumerate(styles.ASPECT_TONES))
-    given = {float(v): k for k, v in names.items()}
     largest = sorted(sorted(cells, key=cells.get, reverse=True)[:MOST_KEYS])
     tones = dict.fromkeys(cells, styles.PALE) | dict(zip(largest, styles.CLASS_TONES, strict=False))
-    return {v: given.get(v, NO_CLASS if given and v == 0 else f"{v:g}") for v in cells}, tones
+    return {v: names.get(v, NO_CLASS if names and v == 0 else f"{v:g}") for v in cells}, tones
 
 
 def is_name(word: str) -> bool:

@@ -13,7 +13,7 @@ from lsm.explanation.ranking import EXPLAINED, NOTE, SIGNED
 from lsm.figures import styles
 from lsm.figures.common import Drawn, FigureConstants, arrays, axes_at, caption, saved, where
 from lsm.figures.comparison.block_kinds import block_statistics, end_of
-from lsm.inputs.factor.definition import Factor, codes_of_classes
+from lsm.inputs.factor.definition import Factor, words_of_classes
 from lsm.run.paths import Paths
 from lsm.run.settings import InputError, counted
 
@@ -44,7 +44,7 @@ def shap_territory(c: FigureConstants) -> Drawn:
     drawn = np.sort(np.random.default_rng(c.SEED).permutation(samples)[:c.SWARM])
     words = [f"leads {n:,}" if n else "" for n in ranking["blocks_led"]]
     panels = [("Territory", ranking.assign(sd=np.nan), words, drawn)]
-    fig, points = violin_page(values, panels, c.factors, names_of(paths, c.factors))
+    fig, points = violin_page(values, panels, c.factors, words_of_classes(paths.factors, c.factors))
     made = record["constants"]
     blocks = len(np.unique(values["block"][samples]))  # a block without samples has nothing to explain
     caption(fig, c, record, f"{counted(len(samples), 'sample')} of {counted(blocks, 'block')} "
@@ -74,7 +74,7 @@ def shap_blocks(c: FigureConstants) -> Drawn:
                  f"{counted(blocks.loc[block, 'landslides'], 'landslide')}, "
                  f"{len(drawn)} explained")
         panels.append((title, lines, arrows, drawn))
-    fig, points = violin_page(values, panels, c.factors, names_of(paths, c.factors))
+    fig, points = violin_page(values, panels, c.factors, words_of_classes(paths.factors, c.factors))
     made = record["constants"]
     more = table["factor"].nunique() - max(len(lines) for _, lines, *_ in panels)
     caption(fig, c, record, f"{made.get('EXPLAINED')} samples a block explained at most, background "
@@ -129,12 +129,6 @@ def violins_of(values: dict, factors: tuple[Factor, ...], name: str) -> tuple[np
     factor = next((f for f in factors if f.name == name), None)
     codes = np.unique(value) if factor and factor.kind == "categorical" else np.empty(0)
     return (value == 0) & bool(factor and factor.zero_is_missing), codes if len(codes) <= CLASSES else codes[:0]
-
-
-def names_of(paths: Paths, factors: tuple[Factor, ...]) -> dict[str, dict[int, str]]:
-    """The names of classes by factor and code, as far as the inputs have them."""
-    classes = codes_of_classes(paths.factors, factors)
-    return {factor: {code: name for name, code in of.items()} for factor, of in classes.items()}
 
 
 def violin_page(values: dict, panels: list[tuple], factors: tuple[Factor, ...], names: dict[str, dict[int, str]]

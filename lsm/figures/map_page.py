@@ -15,9 +15,9 @@ from matplotlib.patches import Patch, Polygon, Rectangle
 from lsm.blocks.round_numbers import round_numbers
 from lsm.figures import styles
 from lsm.figures.common import FigureConstants, axes_at
-from lsm.inputs.crs import crs_name
+from lsm.inputs.crs import crs_name, refuse_unmetric
 from lsm.maps.cartography import as_one_line, dimmed, outlines, read_decimated, shaded
-from lsm.run.paths import Paths, edit, shown
+from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError
 
 WIDE = 1.8          # times as wide as high; such a map has its legend below
@@ -46,9 +46,7 @@ def terrain(c: FigureConstants, largest: int | None = None) -> MapTerrain:
     if not path.is_file():
         raise InputError(f"{shown(path)}: missing; put it there, or run src_data/make_demo.py for the demo area")
     dem, shade, valid, extent, dataset = shaded(path, largest or c.LARGEST)
-    if dataset.GetSpatialRef() is None:
-        raise InputError(f"{shown(path)}: CRS: expected a projected one in metres, found none; set it: "
-                         + edit(path, "-a_srs EPSG:<code>"))
+    refuse_unmetric(dataset.GetSpatialRef(), path)
     low, high = np.percentile(dem[valid], (1, 99))
     tint = LinearSegmentedColormap.from_list("tint", styles.TINTS)((dem - low) / max(high - low, 1))[..., :3]
     relief = np.where(valid[..., None], tint * shade[..., None], to_rgb(styles.SEA))

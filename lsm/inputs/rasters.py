@@ -212,15 +212,10 @@ def read_band(path: Path) -> np.ndarray:
     return dataset.GetRasterBand(1).ReadAsArray()
 
 
-def strips(dataset: gdal.Dataset) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of windows that cover a raster."""
-    return Grid.of(dataset).windows()
-
-
 def known_strips(dataset: gdal.Dataset) -> Iterator[np.ndarray]:
     """The known values of the first band, (values,), window by window."""
     band = dataset.GetRasterBand(1)
-    for row, rows in strips(dataset):
+    for row, rows in Grid.of(dataset).windows():
         values = band.ReadAsArray(0, row, dataset.RasterXSize, rows)
         yield values[known(values, band.GetNoDataValue())]
 

@@ -40,7 +40,7 @@ STABLE = ("0", "-1", "false", "f", "no", "n", "stable", *DENIED, "absent", "abse
 # what may stand behind these words and leaves their meaning: "non-landslide point", "No landslide. (verified)"
 _DENIED_MORE = (rf"^({'|'.join(DENIED)})s?( ?(areas?|points?|places?|locations?|sites?|zones?|cells?|samples?|"
                 r"polygons?|slopes?|units?|点|区|区域|样本|样点))?[.]?( ?\([^()]*\))?[.]?$")
-_ALIKE = "words in both, or whole numbers in both"
+_ALIKE = "write the classes alike in samples and grid: words in both, or whole numbers in both"
 _CONVERT = {  # what to do with a column of a factor in another unit
     "DEM": "convert the column to metres, in all tables",
     "slope": "if percent, write degrees(atan(percent / 100)) in all tables, or name the column slope_percent there and "
@@ -245,11 +245,9 @@ def _checked_rows(table: Table, frame: pd.DataFrame, factors: tuple[Factor, ...]
             v = codes_of_words(column, factor.words)
             none = np.isnan(v) & column.where(np.isnan(v), "").map(class_word).isin(NO_CLASS[1:]).to_numpy()
             _refuse(none, table, column, "a class", first_row, "it marks gaps: remove these rows, or fill them")
-            _refuse(np.isnan(v), table, column, f"a class in words, like {factor.words[0]!r}", first_row,
-                    f"write the classes alike in samples and grid: {_ALIKE}")
+            _refuse(np.isnan(v), table, column, f"a class in words, like {factor.words[0]!r}", first_row, _ALIKE)
         elif factor.kind == "categorical" and column.dtype.kind not in "iuf":
-            _refuse(~(np.abs(v) <= LARGEST), table, column, "a whole-number class code", first_row,
-                    f"write the classes alike in samples and grid: {_ALIKE}")
+            _refuse(~(np.abs(v) <= LARGEST), table, column, "a whole-number class code", first_row, _ALIKE)
         _refuse(~(np.abs(v) <= LARGEST), table, column, "a number", first_row)
         missing = np.isin(v, SURE) if factor.kind == "categorical" else marks_gap(v, of_all)
         _refuse(missing, table, column, "a number", first_row, "it marks gaps: remove these rows, or fill them")

@@ -152,10 +152,9 @@ def batches_of(training: Training, k: int, samples: EncodedSamples, tasks: Tasks
 
 def not_finite(state: dict, pre: float, post: float) -> str:
     """What of a member is no finite number after some outer steps, the first cause first; "" where all is well."""
-    if not np.isfinite(pre):
-        return f"a query loss before the inner loop of {pre}"
-    if not np.isfinite(post):
-        return f"a query loss after the inner loop of {post}"
+    for when, loss in (("before", pre), ("after", post)):
+        if not np.isfinite(loss):
+            return f"a query loss {when} the inner loop of {loss}"
     names = {"inner_lr": "inner rates", "weights": "weights", "m": "moments of Adam", "v": "moments of Adam"}
     return next((f"{name} that are none" for key, name in names.items()
                  if not all(np.isfinite(part).all() for part in state[key])), "")

@@ -51,7 +51,6 @@ with quietly():
 tf.get_logger().setLevel("ERROR")  # it warns of a new graph for other shapes; members and inputs have few of them
 
 
-
 def use_one_thread() -> None:
     """Runs TensorFlow's operators on the thread that calls them, each on one thread. Call before the first operator.
 

@@ -139,7 +139,8 @@ def both_classes(samples: EncodedSamples, held_out: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class Tasks:
-    """Samples by task: members (tasks, longest) int64, rows of the sample arrays, padded; sizes (tasks,)."""
+    """Samples by task: members (tasks, longest) int64, rows of the sample arrays, padded with the task's first row;
+    sizes (tasks,)."""
 
     members: np.ndarray
     sizes: np.ndarray
@@ -150,7 +151,9 @@ class Tasks:
         sizes = np.array([len(rows) for rows in rows_of_tasks], np.int64)
         members = np.zeros((len(sizes), max(1, sizes.max(initial=0))), np.int64)
         for i, rows in enumerate(rows_of_tasks):
-            members[i, :len(rows)] = rows
+            if len(rows):
+                members[i] = rows[0]  # padding: no sample of another task counts in any way
+                members[i, :len(rows)] = rows
         return cls(members, sizes)
 
     def mask(self) -> np.ndarray:

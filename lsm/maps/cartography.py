@@ -9,9 +9,9 @@ from osgeo import gdal
 from scipy.ndimage import distance_transform_edt
 
 from lsm.inputs import grid_cells
-from lsm.inputs.bands import UNREADABLE, known
+from lsm.inputs.bands import known
 from lsm.inputs.factor.definition import Factor
-from lsm.inputs.rasters import locate
+from lsm.inputs.rasters import locate, open_raster
 from lsm.run.paths import shown
 from lsm.run.progress import Progress
 from lsm.run.settings import InputError
@@ -32,10 +32,7 @@ def read_decimated(path: Path, largest: int, average: bool,
     Returns the values (rows, cols), where they are known (rows, cols), the extent (west, east, south, north) in the
     units of the CRS, and the dataset. Raises InputError.
     """
-    try:
-        dataset = gdal.Open(str(path))
-    except UNREADABLE:
-        raise InputError(f"{shown(path)}: expected a raster that GDAL opens, found none; make it again") from None
+    dataset = open_raster(path, "make it again")
     cols, rows = dataset.RasterXSize, dataset.RasterYSize
     step = max(1, cols / largest, rows / largest)
     band = dataset.GetRasterBand(band)

@@ -7,7 +7,7 @@ import pandas as pd
 from osgeo import gdal
 
 from lsm.inputs.bands import known
-from lsm.inputs.rasters import known_strips, strips
+from lsm.inputs.rasters import Grid, known_strips
 from lsm.run.paths import shown
 from lsm.run.settings import InputError
 
@@ -35,7 +35,7 @@ def classify(source: gdal.Dataset, target: gdal.Dataset, breaks: list[float]) ->
     """Writes the class of every probability to `target`: 1, 2, ..., and 0 for nodata. Returns the cells of each class
     (classes,)."""
     band, counts = source.GetRasterBand(1), np.zeros(len(breaks) + 1, np.int64)
-    for row, rows in strips(source):
+    for row, rows in Grid.of(source).windows():
         p = band.ReadAsArray(0, row, source.RasterXSize, rows)
         value = np.where(known(p, band.GetNoDataValue()), 1 + np.digitize(p, breaks), 0)
         counts += np.bincount(value.ravel(), minlength=len(counts) + 1)[1:]
@@ -58,7 +58,7 @@ def seams(source: gdal.Dataset, blocks: gdal.Dataset) -> pd.DataFrame:
     Returns the number of pairs, the mean, the median and the 90th percentile; both quantiles to 1 / _BINS.
     """
     band, total, histogram = source.GetRasterBand(1), np.zeros(2), np.zeros((2, _BINS), np.int64)
-    for row, rows in strips(source):
+    for row, rows in Grid.of(source).windows():
         window = (0, row, source.RasterXSize, min(rows + 1, source.RasterYSize - row))  # and the next strip's first row
         p, block = band.ReadAsArray(*window), blocks.GetRasterBand(1).ReadAsArray(*window)
         there = known(p, band.GetNoDataValue()) & (block >= 0)

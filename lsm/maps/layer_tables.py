@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.explanation.ranking import EXPLAINED
-from lsm.inputs.factor.definition import Factor, codes_of_classes
+from lsm.inputs.factor.definition import Factor, words_of_classes
 from lsm.learner.support.supports import MOVED, NO_SAMPLES, ONE_CLASS, PARTLY
 from lsm.maps.styles_qgis import STATES
 from lsm.run.settings import counted
@@ -88,9 +88,8 @@ def sample_table(samples: dict, factors: tuple[Factor, ...], listed: Path) -> pd
     taken = {*table, *OF_GEOPACKAGE}  # upper case does not count there
     names = [f"factor {factor.name}" if factor.name.lower() in taken else factor.name for factor in factors]
     values = pd.DataFrame(samples["factors"].astype(np.float64), columns=names)
-    classes = codes_of_classes(listed, factors)
+    classes = words_of_classes(listed, factors)
     for name, factor in zip(names, factors, strict=True):
-        if given := classes.get(factor.name):
-            words = {code: word for word, code in given.items()}
+        if words := classes.get(factor.name):
             values[name] = [words.get(code, f"{code:g}") for code in values[name]]
     return table.join(values)

@@ -143,16 +143,6 @@ def relief(heights: np.ndarray, reach: int) -> np.ndarray:
     return (high - low)[reach:-reach, reach:-reach]
 
 
-def _position(near: dict) -> np.ndarray:
-    """TPI, of neighbours as `_neighbours` gives them."""
-    return near[0, 0] - sum(z for place, z in near.items() if place != (0, 0)) / 8
-
-
-def _ruggedness(near: dict) -> np.ndarray:
-    """TRI, of neighbours as `_neighbours` gives them."""
-    return np.sqrt(sum((z - near[0, 0])**2 for z in near.values()))
-
-
 def write_more(folder: Path, grid: Grid, names: tuple[str, ...], reach: int) -> None:
     """Writes those layers of MORE that are in `names`, except HAND, from the layer DEM; reach  of the relief, in cells.
     """
@@ -160,6 +150,8 @@ def write_more(folder: Path, grid: Grid, names: tuple[str, ...], reach: int) -> 
     around = {"relief": (reach, lambda z: relief(z, reach)),
               "profile curvature": (1, lambda z: curvatures(z, grid.cell)[0]),
               "plan curvature": (1, lambda z: curvatures(z, grid.cell)[1])}
+    of_neighbours = {"TPI": lambda near: near[0, 0] - sum(z for place, z in near.items() if place != (0, 0)) / 8,
+                     "TRI": lambda near: np.sqrt(sum((z - near[0, 0])**2 for z in near.values()))}
     for name in names:
         path = folder / f"{name}.tif"
         if name in around:
@@ -167,7 +159,7 @@ def write_more(folder: Path, grid: Grid, names: tuple[str, ...], reach: int) -> 
         elif name != "HAND":
             gdal.DEMProcessing(str(path), str(dem), name, computeEdges=True, creationOptions=["BIGTIFF=IF_SAFER"],
                                **{"alg": "Riley"} if name == "TRI" else {})
-            _beside_gaps(dem, grid, path, _ruggedness if name == "TRI" else _position)
+            _beside_gaps(dem, grid, path, of_neighbours[name])
 
 
 def write_curvature(dem: Path, grid: Grid, path: Path) -> None:

@@ -49,16 +49,11 @@ def artifact(path: Path, stage: str, constants, inputs: list[Path], optional: Se
             yield temporary
         to_disk(temporary)
         record = _record(temporary, stage, constants, inputs, [p for p in optional if p not in inputs])
-        record["replaces"] = _replaced(path, record["sha256"])
+        old = sha256(path) if path.is_file() else None  # the same file again leaves its record as it was
+        record["replaces"] = record_of(path).get("replaces") if old == record["sha256"] else old
         with whole(record_path(path)) as temporary_record:
             temporary_record.write_text(json.dumps(record, indent=1) + "\n")
         temporary.replace(path)
-
-
-def _replaced(path: Path, digest: str) -> str | None:
-    """What a new file of this digest replaces at `path`; the same file again leaves its record as it was."""
-    old = sha256(path) if path.is_file() else None
-    return record_of(path).get("replaces") if old == digest else old
 
 
 def record_path(path: Path) -> Path:

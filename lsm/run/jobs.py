@@ -39,23 +39,17 @@ def cores() -> int:
 
 
 @contextlib.contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Processes started meanwhile run their numerical libraries on one thread."""
+def processes(number: int, start: Callable, arguments: tuple) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes of one thread, each of which calls start(*arguments) first."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
-        yield
+        with ProcessPoolExecutor(number, get_context("spawn"), _start_below, (start, arguments)) as pool:
+            yield pool
     finally:
         del os.environ["OMP_NUM_THREADS"]
         if before is not None:
             os.environ["OMP_NUM_THREADS"] = before
-
-
-@contextlib.contextmanager
-def processes(number: int, start: Callable, arguments: tuple) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes of one thread, each of which calls start(*arguments) first."""
-    with one_thread_each(), ProcessPoolExecutor(number, get_context("spawn"), _start_below, (start, arguments)) as pool:
-        yield pool
 
 
 def _start_below(start: Callable, arguments: tuple) -> None:

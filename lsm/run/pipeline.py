@@ -45,11 +45,6 @@ def _but(paths: Paths, *others: Path) -> list[Path]:
     return [path for path in paths.all() if path not in others]
 
 
-def _beside_layers(paths: Paths) -> list[Path]:
-    return [path for product in PRODUCTS if paths.gis_raster(product).is_file()
-            for path in paths.beside_gis_raster(product)]
-
-
 DEMO, PREPARE, AUGMENT = MAKERS
 PRETRAIN, BLOCKS, LEARN = "unsupervised_pretraining/DAS_pretraining.py", "scene_sampling.py", "meta_learner.py"
 MAP, COMPARE, EXPLAIN, GIS = "predict_LSM.py", "compare_methods.py", "feature_permutation.py", "export_gis.py"
@@ -69,7 +64,8 @@ STAGES = (
     Stage(EXPLAIN, lambda p: [p.importance, p.importance_territory, p.shap_values, p.leading_factor], (MAP,),
           ("WORKERS", "DASK_SCHEDULER"), beside=lambda p: [names_of_classes(p.leading_factor)]),
     Stage(GIS, lambda p: [p.gis_layers, *(p.gis_raster(name) for name in PRODUCTS if name not in OF_SOME), p.gis_table],
-          (MAP,), ("GRID_ROWS",), beside=_beside_layers),
+          (MAP,), ("GRID_ROWS",), beside=lambda p: [path for name in PRODUCTS if p.gis_raster(name).is_file()
+                                                    for path in p.beside_gis_raster(name)]),
     Stage(REPORT, lambda p: [p.report], (MAP,)),
 )
 CHECK = "check_region.py"
@@ -272,9 +268,8 @@ def _tuples(value):
 
 def read_arguments(arguments: list[str]) -> dict[str, str]:
     """The text of each NAME=value by NAME. Raises InputError for a NAME that no stage knows."""
-    known = {name for stage in STAGES for name in defaults(constants_class(stage.script))}
-    known |= {name for script in (CHECK, DRAW) for name in defaults(constants_class(script))}
-    return by_name(arguments, known)
+    return by_name(arguments, {name for script in (*BY_SCRIPT, CHECK, DRAW)
+                               for name in defaults(constants_class(script))})
 
 
 def check_values(region: str, arguments: list[str], raw: bool, runs: bool = True) -> None:

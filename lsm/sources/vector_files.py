@@ -12,7 +12,6 @@ from lsm.sources.files import SHAPES, File
 from lsm.sources.raster_files import is_raster
 
 _SURFACES = (ogr.wkbTIN, ogr.wkbPolyhedralSurface)
-_PLACES = (ogr.wkbPoint, ogr.wkbMultiPoint)
 _POINTS = ("inventory", "stable places", "InSAR points")  # what may be a table of points
 
 
@@ -198,7 +197,7 @@ def _outline(shape: ogr.Geometry | None) -> ogr.Geometry | None:
     parts = [part.Clone() for part in (shape if kind == ogr.wkbGeometryCollection else [shape])]
     kinds = [ogr.GT_Flatten(part.GetGeometryType()) for part in parts]
     areas = [part for part, of in zip(parts, kinds, strict=True) if of in (*_SURFACES, *POLYGONS)]
-    if not areas or not {*kinds} & {*_SURFACES, *_PLACES} or {*kinds} - {*_SURFACES, *POLYGONS, *_PLACES}:
+    if not areas or not {*kinds} & {*_SURFACES, *POINTS} or {*kinds} - {*_SURFACES, *POLYGONS, *POINTS}:
         return None
     faces = ogr.Geometry(ogr.wkbMultiPolygon)
     for face in (face for part in areas for face in ogr.ForceToMultiPolygon(part)):

@@ -182,12 +182,6 @@ def test_a_raster_narrower_than_half_a_block_is_cut_too(shape):
 @pytest.mark.parametrize(("change", "message"), [
     ({"clusters": 101}, "K=101: expected blocks of 2 x 2 cells or more, found 400 cells in all; set K to 100 or less"),
     ({"clusters": 0}, "K=0"),
-    ({"loops": 0}, "LOOPS=0"),
-    ({"compactness": 0}, "M=0"),
-    ({"compactness": np.nan}, "M=nan"),
-    ({"weights": (0.5, 0.5)}, "4 weights"),
-    ({"weights": (1, -1, 1, 1)}, "4 weights of 0 or more"),
-    ({"valid": np.zeros((20, 20), bool)}, "expected cells with a value"),
     ({"valid": np.eye(20, dtype=bool)[::-1]}, "expected seeds on valid cells, found none of those 10 cells apart")])
 def test_nonsense_is_refused(change, message):
     arguments = {"bands": np.ones((4, 20, 20), np.float32), "valid": np.ones((20, 20), bool), "weights": WEIGHTS,

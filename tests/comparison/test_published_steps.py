@@ -118,6 +118,17 @@ def test_query_labels_are_not_read(stages, found):
         np.testing.assert_array_equal(again[name], found[name], err_msg=name)
 
 
+def test_factors_of_other_query_points_count_only_where_the_tested_half_normalises(stages, found):
+    inventory, rng = made_inventory(), np.random.default_rng(0)
+    query = found["role"] == QUERY
+    strange = query & (rng.random(len(query)) < 0.5)
+    factors = inventory.factors.copy()
+    factors[strange] = 3 * rng.permutation(factors[strange])
+    again = steps.steps_scores(replace(inventory, factors=factors), stages, 1)
+    same = {name for name in steps.WHAT if np.array_equal(again[name][~strange], found[name][~strange], equal_nan=True)}
+    assert same == {"support statistics", "whole support", "support tasks", "recommended"}
+
+
 def test_the_encoder_sees_the_query_only_in_the_published_steps():
     split = made_split(form="published")
     strange = split.factors.copy()

@@ -277,8 +277,8 @@ def test_ndvi_is_named_as_the_manual_names_it():
 def test_code_0_beside_named_classes_is_called_no_class():
     """Where no class has a name, 0 may be a class as well as any other code."""
     cells, cover = {0.0: 5, 1.0: 3}, SimpleNamespace(kind="categorical")
-    assert factors.classes_of_factor(cells, cover, {"rock": 1})[0] == {0.0: "no class", 1.0: "rock"}
-    assert factors.classes_of_factor(cells, cover, {"sea": 0, "rock": 1})[0] == {0.0: "sea", 1.0: "rock"}
+    assert factors.classes_of_factor(cells, cover, {1: "rock"})[0] == {0.0: "no class", 1.0: "rock"}
+    assert factors.classes_of_factor(cells, cover, {0: "sea", 1: "rock"})[0] == {0.0: "sea", 1.0: "rock"}
     assert factors.classes_of_factor(cells, cover, {})[0] == {0.0: "0", 1.0: "1"}
 
 

@@ -230,6 +230,16 @@ def test_padding_of_blocks_never_matters():
             np.testing.assert_allclose(p, q, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch", [0, 8])
+def test_a_sample_of_no_block_changes_no_bit(batch):
+    x, y, rows = ragged_blocks()
+    tasks = Tasks.of([own + 1 for own in rows])
+    calm, absurd = (adapted(state_of(), np.vstack([np.full((1, SIZES[0]), value, np.float32), x]), np.append(1, y),
+                            tasks, 2, batch, True) for value in (0, 3e38))
+    for p, q in zip(calm, absurd, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
 def test_batches_depend_only_on_the_seed_of_the_task():
     short, long = adaptation._batches(7, 33, 33, 6, 8), adaptation._batches(7, 33, 90, 6, 8)
     np.testing.assert_array_equal(short, long[:, :33])

@@ -35,6 +35,12 @@ def test_rows_by_block():
     assert [r.tolist() for r in rows] == [[1, 4], [0, 5]]
 
 
+def test_tasks_are_padded_with_their_own_samples():
+    tasks = Tasks.of([np.array([5, 3, 8]), np.array([], int), np.array([2])])
+    assert tasks.members.tolist() == [[5, 3, 8], [0, 0, 0], [2, 2, 2]]
+    assert tasks.mask().tolist() == [[1, 1, 1], [0, 0, 0], [1, 0, 0]]
+
+
 def test_draw_gives_disjoint_samples_of_the_task():
     rng = np.random.default_rng(0)
     sizes = [17, 40, 24, 100, 33, 18]

@@ -550,7 +550,7 @@ def test_other_constants_compute_again_and_free_ones_do_not(paths, monkeypatch):
         patch.setattr(fits, "version", lambda name: "0.0")
         assert not any(job.done for job in asked(c))
     with monkeypatch.context() as patch:
-        patch.setattr(fits, "code", lambda: "other code")
+        patch.setattr(fits, "code_of", lambda script: "other code")
         assert not any(job.done for job in asked(c))
     assert all(job.done for job in asked(c))
     moved = published["published", 1]
@@ -558,22 +558,6 @@ def test_other_constants_compute_again_and_free_ones_do_not(paths, monkeypatch):
     assert {(job.protocol, job.seed) for job in asked(c) if not job.done} == {("published", 1)}
     published["published", 1], points = moved, replace(points, xy=points.xy + 1)
     assert not any(job.done for job in asked(c))
-
-
-def test_the_code_of_a_score_is_that_of_the_rooms_it_may_depend_on(tmp_path, monkeypatch):
-    for folder in ("lsm", "unsupervised_pretraining"):
-        shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
-    shutil.copy(PROJECT / "compare_methods.py", tmp_path)
-    monkeypatch.setattr(fits, "PROJECT", tmp_path)
-    code = fits.code.__wrapped__
-    before = code()
-    (tmp_path / "lsm/figures/styles.py").write_text("WIDTH = 1")
-    assert code() == before
-    for name in ("lsm/learner/maml.py", "lsm/comparison/rivals/tuned.py", "unsupervised_pretraining/rbm.py"):
-        path = tmp_path / name
-        path.write_text(path.read_text() + "\n")
-        assert code() != before, name
-        before = code()
 
 
 @pytest.mark.slow

@@ -73,12 +73,6 @@ def samples_of(split: Split) -> EncodedSamples:
                           np.ones(len(split.label), np.float32))
 
 
-def teaching(split: Split, three: LearnerConstants) -> np.ndarray:
-    """(points,) bool: the points that meta-training learns from. Where a task is a block, as published, the points of
-    blocks that are not held out; else all labelled points."""
-    return split.labelled if three.LOCAL_NEIGHBOURHOOD else split.role == TRAIN
-
-
 def trained(split: Split, one: PretrainingConstants, three: LearnerConstants, pretrained: Callable, seed: int,
             known: np.ndarray) -> tuple[Training, Networks]:
     """The members after meta-training, and the intermediate models, not adapted. Where the newest landslides are asked,
@@ -139,7 +133,9 @@ def ours(recipe: str) -> Callable:
     def fit(split: Split, c: MethodConstants, stages: Stages, seed: int) -> tuple[Callable | None, ...]:
         split = replace(split, form=recipe)
         one, three = stages.constants(recipe, seed)
-        training, pooled = trained(split, one, three, stages.pretrained, seed, teaching(split, three))
+        # where a task is a block, as published, the points of held-out blocks teach only the adaptation
+        known = split.labelled if three.LOCAL_NEIGHBOURHOOD else split.role == TRAIN
+        training, pooled = trained(split, one, three, stages.pretrained, seed, known)
         networks_for = on_own_points(training, pooled, split, seed)
         return (by_networks(networks_for, split),
                 *(by_networks(networks_for, split, kind) if len(training.kinds) > 1 else None for kind in alone),

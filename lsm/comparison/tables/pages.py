@@ -34,7 +34,8 @@ def results(paths: Paths, made_by: str) -> str:
         of_all = part[part.subset == "all"]
         seeds, n = of_all.seeds.max(), of_all[of_all.measure == "kappa"].n.max()
         out.append(f"### {protocol}, {'all factors' if with_dv else 'without the left-out factor'}\n\n"
-                   f"{times(protocol, seeds)}, {n:,} scored points in all.\n\n" + _methods_by_measures(of_all))
+                   f"{counted(seeds, number_of(protocol))}, {n:,} scored points in all.\n\n"
+                   + _methods_by_measures(of_all))
         gain = gains[(gains.protocol == protocol) & (gains.with_dv == with_dv)]
         if len(gain):
             cells = gain.assign(text=[f"{d:+.4f} [{low:+.4f}, {high:+.4f}]" for d, low, high in
@@ -107,11 +108,6 @@ def _methods_by_measures(part: pd.DataFrame) -> str:
     return _markdown(text)
 
 
-def times(protocol: str, n: int) -> str:
-    """How often a protocol was scored, in words: on so many folds, or repeats."""
-    return counted(n, number_of(protocol))
-
-
 def _markdown(table: pd.DataFrame) -> str:
     text = tabulate(table, headers="keys", tablefmt="pipe", floatfmt=".3f")
     return re.sub(r"[ ]{2,}|-{4,}", lambda run: run[0][:3].strip() or " ", text)  # no padding: hundreds of lines
@@ -122,7 +118,7 @@ def measures_in_words(paths: Paths) -> str:
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
     table = table[(table.subset == "all") & table.with_dv & (table.protocol != "k-shot")]
     wanted = ("accuracy", "kappa", "auroc", "brier", "ece", "top_tenth")
-    tables = "\n\n".join(f"{protocol}: mean (sd) of {times(protocol, part.seeds.max())}\n"
+    tables = "\n\n".join(f"{protocol}: mean (sd) of {counted(part.seeds.max(), number_of(protocol))}\n"
                          f"{_mean_and_sd(part, wanted)[0].to_string()}"
                          for protocol, part in table.groupby("protocol", sort=False))
     key = ("\ntop_tenth: share of the scored landslides in the tenth of the area ranked highest; brier, ece: smaller "

@@ -11,7 +11,7 @@ from lsm.figures.common import Drawn, FigureConstants, axes_at, caption, where
 from lsm.figures.comparison.method_panels import STAGE, compared, dark_of
 from lsm.figures.map_page import MapTerrain, draw_classes, orientation, patch, terrain
 from lsm.inputs.bands import known
-from lsm.inputs.rasters import open_raster, strips
+from lsm.inputs.rasters import Grid, open_raster
 from lsm.maps.classes import breaks_of
 from lsm.run.artifacts import check
 from lsm.run.paths import Paths, shown
@@ -116,7 +116,7 @@ def counts_of_classes(dataset: gdal.Dataset, block: gdal.Dataset, held_out: np.n
     block  the raster of block numbers on the same grid. A cell on a break belongs to the class above.
     """
     everywhere, within = np.zeros((2, dataset.RasterCount, len(breaks) + 1), np.int64)
-    for row, rows in strips(dataset):
+    for row, rows in Grid.of(dataset).windows():
         inside = np.isin(block.ReadAsArray(0, row, block.RasterXSize, rows), held_out)
         for i in range(dataset.RasterCount):
             band = dataset.GetRasterBand(i + 1)

@@ -75,9 +75,9 @@ def read_factors(path: Path) -> tuple[tuple[Factor, ...], dict[str, dict[str, in
     return factors, classes
 
 
-def codes_of_classes(path: Path, factors: tuple[Factor, ...]) -> dict[str, dict[str, int]]:
-    """The code of every named class, by factor: from the region's list of factors at `path`, if there is one, and from
-    the words of its tables."""
+def words_of_classes(path: Path, factors: tuple[Factor, ...]) -> dict[str, dict[int, str]]:
+    """The word of every named class, by factor and code: from the region's list of factors at `path`, if there is one,
+    and from the words of its tables."""
     classes = read_factors(path)[1] if path.is_file() else {}
-    return classes | {f.name: {word: code for code, word in enumerate((IN_NO_SAMPLE, *f.words))} for f in factors
-                      if f.words}
+    return {name: {code: word for word, code in codes.items()} for name, codes in classes.items()} | {
+        f.name: dict(enumerate((IN_NO_SAMPLE, *f.words))) for f in factors if f.words}
