@@ -292,7 +292,7 @@ def test_trees_that_are_added_are_the_trees_of_one_fit():
 
 def test_tuned_trees_take_the_setting_the_validation_names(monkeypatch):
     split, made = made_split(), []
-    monkeypatch.setattr(tuned, "best", lambda paths, *rest: paths[0][1])
+    monkeypatch.setattr(tuned, "best", lambda paths, *rest: paths[1][0])
     original = tuned.RandomForestClassifier
     monkeypatch.setattr(tuned, "RandomForestClassifier", lambda *a, **s: made.append((a, s)) or original(*a, **s))
     scored(lambda *given: tuned.tuned_forest()(*given)[1], split)

@@ -27,7 +27,7 @@ from lsm.comparison.ours import networks
 from lsm.comparison.points import read_points
 from lsm.comparison.protocols import all_splits
 from lsm.comparison.rivals import baselines, boosting, dbn
-from lsm.comparison.splits import QUERY, ROLES, SUPPORT, UNUSED
+from lsm.comparison.splits import QUERY, ROLES, SUPPORT, TRAIN, UNUSED
 from lsm.inputs.rasters import cell_of, read_composite
 from lsm.learner.meta_training import tasks_of
 from lsm.learner.network import use_one_thread
@@ -131,6 +131,19 @@ def test_a_score_does_not_depend_on_the_other_query_points(tiny, monkeypatch, fa
     fewer_scores = of_family(family, fewer)
     for name, p in of_family(family, split).items():
         np.testing.assert_allclose(fewer_scores[name], p[~hidden[split.asked]], atol=1e-5, err_msg=name)
+
+
+def test_newer_landslides_and_their_years_teach_ours_nothing(tiny):
+    split, rng = made_split(), np.random.default_rng(7)
+    n, slid = len(split.label), split.label == 1
+    year = np.where(slid, rng.choice([2001, 2008, 2010], n), np.nan)
+    asked = (year == 2010) | (split.label < 0) | ((split.label == 0) & (rng.random(n) < 0.3))
+    split = replace(split, role=np.where(asked, QUERY, TRAIN).astype(np.int8), year=year, cut="years")
+    found = of_family("ours", split)
+    other = replace(split, label=np.where(asked, rng.integers(-5, 99, n), split.label),
+                    year=np.where(asked, rng.integers(1900, 2100, n), year))
+    for name, p in of_family("ours", other).items():
+        np.testing.assert_array_equal(p, found[name], err_msg=name)
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def tuned_forest(*parts: str) -> Callable:
             model = RandomForestClassifier(TREES, min_samples_leaf=leaf, random_state=state)
             return fitted(model, features_of(parts, split), split)
 
-        leaf = best([LEAVES], split, partial(features_of, parts, split), tried, rng)
+        leaf = best([[leaf] for leaf in LEAVES], split, partial(features_of, parts, split), tried, rng)
         return lambda rows: forest(LEAVES[0])(rows), forest(leaf)
 
     return method
