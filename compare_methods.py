@@ -208,16 +208,16 @@ def main(c: Constants) -> None:
     if start := source_path(of_stage("meta_learner.py", REGION=c.REGION).START_FROM, c.REGION):
         inputs.append(start)
     folder = paths.comparison
-    named = [text for kinds, text in cannot if set(kinds) & set(asked)]
+    without = protocols.without_random_folds(roles, asked)
+    named = [text for kinds, text in cannot
+             if set(kinds) & set(asked) and not (without and text.startswith(protocols.RANDOM_FOLDS))]
     if c.WITHOUT not in ("", "DV", *(factor.name for factor in c.factors)):
         named.append(f"without {c.WITHOUT} (WITHOUT): the area has no such factor")
     jobs, more = fits.jobs_of(folder, points, roles, c, inputs, partial(constants_of_stages, c), named)
     if named + more:
         print("cannot be scored: " + "; ".join(named + more))
-    for words in (protocols.unused_points(points, roles, asked, c), protocols.without_random_folds(roles, asked),
-                  twins(points, c)):
-        if words:
-            print(words)
+    for words in filter(None, (protocols.unused_points(points, roles, asked, c), without, twins(points, c))):
+        print(words)
     with cluster_of(c) as cluster:
         print(fits.estimate(jobs, points, roles, cluster.workers if cluster else c.WORKERS))
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """Checks of a region's rasters, and of its tables against them."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -65,17 +66,21 @@ def _scale_and_north(raster: Raster, file: str) -> list[Finding]:
     west, south, east, north = Grid(*raster.valid.shape, raster.geotransform, raster.crs).bounds
     middle = (west + east) / 2, (south + north) / 2
     try:
-        scale, turned = ground_scale(osr.SpatialReference(wkt=raster.crs), *middle), off_north(raster.crs, *middle)
+        scale = ground_scale(osr.SpatialReference(wkt=raster.crs), *middle)
     except RuntimeError:
         return [Finding("CRS", file, "error", f"{crs_name(raster.crs)} has no place at {west:.0f}, {south:.0f}",
                         f"set the right CRS: {edit(file, '-a_srs EPSG:<code>')}")]
-    found = f"the way up on the map, from which aspects count, is {f'{turned:.0f} degrees off ' * bool(turned)}north"
-    return [graded("CRS", file, "ok" if abs(scale - 1) <= 0.01 else "error",
-                   f"{scale:.4f} m of the map stand for 1 m on the ground",
-                   "slopes and distances are wrong: warp to a CRS true to scale there, like UTM, and make the tables "
-                   "again"),
-            graded("CRS", file, "warning" if abs(turned) > SIDEWAYS else "ok", found,
-                   "warp to a CRS whose Y runs north, like UTM, and make the tables again")]
+    findings = [graded("CRS", file, "ok" if abs(scale - 1) <= 0.01 else "error",
+                       f"{scale:.4f} m of the map stand for 1 m on the ground",
+                       "slopes and distances are wrong: warp to a CRS true to scale there, like UTM, and make the "
+                       "tables again")]
+    with contextlib.suppress(RuntimeError):  # of another body than the Earth
+        turned = off_north(raster.crs, *middle)
+        off = f"{turned:.0f} degrees off " * bool(turned)
+        found = f"the way up on the map, from which aspects count, is {off}north"
+        findings.append(graded("CRS", file, "warning" if abs(turned) > SIDEWAYS else "ok", found,
+                               "warp to a CRS whose Y runs north, like UTM, and make the tables again"))
+    return findings
 
 
 def _way_of_aspect(aspect: np.ndarray, way: np.ndarray, file: str) -> Finding:

@@ -77,8 +77,10 @@ def find_inputs(folder: Path, c: InputConstants) -> tuple[dict[str, str], list[s
         found[name] = [str(p) for p in (*files, *of_tracks)]
     for name in ("DEM", "INVENTORY"):
         if not found[name]:
-            raise InputError(f"{shown(folder)}: expected {name.lower()}.*, found none; put it there, or give "
-                             f"{name}=<file> or RAW=<folder>")
+            others = [p.name for p in there if not is_sidecar(p.name)]
+            raise InputError(f"{shown(folder)}: expected {name.lower()}.*, found {', '.join(others[:6]) or 'none'}"
+                             f"{', ...' * (len(others) > 6)}; give the file a name like this, or {name}=<file>, or "
+                             "another RAW=<folder>")
     insar = found.pop("INSAR")
     return {name: files[0] for name, files in found.items() if files}, insar
 
@@ -166,8 +168,8 @@ def unused_files(folder: Path, used: list[str]) -> list[str]:
             and not (is_sidecar(p.name) and any(_stem(p) == _stem(q) for q in paths if q.parent == p.parent.resolve()))]
     if not rest:
         return []
-    return [f"not used in {shown(folder)}: {', '.join(rest[:20])}{', ...' * (len(rest) > 20)}; to use one, name it: "
-            "ROADS=<file>, or FACTORS_MORE"]
+    return [f"not used in {shown(folder)}: {', '.join(rest[:20])}{', ...' * (len(rest) > 20)}; to use one, say "
+            "what it is: LITHOLOGY=<file>, LAND_USE=<file>, ROADS=<file> and the like, or FACTORS_MORE"]
 
 
 def without_layer(c, given: set[str]) -> list[str]:

@@ -12,7 +12,7 @@ from lsm.maps import classes
 from lsm.report.left_out import LeftOut
 from lsm.report.map_layers import uri
 from lsm.report.sources import ReportConstants
-from lsm.run.artifacts import check, record_of
+from lsm.run.artifacts import check, record_of, record_path
 from lsm.run.code import sha256
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import DRAW
@@ -68,9 +68,9 @@ def gather(paths: Paths, breaks: list[float], c: ReportConstants, left_out: Left
             verdict[source] = reason_against(source, stage, c)
         if verdict[source]:
             left_out.note(f"figure {name}", source, stage, verdict[source])
-        elif not path.is_file():
+        elif not path.is_file() or not record_path(path).is_file():  # figure.py removes records of an earlier run
             if name in ("lsm_map", "roc", "leading_factor", "method_roc"):  # figure.py may have skipped others
-                left_out.note(f"figure {name}", path, DRAW, "missing; "
+                left_out.note(f"figure {name}", path, DRAW, "missing, or of an earlier run; "
                               f"{left_out.command(DRAW, [f'ONLY={name}'])} draws it, or says why not")
         elif not drawn_from(path, source):
             left_out.note(f"figure {name}", path, DRAW,

@@ -271,6 +271,19 @@ def test_heights_in_another_unit_make_slopes_that_no_ground_has(times, found):
     assert found in next(iter(levels.values()))
 
 
+def test_a_crs_of_another_body_has_places_but_no_north_of_ours():
+    mars = ('PROJCS["Mars",GEOGCS["Mars 2000",DATUM["D_Mars_2000",SPHEROID["Mars_2000",3396190,169.894]],'
+            'PRIMEM["Greenwich",0],UNIT["Degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],'
+            'PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",0],PARAMETER["scale_factor",1],'
+            'PARAMETER["false_easting",500000],PARAMETER["false_northing",0],UNIT["metre",1]]')
+    dem = np.add.outer(np.arange(30.0), np.arange(40.0)) * 15
+    bands = np.stack([dem, np.full_like(dem, 315), np.zeros_like(dem), np.ones_like(dem)]).astype(np.float32)
+    raster = Raster(bands, np.ones(dem.shape, bool), (5e5, 30.0, 0.0, 2.5e6, 0.0, -30.0), mars)
+    found = [f for f in raster_checks.of_composite(raster, "c.tif") if f.topic == "CRS"]
+    assert [f.level for f in found] == ["ok", "ok"]
+    assert "1.0000 m of the map" in found[1].found
+
+
 @pytest.mark.parametrize("rise", [0.01, 0.05])
 def test_gentle_ground_is_in_degrees_where_the_heights_say_so(rise):
     row, col = np.mgrid[:30, :40]

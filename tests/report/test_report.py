@@ -318,6 +318,17 @@ def test_a_figure_counts_by_the_contents_of_its_numbers(tmp_path, monkeypatch):
     assert shown_figures() == []
 
 
+def test_a_figure_of_an_earlier_run_gets_no_remedy_that_draws_nothing(tmp_path, monkeypatch):
+    """figure.py removes the record of a figure that the numbers of now do not make."""
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    monkeypatch.setattr(pictures, "reason_against", lambda *_: "")
+    path, left_out = Paths("isle").figure("measures_random", "png"), LeftOut("isle")
+    path.parent.mkdir()
+    path.touch()
+    assert pictures.gather(Paths("isle"), [], of_stage("report.py", REGION="isle"), left_out) == []
+    assert not [line for line in left_out.lines() if "measures_random" in line]
+
+
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):
     """Records and scores of prepare_region.py for an area, as of a run with STRATEGY=buffer."""
@@ -520,7 +531,7 @@ def test_files_of_another_run_are_said_so_and_not_used(reported, tmp_path):
     said = f"demo_importance.csv: is not the file its record describes; make explain {MADE_SO} makes it again"
     assert said in printed
     assert f"expected recipe recommended, found published; make gis {MADE_SO} makes it again\n" in printed
-    assert f"roc: not drawn from the numbers that are there now; make figures {MADE_SO} makes it again" in printed
+    assert "roc: missing, or of an earlier run; make figures" in printed
     assert f"of another run, not used: tmp/{said}" in text
     data = data_of(text)
     assert not any("leaders" in block for block in data["blocks"])

@@ -169,7 +169,7 @@ def test_files_are_found_whatever_their_case_and_format(raw, capsys):
     capsys.readouterr()
     pd.testing.assert_frame_equal(grid_of(), plain, atol=0.01)
     said = capsys.readouterr().out
-    assert "not used in src_data/own/raw: geology.gpkg, readme.txt; to use one, name it" in said
+    assert "not used in src_data/own/raw: geology.gpkg, readme.txt; to use one, say what it is: LITHOLOGY=" in said
     assert "Dem" not in said.split("not used", 1)[1].splitlines()[0]
 
 

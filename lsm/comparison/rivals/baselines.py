@@ -15,6 +15,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, make_scorer
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -123,8 +124,9 @@ def random_forest_of_block(split: Split, rng) -> Callable:
 def nearest_neighbours(split: Split, rng) -> Callable:
     """k nearest labelled points by X and Y alone, weighted by distance; k by cross-validation."""
     folds = StratifiedKFold(5, shuffle=True, random_state=_drawn_seed(rng))
+    score = make_scorer(log_loss, greater_is_better=False, response_method="predict_proba", labels=[0, 1])
     search = GridSearchCV(KNeighborsClassifier(weights="distance"), {"n_neighbors": NEIGHBOURS}, cv=folds,
-                          scoring="neg_log_loss")
+                          scoring=score)
     return fitted(search, lambda rows: rows.xy, split)
 
 
