@@ -213,7 +213,7 @@ def prepare(c, paths: Paths, rules, raw, inputs: dict, insar: list, own: dict, c
         if len(dates := sample_tables.table_of_dates(landslides)):
             tables[paths.samples_dates] = dates
             notes.append(f"{len(dates):,} of {len(landslides):,} landslides have a year, {dates['year'].min()} to "
-                         f"{dates['year'].max()}")
+                         f"{dates['year'].max()}" + "; FORECAST=True maps newer ones" * (dates["year"].nunique() > 1))
         if points is not None and c.INSAR_FORM == "insar":
             tables[paths.insar_table] = points.table()
             del tables[paths.samples]  # stage 0 makes it; without the weak labels it is not what to train on
