@@ -49,7 +49,7 @@ from lsm.learner.support.supports import MOVED, PARTLY
 from lsm.maps import classes, counts, gis, layer_tables, styles_qgis, trust
 from lsm.maps.cartography import named_classes
 from lsm.report.sources import Collector
-from lsm.run.artifacts import check, map_npz, read_csv, read_npz, write_csv
+from lsm.run.artifacts import check, made_with, map_npz, read_csv, read_npz, write_csv
 from lsm.run.paths import OF_SOME, Paths, shown
 from lsm.run.settings import InputError, at_least, run
 from lsm.run.writing import work_folder
@@ -107,13 +107,13 @@ def write_rasters(c: Constants, found: gdal.Dataset, labels: gdal.Dataset, model
     found, labels  the map and its blocks; used  which files the weights of applicability are from
     """
     paths, threshold, networks, members = Paths(c.REGION), applicable.threshold, unnamed(models), member_count(models)
-    source = grid_cells.grid_of(paths)
+    source, blend = grid_cells.grid_of(paths), made_with(paths.map_raster).get("BLEND", False)
     forecast = {"FORECAST": gis.forecast_of(found)} if gis.forecast_of(found) else {}
     with work_folder(paths.gis_work) as work:
         applicability = gis.create_like(work / "applicability.tif", found, gdal.GDT_Float32, bands.NODATA)
         uncertainty = gis.create_like(work / "sd.tif", found, gdal.GDT_Float32, bands.NODATA) if members > 1 else None
         centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
-        parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
+        parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres, blend)
         trust.fill_rasters(parts, grid_cells.count(source), encoder, networks, applicable, uncertainty, applicability)
         classed = gis.create_like(work / "class.tif", found, gdal.GDT_Byte, 0)
         cells = counts.classify(found, classed, breaks)

@@ -1,8 +1,8 @@
 """Stage 4: adapts the intermediate model to every block, and predicts every cell.
 
-A cell's susceptibility depends only on the cell's own factors and place and on its block's model: any order and any
-part of the grid give the same number. The grid goes from disk to disk part by part, on all cores; memory does not grow
-with it.
+A cell's susceptibility depends only on the cell's own factors and place, on its block's model, and at a border on the
+models of the blocks beside it: any order and any part of the grid give the same number. The grid goes from disk to disk
+part by part, on all cores; memory does not grow with it.
 
 Reads   checkpoint_dir/<REGION>_model.npz          the intermediate models and their encoder
         metatask_sampling/<REGION>_tasks.npz       samples by block
@@ -61,6 +61,9 @@ class Constants(Spread, StudyArea):
     # "all": no test set is kept back
     ADAPT_WITH: str = ByRecipe(published="half", recommended="all")
     MIN_SAMPLES: int = 16     # blocks with no more always adapt on all their samples; published 16
+    # True: a cell takes the mean of the models of the blocks that it and the eight cells around it lie in, by how many
+    # of these cells each has; False: its own block's model
+    BLEND: bool = ByRecipe(published=False, recommended=True)
     GRID_ROWS: int = 500_000  # cells of a part of the grid; three parts are in memory at once. No probability depends
                               #   on it
 # ----------------------------------------------------------------------------------------------------------------
@@ -115,8 +118,8 @@ def start_mapping(source: Path, factors: tuple, blocks: Path, files: dict[str, P
 
 def map_window(window: tuple[int, int, int, int]) -> tuple[tuple[int, int, np.ndarray], GridCounts]:
     """One window of the map, and what is counted on it."""
-    stack, labels, networks, centres, states, encoder = _HELD
-    part = part_of(stack, window, labels, centres)
+    stack, labels, networks, centres, states, encoder, blend = _HELD
+    part = part_of(stack, window, labels, centres, blend)
     (_, (p,)), = over_tiles([part], encoder, len(states), probability_of_tile(networks), threads=1)
     release_memory(networks)
     return part.on_window(p), GridCounts.of(part, states, encoder)
@@ -189,9 +192,9 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
             whole_map = gis.create_like(work / "map.tif", labels, gdal.GDT_Float32, NODATA)
         if cluster and not of_table:
             windows = predict_on(cluster, Grid.of(labels).tiles(c.GRID_ROWS), (
-                source, c.factors, paths.blocks, files, centres, states, encoder), counts)
+                source, c.factors, paths.blocks, files, centres, states, encoder, c.BLEND), counts)
         else:
-            parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres)
+            parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres, c.BLEND)
             windows = predict_grid(source, parts, networks, states, encoder, counts, whole_map, table)
         write_windows(map_file, windows, Grid.of(labels), "landslide probability", metadata=forecast)
         counts.refuse_other_area(source, paths.composite)

@@ -2,8 +2,8 @@
 straight edges along its axes.
 
 SLIC lays borders where the terrain changes, so a map steps there even where one model predicts both sides. The pairs of
-neighbouring cells across borders are therefore predicted three times: each cell by its own block's networks, and both
-by the networks of either block. "Of the models" is the first step over the mean of the other two.
+neighbouring cells across borders are therefore also predicted three times: each cell by its own block's networks
+("without BLEND"), and both by the networks of either block ("one model on both sides", the mean of the two).
 
 A model that cuts at a place, as trees with X and Y do, steps the same way along a whole row or column. The mean signed
 step between two neighbouring rows or columns, times the root of its number of cells, is compared with all others: the
@@ -82,21 +82,23 @@ def seams_of(region: str) -> dict:
     index, there = np.full((labels.RasterYSize, labels.RasterXSize), -1), np.flatnonzero(on_map & ~outside)
     index[row[there], col[there]] = there
 
-    def step(pairs: np.ndarray, by: tuple[int, int]) -> float:
+    def step_by(pairs: np.ndarray, by: tuple[int, int]) -> float:
         """The mean step over pairs, the two cells each predicted by the block of the first (0) or second (1) one."""
         p, q = (predict(networks, block[pairs[:, of]], encoder.transform(factors[cell], xy[cell]))
                 for of, cell in zip(by, pairs.T, strict=True))
         return float(np.abs(p - q).mean(dtype=np.float64))
 
     inside, across = pairs_of(index, block)
-    within, border = step(inside, (0, 1)), step(across, (0, 1))
-    one_model = (step(across, (0, 0)) + step(across, (1, 1))) / 2
     own, of_trees, trees = read_band(paths.map_raster), np.full(index.shape, np.nan), boosted(taught, label, 0)
+    within, border = (float(np.abs(np.diff(own[row[pairs], col[pairs]])).mean(dtype=np.float64))
+                      for pairs in (inside, across))
+    within_alone, border_alone = step_by(inside, (0, 1)), step_by(across, (0, 1))
+    one_model = (step_by(across, (0, 0)) + step_by(across, (1, 1))) / 2
     for some in np.array_split(there, len(there) // 100_000 + 1):
         of_trees[row[some], col[some]] = trees.predict_proba(encoder.transform(factors[some], xy[some]))[:, 1]
-    return {"region": region, "inside": within, "across": border, "one model on both sides": one_model,
-            "across / inside": border / within, "of the terrain": one_model / within,
-            "of the models": border / one_model, "straight edge": straight_edge(np.where(own >= 0, own, np.nan)),
+    return {"region": region, "inside": within, "across": border, "across / inside": border / within,
+            "without BLEND": border_alone / within_alone, "one model on both sides": one_model / within_alone,
+            "straight edge": straight_edge(np.where(own >= 0, own, np.nan)),
             "of boosting + XY": straight_edge(of_trees)}
 
 

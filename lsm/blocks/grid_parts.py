@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal
 
+from lsm.blocks.borders import Borders, around_cells, around_in, blocks_around
 from lsm.blocks.slic import or_nearest
 from lsm.inputs import grid_cells
 from lsm.inputs.bands import NODATA
@@ -27,6 +28,7 @@ class Part:
     on_map    (cells,) bool: which lie on the block raster; all cells of a stack do
     window    first row and column, rows and columns of the window they come from; None of a table, whose cells may lie
               anywhere
+    borders   other blocks whose models count in cells beside a border; none, where the map is not blended
     """
 
     factors: np.ndarray
@@ -37,6 +39,7 @@ class Part:
     outside: np.ndarray
     on_map: np.ndarray
     window: tuple[int, int, int, int] | None
+    borders: Borders
 
     def on_window(self, values: np.ndarray) -> tuple[int, int, np.ndarray]:
         """First row and column of the window, and values (cells,) in their places on it, (rows, cols), else NODATA."""
@@ -54,20 +57,24 @@ class Part:
             put(dataset, self.row[self.on_map], self.col[self.on_map], values[self.on_map])
 
 
-def parts_of(source: Path, factors: tuple[Factor, ...], rows: int, labels: gdal.Dataset, centres: np.ndarray
-             ) -> Iterator[Part]:
+def parts_of(source: Path, factors: tuple[Factor, ...], rows: int, labels: gdal.Dataset, centres: np.ndarray,
+             blend: bool = False) -> Iterator[Part]:
     """The grid `source`, a table or a stack, about `rows` cells at a time.
 
     labels   the block raster
-    centres  rows and columns of the blocks (blocks, 2). Raises InputError as `grid_cells.chunks` does
+    centres  rows and columns of the blocks (blocks, 2)
+    blend    whether the parts have borders. Raises InputError as `grid_cells.chunks` does
     """
     if source.suffix != ".tif":
         for values, xy in grid_cells.chunks(source, factors, rows):
-            yield Part(values, xy, *cells_of(xy, labels, centres), window=None)
+            row, col, block, outside, on_map = cells_of(xy, labels, centres)
+            own = np.where(outside, -1, block)
+            borders = Borders.of(own, around_cells(labels, row, col)) if blend else Borders.none()
+            yield Part(values, xy, row, col, block, outside, on_map, None, borders)
         return
     stack = grid_cells.Stack.of(source, factors)
     for window in Grid.of(labels).tiles(rows):
-        yield part_of(stack, window, labels, centres)
+        yield part_of(stack, window, labels, centres, blend)
 
 
 def cells_of(xy: np.ndarray, labels: gdal.Dataset, centres: np.ndarray
@@ -82,16 +89,17 @@ def cells_of(xy: np.ndarray, labels: gdal.Dataset, centres: np.ndarray
     return row, col, block, or_nearest(block, row, col, centres), on_map
 
 
-def part_of(stack: grid_cells.Stack, window: tuple[int, int, int, int], labels: gdal.Dataset, centres: np.ndarray
-            ) -> Part:
+def part_of(stack: grid_cells.Stack, window: tuple[int, int, int, int], labels: gdal.Dataset, centres: np.ndarray,
+            blend: bool = False) -> Part:
     """One window of a stack, as `Grid.tiles` gives them; other arguments as of `parts_of`."""
-    top, left, height, width = window
     values, row, col = stack.read(*window)
-    block = labels.GetRasterBand(1).ReadAsArray(left, top, width, height)[row - top, col - left].astype(np.int64)
+    around, inner = blocks_around(labels, window), (row - window[0], col - window[1])
+    block = around[1:-1, 1:-1][inner].astype(np.int64)
+    borders = Borders.of(block, around_in(around, *inner)) if blend else Borders.none()
     for dataset in (stack.bands[0].dataset, labels):
         _forget(dataset, window)
     outside = or_nearest(block, row, col, centres)
-    return Part(values, stack.places(row, col), row, col, block, outside, np.ones(len(row), bool), window)
+    return Part(values, stack.places(row, col), row, col, block, outside, np.ones(len(row), bool), window, borders)
 
 
 def _forget(dataset: gdal.Dataset, window: tuple[int, int, int, int]) -> None:

@@ -125,20 +125,20 @@ def terrain_at(composite: Composite, xy: np.ndarray) -> tuple[np.ndarray, np.nda
 def take(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray, band: int = 1) -> np.ndarray:
     """The values of cells (cells,) of a band, in the band's type; only windows that hold any of them are read."""
     out = np.empty(len(row), gdal_array.GDALTypeCodeToNumericTypeCode(dataset.GetRasterBand(band).DataType))
-    for first, rows, here in _windows_of(dataset, row):
+    for first, rows, here in row_windows(dataset, row):
         out[here] = read_rows(dataset, first, rows, band)[row[here] - first, col[here]]
     return out
 
 
 def put(dataset: gdal.Dataset, row: np.ndarray, col: np.ndarray, values: np.ndarray) -> None:
     """Writes values (cells,) into cells of the first band, of which it reads and writes windows that hold any."""
-    for first, rows, here in _windows_of(dataset, row):
+    for first, rows, here in row_windows(dataset, row):
         window = read_rows(dataset, first, rows)
         window[row[here] - first, col[here]] = values[here]
         dataset.GetRasterBand(1).WriteArray(window, 0, first)
 
 
-def _windows_of(dataset: gdal.Dataset, row: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+def row_windows(dataset: gdal.Dataset, row: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
     """First row and number of rows of windows that hold any of these rows (cells,), and which cells (cells,) bool."""
     step = _whole_tiles(dataset)
     number = row // step

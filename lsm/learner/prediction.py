@@ -163,24 +163,29 @@ def over_tiles(parts: Iterable[Part], encoder: Encoder, blocks: int, of_tile: Ca
                threads: int = 0) -> Iterator[tuple[Part, np.ndarray]]:
     """Each part of a grid with its values (outputs, cells) float32, in order.
 
-    of_tile  of_tile(block, x) -> values (outputs, rows) of encoded rows x (rows, inputs) of one block
+    of_tile  of_tile(block, x) -> values (outputs, rows) of encoded rows x (rows, inputs) of one block; a cell that
+             other blocks adjoin (`Part.borders`) gets the mean of theirs
     threads  0: as many as cores. Each fills places of its own, so no value depends on their number
     While one part is computed, the next part is read and the part before is used: only these three are in memory.
     """
-    def fill(part: Part, out: np.ndarray, tiles: list) -> None:
+    def fill(part: Part, cell: np.ndarray, out: np.ndarray, tiles: list) -> None:
         for b, rows in tiles:
-            out[:, rows] = of_tile(b, encoder.transform(part.factors[rows], part.xy[rows]))
+            out[:, rows] = of_tile(b, encoder.transform(part.factors[cell[rows]], part.xy[cell[rows]]))
 
     def finished(part: Part, out: np.ndarray, jobs: list) -> tuple[Part, np.ndarray]:
         for job in jobs:
             job.result()
-        return part, out
+        values, of_borders = np.split(out, [len(part.block)], axis=1)
+        part.borders.blend(values, of_borders)
+        return part, values
 
     begun = deque()
     with ThreadPoolExecutor(threads or cores()) as pool:
         for part in parts:
-            out, tiles = np.empty((outputs, len(part.block)), np.float32), list(rows_in_tiles(part.block, blocks))
-            begun.append((part, out, [pool.submit(fill, part, out, tiles[i:i + TILES_A_JOB])
+            cell = np.concatenate([np.arange(len(part.block)), part.borders.cell])
+            block = np.concatenate([part.block, part.borders.block])
+            out, tiles = np.empty((outputs, len(block)), np.float32), list(rows_in_tiles(block, blocks))
+            begun.append((part, out, [pool.submit(fill, part, cell, out, tiles[i:i + TILES_A_JOB])
                                       for i in range(0, len(tiles), TILES_A_JOB)]))
             if len(begun) > 1:
                 yield finished(*begun.popleft())

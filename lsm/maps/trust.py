@@ -115,7 +115,7 @@ def applicability_of(encoder: Encoder, samples: dict, weight: np.ndarray, blocks
 def fill_rasters(parts: Iterable[Part], cells: int, encoder: Encoder, networks: Networks, applicable: Applicability,
                  uncertainty: gdal.Dataset | None, applicability: gdal.Dataset) -> None:
     """Fills both rasters part by part of a grid with `cells` cells; uncertainty may be None. A cell outside every block
-    takes the nearest block, as in the map."""
+    takes the nearest block, and one at a border the mean of several, as in the map."""
     members = list(weights_of_members(networks))
 
     def of_tile(b: int, x: np.ndarray) -> np.ndarray:

@@ -48,8 +48,12 @@ def test_every_cell_comes_once_with_its_block(region, name, cells):
     seen = create_raster(folder / "seen.tif", GRID)
     seen.GetRasterBand(1).Fill(NODATA)
     n = 0
-    for part in grid_parts.parts_of(folder / name, FACTORS, cells, blocks, CENTRES):
+    for part in grid_parts.parts_of(folder / name, FACTORS, cells, blocks, CENTRES, blend=True):
         n += len(part.block)
+        beside = ~part.outside & np.isin(part.col, (COLS // 2 - 1, COLS // 2))  # the border is straight
+        np.testing.assert_array_equal(part.borders.cell, np.flatnonzero(beside))
+        np.testing.assert_array_equal(part.borders.block, 1 - part.block[beside])
+        np.testing.assert_allclose(part.borders.share, 1 / 3)
         there = part.on_map
         np.testing.assert_allclose(part.factors[there], values[:, part.row[there], part.col[there]].T, rtol=1e-6)
         np.testing.assert_array_equal(part.xy[there].T, rasters.centres(PLACE, part.row[there], part.col[there]))

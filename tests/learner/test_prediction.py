@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lsm.blocks.borders import Borders
 from lsm.blocks.grid_parts import Part
 from lsm.learner import network, prediction
 from lsm.learner.members import PLACE
@@ -179,13 +180,16 @@ def test_cutting_a_block_s_rows_changes_no_digit():
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_grid_by_threads_is_predicted_as_at_once(monkeypatch, threads):
-    """Parts come back in order, and every bit is as without threads."""
+    """Parts come back in order, and every bit is as without threads; cells at borders have the mean of several blocks.
+    """
     monkeypatch.setattr(prediction, "TILE", 16)
     networks, parts = networks_of_blocks(), []
     for seed in range(5):
         block, x = cells_to_predict(seed)
         nothing = np.zeros(len(x), int)
-        parts.append(Part(x[:, :INPUTS], x[:, INPUTS:], nothing, nothing, block, nothing > 0, nothing == 0, None))
+        beside = Borders(np.array([3, 3, 40]), np.array([0, 2, 1]), np.array([.25, .125, .5]))
+        parts.append(Part(x[:, :INPUTS], x[:, INPUTS:], nothing, nothing, block, nothing > 0, nothing == 0, None,
+                          beside if seed else Borders.none()))
 
     class Plain:
         transform = staticmethod(lambda factors, xy: np.column_stack([factors, xy]))
@@ -193,7 +197,14 @@ def test_a_grid_by_threads_is_predicted_as_at_once(monkeypatch, threads):
     found = list(over_tiles(iter(parts), Plain, BLOCKS, probability_of_tile(networks), threads=threads))
     assert [part for part, _ in found] == parts
     for part, (p,) in found:
-        np.testing.assert_array_equal(p, predict(networks, part.block, Plain.transform(part.factors, part.xy)))
+        x = Plain.transform(part.factors, part.xy)
+        expected = predict(networks, part.block, x)
+        if len(part.borders.cell):
+            a, b, c = predict(networks, part.borders.block, x[part.borders.cell])
+            mixed = [(1 - .375) * expected[3] + .25 * a + .125 * b, (expected[40] + c) / 2]
+            np.testing.assert_allclose(p[[3, 40]], mixed, rtol=1e-5)
+            expected[[3, 40]] = p[[3, 40]]
+        np.testing.assert_array_equal(p, expected)
 
 
 def test_probability_of_log_odds():
