@@ -106,7 +106,7 @@ def main(c: Constants) -> None:
     labels = got.get("blocks on the map", paths.blocks, "scene_sampling.py",
                      lambda: map_layers.raster_of(paths.blocks, "scene_sampling.py", frame, c))
     found = got.sources(paths, c)
-    blocks, samples, models, scores, points, others, importance, *_ = found.values()
+    blocks, samples, models, scores, points, others, gains, importance, *_ = found.values()
     shade = got.get("relief", paths.composite, "", lambda: map_layers.shade_picture(paths.composite, frame))
     class_layer, index = map_layers.class_layer(p, known, breaks, c)
     more, grids, threshold = layers_of_stages(paths, got, frame, facts.members_of_model(found["model"]) == 1, c)
@@ -153,7 +153,7 @@ def main(c: Constants) -> None:
         crs=crs_name(dataset.GetProjection()), figures=drawn, provenance=provenance,
         prepared=prepared, held_how="" if split is None else "halves" if "support" in set(split["role"]) else "fold",
         map_words=tables.words_of_map(provenance["constants"], len(samples["label"]), adapts) if samples else "",
-        comparisons=tables.comparison(others) if others is not None else [],
+        comparisons=tables.comparison(others, gains) if others is not None else [],
         comparison_words=f"Means over repeats or folds; differences with intervals: {shown(paths.method_differences)}.",
         left_out=left_out,
         frame_words=f"The raster is decimated: one of {frame.step:.3g} × {frame.step:.3g} cells is shown; "

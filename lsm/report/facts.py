@@ -32,7 +32,8 @@ def boxes(cells: int, size: str, frame: Frame, found: dict, held: dict | None, w
         out += [("Samples", f"{total:,}", counted(slid, "landslide")), ("Blocks", f"{len(blocks):,}",
                  f"{'own units, ' * ('unit' in blocks)}median {blocks['samples'].median():g} samples")]
     if len(share):
-        out.append(("Adaptation", f"{np.median(share):.2f}", "median share of blocks; 1: fully adapted"))
+        without = f"; held-out AUROC {held['before']} without it" if held and not held["one_class"] else ""
+        out.append(("Adaptation", f"{np.median(share):.2f}", f"median share of blocks; 1: fully adapted{without}"))
     if held:
         out.append(("Held-out AUROC", held["auroc"], f"95 % interval {held['interval']}; " * bool(held["interval"])
                     + f"{counted(held['blocks'], 'block')}, {counted(held['samples'], 'point')}"

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.comparison.measures import LOWER_IS_BETTER, Scored, bootstrap
+from lsm.comparison.tables.pages import standings
 from lsm.comparison.tables.score_tables import interval
 from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, made_by, need, read_csv, read_record
@@ -67,8 +68,8 @@ def held_out(table: pd.DataFrame, points: pd.DataFrame | None, adapts: bool) -> 
     low, high, drawn = interval_of(points) if points is not None and not one_class else (np.nan, np.nan, "")
     return {"head": ["", *measures_of(MEASURES)], "rows": rows, "blocks": len(blocks), "samples": total,
             "landslides": slid, "few": few, "interval": f"{low:.3f} to {high:.3f}" * bool(np.isfinite(low)),
-            "drawn": drawn, "chance": bool(low <= 0.5), "auroc": rounded(after["auroc"].mean()), "one_class": one_class,
-            "adapts": adapts}
+            "drawn": drawn, "chance": bool(low <= 0.5), "auroc": rounded(after["auroc"].mean()),
+            "before": rounded(before["auroc"].mean()), "one_class": one_class, "adapts": adapts}
 
 
 def words_of_map(constants: dict, samples: int, adapts: bool) -> str:
@@ -91,16 +92,18 @@ def interval_of(points: pd.DataFrame) -> tuple[float, float, str]:
     return *interval(values[:, 0]), "blocks" if blocks else "points"
 
 
-def comparison(table: pd.DataFrame) -> list[dict]:
-    """A table a protocol: measures of every method on all points with all factors, mean over seeds, best AUROC first.
-    """
+def comparison(table: pd.DataFrame, gains: pd.DataFrame | None) -> list[dict]:
+    """A table a protocol: measures of every method on all points with all factors, mean over seeds, best AUROC first;
+    and how ours stands among them, of the table of differences."""
+    standing = {} if gains is None else standings(gains)
     plain = table[table["k"].isna() & (table["subset"] == "all") & table["with_dv"].astype(bool)]
     out = []
     for protocol, part in plain.groupby("protocol", sort=False):
         mean = part.pivot(index="method", columns="measure", values="mean").reindex(columns=list(MEASURES))
         mean = mean.sort_values("auroc", ascending=False, kind="stable")
         best = {name: mean[name].min() if name in LOWER_IS_BETTER else mean[name].max() for name in MEASURES}
-        out.append({"protocol": protocol, "head": ["Method", *measures_of(MEASURES)], "points": int(part["n"].max()),
+        out.append({"protocol": protocol, "standing": standing.get(protocol, ""), "points": int(part["n"].max()),
+                    "head": ["Method", *measures_of(MEASURES)],
                     "rows": [[method, *((rounded(row[name]), row[name] == best[name]) for name in MEASURES)]
                              for method, row in mean.iterrows()]})
     return out

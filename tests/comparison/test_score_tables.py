@@ -310,3 +310,20 @@ def test_tables_of_one_protocol(tmp_path, monkeypatch, kept):
 def comparison_paths(root: Path) -> SimpleNamespace:
     return SimpleNamespace(region="demo", **{name: root / f"{name}.csv" for name in (
         "scores", "method_metrics", "block_metrics", "rates", "method_differences", "intervals", "results")})
+
+
+def test_how_ours_stands_among_the_methods():
+    rows = [("squares", True, "SVM", "auroc", .01, .03), ("squares", True, "RF", "auroc", -.03, -.01),
+            ("squares", True, "MLP", "auroc", -.01, .02), ("squares", True, "SVM", "brier", -.03, -.01),
+            ("squares", True, "RF", "brier", -.02, 0.), ("squares", True, "MLP", "brier", .001, .002),
+            ("squares", True, "ours, not adapted", "auroc", .1, .2), ("squares", True, "SVM", "kappa", -.2, -.1),
+            ("squares", False, "SVM", "auroc", -.2, -.1), ("line", True, "SVM", "auroc", np.nan, np.nan)]
+    gains = pd.DataFrame(rows, columns=["protocol", "with_dv", "rival", "measure", "low", "high"])
+    assert pages.standings(gains) == {
+        "squares": "ours against 3 other methods, by 95 % intervals of the differences. AUROC: ahead of 1, "
+                   "level with 1, behind 1 (RF). Brier score: ahead of 1, level with 1, behind 1 (MLP)"}
+    many = pd.DataFrame([("line", True, f"method {i}", m, -.2, -.1) for i in range(6) for m in ("auroc", "brier")],
+                        columns=gains.columns)
+    assert pages.standings(many) == {
+        "line": "ours against 6 other methods, by 95 % intervals of the differences. AUROC: behind 6 (method 0; "
+                "method 1; method 2; method 3; ...). Brier score: ahead of 6"}

@@ -18,6 +18,7 @@ PLAIN = "without telling numbers"  # where some points hold a number that one cl
 QUARTERS = ("nearest quarter", "second quarter", "third quarter", "farthest quarter")
 LISTED = ("accuracy", "precision", "recall", "f1", "kappa", "mcc", "auroc", "pr_auc", "brier", "ece", "log_loss",
           "top_tenth")
+BEHIND = 4  # methods ahead of ours that are named
 FIRST = ("auroc", "brier", "kappa")  # of the table that comes first
 
 
@@ -113,14 +114,40 @@ def _markdown(table: pd.DataFrame) -> str:
     return re.sub(r"[ ]{2,}|-{4,}", lambda run: run[0][:3].strip() or " ", text)  # no padding: hundreds of lines
 
 
+def standings(gains: pd.DataFrame) -> dict[str, str]:
+    """By protocol, in words: how many rivals ours is ahead of, level with and behind, with all factors.
+
+    gains  the table of differences that `score_tables.write_tables` writes. Ahead or behind: the 95 % interval of the
+           difference excludes 0
+    """
+    out, rivals = {}, gains.with_dv.astype(bool) & ~gains.rival.str.startswith(OURS)
+    for protocol, part in gains[rivals].dropna(subset=["low", "high"]).groupby("protocol", sort=False):
+        words = []
+        for measure, name in (("auroc", "AUROC"), ("brier", "Brier score")):
+            rows = part[part.measure == measure]
+            better, worse = (rows.high, rows.low) if measure in measures.LOWER_IS_BETTER else (-rows.low, -rows.high)
+            behind = rows.rival[worse > 0]
+            counts = {"ahead of": (better < 0).sum(), "level with": ((better >= 0) & (worse <= 0)).sum(),
+                      "behind": len(behind)}
+            words.append(f"{name}: " + ", ".join(f"{how} {n}" for how, n in counts.items() if n)
+                         + f" ({'; '.join(behind[:BEHIND])}{'; ...' * (len(behind) > BEHIND)})" * (len(behind) > 0))
+        others = counted(part.rival.nunique(), "other method")
+        out[protocol] = f"ours against {others}, by 95 % intervals of the differences. {'. '.join(words)}"
+    return out
+
+
 def measures_in_words(paths: Paths) -> str:
-    """The measures that matter most as text, for all factors and all points: a table for each protocol."""
+    """The measures that matter most as text, for all factors and all points: a table for each protocol, and how ours
+    stands among the methods."""
     table = pd.read_csv(paths.method_metrics, dtype={"k": str})
+    standing = standings(pd.read_csv(paths.method_differences))
     table = table[(table.subset == "all") & table.with_dv & (table.protocol != "k-shot")]
     wanted = ("accuracy", "kappa", "auroc", "brier", "ece", "top_tenth")
-    tables = "\n\n".join(f"{protocol}: mean (sd) of {counted(part.seeds.max(), number_of(protocol))}\n"
-                         f"{_mean_and_sd(part, wanted)[0].to_string()}"
-                         for protocol, part in table.groupby("protocol", sort=False))
+    tables = []
+    for protocol, part in table.groupby("protocol", sort=False):
+        heading = f"{protocol}: mean (sd) of {counted(part.seeds.max(), number_of(protocol))}"
+        tables.append("\n".join(filter(None, (heading, _mean_and_sd(part, wanted)[0].to_string(),
+                                              standing.get(protocol)))))
     key = ("\ntop_tenth: share of the scored landslides in the tenth of the area ranked highest; brier, ece: smaller "
            "is better")
-    return tables + key * bool(tables)
+    return "\n\n".join(tables) + key * bool(tables)
