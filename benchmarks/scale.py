@@ -7,7 +7,8 @@ system gives their peak (VmHWM), libraries and GDAL's cache included. Meta-train
 networks learned does not change what they cost. 100 million cells take 4 GB of disk. A second call keeps the demo's
 models in the folder.
 
-Steps are timed in this process, on parts of the grid and one core. Bounds: a copy of the values in memory (reading,
+Steps are timed in this process, on parts of the grid and one core. Blocks as large as here have few cells at their
+borders, whose further predictions are not among the steps. Bounds: a copy of the values in memory (reading,
 encoding), the same multiply-adds in a product of large matrices (network), uncompressed values at the disk's bandwidth
 (writing).
 
@@ -30,6 +31,7 @@ from osgeo import gdal
 from scipy.ndimage import distance_transform_edt
 from threadpoolctl import threadpool_limits
 
+from lsm.blocks.borders import Borders, around_in, blocks_around
 from lsm.blocks.grid_parts import parts_of
 from lsm.inputs import grid_cells
 from lsm.inputs.bands import NODATA
@@ -171,6 +173,9 @@ def steps(paths: Paths, c, folder: Path) -> pd.DataFrame:
             if len(part.block) < 0.9 * part.window[2] * part.window[3]:  # sea
                 at = [clock()]
                 continue
+            inner = part.row - part.window[0], part.col - part.window[1]
+            Borders.of(np.where(part.outside, -1, part.block), around_in(blocks_around(labels, part.window), *inner))
+            at.append(clock())
             tiles = list(rows_in_tiles(part.block, len(models["state"])))
             at.append(clock())
             x = [encoder.transform(part.factors[rows], part.xy[rows]) for _, rows in tiles]
@@ -199,9 +204,9 @@ def steps(paths: Paths, c, folder: Path) -> pd.DataFrame:
     for name in ("bytes", "part.tif"):
         (folder / name).unlink()
     inputs = 4 * len(c.factors)
-    bound = [inputs * copy, np.nan, (inputs + 4 * x[0].shape[1]) * copy, adds * product, 4 * write]
+    bound = [inputs * copy, np.nan, np.nan, (inputs + 4 * x[0].shape[1]) * copy, adds * product, 4 * write]
     table = pd.DataFrame({"ns": np.median(found, axis=0), "bound": np.array(bound) * 1e9},
-                         index=["reading", "sorting by block", "encoding", "network", "writing"])
+                         index=["reading", "finding borders", "sorting by block", "encoding", "network", "writing"])
     table.insert(1, "share", table["ns"] / table["ns"].sum())
     return table.assign(of_bound=table["bound"] / table["ns"]).rename_axis("step")
 
