@@ -51,7 +51,7 @@ def results(paths: Paths, made_by: str) -> str:
                        "point):\n\n" + _markdown(wide))
     shots = table[(table.protocol == "k-shot") & (table.subset == "all") & (table.measure == "accuracy")]
     if len(shots):
-        out.append("### k-shot\n\nAccuracy of the networks alone with k samples of a held-out block (or a share "
+        out.append("### k-shot\n\nAccuracy of ours with k samples of a held-out block (or a share "
                    "of it), by adaptation steps.\n\n" + _markdown(_wide(shots.astype({"steps": int}), "k", "steps")))
     return "\n\n".join(out) + "\n"
 
