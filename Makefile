@@ -5,11 +5,11 @@
 #                                BLOCKS=<file>: own units (slope units, catchments) in place of SLIC's blocks
 #   make hk HK_DATA=<folder>     the same on the Hong Kong tables
 #   make map REGION=<name>       the map alone, without figures and report
-#   make figures REGION=<name>   all figures, if one of them is out of date
+#   make figures REGION=<name>   the map, and all figures if one of them is out of date
 #   make explain REGION=<name>   which factor leads, block by block, after the map
 #   make compare REGION=<name>   the scores of every method on the same points (README.md: how long it takes)
 #   make gis REGION=<name>       rasters and layers for a GIS; make check-qgis opens them in QGIS
-#   make status REGION=<name>    every file of every stage: up to date, or why not; last, the command to run
+#   make status REGION=<name>    the files of every stage: up to date, or why not; last, the command to run
 #   make report REGION=<name>    one HTML file to open first: the map to click, scores, figures, warnings
 #   make start_model HK_DATA=<folder>  the model that small inventories start from, anew (it comes with the project)
 #   make setup                   only prepare .venv; LOCKED=1: the very versions that the tests passed with

@@ -81,8 +81,8 @@ class Constants(Spread, Area):
     SEEDS: int = 5                                  # repeats of published, spatial, temporal, k-shot; published 5
     MIN_SAMPLES: int = 16                           # a block with more samples may be held out; published 16
     HELD_OUT_SHARE: float = 0.25                    # share of these blocks that is held out; published 0.25
-    DEVELOPMENT_SHARE: float = 0.4                  # share of these blocks on which choices were settled; only
-                                                    #   PROTOCOLS=development holds them out
+    DEVELOPMENT_SHARE: float = 0.4                  # share of these blocks on which choices were settled;
+                                                    #   published, spatial, augmentation, k-shot never hold them out
     SQUARES: tuple = ()                             # m, sides of the squares of blocked; (): a tenth and a fifth of the
                                                     #   area, rounded (Hong Kong: 5 and 10 km)
     FOLDS: int = 5                                  # folds of blocked and partitions

@@ -205,16 +205,19 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     """The arguments that a stage knows, and its region.
 
     PREPARE ran once with the constants of that area (RAW, a field of classes, ...): they hold until others are given.
-    So do the file of own units that BLOCKS cut the area by (BLOCKS= goes back to SLIC), FORECAST=True, and the further
-    factors of the last blocks (FURTHER=none leaves them out).
+    Every maker keeps the SEED that its files were made with, whatever the study's is. Kept are also the file of own
+    units that BLOCKS cut the area by (BLOCKS= goes back to SLIC), FORECAST=True, and the further factors of the last
+    blocks (FURTHER=none leaves them out).
     """
     known = defaults(constants_class(script))
-    if script in MAKERS:  # the inputs' draws have a seed of their own: SEED=2 is another run on them
-        del known["SEED"]
+    seed = known.pop("SEED") if script in MAKERS else None
     own = [a for a in arguments if a.partition("=")[0] in known and not a.startswith("REGION=")]
+    if script in MAKERS:  # the inputs' draws have a seed of their own, of the run that made them
+        made = next((path for path in BY_SCRIPT[script].outputs(Paths(region)) if made_by(path) == script), None)
+        drawn = record_of(made)["seed"] if made else seed
+        own += [f"SEED={drawn}"] * (isinstance(drawn, int) and drawn != seed)
     if script == PREPARE:
         given = {a.partition("=")[0] for a in own}
-        made = next((path for path in BY_SCRIPT[PREPARE].outputs(Paths(region)) if made_by(path) == PREPARE), None)
         own += [f"{name}={_tuples(value)}" for name, value in (made_with(made) if made else {}).items()
                 if name in known and name not in given and name not in BY_SCRIPT[PREPARE].free
                 and known[name] != _tuples(value)]

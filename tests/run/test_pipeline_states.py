@@ -565,6 +565,18 @@ def test_what_an_area_was_prepared_with_is_remembered_as_it_was_given(tmp_path, 
     assert pipeline.arguments_of(pipeline.PREPARE, "isle", arguments) == arguments
 
 
+@pytest.mark.parametrize("given", [[], ["SEED=1"], ["SEED=3"]])
+def test_inputs_keep_the_seed_that_they_were_made_with(tmp_path, monkeypatch, given):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    paths, c = Paths("isle"), of_stage(pipeline.PREPARE, REGION="isle", RAW="raw data", SEED=2)
+    for path in pipeline.BY_SCRIPT[pipeline.PREPARE].outputs(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with artifact(path, pipeline.PREPARE, c, []) as temporary:
+            temporary.write_text("[]")
+    assert pipeline.arguments_of(pipeline.PREPARE, "isle", given) == ["REGION=isle", "SEED=2", "RAW=raw data"]
+    assert "SEED" not in pipeline.states_of("isle", given)[pipeline.PREPARE]
+
+
 def test_further_factors_are_remembered_until_they_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
     paths = Paths("isle")
