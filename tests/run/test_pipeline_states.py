@@ -572,9 +572,9 @@ def test_inputs_keep_the_seed_that_they_were_made_with(tmp_path, monkeypatch, gi
     for path in pipeline.BY_SCRIPT[pipeline.PREPARE].outputs(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         with artifact(path, pipeline.PREPARE, c, []) as temporary:
-            temporary.write_text("[]")
+            write_factors(temporary, c.factors, {})
     assert pipeline.arguments_of(pipeline.PREPARE, "isle", given) == ["REGION=isle", "SEED=2", "RAW=raw data"]
-    assert "SEED" not in pipeline.states_of("isle", given)[pipeline.PREPARE]
+    assert "missing" in pipeline.states_of("isle", given)[pipeline.PREPARE]  # the grid, and not "SEED = 2, now 1"
 
 
 def test_further_factors_are_remembered_until_they_are_left_out(tmp_path, monkeypatch):
