@@ -19,6 +19,7 @@ from lsm.run.settings import InputError, counted
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
             "brier": "Brier", "ece": "Calibration error"}
+UNDEFINED = "–"  # a measure that cannot be computed
 FEW = 6  # blocks, of which each is shown: shares of so few mean nothing
 FEW_TO_JUDGE = 10, 50  # held-out blocks, and held-out points of the rarer class: scores of fewer are rough
 RESAMPLES = 1000       # of the bootstrap
@@ -101,17 +102,17 @@ def comparison(table: pd.DataFrame, gains: pd.DataFrame | None) -> list[dict]:
     for protocol, part in plain.groupby("protocol", sort=False):
         mean = part.pivot(index="method", columns="measure", values="mean").reindex(columns=list(MEASURES))
         mean = mean.sort_values("auroc", ascending=False, kind="stable")
-        best = {name: mean[name].min() if name in LOWER_IS_BETTER else mean[name].max() for name in MEASURES}
+        best = {name: rounded(mean[name].min() if name in LOWER_IS_BETTER else mean[name].max()) for name in MEASURES}
         out.append({"protocol": protocol, "standing": standing.get(protocol, ""), "points": int(part["n"].max()),
                     "head": ["Method", *measures_of(MEASURES)],
-                    "rows": [[method, *((rounded(row[name]), row[name] == best[name]) for name in MEASURES)]
+                    "rows": [[method, *((rounded(row[name]), rounded(row[name]) == best[name] != UNDEFINED) for name in MEASURES)]
                              for method, row in mean.iterrows()]})
     return out
 
 
 def rounded(value: float) -> str:
     """Three decimals, or a dash for what is not defined."""
-    return "–" if pd.isna(value) else f"{value:.3f}"
+    return UNDEFINED if pd.isna(value) else f"{value:.3f}"
 
 
 def provenance(paths: Paths, c: ClassConstants) -> dict:

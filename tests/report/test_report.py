@@ -707,3 +707,16 @@ def test_nothing_leaves_the_file_and_nothing_is_complained_about(browser, report
     assert browser.get_log("browser") == []
     assert browser.execute_script("return performance.getEntriesByType('resource').filter("
                                   "e => !e.name.startsWith('data:')).length") == 0
+
+
+def test_best_values_of_a_comparison_are_those_that_read_alike():
+    rows = [("squares", "all", True, np.nan, method, measure, value, 9)
+            for method, values in (("ours", (.8504, .1)), ("RF", (.8501, np.nan)), ("SVM", (.7, .2)))
+            for measure, value in zip(("auroc", "brier"), values, strict=True)]
+    table = pd.DataFrame(rows, columns=["protocol", "subset", "with_dv", "k", "method", "measure", "mean", "n"])
+    found, = tables.comparison(table, None)
+    auroc, brier = (1 + list(tables.MEASURES).index(name) for name in ("auroc", "brier"))
+    assert [(row[0], row[auroc], row[brier]) for row in found["rows"]] == [
+        ("ours", ("0.850", True), ("0.100", True)), ("RF", ("0.850", True), (tables.UNDEFINED, False)),
+        ("SVM", ("0.700", False), ("0.200", False))]
+    assert found["rows"][0][1 + list(tables.MEASURES).index("kappa")] == (tables.UNDEFINED, False)
