@@ -105,7 +105,8 @@ def comparison(table: pd.DataFrame, gains: pd.DataFrame | None) -> list[dict]:
         best = {name: rounded(mean[name].min() if name in LOWER_IS_BETTER else mean[name].max()) for name in MEASURES}
         out.append({"protocol": protocol, "standing": standing.get(protocol, ""), "points": int(part["n"].max()),
                     "head": ["Method", *measures_of(MEASURES)],
-                    "rows": [[method, *((rounded(row[name]), rounded(row[name]) == best[name] != UNDEFINED) for name in MEASURES)]
+                    "rows": [[method, *((value, value == best[name] != UNDEFINED)
+                                        for name, value in row[list(MEASURES)].map(rounded).items())]
                              for method, row in mean.iterrows()]})
     return out
 
