@@ -143,7 +143,7 @@ def work(job: Job) -> None:
     """Fits one family to one split and writes its methods' scores and, where they are asked for, maps."""
     stages = Stages(partial(constants_of_stages, _C), pretrained, RBM)
     with threadpool_limits(1):
-        if job.family == fits.STEPS:
+        if job.family == fits.PUBLISHED_STEPS:
             keep(job.path, job.made_of, published_steps.steps_scores(_INVENTORY, stages, job.seed))
             return
         split = split_of(job)
@@ -201,7 +201,7 @@ def main(c: Constants) -> None:
     asked = fits.asked_protocols(c)
     points = read_points(paths, c.factors, c)
     roles, cannot = protocols.all_splits(points, c)
-    inventory = published_steps.read_published(paths, c.factors) if fits.STEPS in asked else None
+    inventory = published_steps.read_published(paths, c.factors) if fits.PUBLISHED_STEPS in asked else None
     inputs = [paths.tasks, paths.blocks, grid_cells.grid_of(paths)]
     optional = [paths.samples_origin, paths.insar_points, paths.samples_dates]
     inputs += [path for path in optional if path.is_file()]
@@ -224,7 +224,7 @@ def main(c: Constants) -> None:
         run_jobs(jobs, work, c.WORKERS, start_fitting, (points, roles, inventory, c), cluster)
     recorded = with_constants_of(BY_SCRIPT[_STAGE].does, c)
     made, written = (_STAGE, recorded, [*inputs, paths.splits]), []
-    steps, jobs = ([job for job in jobs if (job.family == fits.STEPS) == own] for own in (True, False))
+    steps, jobs = ([job for job in jobs if (job.family == fits.PUBLISHED_STEPS) == own] for own in (True, False))
     if steps:
         written += published_steps.write_steps(paths, inventory, steps, (_STAGE, recorded, [*inputs, paths.samples]))
     if jobs:  # the files of an earlier comparison are of one run until here

@@ -44,7 +44,7 @@ from lsm.blocks.grid_parts import parts_of
 from lsm.inputs import bands, grid_cells, vectors
 from lsm.inputs.rasters import known_strips, open_raster
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import unnamed
+from lsm.learner.prediction import networks_of_arrays
 from lsm.learner.support.supports import MOVED, PARTLY
 from lsm.maps import classes, counts, gis, layer_tables, styles_qgis, trust
 from lsm.maps.cartography import named_classes
@@ -106,13 +106,13 @@ def write_rasters(c: Constants, found: gdal.Dataset, labels: gdal.Dataset, model
 
     found, labels  the map and its blocks; used  which files the weights of applicability are from
     """
-    paths, threshold, networks, members = Paths(c.REGION), applicable.threshold, unnamed(models), member_count(models)
+    paths, threshold, members = Paths(c.REGION), applicable.threshold, member_count(models)
     source, blend = grid_cells.grid_of(paths), made_with(paths.map_raster).get("BLEND", False)
     forecast = {"FORECAST": gis.forecast_of(found)} if gis.forecast_of(found) else {}
     with work_folder(paths.gis_work) as work:
         applicability = gis.create_like(work / "applicability.tif", found, gdal.GDT_Float32, bands.NODATA)
         uncertainty = gis.create_like(work / "sd.tif", found, gdal.GDT_Float32, bands.NODATA) if members > 1 else None
-        centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
+        networks, centres = networks_of_arrays(models), np.column_stack([samples["centre_row"], samples["centre_col"]])
         parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres, blend)
         trust.fill_rasters(parts, grid_cells.count(source), encoder, networks, applicable, uncertainty, applicability)
         classed = gis.create_like(work / "class.tif", found, gdal.GDT_Byte, 0)
@@ -150,7 +150,7 @@ def write_leaders(c: Constants) -> None:
 
 def member_count(models: dict) -> int:
     """How many members the model of a block has."""
-    return sum(len(weights[0]) for weights in unnamed(models).values())
+    return sum(len(weights[0]) for weights in networks_of_arrays(models).values())
 
 
 def table_of(c: Constants, counted: Counted, jumps: pd.DataFrame, applicable: trust.Applicability, members: int,

@@ -49,7 +49,7 @@ from lsm.explanation import ranking
 from lsm.explanation.block_models import permutation, players_of, shap_values
 from lsm.inputs.rasters import WINDOW, Grid, open_raster
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import mean_log_odds, unnamed
+from lsm.learner.prediction import mean_log_odds, networks_of_arrays
 from lsm.maps import gis
 from lsm.run.artifacts import check, map_npz, mapped, read_csv, read_npz, write_csv, write_npz
 from lsm.run.jobs import cluster_of, side_by_side
@@ -120,7 +120,7 @@ def start_explaining(path: Path, samples: dict, c: Constants) -> None:
     """Gives a process what explain_block needs for every block; path: of the models."""
     global _HELD
     models = mapped(path)
-    _HELD = unnamed(models), samples, Encoder.from_json(str(models["encoder"])), c
+    _HELD = networks_of_arrays(models), samples, Encoder.from_json(str(models["encoder"])), c
 
 
 def check_constants(c: Constants) -> None:

@@ -45,7 +45,7 @@ from lsm.learner.transfer.source_model import begun, source_for
 from lsm.run.artifacts import changes_since, read_npz, read_record, record_path, stopped, write_csv, write_npz
 from lsm.run.code import code_of
 from lsm.run.paths import Paths, shown
-from lsm.run.pipeline import BLOCKS, PRETRAIN
+from lsm.run.pipeline import CUT, PRETRAIN
 from lsm.run.settings import ByRecipe, InputError, at_least, in_short, run
 from lsm.run.writing import stage_1_files
 from study_area import StudyArea
@@ -86,7 +86,7 @@ class Constants(StudyArea):
     # inner loop
     SUPPORT: int = ByRecipe(published=8, recommended=16)  # samples of a task that the inner loop learns from
     QUERY: int = ByRecipe(published=8, recommended=16)    # samples of a task that the outer loop is judged on
-    INNER_STEPS: int = 5     # gradient steps in meta-training; published 5
+    INNER_STEPS: int = 5     # gradient steps of a task in meta-training (blocks: ADAPT_STEPS); published 5
     INNER_LR: float = ByRecipe(published=0.01, recommended=0.1)          # where the trainable inner rate starts
     RATE_PER_WEIGHT: bool = ByRecipe(published=False, recommended=True)  # one inner rate, or one a weight (Meta-SGD)
     # share of the tasks whose support and query lie on opposite sides of a line; in the other tasks they are mixed
@@ -172,7 +172,7 @@ def main(c: Constants) -> None:
     check_constants(c)
     paths = Paths(c.REGION)
     inputs = [paths.tasks, paths.encoder, paths.saved_model] + [paths.samples_dates] * c.FORECAST
-    table = read_npz(paths.tasks, BLOCKS, c)
+    table = read_npz(paths.tasks, CUT, c)
     encoder = Encoder.from_json(str(read_npz(paths.encoder, PRETRAIN, c)["encoder"]))
     saved_model = read_npz(paths.saved_model, PRETRAIN, c)
     use_one_thread()

@@ -39,7 +39,15 @@ from lsm.inputs.rasters import WINDOW, Grid, open_raster, write_windows
 from lsm.learner.adaptation import models_of_blocks
 from lsm.learner.encoder import Encoder
 from lsm.learner.members import Training, pooled_of
-from lsm.learner.prediction import GridCounts, flag_of, named, over_tiles, probability_of_tile, release_memory, unnamed
+from lsm.learner.prediction import (
+    GridCounts,
+    arrays_of_networks,
+    flag_of,
+    networks_of_arrays,
+    over_tiles,
+    probability_of_tile,
+    release_memory,
+)
 from lsm.learner.support.supports import FORECAST, places_of_blocks
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 from lsm.maps import gis, layer_tables
@@ -112,14 +120,14 @@ def bar_of(source: Path) -> Progress:
 def start_mapping(source: Path, factors: tuple, blocks: Path, files: dict[str, Path], *held) -> None:
     """Gives a worker of a cluster what map_window needs for every window; files: of the networks, by name."""
     global _HELD
-    networks = unnamed({name: np.load(file, mmap_mode="r") for name, file in files.items()})
+    networks = networks_of_arrays({name: np.load(file, mmap_mode="r") for name, file in files.items()})
     _HELD = grid_cells.Stack.of(source, factors), open_raster(blocks, "run scene_sampling.py again"), networks, *held
 
 
 def map_window(window: tuple[int, int, int, int]) -> tuple[tuple[int, int, np.ndarray], GridCounts]:
     """One window of the map, and what is counted on it."""
-    stack, labels, networks, centres, states, encoder, blend = _HELD
-    part = part_of(stack, window, labels, centres, blend)
+    stack, block_raster, networks, centres, states, encoder, blend = _HELD
+    part = part_of(stack, window, block_raster, centres, blend)
     (_, (p,)), = over_tiles([part], encoder, len(states), probability_of_tile(networks), threads=1)
     release_memory(networks)
     return part.on_window(p), GridCounts.of(part, states, encoder)
@@ -161,7 +169,7 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     model = need(read_npz(paths.model, "meta_learner.py", c), paths.model, ("encoder",), "meta_learner.py")
     samples = read_npz(paths.tasks, "scene_sampling.py", c)
     check(paths.blocks, "scene_sampling.py", c)
-    labels = open_raster(paths.blocks, "run scene_sampling.py again")
+    block_raster = open_raster(paths.blocks, "run scene_sampling.py again")
     encoder = Encoder.from_json(str(model["encoder"]))
     fitted, there = ([factor.name for factor in factors] for factors in (encoder.factors, c.factors))
     if fitted != there:
@@ -173,11 +181,11 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
     centres = np.column_stack([samples["centre_row"], samples["centre_col"]])
     rng = np.random.default_rng(c.SEED)
     known = known_samples(samples["block"], c.ADAPT_WITH == "half", c.MIN_SAMPLES, rng)
-    places = places_of_blocks(labels, centres)
+    places = places_of_blocks(block_raster, centres)
     encoded = EncodedSamples.of_file(samples, encoder)
     networks, states, support, share = models_of_blocks(training, pooled, encoded, known, places, rng, cluster=cluster,
                                                         folder=work, threads=0)
-    files = {name: Path(array.filename) for name, array in named(networks).items()}
+    files = {name: Path(array.filename) for name, array in arrays_of_networks(networks).items()}
     forecast = gis.forecast(bool(training.reach)) if made_with(paths.model).get("FORECAST") else {}
     if not training.reach:
         states, support = np.full_like(states, FORECAST), np.zeros_like(support)
@@ -189,14 +197,14 @@ def map_region(c: Constants, cluster: Cluster | None, work: Path) -> None:
         map_file = stack.enter_context(artifact(paths.map_raster, *made))
         if of_table:
             table = stack.enter_context(artifact(paths.map_table, *made))
-            whole_map = gis.create_like(work / "map.tif", labels, gdal.GDT_Float32, NODATA)
+            whole_map = gis.create_like(work / "map.tif", block_raster, gdal.GDT_Float32, NODATA)
         if cluster and not of_table:
-            windows = predict_on(cluster, Grid.of(labels).tiles(c.GRID_ROWS), (
+            windows = predict_on(cluster, Grid.of(block_raster).tiles(c.GRID_ROWS), (
                 source, c.factors, paths.blocks, files, centres, states, encoder, c.BLEND), counts)
         else:
-            parts = parts_of(source, c.factors, c.GRID_ROWS, labels, centres, c.BLEND)
+            parts = parts_of(source, c.factors, c.GRID_ROWS, block_raster, centres, c.BLEND)
             windows = predict_grid(source, parts, networks, states, encoder, counts, whole_map, table)
-        write_windows(map_file, windows, Grid.of(labels), "landslide probability", metadata=forecast)
+        write_windows(map_file, windows, Grid.of(block_raster), "landslide probability", metadata=forecast)
         counts.refuse_other_area(source, paths.composite)
         # After the grid: a row of it that cannot be used leaves every file as it was.
         write_npz(paths.models, files | {

@@ -21,7 +21,7 @@ import meta_learner
 from lsm.comparison import splits
 from lsm.learner import network
 from lsm.learner.encoder import Encoder
-from lsm.learner.lanes.inner_steps import inner_steps
+from lsm.learner.lanes.adaptation_steps import adaptation_steps
 from lsm.learner.lanes.outer_steps import outer_steps
 from lsm.learner.members import Training
 from lsm.learner.meta_training import batches_of, tasks_of
@@ -72,9 +72,9 @@ def scores(training: Training, samples: EncodedSamples, known: np.ndarray, asked
             for state in states:
                 x = samples.x[:, :len(state["weights"][0])].astype(dtype)
                 mask = (task.mask() * samples.weight[task.members]).astype(dtype)
-                weights = [w[0] for w in inner_steps({key: cast(state[key], dtype) for key in ("weights", "inner_lr")},
-                                                     x[task.members], samples.label[task.members], mask, task.sizes,
-                                                     kind.steps, kind.normalise)]
+                start = {key: cast(state[key], dtype) for key in ("weights", "inner_lr")}
+                weights = [w[0] for w in adaptation_steps(start, x[task.members], samples.label[task.members], mask,
+                                                          task.sizes, kind.steps, kind.normalise)]
                 each.append(log_odds(weights, x[rows]))
         out[rows] = probability(np.mean(each, axis=0))
     return out[asked]

@@ -40,7 +40,7 @@ def ours(split: Split, rng: np.random.Generator):
     return FAMILIES["ours"].fit(split, c, stages, int(rng.integers(1 << 31)))[0]
 
 
-METHODS = {"logistic regression": tuned.logistic(), "SVM": baselines.svm, "RF": baselines.random_forest(), "ours": ours}
+METHODS = {"logistic regression": tuned.logistic(), "SVM": baselines.svm, "RF": baselines.random_forest, "ours": ours}
 
 
 def read_split(path: Path) -> Split:

@@ -37,7 +37,7 @@ from lsm.inputs import grid_cells
 from lsm.inputs.bands import NODATA
 from lsm.inputs.rasters import TERRAIN, Grid, create_raster, locate, read_composite, write_windows
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import probability_of_tile, rows_in_tiles, unnamed, weights_of_members
+from lsm.learner.prediction import networks_of_arrays, probability_of_tile, rows_in_tiles, weights_of_members
 from lsm.run import settings
 from lsm.run.artifacts import artifact, read_npz
 from lsm.run.paths import PROJECT, Paths
@@ -161,7 +161,7 @@ def between(at: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 def steps(paths: Paths, c, folder: Path) -> pd.DataFrame:
     """Nanoseconds a cell of each step on one core, medians of seven parts, and its bound."""
     models, tasks = read_npz(paths.models, "predict_LSM.py", c), read_npz(paths.tasks, "scene_sampling.py", c)
-    encoder, networks = Encoder.from_json(str(models["encoder"])), unnamed(models)
+    encoder, networks = Encoder.from_json(str(models["encoder"])), networks_of_arrays(models)
     labels, of_tile = gdal.Open(str(paths.blocks)), probability_of_tile(networks)
     read = parts_of(paths.factor_stack, c.factors, 500_000, labels,
                     np.column_stack([tasks["centre_row"], tasks["centre_col"]]))

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from lsm.learner.members import Training
-from lsm.learner.prediction import named, unnamed
+from lsm.learner.prediction import arrays_of_networks, networks_of_arrays
 from lsm.learner.tasks import EncodedSamples
 from lsm.run import settings
 from lsm.run.artifacts import mapped, write_npz
@@ -65,10 +65,10 @@ def one(folder: Path, blocks: int, of_each: int, *steps: int) -> dict:
                                           folder=folder, threads=0)
     adapting, wall = time.process_time() - start, time.perf_counter() - wall
     start = time.process_time()
-    files = {name: Path(array.filename) for name, array in named(networks).items()}
+    files = {name: Path(array.filename) for name, array in arrays_of_networks(networks).items()}
     write_npz(folder / "models.npz", files | {"state": state}, "scale_blocks.py", c, [])
     writing, start = time.process_time() - start, time.process_time()
-    found = unnamed(mapped(folder / "models.npz"))
+    found = networks_of_arrays(mapped(folder / "models.npz"))
     window = [w[:, :OF_A_WINDOW].copy() for weights in found.values() for w in weights]
     return {"blocks": blocks, "samples": len(known), "steps": c.ADAPT_STEPS, "adapting s": adapting, "wall s": wall,
             "writing s": writing, "ms of a window": 1e3 * (time.process_time() - start),

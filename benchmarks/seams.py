@@ -25,7 +25,7 @@ from lsm.comparison.rivals.boosting import boosted
 from lsm.inputs import grid_cells
 from lsm.inputs.rasters import open_raster, read_band
 from lsm.learner.encoder import Encoder
-from lsm.learner.prediction import predict, unnamed
+from lsm.learner.prediction import networks_of_arrays, predict
 from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import make_command
 from lsm.run.settings import InputError, check_region
@@ -71,7 +71,7 @@ def seams_of(region: str) -> dict:
             raise InputError(f"{shown(path)}: missing; {make_command('map', region)}")
     with np.load(paths.models, allow_pickle=False) as file:
         models = dict(file)
-    encoder, networks = Encoder.from_json(str(models["encoder"])), unnamed(models)
+    encoder, networks = Encoder.from_json(str(models["encoder"])), networks_of_arrays(models)
     labels = open_raster(paths.blocks, "run scene_sampling.py")
     with np.load(paths.tasks, allow_pickle=False) as file:
         centres = np.column_stack([file["centre_row"], file["centre_col"]])

@@ -11,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lsm.learner.lanes.inner_steps import inner_steps
+from lsm.learner.lanes.adaptation_steps import adaptation_steps
 from lsm.learner.lanes.outer_steps import outer_steps
 from lsm.learner.members import initial_state, initial_weights
 
@@ -21,7 +21,7 @@ def main() -> None:
     state = initial_state(initial_weights([4, 4], None, np.random.default_rng(0)), 0.1, False)
     x, label, mask = np.zeros((1, 1, 4, 4), np.float32), np.zeros((1, 1, 4), np.int32), np.ones((1, 1, 4), np.float32)
     outer_steps(state, 0, [x, label, mask] * 2, 1, 1e-3, True, False, 0.0)
-    inner_steps(state, x[0], label[0], mask[0], np.array([4]), 0, True)
+    adaptation_steps(state, x[0], label[0], mask[0], np.array([4]), 0, True)
 
 
 if __name__ == "__main__":

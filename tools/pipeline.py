@@ -208,7 +208,7 @@ def main(arguments: list[str]) -> None:
     if target not in ("status", "run", "figures", *pipeline.TARGETS):
         raise InputError(f"argument {target!r}: expected one of status, run, figures, {', '.join(pipeline.TARGETS)}")
     given = pipeline.read_arguments(arguments)
-    region = given.get("REGION", of_stage(pipeline.BLOCKS).REGION)
+    region = given.get("REGION", of_stage(pipeline.CUT).REGION)
     if not region:
         raise InputError("REGION=: expected the name of a region, found none")
     if "RAW" in given and region == "demo":

@@ -54,14 +54,14 @@ class Borders:
             own += np.bincount(self.cell, self.share * (others - own[self.cell]), len(own))
 
 
-def blocks_around(labels: gdal.Dataset, window: tuple[int, int, int, int]) -> np.ndarray:
+def blocks_around(block_raster: gdal.Dataset, window: tuple[int, int, int, int]) -> np.ndarray:
     """The blocks (rows + 2, cols + 2) of a window of the block raster (first row and column, rows and columns) and of
     the cells around it, -1 beyond the raster."""
     top, left, rows, cols = window
     out = np.full((rows + 2, cols + 2), -1, np.int32)
     up, west = min(top, 1), min(left, 1)
-    found = labels.GetRasterBand(1).ReadAsArray(left - west, top - up, min(left + cols + 1, labels.RasterXSize) - left
-                                                + west, min(top + rows + 1, labels.RasterYSize) - top + up)
+    right, down = min(left + cols + 1, block_raster.RasterXSize), min(top + rows + 1, block_raster.RasterYSize)
+    found = block_raster.GetRasterBand(1).ReadAsArray(left - west, top - up, right - left + west, down - top + up)
     out[1 - up:1 - up + found.shape[0], 1 - west:1 - west + found.shape[1]] = found
     return out
 
@@ -72,12 +72,12 @@ def around_in(blocks: np.ndarray, row: np.ndarray, col: np.ndarray) -> np.ndarra
     return np.stack([blocks[row + 1 + i, col + 1 + j] for i, j in AROUND])
 
 
-def around_cells(labels: gdal.Dataset, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+def around_cells(block_raster: gdal.Dataset, row: np.ndarray, col: np.ndarray) -> np.ndarray:
     """The same of cells anywhere, -1 for those that are not on the raster; only windows that hold any are read."""
     out = np.full((len(AROUND), len(row)), -1, np.int32)
-    on = np.flatnonzero(inside((labels.RasterYSize, labels.RasterXSize), row, col))
-    for first, rows, here in row_windows(labels, row[on]):
+    on = np.flatnonzero(inside((block_raster.RasterYSize, block_raster.RasterXSize), row, col))
+    for first, rows, here in row_windows(block_raster, row[on]):
         some = on[here]
-        out[:, some] = around_in(blocks_around(labels, (first, 0, rows, labels.RasterXSize)), row[some] - first,
-                                 col[some])
+        blocks = blocks_around(block_raster, (first, 0, rows, block_raster.RasterXSize))
+        out[:, some] = around_in(blocks, row[some] - first, col[some])
     return out

@@ -8,7 +8,7 @@ import numpy as np
 from osgeo import gdal
 
 from lsm.blocks.borders import Borders, around_cells, around_in, blocks_around
-from lsm.blocks.slic import or_nearest
+from lsm.blocks.slic import fill_with_nearest
 from lsm.inputs import grid_cells
 from lsm.inputs.bands import NODATA
 from lsm.inputs.factor.definition import Factor
@@ -57,48 +57,49 @@ class Part:
             put(dataset, self.row[self.on_map], self.col[self.on_map], values[self.on_map])
 
 
-def parts_of(source: Path, factors: tuple[Factor, ...], rows: int, labels: gdal.Dataset, centres: np.ndarray,
+def parts_of(source: Path, factors: tuple[Factor, ...], rows: int, block_raster: gdal.Dataset, centres: np.ndarray,
              blend: bool = False) -> Iterator[Part]:
     """The grid `source`, a table or a stack, about `rows` cells at a time.
 
-    labels   the block raster
     centres  rows and columns of the blocks (blocks, 2)
-    blend    whether the parts have borders. Raises InputError as `grid_cells.chunks` does
+    blend    whether the parts have borders
+    Raises InputError as `grid_cells.chunks` does.
     """
     if source.suffix != ".tif":
         for values, xy in grid_cells.chunks(source, factors, rows):
-            row, col, block, outside, on_map = cells_of(xy, labels, centres)
+            row, col, block, outside, on_map = cells_of(xy, block_raster, centres)
             own = np.where(outside, -1, block)
-            borders = Borders.of(own, around_cells(labels, row, col)) if blend else Borders.none()
+            borders = Borders.of(own, around_cells(block_raster, row, col)) if blend else Borders.none()
             yield Part(values, xy, row, col, block, outside, on_map, None, borders)
         return
     stack = grid_cells.Stack.of(source, factors)
-    for window in Grid.of(labels).tiles(rows):
-        yield part_of(stack, window, labels, centres, blend)
+    for window in Grid.of(block_raster).tiles(rows):
+        yield part_of(stack, window, block_raster, centres, blend)
 
 
-def cells_of(xy: np.ndarray, labels: gdal.Dataset, centres: np.ndarray
+def cells_of(xy: np.ndarray, block_raster: gdal.Dataset, centres: np.ndarray
              ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Row, column, block, outside and on_map, as of a `Part`, of the cells at places xy (cells, 2), m, in any order.
 
     Only windows of the block raster that hold any of them are read. Other arguments as of `parts_of`.
     """
-    row, col, on_map = locate(labels.GetGeoTransform(), (labels.RasterYSize, labels.RasterXSize), xy)
+    row, col, on_map = locate(block_raster.GetGeoTransform(), (block_raster.RasterYSize, block_raster.RasterXSize), xy)
     block = np.full(len(xy), -1, np.int64)
-    block[on_map] = take(labels, row[on_map], col[on_map])
-    return row, col, block, or_nearest(block, row, col, centres), on_map
+    block[on_map] = take(block_raster, row[on_map], col[on_map])
+    outside = fill_with_nearest(block, row, col, centres)
+    return row, col, block, outside, on_map
 
 
-def part_of(stack: grid_cells.Stack, window: tuple[int, int, int, int], labels: gdal.Dataset, centres: np.ndarray,
+def part_of(stack: grid_cells.Stack, window: tuple[int, int, int, int], block_raster: gdal.Dataset, centres: np.ndarray,
             blend: bool = False) -> Part:
     """One window of a stack, as `Grid.tiles` gives them; other arguments as of `parts_of`."""
     values, row, col = stack.read(*window)
-    around, inner = blocks_around(labels, window), (row - window[0], col - window[1])
+    around, inner = blocks_around(block_raster, window), (row - window[0], col - window[1])
     block = around[1:-1, 1:-1][inner].astype(np.int64)
     borders = Borders.of(block, around_in(around, *inner)) if blend else Borders.none()
-    for dataset in (stack.bands[0].dataset, labels):
+    for dataset in (stack.bands[0].dataset, block_raster):
         _forget(dataset, window)
-    outside = or_nearest(block, row, col, centres)
+    outside = fill_with_nearest(block, row, col, centres)
     return Part(values, stack.places(row, col), row, col, block, outside, np.ones(len(row), bool), window, borders)
 
 

@@ -147,7 +147,7 @@ def nearest_block(rows: np.ndarray, cols: np.ndarray, centres: np.ndarray) -> np
     return block.min(axis=1).astype(np.int32)
 
 
-def or_nearest(block: np.ndarray, row: np.ndarray, col: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def fill_with_nearest(block: np.ndarray, row: np.ndarray, col: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Gives the cells (cells,) whose block is -1 the nearest block, in place; returns which they are, (cells,) bool."""
     outside = block < 0
     if outside.any():

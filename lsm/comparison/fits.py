@@ -24,13 +24,13 @@ from lsm.run.jobs import cores
 from lsm.run.paths import Paths, shown
 from lsm.run.settings import InputError, counted
 
-STEPS = "published-steps"    # a protocol of its own: the published recipe step by step
-STEPS_COST = 60.0            # processor seconds of one run of it
+PUBLISHED_STEPS = "published-steps"    # a protocol of its own: the published recipe step by step
+PUBLISHED_STEPS_COST = 60.0            # processor seconds of one run of it
 SHOTS_COST = 2.0             # of k-shot, in fits of our networks
 LEAST = 0.15                 # of the cost of 10,000 points: what a fit costs however few points there are
 # constants that change no fit
 FREE = {"PROTOCOLS", "METHODS", "SEEDS", "MAPPED", "RESAMPLES", "WORKERS", "DASK_SCHEDULER"}
-LISTED = "docs/tables/methods.md"  # every family with its methods
+METHODS_PAGE = "docs/tables/methods.md"  # every family with its methods
 
 
 class FitConstants(Protocol):
@@ -46,9 +46,9 @@ class FitConstants(Protocol):
 
 
 def asked_protocols(c: FitConstants) -> list[str]:
-    """The members of KINDS that are asked for, and STEPS. Raises InputError."""
+    """The members of KINDS that are asked for, and PUBLISHED_STEPS. Raises InputError."""
     asked = [name.strip() for name in c.PROTOCOLS.split(",")]
-    _refuse_unknown("PROTOCOLS", asked, (*KINDS, STEPS), f"any of {', '.join((*KINDS, STEPS))}")
+    _refuse_unknown("PROTOCOLS", asked, (*KINDS, PUBLISHED_STEPS), f"any of {', '.join((*KINDS, PUBLISHED_STEPS))}")
     return asked
 
 
@@ -58,7 +58,7 @@ def families(c: FitConstants) -> list[str]:
     Raises InputError.
     """
     asked = [name.strip() for name in c.METHODS.split(",")] if c.METHODS else list(FAMILIES)
-    _refuse_unknown("METHODS", asked, FAMILIES, f"families of {LISTED}")
+    _refuse_unknown("METHODS", asked, FAMILIES, f"families of {METHODS_PAGE}")
     names = {factor.name for factor in c.factors} - {c.WITHOUT}
     return [name for name in asked if name != "slope" or "slope" in names]
 
@@ -81,7 +81,7 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
     """
     asked, named = asked_protocols(c), families(c)
     methods = tuple(name for family in FAMILIES.values() for name in family.names)
-    _refuse_unknown("MAPPED", c.MAPPED, methods, f"methods of {LISTED}")
+    _refuse_unknown("MAPPED", c.MAPPED, methods, f"methods of {METHODS_PAGE}")
     learner = cache(learner)
     factor_left_out = [True, False] if any(f.name == c.WITHOUT for f in c.factors) else [True]
     # k-shot, the longest, first: no core waits for it at the end
@@ -91,8 +91,8 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
     scored = [key for key in roles if kind_of(key[0]) in asked and key[0] not in left_out]
     parts += [(protocol, seed, with_dv, name) for name in named for with_dv in factor_left_out
               for protocol, seed in scored if _compared(protocol, FAMILIES[name], with_dv)]
-    if STEPS in asked:
-        parts += [(STEPS, seed, True, STEPS) for seed in range(1, c.SEEDS + 1)]
+    if PUBLISHED_STEPS in asked:
+        parts += [(PUBLISHED_STEPS, seed, True, PUBLISHED_STEPS) for seed in range(1, c.SEEDS + 1)]
     if not parts:
         why = "; ".join(cannot) or "together they ask for none"
         raise InputError(f"PROTOCOLS, METHODS and SEEDS: expected fits to do, found none: {why}; PROTOCOLS=partitions "
@@ -102,20 +102,21 @@ def jobs_of(folder: Path, points: Points, roles: dict, c: FitConstants, inputs: 
         "code": code_of("compare_methods.py"), "factors": [vars(f) for f in c.factors],
         "points": _digest(points.factors, points.xy, points.label, points.block),
         "versions": [platform.python_version(), *(version(name) for name in LIBRARIES)]}
-    out, cannot = [], {}
+    out, lacking = [], {}
     for protocol, seed, with_dv, family in parts:
         if missing := _missing(points, roles, protocol, seed, family, learner):
-            cannot.setdefault((family, missing), []).append(protocol)
+            lacking.setdefault((family, missing), []).append(protocol)
             continue
         own = [vars(s) for recipe in ("published", "recommended") for s in learner(recipe, seed)]
-        role = _digest(roles[protocol, seed]) if protocol != STEPS else sha256(Paths(c.REGION).samples)  # repeats too
+        # the published steps take samples that repeat a place, too
+        role = sha256(Paths(c.REGION).samples) if protocol == PUBLISHED_STEPS else _digest(roles[protocol, seed])
         text = json.dumps([base, protocol, seed, with_dv, family, own, role], default=list)
         name = f"{protocol}-{seed}-{'with' if with_dv else 'without'}-{family}".replace(" ", "_")
         maps = (protocol, seed, with_dv) == ("published", 1, True) and family in mapped
         out.append(Job(protocol, seed, with_dv, family, folder / f"{name}.npz",
                        hashlib.sha256(text.encode()).hexdigest(), folder / f"{name}-map.npz" if maps else None))
     return out, [f"{', '.join(FAMILIES[family].names) if family in FAMILIES else family} under "
-                 f"{', '.join(dict.fromkeys(protocols))}: {missing}" for (family, missing), protocols in cannot.items()]
+                 f"{', '.join(dict.fromkeys(protocols))}: {why}" for (family, why), protocols in lacking.items()]
 
 
 def _digest(*arrays: np.ndarray) -> str:
@@ -146,8 +147,8 @@ def estimate(jobs: list[Job], points: Points, roles: dict, workers: int) -> str:
     todo = [job for job in jobs if not job.done]
     seconds = 0.0
     for job in todo:
-        if job.family == STEPS:
-            seconds += STEPS_COST
+        if job.family == PUBLISHED_STEPS:
+            seconds += PUBLISHED_STEPS_COST
             continue
         taught = np.isin(roles[job.protocol, job.seed], (TRAIN, SUPPORT))
         cost = SHOTS_COST * FAMILIES["ours"].cost if job.family == "k-shot" else FAMILIES[job.family].cost

@@ -72,7 +72,7 @@ FAMILIES = {
     "svm": Family(("SVM",), rival(baselines.svm), _MOST, 7.5, False),
     "mlp": Family(("MLP",), rival(baselines.mlp), _MOST, 5.5, False),
     "dbn": Family(("DBN",), deep_belief_network, _MOST, 4, False),
-    "rf": Family(("RF",), rival(baselines.random_forest()), _ALL, 4.5),
+    "rf": Family(("RF",), rival(baselines.random_forest), _ALL, 4.5),
     "rf_tuned": Family(("RF, tuned",), rival(lambda *given: tuned_forest()(*given)[1]), _MOST, 11, False),
     "rf_xy": Family(("RF + XY", "RF, tuned + XY"), rivals(tuned_forest("xy")), _MOST, 13.5, False),
     "rf_tuned_block_xy": Family(("RF, tuned + within block + XY",),

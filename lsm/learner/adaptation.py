@@ -1,4 +1,4 @@
-"""Adaptation: from the meta-trained states to the networks of all blocks, by the inner loop of lanes/inner_steps.py.
+"""Adaptation: from the meta-trained states to the networks of all blocks, by lanes/adaptation_steps.py.
 
 A block adapts on its own samples and on the nearest samples of other blocks, if they hold both classes. Otherwise it
 keeps the intermediate model. The farther its samples lie, the less it moves away from it (support/reach.py).
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lsm.learner.lanes.inner_steps import inner_steps
+from lsm.learner.lanes.adaptation_steps import adaptation_steps
 from lsm.learner.lanes.passes import EPSILON
 from lsm.learner.lanes.products import LANES
 from lsm.learner.members import Kind, Training
@@ -25,7 +25,7 @@ from lsm.learner.support.supports import (
     PARTLY,
     Supports,
     distance_to,
-    nearer_to_adapted,
+    network_between,
     places_of_samples,
     share_of_adapted,
 )
@@ -38,18 +38,19 @@ BLOCKS_AT_ONCE, PADDED = 10_000, 4_000_000  # blocks, and padded support rows, t
 
 
 def adapt_group(given: tuple) -> list[np.ndarray]:
-    """The folded networks of a group of tasks, (tasks, ...) float32: `inner_steps` of given."""
-    return inner_steps(*given)
+    """The folded networks of a group of tasks, (tasks, ...) float32: `adaptation_steps` of given."""
+    return adaptation_steps(*given)
 
 
 def no_start() -> None:
     """What a cluster's worker does before `adapt_group`."""
 
 
-def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind, rng: np.random.Generator,
+def adapt_blocks(start: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind, rng: np.random.Generator,
                  cluster: Cluster | None = None, threads: int = 1) -> list[np.ndarray]:
     """The folded networks of all tasks after kind.steps inner steps.
 
+    start    a member's meta-trained state: its weights and inner rates
     tasks    the support of each block; every task needs a sample
     threads  groups that adapt side by side; 0: as many as cores. The numbers do not depend on it
     A step takes kind.batch samples of a task, drawn anew for each step, or half of the task where it has no more than
@@ -58,9 +59,9 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
     Returns a list of arrays with the tasks as first axis, float32.
     Raises InputError where steps on batches diverge; on the whole support the best step is kept.
     """
-    x, label = samples.x[:, :len(state["weights"][0])], samples.label.astype(np.int32)
+    x, label = samples.x[:, :len(start["weights"][0])], samples.label.astype(np.int32)
     seeds = rng.integers(1 << 63, size=len(tasks.sizes))
-    out = [np.empty((len(tasks.sizes), *np.shape(w)), np.float32) for w in state["weights"]]
+    out = [np.empty((len(tasks.sizes), *np.shape(w)), np.float32) for w in start["weights"]]
     groups, by_size = [], np.argsort(tasks.sizes, kind="stable")[::-1]
     while len(by_size):
         groups.append(by_size[:LANES * max(1, ROWS_AT_ONCE // tasks.sizes[by_size[0]] // LANES)])
@@ -76,7 +77,7 @@ def adapt_blocks(state: dict, samples: EncodedSamples, tasks: Tasks, kind: Kind,
                               for s, n in zip(seeds[group], part.sizes, strict=True)], axis=1) * mask
         if not (mask.sum(axis=1) > 0).all() or (kind.batch and not (steps.sum(axis=2) > 0).all()):
             raise InputError("adaptation: expected samples that weigh more than 0 in each block and batch, found none")
-        return state, x[part.members], label[part.members], mask, part.sizes, steps, kind.normalise
+        return start, x[part.members], label[part.members], mask, part.sizes, steps, kind.normalise
 
     given = map(of_group, groups)
     adapted = (cluster.each(given, adapt_group, no_start, ()) if cluster else
@@ -121,13 +122,13 @@ def pooled_members(training: Training, x: np.ndarray) -> Networks:
     """
     with threadpool_limits(1):  # the last digit must not depend on the threads of a product
         return {kind.name: [np.stack(weights) for weights in zip(
-            *(_folded_over(state.get("fitted", state["weights"]), x, kind.normalise) for state in states), strict=True)]
+            *(_fold_in(state.get("fitted", state["weights"]), x, kind.normalise) for state in states), strict=True)]
             for kind, states in zip(training.kinds, training.states, strict=True)}
 
 
-def _folded_over(weights: list[np.ndarray], x: np.ndarray, normalise: bool) -> list[np.ndarray]:
-    """A network (network.py) that is normalised over the rows of x, without normalisation: its scale is in w, its shift
-    in b."""
+def _fold_in(weights: list[np.ndarray], x: np.ndarray, normalise: bool) -> list[np.ndarray]:
+    """The weights of a network (network.py) with its normalisation over the rows of x folded in: the scale in w, the
+    shift in b. Without `normalise` a copy."""
     out = [np.array(w) for w in weights]
     h = x[:, :len(weights[0])]
     for i in range(0, len(weights) // 2 * 2 - 2 if normalise else 0, 2):
@@ -160,7 +161,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
     supports, nothing = Supports(samples.xy, samples.block, known), np.empty(0, np.int64)
     networks, each, support = {}, [], np.zeros((len(places), 2), np.int64)
     share, members = np.zeros(len(places)), sum(len(states) for states in training.states)
-    for kind, states in zip(training.kinds, training.states, strict=True):
+    for kind, starts in zip(training.kinds, training.states, strict=True):
         rows = [nothing if p is None else supports.of(b, p, kind.borrow) for b, p in enumerate(places)]
         state = np.array([NO_SAMPLES if not len(r) else
                           ADAPTED if one_class or 0 < samples.label[r].mean() < 1 else ONE_CLASS for r in rows])
@@ -169,11 +170,11 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
         for some in _of_like_size(rows, np.flatnonzero(state == ADAPTED)):
             tasks = Tasks.of([rows[b] for b in some])
             distances = [distance_to(samples.xy[rows[b]], places[b]) for b in some]
-            share[some] += [len(states) / members * share_of_adapted(d, training.reach) for d in distances]
-            for member, start in enumerate(states):
+            share[some] += [len(starts) / members * share_of_adapted(d, training.reach) for d in distances]
+            for member, start in enumerate(starts):
                 adapted = adapt_blocks(start, samples, tasks, kind, rng, cluster, threads)
                 for i, b in enumerate(some):
-                    between = nearer_to_adapted([w[member] for w in pooled[kind.name]], [w[i] for w in adapted],
+                    between = network_between([w[member] for w in pooled[kind.name]], [w[i] for w in adapted],
                                                 distances[i], training.reach)
                     for network_of_blocks, w in zip(networks[kind.name], between, strict=True):
                         network_of_blocks[member, b] = w

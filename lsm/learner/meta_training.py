@@ -119,7 +119,7 @@ def _some_steps(training: Training, k: int, members: Sequence[int], samples: Enc
 
 
 def _take_steps(states: list[dict], done: int, steps: int, batches: list[np.ndarray], first: int, kind: Kind,
-           c: TrainingConstants) -> tuple[list[dict], np.ndarray, np.ndarray]:
+                c: TrainingConstants) -> tuple[list[dict], np.ndarray, np.ndarray]:
     """The states of members after some outer steps, number `done` on, by the batches from the `first` on; and the query
     losses before and after the inner loop (members,)."""
     if on_gpu():
@@ -136,7 +136,7 @@ def _take_steps(states: list[dict], done: int, steps: int, batches: list[np.ndar
 
 
 def batches_of(training: Training, k: int, samples: EncodedSamples, tasks: Tasks, c: TrainingConstants,
-             members: Sequence[int]) -> list[np.ndarray]:
+               members: Sequence[int]) -> list[np.ndarray]:
     """What the next LOG_EVERY outer steps of some members of a kind learn from, as maml.outer_loop reads it."""
     kind, done, states, drawn = training.kinds[k], training.done, training.states[k], []
     for member in members:

@@ -209,12 +209,12 @@ def probability_of_tile(networks: Networks) -> Callable:
     return of_tile
 
 
-def named(networks: Networks) -> dict[str, np.ndarray]:
+def arrays_of_networks(networks: Networks) -> dict[str, np.ndarray]:
     """The networks as models_of_blocks/<REGION>_models.npz names them: local_w1, local_b1, ..., regional_w1, ..."""
     return {f"{kind}_{'wb'[i % 2]}{i // 2 + 1}": w for kind, weights in networks.items() for i, w in enumerate(weights)}
 
 
-def unnamed(models: dict) -> Networks:
+def networks_of_arrays(models: dict) -> Networks:
     """The networks among the arrays of that file."""
     out = {}
     for name, array in models.items():  # in the order written: w1, b1, w2, ... of each kind

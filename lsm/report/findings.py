@@ -17,7 +17,7 @@ from lsm.maps.layer_tables import LITTLE
 from lsm.report.sources import Collector, ReportConstants
 from lsm.run.artifacts import read_csv
 from lsm.run.paths import Paths, shown
-from lsm.run.pipeline import BLOCKS, CHECK
+from lsm.run.pipeline import CHECK, CUT
 from lsm.run.settings import counted
 
 LISTED = 12  # blocks named in a finding, at most
@@ -36,7 +36,7 @@ def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecas
     """
     out, samples, blocks, models, gis = [], *(found[name] for name in ("tasks", "blocks_table", "models", "gis_table"))
     if samples is not None:
-        origin = got.get("leaky factors", paths.tasks, BLOCKS, lambda: origins(paths, samples, c))
+        origin = got.get("leaky factors", paths.tasks, CUT, lambda: origins(paths, samples, c))
         if origin is not None:
             out += leaky(samples, origin[0], c.factors, c.LEAKY, shown(paths.tasks))
     table = got.get("repeated places", paths.samples, "", lambda: read_samples(paths.samples, c.factors))

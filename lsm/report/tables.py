@@ -14,7 +14,7 @@ from lsm.maps.classes import ClassConstants
 from lsm.run.artifacts import check, made_by, need, read_csv, read_record
 from lsm.run.code import OF_STAGE
 from lsm.run.paths import Paths, root, shown
-from lsm.run.pipeline import BLOCKS, LEARN, MAP, PREPARE
+from lsm.run.pipeline import CUT, LEARN, MAP, PREPARE
 from lsm.run.settings import InputError, counted
 
 MEASURES = {"auroc": "AUROC", "pr_auc": "PR-AUC", "accuracy": "Accuracy", "kappa": "Kappa", "f1": "F1",
@@ -137,7 +137,7 @@ def provenance(paths: Paths, c: ClassConstants) -> dict:
         own = {name: value for name, value in record["constants"].items() if OF_STAGE not in name}  # of other stages
         constants.setdefault(record["stage"], {}).update(own)
         inputs |= {name: digest for name, digest in record["inputs"].items()
-                   if name.startswith("src_data/") or record["stage"] in (BLOCKS, PREPARE)}
+                   if name.startswith("src_data/") or record["stage"] in (CUT, PREPARE)}
         for name, version in record.get("versions", {}).items():
             versions.setdefault(name, set()).add(str(version))
     return {"files": rows,
@@ -177,7 +177,7 @@ def preparation(paths: Paths) -> dict:
 
 def blocks_words(provenance: dict) -> str:
     """What the blocks are, from the constants and inputs of stage 2: own units and their file, or SLIC."""
-    of_stage = provenance["constants"].get(BLOCKS, {})
+    of_stage = provenance["constants"].get(CUT, {})
     if not of_stage.get("BLOCKS"):
         return "superpixels of the terrain (SLIC)"
     file = of_stage["BLOCKS"].partition("|")[0]

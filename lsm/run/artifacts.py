@@ -43,7 +43,6 @@ def artifact(path: Path, stage: str, constants, inputs: list[Path], optional: Se
     inputs     the files it is made from; a folder among them counts by the names of its files
     optional   files that the stage takes too where it can; the record has those that it did without, for `pipeline`
     """
-    path = Path(path)
     with temporary_file(path) as temporary:
         with told(path):
             yield temporary
@@ -58,7 +57,7 @@ def artifact(path: Path, stage: str, constants, inputs: list[Path], optional: Se
 
 def record_path(path: Path) -> Path:
     """The record of an artifact, beside it: <name>.json, since HK_blocks.tif and HK_blocks.csv share a stem."""
-    return Path(path).with_name(f"{Path(path).name}.json")
+    return path.with_name(f"{path.name}.json")
 
 
 def discard(path: Path) -> None:
@@ -87,9 +86,10 @@ def _record(path: Path, stage: str, constants, inputs: list[Path], without: list
 def factor_list(constants) -> list[str] | None:
     """The region's factors as records name them, in order, with the columns that hold them and classes in words: "DV
     (continuous, mm/yr; DV or DV_InSAR; 0 is missing)"; None for constants without any."""
-    return None if (factors := getattr(constants, "factors", None)) is None else [
-        f"{f.name} ({'; '.join((f'{f.kind}, {f.unit}', ' or '.join((f.name, *f.aliases)), *f.words))}"
-        + "; 0 is missing" * f.zero_is_missing + ")" for f in factors]
+    if (factors := getattr(constants, "factors", None)) is None:
+        return None
+    return [f"{f.name} ({'; '.join((f'{f.kind}, {f.unit}', ' or '.join((f.name, *f.aliases)), *f.words))}"
+            + "; 0 is missing" * f.zero_is_missing + ")" for f in factors]
 
 
 def other_factors(record: dict, constants) -> str:
@@ -163,13 +163,14 @@ def wrote(path: Path, stages: tuple[str, ...]) -> bool:
 
 
 def check(path: Path, stage: str, constants) -> dict:
-    """Checks an artifact: same REGION, RECIPE, SEED and factors, the inputs that are there now, files of one run.
+    """Checks an artifact: same REGION, RECIPE, SEED, FURTHER and factors, the inputs that are there now, files of one
+    run.
 
-    constants  of the reading stage; of these four, those that the constants lack are not compared
+    constants  of the reading stage; what they lack is not compared. Of an input (src_data, MAKERS) only REGION is
     Returns its record. Raises InputError naming the stage to run again.
     """
     record = read_record(path, stage)
-    if Path(path).is_relative_to(root() / "src_data") or record["stage"] in MAKERS:  # before the study, by another seed
+    if path.is_relative_to(root() / "src_data") or record["stage"] in MAKERS:  # inputs know no recipe and seed
         constants = SimpleNamespace(REGION=constants.REGION)
     for name, found in (("REGION", record["region"]), ("RECIPE", record["recipe"]), ("SEED", record["seed"]),
                         ("FURTHER", record["recipe"] and record["constants"].get("FURTHER"))):
@@ -185,14 +186,16 @@ def check(path: Path, stage: str, constants) -> dict:
     differ += [f"was made without the {name} that is there now" for name in come_since(record)]
     if differ:
         raise InputError(f"{shown(path)}: {differ[0]}; run {stage} again")
-    _check_of_one_run(Path(path), record, stage)
+    _check_of_one_run(path, record, stage)
     return record
 
 
 def _check_of_one_run(path: Path, record: dict, stage: str) -> None:
-    """Refuses an artifact of another run of its stage than a file in use; of MAKERS older ones may lie there."""
+    """Refuses an artifact where a file that this process used before is of another run of the same stage; then notes it
+    and its inputs as used. Files of MAKERS are not compared: inputs of several runs may lie side by side."""
     now = SimpleNamespace(**record["constants"] | {n.upper(): record[n] for n in ("region", "recipe", "seed")})
-    for other in _USED.get(_stage_of(record), ()) if record["stage"] not in MAKERS else ():
+    others = () if record["stage"] in MAKERS else _USED.get(_stage_of(record), ())
+    for other in others:
         if theirs := record_of(other):
             found = changes_since(theirs, now, [], set()) + ["it was stopped"] * stopped(other)
             found += [f"another {name}" for name, state in record["inputs"].items()
@@ -258,7 +261,8 @@ def read_npz(path: Path, stage: str, constants) -> dict:
 
 def map_npz(path: Path, stage: str, constants) -> dict[str, np.ndarray]:
     """As `read_npz`, the arrays left on the disk, see `mapped`."""
-    return check(path, stage, constants) and mapped(path)
+    check(path, stage, constants)
+    return mapped(path)
 
 
 def mapped(path: Path) -> dict[str, np.ndarray]:

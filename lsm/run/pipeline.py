@@ -46,7 +46,7 @@ def _but(paths: Paths, *others: Path) -> list[Path]:
 
 
 DEMO, PREPARE, AUGMENT = MAKERS
-PRETRAIN, BLOCKS, LEARN = "unsupervised_pretraining/DAS_pretraining.py", "scene_sampling.py", "meta_learner.py"
+PRETRAIN, CUT, LEARN = "unsupervised_pretraining/DAS_pretraining.py", "scene_sampling.py", "meta_learner.py"
 MAP, COMPARE, EXPLAIN, GIS = "predict_LSM.py", "compare_methods.py", "feature_permutation.py", "export_gis.py"
 REPORT = "report.py"
 STAGES = (
@@ -55,10 +55,10 @@ STAGES = (
           some=lambda p: [p.strategies]),  # a person may edit inputs, and `_gone` sees those that are missing
     Stage(AUGMENT, lambda p: [p.samples, p.samples_origin], (PREPARE,), ("OVERWRITE", "GRID_ROWS")),
     Stage(PRETRAIN, lambda p: [p.saved_model, p.encoder, p.pretraining_history], (DEMO, PREPARE, AUGMENT)),
-    Stage(BLOCKS, lambda p: [p.blocks, p.tasks, p.blocks_table], (DEMO, PREPARE, AUGMENT)),
-    Stage(LEARN, lambda p: [p.model, p.split, p.history, p.held_out, p.metrics], (PRETRAIN, BLOCKS), ("SAVE_EVERY",)),
-    Stage(MAP, lambda p: [p.models, p.map_raster], (BLOCKS, LEARN), ("GRID_ROWS", "DASK_SCHEDULER")),
-    Stage(COMPARE, lambda p: [p.scores, p.method_metrics, p.results], (BLOCKS,), ("WORKERS", "DASK_SCHEDULER"),
+    Stage(CUT, lambda p: [p.blocks, p.tasks, p.blocks_table], (DEMO, PREPARE, AUGMENT)),
+    Stage(LEARN, lambda p: [p.model, p.split, p.history, p.held_out, p.metrics], (PRETRAIN, CUT), ("SAVE_EVERY",)),
+    Stage(MAP, lambda p: [p.models, p.map_raster], (CUT, LEARN), ("GRID_ROWS", "DASK_SCHEDULER")),
+    Stage(COMPARE, lambda p: [p.scores, p.method_metrics, p.results], (CUT,), ("WORKERS", "DASK_SCHEDULER"),
           some=lambda p: _but(p, p.published_steps, p.published_steps_page),  # of a protocol that runs alone
           does=(PRETRAIN, LEARN)),
     Stage(EXPLAIN, lambda p: [p.importance, p.importance_territory, p.shap_values, p.leading_factor], (MAP,),
@@ -75,15 +75,15 @@ DRAWN = Stage(DRAW, lambda p: [p.figure("lsm_map", "png")], (MAP,), ("ONLY",), s
               beside=lambda p: [path.with_suffix(suffix) for path in figures_of(p) for suffix in (".pdf", ".csv")])
 TARGETS = {"map": MAP, "explain": EXPLAIN, "compare": COMPARE, "gis": GIS, "report": REPORT}  # of make
 BY_SCRIPT = {stage.script: stage for stage in STAGES}
-OF_FACTORS = (CHECK, PRETRAIN, BLOCKS, LEARN, MAP, COMPARE, EXPLAIN, GIS, DRAW)  # what depends on the list of factors
+OF_FACTORS = (CHECK, PRETRAIN, CUT, LEARN, MAP, COMPARE, EXPLAIN, GIS, DRAW)  # what depends on the list of factors
 
 
 def of_region(region: str, raw: bool) -> list[Stage]:
     """The stages that make this region's files, in order.
 
-    The demo's inputs are made by DEMO; another region's are there already, or PREPARE makes them where raw layers are
-    given (`raw`), where it made them before, or of the region's raw folder where there is none of them. AUGMENT takes
-    part where InSAR points wait for it. What PREPARE made and is gone now is PREPARE's still.
+    DEMO makes the demo's inputs. Elsewhere PREPARE takes part where raw layers are given (`raw`), where it made the
+    inputs before, even if they are gone now, or where the region has a raw folder and no inputs. AUGMENT takes part
+    where there are InSAR points, and neither PREPARE nor a person made the samples.
     """
     paths = Paths(region)
     there = any(path.is_file() for path in (paths.composite, paths.samples, paths.grid, paths.grid_parquet))
@@ -206,27 +206,27 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
 
     PREPARE ran once with the constants of that area (RAW, a field of classes, ...): they hold until others are given.
     Every maker keeps the SEED that its files were made with, whatever the study's is. Kept are also the file of own
-    units that BLOCKS cut the area by (BLOCKS= goes back to SLIC), FORECAST=True, and the further factors of the last
+    units that stage 2 cut the area by (BLOCKS= goes back to SLIC), FORECAST=True, and the further factors of the last
     blocks (FURTHER=none leaves them out).
     """
     known = defaults(constants_class(script))
     seed = known.pop("SEED") if script in MAKERS else None
     own = [a for a in arguments if a.partition("=")[0] in known and not a.startswith("REGION=")]
+    given, paths = {a.partition("=")[0] for a in own}, Paths(region)
     if script in MAKERS:  # the inputs' draws have a seed of their own, of the run that made them
-        made = next((path for path in BY_SCRIPT[script].outputs(Paths(region)) if made_by(path) == script), None)
+        made = next((path for path in BY_SCRIPT[script].outputs(paths) if made_by(path) == script), None)
         drawn = record_of(made)["seed"] if made else seed
         own += [f"SEED={drawn}"] * (isinstance(drawn, int) and drawn != seed)
     if script == PREPARE:
-        given = {a.partition("=")[0] for a in own}
         own += [f"{name}={_tuples(value)}" for name, value in (made_with(made) if made else {}).items()
                 if name in known and name not in given and name not in BY_SCRIPT[PREPARE].free
                 and known[name] != _tuples(value)]
-    elif script == BLOCKS and not any(a.startswith("BLOCKS=") for a in own):
-        own += [f"BLOCKS={units}" for units in [made_with(Paths(region).blocks).get("BLOCKS")] if units]
-    elif script == LEARN and not any(a.startswith("FORECAST=") for a in own):
-        own += ["FORECAST=True"] * bool(made_with(Paths(region).model).get("FORECAST"))
-    if "FURTHER" in known and script not in (DEMO, PREPARE) and not any(a.startswith("FURTHER=") for a in own):
-        further = made_with(Paths(region).blocks).get("FURTHER", known["FURTHER"])
+    elif script == CUT and "BLOCKS" not in given and (units := made_with(paths.blocks).get("BLOCKS")):
+        own.append(f"BLOCKS={units}")
+    elif script == LEARN and "FORECAST" not in given and made_with(paths.model).get("FORECAST"):
+        own.append("FORECAST=True")
+    if "FURTHER" in known and script not in (DEMO, PREPARE) and "FURTHER" not in given:
+        further = made_with(paths.blocks).get("FURTHER", known["FURTHER"])
         own += [f"FURTHER={further}"] * (further != known["FURTHER"])
     return [f"REGION={region}", *own]
 
@@ -245,7 +245,7 @@ def command_of(script: str, region: str, arguments: list[str]) -> str:
 def made_so(region: str) -> list[str]:
     """NAME=value of the constants, other than the defaults, that the map and what it is made of were made with."""
     out = {}
-    for script in (PRETRAIN, BLOCKS, LEARN, MAP):
+    for script in (PRETRAIN, CUT, LEARN, MAP):
         with contextlib.suppress(InputError):  # no record
             record = read_record(BY_SCRIPT[script].outputs(Paths(region))[0], script)
             first, chosen = defaults(constants_class(script)), {"RECIPE": record["recipe"], "SEED": record["seed"]}

@@ -91,7 +91,7 @@ def test_protocols_of_their_own(tmp_path, monkeypatch):
     samples.write_text("one table")
     jobs, cannot = asked(tmp_path, PROTOCOLS="k-shot, published-steps,development", METHODS="")
     assert {key for key in named(jobs) if key[0] == "k-shot"} == {("k-shot", True, "published", s) for s in (1, 2)}
-    steps = fits.STEPS
+    steps = fits.PUBLISHED_STEPS
     assert {key for key in named(jobs) if key[0] == steps} == {(steps, True, steps, s) for s in (1, 2)}
     assert {key[2] for key in named(jobs)} == {"published", steps, "development_published"}
     assert {key[0] for key in named(jobs)} - {"k-shot", steps} == {
@@ -154,7 +154,7 @@ def test_nonsense_is_refused(tmp_path, values, message):
 
 def test_the_list_of_methods_is_that_of_the_code():
     rows = [[cell.strip() for cell in line.strip("|").split("|")]
-            for line in (PROJECT / fits.LISTED).read_text().splitlines() if line.startswith("| `")]
+            for line in (PROJECT / fits.METHODS_PAGE).read_text().splitlines() if line.startswith("| `")]
     assert rows == [[f"`{name}`", "; ".join(family.names), ", ".join(family.protocols), f"{family.cost:g}"]
                     for name, family in fits.FAMILIES.items()]
 
@@ -168,7 +168,8 @@ def test_the_estimate_counts_what_is_left_by_its_cost(monkeypatch):
 
     done = SimpleNamespace(done=True, family="ours", protocol="published", seed=1)
     assert fits.estimate([done], points, roles, 1) == "0 fits: about 1 minute on 1 core"
-    assert fits.estimate(left(*[fits.STEPS] * 3), points, roles, 1) == "3 fits: about 3 minutes on 1 core"  # of 60 s
+    steps = [fits.PUBLISHED_STEPS] * 3  # of 60 s
+    assert fits.estimate(left(*steps), points, roles, 1) == "3 fits: about 3 minutes on 1 core"
     # 500 of the points teach, but no fit costs less than .15 of one on 10,000
     assert fits.estimate(left(*["ours"] * 12), points, roles, 1) == "12 fits: about 3 minutes on 1 core"
     assert fits.estimate(left(*["k-shot"] * 12), points, roles, 2) == "12 fits: about 3 minutes on 2 cores"

@@ -16,7 +16,7 @@ from lsm.comparison.rivals import baselines, boosting, tuned
 from lsm.comparison.splits import QUERY, SUPPORT, UNUSED
 from lsm.learner.support.dates import NEWER
 
-METHODS = {"svm": baselines.svm, "mlp": baselines.mlp, "random_forest": baselines.random_forest(),
+METHODS = {"svm": baselines.svm, "mlp": baselines.mlp, "random_forest": baselines.random_forest,
            "boosting": baselines.boosting(), "boosting xy": baselines.boosting("xy"),
            "boosting block": baselines.boosting("block"), "boosting block xy": baselines.boosting("block", "xy"),
            "of block": baselines.random_forest_of_block, "neighbours": baselines.nearest_neighbours,

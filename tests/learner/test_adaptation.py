@@ -16,7 +16,7 @@ from lsm.learner.adaptation import (
     models_of_blocks,
     pooled_members,
 )
-from lsm.learner.lanes.inner_steps import LARGEST, keep_better
+from lsm.learner.lanes.adaptation_steps import LARGEST, keep_better
 from lsm.learner.lanes.products import LANES
 from lsm.learner.members import HISTORY, Kind, Training
 from lsm.learner.prediction import log_odds, mean_log_odds, release_memory

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from lsm.learner import members, network, prediction
-from lsm.learner.lanes.inner_steps import inner_steps
+from lsm.learner.lanes.adaptation_steps import adaptation_steps
 
 network.use_one_thread()  # before any test runs an operator
 
@@ -84,7 +84,7 @@ def test_folded_probability_is_the_softmax_of_the_logits(normalise, direct):
     copies = [a.copy() for a in (*weights, x)]
     for i in range(TASKS):
         state, task = {"weights": [w[i] for w in weights], "inner_lr": [np.float32(0.1)]}, slice(i, i + 1)
-        folded = inner_steps(state, x[task], np.zeros((1, ROWS)), mask[task], [ROWS], 0, normalise)
+        folded = adaptation_steps(state, x[task], np.zeros((1, ROWS)), mask[task], [ROWS], 0, normalise)
         found = probability([w[0] for w in folded], x[i])
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected[i], atol=1e-5 if normalise else 1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lsm.learner import maml, members, network
-from lsm.learner.lanes import inner_steps as inner_loops
+from lsm.learner.lanes import adaptation_steps
 from lsm.learner.lanes import outer_steps as outer_loops
 from lsm.learner.lanes.outer_steps import outer_steps
 from lsm.learner.network import tf
@@ -106,7 +106,7 @@ def test_what_is_no_number_comes_out_as_none():
     assert np.isnan(new["weights"][0]).any()
 
 
-@pytest.mark.parametrize("loop", [outer_loops._loop, inner_loops._loop])
+@pytest.mark.parametrize("loop", [outer_loops._loop, adaptation_steps._loop])
 def test_numba_keeps_a_loop_by_the_text_of_all_its_files(loop):
     """So that a change of one of them is never missed."""
     of_files = [cell.cell_contents for cell in loop().py_func.__closure__]

@@ -12,16 +12,16 @@ from lsm.learner.members import PLACE
 from lsm.learner.prediction import (
     GridCounts,
     Networks,
+    arrays_of_networks,
     log_odds,
     log_odds_of_block,
     mean_log_odds,
-    named,
+    networks_of_arrays,
     over_tiles,
     predict,
     probability,
     probability_of_tile,
     rows_in_tiles,
-    unnamed,
     weights_of_members,
 )
 from lsm.learner.support.supports import MOVED
@@ -221,10 +221,10 @@ def test_probability_of_log_odds():
 @pytest.mark.parametrize("kinds", [("local", "regional"), ("regional",)])
 def test_networks_by_name_and_back(kinds):
     networks = {kind: networks_of_blocks()[kind] for kind in kinds}
-    arrays = named(networks)
+    arrays = arrays_of_networks(networks)
     assert list(arrays) == [f"{kind}_{part}" for kind in kinds
                             for part in ("w1", "b1", "w2", "b2", "w3", "b3", "w4", "b4", "w5")]
-    back = unnamed(arrays | {"weight": np.ones(3), "state": np.zeros(3), "support": np.zeros((3, 2))})
+    back = networks_of_arrays(arrays | {"weight": np.ones(3), "state": np.zeros(3), "support": np.zeros((3, 2))})
     assert list(back) == list(kinds)
     for kind in kinds:
         assert all(a is b for a, b in zip(back[kind], networks[kind], strict=True))

@@ -9,7 +9,7 @@ from lsm.learner.adaptation import models_of_blocks, pooled_members
 from lsm.learner.members import HISTORY, Kind, Training, initial_state, initial_weights
 from lsm.learner.support import reach
 from lsm.learner.support.reach import measured_reach
-from lsm.learner.support.supports import distance_to, nearer_to_adapted
+from lsm.learner.support.supports import distance_to, network_between
 from lsm.learner.tasks import EncodedSamples
 
 network.use_one_thread()  # before any test runs an operator
@@ -89,11 +89,11 @@ def test_one_block_alone_measures_nothing():
 
 def test_a_network_lies_between_the_intermediate_model_and_the_adapted_one():
     pooled, adapted = [np.float32([0, 2])], [np.float32([4, -2])]
-    assert nearer_to_adapted(pooled, adapted, 0, 500)[0].tolist() == [4, -2]
-    assert nearer_to_adapted(pooled, adapted, 1e9, np.inf)[0].tolist() == [4, -2]
-    assert nearer_to_adapted(pooled, adapted, 0, 0)[0].tolist() == [0, 2]
-    assert nearer_to_adapted(pooled, adapted, 1e9, 500)[0].tolist() == [0, 2]
-    half = nearer_to_adapted(pooled, adapted, 500 * np.log(2), 500)[0]
+    assert network_between(pooled, adapted, 0, 500)[0].tolist() == [4, -2]
+    assert network_between(pooled, adapted, 1e9, np.inf)[0].tolist() == [4, -2]
+    assert network_between(pooled, adapted, 0, 0)[0].tolist() == [0, 2]
+    assert network_between(pooled, adapted, 1e9, 500)[0].tolist() == [0, 2]
+    half = network_between(pooled, adapted, 500 * np.log(2), 500)[0]
     np.testing.assert_allclose(half, [2, 0], atol=1e-6)
     assert half.dtype == np.float32
 

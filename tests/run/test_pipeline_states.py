@@ -48,7 +48,7 @@ def compared(**given) -> SimpleNamespace:
 
 def states(arguments) -> dict[str, str]:
     return {script: state for script, state in pipeline.states_of("demo", arguments).items()
-            if script in (pipeline.DEMO, pipeline.PRETRAIN, pipeline.BLOCKS, pipeline.LEARN, pipeline.MAP)}
+            if script in (pipeline.DEMO, pipeline.PRETRAIN, pipeline.CUT, pipeline.LEARN, pipeline.MAP)}
 
 
 def test_layers_in_the_raw_folder_of_an_area_without_inputs_are_prepared(tmp_path, monkeypatch):
@@ -74,13 +74,13 @@ def test_an_edited_input_makes_what_depends_on_it_stale(finished):
         file.write("\n")
     found = states(arguments)
     assert found[pipeline.DEMO] == "stale: src_data/samples_demo.csv: is not the file its record describes"
-    assert all(found[script].startswith("stale") for script in (pipeline.PRETRAIN, pipeline.BLOCKS, pipeline.MAP))
+    assert all(found[script].startswith("stale") for script in (pipeline.PRETRAIN, pipeline.CUT, pipeline.MAP))
 
 
 def test_a_changed_constant_is_named(finished):
     _, arguments = finished
     found = states([*arguments, "M=400"])
-    assert found[pipeline.BLOCKS] == "stale: M = 500, now 400"
+    assert found[pipeline.CUT] == "stale: M = 500, now 400"
     assert found[pipeline.PRETRAIN] == "fresh"
     assert found[pipeline.LEARN] == "stale: scene_sampling.py must run first"
 
@@ -97,9 +97,9 @@ def test_another_seed_or_recipe(finished, argument):
 def test_a_lost_artifact_and_a_lost_record(finished):
     _, arguments = finished
     Paths("demo").tasks.unlink()
-    assert states(arguments)[pipeline.BLOCKS] == "stale: metatask_sampling/demo_tasks.npz: missing"
+    assert states(arguments)[pipeline.CUT] == "stale: metatask_sampling/demo_tasks.npz: missing"
     record_path(Paths("demo").blocks).unlink()
-    assert states(arguments)[pipeline.BLOCKS].startswith("stale: metatask_sampling/demo_blocks.tif.json: missing")
+    assert states(arguments)[pipeline.CUT].startswith("stale: metatask_sampling/demo_blocks.tif.json: missing")
 
 
 @pytest.mark.parametrize(("change", "state", "mark"), [
@@ -148,7 +148,7 @@ def test_a_stage_that_was_killed_is_stale_until_it_has_run_again(finished, monke
     """Before each rename of its three files and their records, in a run with another constant."""
     (_, arguments), paths, replace_ = finished, Paths("demo"), Path.replace
     other = ["K=32" if argument == K else argument for argument in arguments]
-    before = {path: path.read_bytes() for p in pipeline.BY_SCRIPT[pipeline.BLOCKS].outputs(paths)
+    before = {path: path.read_bytes() for p in pipeline.BY_SCRIPT[pipeline.CUT].outputs(paths)
               for path in (p, record_path(p))}
     inputs, found = [finished[0] / name for name in json.loads(before[record_path(paths.tasks)])["inputs"]], []
     for last in range(6):
@@ -167,20 +167,20 @@ def test_a_stage_that_was_killed_is_stale_until_it_has_run_again(finished, monke
             with pytest.raises(KeyboardInterrupt):
                 run_of_stage_2(paths, inputs)
         now = states(other)
-        found.append(now[pipeline.BLOCKS])
-        assert states(arguments)[pipeline.BLOCKS].startswith("stale: ") == (last > 0)
+        found.append(now[pipeline.CUT])
+        assert states(arguments)[pipeline.CUT].startswith("stale: ") == (last > 0)
         assert now[pipeline.LEARN] == "stale: scene_sampling.py must run first"
     stopped = "stale: metatask_sampling/demo_{}: of an earlier run, since scene_sampling.py was stopped before its end"
     assert found == ["stale: K = 64, now 32", stopped.format("blocks.tif"), "stale: K = 64, now 32",
                      stopped.format("tasks.npz"), "stale: K = 64, now 32", stopped.format("blocks.csv")]
     run_of_stage_2(paths, inputs)
-    assert states(other)[pipeline.BLOCKS] == "fresh"
+    assert states(other)[pipeline.CUT] == "fresh"
 
 
 def run_of_stage_2(paths: Paths, inputs: list[Path]) -> None:
     """Files as scene_sampling.py K=32 leaves them, in its order."""
-    for path in pipeline.BY_SCRIPT[pipeline.BLOCKS].outputs(paths):
-        with artifact(path, pipeline.BLOCKS, of_stage(pipeline.BLOCKS, K=32), inputs) as temporary:
+    for path in pipeline.BY_SCRIPT[pipeline.CUT].outputs(paths):
+        with artifact(path, pipeline.CUT, of_stage(pipeline.CUT, K=32), inputs) as temporary:
             temporary.write_text("32 blocks")
 
 
@@ -249,16 +249,16 @@ def test_an_optional_input_that_comes_or_changes_makes_stale(finished):
 
 def test_the_origins_of_samples_make_blocks_stale(finished):
     Paths("demo").samples_origin.write_text("row,origin,weight,velocity\n")
-    assert states(finished[1])[pipeline.BLOCKS] == "stale: src_data/demo_samples_origin.csv is new"
+    assert states(finished[1])[pipeline.CUT] == "stale: src_data/demo_samples_origin.csv is new"
 
 
 @pytest.mark.parametrize("change", [{"zero_is_missing": False}, {"aliases": ("velocity",)}])
 def test_a_factor_that_is_read_in_another_way_makes_stale(finished, change):
-    *others, velocity = constants(constants_class(pipeline.BLOCKS), ["REGION=demo"]).factors
+    *others, velocity = constants(constants_class(pipeline.CUT), ["REGION=demo"]).factors
     write_factors(Paths("demo").factors, (*others, velocity), {})
     assert set(states(finished[1]).values()) == {"fresh"}
     write_factors(Paths("demo").factors, (*others, replace(velocity, **change)), {})
-    assert states(finished[1])[pipeline.BLOCKS] == "stale: another list of factors"
+    assert states(finished[1])[pipeline.CUT] == "stale: another list of factors"
 
 
 def test_changed_code(finished, monkeypatch):
@@ -271,7 +271,7 @@ def test_changed_code(finished, monkeypatch):
 def test_what_a_run_has_made_stays_fresh_whatever_another_region_does_since(finished):
     record = record_path(Paths("demo").saved_model)
     record.write_text(json.dumps(json.loads(record.read_text()) | {"region": "isle"}))
-    found = pipeline.states_of("demo", finished[1], made=(pipeline.PRETRAIN, pipeline.BLOCKS, pipeline.LEARN))
+    found = pipeline.states_of("demo", finished[1], made=(pipeline.PRETRAIN, pipeline.CUT, pipeline.LEARN))
     assert found[pipeline.MAP] == "fresh"
 
 
@@ -582,7 +582,7 @@ def test_further_factors_are_remembered_until_they_are_left_out(tmp_path, monkey
     paths = Paths("isle")
     paths.blocks.parent.mkdir(parents=True)
     made = SimpleNamespace(REGION="isle", BLOCKS="", FURTHER="rain,soil")
-    with artifact(paths.blocks, pipeline.BLOCKS, made, []) as temporary:
+    with artifact(paths.blocks, pipeline.CUT, made, []) as temporary:
         temporary.write_text("as written")
     for script in (pipeline.CHECK, pipeline.AUGMENT, pipeline.PRETRAIN, pipeline.LEARN, pipeline.MAP, pipeline.REPORT,
                    "figure.py"):
@@ -657,7 +657,7 @@ def test_status_of_an_area_without_inputs_names_them_and_how_to_make_them(tmp_pa
 
 def test_status_shows_an_area_whose_own_units_are_gone_and_a_run_refuses_them(tmp_path, monkeypatch):
     monkeypatch.setenv("LSM_ROOT", str(tmp_path))
-    with artifact(Paths("isle").blocks, pipeline.BLOCKS, SimpleNamespace(REGION="isle", BLOCKS="gone.gpkg"),
+    with artifact(Paths("isle").blocks, pipeline.CUT, SimpleNamespace(REGION="isle", BLOCKS="gone.gpkg"),
                   []) as temporary:
         temporary.write_text("blocks")
     pipeline.check_values("isle", ["K=64"], raw=False, runs=False)

@@ -81,10 +81,9 @@ def mlp(split: Split, rng) -> Callable:
     return fitted_network(network, split.encoded, split)
 
 
-def random_forest(*parts: str) -> Callable:
-    """200 trees, as published; "xy" adds X and Y."""
-    return lambda split, rng: fitted(RandomForestClassifier(TREES, random_state=_drawn_seed(rng)),
-                                     features_of(parts, split), split)
+def random_forest(split: Split, rng) -> Callable:
+    """200 trees, as published."""
+    return fitted(RandomForestClassifier(TREES, random_state=_drawn_seed(rng)), features_of((), split), split)
 
 
 def boosting(*parts: str) -> Callable:

@@ -11,8 +11,8 @@
     da, dz    derivatives of the loss behind and before the normalisation, as h
     do, bend  (samples * 2, LANES) derivatives by the logits; (samples, LANES) second ones by the margin
 
-Padding is zero and stays zero. These functions are compiled as parts of the loops of inner_steps.py and outer_steps.py,
-which keep the compiled code: numba would not see that another file has changed.
+Padding is zero and stays zero. These functions are compiled as parts of the loops of adaptation_steps.py and
+outer_steps.py, which keep the compiled code: numba would not see that another file has changed.
 """
 
 import numpy as np

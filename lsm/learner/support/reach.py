@@ -18,7 +18,7 @@ from lsm.learner.adaptation import adapt_blocks, pooled_members
 from lsm.learner.members import Training
 from lsm.learner.prediction import Networks, log_odds
 from lsm.learner.support.level import levelled
-from lsm.learner.support.supports import distance_to, nearer_to_adapted
+from lsm.learner.support.supports import distance_to, network_between
 from lsm.learner.tasks import EncodedSamples, Tasks, rows_by_block
 
 BLOCKS = 40   # that stand for blocks without samples, drawn at random
@@ -97,6 +97,6 @@ def _losses(training: Training, pooled: Networks, samples: EncodedSamples, asked
                      distance_to(samples.xy[rows[b]], samples.xy[own]))
                     for kind, of_blocks, rows in zip(training.kinds, adapted, supports, strict=True)]
         for i, reach in enumerate(reaches):
-            z = np.mean([log_odds(nearer_to_adapted(*of_kind, reach), x) for of_kind in of_kinds], axis=0)
+            z = np.mean([log_odds(network_between(*of_kind, reach), x) for of_kind in of_kinds], axis=0)
             loss[i] += (samples.weight[own] * np.logaddexp(0, signed * z)).sum(dtype=np.float64)
     return loss

@@ -10,7 +10,7 @@ from lsm.inputs.rasters import centres as cell_centres
 from lsm.learner.tasks import EncodedSamples, rows_by_block
 
 ADAPTED, NO_SAMPLES, ONE_CLASS = 0, 1, 2  # state of a block
-FORECAST = 3       # state of every block of a map to which no place counts (support/dates.py)
+FORECAST = 3       # state of all blocks of a map whose FORECAST=True left places out: none adapts (support/dates.py)
 PARTLY = 4         # some kinds of members adapted; the samples of the others are none, or of one class
 MOVED = (ADAPTED, PARTLY)  # states of a block whose model is not the intermediate one
 CELLS = 2_000_000  # of a raster that are looked at for the samples nearest to each block
@@ -67,7 +67,11 @@ def places_of_blocks(blocks: gdal.Dataset, centres: np.ndarray) -> list[np.ndarr
 
 
 def places_of_samples(samples: EncodedSamples, asked: np.ndarray, blocks: int = 0) -> list[np.ndarray | None]:
-    """The places (n, 2) of each block's asked samples, None of a block without one; asked (samples,) bool."""
+    """The places (n, 2) of each block's asked samples, None of a block without one.
+
+    asked   (samples,) bool
+    blocks  the least length of the list
+    """
     places = [None] * max(blocks, int(samples.block.max()) + 1)
     for b, rows in zip(*rows_by_block(samples.block, asked), strict=True):
         places[b] = samples.xy[rows]
@@ -83,13 +87,13 @@ def distance_to(support: np.ndarray, places: np.ndarray) -> float:
 
 
 def share_of_adapted(distance: float, reach: float) -> float:
-    """How much the adapted network counts of a block whose support lies at a distance: exp(-distance / reach); both in
-    m; of reach 0 nothing."""
+    """How much the adapted network counts, 0 to 1, where the support lies `distance` m away: exp(-distance / reach); 0
+    for a reach of 0. reach in m"""
     return float(np.exp(-distance / reach)) if reach else 0.0
 
 
-def nearer_to_adapted(pooled: list[np.ndarray], adapted: list[np.ndarray], distance: float, reach: float
-                      ) -> list[np.ndarray]:
+def network_between(pooled: list[np.ndarray], adapted: list[np.ndarray], distance: float, reach: float
+                    ) -> list[np.ndarray]:
     """The network between the intermediate model `pooled` and `adapted`, which counts `share_of_adapted`."""
     share = np.float32(share_of_adapted(distance, reach))
     return [(1 - share) * p + share * a for p, a in zip(pooled, adapted, strict=True)]

@@ -134,8 +134,8 @@ def _loop() -> Callable:
     return loop
 
 
-def inner_steps(state: dict, x: np.ndarray, label: np.ndarray, mask: np.ndarray, sizes: np.ndarray,
-                steps: int | np.ndarray, normalise: bool) -> list[np.ndarray]:
+def adaptation_steps(state: dict, x: np.ndarray, label: np.ndarray, mask: np.ndarray, sizes: np.ndarray,
+                     steps: int | np.ndarray, normalise: bool) -> list[np.ndarray]:
     """The networks (tasks, ...) of tasks after inner steps from a member's state, without normalisation (its scale is
     in w, its shift in b), in the float type of the state.
 
