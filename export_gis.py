@@ -133,8 +133,8 @@ def write_rasters(c: Constants, found: gdal.Dataset, labels: gdal.Dataset, model
         spread, shares = counts.above(uncertainty, c.SPREADS)
         steps = styles_qgis.steps_of_uncertainty(c.SPREADS, c.SPREAD_COLOURS)
         export(c, "uncertainty", uncertainty, f"standard deviation of probability over {members} members",
-               styles_qgis.of_ramp(steps, smooth=False), [paths.models, paths.tasks, paths.blocks, source],
-               metadata={"MEMBERS": str(members)})
+               styles_qgis.of_ramp(steps, smooth=False), [paths.map_raster, paths.models, paths.tasks, paths.blocks,
+                                                          source], metadata={"MEMBERS": str(members)})
         return Counted(cells, outside, spread, tuple(shares))
 
 

@@ -121,7 +121,8 @@ def main(c: Constants) -> None:
     held = tables.held_out(scores, points, adapts) if scores is not None else None
     prepared, split = tables.preparation(paths), found["split"]
     in_classes = np.bincount(index.ravel(), minlength=len(breaks) + 2)[1:]
-    warned = findings.all_of(paths, got, found, held, forecast, in_classes, c)
+    uncovered = float((~labels[1])[known].mean()) if labels else 0.0
+    warned = findings.all_of(paths, got, found, held, forecast, in_classes, uncovered, c)
     rules = None
     if paths.augmentation.is_file():
         rules = got.get("weak labels", paths.augmentation, "augment_inventory.py",

@@ -55,7 +55,7 @@ def of_run(made: dict, dataset: gdal.Dataset, forecast: str, breaks: list[float]
     """
     model, share = found["model"], _adapted(found["models"])
     members = [] if model is None else [("Members", "; ".join(
-        f"{kind}, {'with' if kind.place else 'without'} X and Y" for kind in read_kinds(model["kinds"])))]
+        f"{kind}{', without X and Y' * (not kind.place)}" for kind in read_kinds(model["kinds"])))]
     adaptation = [] if not len(share) else [
         ("Share of adaptation", f"{layer_tables.share_in_words(share)} of {len(share):,} adapted blocks (0: "
          "intermediate model, 1: fully adapted); a click on the map tells each block's")]

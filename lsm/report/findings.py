@@ -20,12 +20,13 @@ from lsm.run.paths import Paths, shown
 from lsm.run.pipeline import CHECK, CUT
 from lsm.run.settings import counted
 
+UNCOVERED = 0.05  # share of the map outside own units that is worth a warning
 LISTED = 12  # blocks named in a finding, at most
 COLUMNS = ("topic", "file", "level", "found", "remedy")  # of the table of check_region.py
 
 
 def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecast: str, in_classes: np.ndarray,
-           c: ReportConstants) -> list[Finding]:
+           uncovered: float, c: ReportConstants) -> list[Finding]:
     """The findings on inputs, blocks, models and map, each once, errors first.
 
     got         collects what cannot be looked at
@@ -33,6 +34,7 @@ def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecas
     held        the held-out scores, as `tables.held_out` gives them
     forecast    what FORECAST made of the map, as `gis.forecast_of` tells it
     in_classes  (classes,) cells of the map in each class
+    uncovered   share of the map's cells that lie outside every block
     """
     out, samples, blocks, models, gis = [], *(found[name] for name in ("tasks", "blocks_table", "models", "gis_table"))
     if samples is not None:
@@ -47,6 +49,10 @@ def all_of(paths: Paths, got: Collector, found: dict, held: dict | None, forecas
         if "unit" in blocks:
             out += [Finding("own units", shown(paths.blocks_table), "warning", *text.rsplit("; ", 1))
                     for text in doubts(blocks)]
+            if uncovered >= UNCOVERED:
+                out.append(Finding("own units", shown(paths.blocks), "warning",
+                                   f"{uncovered:.0%} of the map's cells lie outside every unit: they take the nearest "
+                                   "unit's model, and no sample there is used", "bring units that cover the area"))
         if models is not None:
             cells, file = blocks["cells"].to_numpy(), shown(paths.models)
             out += fallen_back(models["state"], cells, file) + in_part(models["state"], cells, file)

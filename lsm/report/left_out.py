@@ -36,13 +36,13 @@ def _joined(reasons: dict[str, list[str]]) -> list[str]:
         if OTHER_RUN in reason and reason.endswith(AGAIN):
             earlier.setdefault(reason.rpartition("; ")[2], []).append((names, reason))
         else:
-            lines.append(f"{', '.join(names)}: {reason}")
+            lines.append(f"{', '.join(dict.fromkeys(names))}: {reason}")
     for remedy, found in earlier.items():
         if len(found) == 1:
             (names, reason), = found
             lines.append(f"{', '.join(names)}: {reason}")
             continue
-        names = [name for names, _ in found for name in names]
+        names = list(dict.fromkeys(name for names, _ in found for name in names))
         figures = [name for name in names if name.startswith("figure ")]
         words = [name for name in names if name not in figures] + (
             figures if len(figures) <= MANY else [counted(len(figures), "figure")])
@@ -68,9 +68,12 @@ class LeftOut:
         """
         if not asked and self._compared_all:
             return
-        if script in OPTIONAL and not (asked and path.is_file()):
+        always = pipeline.BY_SCRIPT[script].outputs(Paths(self.region)) if script in pipeline.BY_SCRIPT else []
+        # one of several files that the last run wrote, and not what nobody has asked for so far
+        lost = path in always and not path.is_file() and any(other.is_file() for other in always)
+        if script in OPTIONAL and not (asked and path.is_file()) and not lost:
             self.optional.setdefault(script, []).append(what)
-        elif path.is_file() or script not in pipeline.BY_SCRIPT or (
+        elif lost or path.is_file() or script not in pipeline.BY_SCRIPT or (
                 pipeline.BY_SCRIPT[script] in pipeline.of_region(self.region, raw=False)):
             self.reasons.setdefault(self.with_command(reason, script), []).append(what)
 
@@ -81,7 +84,7 @@ class LeftOut:
         if not run or not script:
             return reason
         again = "again" in remedy
-        chosen = chosen_of(self.region, self._made_so) if script == pipeline.COMPARE and again else []
+        chosen = chosen_of(self.region, self._made_so) if script == pipeline.COMPARE else []
         return f"{found}; {' '.join([self.command(script), *chosen])} makes it{' again' * again}"
 
     def command(self, script: str, more: Sequence[str] = ()) -> str:

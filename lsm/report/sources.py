@@ -21,7 +21,7 @@ SOURCES = {  # by property of Paths: what the page shows of it, the stage that w
     "held_out": ("interval of the held-out scores", "meta_learner.py", ("block", "label", "score_after")),
     "method_metrics": ("other methods", "compare_methods.py",
                        ("protocol", "subset", "with_dv", "k", "method", "measure", "mean", "n")),
-    "method_differences": ("other methods", "compare_methods.py",
+    "method_differences": ("how ours stands among other methods", "compare_methods.py",
                            ("protocol", "with_dv", "rival", "measure", "low", "high")),
     "importance": ("leading factors of a place", "feature_permutation.py",
                    ("block", "factor", "mean_abs_shap", "sign", "rank", "state")),

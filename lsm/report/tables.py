@@ -168,6 +168,7 @@ def preparation(paths: Paths) -> dict:
              "random": "cells without landslides, drawn at random (STRATEGY=random)",
              "slope": "cells as steep as the landslides (STRATEGY=slope)",
              "buffer": f"cells {made.get('BUFFER')} m and more from landslides (STRATEGY=buffer)"}.get(way, str(way))
+    words += f", seed {record['seed']}" * (way != "given")
     if not len(table):
         words += ", or places that the inputs say did not slide, where there are any"
     return {"words": words, "chosen": rounded(next(iter(table.loc[table["chosen"].astype(bool), "auroc"]), np.nan)),

@@ -58,7 +58,8 @@ STAGES = (
     Stage(CUT, lambda p: [p.blocks, p.tasks, p.blocks_table], (DEMO, PREPARE, AUGMENT)),
     Stage(LEARN, lambda p: [p.model, p.split, p.history, p.held_out, p.metrics], (PRETRAIN, CUT), ("SAVE_EVERY",)),
     Stage(MAP, lambda p: [p.models, p.map_raster], (CUT, LEARN), ("GRID_ROWS", "DASK_SCHEDULER")),
-    Stage(COMPARE, lambda p: [p.scores, p.method_metrics, p.results], (CUT,), ("WORKERS", "DASK_SCHEDULER"),
+    Stage(COMPARE, lambda p: [p.scores, p.method_metrics, p.method_differences, p.intervals, p.results], (CUT,),
+          ("WORKERS", "DASK_SCHEDULER"),
           some=lambda p: _but(p, p.published_steps, p.published_steps_page),  # of a protocol that runs alone
           does=(PRETRAIN, LEARN)),
     Stage(EXPLAIN, lambda p: [p.importance, p.importance_territory, p.shap_values, p.leading_factor], (MAP,),
@@ -216,7 +217,7 @@ def arguments_of(script: str, region: str, arguments: list[str]) -> list[str]:
     if script in MAKERS:  # the inputs' draws have a seed of their own, of the run that made them
         made = next((path for path in BY_SCRIPT[script].outputs(paths) if made_by(path) == script), None)
         drawn = record_of(made)["seed"] if made else seed
-        own += [f"SEED={drawn}"] * (isinstance(drawn, int) and drawn != seed)
+        own += [f"SEED={drawn}"] * (type(drawn) is int and 0 <= drawn < 1 << 32 and drawn != seed)
     if script == PREPARE:
         own += [f"{name}={_tuples(value)}" for name, value in (made_with(made) if made else {}).items()
                 if name in known and name not in given and name not in BY_SCRIPT[PREPARE].free

@@ -281,8 +281,8 @@ def run(main: Callable[[Constants], None], cls: type[Constants], makes_region: b
         c = constants(cls, arguments)
         with only_run(c.REGION) as holder:
             if holder:
-                raise InputError(f"REGION={c.REGION}: expected no other run in {root()}, found {holder} at work; wait "
-                                 "for it, or set LSM_ROOT to another folder")
+                raise InputError(f"REGION={c.REGION}: expected no other run of this region in {root()}, found {holder} "
+                                 "at work; wait for it, or set LSM_ROOT to another folder")
             if not makes_region:
                 check_region(c.REGION)
             main(c)

@@ -347,7 +347,7 @@ def prepared(tmp_path, monkeypatch):
 
 def test_how_an_area_was_prepared_is_told(prepared, tmp_path):
     found = tables.preparation(prepared)
-    assert found["words"] == "cells 450.0 m and more from landslides (STRATEGY=buffer)"
+    assert found["words"] == "cells 450.0 m and more from landslides (STRATEGY=buffer), seed 1"
     assert found["chosen"] == "0.971"
     assert found["rows"] == [["random", "20", "0.800"], ["slope", "19", "–"], ["buffer (of this map)", "9", "0.971"]]
     (tmp_path / "layers" / "dem.tif").write_text("other heights")  # the area is as it was
@@ -362,7 +362,7 @@ def test_scores_of_another_preparation_and_an_edited_area_are_not_told(prepared)
     write_csv(prepared.strategies, pd.read_csv(prepared.strategies), "prepare_region.py", c, [])
     found = tables.preparation(prepared)
     assert (found["rows"], found["chosen"]) == ([], "–")
-    assert found["words"].startswith("cells 450.0 m and more from landslides (STRATEGY=buffer), or places that")
+    assert found["words"].startswith("cells 450.0 m and more from landslides (STRATEGY=buffer), seed 1, or places that")
     prepared.composite.write_text("another terrain")
     assert tables.preparation(prepared) == {"words": "", "chosen": "–", "rows": []}
     record_path(prepared.composite).unlink()  # a person's own

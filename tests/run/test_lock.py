@@ -166,6 +166,6 @@ def test_a_stage_holds_the_files_of_stage_1_while_it_runs(script):
 def test_a_stage_that_finds_another_at_work_writes_nothing(other, tmp_path):
     done = subprocess.run([sys.executable, "scene_sampling.py", "REGION=isle"], text=True, capture_output=True)
     assert done.returncode == 2
-    assert done.stderr.count("REGION=isle: expected no other run in") == 1
+    assert done.stderr.count("REGION=isle: expected no other run of this region in") == 1
     assert f"process {other.pid} at work; wait for it, or set LSM_ROOT" in done.stderr
     assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]  # of the other

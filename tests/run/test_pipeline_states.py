@@ -388,7 +388,7 @@ def test_status_says_when_the_checks_are_out_of_date(finished, capsys):
 def test_a_comparison_that_somebody_chose_is_up_to_date_as_chosen(finished, capsys):
     paths, tool = Paths("demo"), runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))
     c = compared(PROTOCOLS="partitions", METHODS="ours,logistic")
-    for path in (paths.scores, paths.method_metrics, paths.results):
+    for path in pipeline.BY_SCRIPT[pipeline.COMPARE].outputs(paths):
         with artifact(path, pipeline.COMPARE, c, [paths.samples]) as temporary:
             temporary.write_text("compared")
 

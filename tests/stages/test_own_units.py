@@ -40,7 +40,7 @@ def test_every_stage_works_on_them_and_the_report_names_them(copy_of_demo):
         said = succeed(copy_of_demo, "tools/pipeline.py", target, OWN, *AREA, *TRAINING, *quick)
         assert "make_demo.py" not in said  # the area is as it was
     states = pipeline.states_of("demo", [OWN, *AREA, *TRAINING, *QUICK_EXPLANATION])
-    assert {states[script] for script in (pipeline.BLOCKS, pipeline.LEARN, pipeline.MAP, pipeline.EXPLAIN, pipeline.GIS,
+    assert {states[script] for script in (pipeline.CUT, pipeline.LEARN, pipeline.MAP, pipeline.EXPLAIN, pipeline.GIS,
                                           pipeline.REPORT)} == {"fresh"}
 
     labels, table = read_band(paths.blocks), pd.read_csv(paths.blocks_table)
@@ -64,3 +64,5 @@ def test_every_stage_works_on_them_and_the_report_names_them(copy_of_demo):
     report = paths.report.read_text(encoding="utf-8")
     assert "own units: units.tif, sha256 " in report
     assert f"{len(table):,} units have " in report
+    uncovered = (raster.valid & ~there).sum() / raster.valid.sum()
+    assert f"{uncovered:.0%} of the map&#39;s cells lie outside every unit" in report

@@ -222,7 +222,7 @@ def test_own_units_in_place_of_slic(made, capsys, monkeypatch):
     assert list(read_record(paths.blocks, "scene_sampling.py")["inputs"])[-1] == "units.tif"
 
     def state(*more):  # BLOCKS is not given again: the area keeps its units
-        return pipeline.states_of("made", [*SETTINGS, *more])[pipeline.BLOCKS]
+        return pipeline.states_of("made", [*SETTINGS, *more])[pipeline.CUT]
 
     assert state() == state("BLOCKS=units.tif") == "fresh"
     assert state("BLOCKS=") == "stale: BLOCKS = 'units.tif', now ''"

@@ -125,6 +125,8 @@ def standings(gains: pd.DataFrame) -> dict[str, str]:
         words = []
         for measure, name in (("auroc", "AUROC"), ("brier", "Brier score")):
             rows = part[part.measure == measure]
+            if not len(rows):
+                continue
             better, worse = (rows.high, rows.low) if measure in measures.LOWER_IS_BETTER else (-rows.low, -rows.high)
             behind = rows.rival[worse > 0]
             counts = {"ahead of": (better < 0).sum(), "level with": ((better >= 0) & (worse <= 0)).sum(),
@@ -132,7 +134,8 @@ def standings(gains: pd.DataFrame) -> dict[str, str]:
             words.append(f"{name}: " + ", ".join(f"{how} {n}" for how, n in counts.items() if n)
                          + f" ({'; '.join(behind[:BEHIND])}{'; ...' * (len(behind) > BEHIND)})" * (len(behind) > 0))
         others = counted(part.rival.nunique(), "other method")
-        out[protocol] = f"ours against {others}, by 95 % intervals of the differences. {'. '.join(words)}"
+        if words:
+            out[protocol] = f"ours against {others}, by 95 % intervals of the differences. {'. '.join(words)}"
     return out
 
 
