@@ -32,7 +32,7 @@ from lsm.maps.cartography import SAMPLES, read_decimated
 from lsm.report import facts, findings, map_layers, page, pictures, tables
 from lsm.report.left_out import LeftOut
 from lsm.run.artifacts import artifact, read_record, record_path, write_csv, write_npz
-from lsm.run.paths import PROJECT, Paths
+from lsm.run.paths import PROJECT, Paths, root
 from lsm.run.settings import of_stage
 
 MADE_SO = "REGION=demo K=64 LOCAL_ITERATIONS=60 REGIONAL_ITERATIONS=40 LOG_EVERY=20"  # of conftest.py
@@ -493,7 +493,12 @@ def test_a_map_for_which_places_do_not_count_says_so(copy_of_demo):
                                   "FORECAST": True}
     with np.load(paths.model) as file:
         model = dict(file) | {"reach": np.array(0.0)}
-    write_npz(paths.model, model, "meta_learner.py", SimpleNamespace(**made), [paths.tasks, paths.saved_model])
+    inputs = [root() / name for name in record["inputs"]]
+    write_npz(paths.model, model, "meta_learner.py", SimpleNamespace(**made), inputs)
+    for other in (paths.metrics, paths.held_out, paths.split):  # of the same run
+        of_other = json.loads(record_path(other).read_text())
+        of_other["constants"]["FORECAST"] = True
+        record_path(other).write_text(json.dumps(of_other))
     said = succeed(copy_of_demo, "predict_LSM.py")
     assert "blocks: all keep the intermediate model (FORECAST" in said
     assert ": 0 by adapted blocks, " in said
