@@ -155,4 +155,4 @@ def estimate(jobs: list[Job], points: Points, roles: dict, workers: int) -> str:
         seconds += cost * max(LEAST, taught.sum() / 10_000)
     used = min(workers or cores(), max(1, len(todo)))
     minutes = max(1, int(np.ceil(seconds / used / 60)))
-    return f"{counted(len(todo), 'fit')}: about {counted(minutes, 'minute')} on {counted(used, 'core')}"
+    return f"{counted(len(todo), 'fit')}: about {counted(minutes, 'minute')} on {counted(used, 'idle core')}"

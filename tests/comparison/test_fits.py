@@ -167,12 +167,12 @@ def test_the_estimate_counts_what_is_left_by_its_cost(monkeypatch):
         return [SimpleNamespace(done=False, family=family, protocol="published", seed=1) for family in families]
 
     done = SimpleNamespace(done=True, family="ours", protocol="published", seed=1)
-    assert fits.estimate([done], points, roles, 1) == "0 fits: about 1 minute on 1 core"
+    assert fits.estimate([done], points, roles, 1) == "0 fits: about 1 minute on 1 idle core"
     steps = [fits.PUBLISHED_STEPS] * 3  # of 60 s
-    assert fits.estimate(left(*steps), points, roles, 1) == "3 fits: about 3 minutes on 1 core"
+    assert fits.estimate(left(*steps), points, roles, 1) == "3 fits: about 3 minutes on 1 idle core"
     # 500 of the points teach, but no fit costs less than .15 of one on 10,000
-    assert fits.estimate(left(*["ours"] * 12), points, roles, 1) == "12 fits: about 3 minutes on 1 core"
-    assert fits.estimate(left(*["k-shot"] * 12), points, roles, 2) == "12 fits: about 3 minutes on 2 cores"
-    assert fits.estimate(left("ours", "ours"), points, roles, 9) == "2 fits: about 1 minute on 2 cores"
+    assert fits.estimate(left(*["ours"] * 12), points, roles, 1) == "12 fits: about 3 minutes on 1 idle core"
+    assert fits.estimate(left(*["k-shot"] * 12), points, roles, 2) == "12 fits: about 3 minutes on 2 idle cores"
+    assert fits.estimate(left("ours", "ours"), points, roles, 9) == "2 fits: about 1 minute on 2 idle cores"
     many = {("published", 1): np.repeat(np.int8([TRAIN, SUPPORT, QUERY, UNUSED]), 10_000)}
-    assert fits.estimate([done, *left(*["ours"] * 3)], points, many, 1) == "3 fits: about 10 minutes on 1 core"
+    assert fits.estimate([done, *left(*["ours"] * 3)], points, many, 1) == "3 fits: about 10 minutes on 1 idle core"
