@@ -177,6 +177,11 @@ def status(region: str, arguments: list[str], raw: bool) -> None:
         return
     if any("must run first" in states[script] for script in to_do):
         print("A stage that waits for another stage runs only if that stage writes different files.")
+    own = pipeline.made_so(region)
+    others = [a for a in arguments if a.partition("=")[0] not in {name.partition("=")[0] for name in own}]
+    as_made = pipeline.states_of(region, [*others, *own], raw)
+    if own and all(as_made[script] == "fresh" for script in needed):
+        print(f"The map that is there was made with {shlex.join(own)}: add this to each make of the region to keep it.")
     print(how_to_make_the_map(region, arguments, to_do, lacking if has_others else [], not has_others, bool(errors)))
 
 

@@ -354,6 +354,22 @@ def test_status_of_a_fresh_map_ends_with_it(finished, capsys, monkeypatch):
     assert " PY=python\n" in said
 
 
+@pytest.mark.parametrize("given", [(), ("K=32",)])
+def test_status_says_how_to_keep_a_map_that_was_made_with_other_constants(finished, capsys, given):
+    status = runpy.run_path(str(PROJECT / "tools" / "pipeline.py"))["status"]
+    area = [a for a in finished[1] if a.startswith(("ROWS", "COLS", "INVENTORY", "ABSENCE", "INSAR"))]
+    status("demo", [*area, *given], False)
+    *_, keep, make = capsys.readouterr().out.splitlines()
+    own = re.fullmatch("The map that is there was made with (.*): add this to each make of the region to keep it.",
+                       keep)
+    assert set(shlex.split(own[1])) >= {K, *(a for a in finished[1] if "ITERATIONS" in a)}
+    assert make.startswith("to make the map: make run REGION=demo")
+    with open(Paths("demo").samples, "a") as file:
+        file.write("\n")
+    status("demo", [*area, *given], False)  # no constants make it up to date
+    assert "was made with" not in capsys.readouterr().out.splitlines()[-2]
+
+
 def test_status_of_a_fresh_map_ends_with_what_is_older_than_it(finished, capsys, monkeypatch):
     monkeypatch.delenv("PY", raising=False)
     states = dict.fromkeys(pipeline.BY_SCRIPT, "fresh") | {pipeline.GIS: "stale: x", pipeline.REPORT: "stale: y",
