@@ -64,6 +64,7 @@ def here(monkeypatch):
     """Jobs run in a thread of this process instead of in processes of their own."""
     monkeypatch.setattr(jobs, "ProcessPoolExecutor", lambda workers, context, start, arguments: ThreadPoolExecutor(
         1, initializer=start, initargs=arguments))
+    monkeypatch.setattr(jobs, "_start_below", lambda start, arguments: start(*arguments))
 
 
 def settings(*arguments: str) -> SimpleNamespace:
