@@ -9,6 +9,7 @@ from conftest import QUICK_EXPLANATION, run_stage
 from osgeo import gdal
 from scipy.special import expit
 
+from lsm.blocks.borders import around_cells
 from lsm.inputs.rasters import cell_of, read_composite
 from lsm.run.paths import PROJECT
 from lsm.run.settings import InputError, constants
@@ -50,8 +51,12 @@ def test_the_saved_shap_values_add_up_and_give_the_table(explained):
     np.testing.assert_allclose(total, saved["log_odds"], rtol=1e-3, atol=1e-3)
     p = gdal.Open(str(root / "figs/LSM_demo.tif")).ReadAsArray()
     row, col = cell_of(read_composite(root / "src_data/demo/composite.tif").geotransform, tasks["xy"][saved["row"]])
-    # What is explained is the map: a sample and its cell hold the same factors, up to the table's digits.
-    assert np.quantile(np.abs(expit(saved["log_odds"]) - p[row, col]), 0.9) < 0.01
+    # What is explained is the map: a sample and its cell hold the same factors, up to the table's digits. At borders
+    # the map has the models of other blocks, too.
+    around = around_cells(gdal.Open(str(root / "metatask_sampling/demo_blocks.tif")), row, col)
+    inner = ((around == block) | (around < 0)).all(axis=0)
+    assert inner.mean() > 0.3
+    assert np.quantile(np.abs(expit(saved["log_odds"]) - p[row, col])[inner], 0.9) < 1e-4
     table = pd.read_csv(root / "tmp/demo_importance.csv")
     size = pd.DataFrame(np.abs(saved["shap"])).groupby(block).mean()
     np.testing.assert_allclose(table[table["explained"] > 0]["mean_abs_shap"], size.to_numpy().ravel(), atol=1e-5)
