@@ -118,3 +118,17 @@ def test_what_one_command_makes_again_has_one_line(monkeypatch, tmp_path):
     assert left_out.lines(commands_too=False) == [
         "other methods, 4 figures: of an earlier run than the map; make compare REGION=alps METHODS=rf makes them "
         "again"]
+
+
+def test_a_lost_table_of_the_comparison_is_named_with_what_was_chosen(monkeypatch, tmp_path):
+    monkeypatch.setenv("LSM_ROOT", str(tmp_path))
+    monkeypatch.delenv("PY", raising=False)
+    paths, c = Paths("alps"), replace(of_stage(pipeline.COMPARE), PROTOCOLS="partitions")
+    write_csv(paths.method_metrics, pd.DataFrame({"protocol": ["partitions"]}), pipeline.COMPARE, c, [])
+    left_out = LeftOut("alps")
+    with pytest.raises(InputError) as missing:
+        check(paths.method_differences, pipeline.COMPARE, c)
+    left_out.note("standing", paths.method_differences, pipeline.COMPARE, str(missing.value))
+    assert left_out.lines() == ["standing: tmp/alps_differences.csv: missing; make compare REGION=alps "
+                                "PROTOCOLS=partitions makes it",
+                                "make report REGION=alps then writes the report with them"]

@@ -83,6 +83,8 @@ def test_uncertainty_and_applicability_stand_wherever_the_map_does(exported):
     outside = (dataset.ReadAsArray()[known] > threshold).mean()
     assert f"{outside:.1%} of cells outside the area of applicability" in printed
     assert 0 < opened(root, "uncertainty").ReadAsArray()[known].max() <= 0.58
+    record = json.loads((root / "figs" / "demo_uncertainty.tif.json").read_text())
+    assert "figs/LSM_demo.tif" in record["inputs"]  # blended as this map is
     assert "deviation of 6 members' probabilities" in printed
     assert not (root / "tmp/demo_gis").exists()
 
