@@ -73,7 +73,7 @@ class Constants(Spread, StudyArea):
     # of these cells each has; False: its own block's model
     BLEND: bool = ByRecipe(published=False, recommended=True)
     GRID_ROWS: int = 500_000  # cells of a part of the grid; three parts are in memory at once. No probability depends
-                              #   on it
+                              #   on it; below 65,536 the file of a stack's map has other bytes for the same values
 # ----------------------------------------------------------------------------------------------------------------
 
 _STAGE = "predict_LSM.py"
