@@ -175,7 +175,7 @@ def models_of_blocks(training: Training, pooled: Networks, samples: EncodedSampl
                 adapted = adapt_blocks(start, samples, tasks, kind, rng, cluster, threads)
                 for i, b in enumerate(some):
                     between = network_between([w[member] for w in pooled[kind.name]], [w[i] for w in adapted],
-                                                distances[i], training.reach)
+                                              distances[i], training.reach)
                     for network_of_blocks, w in zip(networks[kind.name], between, strict=True):
                         network_of_blocks[member, b] = w
                 release_memory(networks)
